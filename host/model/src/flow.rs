@@ -1,0 +1,142 @@
+//! The graph file once understood. Cells keep the order of the file; edges are inputs that name a cell's port.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::{CellId, ExecutorId, Limits, ParamName, PortName, Type, Value};
+
+/// A flow: parameters, cells and how they are wired.
+#[derive(Debug, Clone)]
+pub struct Flow {
+    /// The flow's name; the file's or folder's name when it gives none.
+    pub name: String,
+    /// One line for people.
+    pub doc: Option<String>,
+    /// The flow file, as it was named.
+    pub path: PathBuf,
+    /// The folder that `file =` and `file:` are relative to; nothing outside of it is read.
+    pub root: PathBuf,
+    /// Parameters and their values for this run (default or given).
+    pub params: BTreeMap<ParamName, Param>,
+    /// Whether coercions are off.
+    pub strict: bool,
+    /// Which program serves an executor's tool, where the flow says so.
+    pub tools: Vec<ToolChoice>,
+    /// The cells, in the file's order. Ids are unique.
+    pub cells: Vec<Cell>,
+}
+
+/// `[executors.python] python = ".venv/bin/python"`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolChoice {
+    /// The executor.
+    pub executor: ExecutorId,
+    /// The tool's name in its manifest.
+    pub tool: String,
+    /// A program name or path, relative to the flow's root.
+    pub program: PathBuf,
+}
+
+/// A parameter of the flow.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Param {
+    /// Its type.
+    pub ty: Type,
+    /// Its value in this run.
+    pub value: Value,
+    /// One line for people.
+    pub doc: Option<String>,
+}
+
+/// One cell.
+#[derive(Debug, Clone)]
+pub struct Cell {
+    /// Its id.
+    pub id: CellId,
+    /// The executor that runs it.
+    pub executor: ExecutorId,
+    /// Its code.
+    pub code: Code,
+    /// Its inputs by port.
+    pub inputs: BTreeMap<PortName, Input>,
+    /// Its outputs by port.
+    pub outputs: BTreeMap<PortName, Type>,
+    /// Environment beyond the fixed one.
+    pub env: BTreeMap<String, String>,
+    /// Arguments of the program.
+    pub argv: Vec<String>,
+    /// What stdin gives; nothing when absent.
+    pub stdin: Option<Stdin>,
+    /// Limits.
+    pub limits: Limits,
+    /// Further attempts after a failed one.
+    pub retries: u32,
+    /// Whether a result may be taken from and put into the store.
+    pub cache: bool,
+    /// The seed of its random streams.
+    pub seed: Option<i64>,
+    /// Words to select by.
+    pub tags: Vec<String>,
+    /// One line for people.
+    pub doc: Option<String>,
+}
+
+/// A cell's source text.
+#[derive(Debug, Clone)]
+pub struct Code {
+    /// Its file name in `/cell/code`, e.g. `load.py`.
+    pub name: String,
+    /// The bytes.
+    pub bytes: Arc<[u8]>,
+    /// Where it stands for the person who wrote it.
+    pub origin: Origin,
+}
+
+/// Where a cell's code begins: line `n` of the code is line `first_line + n - 1` of `path`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The flow file, or the file beside it, relative to the flow's root.
+    pub path: PathBuf,
+    /// From 1.
+    pub first_line: u32,
+}
+
+/// One input of a cell.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Input {
+    /// Where the value comes from.
+    pub source: Source,
+    /// The type the cell sees.
+    pub ty: Type,
+}
+
+/// Where an input comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Source {
+    /// An output of another cell: an edge.
+    Port(CellId, PortName),
+    /// A parameter of the flow.
+    Param(ParamName),
+    /// A file or directory below the flow's root (relative, no `..`).
+    File(PathBuf),
+    /// A constant from the flow file.
+    Value(Value),
+}
+
+/// What a cell reads on stdin.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Stdin {
+    /// A text of the flow file.
+    Text(String),
+    /// The content of one of the cell's inputs (its text twin for values, else the stored file).
+    Input(PortName),
+}
+
+impl Flow {
+    /// The cell of that id.
+    #[must_use]
+    pub fn cell(&self, id: &CellId) -> Option<&Cell> {
+        self.cells.iter().find(|cell| cell.id == *id)
+    }
+}

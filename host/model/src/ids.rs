@@ -1,0 +1,197 @@
+//! The names of things as newtypes. A name that exists has been checked; nobody checks it again.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+/// Why a text is not a name.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum NameError {
+    /// The text is empty.
+    #[error("a {kind} can't be empty")]
+    Empty {
+        /// What was to be named, e.g. `cell id`.
+        kind: &'static str,
+    },
+    /// The text is longer than 64 bytes.
+    #[error("{kind} `{name}` is longer than 64 characters")]
+    TooLong {
+        /// What was to be named.
+        kind: &'static str,
+        /// The beginning of the text.
+        name: String,
+    },
+    /// A character is not allowed where it stands.
+    #[error("{kind} `{name}` has the character {found:?} at position {at}; valid: {valid}")]
+    Character {
+        /// What was to be named.
+        kind: &'static str,
+        /// The text, with control characters escaped.
+        name: String,
+        /// The offending character.
+        found: char,
+        /// Its position, counted from 1.
+        at: usize,
+        /// The pattern that would be valid.
+        valid: &'static str,
+    },
+    /// The name can't be a file name on every platform (`con`, `nul`, …).
+    #[error("{kind} `{name}` is reserved on some platforms")]
+    Reserved {
+        /// What was to be named.
+        kind: &'static str,
+        /// The name.
+        name: String,
+    },
+}
+
+const RESERVED: [&str; 22] = [
+    "con", "prn", "aux", "nul", "com1", "com2", "com3", "com4", "com5", "com6", "com7", "com8",
+    "com9", "lpt1", "lpt2", "lpt3", "lpt4", "lpt5", "lpt6", "lpt7", "lpt8", "lpt9",
+];
+
+fn check(
+    kind: &'static str,
+    valid: &'static str,
+    text: &str,
+    first: fn(char) -> bool,
+    rest: fn(char) -> bool,
+) -> Result<(), NameError> {
+    if text.is_empty() {
+        return Err(NameError::Empty { kind });
+    }
+    for (at, found) in text.chars().enumerate() {
+        if at >= 64 {
+            return Err(NameError::TooLong { kind, name: text.chars().take(64).collect() });
+        }
+        if !(if at == 0 { first(found) } else { rest(found) }) {
+            let name = text.chars().take(64).flat_map(char::escape_default).collect();
+            return Err(NameError::Character { kind, name, found, at: at + 1, valid });
+        }
+    }
+    if RESERVED.contains(&text) {
+        return Err(NameError::Reserved { kind, name: text.to_owned() });
+    }
+    Ok(())
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $type:ident, $kind:literal, $valid:literal, $first:expr, $rest:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $type(Arc<str>);
+
+        impl $type {
+            /// The pattern of a valid name.
+            pub const VALID: &'static str = $valid;
+
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = NameError;
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                check($kind, $valid, text, $first, $rest)?;
+                Ok(Self(Arc::from(text)))
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", &*self.0)
+            }
+        }
+
+        impl AsRef<str> for $type {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $type {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                s.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(d)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+fn lower(c: char) -> bool {
+    c.is_ascii_lowercase()
+}
+fn lower_or_digit(c: char) -> bool {
+    c.is_ascii_lowercase() || c.is_ascii_digit()
+}
+fn cell_rest(c: char) -> bool {
+    lower_or_digit(c) || c == '_' || c == '-'
+}
+fn port_rest(c: char) -> bool {
+    lower_or_digit(c) || c == '_'
+}
+fn executor_rest(c: char) -> bool {
+    lower_or_digit(c) || c == '.' || c == '_' || c == '-'
+}
+
+name!(
+    /// The id of a cell, unique in its flow.
+    CellId, "cell id", "[a-z][a-z0-9_-]{0,63}", lower, cell_rest
+);
+name!(
+    /// The name of an input or output of a cell.
+    PortName, "port name", "[a-z][a-z0-9_]{0,63}", lower, port_rest
+);
+name!(
+    /// The name of a flow's parameter.
+    ParamName, "param name", "[a-z][a-z0-9_]{0,63}", lower, port_rest
+);
+name!(
+    /// The id (or an alias) of an executor.
+    ExecutorId, "executor id", "[a-z0-9][a-z0-9._-]{0,63}", lower_or_digit, executor_rest
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_their_pattern() {
+        assert!("load-2_x".parse::<CellId>().is_ok());
+        for bad in ["", "Load", "2x", "a b", "../x", "pythоn", "con", "a\n", "-rf"] {
+            assert!(bad.parse::<CellId>().is_err(), "{bad:?}");
+        }
+        assert!("a-b".parse::<PortName>().is_err());
+        assert!("c".repeat(65).parse::<PortName>().is_err());
+        assert!("jupyter.x".parse::<ExecutorId>().is_ok());
+    }
+
+    #[test]
+    fn a_bad_character_is_named_with_its_place() {
+        let text = "a\u{1b}[2J".parse::<CellId>().expect_err("control character").to_string();
+        assert!(text.contains("position 2") && !text.contains('\u{1b}'), "{text}");
+    }
+}

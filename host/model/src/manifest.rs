@@ -1,0 +1,95 @@
+//! What `executor.toml` says: a language as data. Nothing of a plugin is run to learn it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::{ExecutorId, Limits};
+
+/// An executor's manifest.
+#[derive(Debug, Clone)]
+pub struct Manifest {
+    /// Its id.
+    pub id: ExecutorId,
+    /// The version of the executor (not of the language).
+    pub version: String,
+    /// For people.
+    pub title: String,
+    /// Other names of it in `lang =`.
+    pub aliases: Vec<ExecutorId>,
+    /// File extensions, without the dot; the first is that of a cell's inline code.
+    pub extensions: Vec<String>,
+    /// How it runs.
+    pub kind: Kind,
+    /// Programs it needs, by the name used in argv.
+    pub tools: BTreeMap<String, Tool>,
+    /// Limits that differ from the general defaults.
+    pub limits: Limits,
+    /// Fixed environment of its cells.
+    pub env: BTreeMap<String, String>,
+    /// How its compiler's or interpreter's messages are read.
+    pub diagnostics: Option<DiagnosticsSpec>,
+    /// Where the manifest was found; a bundled one has none.
+    pub path: Option<PathBuf>,
+}
+
+/// The class of an executor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// Programs started by the host, results in files.
+    Command(CommandSpec),
+    /// A process that speaks the protocol.
+    Worker(WorkerSpec),
+}
+
+/// `kind = "command"`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandSpec {
+    /// An argv that turns `{code}` into `{program}`; run in a sandbox of its own and cached.
+    pub compile: Option<Vec<String>>,
+    /// The argv that runs the cell.
+    pub run: Vec<String>,
+}
+
+/// `kind = "worker"`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerSpec {
+    /// The argv that starts the worker.
+    pub argv: Vec<String>,
+    /// Protocol majors it speaks.
+    pub protocol: Vec<u16>,
+    /// Features it may use; the handshake can only shrink them.
+    pub features: Vec<String>,
+}
+
+/// A program an executor needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tool {
+    /// Candidate program names, best first.
+    pub any: Vec<String>,
+    /// An environment variable that names a prefix whose `bin` is searched first.
+    pub env: Option<String>,
+    /// Arguments that make it print its identity; part of the key.
+    pub version: Vec<String>,
+    /// Arguments that differ by candidate (`{tool.flags}`).
+    pub flags: BTreeMap<String, Vec<String>>,
+    /// How to get it, for the message when it is missing.
+    pub install: Option<String>,
+}
+
+/// `[diagnostics]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiagnosticsSpec {
+    /// The format.
+    pub format: DiagnosticsFormat,
+    /// Read stdout instead of stderr.
+    pub stdout: bool,
+}
+
+/// How messages are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DiagnosticsFormat {
+    /// GCC's JSON, with its and clang's text form as the fallback.
+    Gcc,
+    /// Named groups file, line, col, severity, code, message.
+    Regex(String),
+}

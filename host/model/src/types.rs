@@ -1,0 +1,441 @@
+//! The types of ports: one grammar, read here and nowhere else.
+//!
+//! `any null bool int float str bytes list<T> map<T> record{name:T,…} enum{a,b} tensor<dtype,[shape]>
+//! table image file dir seed vec2 color`
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+/// The type of a port.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Type {
+    /// Any value type.
+    Any,
+    /// Nothing.
+    Null,
+    /// True or false.
+    Bool,
+    /// A 64-bit signed integer.
+    Int,
+    /// A 64-bit float.
+    Float,
+    /// UTF-8 text.
+    Str,
+    /// Bytes.
+    Bytes,
+    /// Elements of one type, in order.
+    List(Box<Type>),
+    /// Text keys, values of one type.
+    Map(Box<Type>),
+    /// Named fields, all present.
+    Record(BTreeMap<String, Type>),
+    /// One text of a closed set, in the order declared.
+    Enum(Vec<String>),
+    /// A dense array; `shape` holds sizes, `None` where a name (any size) stands; no shape: any rank.
+    Tensor(Dtype, Option<Vec<Option<u64>>>),
+    /// Named columns: an Arrow IPC file.
+    Table,
+    /// A picture: PNG, JPEG, GIF, WebP or SVG.
+    Image,
+    /// A file of any kind.
+    File,
+    /// A directory tree.
+    Dir,
+    /// The seed of a random stream, an integer.
+    Seed,
+    /// Two floats.
+    Vec2,
+    /// `#rrggbb` or `#rrggbbaa`.
+    Color,
+}
+
+/// The element type of a tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names are the documentation")]
+pub enum Dtype {
+    Bool,
+    I8,
+    I16,
+    I32,
+    I64,
+    U8,
+    U16,
+    U32,
+    U64,
+    F32,
+    F64,
+}
+
+impl Dtype {
+    const ALL: [(&'static str, &'static str, Dtype); 11] = [
+        ("bool", "|b1", Dtype::Bool),
+        ("i8", "|i1", Dtype::I8),
+        ("i16", "<i2", Dtype::I16),
+        ("i32", "<i4", Dtype::I32),
+        ("i64", "<i8", Dtype::I64),
+        ("u8", "|u1", Dtype::U8),
+        ("u16", "<u2", Dtype::U16),
+        ("u32", "<u4", Dtype::U32),
+        ("u64", "<u8", Dtype::U64),
+        ("f32", "<f4", Dtype::F32),
+        ("f64", "<f8", Dtype::F64),
+    ];
+
+    /// The `descr` of a `.npy` header, e.g. `<f8`.
+    #[must_use]
+    pub fn npy(self) -> &'static str {
+        Self::ALL.iter().find(|row| row.2 == self).map_or("", |row| row.1)
+    }
+
+    /// The dtype of a `.npy` header's `descr`, little endian or one byte wide.
+    #[must_use]
+    pub fn from_npy(descr: &str) -> Option<Self> {
+        Self::ALL.iter().find(|row| row.1 == descr).map(|row| row.2)
+    }
+
+    /// Bytes of one element.
+    #[must_use]
+    pub fn size(self) -> u64 {
+        match self {
+            Dtype::Bool | Dtype::I8 | Dtype::U8 => 1,
+            Dtype::I16 | Dtype::U16 => 2,
+            Dtype::I32 | Dtype::U32 | Dtype::F32 => 4,
+            Dtype::I64 | Dtype::U64 | Dtype::F64 => 8,
+        }
+    }
+}
+
+impl fmt::Display for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(Self::ALL.iter().find(|row| row.2 == *self).map_or("", |row| row.0))
+    }
+}
+
+/// How a type lies in the store and in a cell's file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    /// Canonical MessagePack.
+    Msgpack,
+    /// A `.npy` file.
+    Npy,
+    /// An Arrow IPC file.
+    Arrow,
+    /// A picture or any other file, as it is.
+    Raw,
+    /// A directory tree.
+    Dir,
+}
+
+impl Encoding {
+    /// The word used on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Encoding::Msgpack => "msgpack",
+            Encoding::Npy => "npy",
+            Encoding::Arrow => "arrow",
+            Encoding::Raw => "raw",
+            Encoding::Dir => "dir",
+        }
+    }
+}
+
+impl Type {
+    /// The words a type can begin with, for messages.
+    pub const WORDS: [&'static str; 19] = [
+        "any", "null", "bool", "int", "float", "str", "bytes", "list", "map", "record", "enum",
+        "tensor", "table", "image", "file", "dir", "seed", "vec2", "color",
+    ];
+
+    /// How values of this type are stored.
+    #[must_use]
+    pub fn encoding(&self) -> Encoding {
+        match self {
+            Type::Tensor(..) => Encoding::Npy,
+            Type::Table => Encoding::Arrow,
+            Type::Image | Type::File => Encoding::Raw,
+            Type::Dir => Encoding::Dir,
+            _ => Encoding::Msgpack,
+        }
+    }
+}
+
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Type::Any => f.write_str("any"),
+            Type::Null => f.write_str("null"),
+            Type::Bool => f.write_str("bool"),
+            Type::Int => f.write_str("int"),
+            Type::Float => f.write_str("float"),
+            Type::Str => f.write_str("str"),
+            Type::Bytes => f.write_str("bytes"),
+            Type::List(of) => write!(f, "list<{of}>"),
+            Type::Map(of) => write!(f, "map<{of}>"),
+            Type::Record(fields) => {
+                f.write_str("record{")?;
+                for (i, (name, ty)) in fields.iter().enumerate() {
+                    write!(f, "{}{name}:{ty}", if i > 0 { "," } else { "" })?;
+                }
+                f.write_str("}")
+            }
+            Type::Enum(names) => write!(f, "enum{{{}}}", names.join(",")),
+            Type::Tensor(dtype, None) => write!(f, "tensor<{dtype}>"),
+            Type::Tensor(dtype, Some(shape)) => {
+                write!(f, "tensor<{dtype},[")?;
+                for (i, size) in shape.iter().enumerate() {
+                    if i > 0 {
+                        f.write_str(",")?;
+                    }
+                    match size {
+                        Some(n) => write!(f, "{n}")?,
+                        None => f.write_str("n")?,
+                    }
+                }
+                f.write_str("]>")
+            }
+            Type::Table => f.write_str("table"),
+            Type::Image => f.write_str("image"),
+            Type::File => f.write_str("file"),
+            Type::Dir => f.write_str("dir"),
+            Type::Seed => f.write_str("seed"),
+            Type::Vec2 => f.write_str("vec2"),
+            Type::Color => f.write_str("color"),
+        }
+    }
+}
+
+/// A text that is not a type.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{text}` is not a type: {why} at position {at}")]
+pub struct TypeError {
+    /// The text (its first 120 characters).
+    pub text: String,
+    /// What was expected.
+    pub why: String,
+    /// Byte position, from 1.
+    pub at: usize,
+}
+
+/// Nested deeper than this, a type is refused; the same bound as for values on the wire.
+const DEPTH: usize = 32;
+
+struct Parser<'a> {
+    text: &'a str,
+    at: usize,
+    depth: usize,
+}
+
+impl Parser<'_> {
+    fn fail<T>(&self, why: impl Into<String>) -> Result<T, TypeError> {
+        let text = self.text.chars().take(120).collect();
+        Err(TypeError { text, why: why.into(), at: self.at + 1 })
+    }
+
+    fn space(&mut self) {
+        let rest = &self.text[self.at..];
+        self.at += rest.len() - rest.trim_start().len();
+    }
+
+    fn word(&mut self) -> &str {
+        self.space();
+        let rest = &self.text[self.at..];
+        let end =
+            rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+        self.at += end;
+        &self.text[self.at - end..self.at]
+    }
+
+    fn eat(&mut self, c: char) -> bool {
+        self.space();
+        let found = self.text[self.at..].starts_with(c);
+        if found {
+            self.at += c.len_utf8();
+        }
+        found
+    }
+
+    fn need(&mut self, c: char) -> Result<(), TypeError> {
+        if self.eat(c) { Ok(()) } else { self.fail(format!("expected `{c}`")) }
+    }
+
+    fn inner(&mut self) -> Result<Box<Type>, TypeError> {
+        self.need('<')?;
+        let ty = self.ty()?;
+        self.need('>')?;
+        Ok(Box::new(ty))
+    }
+
+    fn ty(&mut self) -> Result<Type, TypeError> {
+        self.space();
+        let start = self.at;
+        self.depth += 1;
+        if self.depth > DEPTH {
+            return self.fail("nested too deep");
+        }
+        let ty = match self.word() {
+            "any" => Type::Any,
+            "null" => Type::Null,
+            "bool" => Type::Bool,
+            "int" => Type::Int,
+            "float" => Type::Float,
+            "str" => Type::Str,
+            "bytes" => Type::Bytes,
+            "list" => Type::List(self.inner()?),
+            "map" => Type::Map(self.inner()?),
+            "record" => self.record()?,
+            "enum" => self.choices()?,
+            "tensor" => self.tensor()?,
+            "table" => Type::Table,
+            "image" => Type::Image,
+            "file" => Type::File,
+            "dir" => Type::Dir,
+            "seed" => Type::Seed,
+            "vec2" => Type::Vec2,
+            "color" => Type::Color,
+            _ => {
+                self.at = start;
+                return self.fail(format!("expected one of {}", Type::WORDS.join(", ")));
+            }
+        };
+        if matches!(&ty, Type::List(of) | Type::Map(of) if of.encoding() != Encoding::Msgpack) {
+            self.at = start;
+            return self.fail("lists, maps and records hold values, not tensors, tables or files");
+        }
+        self.depth -= 1;
+        Ok(ty)
+    }
+
+    fn record(&mut self) -> Result<Type, TypeError> {
+        self.need('{')?;
+        let mut fields = BTreeMap::new();
+        while !self.eat('}') {
+            let name = self.word().to_owned();
+            if name.is_empty() {
+                return self.fail("expected a field name");
+            }
+            self.need(':')?;
+            let ty = self.ty()?;
+            if ty.encoding() != Encoding::Msgpack {
+                return self.fail("lists, maps and records hold values, not tensors, tables or files");
+            }
+            if fields.insert(name.clone(), ty).is_some() {
+                return self.fail(format!("field `{name}` is there twice"));
+            }
+            if !self.eat(',') {
+                self.need('}')?;
+                break;
+            }
+        }
+        Ok(Type::Record(fields))
+    }
+
+    fn choices(&mut self) -> Result<Type, TypeError> {
+        self.need('{')?;
+        let mut names: Vec<String> = Vec::new();
+        while !self.eat('}') {
+            let name = self.word().to_owned();
+            if name.is_empty() || names.contains(&name) {
+                return self.fail("expected a name that is not there yet");
+            }
+            names.push(name);
+            if !self.eat(',') {
+                self.need('}')?;
+                break;
+            }
+        }
+        if names.is_empty() {
+            return self.fail("an enum needs at least one name");
+        }
+        Ok(Type::Enum(names))
+    }
+
+    fn tensor(&mut self) -> Result<Type, TypeError> {
+        self.need('<')?;
+        let word = self.word().to_owned();
+        let Some(&(_, _, dtype)) = Dtype::ALL.iter().find(|row| row.0 == word) else {
+            let all: Vec<_> = Dtype::ALL.iter().map(|row| row.0).collect();
+            return self.fail(format!("expected a dtype, one of {}", all.join(", ")));
+        };
+        let mut shape = None;
+        if self.eat(',') {
+            self.need('[')?;
+            let mut sizes = Vec::new();
+            while !self.eat(']') {
+                if sizes.len() == 32 {
+                    return self.fail("more than 32 dimensions");
+                }
+                let word = self.word().to_owned();
+                sizes.push(match word.parse::<u64>() {
+                    Ok(size) => Some(size),
+                    Err(_) if word.starts_with(|c: char| c.is_ascii_alphabetic()) => None,
+                    Err(_) => return self.fail("expected a size or a name"),
+                });
+                if !self.eat(',') {
+                    self.need(']')?;
+                    break;
+                }
+            }
+            shape = Some(sizes);
+        }
+        self.need('>')?;
+        Ok(Type::Tensor(dtype, shape))
+    }
+}
+
+impl FromStr for Type {
+    type Err = TypeError;
+    fn from_str(text: &str) -> Result<Self, TypeError> {
+        let mut parser = Parser { text, at: 0, depth: 0 };
+        let ty = parser.ty()?;
+        parser.space();
+        if parser.at < text.len() {
+            return parser.fail("unexpected text after the type");
+        }
+        Ok(ty)
+    }
+}
+
+impl serde::Serialize for Type {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Type {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_is_written_as_it_is_read() {
+        for text in [
+            "any", "list<map<int>>", "record{a:int,b:list<str>}", "enum{x,y}", "tensor<f64,[n,3]>",
+            "tensor<u8>", "tensor<f32,[]>", "vec2", "color", "record{}",
+        ] {
+            let ty: Type = text.parse().unwrap();
+            assert_eq!(ty.to_string(), text);
+        }
+        assert_eq!("record{b:int, a:str}".parse::<Type>().unwrap().to_string(), "record{a:str,b:int}");
+    }
+
+    #[test]
+    fn bad_types_say_where_and_what() {
+        for bad in [
+            "", "integer", "list", "list<", "list<int", "list<int>>", "tensor<f16>", "enum{}", "enum{a,a}",
+            "record{a:int,a:int}", "list<table>", "tensor<f64,[-1]>", "é", "record{a}",
+        ] {
+            assert!(bad.parse::<Type>().is_err(), "{bad}");
+        }
+        assert!("list<".repeat(100_000).parse::<Type>().is_err());
+        assert_eq!("list<intt>".parse::<Type>().unwrap_err().at, 6);
+    }
+}

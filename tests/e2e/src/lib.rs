@@ -1,0 +1,1 @@
+//! polyloom-test-e2e
