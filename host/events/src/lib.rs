@@ -1,1 +1,218 @@
-//! polyloom-events
+//! The one public event stream. Everything a face shows, a file keeps or a replay repeats is here as plain data.
+//!
+//! Knows no terminal, no file, no channel. Private causes of the runtime's loop are not events.
+
+use polyloom_protocol::meta::{ArtifactMeta, Diagnostic, ExecMeta, Outcome};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The version of this stream's schema; raised when a reader of the old one would go wrong.
+pub const SCHEMA: &str = "polyloom.events/1";
+
+/// One event with its place in the run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Record {
+    /// Counts from 1 without gaps; a reader that reconnects continues from the last it saw.
+    pub seq: u64,
+    /// Milliseconds since the run started.
+    pub at_ms: f64,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "event")]
+#[non_exhaustive]
+pub enum Event {
+    /// The first event of every run.
+    #[serde(rename = "run.started")]
+    RunStarted {
+        /// The schema of the stream.
+        schema: String,
+        /// The run's id.
+        run: String,
+        /// The flow's name.
+        flow: String,
+        /// The flow file.
+        path: String,
+        /// Start, milliseconds since 1970 (UTC).
+        started_unix_ms: u64,
+        /// Cells selected.
+        cells: u64,
+        /// Cells that run at once.
+        jobs: u32,
+        /// The version of the host.
+        version: String,
+    },
+    /// What the plan says of a cell. One for each selected cell, in the plan's order.
+    #[serde(rename = "step.planned")]
+    StepPlanned {
+        /// The cell.
+        cell: String,
+        /// Its executor.
+        lang: String,
+        /// What will be done.
+        action: Action,
+        /// Why, in words.
+        reason: String,
+    },
+    /// An attempt has begun.
+    #[serde(rename = "step.started")]
+    StepStarted {
+        /// The cell.
+        cell: String,
+        /// From 1.
+        attempt: u32,
+        /// `compile` or `run`.
+        phase: Phase,
+    },
+    /// Something written or logged.
+    #[serde(rename = "log")]
+    Log {
+        /// The cell.
+        cell: String,
+        /// Where it was written.
+        stream: Stream,
+        /// Text, as it came; control characters are not escaped here but by whoever shows it.
+        text: String,
+    },
+    /// How far a cell says it is.
+    #[serde(rename = "progress")]
+    Progress {
+        /// The cell.
+        cell: String,
+        /// 0 to 1, if the cell knows.
+        fraction: Option<f64>,
+        /// Its words.
+        text: String,
+    },
+    /// Something to look at that is not an output.
+    #[serde(rename = "display")]
+    Display {
+        /// The cell.
+        cell: String,
+        /// Media type, the cell's claim.
+        media: String,
+        /// The data, when it is text; else its size in words.
+        text: String,
+    },
+    /// A message of a compiler, an interpreter or the host about a cell's code.
+    #[serde(rename = "diagnostic")]
+    Diagnostic {
+        /// The cell.
+        cell: String,
+        /// The message.
+        diagnostic: Diagnostic,
+    },
+    /// An output is in the store.
+    #[serde(rename = "artifact")]
+    Artifact {
+        /// The cell.
+        cell: String,
+        /// The port.
+        port: String,
+        /// The stored thing.
+        artifact: ArtifactMeta,
+    },
+    /// A step has its final result. Said only after the store has committed it.
+    #[serde(rename = "step.finished")]
+    StepFinished {
+        /// The cell.
+        cell: String,
+        /// Its executor.
+        lang: String,
+        /// Why it ran, or why it did not.
+        reason: String,
+        /// Attempts made.
+        attempts: u32,
+        /// The uniform result.
+        meta: Box<ExecMeta>,
+    },
+    /// Something a person should know: a mechanism that is missing, a history that could not be written.
+    #[serde(rename = "warning")]
+    Warning {
+        /// The text.
+        text: String,
+    },
+    /// The last event of every run that was not killed.
+    #[serde(rename = "run.finished")]
+    RunFinished {
+        /// The whole run's outcome: ok, failed, cancelled or timed_out.
+        outcome: Outcome,
+        /// Wall time of the run in milliseconds.
+        wall_ms: f64,
+        /// Counts.
+        totals: Totals,
+        /// The chain of cells that determined the wall time, first to last.
+        critical_path: Vec<Timed>,
+        /// The cells that took longest, longest first, at most five.
+        slowest: Vec<Timed>,
+    },
+}
+
+/// What a plan does with a cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// It runs.
+    Run,
+    /// Its stored result stands.
+    Cached,
+    /// It runs unless what its inputs come from turns out the same as before.
+    Maybe,
+}
+
+/// The part of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names are the documentation")]
+pub enum Phase {
+    Compile,
+    Run,
+}
+
+/// Where a text was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names are the documentation")]
+pub enum Stream {
+    Stdout,
+    Stderr,
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+/// A cell and its time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Timed {
+    /// The cell.
+    pub cell: String,
+    /// Wall time in milliseconds.
+    pub wall_ms: f64,
+}
+
+/// Counts of a run's steps by how they ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "the names are the documentation")]
+pub struct Totals {
+    pub ok: u64,
+    pub cached: u64,
+    pub failed: u64,
+    pub skipped: u64,
+    pub cancelled: u64,
+}
+
+/// A consumer of the stream. A sink that can't keep up drops for itself, never for others.
+pub trait Sink: Send {
+    /// Takes one record; called in order from the runtime's loop, so it must not block for long.
+    fn record(&mut self, record: &Record);
+
+    /// The run is over; flush. Errors of writing were collected on the way and come out here.
+    fn finish(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
