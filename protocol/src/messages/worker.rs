@@ -1,0 +1,264 @@
+//! What a worker says: claims, all of them. It does not know when each may be said (`state` does).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{EncodeError, ErrorMessage, Version, decode, encode, kind, text_enum};
+use crate::frame::{Frame, flag};
+use crate::{Diagnostic, Value, Violation};
+
+/// Largest `data` of a [`Display`] in bytes.
+pub const MAX_DISPLAY_DATA: usize = 48 << 10;
+
+/// First message: who the worker is and what it can do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Executor id, as its manifest says.
+    pub executor: String,
+    /// The executor's own version.
+    #[serde(default)]
+    pub version: String,
+    /// Protocol versions it speaks, at most [`crate::handshake::MAX_VERSIONS`].
+    pub protocol: Vec<Version>,
+    /// Features it offers, at most [`crate::handshake::MAX_FEATURES`].
+    #[serde(default)]
+    pub features: Vec<String>,
+    /// The language runtime, such as `CPython 3.11.7`.
+    #[serde(default)]
+    pub runtime: String,
+}
+
+/// The cell's code begins to run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {}
+
+text_enum! {
+    /// How much a log line matters.
+    pub enum LogLevel {
+        /// For the executor's author.
+        Debug = "debug",
+        /// For whoever watches.
+        Info = "info",
+        /// Probably wrong.
+        Warn = "warn",
+        /// Wrong.
+        Error = "error",
+    }
+}
+
+/// A line for the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Log {
+    /// How much it matters.
+    pub level: LogLevel,
+    /// The line.
+    pub text: String,
+}
+
+/// How far the cell is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Between 0 and 1, or unknown. NaN and infinities are violations; other values are clamped.
+    #[serde(default)]
+    pub fraction: Option<f64>,
+    /// What is being done.
+    #[serde(default)]
+    pub text: String,
+}
+
+/// Something to show while the cell runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Display {
+    /// Media type of the data.
+    pub media: String,
+    /// The data, at most [`MAX_DISPLAY_DATA`].
+    #[serde(with = "serde_bytes")]
+    pub data: Vec<u8>,
+}
+
+/// A result beyond the declared outputs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Artifact {
+    /// Its name.
+    pub name: String,
+    /// Its file, relative to the output folder.
+    pub path: String,
+    /// Media type, if the worker knows one.
+    #[serde(default)]
+    pub media: Option<String>,
+}
+
+/// The exec is over. Exactly one per exec, after a cancel too.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// Whether the cell's code ended well.
+    pub ok: bool,
+    /// Whether session state changed.
+    #[serde(default)]
+    pub session_changed: bool,
+    /// The executor's own results.
+    #[serde(default)]
+    pub extras: BTreeMap<String, Value>,
+}
+
+/// Answer to `Describe`: what an executor with a catalogue offers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Catalog {
+    /// The entries; their keys are the executor's own.
+    #[serde(default)]
+    pub entries: Vec<BTreeMap<String, Value>>,
+}
+
+/// Answer to `Ping`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pong {
+    /// The number of the ping.
+    pub n: u64,
+}
+
+/// Every message from a worker.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(missing_docs, reason = "each variant is named after its message")]
+pub enum FromWorker {
+    Hello(Hello),
+    Started(Started),
+    Log(Log),
+    Progress(Progress),
+    Display(Display),
+    Diagnostic(Diagnostic),
+    Artifact(Artifact),
+    Done(Done),
+    Catalog(Catalog),
+    Pong(Pong),
+    Error(ErrorMessage),
+    /// A kind of a later minor version; to be skipped.
+    Unknown {
+        kind: u8,
+    },
+}
+
+impl FromWorker {
+    /// Reads a frame's message.
+    ///
+    /// # Errors
+    /// The violation it shows.
+    pub fn from_frame(frame: &Frame) -> Result<Self, Violation> {
+        match Self::decode(frame.header.kind, &frame.body)? {
+            Self::Unknown { kind } if frame.header.flags & flag::MUST_UNDERSTAND != 0 => {
+                Err(Violation::MustUnderstand { kind })
+            }
+            message => Ok(message),
+        }
+    }
+
+    /// Reads the body of a frame of `kind`. A body of an unknown kind is checked for its structure only.
+    ///
+    /// # Errors
+    /// The violation it shows.
+    pub fn decode(kind: u8, body: &[u8]) -> Result<Self, Violation> {
+        Ok(match kind {
+            kind::HELLO => Self::Hello(decode("Hello", body)?),
+            kind::STARTED => Self::Started(decode("Started", body)?),
+            kind::LOG => Self::Log(decode("Log", body)?),
+            kind::PROGRESS => Self::Progress(progress(decode("Progress", body)?)?),
+            kind::DISPLAY => Self::Display(display(decode("Display", body)?)?),
+            kind::DIAGNOSTIC => Self::Diagnostic(decode("Diagnostic", body)?),
+            kind::ARTIFACT => Self::Artifact(decode("Artifact", body)?),
+            kind::DONE => Self::Done(decode("Done", body)?),
+            kind::CATALOG => Self::Catalog(decode("Catalog", body)?),
+            kind::PONG => Self::Pong(decode("Pong", body)?),
+            kind::ERROR => Self::Error(decode("Error", body)?),
+            64..=126 => return Err(Violation::WrongDirection { kind }),
+            _ => {
+                crate::check::check_body(body)?;
+                Self::Unknown { kind }
+            }
+        })
+    }
+
+    /// The whole frame of this message.
+    ///
+    /// # Errors
+    /// [`EncodeError`] when it is too large, or [`FromWorker::Unknown`].
+    pub fn encode(&self, exec: u64) -> Result<Vec<u8>, EncodeError> {
+        let kind = self.kind();
+        match self {
+            Self::Hello(body) => encode(kind, exec, body),
+            Self::Started(body) => encode(kind, exec, body),
+            Self::Log(body) => encode(kind, exec, body),
+            Self::Progress(body) => encode(kind, exec, body),
+            Self::Display(body) => encode(kind, exec, body),
+            Self::Diagnostic(body) => encode(kind, exec, body),
+            Self::Artifact(body) => encode(kind, exec, body),
+            Self::Done(body) => encode(kind, exec, body),
+            Self::Catalog(body) => encode(kind, exec, body),
+            Self::Pong(body) => encode(kind, exec, body),
+            Self::Error(body) => encode(kind, exec, body),
+            Self::Unknown { kind } => Err(EncodeError::Unknown(*kind)),
+        }
+    }
+
+    /// Its kind byte.
+    #[must_use]
+    pub fn kind(&self) -> u8 {
+        match self {
+            Self::Hello(_) => kind::HELLO,
+            Self::Started(_) => kind::STARTED,
+            Self::Log(_) => kind::LOG,
+            Self::Progress(_) => kind::PROGRESS,
+            Self::Display(_) => kind::DISPLAY,
+            Self::Diagnostic(_) => kind::DIAGNOSTIC,
+            Self::Artifact(_) => kind::ARTIFACT,
+            Self::Done(_) => kind::DONE,
+            Self::Catalog(_) => kind::CATALOG,
+            Self::Pong(_) => kind::PONG,
+            Self::Error(_) => kind::ERROR,
+            Self::Unknown { kind } => *kind,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Hello(_) => "Hello",
+            Self::Started(_) => "Started",
+            Self::Log(_) => "Log",
+            Self::Progress(_) => "Progress",
+            Self::Display(_) => "Display",
+            Self::Diagnostic(_) => "Diagnostic",
+            Self::Artifact(_) => "Artifact",
+            Self::Done(_) => "Done",
+            Self::Catalog(_) => "Catalog",
+            Self::Pong(_) => "Pong",
+            Self::Error(_) => "Error",
+            Self::Unknown { .. } => "Unknown",
+        }
+    }
+
+    /// Whether its body counts against the credit of its exec.
+    #[must_use]
+    pub fn is_metered(&self) -> bool {
+        matches!(self, Self::Log(_) | Self::Progress(_) | Self::Display(_) | Self::Diagnostic(_))
+    }
+}
+
+fn progress(mut body: Progress) -> Result<Progress, Violation> {
+    if let Some(fraction) = &mut body.fraction {
+        if !fraction.is_finite() {
+            let reason = "`fraction` is not a finite number".to_owned();
+            return Err(Violation::BadMessage { message: "Progress", reason });
+        }
+        *fraction = fraction.clamp(0.0, 1.0);
+    }
+    Ok(body)
+}
+
+fn display(body: Display) -> Result<Display, Violation> {
+    if body.data.len() > MAX_DISPLAY_DATA {
+        let reason = format!("`data` is over {MAX_DISPLAY_DATA} bytes");
+        return Err(Violation::BadMessage { message: "Display", reason });
+    }
+    Ok(body)
+}

@@ -1,0 +1,284 @@
+//! What is known about one attempt after it ended: plain data. It does not know how it was found out.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Value;
+use crate::messages::text_enum;
+
+/// How an attempt ended, or why there was none. Decided by the host from its own evidence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It ended well and every declared output is there.
+    Ok,
+    /// It was not run: the store held the result.
+    Cached,
+    /// It was not run: not selected, switched off, or something it needs failed.
+    Skipped,
+    /// The cell's own code failed.
+    Failed,
+    /// It ran longer than its time limit.
+    TimedOut,
+    /// It used more memory than its limit.
+    OutOfMemory,
+    /// It used more processor time than its limit.
+    CpuExceeded,
+    /// It printed more than its limit.
+    OutputExceeded,
+    /// It wrote more than its disk limit.
+    DiskExceeded,
+    /// It started more processes than its limit.
+    PidsExceeded,
+    /// It died of a signal that the host did not send for any reason listed here.
+    Killed,
+    /// It ended well but a declared output is not there.
+    OutputMissing,
+    /// It needs a permission that was not granted.
+    Denied,
+    /// The worker broke the protocol or died outside the cell's code.
+    WorkerError,
+    /// The user or the host stopped it.
+    Cancelled,
+}
+
+impl Outcome {
+    /// The name on the wire and in events.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Cached => "cached",
+            Self::Skipped => "skipped",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed_out",
+            Self::OutOfMemory => "out_of_memory",
+            Self::CpuExceeded => "cpu_exceeded",
+            Self::OutputExceeded => "output_exceeded",
+            Self::DiskExceeded => "disk_exceeded",
+            Self::PidsExceeded => "pids_exceeded",
+            Self::Killed => "killed",
+            Self::OutputMissing => "output_missing",
+            Self::Denied => "denied",
+            Self::WorkerError => "worker_error",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether the step's outputs are there: `ok` and `cached`.
+    #[must_use]
+    pub fn has_outputs(self) -> bool {
+        matches!(self, Self::Ok | Self::Cached)
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(self.as_str())
+    }
+}
+
+text_enum! {
+    /// How bad a diagnostic is.
+    pub enum Severity {
+        /// The code cannot run, or stopped.
+        Error = "error",
+        /// Probably wrong.
+        Warning = "warning",
+        /// Worth knowing.
+        Info = "info",
+        /// A suggestion.
+        Hint = "hint",
+    }
+}
+
+/// A message about a place in a cell's code. Shown, never believed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The message, without place and severity.
+    pub message: String,
+    /// The compiler's or runtime's own code for it, such as `E0308`.
+    #[serde(default)]
+    pub code: Option<String>,
+    /// The file, as the executor names it.
+    #[serde(default)]
+    pub file: Option<String>,
+    /// First line, from 1.
+    #[serde(default)]
+    pub line: Option<u32>,
+    /// First column, from 1, in characters.
+    #[serde(default)]
+    pub col: Option<u32>,
+    /// Last line, from 1.
+    #[serde(default)]
+    pub end_line: Option<u32>,
+    /// Column behind the last character, from 1.
+    #[serde(default)]
+    pub end_col: Option<u32>,
+}
+
+impl Diagnostic {
+    /// A diagnostic that names no place yet.
+    #[must_use]
+    pub fn new(severity: Severity, message: impl Into<String>) -> Self {
+        Self {
+            severity,
+            message: message.into(),
+            code: None,
+            file: None,
+            line: None,
+            col: None,
+            end_line: None,
+            end_col: None,
+        }
+    }
+}
+
+/// One stored result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ArtifactMeta {
+    /// Digest of its bytes, with the function's name where the store writes one.
+    pub digest: String,
+    /// Port type, as the flow spells it.
+    #[serde(rename = "type")]
+    pub r#type: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// Media type.
+    #[serde(default)]
+    pub media_type: Option<String>,
+    /// Where the cell left it, relative to its output folder.
+    #[serde(default)]
+    pub path: Option<String>,
+}
+
+/// What is kept of one output stream.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Tail {
+    /// The last part of the stream, with what is not UTF-8 replaced.
+    pub text: String,
+    /// Bytes that came in all.
+    #[serde(default)]
+    pub bytes: u64,
+    /// Bytes that came and are not in `text`.
+    #[serde(default)]
+    pub truncated: u64,
+}
+
+/// How far a mechanism of the sandbox took hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Not at all.
+    None,
+    /// In part; the detail says what is missing.
+    Partial,
+    /// As the policy asks.
+    Full,
+}
+
+impl Level {
+    /// The name on the wire and in events.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Partial => "partial",
+            Self::Full => "full",
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(self.as_str())
+    }
+}
+
+/// What one mechanism of the sandbox achieved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Enforcement {
+    /// Its name, such as `landlock`.
+    pub mechanism: String,
+    /// How far it took hold.
+    pub level: Level,
+    /// Why not fully, or how.
+    #[serde(default)]
+    pub detail: String,
+}
+
+/// The uniform result of an attempt, whatever the language.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ExecMeta {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The process's exit code, when it exited.
+    #[serde(default)]
+    pub exit_code: Option<i32>,
+    /// The signal that ended it.
+    #[serde(default)]
+    pub signal: Option<i32>,
+    /// Time on the wall in milliseconds.
+    #[serde(default)]
+    pub wall_ms: f64,
+    /// Processor time of all its processes in milliseconds.
+    #[serde(default)]
+    pub cpu_ms: f64,
+    /// Most memory of all its processes together in bytes, when it could be measured.
+    #[serde(default)]
+    pub peak_memory: Option<u64>,
+    /// What it printed.
+    #[serde(default)]
+    pub stdout: Tail,
+    /// What it printed as errors.
+    #[serde(default)]
+    pub stderr: Tail,
+    /// Results by port, and extra ones by name.
+    #[serde(default)]
+    pub artifacts: BTreeMap<String, ArtifactMeta>,
+    /// Messages about the code.
+    #[serde(default)]
+    pub diagnostics: Vec<Diagnostic>,
+    /// Whether the executor says that session state changed. A claim.
+    #[serde(default)]
+    pub session_changed: bool,
+    /// The executor's own results. Claims.
+    #[serde(default)]
+    pub extras: BTreeMap<String, Value>,
+    /// What the sandbox achieved, mechanism by mechanism.
+    #[serde(default)]
+    pub enforcement: Vec<Enforcement>,
+}
+
+impl ExecMeta {
+    /// A result that knows only how it ended.
+    #[must_use]
+    pub fn new(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            exit_code: None,
+            signal: None,
+            wall_ms: 0.0,
+            cpu_ms: 0.0,
+            peak_memory: None,
+            stdout: Tail::default(),
+            stderr: Tail::default(),
+            artifacts: BTreeMap::new(),
+            diagnostics: Vec::new(),
+            session_changed: false,
+            extras: BTreeMap::new(),
+            enforcement: Vec::new(),
+        }
+    }
+}
