@@ -8,6 +8,7 @@ pub mod frame;
 pub mod handshake;
 pub mod messages;
 pub mod meta;
+pub mod npy;
 pub mod state;
 pub mod value;
 mod violation;

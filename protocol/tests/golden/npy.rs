@@ -1,0 +1,81 @@
+//! Vectors of `.npy` headers.
+
+use polyloom_protocol::npy::{Dtype, Npy, header};
+use serde_json::{Value as Json, json};
+
+use crate::hex;
+
+fn one(dtype: Dtype, shape: &[u64]) -> Json {
+    let bytes = header(dtype, shape);
+    let read = Npy::parse(&bytes).unwrap();
+    assert_eq!((read.dtype, &*read.shape, read.data), (dtype, shape, bytes.len()));
+    json!({ "dtype": dtype.name(), "descr": dtype.descr(), "shape": shape, "header": hex(&bytes) })
+}
+
+pub fn valid() -> Vec<Json> {
+    let mut out: Vec<_> = Dtype::ALL.into_iter().map(|dtype| one(dtype, &[3])).collect();
+    out.push(one(Dtype::F64, &[]));
+    out.push(one(Dtype::F64, &[0]));
+    out.push(one(Dtype::F64, &[2, 3]));
+    out.push(one(Dtype::U8, &[480, 640, 4]));
+    out.push(one(Dtype::I64, &[1_000_000_007, 1, 1, 1, 1, 1, 1, 1]));
+    out
+}
+
+fn raw(text: &str, pad: bool) -> Vec<u8> {
+    let mut text = text.to_owned();
+    while pad && (10 + text.len() + 1) % 64 != 0 {
+        text.push(' ');
+    }
+    text.push('\n');
+    let mut out = b"\x93NUMPY\x01\0".to_vec();
+    out.extend_from_slice(&u16::try_from(text.len()).unwrap().to_le_bytes());
+    out.extend_from_slice(text.as_bytes());
+    out
+}
+
+pub fn tolerated() -> Vec<Json> {
+    [
+        ("other order", "{'shape': (2,), 'fortran_order': False, 'descr': '<i4'}"),
+        ("double quotes, tight", r#"{"descr":"<f4","fortran_order":False,"shape":(2,)}"#),
+        ("one-byte type with order", "{'descr': '<u1', 'fortran_order': False, 'shape': (2,), }"),
+        ("fortran vector", "{'descr': '<f8', 'fortran_order': True, 'shape': (2,), }"),
+    ]
+    .map(|(name, text)| {
+        let bytes = raw(text, true);
+        let read = Npy::parse(&bytes).unwrap();
+        json!({ "name": name, "dtype": read.dtype.name(), "shape": read.shape, "header": hex(&bytes) })
+    })
+    .into()
+}
+
+pub fn invalid() -> Vec<Json> {
+    let good = "{'descr': '<f8', 'fortran_order': False, 'shape': (2,), }";
+    let swap = |from, to| raw(&good.replace(from, to), true);
+    let mut version = raw(good, true);
+    version[6] = 2;
+    let cases = [
+        ("empty", Vec::new()),
+        ("version 2.0", version),
+        ("header cut off", raw(good, true)[..40].to_vec()),
+        ("unaligned", raw(good, false)),
+        ("big endian", swap("<f8", ">f8")),
+        ("object", swap("<f8", "|O")),
+        ("complex", swap("<f8", "<c16")),
+        ("float in one byte", swap("<f8", "<f1")),
+        ("fortran matrix", swap("False, 'shape': (2,)", "True, 'shape': (2, 2)")),
+        ("negative length", swap("(2,)", "(-2,)")),
+        ("signed length", swap("(2,)", "(+2,)")),
+        ("too large", swap("(2,)", "(4294967296, 4294967296)")),
+        ("key missing", swap("'shape': (2,), ", "")),
+        ("key twice", swap("'shape': (2,), ", "'shape': (2,), 'shape': (2,), ")),
+        ("not a dictionary", raw("[1, 2]", true)),
+        ("something behind it", swap("), }", "), } x")),
+    ];
+    cases
+        .map(|(name, bytes)| {
+            let error = Npy::parse(&bytes).expect_err(name);
+            json!({ "name": name, "header": hex(&bytes), "error": error.name() })
+        })
+        .into()
+}
