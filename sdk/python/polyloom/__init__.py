@@ -1,0 +1,100 @@
+"""What a cell can say to polyloom besides its outputs.
+
+Everything here also works without a worker, by writing to stderr, so that a cell's file can be run
+by hand. Nothing is imported before it is needed: this file is read at the start of every cell.
+"""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from os import PathLike
+    from typing import Any, Optional, Sequence, Union
+
+    from polyloom._table import Table as Table
+    from polyloom._worker import Execution
+
+__all__ = ["PortError", "Table", "artifact", "display", "empty", "inputs", "log", "output"]
+__all__ += ["progress", "seed"]
+__version__ = "0.1.0"
+
+inputs: dict[str, Any] = {}
+"""The cell's inputs by name, for names that are no Python variable, such as `in`."""
+
+seed: Optional[int] = None
+"""The cell's seed, where it declares one; `random` and `numpy.random` are seeded with it."""
+
+_current: Optional[Execution] = None
+
+
+class PortError(Exception):
+    """An input cannot be read, or an output is missing or not of its declared type."""
+
+    def __init__(self, port: str, message: str) -> None:
+        super().__init__(message)
+        self.port = port
+
+
+def log(text: object, level: str = "info") -> None:
+    """Add a line to the cell's log; `level` is debug, info, warn or error."""
+    if level not in ("debug", "info", "warn", "error"):
+        raise ValueError(f"level `{level}` is none of debug, info, warn, error")
+    if _current is not None:
+        _current.log(str(text), level)
+    else:
+        print(f"{level}: {text}", file=sys.stderr)
+
+
+def progress(fraction: Optional[float] = None, text: str = "") -> None:
+    """Say how far the cell is: a fraction from 0 to 1, or None for unknown."""
+    if fraction is not None:
+        fraction = min(max(float(fraction), 0.0), 1.0)
+    if _current is not None:
+        _current.progress(fraction, str(text))
+    else:
+        done = "" if fraction is None else f"{fraction:.0%} "
+        print(f"progress: {done}{text}", file=sys.stderr)
+
+
+def display(value: Any) -> None:
+    """Show a value beside the cell: a figure, picture, table, SVG or HTML text, or anything."""
+    from polyloom._display import display
+
+    display(value)
+
+
+def artifact(name: str, data: Union[bytes, str, PathLike[str]]) -> None:
+    """Keep an extra result under `name`: bytes, text, or the file or folder at a `Path`."""
+    from polyloom._display import artifact
+
+    artifact(name, data)
+
+
+def output(name: str, value: Any) -> None:
+    """Set an output by name, for names that are no Python variable, such as `class`."""
+    if _current is None:
+        print(f"output: {name} = {value!r:.200}", file=sys.stderr)
+    elif name not in _current.outputs:
+        raise PortError(name, f"`{name}` is not an output of this cell")
+    else:
+        _current.given[name] = value
+
+
+def empty(shape: Union[int, Sequence[int]], dtype: str = "f64") -> Any:
+    """A tensor to be filled and given as an output, which then is in place without a copy.
+
+    A numpy array where numpy is installed, else a memoryview. The contents are zero.
+    """
+    from polyloom._npy import empty
+
+    return empty(shape, dtype, _current.out if _current is not None else None)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Table":
+        from polyloom._table import Table
+
+        return Table
+    raise AttributeError(f"module `polyloom` has no attribute `{name}`")

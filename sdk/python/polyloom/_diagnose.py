@@ -1,0 +1,122 @@
+"""Where in the cell's own file an exception comes from, and how it is shown.
+
+Imported only when a cell fails. Knows no wire: it returns the fields of a Diagnostic.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import TracebackType
+from typing import Any, Optional
+
+from polyloom import PortError
+
+_OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+def describe(error: BaseException, code: str, cancelled: bool) -> dict[str, Any]:
+    """The Diagnostic for an exception that ended the cell whose file is `code`."""
+    fields: dict[str, Any] = {"severity": "error", "message": headline(error), "file": code}
+    if isinstance(error, PortError):
+        fields["message"] = str(error)
+        fields["code"] = "port"
+        fields["line"] = _assignment(code, error.port)
+        return fields
+    if cancelled and isinstance(error, KeyboardInterrupt):
+        fields.update(severity="info", message="cancelled here")
+    else:
+        fields["code"] = type(error).__name__
+    if isinstance(error, SyntaxError) and error.filename == code:
+        fields.update(line=error.lineno, col=error.offset or None)
+        end_line, end_col = getattr(error, "end_lineno", None), getattr(error, "end_offset", None)
+        if end_line and end_col and end_line > 0 and end_col > 0:
+            fields.update(end_line=end_line, end_col=end_col)
+        return fields
+    at = error.__traceback__
+    while at is not None:
+        if at.tb_frame.f_code.co_filename == code:
+            fields["line"] = at.tb_lineno
+            fields.update(_columns(at, code))
+        at = at.tb_next
+    return fields
+
+
+def headline(error: BaseException) -> str:
+    """The last line of a traceback: `ZeroDivisionError: division by zero`."""
+    kind = type(error)
+    name = kind.__qualname__
+    if kind.__module__ not in ("builtins", "__main__"):
+        name = f"{kind.__module__}.{name}"
+    try:
+        text = error.msg if isinstance(error, SyntaxError) else str(error)
+    except Exception:
+        text = "<exception str() failed>"
+    return f"{name}: {text}" if text else name
+
+
+def print_exception(error: BaseException) -> None:
+    """Print a traceback to stderr that begins in the cell's code, not in the worker's."""
+    try:
+        sys.excepthook(type(error), error, _trim(error))
+    except Exception:
+        print(headline(error), file=sys.stderr)
+
+
+def _trim(error: BaseException) -> Optional[TracebackType]:
+    at = error.__traceback__
+    while at is not None and at.tb_frame.f_code.co_filename.startswith(_OURS):
+        at = at.tb_next
+    error.__traceback__ = at
+    return at
+
+
+def _columns(at: TracebackType, code: str) -> dict[str, int]:
+    """Where the failing expression begins and ends; Python keeps this from 3.11 on."""
+    positions = getattr(at.tb_frame.f_code, "co_positions", None)
+    if positions is None:
+        return {}
+    for index, (line, end_line, col, end_col) in enumerate(positions()):
+        if index * 2 == at.tb_lasti:
+            break
+    else:
+        return {}
+    if line != at.tb_lineno or None in (end_line, col, end_col):
+        return {}
+    lines = _lines(code)
+    if not 0 < line <= end_line <= len(lines):
+        return {}
+    return {
+        "col": _characters(lines[line - 1], col) + 1,
+        "end_line": end_line,
+        "end_col": _characters(lines[end_line - 1], end_col) + 1,
+    }
+
+
+def _lines(code: str) -> list[bytes]:
+    try:
+        with open(code, "rb") as file:
+            return file.read().splitlines()
+    except OSError:
+        return []
+
+
+def _characters(line: bytes, count: int) -> int:
+    return len(line[:count].decode("utf-8", "replace"))
+
+
+def _assignment(code: str, name: str) -> Optional[int]:
+    """The last line that gives the variable `name` a value."""
+    import ast
+
+    try:
+        tree = ast.parse(b"\n".join(_lines(code)))
+    except (SyntaxError, ValueError):
+        return None
+    found = [
+        node.lineno
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store))
+        or (isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == name)
+    ]
+    return max(found, default=None)

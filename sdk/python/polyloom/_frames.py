@@ -1,0 +1,175 @@
+"""The wire of protocol W: preamble, frames, caps, and the credit that bounds what a worker sends.
+
+Knows kinds by number and bodies as maps; what they mean is `_worker`'s. It takes `_socket`, the C
+half of `socket`, since importing the other half takes longer than the whole handshake.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+from _thread import RLock, allocate_lock
+from struct import Struct
+
+from polyloom._msgpack import decode, encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Optional
+
+PREAMBLE = b"PLYW\x01\x01\x00\x00"
+HELLO, STARTED, LOG, PROGRESS, DISPLAY, DIAGNOSTIC, ARTIFACT, DONE = range(1, 9)
+PONG = 10
+HELLO_OK, HELLO_NO, PREPARE, EXEC, CANCEL, CREDIT = range(65, 71)
+PING, SHUTDOWN = 75, 76
+ERROR = 127
+
+FRAME_CAP = 1 << 20
+SMALL_CAP = 64 << 10
+INITIAL_CREDIT = 256 << 10
+_CREDITED = frozenset((LOG, PROGRESS, DISPLAY, DIAGNOSTIC))
+_SMALL = _CREDITED | {HELLO}
+_HEADER = Struct("<IBBHQ")
+_MUST_UNDERSTAND = 1
+_EAGER_READ = 64 << 10
+
+
+class ProtocolError(Exception):
+    """The other side broke the protocol. The connection is of no further use."""
+
+
+class ConnectionClosed(Exception):
+    """The other side closed its end."""
+
+
+class Frame:
+    """One received frame; `body` is decoded already."""
+
+    __slots__ = ("body", "exec_id", "kind", "must_understand")
+
+    def __init__(self, kind: int, flags: int, exec_id: int, body: dict[str, Any]) -> None:
+        self.kind = kind
+        self.must_understand = bool(flags & _MUST_UNDERSTAND)
+        self.exec_id = exec_id
+        self.body = body
+
+
+class Connection:
+    """One end of a W socket. Sending is safe from any thread, receiving is for one at a time."""
+
+    def __init__(self, sock: _socket.socket) -> None:
+        self.sock = sock
+        self.credit = 0
+        self._in = bytearray()
+        self._greeted = False
+        self._write = RLock()
+        self._read = allocate_lock()
+
+    def send_preamble(self) -> None:
+        """Open our direction."""
+        self.sock.sendall(PREAMBLE)
+
+    def send(self, kind: int, exec_id: int, body: dict[str, Any]) -> None:
+        """Send one frame whole. For kinds under credit call `wait_for_credit` first."""
+        data = encode(body)
+        cap = SMALL_CAP if kind in _SMALL else FRAME_CAP
+        if len(data) > cap:
+            raise ValueError(f"a message of {len(data)} bytes, {cap} are allowed")
+        with self._write:
+            self.sock.sendall(_HEADER.pack(len(data), kind, 0, 0, exec_id) + data)
+            if kind in _CREDITED:
+                self.credit -= len(data)
+
+    def receive(self) -> Frame:
+        """Wait for the next frame."""
+        while True:
+            frame = self._next()
+            if frame is not None:
+                return frame
+            self._fill(0)
+
+    def poll(self) -> list[Frame]:
+        """The frames that have arrived, without waiting; none while another thread is reading."""
+        if not self._read.acquire(False):
+            return []
+        try:
+            frames: list[Frame] = []
+            while True:
+                frame = self._next()
+                if frame is not None:
+                    frames.append(frame)
+                elif not self._fill(_socket.MSG_DONTWAIT):
+                    return frames
+        finally:
+            self._read.release()
+
+    def _fill(self, flags: int) -> bool:
+        try:
+            data = self.sock.recv(_EAGER_READ, flags)
+        except BlockingIOError:
+            return False
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            raise ConnectionClosed
+        self._in += data
+        return True
+
+    def _next(self) -> Optional[Frame]:
+        have = self._in
+        if not self._greeted:
+            if have[:8] != PREAMBLE[: len(have)]:
+                raise ProtocolError("the host speaks another protocol or version")
+            if len(have) < 8:
+                return None
+            del have[:8]
+            self._greeted = True
+        if len(have) < 16:
+            return None
+        size, kind, flags, zero, exec_id = _HEADER.unpack_from(have)
+        if size > FRAME_CAP:
+            raise ProtocolError(f"a frame of {size} bytes, {FRAME_CAP} are allowed")
+        if flags & 0xF8 or zero:
+            raise ProtocolError("reserved bits are set in a frame's header")
+        end = 16 + size
+        if len(have) < end:
+            return None
+        try:
+            body = decode(bytes(have[16:end]))
+        except ValueError as error:
+            raise ProtocolError(f"a frame's body: {error}") from None
+        if type(body) is not dict:
+            raise ProtocolError("a frame's body is not a map")
+        del have[:end]
+        return Frame(kind, flags, exec_id, body)
+
+
+def adopt(fd: int) -> Connection:
+    """Take over the inherited socket, out of the way of `os.closerange(3, …)` and of children."""
+    import fcntl
+
+    try:
+        moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 192)
+        os.close(fd)
+        fd = moved
+    except OSError:  # the limit on descriptors is lower than that
+        os.set_inheritable(fd, False)
+    os.set_blocking(fd, True)
+    return Connection(_socket.socket(fileno=fd))
+
+
+def signal_arrivals(connection: Connection, signal: int) -> None:
+    """Have the kernel send `signal` to this process when a frame arrives or the host is gone.
+
+    A reading thread would do as well, but a process with two threads draws a warning on every
+    fork, and the cell should find the process as an ordinary interpreter would start it.
+    """
+    import fcntl
+
+    fd = connection.sock.fileno()
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal)
+        fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
+    except OSError:
+        pass  # cancelling then takes the signal that follows the message

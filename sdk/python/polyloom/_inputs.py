@@ -1,0 +1,56 @@
+"""Reads a cell's inputs from their files: path and encoding in, a Python value out.
+
+Knows the encodings and which form a value takes, not where the files come from. Large data is
+mapped, never copied; libraries are imported only for the inputs that need them.
+"""
+
+from __future__ import annotations
+
+from polyloom import PortError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def read_input(name: str, slot: dict[str, Any]) -> Any:
+    """The value of the input `name`: msgpack a plain value, npy an array, arrow a table, else a Path."""
+    path: str = slot["path"]
+    encoding = slot.get("encoding")
+    try:
+        if encoding == "msgpack":
+            from polyloom._msgpack import decode
+
+            with open(path, "rb") as file:
+                value = decode(file.read(), VALUE_DEPTH)
+            return tuple(value) if slot.get("type") == "vec2" else value
+        if encoding == "npy":
+            from polyloom._npy import read
+
+            return read(path)
+        if encoding == "arrow":
+            return read_table(path)
+        if encoding not in ("raw", "dir", None):
+            raise ValueError(f"unknown encoding `{encoding}`")
+    except (OSError, ValueError) as error:
+        raise PortError(name, f"input `{name}` cannot be read: {error}") from error
+    from pathlib import Path
+
+    return Path(path)
+
+
+def read_table(path: str) -> Any:
+    """A `pyarrow.Table` over the mapped file where pyarrow is installed, else a `polyloom.Table`."""
+    try:
+        import pyarrow
+        import pyarrow.ipc
+    except ImportError:
+        from polyloom._arrow_read import read
+
+        return read(path)
+    with pyarrow.memory_map(path) as source:
+        return pyarrow.ipc.open_file(source).read_all()
+
+
+VALUE_DEPTH = 64
+"""How deep a value may nest. Messages are held to less; a document that is data is not."""

@@ -1,0 +1,273 @@
+"""Tensors as `.npy` files, version 1.0 of numpy's format (NEP 1), data at a multiple of 64.
+
+Reading maps the file: a read-only numpy array where numpy is installed, else a memoryview of the
+same shape. Writing takes numpy arrays, anything with a buffer, and nested lists.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Optional, Sequence, Union
+
+from polyloom._types import DTYPES, Type
+from polyloom._values import Mismatch, describe
+
+_MAGIC = b"\x93NUMPY\x01\x00"
+_ALIGN = 64
+_FORMATS = {form: name for name, (_, form, _) in DTYPES.items()}
+_DESCR = {descr: name for name, (descr, _, _) in DTYPES.items()}
+_born: list[tuple[Any, str, int]] = []
+"""Tensors of `empty`: the map of the file, its path, and where the data starts."""
+
+
+def header(dtype: str, shape: Sequence[int], room: int = 0) -> bytes:
+    """Everything before the data; padded so that the data is aligned, and to `room` at least."""
+    descr, _, size = DTYPES[dtype]
+    order = "<" if size > 1 else "|"
+    sizes = ", ".join(str(int(each)) for each in shape) + ("," if len(shape) == 1 else "")
+    text = f"{{'descr': '{order}{descr}', 'fortran_order': False, 'shape': ({sizes}), }}"
+    total = max(-(-(10 + len(text) + 1) // _ALIGN) * _ALIGN, room)
+    body = text.ljust(total - 10 - 1) + "\n"
+    return _MAGIC + len(body).to_bytes(2, "little") + body.encode("latin-1")
+
+
+def parse_header(data: bytes) -> tuple[str, list[int], bool, int]:
+    """dtype, shape, whether in Fortran's order, and where the data starts."""
+    if data[:6] != _MAGIC[:6] or len(data) < 10 or data[6] not in (1, 2, 3):
+        raise ValueError("not a .npy file")
+    width = 2 if data[6] == 1 else 4
+    start = 8 + width + int.from_bytes(data[8 : 8 + width], "little")
+    from ast import literal_eval
+
+    try:
+        fields = literal_eval(data[8 + width : start].decode("utf-8").strip())
+        descr, shape = fields["descr"], [int(size) for size in fields["shape"]]
+        fortran = bool(fields["fortran_order"])
+    except (SyntaxError, ValueError, KeyError, TypeError):
+        raise ValueError("the .npy header cannot be read") from None
+    dtype = _DESCR.get(descr[1:]) if isinstance(descr, str) and descr[:1] in "<|=" else None
+    if dtype is None or start > len(data):
+        raise ValueError(f".npy data of type `{descr}` is not supported")
+    return dtype, shape, fortran, start
+
+
+def read(path: str) -> Any:
+    """The tensor in a file, mapped read-only."""
+    import mmap
+
+    with open(path, "rb") as file:
+        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    start = int.from_bytes(data[8:10], "little") + 12
+    dtype, shape, fortran, start = parse_header(data[: start + 4])
+    descr, form, size = DTYPES[dtype]
+    count = _product(shape)
+    if start + count * size > len(data):
+        raise ValueError("the .npy file is shorter than its shape says")
+    try:
+        import numpy
+    except ImportError:
+        if fortran and len(shape) > 1:
+            raise ValueError("data in Fortran's order needs numpy") from None
+        return _view(memoryview(data)[start : start + count * size], form, shape)
+    order: Any = "F" if fortran else "C"
+    return numpy.ndarray(shape, "<" + descr, data, start, order=order)
+
+
+def _view(view: memoryview, form: str, shape: Sequence[int]) -> memoryview:
+    if 0 in shape:  # a memoryview cannot have a shape with nothing in it
+        return view.cast("B").cast(form)  # type: ignore[call-overload, no-any-return]
+    return view.cast("B").cast(form, list(shape))  # type: ignore[call-overload, no-any-return]
+
+
+def _product(shape: Sequence[int]) -> int:
+    count = 1
+    for size in shape:
+        count *= size
+    return count
+
+
+def empty(shape: Union[int, Sequence[int]], dtype: str, out: Optional[str]) -> Any:
+    """A tensor of zeros in a file of the folder `out`, or in memory without one."""
+    import mmap
+
+    shape = [int(shape)] if isinstance(shape, int) else [int(size) for size in shape]
+    name = dtype if dtype in DTYPES else _DESCR.get(_descr_of(dtype), "")
+    if not name:
+        raise ValueError(f"dtype `{dtype}` is none of {', '.join(DTYPES)}")
+    descr, form, size = DTYPES[name]
+    head = header(name, shape, 128)
+    total = len(head) + _product(shape) * size
+    if out is None:
+        data = mmap.mmap(-1, total)
+    else:
+        folder = os.path.join(out, ".tmp")
+        os.makedirs(folder, exist_ok=True)
+        path = os.path.join(folder, f"{len(_born)}.npy")
+        with open(path, "w+b") as file:
+            # Reserved at once: a full disk is then an error here, not a SIGBUS in the cell's loop.
+            os.posix_fallocate(file.fileno(), 0, total)
+            data = mmap.mmap(file.fileno(), total)
+        _born.append((data, path, len(head)))
+    try:
+        import numpy
+    except ImportError:
+        return _view(memoryview(data)[len(head) :], form, shape)
+    return numpy.ndarray(shape, "<" + descr, data, len(head))
+
+
+def _descr_of(dtype: Any) -> str:
+    try:
+        import numpy
+
+        return numpy.dtype(dtype).str[1:]
+    except (ImportError, TypeError):
+        return ""
+
+
+def write_tensor(value: Any, wanted: Type, name: str, path: str) -> str:
+    """Write `value` as the tensor that is `wanted`; the path written."""
+    kind = type(value)
+    if kind.__module__.partition(".")[0] != "numpy" and not isinstance(value, (list, tuple, range)):
+        if hasattr(value, "__array__") and not isinstance(value, memoryview):
+            import numpy
+
+            value = numpy.asarray(value)  # pandas, torch, polars, jax
+    if hasattr(value, "dtype") and hasattr(value, "tobytes") and hasattr(value, "shape"):
+        dtype, shape, data = _from_numpy(value, wanted, name)
+    else:
+        dtype, shape, data = _from_plain(value, wanted, name)
+    _check_shape(shape, wanted, name)
+    for owner, born, start in _born:
+        # Contiguous and as long as the whole: then it is the whole.
+        if data.nbytes == len(owner) - start and _owner(value) is owner and os.path.exists(born):
+            owner[:start] = header(dtype, shape, start)
+            os.rename(born, path)
+            return path
+    with open(path, "wb") as file:
+        file.write(header(dtype, shape))
+        file.write(data)
+    return path
+
+
+def _owner(value: Any) -> Any:
+    """What holds the memory that a memoryview or a contiguous array shows."""
+    if isinstance(value, memoryview):
+        return value.obj if value.c_contiguous else None
+    if not getattr(value, "flags", {"C_CONTIGUOUS": False})["C_CONTIGUOUS"]:
+        return None
+    while hasattr(value, "base"):
+        value = value.base
+    return value.obj if isinstance(value, memoryview) else value
+
+
+def _from_numpy(value: Any, wanted: Type, name: str) -> tuple[str, list[int], memoryview]:
+    import numpy
+
+    found = _DESCR.get(value.dtype.str[1:])
+    if found is None and value.dtype.kind == "O":
+        return _from_plain(value.tolist(), wanted, name)
+    if found is None:
+        raise Mismatch(name, wanted.text, f"an array of `{value.dtype}`")
+    dtype = wanted.dtype or found
+    target = numpy.dtype("<" + DTYPES[dtype][0])
+    if not numpy.can_cast(value.dtype, target, "safe"):
+        fix = f"which `.astype({str(target)!r})` would convert"
+        raise Mismatch(name, wanted.text, f"an array of {found}, {fix}")
+    shape = [int(size) for size in value.shape]
+    array = numpy.ascontiguousarray(value, target)
+    return dtype, shape, memoryview(array.reshape(-1).view(numpy.uint8))
+
+
+def _from_plain(value: Any, wanted: Type, name: str) -> tuple[str, list[int], memoryview]:
+    try:
+        view = memoryview(value)
+    except TypeError:
+        return _from_lists(value, wanted, name)
+    found = _dtype_of(view)
+    dtype = wanted.dtype or found
+    if found is None:
+        raise Mismatch(name, wanted.text, f"a buffer of format {view.format!r}")
+    if dtype == found:
+        shape = list(view.shape or ())
+        return dtype, shape, view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
+    return _from_lists(view.tolist(), wanted, name)
+
+
+def _dtype_of(view: memoryview) -> Optional[str]:
+    form = view.format.lstrip("@=<")
+    if form in ("l", "L", "c"):  # a C long has the size of the machine's word
+        form = {"l": "iq", "L": "IQ", "c": "BB"}[form][view.itemsize == 8]
+    return _FORMATS.get(form)
+
+
+def _from_lists(value: Any, wanted: Type, name: str) -> tuple[str, list[int], memoryview]:
+    shape: list[int] = []
+    first = value
+    while isinstance(first, (list, tuple, range)):
+        shape.append(len(first))
+        if not first:
+            break
+        first = first[0]
+    flat: list[Any] = []
+    _flatten(value, shape, 0, name, flat)
+    dtype = wanted.dtype or _guess(flat)
+    check, words = {"f": (float, "float"), "b": (bool, "bool")}.get(dtype[0], (int, "int"))
+    for index, item in enumerate(flat):
+        kind = type(item)
+        if kind is check or (check is float and kind is int):
+            continue
+        if hasattr(item, "item"):  # a scalar of numpy's
+            flat[index] = item = item.item()
+            kind = type(item)
+        if kind is not check and not (check is float and kind is int):
+            raise Mismatch(_place(name, shape, index), words, describe(item))
+    import array
+
+    form = DTYPES[dtype][1]
+    try:
+        data = array.array("B" if form == "?" else form, flat)
+    except OverflowError as error:
+        raise Mismatch(name, wanted.text, f"a number out of range: {error}") from None
+    return dtype, shape, memoryview(data).cast("B")
+
+
+def _flatten(value: Any, shape: list[int], level: int, path: str, flat: list[Any]) -> None:
+    if level == len(shape):
+        if isinstance(value, (list, tuple, range)):
+            raise Mismatch(path, "a number", describe(value))
+        flat.append(value)
+        return
+    if not isinstance(value, (list, tuple, range)) or len(value) != shape[level]:
+        raise Mismatch(path, f"a list of {shape[level]}", describe(value))
+    if level + 1 == len(shape) and not any(isinstance(item, (list, tuple)) for item in value):
+        flat.extend(value)
+        return
+    for index, item in enumerate(value):
+        _flatten(item, shape, level + 1, f"{path}[{index}]", flat)
+
+
+def _guess(flat: list[Any]) -> str:
+    kinds = set(map(type, flat))
+    return "bool" if kinds == {bool} else "i64" if kinds == {int} else "f64"
+
+
+def _place(name: str, shape: list[int], index: int) -> str:
+    at = []
+    for size in reversed(shape):
+        index, rest = divmod(index, size)
+        at.append(f"[{rest}]")
+    return name + "".join(reversed(at))
+
+
+def _check_shape(shape: list[int], wanted: Type, name: str) -> None:
+    if wanted.shape is None:
+        return
+    names: dict[str, int] = {}
+    fits = len(shape) == len(wanted.shape)
+    for size, expected in zip(shape, wanted.shape):
+        if isinstance(expected, int):
+            fits = fits and size == expected
+        elif expected.isidentifier():
+            fits = fits and names.setdefault(expected, size) == size
+    if not fits:
+        raise Mismatch(name, wanted.text, f"the shape {shape}")

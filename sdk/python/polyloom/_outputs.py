@@ -1,0 +1,90 @@
+"""Takes a cell's outputs from its variables and writes each as the file its declared type asks for.
+
+Knows which writer belongs to which type. The formats themselves are `_msgpack`'s, `_npy`'s,
+`_table`'s and `_media`'s, and are imported for the outputs that need them.
+"""
+
+from __future__ import annotations
+
+import os
+
+from polyloom import PortError
+from polyloom._types import parse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Optional
+
+    from polyloom._types import Type
+
+VALUE_DEPTH = 64
+"""How deep a value may nest. Messages are held to less; a document that is data is not."""
+
+
+def write_outputs(slots: dict[str, dict[str, Any]], out: str, variables: dict[str, Any]) -> None:
+    """Write every declared output into the folder `out`, or raise a `PortError`."""
+    for name, slot in slots.items():
+        present = [entry for entry in os.listdir(out) if _belongs(entry, name)]
+        if name not in variables:
+            if present:
+                continue  # the cell wrote the file itself
+            raise PortError(name, f"output `{name}` was not set")
+        value = variables[name]
+        try:
+            written = _own_file(value, out, present)
+            if written is None:
+                written = _write(value, parse(slot.get("type") or "any"), name, out)
+        except ValueError as error:
+            text = str(error)
+            text = text if text.startswith("`") else f"`{name}`: {text}"
+            raise PortError(name, f"output {text}") from error
+        except OSError as error:
+            raise PortError(name, f"output `{name}` cannot be written: {error}") from error
+        for entry in present:
+            path = os.path.join(out, entry)
+            if path != written and os.path.isfile(path):
+                os.unlink(path)  # what the variable says is the output, and there is but one
+
+
+def _belongs(entry: str, name: str) -> bool:
+    return entry == name or entry.startswith(name + ".")
+
+
+def _own_file(value: Any, out: str, present: list[str]) -> Optional[str]:
+    """The entry of the output folder that `value` names, when the cell wrote the file itself."""
+    if present and (isinstance(value, str) or hasattr(value, "__fspath__")):
+        try:
+            folder, entry = os.path.split(os.path.realpath(value))
+        except ValueError:  # a text that is no path
+            return None
+        if entry in present and folder == os.path.realpath(out):
+            return os.path.join(out, entry)
+    return None
+
+
+def _write(value: Any, wanted: Type, name: str, out: str) -> str:
+    base = os.path.join(out, name)
+    kind = wanted.name
+    if kind == "tensor":
+        from polyloom._npy import write_tensor
+
+        return write_tensor(value, wanted, name, base + ".npy")
+    if kind == "table":
+        from polyloom._table import write_table
+
+        return write_table(value, name, base + ".arrow")
+    if kind in ("image", "file", "dir"):
+        from polyloom import _media
+
+        return getattr(_media, "write_" + kind)(value, name, base)  # type: ignore[no-any-return]
+    from polyloom._msgpack import encode
+    from polyloom._values import conform
+
+    data = conform(value, wanted, name)
+    if kind != "bytes":
+        path, data = base + ".msgpack", encode(data, VALUE_DEPTH)
+    else:
+        path = base + ".bin"
+    with open(path, "wb") as file:
+        file.write(data)
+    return path

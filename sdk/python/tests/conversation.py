@@ -1,0 +1,176 @@
+"""A small host for the worker's tests: a socketpair, one worker process, and what it sent.
+
+Knows the protocol from its contract and uses the SDK's own codec only for bodies.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Optional
+
+SDK = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(SDK))
+
+from polyloom import _msgpack  # noqa: E402
+
+KINDS = {
+    **{1: "Hello", 2: "Started", 3: "Log", 4: "Progress", 5: "Display", 6: "Diagnostic"},
+    **{7: "Artifact", 8: "Done", 10: "Pong", 127: "Error"},
+}
+NUMBERS = {"HelloOk": 65, "HelloNo": 66, "Exec": 68, "Cancel": 69, "Credit": 70, "Ping": 75}
+NUMBERS["Shutdown"] = 76
+HEADER = struct.Struct("<IBBHQ")
+TIMEOUT = 30.0
+
+
+class Host:
+    """The host's end of one conversation, with a folder that stands for `/cell`."""
+
+    def __init__(self, *, python: str = sys.executable, env: Optional[dict[str, str]] = None) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        self.cell = Path(self.folder.name)
+        for name in ("code", "in", "out", "work", "tmp"):
+            (self.cell / name).mkdir()
+        self.socket, theirs = socket.socketpair()
+        self.socket.settimeout(TIMEOUT)
+        os.set_inheritable(theirs.fileno(), True)
+        self.stdout = open(self.cell / "stdout", "w+b")
+        self.stderr = open(self.cell / "stderr", "w+b")
+        self.process = subprocess.Popen(
+            [python, "-B", "-s", "-X", "utf8", str(SDK / "worker.py")],
+            pass_fds=(theirs.fileno(),),
+            cwd=self.cell / "work",
+            stdin=subprocess.DEVNULL,
+            stdout=self.stdout,
+            stderr=self.stderr,
+            env={
+                "PATH": "/usr/bin:/bin",
+                "HOME": str(self.cell / "work"),
+                "TMPDIR": str(self.cell / "tmp"),
+                "OUT": str(self.cell / "out"),
+                "PYTHONHASHSEED": "0",
+                "POLYLOOM_W": str(theirs.fileno()),
+                **(env or {}),
+            },
+        )
+        theirs.close()
+        self.hello: dict[str, Any] = {}
+        self.seen: list[tuple[str, dict[str, Any]]] = []
+        self.metered = 0
+        self.next_id = 1
+
+    def __enter__(self) -> Host:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        for file in (self.socket, self.stdout, self.stderr):
+            file.close()
+        self.folder.cleanup()
+
+    def greet(self) -> None:
+        """Take the preamble and Hello, and answer with HelloOk."""
+        assert self._exactly(8) == b"PLYW\x01\x01\0\0"
+        kind, _, self.hello = self.receive()
+        assert kind == "Hello"
+        self.socket.sendall(b"PLYW\x01\x01\0\0")
+        self.send("HelloOk", 0, {"major": 1, "minor": 0, "features": self.hello["features"]})
+
+    def send(self, kind: str, exec_id: int, body: dict[str, Any]) -> None:
+        """Send one frame."""
+        data = _msgpack.encode(body)
+        self.socket.sendall(HEADER.pack(len(data), NUMBERS[kind], 0, 0, exec_id) + data)
+
+    def receive(self) -> tuple[str, int, dict[str, Any]]:
+        """Wait for one frame."""
+        size, kind, flags, zero, exec_id = HEADER.unpack(self._exactly(16))
+        assert size <= 1 << 20 and not flags and not zero
+        if 3 <= kind <= 6:
+            assert size <= 64 << 10
+            self.metered += size
+        return KINDS[kind], exec_id, _msgpack.decode(self._exactly(size))
+
+    def start(
+        self,
+        code: str,
+        outputs: Optional[dict[str, str]] = None,
+        inputs: Optional[dict[str, Any]] = None,
+        **more: Any,
+    ) -> int:
+        """Send an Exec for `code`; the id of the exec."""
+        path = self.cell / "code" / "cell.py"
+        path.write_bytes(code.encode("utf-8", "surrogateescape"))
+        slots = {}
+        for name, value in (inputs or {}).items():
+            if isinstance(value, Path):
+                form = {".npy": "npy", ".arrow": "arrow"}.get(value.suffix, "raw")
+                slots[name] = {"type": "any", "path": str(value), "encoding": form, "media": None}
+            else:
+                file = self.cell / "in" / f"{name}.msgpack"
+                file.write_bytes(_msgpack.encode(value))
+                slots[name] = {"type": "any", "path": str(file), "encoding": "msgpack"}
+        exec_id = self.next_id
+        self.next_id += 1
+        body = {
+            "cell": "cell",
+            "code": str(path),
+            "inputs": slots,
+            "outputs": {name: {"type": text} for name, text in (outputs or {}).items()},
+            "out": str(self.cell / "out"),
+            "argv": [],
+            "seed": None,
+            "deadline_ms": None,
+            **more,
+        }
+        self.send("Exec", exec_id, body)
+        return exec_id
+
+    def finish(self, exec_id: int, *, grant: bool = True) -> dict[str, Any]:
+        """Receive until Done, granting what was used; Done's body."""
+        while True:
+            kind, of, body = self.receive()
+            assert of == exec_id, (kind, of, exec_id)
+            self.seen.append((kind, body))
+            if kind == "Done":
+                return body
+            if grant and kind in ("Log", "Progress", "Display", "Diagnostic"):
+                self.send("Credit", exec_id, {"bytes": len(_msgpack.encode(body))})
+
+    def run(self, code: str, *arguments: Any, **more: Any) -> dict[str, Any]:
+        """Greet if need be, run one cell to its Done."""
+        if not self.hello:
+            self.greet()
+        return self.finish(self.start(code, *arguments, **more))
+
+    def end(self) -> int:
+        """Shut the worker down; its exit code."""
+        self.send("Shutdown", 0, {"grace_ms": 1000})
+        return self.process.wait(TIMEOUT)
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        """The bodies seen of one kind."""
+        return [body for name, body in self.seen if name == kind]
+
+    def output(self, name: str) -> Any:
+        """The decoded value of a msgpack output."""
+        return _msgpack.decode((self.cell / "out" / f"{name}.msgpack").read_bytes(), 64)
+
+    def text(self, stream: str) -> str:
+        """What the worker wrote to `stdout` or `stderr` so far."""
+        return (self.cell / stream).read_text("utf-8", "backslashreplace")
+
+    def _exactly(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            part = self.socket.recv(size - len(data))
+            if not part:
+                raise EOFError
+            data += part
+        return data
