@@ -1,13 +1,13 @@
 //! Values as JSON, and as any other format serde knows. It knows no MessagePack byte.
 //!
 //! JSON has no bytes and no NaN: `{"$bytes": "base64"}` and `{"$float": "nan" | "inf" | "-inf"}` stand
-//! for them, and `{"$map": {…}}` for a map that would itself read as one of the three. Formats that
-//! are not for people (MessagePack) carry values as they are.
+//! for them, and `{"$map": {…}}` for a map that would itself be read as one of these. Formats that are
+//! not for people (MessagePack) carry values as they are.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
@@ -84,9 +84,11 @@ fn float_name(float: f64) -> Option<&'static str> {
     }
 }
 
-/// Whether a map would be read as a marker.
+/// Whether a map would not be read as the map it is.
 fn reads_as_marker(entries: &BTreeMap<String, Value>) -> bool {
-    entries.len() == 1 && entries.keys().all(|key| matches!(&**key, "$bytes" | "$float" | "$map"))
+    let lone = entries.len() == 1;
+    entries.contains_key("$map")
+        || (lone && (entries.contains_key("$bytes") || entries.contains_key("$float")))
 }
 
 impl Serialize for Value {
@@ -216,25 +218,22 @@ impl<'de> Visitor<'de> for Reader {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut entries = BTreeMap::new();
-        let mut literal = None;
         while let Some(key) = map.next_key::<String>()? {
-            if self.markers && key == "$map" && entries.is_empty() && literal.is_none() {
-                // Only known to be a marker once no second key follows.
-                literal = Some(map.next_value_seed(PlainMap(self))?);
-                continue;
+            if self.markers && key == "$map" {
+                let inner = map.next_value_seed(PlainMap(self))?;
+                // Whether the inside is to be read plainly must be known before a second key comes.
+                if !entries.is_empty() || map.next_key::<String>()?.is_some() {
+                    return Err(A::Error::custom("`$map` must be the only key of its object"));
+                }
+                return Ok(inner);
             }
             let value = map.next_value_seed(self)?;
             insert(&mut entries, key, value)?;
         }
-        match literal {
-            Some(inner) if entries.is_empty() => Ok(inner),
-            Some(inner) => {
-                insert(&mut entries, "$map".to_owned(), inner)?;
-                Ok(Value::Map(entries))
-            }
-            None if self.markers && reads_as_marker(&entries) => read_marker(entries),
-            None => Ok(Value::Map(entries)),
+        if self.markers && reads_as_marker(&entries) {
+            return read_marker(entries);
         }
+        Ok(Value::Map(entries))
     }
 }
 

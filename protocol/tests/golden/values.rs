@@ -92,6 +92,7 @@ fn samples() -> Vec<Value> {
     out.push(map([("$bytes", Value::from("no marker"))]));
     out.push(map([("$map", map([("$float", Value::from("nan"))]))]));
     out.push(map([("$bytes", Value::from("")), ("other", Value::Null)]));
+    out.push(map([("$map", Value::Null), ("other", Value::Null)]));
     out.push(map([("$other", Value::Bytes(vec![7]))]));
     out
 }
@@ -170,6 +171,7 @@ pub fn invalid_json() -> Vec<Json> {
         ("bytes not text", r#"{"$bytes":[1]}"#),
         ("float not known", r#"{"$float":"1.5"}"#),
         ("map not an object", r#"{"$map":[]}"#),
+        ("map not alone", r#"{"$map":{},"a":1}"#),
         ("nan", "NaN"),
         ("trailing text", "1 2"),
     ];
