@@ -1,5 +1,7 @@
 //! What a hostile worker may try in a conversation, and what a well-behaved one must be allowed.
 
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use polyloom_protocol::frame::{Decoder, Frame, PREAMBLE};
 use polyloom_protocol::handshake::{Offer, VERSION, feature, negotiate, refusal};
 use polyloom_protocol::messages::Version;

@@ -1,6 +1,8 @@
 //! The golden vectors: built from the code, compared with `vectors/*.json`, and rewritten with `UPDATE=1`.
 //! Implementations in other languages test themselves against the same files.
 
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 mod frames;
 mod npy;
 mod values;
