@@ -1,1 +1,28 @@
-//! polyloom-store
+//! Everything that outlives a run: artifacts by digest, results by key, compiled programs, and a project's history.
+//!
+//! It does not know what a flow, a graph or a plan is, runs no code, prints nothing and has no clock: whoever
+//! calls it passes the time in. Every call blocks; several threads and several processes may call at once.
+
+mod blobs;
+mod caches;
+mod copying;
+mod fault;
+mod gc;
+//mod history;
+mod index;
+mod layout;
+mod results;
+mod share;
+mod stats;
+mod store;
+mod tree;
+
+pub use blobs::{PutError, ReadError};
+pub use fault::Fault;
+pub use gc::{GcReport, GcRequest, Usage};
+pub use index::INDEX_VERSION;
+pub use layout::{PlaceError, place};
+pub use results::{ResultRow, StoredResult};
+pub use stats::{ImportError, StatKey};
+pub use store::{OpenError, Store};
+pub use tree::{Listing, ListingEntry, TreeEntry, TreeError, TreeLimits};

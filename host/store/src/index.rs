@@ -1,0 +1,108 @@
+//! The index: one SQLite file in WAL mode, shared by processes. Holds the schema and the transactions' manners;
+//! knows nothing of what the rows mean.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+
+use crate::fault::Fault;
+
+/// The version of the index's schema that this program reads and writes.
+pub const INDEX_VERSION: i64 = 1;
+
+/// Small blobs live here instead of in files: ten thousand tiny artifacts are one transaction, not as many syncs.
+const SCHEMA: &str = "
+CREATE TABLE blobs (
+    digest BLOB PRIMARY KEY, size INTEGER NOT NULL, used INTEGER NOT NULL, data BLOB NOT NULL);
+CREATE TABLE results (
+    key BLOB PRIMARY KEY, content BLOB, cell TEXT NOT NULL, executor TEXT NOT NULL,
+    outcome TEXT NOT NULL, created INTEGER NOT NULL, used INTEGER NOT NULL,
+    evicted INTEGER NOT NULL DEFAULT 0, outputs TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX results_by_content ON results (content, created) WHERE content IS NOT NULL;
+CREATE TABLE metas (key BLOB PRIMARY KEY, meta TEXT NOT NULL);
+CREATE TABLE programs (key BLOB PRIMARY KEY, digest BLOB NOT NULL, used INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE files (
+    path BLOB PRIMARY KEY, dev INTEGER NOT NULL, ino INTEGER NOT NULL, size INTEGER NOT NULL,
+    mtime INTEGER NOT NULL, ctime INTEGER NOT NULL, digest BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE tools (key TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
+";
+
+/// Why a database could not be opened.
+pub(crate) enum IndexError {
+    /// It was written by a newer program.
+    Newer(i64),
+    /// It is no database, or a damaged one.
+    Unreadable(rusqlite::Error),
+    /// Anything else, a full disk among it.
+    Other(rusqlite::Error),
+}
+
+fn sort(error: rusqlite::Error) -> IndexError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => IndexError::Unreadable(error),
+        _ => IndexError::Other(error),
+    }
+}
+
+/// Opens the store's index, making it if it is not there.
+pub(crate) fn open(path: &Path) -> Result<Connection, IndexError> {
+    open_with(path, SCHEMA, INDEX_VERSION)
+}
+
+/// Opens a database with a schema of one version. The caller holds a lock that keeps others from doing the same at
+/// once: the switch to WAL is the one moment when SQLite answers "busy" without waiting.
+pub(crate) fn open_with(path: &Path, schema: &str, version: i64) -> Result<Connection, IndexError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(sort)?;
+    connection.busy_timeout(Duration::from_secs(20)).map_err(sort)?;
+    let found = user_version(&connection).map_err(sort)?;
+    if found > version {
+        return Err(IndexError::Newer(found));
+    }
+    // With NORMAL a power cut can lose the last commits but never damages the file; what was lost is run again.
+    connection
+        .execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA temp_store = MEMORY;
+             PRAGMA mmap_size = 268435456; PRAGMA cache_size = -16384; PRAGMA foreign_keys = OFF;",
+        )
+        .map_err(sort)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    if found < version {
+        let transaction =
+            connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sort)?;
+        match user_version(&transaction).map_err(sort)? {
+            0 => transaction.execute_batch(schema).map_err(sort)?,
+            newer if newer > version => return Err(IndexError::Newer(newer)),
+            _ => {}
+        }
+        transaction.pragma_update(None, "user_version", version).map_err(sort)?;
+        transaction.commit().map_err(sort)?;
+    }
+    Ok(connection)
+}
+
+fn user_version(connection: &Connection) -> Result<i64, rusqlite::Error> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// Runs `body` in one write transaction. Immediate, so that two processes queue instead of one failing half-way.
+pub(crate) fn write<T>(
+    connection: &mut Connection,
+    folder: &Path,
+    body: impl FnOnce(&Transaction<'_>) -> Result<T, rusqlite::Error>,
+) -> Result<T, Fault> {
+    let fault = |error| Fault::index("write to", folder, error);
+    let transaction =
+        connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault)?;
+    let value = body(&transaction).map_err(fault)?;
+    transaction.commit().map_err(fault)?;
+    Ok(value)
+}
+
+/// A digest out of a row.
+pub(crate) fn digest(bytes: &[u8]) -> Option<polyloom_model::Digest> {
+    Some(polyloom_model::Digest::from_bytes(bytes.try_into().ok()?))
+}

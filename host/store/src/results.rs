@@ -1,0 +1,229 @@
+//! Results by key: which outputs a step had. Rows outlive the blobs they name; a row without its blobs counts as evicted.
+
+use std::collections::{BTreeMap, HashMap};
+
+use polyloom_model::Digest;
+use polyloom_protocol::meta::{ArtifactMeta, ExecMeta, Outcome};
+use rusqlite::{OptionalExtension, Row};
+
+use crate::blobs::SMALL;
+use crate::fault::Fault;
+use crate::index;
+use crate::store::Store;
+
+/// One step's result, to be recorded.
+#[derive(Debug, Clone)]
+pub struct ResultRow {
+    /// Identity of the step by its code and what its inputs come from.
+    pub key: Digest,
+    /// Identity by the digests of its inputs, for early cutoff.
+    pub content_key: Option<Digest>,
+    /// The cell it was made by; for people, not part of the identity.
+    pub cell: String,
+    /// The executor; for people.
+    pub executor: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Its outputs by port. Their digests are texts of [`Digest`].
+    pub outputs: BTreeMap<String, ArtifactMeta>,
+    /// The whole result.
+    pub meta: ExecMeta,
+    /// When, milliseconds since 1970.
+    pub created_unix_ms: u64,
+}
+
+/// A recorded result.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredResult {
+    /// Its key.
+    pub key: Digest,
+    /// Its key by content.
+    pub content_key: Option<Digest>,
+    /// The cell that made it.
+    pub cell: String,
+    /// The executor.
+    pub executor: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Its outputs by port.
+    pub outputs: BTreeMap<String, ArtifactMeta>,
+    /// When, milliseconds since 1970.
+    pub created_unix_ms: u64,
+    /// Whether an output's blob is gone, so that only the record is left.
+    pub evicted: bool,
+}
+
+const COLUMNS: &str = "key, content, cell, executor, outcome, outputs, created, evicted";
+
+impl Store {
+    /// Records results, and all blobs that wait, in one transaction. When this returns, another process sees them.
+    pub fn commit(&self, rows: &[ResultRow]) -> Result<(), Fault> {
+        let mut texts = Vec::with_capacity(rows.len());
+        for row in rows {
+            self.at(row.created_unix_ms);
+            let unwritable = |_| self.row("result");
+            texts.push((
+                serde_json::to_string(&row.outputs).map_err(unwritable)?,
+                serde_json::to_string(&row.meta).map_err(unwritable)?,
+            ));
+        }
+        self.write(|index| {
+            let mut result = index.prepare_cached(
+                "INSERT OR REPLACE INTO results
+                 (key, content, cell, executor, outcome, created, used, evicted, outputs)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, 0, ?7)",
+            )?;
+            let mut meta =
+                index.prepare_cached("INSERT OR REPLACE INTO metas (key, meta) VALUES (?1, ?2)")?;
+            for (row, (outputs, text)) in rows.iter().zip(&texts) {
+                result.execute((
+                    row.key.as_bytes(),
+                    row.content_key.as_ref().map(Digest::as_bytes),
+                    &row.cell,
+                    &row.executor,
+                    row.outcome.as_str(),
+                    i64::try_from(row.created_unix_ms).unwrap_or(i64::MAX),
+                    outputs,
+                ))?;
+                meta.execute((row.key.as_bytes(), text))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The recorded results of many keys, evicted ones too (and marked).
+    pub fn lookup_many(&self, keys: &[Digest]) -> Result<HashMap<Digest, StoredResult>, Fault> {
+        let raw = self.query(|index| {
+            // One read transaction: otherwise every statement takes and drops the WAL's read lock.
+            let snapshot = index.unchecked_transaction()?;
+            let mut found = Vec::with_capacity(keys.len());
+            let sql = format!("SELECT {COLUMNS} FROM results WHERE key = ?1");
+            let mut statement = snapshot.prepare_cached(&sql)?;
+            for key in keys {
+                let mut rows = statement.query([key.as_bytes()])?;
+                if let Some(row) = rows.next()? {
+                    found.push(read(row)?);
+                }
+            }
+            Ok(found)
+        })?;
+        let mut results = HashMap::with_capacity(raw.len());
+        for row in raw {
+            let result = self.checked(row)?;
+            results.insert(result.key, result);
+        }
+        Ok(results)
+    }
+
+    /// The newest result with these inputs by content whose outputs are all there.
+    pub fn lookup_content(&self, content_key: &Digest) -> Result<Option<StoredResult>, Fault> {
+        let raw = self.query(|index| {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM results WHERE content = ?1 AND evicted = 0
+                 ORDER BY created DESC LIMIT 4"
+            );
+            let mut statement = index.prepare_cached(&sql)?;
+            let mut rows = statement.query([content_key.as_bytes()])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                found.push(read(row)?);
+            }
+            Ok(found)
+        })?;
+        for row in raw {
+            let result = self.checked(row)?;
+            if !result.evicted {
+                return Ok(Some(result));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The whole recorded result of a key.
+    pub fn meta(&self, key: &Digest) -> Result<Option<ExecMeta>, Fault> {
+        let text: Option<String> = self.query(|index| {
+            index
+                .prepare_cached("SELECT meta FROM metas WHERE key = ?1")?
+                .query_row([key.as_bytes()], |row| row.get(0))
+                .optional()
+        })?;
+        text.map(|text| serde_json::from_str(&text).map_err(|_| self.row("result"))).transpose()
+    }
+
+    /// Notes that results were used, so that a collection evicts others first. Cheap for results used lately.
+    pub fn touch(&self, keys: &[Digest], unix_ms: u64) -> Result<(), Fault> {
+        const GRAIN_MS: i64 = 3_600_000;
+        let now = i64::try_from(self.at(unix_ms)).unwrap_or(i64::MAX);
+        let stale = self.query(|index| {
+            let mut statement =
+                index.prepare_cached("SELECT 1 FROM results WHERE key = ?1 AND used < ?2")?;
+            let mut stale = Vec::new();
+            for key in keys {
+                if statement.exists((key.as_bytes(), now.saturating_sub(GRAIN_MS)))? {
+                    stale.push(key);
+                }
+            }
+            Ok(stale)
+        })?;
+        if stale.is_empty() {
+            return Ok(());
+        }
+        self.write(|index| {
+            let mut update = index.prepare_cached("UPDATE results SET used = ?2 WHERE key = ?1")?;
+            stale.iter().try_for_each(|key| update.execute((key.as_bytes(), now)).map(|_| ()))
+        })
+    }
+
+    /// A row as a result; looks whether the files of its large outputs are there. Small outputs are rows that only a
+    /// collection removes, which marks the result in the same transaction.
+    fn checked(&self, raw: Raw) -> Result<StoredResult, Fault> {
+        let unreadable = || self.row("result");
+        let outputs: BTreeMap<String, ArtifactMeta> =
+            serde_json::from_str(&raw.outputs).map_err(|_| unreadable())?;
+        let gone = |output: &ArtifactMeta| {
+            output.size > SMALL
+                && !output.digest.parse().is_ok_and(|digest| self.has_file(&digest, None))
+        };
+        Ok(StoredResult {
+            evicted: raw.evicted || outputs.values().any(gone),
+            key: raw.key.ok_or_else(unreadable)?,
+            content_key: raw.content,
+            cell: raw.cell,
+            executor: raw.executor,
+            outcome: outcome(&raw.outcome).ok_or_else(unreadable)?,
+            outputs,
+            created_unix_ms: u64::try_from(raw.created).unwrap_or(0),
+        })
+    }
+}
+
+/// A row before its texts are understood.
+struct Raw {
+    key: Option<Digest>,
+    content: Option<Digest>,
+    cell: String,
+    executor: String,
+    outcome: String,
+    outputs: String,
+    created: i64,
+    evicted: bool,
+}
+
+fn read(row: &Row<'_>) -> Result<Raw, rusqlite::Error> {
+    let content = row.get_ref(1)?.as_blob_or_null()?;
+    Ok(Raw {
+        key: index::digest(row.get_ref(0)?.as_blob()?),
+        content: content.and_then(index::digest),
+        cell: row.get(2)?,
+        executor: row.get(3)?,
+        outcome: row.get(4)?,
+        outputs: row.get(5)?,
+        created: row.get(6)?,
+        evicted: row.get(7)?,
+    })
+}
+
+/// An outcome from its name.
+pub(crate) fn outcome(name: &str) -> Option<Outcome> {
+    serde_json::from_value(serde_json::Value::String(name.to_owned())).ok()
+}
