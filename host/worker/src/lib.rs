@@ -1,1 +1,20 @@
-//! polyloom-worker
+//! Attempts: one cell, one sandbox, one uniform result.
+//!
+//! Knows executors' manifests, the protocol and the sandbox. Does not know the graph, the store, events or the terminal.
+
+pub mod attempt;
+mod capture;
+mod collect;
+pub mod diagnostics;
+mod drive;
+pub mod executor;
+mod formats;
+mod inputs;
+mod messages;
+mod outcome;
+mod talk;
+pub mod tools;
+
+pub use drive::{AttemptError, Workplace, enforcement};
+pub use formats::{Npy, media_of, read_npy, sniff_image};
+pub use inputs::text_of;

@@ -1,1 +1,1 @@
-//! polyloom-test-tidy
+//! Rules about the source tree itself; see `tests/`.

@@ -1,0 +1,343 @@
+//! The command line as data. Knows what may be typed, not what it does.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Run one graph of code cells in any mix of languages: sandboxed, cached, explained.
+#[derive(Debug, Parser)]
+#[command(name = "polyloom", version, propagate_version = true, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 ok, 1 a cell failed, 2 bad usage or flow, 3 environment or plugin problem, \
+4 nothing selected, 5 partial (with -k), 124 run timeout, 130 interrupted.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Flags that every command takes.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// Flags of every command.
+#[derive(Debug, Args, Clone)]
+pub struct Global {
+    /// Say less; twice: only errors.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "verbose")]
+    pub quiet: u8,
+    /// Say more.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// When to use colour.
+    #[arg(long, global = true, value_enum, default_value_t = When::Auto, value_name = "WHEN")]
+    pub color: When,
+    /// A folder with executors (each a folder with an executor.toml); may be given more than once.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub executor_dir: Vec<PathBuf>,
+}
+
+/// auto, always or never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum When {
+    /// If it is a terminal and NO_COLOR is not set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The form of what is printed on stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON document.
+    Json,
+    /// One JSON document a line.
+    Jsonl,
+}
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Progress {
+    /// As the terminal allows.
+    Auto,
+    /// One line a step.
+    Plain,
+    /// Live lines.
+    Tty,
+}
+
+/// Which flow, with which parameters.
+#[derive(Debug, Args, Clone)]
+pub struct FlowArgs {
+    /// A flow file, or a folder with a polyloom.toml [default: the folder you are in].
+    pub flow: Option<PathBuf>,
+    /// Set a parameter.
+    #[arg(short, long = "param", value_name = "NAME=VALUE")]
+    pub param: Vec<String>,
+    /// Parameters from a TOML or JSON file; -p wins over it.
+    #[arg(long, value_name = "FILE")]
+    pub params_file: Option<PathBuf>,
+}
+
+/// Which cells.
+#[derive(Debug, Args, Clone, Default)]
+pub struct Select {
+    /// Cells: `cell`, `+cell` (with ancestors), `cell+` (with descendants), `tag:WORD`, globs.
+    #[arg(value_name = "SELECTOR")]
+    pub selectors: Vec<String>,
+    /// Up to and with this cell.
+    #[arg(long, value_name = "CELL")]
+    pub until: Vec<String>,
+    /// This cell and all that depends on it.
+    #[arg(long, value_name = "CELL")]
+    pub from: Vec<String>,
+    /// This cell alone, with the inputs the store has.
+    #[arg(long, value_name = "CELL")]
+    pub only: Vec<String>,
+    /// Run the selected cells even if nothing changed.
+    #[arg(short, long)]
+    pub force: bool,
+    /// Run all cells even if nothing changed.
+    #[arg(short = 'F', long)]
+    pub force_all: bool,
+    /// Neither take results from the store nor put them there for later runs.
+    #[arg(long)]
+    pub no_cache: bool,
+}
+
+/// `run`.
+#[derive(Debug, Args, Clone)]
+pub struct RunArgs {
+    /// The flow.
+    #[command(flatten)]
+    pub flow: FlowArgs,
+    /// The cells.
+    #[command(flatten)]
+    pub select: Select,
+    /// Show what would be done, and why, and do nothing.
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Go on with the cells that do not depend on a failed one.
+    #[arg(short, long)]
+    pub keep_going: bool,
+    /// Cells that run at once [default: the number of processors].
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub jobs: Option<u32>,
+    /// End the whole run after this time (exit code 124).
+    #[arg(long, value_name = "TIME")]
+    pub timeout: Option<String>,
+    /// What to print on stdout.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Write the event stream as JSON lines to a file, or to stdout with `-`.
+    #[arg(long, value_name = "FILE")]
+    pub events: Option<PathBuf>,
+    /// How progress is shown.
+    #[arg(long, value_enum, default_value_t = Progress::Auto)]
+    pub progress: Progress,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a flow: what is out of date, and nothing else.
+    Run(RunArgs),
+    /// Check flow files and show every problem at once.
+    Check {
+        /// Flow files or folders [default: the folder you are in].
+        flows: Vec<PathBuf>,
+        /// What to print on stdout.
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Show what `run` would do, and why.
+    Plan {
+        /// The flow.
+        #[command(flatten)]
+        flow: FlowArgs,
+        /// The cells.
+        #[command(flatten)]
+        select: Select,
+        /// What to print on stdout.
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Show which parts of a cell's key changed since it last ran.
+    Why {
+        /// The cell.
+        cell: String,
+        /// The flow.
+        #[command(flatten)]
+        flow: FlowArgs,
+        /// What to print on stdout.
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Show which cells are fresh and which are stale.
+    Status {
+        /// The flow.
+        #[command(flatten)]
+        flow: FlowArgs,
+        /// What to print on stdout.
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Draw the graph of a flow.
+    Graph {
+        /// The flow.
+        #[command(flatten)]
+        flow: FlowArgs,
+        /// As a Mermaid diagram.
+        #[arg(long, group = "form")]
+        mermaid: bool,
+        /// As a Graphviz file.
+        #[arg(long, group = "form")]
+        dot: bool,
+        /// As JSON.
+        #[arg(long, group = "form")]
+        json: bool,
+    },
+    /// Show what cells printed in a run.
+    Logs {
+        /// A run: an id, a unique beginning of one, or `latest`.
+        #[arg(default_value = "latest")]
+        run: String,
+        /// Only this cell.
+        cell: Option<String>,
+        /// The project [default: the folder you are in].
+        #[arg(short = 'C', long, value_name = "DIR")]
+        project: Option<PathBuf>,
+        /// Only the last N lines.
+        #[arg(long, value_name = "N")]
+        tail: Option<usize>,
+    },
+    /// Show a run, a cell's result, or an output.
+    Show {
+        /// A run: an id, a unique beginning of one, or `latest`.
+        #[arg(default_value = "latest")]
+        run: String,
+        /// A cell, or CELL.PORT.
+        place: Option<String>,
+        /// The project [default: the folder you are in].
+        #[arg(short = 'C', long, value_name = "DIR")]
+        project: Option<PathBuf>,
+        /// Write an output's bytes to this file, or to stdout with `-`.
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// What to print on stdout.
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// List the runs of a project.
+    Runs {
+        /// The project [default: the folder you are in].
+        #[arg(short = 'C', long, value_name = "DIR")]
+        project: Option<PathBuf>,
+        /// At most this many, newest first.
+        #[arg(long, default_value_t = 20, value_name = "N")]
+        limit: usize,
+        /// What to print on stdout.
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Show a recorded run again through the same reporters.
+    Replay {
+        /// A run: an id, a unique beginning of one, or `latest`.
+        #[arg(default_value = "latest")]
+        run: String,
+        /// The project [default: the folder you are in].
+        #[arg(short = 'C', long, value_name = "DIR")]
+        project: Option<PathBuf>,
+    },
+    /// Look after the store.
+    Cache {
+        /// What to do.
+        #[command(subcommand)]
+        command: CacheCommand,
+    },
+    /// Make a new flow.
+    New {
+        /// Its name: a folder of that name is made.
+        name: String,
+    },
+    /// Put a flow file into its usual form.
+    Fmt {
+        /// Flow files or folders [default: the folder you are in].
+        flows: Vec<PathBuf>,
+        /// Only say whether anything would change (exit code 1).
+        #[arg(long)]
+        check: bool,
+    },
+    /// Look after executors: the plugins that run languages.
+    Plugin {
+        /// What to do.
+        #[command(subcommand)]
+        command: PluginCommand,
+    },
+    /// Show what this machine offers: sandbox mechanisms, interpreters, compilers, the store.
+    Doctor {
+        /// What to print on stdout.
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Print a JSON Schema.
+    Schema {
+        /// Which.
+        #[arg(value_enum)]
+        of: SchemaOf,
+    },
+    /// Print a completion script.
+    Completion {
+        /// The shell.
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages.
+    #[command(hide = true)]
+    Man {
+        /// The folder they are written to.
+        dir: PathBuf,
+    },
+}
+
+/// `plugin …`.
+#[derive(Debug, Subcommand)]
+pub enum PluginCommand {
+    /// List the executors that can be found, and where.
+    List {
+        /// What to print on stdout.
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+}
+
+/// `cache …`.
+#[derive(Debug, Subcommand)]
+pub enum CacheCommand {
+    /// Show what the store holds.
+    Stats,
+    /// Remove what was used least recently until the store is below a size.
+    Gc {
+        /// The size to come down to.
+        #[arg(long, default_value = "10GiB", value_name = "SIZE")]
+        max_size: String,
+        /// Only say what would go.
+        #[arg(short = 'n', long)]
+        dry_run: bool,
+    },
+}
+
+/// What a schema is wanted of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SchemaOf {
+    /// Flow files.
+    Flow,
+    /// executor.toml.
+    Executor,
+    /// The event stream.
+    Events,
+    /// `run --format json`.
+    Run,
+}

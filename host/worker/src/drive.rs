@@ -1,0 +1,684 @@
+//! Driving one attempt: spawn, watch, end, collect. The only file of the crate that waits.
+//!
+//! Every fact of the result comes from here: timers, counters, wait status. What the worker says is passed on as claims.
+
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use polyloom_model::{Kind, Type};
+use polyloom_protocol::messages::host::{Exec, Output as ExecOutput};
+use polyloom_protocol::meta::{Enforcement, ExecMeta, Level, Severity};
+use polyloom_protocol::{Diagnostic, Outcome};
+use polyloom_sandbox as sandbox;
+use thiserror::Error;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{mpsc, watch};
+
+use crate::attempt::{Attempt, Live, Phase, Report, Stop};
+use crate::capture::{COMPILER, Capture, TAIL};
+use crate::collect;
+use crate::executor::{BINARY, Executor, SDK, Slots};
+use crate::inputs;
+use crate::messages;
+use crate::outcome::{Evidence, decide};
+use crate::talk::Talk;
+
+/// A worker must have said hello by then, counted from the spawn.
+const HELLO: Duration = Duration::from_secs(20);
+/// A frame that was begun must be complete by then.
+const FRAME: Duration = Duration::from_secs(5);
+/// Between TERM and KILL.
+const GRACE: Duration = Duration::from_secs(2);
+/// A worker that has said Done is given this long to end by itself.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// How often counters are read and text is passed on.
+const TICK: Duration = Duration::from_millis(50);
+/// After the main process ended, pipes are drained for at most this long: a daemon may hold them.
+const DRAIN: Duration = Duration::from_millis(100);
+
+/// What every attempt of a run shares.
+pub struct Workplace {
+    /// Makes sandboxes.
+    pub spawner: sandbox::Spawner,
+    /// The host's own binary.
+    pub binary: PathBuf,
+    /// The embedded SDK, extracted.
+    pub sdk: PathBuf,
+}
+
+/// An attempt could not be made at all: nothing of the cell ran.
+#[derive(Debug, Error)]
+pub enum AttemptError {
+    /// The sandbox could not be made.
+    #[error("no sandbox could be made")]
+    Spawn(#[source] sandbox::SpawnError),
+    /// The runtime's own plumbing failed.
+    #[error("the attempt could not be watched")]
+    Watch(#[source] std::io::Error),
+}
+
+impl Workplace {
+    /// The sandbox's policy for an attempt.
+    fn policy(attempt: &Attempt, laid_bytes: u64) -> sandbox::Policy {
+        let limits = &attempt.limits;
+        sandbox::Policy::untrusted(sandbox::Limits {
+            memory: limits.memory,
+            pids: limits.pids,
+            cpu_time: limits.cpu_time,
+            cpus: limits.cpus,
+            // What the host lays into the cell's file system is not the cell's use of it.
+            disk: limits.disk.saturating_add(laid_bytes),
+            ..sandbox::Limits::default()
+        })
+    }
+
+    fn base_binds(&self, executor: &Executor) -> Vec<sandbox::Bind> {
+        let bind = |source: PathBuf, target: PathBuf| sandbox::Bind { source, target };
+        let mut binds = vec![
+            bind(self.sdk.clone(), SDK.into()),
+            bind(self.binary.clone(), BINARY.into()),
+        ];
+        binds.extend(executor.roots().into_iter().map(|root| bind(root.clone(), root)));
+        binds
+    }
+
+    fn base_env(executor: &Executor) -> Vec<(String, std::ffi::OsString)> {
+        let fixed = [
+            ("HOME", "/cell/work"),
+            ("TMPDIR", "/tmp"),
+            ("LANG", "C.UTF-8"),
+            ("TZ", "UTC"),
+            ("IN", "/cell/in"),
+            ("OUT", "/cell/out"),
+            ("PYTHONHASHSEED", "0"),
+        ];
+        let mut env: Vec<_> =
+            fixed.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+        env.push(("PATH".to_owned(), executor.path()));
+        let manifest = executor.manifest.env.iter();
+        env.extend(manifest.map(|(name, value)| (name.clone(), value.into())));
+        env
+    }
+
+    /// Asks a program for its identity; see [`crate::tools::find`]. Blocks for as long as the program takes, at most 20 s.
+    pub fn ask(
+        &self,
+        program: &std::path::Path,
+        args: &[String],
+        roots: &[PathBuf],
+    ) -> Result<String, String> {
+        let mut spec = sandbox::Spec::default();
+        spec.argv.push(program.into());
+        spec.argv.extend(args.iter().map(Into::into));
+        spec.env = vec![
+            ("HOME".into(), "/cell/work".into()),
+            ("LANG".into(), "C.UTF-8".into()),
+            ("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into()),
+        ];
+        let bind = |root: &PathBuf| sandbox::Bind { source: root.clone(), target: root.clone() };
+        spec.binds = roots.iter().map(bind).collect();
+        let limits = sandbox::Limits { memory: 1 << 30, ..sandbox::Limits::default() };
+        let policy = sandbox::Policy::untrusted(limits);
+        let mut cell = self.spawner.spawn(&policy, &spec).map_err(|error| messages::chain(&error))?;
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let exit = cell.wait_exit(deadline);
+        let mut output = [Vec::new(), Vec::new()];
+        let _ = cell.finish();
+        for (into, fd) in output.iter_mut().zip([&cell.stdout, &cell.stderr]) {
+            if let Ok(fd) = fd.as_fd().try_clone_to_owned() {
+                // The pipe does not block; what is in it now is all there will be.
+                let _ = std::fs::File::from(fd).take(64 << 10).read_to_end(into);
+            }
+        }
+        let [stdout, stderr] = output.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        match exit {
+            Some(fact) if fact.success() => {
+                Ok(if stdout.trim().is_empty() { stderr } else { stdout })
+            }
+            Some(fact) => Err(format!("{fact}: {}", messages::last_line(&stderr))),
+            None => Err("it gave no answer in 20 s".to_owned()),
+        }
+    }
+
+    /// Makes one attempt. `live` sees what goes on; `stop` may end it. Dropping the future kills the cell.
+    pub async fn attempt(
+        self: &Arc<Self>,
+        attempt: &Arc<Attempt>,
+        live: mpsc::Sender<Live>,
+        stop: watch::Receiver<Stop>,
+    ) -> Result<Report, AttemptError> {
+        let started = Instant::now();
+        let (spec, policy, exec) = self.prepare(attempt);
+        let place = Arc::clone(self);
+        let spawned = tokio::task::spawn_blocking(move || place.spawner.spawn(&policy, &spec)).await;
+        let cell = match spawned {
+            Ok(cell) => cell.map_err(AttemptError::Spawn)?,
+            Err(error) => return Err(AttemptError::Watch(std::io::Error::other(error))),
+        };
+        Watch::new(attempt, cell, exec, live, stop, started)
+            .map_err(AttemptError::Watch)?
+            .run()
+            .await
+            .map_err(AttemptError::Watch)
+    }
+
+    fn prepare(&self, attempt: &Attempt) -> (sandbox::Spec, sandbox::Policy, Option<Exec>) {
+        let executor = &attempt.executor;
+        let command = matches!(executor.manifest.kind, Kind::Command(_));
+        let compile = attempt.phase == Phase::Compile;
+        let code = format!("/cell/code/{}", attempt.code_name);
+        let laid = if compile {
+            inputs::Laid::default()
+        } else {
+            inputs::lay(&attempt.inputs, command)
+        };
+        let mut spec = sandbox::Spec {
+            env: Self::base_env(executor),
+            files: laid.files,
+            binds: self.base_binds(executor),
+            ..sandbox::Spec::default()
+        };
+        spec.files.push(inputs::file(&code, attempt.code.to_vec()));
+        spec.binds.extend(laid.binds);
+        spec.env.push(("POLYLOOM_CELL".to_owned(), attempt.cell.as_str().into()));
+        let program = match &attempt.phase {
+            Phase::Compile => "/cell/out/program",
+            Phase::Run { program } => {
+                if let Some(source) = program {
+                    let target = PathBuf::from("/cell/program");
+                    spec.binds.push(sandbox::Bind { source: source.clone(), target });
+                }
+                "/cell/program"
+            }
+        };
+        let slots = Slots { code: &code, program, args: &attempt.argv };
+        let mut exec = None;
+        match &executor.manifest.kind {
+            Kind::Command(command) if compile => {
+                let template = command.compile.as_deref().unwrap_or_default();
+                spec.argv = executor.expand(template, slots);
+            }
+            Kind::Command(command) => {
+                spec.argv = executor.expand(&command.run, slots);
+                spec.env.extend(laid.env);
+            }
+            Kind::Worker(worker) => {
+                spec.argv = executor.expand(&worker.argv, slots);
+                spec.worker_socket = true;
+                let output = |ty: &Type| ExecOutput { r#type: ty.to_string() };
+                let outputs = attempt.outputs.iter();
+                exec = Some(Exec {
+                    cell: attempt.cell.to_string(),
+                    code,
+                    inputs: laid.exec.into_iter().collect(),
+                    outputs: outputs.map(|(port, ty)| (port.to_string(), output(ty))).collect(),
+                    out: "/cell/out".to_owned(),
+                    argv: attempt.argv.clone(),
+                    seed: attempt.seed,
+                    deadline_ms: u64::try_from(attempt.limits.timeout.as_millis()).ok(),
+                });
+            }
+        }
+        if !compile {
+            let deadline = attempt.limits.timeout.as_millis().to_string();
+            spec.env.push(("POLYLOOM_DEADLINE_MS".to_owned(), deadline.into()));
+            // A runner that manages memory itself stops a little before the cgroup would.
+            let memory = (attempt.limits.memory / 8 * 7).to_string();
+            spec.env.push(("POLYLOOM_WASM_MEMORY".to_owned(), memory.into()));
+            if let Some(seed) = attempt.seed {
+                spec.env.push(("POLYLOOM_SEED".to_owned(), seed.to_string().into()));
+            }
+            spec.env.extend(attempt.env.iter().map(|(name, value)| (name.clone(), value.into())));
+            if let Some(bytes) = &attempt.stdin {
+                spec.stdin = sandbox::Stdin::Bytes(bytes.clone());
+            }
+        }
+        let laid_bytes = spec.files.iter().map(|file| file.bytes.len() as u64 + 4096).sum();
+        let policy = Self::policy(attempt, laid_bytes);
+        (spec, policy, exec)
+    }
+}
+
+/// One attempt under watch.
+struct Watch<'a> {
+    attempt: &'a Arc<Attempt>,
+    cell: sandbox::Sandbox,
+    control: AsyncFd<OwnedFd>,
+    stdout: AsyncFd<OwnedFd>,
+    stderr: AsyncFd<OwnedFd>,
+    worker: Option<AsyncFd<OwnedFd>>,
+    oom: Option<AsyncFd<OwnedFd>>,
+    talk: Option<Talk<'a>>,
+    unsent: Vec<u8>,
+    out: Capture,
+    err: Capture,
+    diagnostics: Vec<Diagnostic>,
+    live: mpsc::Sender<Live>,
+    stop: watch::Receiver<Stop>,
+    seen: Evidence,
+    started: Instant,
+    frame_began: Option<Instant>,
+    farewell: Option<Instant>,
+    term_sent: Option<Instant>,
+    killed: bool,
+}
+
+fn asynchronous(fd: impl AsFd, interest: Interest) -> std::io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(fd.as_fd().try_clone_to_owned()?, interest)
+}
+
+impl<'a> Watch<'a> {
+    fn new(
+        attempt: &'a Arc<Attempt>,
+        cell: sandbox::Sandbox,
+        exec: Option<Exec>,
+        live: mpsc::Sender<Live>,
+        stop: watch::Receiver<Stop>,
+        started: Instant,
+    ) -> std::io::Result<Self> {
+        let manifest = &attempt.executor.manifest;
+        let talk = match (&manifest.kind, exec) {
+            (Kind::Worker(spec), Some(exec)) => Some(Talk::new(manifest, spec, exec)),
+            (Kind::Command(_), _) | (Kind::Worker(_), None) => None,
+        };
+        let both = Interest::READABLE | Interest::WRITABLE;
+        let keep = if attempt.phase == Phase::Compile { COMPILER } else { TAIL };
+        Ok(Self {
+            control: asynchronous(cell.control(), Interest::READABLE)?,
+            stdout: asynchronous(&cell.stdout, Interest::READABLE)?,
+            stderr: asynchronous(&cell.stderr, Interest::READABLE)?,
+            worker: cell.worker.as_ref().map(|fd| asynchronous(fd, both)).transpose()?,
+            oom: cell.oom_fd().map(|fd| asynchronous(fd, Interest::READABLE)).transpose()?,
+            seen: Evidence { is_worker: talk.is_some(), ..Evidence::default() },
+            talk,
+            unsent: Vec::new(),
+            out: Capture::new(keep),
+            err: Capture::new(keep),
+            diagnostics: Vec::new(),
+            live,
+            stop,
+            started,
+            frame_began: None,
+            farewell: None,
+            term_sent: None,
+            killed: false,
+            attempt,
+            cell,
+        })
+    }
+
+    fn kill(&mut self) {
+        if !self.killed {
+            self.killed = true;
+            self.cell.kill();
+        }
+    }
+
+    async fn run(mut self) -> std::io::Result<Report> {
+        let limits = &self.attempt.limits;
+        let wall = tokio::time::sleep_until((self.started + limits.timeout).into());
+        tokio::pin!(wall);
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut stop = self.stop.clone();
+        let mut stop_open = true;
+        let mut buffer = vec![0; 64 << 10];
+        let exit = loop {
+            // Writability is only of interest while something waits: it is there nearly always.
+            let interest = if self.unsent.is_empty() {
+                Interest::READABLE
+            } else {
+                Interest::READABLE | Interest::WRITABLE
+            };
+            tokio::select! {
+                biased;
+                ready = self.control.readable() => {
+                    let mut guard = ready?;
+                    match self.cell.poll_exit() {
+                        Some(fact) => break fact,
+                        None => guard.clear_ready(),
+                    }
+                }
+                () = &mut wall, if !self.seen.wall => {
+                    self.seen.wall = true;
+                    self.kill();
+                }
+                changed = stop.changed(), if stop_open => match changed {
+                    Ok(()) => self.on_stop(*stop.borrow_and_update()),
+                    Err(_) => stop_open = false,
+                },
+                ready = ready_of(self.oom.as_ref(), Interest::READABLE), if self.oom.is_some() => {
+                    ready?;
+                    self.on_oom();
+                }
+                _ = tick.tick() => self.on_tick().await,
+                ready = self.stdout.readable(), if !self.out.ended => {
+                    read(&mut ready?, &mut self.out, &mut buffer);
+                    self.on_output();
+                }
+                ready = self.stderr.readable(), if !self.err.ended => {
+                    read(&mut ready?, &mut self.err, &mut buffer);
+                    self.on_output();
+                }
+                ready = ready_of(self.worker.as_ref(), interest), if self.worker.is_some() => {
+                    ready?;
+                    self.on_worker(&mut buffer).await;
+                }
+            }
+        };
+        let wall_time = self.started.elapsed();
+        self.finish(exit, wall_time, buffer).await
+    }
+
+    fn on_stop(&mut self, stop: Stop) {
+        match stop {
+            Stop::No => {}
+            Stop::Gracefully => {
+                self.seen.cancelled = true;
+                if let Some(talk) = &mut self.talk {
+                    let grace = u64::try_from(GRACE.as_millis()).unwrap_or(u64::MAX);
+                    let bytes = talk.cancel(grace);
+                    self.unsent.extend(bytes);
+                    self.flush_worker();
+                }
+                self.cell.signal(nix::sys::signal::Signal::SIGTERM as i32);
+                self.term_sent = Some(Instant::now());
+            }
+            Stop::Now => {
+                self.seen.cancelled = true;
+                self.kill();
+            }
+        }
+    }
+
+    fn on_output(&mut self) {
+        if self.out.bytes + self.err.bytes > self.attempt.limits.output && !self.seen.output {
+            self.seen.output = true;
+            self.kill();
+        }
+    }
+
+    fn on_oom(&mut self) {
+        if let Some(oom) = &self.oom {
+            let mut count = [0; 8];
+            let _ = oom.try_io(Interest::READABLE, |fd| {
+                nix::unistd::read(fd, &mut count).map_err(std::io::Error::from)
+            });
+        }
+        self.on_usage();
+    }
+
+    /// Looks at the counters; ends the cell where a limit is passed that the kernel does not hold by itself.
+    fn on_usage(&mut self) {
+        let usage = self.cell.usage();
+        let limits = &self.attempt.limits;
+        self.seen.oom_kills = usage.oom_kills;
+        if usage.oom_kills > 0 {
+            self.kill();
+        }
+        if usage.peak_memory.is_some_and(|peak| peak > limits.memory.saturating_add(limits.memory / 16)) {
+            self.seen.memory_polled = true;
+            self.kill();
+        }
+        if limits.cpu_time.is_some_and(|limit| usage.cpu > limit) {
+            self.seen.cpu = true;
+            self.kill();
+        }
+    }
+
+    async fn on_tick(&mut self) {
+        self.on_usage();
+        let now = Instant::now();
+        if self.term_sent.is_some_and(|at| now - at > GRACE) {
+            self.kill();
+        }
+        if self.farewell.is_some_and(|at| now - at > FAREWELL) {
+            self.kill();
+        }
+        if let Some(talk) = &self.talk {
+            if !talk.greeted && now - self.started > HELLO && self.seen.violation.is_none() {
+                let limit = HELLO.as_secs();
+                self.seen.violation = Some(format!("the worker did not say hello within {limit} s"));
+                self.kill();
+            }
+            if self.frame_began.is_some_and(|at| now - at > FRAME) && self.seen.violation.is_none() {
+                self.seen.violation = Some("the worker began a message and did not end it in 5 s".into());
+                self.kill();
+            }
+        }
+        self.pass_text_on(false).await;
+    }
+
+    async fn pass_text_on(&mut self, last: bool) {
+        // A compiler's machine-readable messages become diagnostics instead.
+        let quiet = self.hides_stderr();
+        for (capture, stderr) in [(&mut self.out, false), (&mut self.err, true)] {
+            if let Some(text) = capture.take_text(last) {
+                if !(quiet && stderr) {
+                    let _ = self.live.send(Live::Text { stderr, text }).await;
+                }
+            }
+        }
+    }
+
+    fn hides_stderr(&self) -> bool {
+        use polyloom_model::DiagnosticsFormat::Gcc;
+        let spec = self.attempt.executor.manifest.diagnostics.as_ref();
+        self.attempt.phase == Phase::Compile && spec.is_some_and(|spec| spec.format == Gcc)
+    }
+
+    fn flush_worker(&mut self) {
+        let Some(worker) = &self.worker else { return };
+        while !self.unsent.is_empty() {
+            match worker.try_io(Interest::WRITABLE, |fd| {
+                nix::unistd::write(fd, &self.unsent).map_err(std::io::Error::from)
+            }) {
+                Ok(sent) => {
+                    self.unsent.drain(..sent);
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+                // The worker closed its end; what it is is decided by how it ends.
+                Err(_) => self.unsent.clear(),
+            }
+        }
+    }
+
+    async fn on_worker(&mut self, buffer: &mut [u8]) {
+        self.flush_worker();
+        let Some(worker) = &self.worker else { return };
+        let read = worker.try_io(Interest::READABLE, |fd| {
+            nix::unistd::read(fd, buffer).map_err(std::io::Error::from)
+        });
+        let bytes = match read {
+            Ok(0) => {
+                self.worker = None;
+                return;
+            }
+            Ok(count) => &buffer[..count],
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+            Err(_) => {
+                self.worker = None;
+                return;
+            }
+        };
+        let Some(talk) = &mut self.talk else { return };
+        if self.seen.violation.is_some() {
+            return;
+        }
+        let reaction = talk.on_bytes(bytes);
+        self.frame_began = match (talk.mid_frame(), self.frame_began) {
+            (false, _) => None,
+            (true, began) => Some(began.unwrap_or_else(Instant::now)),
+        };
+        if talk.done.is_some() && self.farewell.is_none() {
+            self.farewell = Some(Instant::now());
+        }
+        match reaction {
+            Ok(reaction) => {
+                self.unsent.extend(reaction.send);
+                self.flush_worker();
+                for live in reaction.live {
+                    self.on_live(live).await;
+                }
+            }
+            Err(words) => {
+                self.seen.violation = Some(words);
+                self.kill();
+            }
+        }
+    }
+
+    async fn on_live(&mut self, mut live: Live) {
+        if let Live::Diagnostic(diagnostic) = &mut live {
+            messages::to_author(diagnostic, self.attempt);
+            if self.diagnostics.len() >= 200 {
+                return;
+            }
+            self.diagnostics.push(diagnostic.clone());
+        }
+        let _ = self.live.send(live).await;
+    }
+
+    async fn finish(
+        mut self,
+        exit: sandbox::ExitFact,
+        wall: Duration,
+        mut buffer: Vec<u8>,
+    ) -> std::io::Result<Report> {
+        // What the worker said before it ended still counts.
+        let deadline = tokio::time::Instant::now() + DRAIN;
+        while let Some(worker) = &self.worker {
+            match tokio::time::timeout_at(deadline, worker.readable()).await {
+                Ok(Ok(guard)) => drop(guard),
+                Ok(Err(_)) | Err(_) => break,
+            }
+            self.on_worker(&mut buffer).await;
+        }
+        self.drain(&mut buffer).await?;
+        self.pass_text_on(true).await;
+        self.on_usage();
+
+        let hidden = self.hides_stderr();
+        let mut cell = self.cell;
+        let joined = tokio::task::spawn_blocking(move || {
+            let teardown = cell.finish();
+            (cell, teardown)
+        });
+        let (cell, teardown) = joined.await.map_err(std::io::Error::other)?;
+
+        let attempt = self.attempt;
+        let seen = &mut self.seen;
+        seen.oom_kills = teardown.usage.oom_kills;
+        seen.pids_refused = teardown.usage.pids_refused;
+        seen.peak_memory = teardown.usage.peak_memory;
+        seen.disk_full = teardown.usage.disk_full;
+        match exit.exit {
+            sandbox::Exit::Code(code) => seen.exit_code = Some(code),
+            sandbox::Exit::Signal(signal) => seen.signal = Some(signal),
+            sandbox::Exit::Lost => seen.supervisor_lost = !self.killed,
+        }
+        if let Some(talk) = &self.talk {
+            seen.done = talk.done;
+        }
+        let (mut outcome, mut explanation) = decide(seen, &attempt.limits);
+
+        let mut meta = ExecMeta::new(Outcome::Ok);
+        let mut outputs = Default::default();
+        let mut program = None;
+        let (stdout, mut stderr) = (self.out.tail(), self.err.tail());
+        let told = messages::of_tools(attempt, &stdout.text, &stderr.text);
+        if hidden {
+            stderr.text = messages::as_text(&told);
+        }
+        self.diagnostics.extend(told);
+        if outcome == Outcome::Ok {
+            let attempt = Arc::clone(attempt);
+            let collected = tokio::task::spawn_blocking(move || match attempt.phase {
+                Phase::Compile => collect::program(&cell).map(|p| (Some(p), Default::default())),
+                Phase::Run { .. } => collect::outputs(&cell, &attempt.outputs).map(|all| (None, all)),
+            });
+            match collected.await.map_err(std::io::Error::other)? {
+                Ok((built, all)) => {
+                    program = built;
+                    outputs = all;
+                }
+                Err(problems) => {
+                    outcome = Outcome::OutputMissing;
+                    explanation = problems.first().cloned();
+                    let error = |text| Diagnostic::new(Severity::Error, text);
+                    self.diagnostics.extend(problems.into_iter().map(error));
+                }
+            }
+        }
+        meta.outcome = outcome;
+        meta.exit_code = seen.exit_code;
+        meta.signal = seen.signal;
+        meta.wall_ms = wall.as_secs_f64() * 1e3;
+        meta.cpu_ms = teardown.usage.cpu.as_secs_f64() * 1e3;
+        meta.peak_memory = teardown.usage.peak_memory;
+        meta.stdout = stdout;
+        meta.stderr = stderr;
+        meta.diagnostics = self.diagnostics;
+        if let Some(talk) = self.talk {
+            meta.session_changed = talk.session_changed;
+            meta.extras = talk.extras;
+        }
+        meta.enforcement = teardown.enforcement;
+        Ok(Report { meta, outputs, program, explanation })
+    }
+
+    /// Reads what is left in the pipes, without waiting for their end.
+    async fn drain(&mut self, buffer: &mut [u8]) -> std::io::Result<()> {
+        let deadline = tokio::time::Instant::now() + DRAIN;
+        for (pipe, capture) in [(&self.stdout, &mut self.out), (&self.stderr, &mut self.err)] {
+            while !capture.ended {
+                match tokio::time::timeout_at(deadline, pipe.readable()).await {
+                    Ok(ready) => read(&mut ready?, capture, buffer),
+                    Err(_) => break,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn ready_of(fd: Option<&AsyncFd<OwnedFd>>, interest: Interest) -> std::io::Result<()> {
+    match fd {
+        Some(fd) => fd.ready(interest).await.map(|_| ()),
+        None => std::future::pending().await,
+    }
+}
+
+fn read(
+    guard: &mut tokio::io::unix::AsyncFdReadyGuard<'_, OwnedFd>,
+    capture: &mut Capture,
+    buffer: &mut [u8],
+) {
+    let result = guard.try_io(|fd| nix::unistd::read(fd, buffer).map_err(std::io::Error::from));
+    match result {
+        Ok(Ok(0)) => capture.ended = true,
+        Ok(Ok(count)) => capture.push(&buffer[..count]),
+        Ok(Err(_)) => capture.ended = true,
+        Err(_) => {}
+    }
+}
+
+/// The host's summary of what the sandbox achieved.
+#[must_use]
+pub fn enforcement(of: &sandbox::Enforcement) -> Vec<Enforcement> {
+    let level = |level| match level {
+        sandbox::Level::None => Level::None,
+        sandbox::Level::Partial => Level::Partial,
+        sandbox::Level::Full => Level::Full,
+    };
+    let row = |(mechanism, status): (&sandbox::Mechanism, &sandbox::Status)| Enforcement {
+        mechanism: mechanism.name().to_owned(),
+        level: level(status.level),
+        detail: if status.reason.is_empty() { status.used.clone() } else { status.reason.clone() },
+    };
+    of.mechanisms.iter().map(row).collect()
+}

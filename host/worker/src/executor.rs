@@ -1,0 +1,133 @@
+//! An executor ready to run here: its manifest, the programs found for it, and argv templates filled in.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use polyloom_model::Manifest;
+
+use crate::tools::Found;
+
+/// Where the host's own binary is inside a sandbox.
+pub const BINARY: &str = "/polyloom/bin/polyloom";
+/// Where the embedded SDK is inside a sandbox.
+pub const SDK: &str = "/polyloom/sdk";
+
+/// An executor whose programs have been found.
+#[derive(Debug, Clone)]
+pub struct Executor {
+    /// Its manifest.
+    pub manifest: Arc<Manifest>,
+    /// Its programs by tool name.
+    pub tools: BTreeMap<String, Found>,
+}
+
+/// What `{code}`, `{program}` and `{args}` stand for in one attempt.
+#[derive(Debug, Clone, Copy)]
+pub struct Slots<'a> {
+    /// The code file.
+    pub code: &'a str,
+    /// The compiled program, where there is one.
+    pub program: &'a str,
+    /// The cell's arguments.
+    pub args: &'a [String],
+}
+
+impl Executor {
+    /// The identity of all its programs: part of every key.
+    #[must_use]
+    pub fn toolchain(&self) -> String {
+        let mut text = String::new();
+        for (name, found) in &self.tools {
+            text.push_str(name);
+            text.push_str(" = ");
+            text.push_str(&found.identity);
+            text.push('\n');
+        }
+        text
+    }
+
+    /// Directories to bind read-only beyond the system's.
+    #[must_use]
+    pub fn roots(&self) -> Vec<PathBuf> {
+        let mut roots: Vec<PathBuf> = Vec::new();
+        for root in self.tools.values().flat_map(|found| &found.roots) {
+            if !roots.contains(root) {
+                roots.push(root.clone());
+            }
+        }
+        roots
+    }
+
+    /// `PATH` of its cells: the programs' own folders first.
+    #[must_use]
+    pub fn path(&self) -> OsString {
+        let mut dirs: Vec<&Path> = Vec::new();
+        for dir in self.tools.values().filter_map(|found| found.program.parent()) {
+            if !dirs.contains(&dir) && !dir.starts_with("/usr/bin") && !dir.starts_with("/bin") {
+                dirs.push(dir);
+            }
+        }
+        let mut path = OsString::new();
+        for dir in dirs {
+            path.push(dir);
+            path.push(":");
+        }
+        path.push("/usr/local/bin:/usr/bin:/bin");
+        path
+    }
+
+    /// Fills in an argv template of the manifest, whose placeholders were checked when it was read.
+    #[must_use]
+    pub fn expand(&self, template: &[String], slots: Slots<'_>) -> Vec<OsString> {
+        let mut argv = Vec::with_capacity(template.len() + slots.args.len());
+        for item in template {
+            if item == "{args}" {
+                argv.extend(slots.args.iter().map(OsString::from));
+            } else if let Some(tool) =
+                item.strip_prefix('{').and_then(|rest| rest.strip_suffix(".flags}"))
+            {
+                let found = self.tools.get(tool).map(|found| found.name.as_str());
+                let flags = self.manifest.tools.get(tool).zip(found).and_then(|(t, name)| t.flags.get(name));
+                argv.extend(flags.into_iter().flatten().map(OsString::from));
+            } else {
+                argv.push(self.fill(item, slots));
+            }
+        }
+        argv
+    }
+
+    fn fill(&self, item: &str, slots: Slots<'_>) -> OsString {
+        let mut out = OsString::new();
+        let mut rest = item;
+        while let Some((before, after)) = rest.split_once('{') {
+            out.push(before);
+            let Some((name, tail)) = after.split_once('}') else {
+                out.push("{");
+                rest = after;
+                continue;
+            };
+            match name {
+                "code" => out.push(slots.code),
+                "program" => out.push(slots.program),
+                "in" => out.push("/cell/in"),
+                "out" => out.push("/cell/out"),
+                "work" => out.push("/cell/work"),
+                "sdk" => out.push(SDK),
+                "polyloom" => out.push(BINARY),
+                tool => match self.tools.get(tool) {
+                    Some(found) => out.push(&found.program),
+                    None => {
+                        out.push("{");
+                        out.push(tool);
+                        out.push("}");
+                    }
+                },
+            }
+            rest = tail;
+        }
+        out.push(rest);
+        out
+    }
+}

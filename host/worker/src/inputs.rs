@@ -1,0 +1,110 @@
+//! How inputs become files in `/cell/in` and variables in the environment (protocol/SPEC.md, «Files of a cell»).
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use polyloom_model::{Type, Value};
+use polyloom_protocol::messages::host::{Encoding, Input};
+use polyloom_sandbox::{Bind, File};
+
+use crate::attempt::{Content, InputFile};
+
+/// A longer text does not fit one environment variable (the kernel's MAX_ARG_STRLEN is 128 KiB); the variable then names a file.
+const LONGEST_VARIABLE: usize = 96 << 10;
+
+/// The files, binds and variables of a cell's inputs.
+#[derive(Debug, Default)]
+pub struct Laid {
+    /// Files the supervisor writes.
+    pub files: Vec<File>,
+    /// Files and directories of the store.
+    pub binds: Vec<Bind>,
+    /// `$PORT`, for command cells.
+    pub env: Vec<(String, OsString)>,
+    /// The inputs of an Exec message.
+    pub exec: Vec<(String, Input)>,
+}
+
+/// The text twin of a value: its text and its extension.
+fn twin(value: &Value, ty: &Type) -> (Vec<u8>, &'static str) {
+    match (value, ty) {
+        (Value::Bytes(bytes), _) => (bytes.clone(), ".bin"),
+        (_, Type::Any | Type::List(_) | Type::Map(_) | Type::Record(_) | Type::Vec2) => {
+            (value.to_json().into_bytes(), ".json")
+        }
+        _ => match value.to_text() {
+            Some(text) => (text.into_bytes(), ".txt"),
+            None => (value.to_json().into_bytes(), ".json"),
+        },
+    }
+}
+
+/// The text twin of an input, which is also what stdin gives of it.
+pub fn text_of(input: &InputFile) -> Option<Vec<u8>> {
+    match &input.content {
+        Content::Value(bytes) => {
+            let value = Value::from_msgpack(bytes).ok()?;
+            Some(twin(&value, &input.ty).0)
+        }
+        Content::File(_) | Content::Dir(_) => None,
+    }
+}
+
+/// Lays out `inputs`. `twins`: also the text forms and variables that plain programs read.
+pub fn lay(inputs: &[InputFile], twins: bool) -> Laid {
+    let mut laid = Laid::default();
+    for input in inputs {
+        let port = input.port.as_str();
+        let (path, encoding) = match &input.content {
+            Content::Value(bytes) => {
+                let path = format!("/cell/in/{port}.msgpack");
+                laid.files.push(file(&path, bytes.to_vec()));
+                if twins {
+                    lay_twin(&mut laid, input, bytes);
+                }
+                (path, Encoding::Msgpack)
+            }
+            Content::File(source) => {
+                let path = format!("/cell/in/{port}{}", input.extension);
+                laid.binds.push(Bind { source: source.clone(), target: PathBuf::from(&path) });
+                let encoding = match input.ty {
+                    Type::Tensor(..) => Encoding::Npy,
+                    Type::Table => Encoding::Arrow,
+                    _ => Encoding::Raw,
+                };
+                (path, encoding)
+            }
+            Content::Dir(source) => {
+                let path = format!("/cell/in/{port}");
+                laid.binds.push(Bind { source: source.clone(), target: PathBuf::from(&path) });
+                (path, Encoding::Dir)
+            }
+        };
+        if twins && !matches!(input.content, Content::Value(_)) {
+            laid.env.push((port.to_owned(), OsString::from(&path)));
+        }
+        let message =
+            Input { r#type: input.ty.to_string(), path, encoding, media: input.media.clone() };
+        laid.exec.push((port.to_owned(), message));
+    }
+    laid
+}
+
+fn lay_twin(laid: &mut Laid, input: &InputFile, bytes: &[u8]) {
+    let port = input.port.as_str();
+    // What the store holds was checked when it was put there; a value that can't be read has no twin.
+    let Ok(value) = Value::from_msgpack(bytes) else { return };
+    let (text, extension) = twin(&value, &input.ty);
+    let path = format!("/cell/in/{port}{extension}");
+    let variable = match String::from_utf8(text.clone()) {
+        Ok(text) if extension != ".bin" && text.len() <= LONGEST_VARIABLE && !text.contains('\0') => text,
+        _ => path.clone(),
+    };
+    laid.env.push((port.to_owned(), OsString::from(variable)));
+    laid.files.push(file(&path, text));
+}
+
+/// A file only its writer, the supervisor, may change.
+pub fn file(path: &str, bytes: Vec<u8>) -> File {
+    File { path: PathBuf::from(path), bytes, mode: 0o644 }
+}

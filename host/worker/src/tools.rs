@@ -1,0 +1,291 @@
+//! Finding the programs an executor needs and learning what they are.
+//!
+//! A program is searched in the flow's choice, then `$ENV/bin`, then PATH; what it is (its identity, part of
+//! every key) is what it prints for the manifest's `version` arguments, asked inside a sandbox and remembered under the
+//! stat of the file. Knows nothing of cells.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use polyloom_model::{ExecutorId, Manifest, Tool};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// The part of the user's environment that decides which program is found.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    /// `PATH`; relative entries are passed over.
+    pub path: Vec<PathBuf>,
+    /// `HOME`, never bound whole into a sandbox.
+    pub home: Option<PathBuf>,
+    /// Values of the variables that manifests name (`VIRTUAL_ENV`).
+    pub vars: BTreeMap<String, PathBuf>,
+}
+
+impl Surroundings {
+    /// Those of this process.
+    #[must_use]
+    pub fn of_process() -> Self {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let absolute = |p: OsString| Some(PathBuf::from(p)).filter(|p| p.is_absolute());
+        Self {
+            path: std::env::split_paths(&path).filter(|p| p.is_absolute()).collect(),
+            home: std::env::var_os("HOME").and_then(absolute),
+            vars: std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, absolute(value)?)))
+                .collect(),
+        }
+    }
+}
+
+/// A program that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The candidate's name (`gcc`), which selects `{tool.flags}`.
+    pub name: String,
+    /// Its absolute path, symbolic links kept: a virtual environment is recognised by it.
+    pub program: PathBuf,
+    /// What it says it is.
+    pub identity: String,
+    /// Directories it needs in view beyond the system's.
+    pub roots: Vec<PathBuf>,
+}
+
+/// Why an executor can't run here.
+#[derive(Debug, Error)]
+pub enum ToolError {
+    /// None of the candidates is there.
+    #[error("`{executor}` needs {} and none was found{}", list(.any), place(.chosen.as_deref()))]
+    Missing {
+        /// The executor.
+        executor: ExecutorId,
+        /// The candidates.
+        any: Vec<String>,
+        /// The program the flow chose, when it did.
+        chosen: Option<PathBuf>,
+        /// How to get it.
+        install: Option<String>,
+    },
+    /// It is there but does not answer the version question.
+    #[error("`{}` does not work: {why}", .program.display())]
+    Broken {
+        /// The program.
+        program: PathBuf,
+        /// Its last words or the error of starting it.
+        why: String,
+    },
+}
+
+fn list(any: &[String]) -> String {
+    any.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ")
+}
+
+fn place(chosen: Option<&Path>) -> String {
+    match chosen {
+        Some(path) => format!(" at `{}`, which the flow names", path.display()),
+        None => " on PATH".to_owned(),
+    }
+}
+
+/// Remembers what programs said, by a text key that changes with the file.
+pub trait ToolCache: Send + Sync {
+    /// The remembered text.
+    fn get(&self, key: &str) -> Option<String>;
+    /// Remembers it; failing to is not an error.
+    fn put(&self, key: &str, text: &str);
+}
+
+/// Asks `program` for its identity in a sandbox that has `roots` in view; gives its output text.
+pub type Ask<'a> = &'a dyn Fn(&Path, &[String], &[PathBuf]) -> Result<String, String>;
+
+#[derive(Serialize, Deserialize)]
+struct Memory {
+    identity: String,
+    roots: Vec<PathBuf>,
+    watch: Vec<(PathBuf, String)>,
+}
+
+/// Finds one tool and its identity.
+pub fn find(
+    manifest: &Manifest,
+    tool: &Tool,
+    chosen: Option<&Path>,
+    around: &Surroundings,
+    cache: &dyn ToolCache,
+    ask: Ask<'_>,
+) -> Result<Found, ToolError> {
+    let Some((name, program)) = locate(tool, chosen, around) else {
+        return Err(ToolError::Missing {
+            executor: manifest.id.clone(),
+            any: tool.any.clone(),
+            chosen: chosen.map(Path::to_owned),
+            install: tool.install.clone(),
+        });
+    };
+    let mut roots = roots_of(&program, around.home.as_deref());
+    let key = format!("{}\n{}\n{:?}", program.display(), stat(&program), tool.version);
+    let remembered = cache.get(&key).and_then(|text| serde_json::from_str::<Memory>(&text).ok());
+    let memory = match remembered {
+        Some(memory) if memory.watch.iter().all(|(path, was)| stat(path) == *was) => memory,
+        _ => {
+            let said = if tool.version.is_empty() {
+                stat(&program)
+            } else {
+                ask(&program, &tool.version, &roots)
+                    .map_err(|why| ToolError::Broken { program: program.clone(), why })?
+            };
+            let memory = read_answer(&said);
+            if let Ok(text) = serde_json::to_string(&memory) {
+                cache.put(&key, &text);
+            }
+            memory
+        }
+    };
+    for root in memory.roots {
+        if !system(&root) && !roots.iter().any(|known| root.starts_with(known)) {
+            roots.push(root);
+        }
+    }
+    Ok(Found { name, program, identity: memory.identity, roots })
+}
+
+/// Reads `root:` and `watch:` lines; the rest is the identity, at most 4 KiB of it.
+fn read_answer(text: &str) -> Memory {
+    let mut memory = Memory { identity: String::new(), roots: Vec::new(), watch: Vec::new() };
+    for line in text.lines().take(400) {
+        let path = |rest: &str| Some(PathBuf::from(rest.trim())).filter(|path| path.is_absolute());
+        if let Some(root) = line.strip_prefix("root:").and_then(path) {
+            memory.roots.push(root);
+        } else if let Some(watched) = line.strip_prefix("watch:").and_then(path) {
+            let was = stat(&watched);
+            memory.watch.push((watched, was));
+        } else if memory.identity.len() < 4096 && !line.trim().is_empty() {
+            if !memory.identity.is_empty() {
+                memory.identity.push('\n');
+            }
+            memory.identity.extend(line.chars().take(1024));
+        }
+    }
+    memory
+}
+
+fn stat(path: &Path) -> String {
+    match std::fs::metadata(path) {
+        Ok(m) => {
+            let (size, ino, dev) = (m.size(), m.ino(), m.dev());
+            format!("{size} {ino} {dev} {}.{} {}.{}", m.mtime(), m.mtime_nsec(), m.ctime(), m.ctime_nsec())
+        }
+        Err(_) => "absent".to_owned(),
+    }
+}
+
+fn executable(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.mode() & 0o111 != 0)
+}
+
+fn locate(tool: &Tool, chosen: Option<&Path>, around: &Surroundings) -> Option<(String, PathBuf)> {
+    if let Some(chosen) = chosen {
+        let name = chosen.file_name()?.to_str()?;
+        // A chosen `python3.12` has the flags of the candidate it begins with.
+        let base = tool.any.iter().filter(|any| name.starts_with(any.as_str())).max_by_key(|a| a.len());
+        let name = base.cloned().unwrap_or_else(|| name.to_owned());
+        if chosen.is_absolute() {
+            return executable(chosen).then(|| (name, chosen.to_owned()));
+        }
+        let program = around.path.iter().find_map(|dir| candidate(&dir.join(chosen)))?;
+        return Some((name, program));
+    }
+    let prefix = tool.env.as_ref().and_then(|name| around.vars.get(name)).map(|p| p.join("bin"));
+    let dirs = prefix.iter().chain(&around.path);
+    for dir in dirs {
+        for name in &tool.any {
+            if let Some(program) = candidate(&dir.join(name)) {
+                return Some((name.clone(), program));
+            }
+        }
+    }
+    None
+}
+
+/// The program itself. A version manager's shim (`ROOT/shims/NAME`, a script that needs its whole installation)
+/// stands for `ROOT/versions/V/bin/NAME` with `V` from `ROOT/version`: the layout of pyenv, rbenv, nodenv.
+fn candidate(path: &Path) -> Option<PathBuf> {
+    if !executable(path) {
+        return None;
+    }
+    let dir = path.parent()?;
+    if dir.file_name()? != "shims" {
+        return Some(path.to_owned());
+    }
+    let root = dir.parent()?;
+    let version = std::fs::read_to_string(root.join("version")).ok()?;
+    version.split_whitespace().find_map(|version| {
+        if version == "system" || version.contains('/') {
+            return None;
+        }
+        let program = root.join("versions").join(version).join("bin").join(path.file_name()?);
+        executable(&program).then_some(program)
+    })
+}
+
+fn system(path: &Path) -> bool {
+    ["/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32", "/etc/alternatives"]
+        .iter()
+        .any(|dir| path.starts_with(dir))
+}
+
+/// The directories a program outside of the system's needs: for each hop of its chain of symbolic links the
+/// installation prefix, or only its own folder where the prefix is the user's home or the whole disk.
+fn roots_of(program: &Path, home: Option<&Path>) -> Vec<PathBuf> {
+    let mut roots: Vec<PathBuf> = Vec::new();
+    let mut hop = program.to_owned();
+    for _ in 0..16 {
+        if let Some(root) = prefix(&hop, home).filter(|root| !system(root)) {
+            if !roots.iter().any(|known| root.starts_with(known)) {
+                roots.push(root);
+            }
+        }
+        let Ok(target) = std::fs::read_link(&hop) else { break };
+        hop = hop.parent().map_or_else(|| target.clone(), |dir| dir.join(&target));
+    }
+    if let Some(root) =
+        std::fs::canonicalize(program).ok().and_then(|real| prefix(&real, home)).filter(|r| !system(r))
+    {
+        if !roots.iter().any(|known| root.starts_with(known)) {
+            roots.push(root);
+        }
+    }
+    roots
+}
+
+fn prefix(program: &Path, home: Option<&Path>) -> Option<PathBuf> {
+    let dir = program.parent()?;
+    let parent = dir.parent()?;
+    let too_wide = parent == Path::new("/")
+        || home.is_some_and(|home| home.starts_with(parent) || parent == home.join(".local"));
+    if dir.file_name()? == "bin" && !too_wide { Some(parent.to_owned()) } else { Some(dir.to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_home_is_never_a_root() {
+        let home = Path::new("/home/ada");
+        assert_eq!(prefix(Path::new("/home/ada/bin/x"), Some(home)), Some("/home/ada/bin".into()));
+        assert_eq!(prefix(Path::new("/home/ada/.local/bin/x"), Some(home)), Some("/home/ada/.local/bin".into()));
+        assert_eq!(prefix(Path::new("/home/ada/.venv/bin/x"), Some(home)), Some("/home/ada/.venv".into()));
+        assert_eq!(prefix(Path::new("/opt/go/bin/go"), Some(home)), Some("/opt/go".into()));
+    }
+
+    #[test]
+    fn answers_give_identity_roots_and_watched_paths() {
+        let memory = read_answer("cpython 3.11\nroot: /opt/py\nroot: relative\nwatch: /nowhere\n\n");
+        assert_eq!(memory.identity, "cpython 3.11");
+        assert_eq!(memory.roots, [PathBuf::from("/opt/py")]);
+        assert_eq!(memory.watch, [(PathBuf::from("/nowhere"), "absent".to_owned())]);
+    }
+}
