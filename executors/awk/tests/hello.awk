@@ -1,0 +1,4 @@
+BEGIN {
+  print "hello", ENVIRON["name"]
+  print ENVIRON["x"] * 2 + 2 > (ENVIRON["OUT"] "/y")
+}

@@ -1,0 +1,3 @@
+set -eu
+echo "hello $name"
+echo $((x * 2 + 2)) > "$OUT/y"
