@@ -12,6 +12,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+VALUE_DEPTH = 64
+"""How deep a value may nest. Messages are held to less; a document that is data is not."""
+
 
 def read_input(name: str, slot: dict[str, Any]) -> Any:
     """The value of the input `name`: msgpack a plain value, npy an array, arrow a table, else a Path."""
@@ -45,12 +48,8 @@ def read_table(path: str) -> Any:
         import pyarrow
         import pyarrow.ipc
     except ImportError:
-        from polyloom._arrow_read import read
+        from polyloom._table import Table
 
-        return read(path)
+        return Table.read(path)
     with pyarrow.memory_map(path) as source:
         return pyarrow.ipc.open_file(source).read_all()
-
-
-VALUE_DEPTH = 64
-"""How deep a value may nest. Messages are held to less; a document that is data is not."""

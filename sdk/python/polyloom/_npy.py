@@ -183,7 +183,7 @@ def _from_plain(value: Any, wanted: Type, name: str) -> tuple[str, list[int], me
         view = memoryview(value)
     except TypeError:
         return _from_lists(value, wanted, name)
-    found = _dtype_of(view)
+    found = dtype_of(view)
     dtype = wanted.dtype or found
     if found is None:
         raise Mismatch(name, wanted.text, f"a buffer of format {view.format!r}")
@@ -193,7 +193,8 @@ def _from_plain(value: Any, wanted: Type, name: str) -> tuple[str, list[int], me
     return _from_lists(view.tolist(), wanted, name)
 
 
-def _dtype_of(view: memoryview) -> Optional[str]:
+def dtype_of(view: memoryview) -> Optional[str]:
+    """The dtype of a buffer's elements, None for one that tensors do not have."""
     form = view.format.lstrip("@=<")
     if form in ("l", "L", "c"):  # a C long has the size of the machine's word
         form = {"l": "iq", "L": "IQ", "c": "BB"}[form][view.itemsize == 8]
