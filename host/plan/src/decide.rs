@@ -1,0 +1,292 @@
+//! Which cells run: from selection, keys and answers to a plan. One walk over the graph, no cell is looked at twice.
+//!
+//! A selected cell is brought up to date. A cell that is not selected is touched only when one that runs reads from it and its
+//! result is not there, so a cached cell needs none of its ancestors. Whatever is planned and made from a cell
+//! that runs is asked again, so that the results of one run fit together even when a cell gives another result each time.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use polyloom_model::{CellId, Flow};
+use polyloom_protocol::meta::Outcome;
+use thiserror::Error;
+
+use crate::{
+    Action, Answers, CellIndex, Check, Graph, Keyed, PartName, Plan, Reason, Recorded, Scope,
+    Selected, Step, StepIndex, Supply, diff,
+};
+
+/// What runs though its result is there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Force {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// `--force`: the selected cells.
+    Selected,
+    /// `--force-all`: these and all that they are made from.
+    All,
+    /// `--no-cache`: as `All`; the reason given is that the cache is off.
+    NoCache,
+}
+
+/// What a plan is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The flow.
+    pub flow: &'a Flow,
+    /// Its graph.
+    pub graph: &'a Graph,
+    /// Its keys, in topological order.
+    pub keys: &'a [Keyed],
+    /// The cells selected.
+    pub selected: &'a Selected,
+    /// What the store knows of the keys and the cells.
+    pub answers: &'a Answers,
+    /// What runs though its result is there.
+    pub force: Force,
+}
+
+/// Why there is no plan.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum PlanError {
+    /// `--only` leaves out a cell whose result is not there.
+    #[error(
+        "`--only {cell}` needs the result of `{needs}`, which is not in the store; run `+{cell}` or `{needs}` first"
+    )]
+    Missing {
+        /// The cell that would run.
+        cell: CellId,
+        /// The cell it reads from.
+        needs: CellId,
+    },
+}
+
+/// The plan for a request.
+pub fn plan(request: &Request<'_>) -> Result<Plan, PlanError> {
+    let mut decision = Decision::new(request);
+    decision.spread()?;
+    Ok(decision.plan())
+}
+
+struct Decision<'a> {
+    on: &'a Request<'a>,
+    /// By cell: its place in `on.keys`.
+    keyed: Vec<usize>,
+    /// Selected, or an ancestor of a selected cell that may be run for it.
+    within: Vec<bool>,
+    /// It runs, surely or maybe.
+    runs: Vec<bool>,
+    /// It is a step of the plan.
+    listed: Vec<bool>,
+    /// Cells that run and whose neighbours have not heard of it.
+    open: Vec<CellIndex>,
+}
+
+impl<'a> Decision<'a> {
+    fn new(on: &'a Request<'a>) -> Self {
+        let count = on.graph.len();
+        let mut within = on.selected.marked.clone();
+        if on.selected.scope == Scope::Needed {
+            on.graph.add_ancestors(&mut within);
+        }
+        let mut keyed = vec![0; count];
+        for (place, entry) in on.keys.iter().enumerate() {
+            keyed[entry.cell.at()] = place;
+        }
+        let listed = on.selected.marked.clone();
+        Self { on, keyed, within, runs: vec![false; count], listed, open: Vec::new() }
+    }
+
+    /// Marks what runs and what is listed.
+    fn spread(&mut self) -> Result<(), PlanError> {
+        for &cell in self.on.graph.order() {
+            let runs = if self.on.selected.contains(cell) {
+                self.result(cell).is_none()
+            } else {
+                self.within[cell.at()] && (self.forced(cell) || !self.cacheable(cell))
+            };
+            if runs {
+                self.run(cell);
+            }
+        }
+        while let Some(cell) = self.open.pop() {
+            for producer in self.on.graph.producers(cell) {
+                let there = self.result(producer).is_some();
+                if !there && !self.within[producer.at()] {
+                    return Err(PlanError::Missing {
+                        cell: self.on.graph.id(cell).clone(),
+                        needs: self.on.graph.id(producer).clone(),
+                    });
+                }
+                self.listed[producer.at()] = true;
+                if !there {
+                    self.run(producer);
+                }
+            }
+            for consumer in self.on.graph.consumers(cell) {
+                if self.within[consumer.at()] {
+                    self.run(consumer);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, cell: CellIndex) {
+        self.listed[cell.at()] = true;
+        if !std::mem::replace(&mut self.runs[cell.at()], true) {
+            self.open.push(cell);
+        }
+    }
+
+    fn forced(&self, cell: CellIndex) -> bool {
+        match self.on.force {
+            Force::Nothing => false,
+            Force::Selected => self.on.selected.contains(cell),
+            Force::All | Force::NoCache => self.within[cell.at()],
+        }
+    }
+
+    fn cacheable(&self, cell: CellIndex) -> bool {
+        self.on.flow.cells[cell.at()].cache
+    }
+
+    fn keyed(&self, cell: CellIndex) -> &'a Keyed {
+        &self.on.keys[self.keyed[cell.at()]]
+    }
+
+    fn recorded(&self, cell: CellIndex) -> Option<&'a Arc<Recorded>> {
+        self.on.answers.recorded.get(&self.keyed(cell).key)
+    }
+
+    /// The result that stands if nothing the cell is made from runs.
+    fn result(&self, cell: CellIndex) -> Option<&'a Arc<Recorded>> {
+        if self.forced(cell) || !self.cacheable(cell) {
+            return None;
+        }
+        self.recorded(cell).filter(|recorded| recorded.evicted.is_empty())
+    }
+
+    fn plan(&self) -> Plan {
+        let mut place: Vec<Option<StepIndex>> = vec![None; self.listed.len()];
+        let mut steps = Vec::with_capacity(self.listed.iter().filter(|&&listed| listed).count());
+        for &cell in self.on.graph.order() {
+            if !self.listed[cell.at()] {
+                continue;
+            }
+            let next = u32::try_from(steps.len()).expect("there are no more steps than cells");
+            steps.push(self.step(cell, &place));
+            place[cell.at()] = Some(StepIndex(next));
+        }
+        Plan { steps }
+    }
+
+    fn step(&self, cell: CellIndex, place: &[Option<StepIndex>]) -> Step {
+        let keyed = self.keyed(cell);
+        let own = &self.on.flow.cells[cell.at()];
+        let mut supplies = Vec::new();
+        let (action, check, reason) = match self.result(cell) {
+            Some(result) if !self.runs[cell.at()] => {
+                (Action::Cached(result.clone()), Check::Nothing, Reason::UpToDate)
+            }
+            _ => {
+                supplies.extend(self.on.graph.edges(cell).filter_map(|edge| {
+                    let step = place[edge.producer.at()]?;
+                    Some(Supply { input: edge.input.clone(), step, output: edge.output.clone() })
+                }));
+                supplies.sort_by(|a, b| a.input.cmp(&b.input));
+                self.why(cell, !supplies.is_empty())
+            }
+        };
+        let mut needs: Vec<_> = supplies.iter().map(|supply| supply.step).collect();
+        needs.sort_unstable();
+        needs.dedup();
+        let expected_ms = self
+            .recorded(cell)
+            .map(|recorded| recorded.wall_ms)
+            .or_else(|| self.on.answers.previous.get(&own.id).map(|previous| previous.wall_ms));
+        Step {
+            cell: own.id.clone(),
+            index: cell,
+            key: keyed.key,
+            parts: keyed.parts.clone(),
+            action,
+            check,
+            reason,
+            needs,
+            supplies,
+            selected: self.on.selected.contains(cell),
+            retries: own.retries,
+            expected_ms,
+        }
+    }
+
+    /// What a cell that runs does, and why.
+    fn why(&self, cell: CellIndex, fed: bool) -> (Action, Check, Reason) {
+        if self.on.force == Force::NoCache || !self.cacheable(cell) {
+            return (Action::Run, Check::Nothing, Reason::NoCache);
+        }
+        if self.forced(cell) {
+            return (Action::Run, Check::Nothing, Reason::Forced);
+        }
+        let check = if fed { Check::Content } else { Check::Nothing };
+        let recorded = self.recorded(cell);
+        if recorded.is_some_and(|recorded| !recorded.evicted.is_empty()) {
+            return (Action::Run, check, Reason::Evicted);
+        }
+        let running = |cell: &CellIndex| self.runs[cell.at()];
+        let upstream = || {
+            let cells = self.on.graph.producers(cell).into_iter().filter(running);
+            Reason::Upstream(cells.map(|cell| self.on.graph.id(cell).clone()).collect())
+        };
+        let Some(previous) = self.on.answers.previous.get(self.on.graph.id(cell)) else {
+            // A result may be known from another flow; it is in doubt only because a producer runs.
+            return match recorded {
+                Some(_) => (Action::Maybe, check, upstream()),
+                None => (Action::Run, check, Reason::NeverRan),
+            };
+        };
+        let changes = diff(&previous.parts, &self.keyed(cell).parts);
+        let ended = previous.outcome;
+        if recorded.is_none() && changes.is_empty() && ended != Some(Outcome::Ok) {
+            let reason = ended.map_or(Reason::Interrupted, Reason::Failed);
+            return (Action::Run, check, reason);
+        }
+        let wired: HashSet<&str> =
+            self.on.graph.edges(cell).map(|edge| edge.input.as_str()).collect();
+        let own = |part: &PartName| match part {
+            PartName::Input(port) => !wired.contains(port.as_str()),
+            _ => true,
+        };
+        // A recorded result under this very key says more than the last attempt, which may have had another.
+        let same = recorded.is_some() || !changes.iter().any(|change| own(&change.part));
+        let from_running: HashSet<&str> = self
+            .on
+            .graph
+            .edges(cell)
+            .filter(|edge| self.runs[edge.producer.at()])
+            .map(|edge| edge.input.as_str())
+            .collect();
+        let told: Vec<_> = changes
+            .into_iter()
+            .filter(|change| match &change.part {
+                PartName::Input(port) => !from_running.contains(port.as_str()),
+                _ => true,
+            })
+            .collect();
+        let reason = if recorded.is_none() && !told.is_empty() {
+            Reason::Changed(told)
+        } else if !from_running.is_empty() {
+            upstream()
+        } else {
+            return (Action::Run, check, Reason::Evicted);
+        };
+        let action = if fed && same && (recorded.is_some() || ended == Some(Outcome::Ok)) {
+            Action::Maybe
+        } else {
+            Action::Run
+        };
+        (action, check, reason)
+    }
+}

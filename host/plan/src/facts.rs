@@ -1,0 +1,78 @@
+//! What the impure side found out before planning: identities of executors and toolchains, digests of files.
+//!
+//! Knows no way to find them.
+
+use std::collections::HashMap;
+
+use polyloom_model::{CellId, Digest, ExecutorId, Kind, Manifest, PortName};
+
+use crate::Part;
+use crate::encode::Message;
+
+/// Something that has an identity: a digest for the key and words for people.
+pub type Identity = Part;
+
+/// What is known of one executor.
+#[derive(Debug, Clone)]
+pub struct ExecutorFacts {
+    /// The executor itself: [`ExecutorFacts::of_manifest`].
+    pub identity: Identity,
+    /// The programs it found: their paths' versions, joined.
+    pub toolchain: Identity,
+}
+
+impl ExecutorFacts {
+    /// The keyed part of a manifest: id, version, how it runs and its fixed environment. `program` is the digest of the executor's own
+    /// files (worker source, SDK). Titles, limits, hints and diagnostics decide no result and are left out.
+    #[must_use]
+    pub fn of_manifest(manifest: &Manifest, program: &Digest, toolchain: Identity) -> Self {
+        let mut message = Message::new("polyloom.key/1 executor");
+        message.text(manifest.id.as_str()).text(&manifest.version).digest(program);
+        let mut list = |name: &str, argv: &[String]| {
+            message.text(name).count(argv.len());
+            for arg in argv {
+                message.text(arg);
+            }
+        };
+        match &manifest.kind {
+            Kind::Command(command) => {
+                list("compile", command.compile.as_deref().unwrap_or_default());
+                list("run", &command.run);
+            }
+            Kind::Worker(worker) => list("worker", &worker.argv),
+        }
+        message.count(manifest.env.len());
+        for (name, value) in &manifest.env {
+            message.text(name).text(value);
+        }
+        let text = format!("{} {}", manifest.id, manifest.version);
+        Self { identity: Part::new(message.finish(), &text), toolchain }
+    }
+
+    /// The toolchain's identity from what its programs print about themselves (tool's name, its line).
+    #[must_use]
+    pub fn toolchain<'a>(tools: impl IntoIterator<Item = (&'a str, &'a str)>) -> Identity {
+        let mut message = Message::new("polyloom.key/1 toolchain");
+        let mut text = String::new();
+        for (name, line) in tools {
+            message.text(name).text(line);
+            if !text.is_empty() {
+                text.push_str("; ");
+            }
+            text.push_str(line);
+        }
+        if text.is_empty() {
+            text.push_str("none");
+        }
+        Part::new(message.finish(), &text)
+    }
+}
+
+/// All of it.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// Per executor that a cell names.
+    pub executors: HashMap<ExecutorId, ExecutorFacts>,
+    /// The content of each `file:` input (for a directory: of its tree).
+    pub files: HashMap<(CellId, PortName), Digest>,
+}

@@ -1,0 +1,243 @@
+//! The keys of all cells of a flow, from its text and the facts alone. Asks nobody.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use polyloom_model::{
+    Cell, CellId, Digest, ExecutorId, Flow, ParamName, PortName, Source, Stdin, Type, Value,
+};
+use thiserror::Error;
+
+use crate::encode::Message;
+use crate::key::SCHEMA;
+use crate::{CellIndex, ExecutorFacts, Facts, Graph, Key, KeyParts, Part, PartName};
+
+/// A cell and its key.
+#[derive(Debug, Clone)]
+pub struct Keyed {
+    /// The cell.
+    pub cell: CellIndex,
+    /// Its structural key.
+    pub key: Key,
+    /// What the key is made of.
+    pub parts: Arc<KeyParts>,
+}
+
+/// A fact that is missing: the caller of [`keys`] did not look everywhere.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum KeyError {
+    /// Nothing is known of an executor.
+    #[error("executor `{executor}` of cell `{cell}` is not known")]
+    Executor {
+        /// The cell.
+        cell: CellId,
+        /// Its executor.
+        executor: ExecutorId,
+    },
+    /// A file's content is not known.
+    #[error("the file of input `{input}` of cell `{cell}` was not read")]
+    File {
+        /// The cell.
+        cell: CellId,
+        /// Its input.
+        input: PortName,
+    },
+    /// The flow has no such parameter.
+    #[error("input `{input}` of cell `{cell}` comes from param `{param}`, which is not declared")]
+    Param {
+        /// The cell.
+        cell: CellId,
+        /// Its input.
+        input: PortName,
+        /// The parameter.
+        param: ParamName,
+    },
+}
+
+/// The key of every cell, in topological order. Limits, retries, tags, docs, ids and the place of the code decide no
+/// result and are not keyed.
+pub fn keys(flow: &Flow, graph: &Graph, facts: &Facts) -> Result<Vec<Keyed>, KeyError> {
+    let mut maker = Maker {
+        flow,
+        facts,
+        schema: Part::new(Digest::of(SCHEMA.as_bytes()), SCHEMA),
+        params: HashMap::new(),
+        keys: vec![None; graph.len()],
+        graph,
+    };
+    let mut all = Vec::with_capacity(graph.len());
+    for &index in graph.order() {
+        let parts = maker.parts(&flow.cells[index.at()])?;
+        let key = Key::of(&parts);
+        maker.keys[index.at()] = Some(key);
+        all.push(Keyed { cell: index, key, parts: Arc::new(parts) });
+    }
+    Ok(all)
+}
+
+struct Maker<'a> {
+    flow: &'a Flow,
+    facts: &'a Facts,
+    graph: &'a Graph,
+    schema: Part,
+    /// A large parameter is digested once, however many cells read it.
+    params: HashMap<&'a ParamName, Part>,
+    /// By cell, as far as they are made.
+    keys: Vec<Option<Key>>,
+}
+
+impl<'a> Maker<'a> {
+    fn parts(&mut self, cell: &'a Cell) -> Result<KeyParts, KeyError> {
+        let ExecutorFacts { identity, toolchain } =
+            self.facts.executors.get(&cell.executor).ok_or_else(|| KeyError::Executor {
+                cell: cell.id.clone(),
+                executor: cell.executor.clone(),
+            })?;
+        let mut parts = Vec::with_capacity(8 + cell.inputs.len() + cell.env.len());
+        parts.push((PartName::Schema, self.schema.clone()));
+        parts.push((PartName::Executor, identity.clone()));
+        parts.push((PartName::Toolchain, toolchain.clone()));
+        parts.push((PartName::Code, code(cell)));
+        let ports = ports(cell.outputs.iter());
+        parts.push((PartName::Outputs, ports));
+        if !cell.inputs.is_empty() {
+            let types = cell.inputs.iter().map(|(port, input)| (port, &input.ty));
+            parts.push((PartName::Inputs, self::ports(types)));
+        }
+        for (port, input) in &cell.inputs {
+            let part = self.input(cell, port, &input.source)?;
+            parts.push((PartName::Input(port.clone()), part));
+        }
+        for (name, value) in &cell.env {
+            let part = Part::new(Digest::of(value.as_bytes()), value);
+            parts.push((PartName::Env(name.clone()), part));
+        }
+        if !cell.argv.is_empty() {
+            parts.push((PartName::Argv, argv(&cell.argv)));
+        }
+        if let Some(stdin) = &cell.stdin {
+            parts.push((PartName::Stdin, self::stdin(stdin)));
+        }
+        if let Some(seed) = cell.seed {
+            let digest = Digest::of(&seed.to_le_bytes());
+            parts.push((PartName::Seed, Part::new(digest, &seed.to_string())));
+        }
+        Ok(parts.into_iter().collect())
+    }
+
+    fn input(
+        &mut self,
+        cell: &Cell,
+        port: &PortName,
+        source: &'a Source,
+    ) -> Result<Part, KeyError> {
+        Ok(match source {
+            Source::Port(id, output) => {
+                let producer = self.graph.index(id.as_str()).and_then(|at| self.keys[at.at()]);
+                // A graph that was made of this flow has all producers, and its order puts them first.
+                let key = producer.expect("producers come before their consumers");
+                let mut message = Message::new("polyloom.key/1 edge");
+                message.digest(&key.0).text(output.as_str());
+                Part::new(message.finish(), &format!("{id}.{output}"))
+            }
+            Source::Param(name) => {
+                if let Some(part) = self.params.get(name) {
+                    return Ok(part.clone());
+                }
+                let param = self.flow.params.get(name).ok_or_else(|| KeyError::Param {
+                    cell: cell.id.clone(),
+                    input: port.clone(),
+                    param: name.clone(),
+                })?;
+                let part = value(&param.value);
+                self.params.insert(name, part.clone());
+                part
+            }
+            Source::File(path) => {
+                let known = self.facts.files.get(&(cell.id.clone(), port.clone()));
+                let content = known
+                    .ok_or_else(|| KeyError::File { cell: cell.id.clone(), input: port.clone() })?;
+                // The cell sees the file under its port's name and this extension, so a renamed file is the same input.
+                let extension = path.extension().unwrap_or_default().as_encoded_bytes();
+                let mut message = Message::new("polyloom.key/1 file");
+                message.digest(content).bytes(extension);
+                let text = format!("{}, {}", path.display(), content.short());
+                Part::new(message.finish(), &text)
+            }
+            Source::Value(constant) => value(constant),
+        })
+    }
+}
+
+/// A value's digest is that of its canonical MessagePack, as if it were an artifact.
+fn value(value: &Value) -> Part {
+    let text = match value {
+        Value::Bytes(bytes) => format!("{} bytes", bytes.len()),
+        Value::List(items) if items.len() > 40 => format!("list of {}", items.len()),
+        Value::Map(items) if items.len() > 40 => format!("map of {}", items.len()),
+        Value::Null
+        | Value::Bool(_)
+        | Value::Int(_)
+        | Value::Float(_)
+        | Value::Str(_)
+        | Value::List(_)
+        | Value::Map(_) => value.to_json(),
+    };
+    let mut message = Message::new("polyloom.key/1 value");
+    message.bytes(&value.to_msgpack());
+    Part::new(message.finish(), &text)
+}
+
+/// The bytes as they are: a changed line ending changes what a shell or a here-document does, so it is a change.
+fn code(cell: &Cell) -> Part {
+    let extension = cell.code.name.rsplit_once('.').map_or("", |(_, extension)| extension);
+    let mut message = Message::new("polyloom.key/1 code");
+    message.text(extension).bytes(&cell.code.bytes);
+    let digest = message.finish();
+    let lines = cell.code.bytes.split_inclusive(|&b| b == b'\n').count();
+    let unit = if lines == 1 { "line" } else { "lines" };
+    Part::new(digest, &format!("{}, {lines} {unit}, {}", cell.code.name, digest.short()))
+}
+
+fn ports<'a>(ports: impl ExactSizeIterator<Item = (&'a PortName, &'a Type)>) -> Part {
+    let mut message = Message::new("polyloom.key/1 ports");
+    message.count(ports.len());
+    let mut text = String::new();
+    for (port, ty) in ports {
+        let ty = ty.to_string();
+        message.text(port.as_str()).text(&ty);
+        if !text.is_empty() {
+            text.push_str(", ");
+        }
+        text.push_str(port.as_str());
+        text.push_str(": ");
+        text.push_str(&ty);
+    }
+    if text.is_empty() {
+        text.push_str("none");
+    }
+    Part::new(message.finish(), &text)
+}
+
+fn argv(argv: &[String]) -> Part {
+    let mut message = Message::new("polyloom.key/1 argv");
+    message.count(argv.len());
+    for arg in argv {
+        message.text(arg);
+    }
+    Part::new(message.finish(), &argv.join(" "))
+}
+
+fn stdin(stdin: &Stdin) -> Part {
+    let mut message = Message::new("polyloom.key/1 stdin");
+    match stdin {
+        Stdin::Text(text) => {
+            message.text("text").text(text);
+            Part::new(message.finish(), text)
+        }
+        Stdin::Input(port) => {
+            message.text("input").text(port.as_str());
+            Part::new(message.finish(), &format!("input {port}"))
+        }
+    }
+}

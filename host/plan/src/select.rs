@@ -1,0 +1,280 @@
+//! Which cells the user means: `cell`, `+cell`, `cell+`, `tag:x`, `*`, and `--from`, `--until`, `--only`.
+//!
+//! Knows nothing of what is cached: what a selected cell needs besides is the plan's business.
+
+use std::str::FromStr;
+
+use polyloom_model::Flow;
+use thiserror::Error;
+
+use crate::graph::hint;
+use crate::suggest::nearest;
+use crate::{CellIndex, Graph};
+
+/// One selector: `[+]PATTERN[+]`, the pattern a cell id, `tag:TAG`, or either with `*` and `?`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selector {
+    pattern: Pattern,
+    ancestors: bool,
+    descendants: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Pattern {
+    Cell(String),
+    Cells(String),
+    Tag(String),
+}
+
+/// Why a selection can't be made or is empty.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SelectError {
+    /// Not a selector.
+    #[error("`{selector}` is not a selector; valid: `cell`, `+cell`, `cell+`, `tag:name`, `load*`")]
+    Syntax {
+        /// The text.
+        selector: String,
+    },
+    /// No cell has that id.
+    #[error("there is no cell `{name}`{}", hint(suggestion.as_ref()))]
+    UnknownCell {
+        /// The id.
+        name: String,
+        /// An id that is near.
+        suggestion: Option<String>,
+    },
+    /// No cell has that tag.
+    #[error("no cell has the tag `{tag}`{}", hint(suggestion.as_ref()))]
+    UnknownTag {
+        /// The tag.
+        tag: String,
+        /// A tag that is near.
+        suggestion: Option<String>,
+    },
+    /// No id fits.
+    #[error("no cell matches `{pattern}`")]
+    NoMatch {
+        /// The pattern.
+        pattern: String,
+    },
+    /// Selectors, `--from` and `--until` have no cell in common, or the flow has no cell.
+    #[error("no cell is selected")]
+    Nothing,
+}
+
+impl FromStr for Selector {
+    type Err = SelectError;
+    fn from_str(text: &str) -> Result<Self, SelectError> {
+        let syntax = || SelectError::Syntax {
+            selector: text.chars().take(80).flat_map(char::escape_debug).collect(),
+        };
+        let (ancestors, rest) = text.strip_prefix('+').map_or((false, text), |rest| (true, rest));
+        let (descendants, rest) = rest.strip_suffix('+').map_or((false, rest), |rest| (true, rest));
+        let (tag, name) = rest.strip_prefix("tag:").map_or((false, rest), |name| (true, name));
+        if name.is_empty() || name.contains(['+', ':']) || name.chars().any(char::is_control) {
+            return Err(syntax());
+        }
+        let name = name.to_owned();
+        let pattern = match (tag, name.contains(['*', '?'])) {
+            (true, _) => Pattern::Tag(name),
+            (false, true) => Pattern::Cells(name),
+            (false, false) => Pattern::Cell(name),
+        };
+        Ok(Self { pattern, ancestors, descendants })
+    }
+}
+
+impl Selector {
+    /// Marks the cells meant.
+    fn mark(&self, flow: &Flow, graph: &Graph, marked: &mut [bool]) -> Result<(), SelectError> {
+        let mut found = vec![false; graph.len()];
+        match &self.pattern {
+            Pattern::Cell(name) => {
+                let Some(cell) = graph.index(name) else {
+                    let near = nearest(name, flow.cells.iter().map(|cell| cell.id.as_str()));
+                    return Err(SelectError::UnknownCell {
+                        name: name.clone(),
+                        suggestion: near.map(str::to_owned),
+                    });
+                };
+                found[cell.at()] = true;
+            }
+            Pattern::Cells(pattern) => {
+                for (at, cell) in flow.cells.iter().enumerate() {
+                    found[at] = fits(pattern.as_bytes(), cell.id.as_str().as_bytes());
+                }
+                if !found.contains(&true) {
+                    return Err(SelectError::NoMatch { pattern: pattern.clone() });
+                }
+            }
+            Pattern::Tag(pattern) => {
+                for (at, cell) in flow.cells.iter().enumerate() {
+                    found[at] =
+                        cell.tags.iter().any(|tag| fits(pattern.as_bytes(), tag.as_bytes()));
+                }
+                if !found.contains(&true) {
+                    let tags = flow.cells.iter().flat_map(|cell| cell.tags.iter());
+                    let near = nearest(pattern, tags.map(String::as_str));
+                    return Err(SelectError::UnknownTag {
+                        tag: pattern.clone(),
+                        suggestion: near.map(str::to_owned),
+                    });
+                }
+            }
+        }
+        let alone = found.clone();
+        let mut add = |reach: Vec<bool>| {
+            for (mark, reached) in marked.iter_mut().zip(reach) {
+                *mark |= reached;
+            }
+        };
+        if self.ancestors {
+            graph.add_ancestors(&mut found);
+            add(found);
+        }
+        if self.descendants {
+            let mut found = alone.clone();
+            graph.add_descendants(&mut found);
+            add(found);
+        }
+        add(alone);
+        Ok(())
+    }
+}
+
+/// Glob: `*` any run, `?` one byte (ids and most tags are ASCII). Linear in text × stars, without recursion.
+fn fits(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut p, mut t) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                star = Some((p, t));
+                p += 1;
+            }
+            Some(&c) if c == b'?' || c == text[t] => {
+                p += 1;
+                t += 1;
+            }
+            _ => {
+                let Some((at, from)) = star else { return false };
+                star = Some((at, from + 1));
+                p = at + 1;
+                t = from + 1;
+            }
+        }
+    }
+    pattern[p..].iter().all(|&c| c == b'*')
+}
+
+/// Whether what selected cells are made from is brought up to date too.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// As far as needed.
+    #[default]
+    Needed,
+    /// `--only`: no; their results must be there.
+    Only,
+}
+
+/// What the user asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// The cells; none: all.
+    pub cells: Vec<Selector>,
+    /// `--from`: these and what is made from them.
+    pub from: Vec<Selector>,
+    /// `--until`: these and what they are made from.
+    pub until: Vec<Selector>,
+    /// `--only`.
+    pub scope: Scope,
+}
+
+/// The cells selected: never none.
+#[derive(Debug, Clone)]
+pub struct Selected {
+    pub(crate) marked: Vec<bool>,
+    /// Whether what they need is included when planning.
+    pub scope: Scope,
+}
+
+impl Selected {
+    /// Whether a cell is selected.
+    #[must_use]
+    pub fn contains(&self, cell: CellIndex) -> bool {
+        self.marked.get(cell.at()).copied().unwrap_or(false)
+    }
+
+    /// How many cells are selected.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.marked.iter().filter(|&&mark| mark).count()
+    }
+}
+
+impl Selection {
+    /// The cells of `flow` that are meant: those of the selectors, cut by `--from` and by `--until`.
+    pub fn resolve(&self, flow: &Flow, graph: &Graph) -> Result<Selected, SelectError> {
+        let all = |selectors: &[Selector]| {
+            let mut marked = vec![false; graph.len()];
+            for selector in selectors {
+                selector.mark(flow, graph, &mut marked)?;
+            }
+            Ok(marked)
+        };
+        let mut marked = match self.cells.as_slice() {
+            [] => vec![true; graph.len()],
+            selectors => all(selectors)?,
+        };
+        let mut keep = |reach: Vec<bool>| {
+            for (mark, reached) in marked.iter_mut().zip(reach) {
+                *mark &= reached;
+            }
+        };
+        if !self.from.is_empty() {
+            let mut reach = all(&self.from)?;
+            graph.add_descendants(&mut reach);
+            keep(reach);
+        }
+        if !self.until.is_empty() {
+            let mut reach = all(&self.until)?;
+            graph.add_ancestors(&mut reach);
+            keep(reach);
+        }
+        if !marked.contains(&true) {
+            return Err(SelectError::Nothing);
+        }
+        Ok(Selected { marked, scope: self.scope })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn globs_match_the_whole_name() {
+        for (pattern, text) in [
+            ("*", ""),
+            ("*", "load"),
+            ("l*d", "load"),
+            ("??ad", "load"),
+            ("*a*", "load"),
+            ("a**b", "ab"),
+        ] {
+            assert!(fits(pattern.as_bytes(), text.as_bytes()), "{pattern} {text}");
+        }
+        for (pattern, text) in [("l", "load"), ("?", ""), ("*x", "load"), ("load?", "load")] {
+            assert!(!fits(pattern.as_bytes(), text.as_bytes()), "{pattern} {text}");
+        }
+        assert!(!fits("*a".repeat(40).as_bytes(), "a".repeat(39).as_bytes()));
+    }
+
+    #[test]
+    fn what_is_no_selector_is_refused() {
+        for bad in ["", "+", "++", "tag:", "+tag:+", "a+b", "a:b", "a\n"] {
+            assert!(bad.parse::<Selector>().is_err(), "{bad:?}");
+        }
+        assert_eq!("++a".parse::<Selector>(), Err(SelectError::Syntax { selector: "++a".into() }));
+    }
+}

@@ -1,0 +1,79 @@
+//! What is different between two keys, as data for `why CELL`. Knows no cells and no plan.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::{KeyParts, PartName};
+
+/// One part that differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartChange {
+    /// The part.
+    pub part: PartName,
+    /// Its words before; `None`: it was not there.
+    pub before: Option<Arc<str>>,
+    /// Its words now; `None`: it is gone.
+    pub after: Option<Arc<str>>,
+}
+
+/// The parts whose digests differ, in the order of the parts. Words that differ alone are no change.
+#[must_use]
+pub fn diff(before: &KeyParts, after: &KeyParts) -> Vec<PartChange> {
+    let mut changes = Vec::new();
+    let (mut old, mut new) = (before.iter().peekable(), after.iter().peekable());
+    loop {
+        let order = match (old.peek(), new.peek()) {
+            (None, None) => return changes,
+            (Some(_), None) => std::cmp::Ordering::Less,
+            (None, Some(_)) => std::cmp::Ordering::Greater,
+            (Some((a, _)), Some((b, _))) => a.cmp(b),
+        };
+        let before = if order.is_le() { old.next() } else { None };
+        let after = if order.is_ge() { new.next() } else { None };
+        if before.map(|(_, part)| part.digest) == after.map(|(_, part)| part.digest) {
+            continue;
+        }
+        if let Some((name, _)) = before.or(after) {
+            changes.push(PartChange {
+                part: name.clone(),
+                before: before.map(|(_, part)| part.text.clone()),
+                after: after.map(|(_, part)| part.text.clone()),
+            });
+        }
+    }
+}
+
+/// Words longer than this stay out of one-line reasons; `why` shows them whole.
+const SHORT: usize = 24;
+
+impl fmt::Display for PartChange {
+    /// `code changed`, `input temps changed (load.temps)`, `input year changed (2012 → 2013)`, `env A added`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.part {
+            PartName::Env(name) => write!(f, "env {name}")?,
+            PartName::Input(port) => write!(f, "input {port}")?,
+            PartName::Inputs => f.write_str("input types")?,
+            PartName::Schema => f.write_str("key format")?,
+            PartName::Argv
+            | PartName::Code
+            | PartName::Executor
+            | PartName::Outputs
+            | PartName::Seed
+            | PartName::Stdin
+            | PartName::Toolchain => write!(f, "{}", self.part)?,
+        }
+        match (&self.before, &self.after) {
+            (None, None) => Ok(()),
+            (None, Some(_)) => f.write_str(" added"),
+            (Some(_), None) => f.write_str(" removed"),
+            (Some(_), Some(_)) if self.part == PartName::Code => f.write_str(" changed"),
+            (Some(before), Some(after)) if before == after => write!(f, " changed ({after})"),
+            (Some(before), Some(after))
+                if before.chars().count().max(after.chars().count()) <= SHORT =>
+            {
+                write!(f, " changed ({before} → {after})")
+            }
+            (Some(_), Some(_)) => f.write_str(" changed"),
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Plans of small made-up flows, of random ones against an oracle, and of large ones.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod keyed;
+mod property;
+mod rules;
+mod scale;
+mod selection;
+mod world;
