@@ -32,7 +32,9 @@ impl Store {
         let used = i64::try_from(self.at(unix_ms)).unwrap_or(i64::MAX);
         self.write(|index| {
             index
-                .prepare_cached("INSERT OR REPLACE INTO programs (key, digest, used) VALUES (?1, ?2, ?3)")?
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO programs (key, digest, used) VALUES (?1, ?2, ?3)",
+                )?
                 .execute((key.as_bytes(), program.as_bytes(), used))
         })?;
         Ok(())

@@ -108,11 +108,7 @@ impl Store {
             }
         }
         let mut left: u64 = blobs.values().map(|blob| blob.size).sum();
-        let youngest = if alone {
-            u64::MAX
-        } else {
-            request.now_unix_ms.saturating_sub(GRACE_MS)
-        };
+        let youngest = if alone { u64::MAX } else { request.now_unix_ms.saturating_sub(GRACE_MS) };
         let mut order: Vec<_> = blobs.iter().filter(|(_, b)| b.used < youngest).collect();
         order.sort_by_key(|(digest, blob)| (blob.used, **digest));
         let mut gone = HashSet::new();

@@ -23,7 +23,9 @@ pub(crate) const INDEX: &str = "index.db";
 
 /// No variable says where the store is.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("no place for the store: set `POLYLOOM_STORE`, `XDG_CACHE_HOME` or `HOME` to an absolute path")]
+#[error(
+    "no place for the store: set `POLYLOOM_STORE`, `XDG_CACHE_HOME` or `HOME` to an absolute path"
+)]
 pub struct PlaceError;
 
 /// The store's folder by the environment: `POLYLOOM_STORE`, else `XDG_CACHE_HOME/polyloom/store`, else

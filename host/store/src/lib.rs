@@ -8,7 +8,7 @@ mod caches;
 mod copying;
 mod fault;
 mod gc;
-//mod history;
+mod history;
 mod index;
 mod layout;
 mod results;
@@ -20,6 +20,10 @@ mod tree;
 pub use blobs::{PutError, ReadError};
 pub use fault::Fault;
 pub use gc::{GcReport, GcRequest, Usage};
+pub use history::{
+    FindError, HISTORY_VERSION, History, HistoryError, HistoryPlace, NewRun, Previous, RunEnd,
+    RunReader, RunRow, RunState, RunWriter, StepRow, format_run_time,
+};
 pub use index::INDEX_VERSION;
 pub use layout::{PlaceError, place};
 pub use results::{ResultRow, StoredResult};

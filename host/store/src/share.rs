@@ -80,6 +80,11 @@ pub(crate) fn make_parents(dir: &Dir, folder: &str) -> std::io::Result<()> {
 }
 
 fn open_up(dir: &Dir) -> std::io::Result<()> {
-    rustix::fs::chmodat(dir, ".", rustix::fs::Mode::from_raw_mode(0o755), rustix::fs::AtFlags::empty())
-        .map_err(std::io::Error::from)
+    rustix::fs::chmodat(
+        dir,
+        ".",
+        rustix::fs::Mode::from_raw_mode(0o755),
+        rustix::fs::AtFlags::empty(),
+    )
+    .map_err(std::io::Error::from)
 }

@@ -172,9 +172,8 @@ impl Store {
         unix_ms: u64,
     ) -> Result<(Digest, u64), TreeError> {
         let dir = open_dir(path)?;
-        let (listing, size) = walk(dir.as_fd(), limits, &mut |name, _, _| {
-            self.hash_file(&path.join(name), unix_ms)
-        })?;
+        let (listing, size) =
+            walk(dir.as_fd(), limits, &mut |name, _, _| self.hash_file(&path.join(name), unix_ms))?;
         Ok((Digest::of(&self.encode(&listing)?), size))
     }
 
@@ -316,9 +315,8 @@ impl Walk<'_, '_> {
         check(&path)?;
         let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|errno| at(&path, errno))?;
-        let special = |kind| {
-            Err(TreeError::Special { path: path.escape_debug().to_string(), kind })
-        };
+        let special =
+            |kind| Err(TreeError::Special { path: path.escape_debug().to_string(), kind });
         if stat.st_dev != self.device {
             return special("on another file system");
         }

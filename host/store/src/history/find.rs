@@ -1,0 +1,129 @@
+//! Listing runs and finding one by what a person types.
+
+use rusqlite::Row;
+use thiserror::Error;
+
+use super::open::History;
+use super::{RunRow, RunState};
+use crate::fault::Fault;
+use crate::results::outcome;
+
+/// Why a text names no run.
+#[derive(Debug, Error)]
+pub enum FindError {
+    /// There is none yet.
+    #[error("no run has been recorded in this project")]
+    None,
+    /// No run's id begins so.
+    #[error(
+        "no run begins with `{text}`; valid: `latest`, or the beginning of an id such as `{newest}`"
+    )]
+    Unknown {
+        /// The text, escaped.
+        text: String,
+        /// The newest run's id.
+        newest: String,
+    },
+    /// Several do.
+    #[error("`{text}` is the beginning of several runs: {}", ids.join(", "))]
+    Ambiguous {
+        /// The text, escaped.
+        text: String,
+        /// The first few of them, newest first.
+        ids: Vec<String>,
+    },
+    /// The index failed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+impl History {
+    /// The newest `limit` runs, newest first.
+    pub fn runs(&self, limit: usize) -> Result<Vec<RunRow>, Fault> {
+        let raw = self.query(|index| {
+            let mut statement = index.prepare_cached(
+                "SELECT id, started, flow, argv, outcome, wall, totals FROM runs
+                 ORDER BY started DESC, id DESC LIMIT ?1",
+            )?;
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            statement.query_map([limit], read)?.collect::<Result<Vec<_>, _>>()
+        })?;
+        Ok(raw.into_iter().map(|raw| self.state(raw)).collect())
+    }
+
+    /// The run that `text` names: `latest`, `latest~N` (the Nth before it), an id or the beginning of just one.
+    pub fn find_run(&self, text: &str) -> Result<RunRow, FindError> {
+        let newest = self.nth(0)?.ok_or(FindError::None)?;
+        let shown = || text.chars().take(80).flat_map(char::escape_debug).collect::<String>();
+        if text == "latest" {
+            return Ok(newest);
+        }
+        let unknown = |newest: RunRow| FindError::Unknown { text: shown(), newest: newest.id };
+        if let Some(back) = text.strip_prefix("latest~").and_then(|n| n.parse().ok()) {
+            return self.nth(back)?.ok_or_else(|| unknown(newest));
+        }
+        // Not LIKE: the text may hold its wildcards.
+        let found = self.query(|index| {
+            let mut statement = index.prepare_cached(
+                "SELECT id, started, flow, argv, outcome, wall, totals FROM runs
+                 WHERE substr(id, 1, length(?1)) = ?1 ORDER BY started DESC, id DESC LIMIT 6",
+            )?;
+            statement.query_map([text], read)?.collect::<Result<Vec<_>, _>>()
+        })?;
+        if text.is_empty() || found.is_empty() {
+            return Err(unknown(newest));
+        }
+        let mut found = found;
+        if let Some(at) = found.iter().position(|raw| raw.row.id == text) {
+            return Ok(self.state(found.swap_remove(at)));
+        }
+        if found.len() > 1 {
+            let ids = found.into_iter().take(5).map(|raw| raw.row.id).collect();
+            return Err(FindError::Ambiguous { text: shown(), ids });
+        }
+        Ok(self.state(found.swap_remove(0)))
+    }
+
+    fn nth(&self, back: u32) -> Result<Option<RunRow>, Fault> {
+        let raw = self.query(|index| {
+            let mut statement = index.prepare_cached(
+                "SELECT id, started, flow, argv, outcome, wall, totals FROM runs
+                 ORDER BY started DESC, id DESC LIMIT 1 OFFSET ?1",
+            )?;
+            statement.query_map([back], read)?.next().transpose()
+        })?;
+        Ok(raw.map(|raw| self.state(raw)))
+    }
+
+    fn state(&self, raw: Raw) -> RunRow {
+        let mut row = raw.row;
+        row.state = match raw.outcome.as_deref().map(outcome) {
+            Some(Some(outcome)) => RunState::Ended(outcome),
+            Some(None) => RunState::Interrupted,
+            None if self.is_running(&row.id) => RunState::Running,
+            None => RunState::Interrupted,
+        };
+        row
+    }
+}
+
+struct Raw {
+    row: RunRow,
+    outcome: Option<String>,
+}
+
+fn read(row: &Row<'_>) -> Result<Raw, rusqlite::Error> {
+    let argv: String = row.get(3)?;
+    Ok(Raw {
+        outcome: row.get(4)?,
+        row: RunRow {
+            id: row.get(0)?,
+            started_unix_ms: u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0),
+            flow: row.get(2)?,
+            argv: serde_json::from_str(&argv).unwrap_or_default(),
+            state: RunState::Interrupted,
+            wall_ms: row.get(5)?,
+            totals: row.get(6)?,
+        },
+    })
+}

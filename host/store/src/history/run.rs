@@ -1,0 +1,207 @@
+//! Writing one run and reading it back.
+
+use std::collections::HashSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Take, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use polyloom_model::Digest;
+
+use super::open::History;
+use super::{NewRun, RunEnd, StepRow, format_run_time};
+use crate::fault::Fault;
+
+pub(super) const RUNS: &str = "runs";
+const LOG: &str = "events.jsonl";
+
+/// The writer of one run. Holds the run's lock; dropping it without [`RunWriter::finish`] leaves an interrupted run.
+#[derive(Debug)]
+pub struct RunWriter {
+    history: Arc<History>,
+    id: String,
+    flow: String,
+    folder: PathBuf,
+    log: File,
+}
+
+/// A run's event log up to its last whole line.
+pub type RunReader = BufReader<Take<File>>;
+
+impl History {
+    /// Begins a run: makes its folder, takes its lock and lists it.
+    pub fn begin(self: &Arc<Self>, run: &NewRun) -> Result<RunWriter, Fault> {
+        let (id, folder) = self.make_folder(run)?;
+        let path = folder.join(LOG);
+        let open = OpenOptions::new().create_new(true).append(true).open(&path);
+        let log = open.map_err(|error| Fault::io("make", &path, error))?;
+        log.try_lock().map_err(|error| Fault::io("lock", &path, error.into()))?;
+        let argv = serde_json::Value::from(run.argv.clone()).to_string();
+        self.write(|index| {
+            index.execute(
+                "INSERT INTO runs (id, started, flow, argv) VALUES (?1, ?2, ?3, ?4)",
+                (&id, i64::try_from(run.started_unix_ms).unwrap_or(i64::MAX), &run.flow, argv),
+            )
+        })?;
+        Ok(RunWriter { history: self.clone(), id, flow: run.flow.clone(), folder, log })
+    }
+
+    /// Two runs may begin in the same second, in two processes: whoever makes the folder has the id.
+    fn make_folder(&self, run: &NewRun) -> Result<(String, PathBuf), Fault> {
+        let mut salt = 0_u32;
+        loop {
+            let seed = format!("{}:{}:{salt}", std::process::id(), run.started_unix_ms);
+            let suffix = &Digest::of(seed.as_bytes()).hex()[..4];
+            let id = format!("{}-{suffix}", format_run_time(run.started_unix_ms));
+            let folder = self.folder.join(RUNS).join(&id);
+            match fs::create_dir(&folder) {
+                Ok(()) => return Ok((id, folder)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && salt < 1000 => {
+                    salt += 1;
+                }
+                Err(error) => return Err(Fault::io("make the folder", &folder, error)),
+            }
+        }
+    }
+
+    /// The event log of a run, also of one that still runs. A last line without its end is left out: its writer died
+    /// or is just writing it.
+    pub fn read_events(&self, run: &str) -> Result<RunReader, Fault> {
+        let path = self.folder.join(RUNS).join(run).join(LOG);
+        let read = |error| Fault::io("read", &path, error);
+        let mut file = File::open(&path).map_err(read)?;
+        let whole = whole_lines(&mut file).map_err(read)?;
+        file.seek(SeekFrom::Start(0)).map_err(read)?;
+        Ok(BufReader::new(file.take(whole)))
+    }
+
+    /// The folder of a run, for files beside its log.
+    #[must_use]
+    pub fn run_folder(&self, run: &str) -> PathBuf {
+        self.folder.join(RUNS).join(run)
+    }
+
+    /// Whether a living process holds the run's lock.
+    pub(super) fn is_running(&self, run: &str) -> bool {
+        let path = self.folder.join(RUNS).join(run).join(LOG);
+        File::open(path)
+            .is_ok_and(|file| matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
+    }
+
+    /// Removes all but the newest `keep` runs that have ended. What is known of each cell stays. Gives how many went.
+    pub fn prune(&self, keep: usize) -> Result<u64, Fault> {
+        let ids: Vec<String> = self.query(|index| {
+            let mut statement =
+                index.prepare_cached("SELECT id FROM runs ORDER BY started DESC, id DESC")?;
+            statement.query_map([], |row| row.get(0))?.collect()
+        })?;
+        let old: HashSet<_> =
+            ids.into_iter().skip(keep).filter(|id| !self.is_running(id)).collect();
+        self.write(|index| {
+            for id in &old {
+                index.execute("DELETE FROM runs WHERE id = ?1", [id])?;
+                index.execute("DELETE FROM steps WHERE run = ?1", [id])?;
+            }
+            Ok(())
+        })?;
+        for id in &old {
+            let folder = self.run_folder(id);
+            fs::remove_dir_all(&folder).map_err(|error| Fault::io("remove", &folder, error))?;
+        }
+        Ok(old.len() as u64)
+    }
+}
+
+/// The length of a file up to and with its last line feed.
+fn whole_lines(file: &mut File) -> io::Result<u64> {
+    let mut end = file.seek(SeekFrom::End(0))?;
+    let mut chunk = [0; 4096];
+    while end > 0 {
+        let start = end.saturating_sub(chunk.len() as u64);
+        file.seek(SeekFrom::Start(start))?;
+        let part = &mut chunk[..usize::try_from(end - start).unwrap_or(0)];
+        file.read_exact(part)?;
+        if let Some(at) = part.iter().rposition(|byte| *byte == b'\n') {
+            return Ok(start + at as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
+}
+
+impl RunWriter {
+    /// The run's id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The run's folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// A second handle on the run's event log, for the sink that writes it. The run's lock lasts as long as any
+    /// handle is open, this one too.
+    pub fn log(&self) -> Result<File, Fault> {
+        self.log.try_clone().map_err(|error| Fault::io("open", &self.folder.join(LOG), error))
+    }
+
+    /// Records finished steps and makes them the latest of their cells, in one transaction.
+    pub fn record_steps(&self, steps: &[StepRow]) -> Result<(), Fault> {
+        self.history.write(|index| {
+            let mut step = index.prepare_cached(
+                "INSERT OR REPLACE INTO steps (run, cell, key, parts, outcome, reason, wall, meta)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?;
+            let mut latest = index.prepare_cached(
+                "INSERT OR REPLACE INTO latest (flow, cell, run, outcome, key, parts)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?;
+            for row in steps {
+                let outcome = row.outcome.as_str();
+                step.execute((
+                    &self.id,
+                    &row.cell,
+                    &row.key,
+                    &row.parts,
+                    outcome,
+                    &row.reason,
+                    row.wall_ms,
+                    &row.meta,
+                ))?;
+                // A step that was skipped says nothing new about its cell.
+                if row.outcome != polyloom_protocol::meta::Outcome::Skipped {
+                    latest.execute((
+                        &self.flow, &row.cell, &self.id, outcome, &row.key, &row.parts,
+                    ))?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Records the end and lets go of the lock.
+    pub fn finish(self, end: &RunEnd) -> Result<(), Fault> {
+        let path = self.folder.join(LOG);
+        self.log.sync_data().map_err(|error| Fault::io("sync", &path, error))?;
+        self.history.write(|index| {
+            index.execute(
+                "UPDATE runs SET outcome = ?2, wall = ?3, totals = ?4 WHERE id = ?1",
+                (&self.id, end.outcome.as_str(), end.wall_ms, &end.totals),
+            )
+        })?;
+        Ok(())
+    }
+}
+
+impl Write for RunWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.log.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.log.flush()
+    }
+}
