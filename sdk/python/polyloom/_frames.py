@@ -28,14 +28,19 @@ FRAME_CAP = 1 << 20
 SMALL_CAP = 64 << 10
 INITIAL_CREDIT = 256 << 10
 _CREDITED = frozenset((LOG, PROGRESS, DISPLAY, DIAGNOSTIC))
-_SMALL = _CREDITED | {HELLO}
+_SMALL = _CREDITED | {HELLO, DONE, ERROR}
+MAX_VALUES = 65_536
 _HEADER = Struct("<IBBHQ")
 _MUST_UNDERSTAND = 1
 _EAGER_READ = 64 << 10
 
 
 class ProtocolError(Exception):
-    """The other side broke the protocol. The connection is of no further use."""
+    """The other side broke the protocol; `name` is what the specification calls it."""
+
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__(text)
+        self.name = name
 
 
 class ConnectionClosed(Exception):
@@ -119,7 +124,7 @@ class Connection:
         have = self._in
         if not self._greeted:
             if have[:8] != PREAMBLE[: len(have)]:
-                raise ProtocolError("the host speaks another protocol or version")
+                raise ProtocolError("bad_magic", "the host speaks another protocol or version")
             if len(have) < 8:
                 return None
             del have[:8]
@@ -127,21 +132,33 @@ class Connection:
         if len(have) < 16:
             return None
         size, kind, flags, zero, exec_id = _HEADER.unpack_from(have)
-        if size > FRAME_CAP:
-            raise ProtocolError(f"a frame of {size} bytes, {FRAME_CAP} are allowed")
-        if flags & 0xF8 or zero:
-            raise ProtocolError("reserved bits are set in a frame's header")
+        if flags & 0xFA or zero:
+            raise ProtocolError("reserved_bits", "reserved bits are set in a frame's header")
+        cap = SMALL_CAP if kind in _SMALL else FRAME_CAP
+        if size > cap:
+            raise ProtocolError("frame_too_large", f"a frame of {size} bytes, {cap} are allowed")
         end = 16 + size
         if len(have) < end:
             return None
         try:
             body = decode(bytes(have[16:end]))
         except ValueError as error:
-            raise ProtocolError(f"a frame's body: {error}") from None
+            raise ProtocolError("bad_message", f"a frame's body: {error}") from None
         if type(body) is not dict:
-            raise ProtocolError("a frame's body is not a map")
+            raise ProtocolError("body_not_map", "a frame's body is not a map")
+        # A value takes a byte at least.
+        if size > MAX_VALUES and _count(body) > MAX_VALUES:
+            raise ProtocolError("too_many_values", f"a frame of over {MAX_VALUES} values")
+        if 0 < kind < 64:
+            raise ProtocolError("wrong_direction", f"kind {kind} is a worker's")
         del have[:end]
         return Frame(kind, flags, exec_id, body)
+
+
+def _count(value: Any) -> int:
+    if type(value) is dict:
+        return 1 + sum(map(_count, value.values()))
+    return 1 + sum(map(_count, value)) if type(value) is list else 1
 
 
 def adopt(fd: int) -> Connection:

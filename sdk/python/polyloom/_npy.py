@@ -31,24 +31,60 @@ def header(dtype: str, shape: Sequence[int], room: int = 0) -> bytes:
     return _MAGIC + len(body).to_bytes(2, "little") + body.encode("latin-1")
 
 
-def parse_header(data: bytes) -> tuple[str, list[int], bool, int]:
-    """dtype, shape, whether in Fortran's order, and where the data starts."""
-    if data[:6] != _MAGIC[:6] or len(data) < 10 or data[6] not in (1, 2, 3):
-        raise ValueError("not a .npy file")
-    width = 2 if data[6] == 1 else 4
-    start = 8 + width + int.from_bytes(data[8 : 8 + width], "little")
-    from ast import literal_eval
-
-    try:
-        fields = literal_eval(data[8 + width : start].decode("utf-8").strip())
-        descr, shape = fields["descr"], [int(size) for size in fields["shape"]]
-        fortran = bool(fields["fortran_order"])
-    except (SyntaxError, ValueError, KeyError, TypeError):
-        raise ValueError("the .npy header cannot be read") from None
-    dtype = _DESCR.get(descr[1:]) if isinstance(descr, str) and descr[:1] in "<|=" else None
-    if dtype is None or start > len(data):
+def parse_header(data: bytes) -> tuple[str, list[int], int]:
+    """dtype, shape, and where the data starts; `data` may go on behind the header."""
+    if data[:8] != _MAGIC:
+        raise ValueError("not a .npy file of version 1.0")
+    start = 10 + int.from_bytes(data[8:10], "little")
+    if len(data) < max(start, 10):
+        raise ValueError("the .npy header is cut short")
+    if start % _ALIGN:
+        raise ValueError(f"the .npy data is not aligned to {_ALIGN}")
+    fields = _literal(data[10:start].decode("latin-1").strip())
+    if set(fields) != {"descr", "fortran_order", "shape"}:
+        raise ValueError("the .npy header lacks a key")
+    descr, shape = fields["descr"], fields["shape"]
+    dtype = _DESCR.get(descr[1:]) if isinstance(descr, str) and descr[:1] in "<|" else None
+    if dtype is None:
         raise ValueError(f".npy data of type `{descr}` is not supported")
-    return dtype, shape, fortran, start
+    if not isinstance(shape, list) or not isinstance(fields["fortran_order"], bool):
+        raise ValueError("the .npy header cannot be read")
+    if fields["fortran_order"] and len(shape) > 1:
+        raise ValueError("the .npy data is in Fortran's order")
+    if _product(shape) * DTYPES[dtype][2] >> 63:
+        raise ValueError("the .npy shape is too large")
+    return dtype, shape, start
+
+
+def _literal(text: str) -> dict[str, Any]:
+    """The header's dictionary. It is little enough to read without loading `ast`."""
+    fields: dict[str, Any] = {}
+    rest = text[1:-1].strip() if text[:1] == "{" and text[-1:] == "}" else "?"
+    while rest:
+        key, _, rest = rest[1:].partition(rest[0])
+        rest = rest.lstrip()
+        if key in fields or rest[:1] != ":":
+            raise ValueError("the .npy header cannot be read")
+        rest = rest[1:].lstrip()
+        if rest[:1] in ("'", '"'):
+            fields[key], _, rest = rest[1:].partition(rest[0])
+        elif rest[:1] == "(":
+            sizes, _, rest = rest[1:].partition(")")
+            parts = [part.strip() for part in sizes.split(",")]
+            if parts[-1] == "":
+                parts.pop()
+            if not all(part.isdigit() and part.isascii() for part in parts):
+                raise ValueError("the .npy shape cannot be read")
+            fields[key] = [int(part) for part in parts]
+        else:
+            word, mark, rest = rest.partition(",")
+            fields[key] = {"True": True, "False": False}.get(word.strip())
+            rest = mark + rest
+        rest = rest.lstrip()
+        if rest and rest[0] != ",":
+            raise ValueError("the .npy header cannot be read")
+        rest = rest[1:].lstrip()
+    return fields
 
 
 def read(path: str) -> Any:
@@ -57,8 +93,7 @@ def read(path: str) -> Any:
 
     with open(path, "rb") as file:
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    start = int.from_bytes(data[8:10], "little") + 12
-    dtype, shape, fortran, start = parse_header(data[: start + 4])
+    dtype, shape, start = parse_header(data[: 10 + int.from_bytes(data[8:10], "little")])
     descr, form, size = DTYPES[dtype]
     count = _product(shape)
     if start + count * size > len(data):
@@ -66,11 +101,8 @@ def read(path: str) -> Any:
     try:
         import numpy
     except ImportError:
-        if fortran and len(shape) > 1:
-            raise ValueError("data in Fortran's order needs numpy") from None
         return _view(memoryview(data)[start : start + count * size], form, shape)
-    order: Any = "F" if fortran else "C"
-    return numpy.ndarray(shape, "<" + descr, data, start, order=order)
+    return numpy.ndarray(shape, "<" + descr, data, start)
 
 
 def _view(view: memoryview, form: str, shape: Sequence[int]) -> memoryview:

@@ -54,9 +54,10 @@ class Worker:
         self.connection.send(wire.HELLO, 0, hello)
         answer = self.connection.receive()
         if answer.kind == wire.HELLO_NO:
-            raise wire.ProtocolError(f"the host declined: {answer.body.get('reason')}")
+            raise ConnectionRefusedError(f"the host declined: {answer.body.get('reason')}")
         if answer.kind != wire.HELLO_OK:
-            raise wire.ProtocolError(f"kind {answer.kind} instead of an answer to Hello")
+            text = f"kind {answer.kind} instead of an answer to Hello"
+            raise wire.ProtocolError("wrong_state", text)
         self.features = frozenset(answer.body.get("features") or ())
         self._prepare_process()
         while True:
@@ -68,12 +69,13 @@ class Worker:
             elif frame.kind == wire.SHUTDOWN:
                 return self.exit_code
             elif frame.kind == wire.ERROR:
-                raise wire.ProtocolError(f"the host reports: {frame.body.get('text')}")
+                raise ConnectionRefusedError(f"the host reports: {frame.body.get('text')}")
             elif frame.must_understand and frame.kind not in (wire.CANCEL, wire.CREDIT):
-                self._send(wire.ERROR, 0, {"code": "unsupported", "text": f"kind {frame.kind}"})
-                return EXIT_PROTOCOL
+                raise wire.ProtocolError("must_understand", f"kind {frame.kind} is not known")
 
     def _execute(self, frame: wire.Frame) -> None:
+        if not isinstance(frame.body.get("code"), str):
+            raise wire.ProtocolError("bad_message", "an Exec without `code`")
         self._interrupted = False
         self.connection.credit = wire.INITIAL_CREDIT
         execution = Execution(self, frame)
@@ -110,6 +112,14 @@ class Worker:
             sleep(0.002)
         self._send(kind, exec_id, body)
 
+    def refuse(self, error: wire.ProtocolError) -> None:
+        """Say what the host did wrong, to it and on stderr."""
+        _complain(error)
+        try:
+            self._send(wire.ERROR, 0, {"code": error.name, "text": str(error)})
+        except OSError:
+            pass  # it is gone
+
     def look(self) -> None:
         """Take note of what has arrived while a cell runs."""
         main = get_ident() == self._main
@@ -119,7 +129,7 @@ class Worker:
         except wire.ConnectionClosed:
             os._exit(1)
         except wire.ProtocolError as error:
-            _complain(error)
+            self.refuse(error)
             os._exit(EXIT_PROTOCOL)
         finally:
             self._uninterruptible -= main
@@ -385,9 +395,12 @@ def main() -> int:
     except wire.ConnectionClosed:
         return worker.exit_code
     except wire.ProtocolError as error:
+        worker.refuse(error)
+        return EXIT_PROTOCOL
+    except ConnectionRefusedError as error:
         _complain(error)
         return EXIT_PROTOCOL
-    except BrokenPipeError:
+    except (BrokenPipeError, ConnectionResetError):
         return 1
     finally:
         # Open until the process has ended, and not the business of the interpreter's last rites:
