@@ -1,0 +1,158 @@
+//! The worker's side of the conversation, from greeting to goodbye. It knows no language.
+
+use std::collections::BTreeMap;
+use std::os::unix::net::UnixStream;
+
+use polyloom_protocol::handshake::VERSION;
+use polyloom_protocol::messages::ErrorMessage;
+use polyloom_protocol::messages::worker::{Catalog, Done, Hello, Pong, Started};
+use polyloom_protocol::{Diagnostic, FromHost, FromWorker, Value, Violation};
+
+use crate::connection::{Connection, ServeError};
+use crate::inherit::take_stream;
+use crate::{Context, Exec, Failure, feature};
+
+/// Who an executor is and what it can do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    /// Executor id, as in its manifest.
+    pub executor: String,
+    /// Its own version.
+    pub version: String,
+    /// Features it offers, see [`feature`].
+    pub features: Vec<String>,
+    /// The language runtime and its version.
+    pub runtime: String,
+}
+
+impl About {
+    /// An executor with what every [`Context`] can do: `progress` and `display`.
+    #[must_use]
+    pub fn new(executor: &str, version: &str) -> Self {
+        Self {
+            executor: executor.to_owned(),
+            version: version.to_owned(),
+            features: [feature::PROGRESS, feature::DISPLAY].map(str::to_owned).into(),
+            runtime: String::new(),
+        }
+    }
+}
+
+/// A language, or whatever else runs cells.
+pub trait Executor {
+    /// Who it is. Asked once.
+    fn describe(&self) -> About;
+
+    /// Runs one cell. Declared outputs that are not written make the cell fail.
+    ///
+    /// # Errors
+    /// The failure of the cell's code; the executor itself goes on.
+    fn exec(&mut self, cx: &mut Context<'_>, exec: &Exec) -> Result<(), Failure>;
+
+    /// Forgets what earlier cells left. Only asked with the feature `session`.
+    fn reset(&mut self) {}
+
+    /// What it offers by name. Only asked with the feature `catalog`.
+    fn catalog(&mut self) -> Vec<BTreeMap<String, Value>> {
+        Vec::new()
+    }
+}
+
+/// Serves the host that started this program until it says goodbye. Call it first in `main`.
+///
+/// # Errors
+/// [`ServeError`]; print it and exit with a status other than 0.
+pub fn serve(executor: impl Executor) -> Result<(), ServeError> {
+    serve_on(take_stream()?, executor)
+}
+
+/// Serves a host on a socket, as [`serve`] does and tests may.
+///
+/// # Errors
+/// [`ServeError`].
+pub fn serve_on(stream: UnixStream, mut executor: impl Executor) -> Result<(), ServeError> {
+    let mut connection = Connection::open(stream)?;
+    let result = converse(&mut connection, &mut executor);
+    if let Err(ServeError::Violation(violation)) = &result {
+        let error = ErrorMessage { code: violation.name().to_owned(), text: violation.to_string() };
+        // The host may be gone already; the violation is what matters.
+        let _ = connection.send(0, &FromWorker::Error(error));
+    }
+    result
+}
+
+fn converse(connection: &mut Connection, executor: &mut impl Executor) -> Result<(), ServeError> {
+    let about = executor.describe();
+    let hello = Hello {
+        executor: about.executor,
+        version: about.version,
+        protocol: vec![VERSION],
+        features: about.features,
+        runtime: about.runtime,
+    };
+    connection.send(0, &FromWorker::Hello(hello))?;
+    let wrong = |message: &FromHost, state| {
+        Err(Violation::WrongState { message: message.name(), state }.into())
+    };
+    match connection.next()? {
+        Some((_, FromHost::HelloOk(_))) => {}
+        Some((_, FromHost::HelloNo(no))) => return Err(ServeError::Refused(no.reason)),
+        Some((_, message)) => return wrong(&message, "hello"),
+        None => return Ok(()),
+    }
+    while let Some((id, message)) = connection.next()? {
+        match message {
+            FromHost::Exec(exec) => run(connection, executor, id, &exec)?,
+            FromHost::Shutdown(_) => return Ok(()),
+            FromHost::Ping(ping) => {
+                connection.send(0, &FromWorker::Pong(Pong { n: ping.n }))?;
+            }
+            FromHost::Describe(_) => {
+                let catalog = Catalog { entries: executor.catalog() };
+                connection.send(0, &FromWorker::Catalog(catalog))?;
+            }
+            FromHost::Reset(_) => executor.reset(),
+            FromHost::Error(error) => {
+                return Err(ServeError::Reported { code: error.code, text: error.text });
+            }
+            // Late ones for a finished exec, a hint without effect here, and kinds of later versions.
+            FromHost::Credit(_)
+            | FromHost::Cancel(_)
+            | FromHost::Prepare(_)
+            | FromHost::Unknown { .. } => {}
+            FromHost::HelloOk(_)
+            | FromHost::HelloNo(_)
+            | FromHost::Snapshot(_)
+            | FromHost::Restore(_) => return wrong(&message, "idle"),
+        }
+    }
+    Ok(())
+}
+
+fn run(
+    connection: &mut Connection,
+    executor: &mut impl Executor,
+    id: u64,
+    exec: &Exec,
+) -> Result<(), ServeError> {
+    connection.begin(id);
+    connection.send(id, &FromWorker::Started(Started {}))?;
+    let mut cx = Context::new(connection, exec);
+    let result = executor.exec(&mut cx, exec);
+    if let Err(failure) = &result {
+        // Standard error is the cell's own; whoever runs the cell reads the failure there too.
+        eprintln!("error: {failure}");
+        let mut diagnostic: Diagnostic = failure.diagnostic().clone();
+        let end = diagnostic.message.floor_char_boundary(32 << 10);
+        diagnostic.message.truncate(end);
+        diagnostic.file.get_or_insert_with(|| exec.code.clone());
+        cx.diagnostic(&diagnostic);
+    }
+    let Context { lost, session_changed, extras, .. } = cx;
+    connection.end();
+    if let Some(lost) = lost {
+        return Err(lost);
+    }
+    let done = Done { ok: result.is_ok(), session_changed, extras };
+    connection.send(id, &FromWorker::Done(done))
+}

@@ -1,0 +1,239 @@
+//! An executor over a socket pair, with a small host on the other end that checks the conversation.
+
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::thread::{JoinHandle, spawn};
+
+use polyloom_protocol::frame::{Decoder, PREAMBLE};
+use polyloom_protocol::messages::host::{
+    Cancel, Credit, Encoding, Exec, HelloNo, HelloOk, Input, Ping, Shutdown,
+};
+use polyloom_protocol::npy::Npy;
+use polyloom_protocol::state::State;
+use polyloom_protocol::{Accept, Conversation, FromHost, FromWorker};
+use polyloom_sdk::{
+    About, Context, Dtype, Executor, Failure, LogLevel, ServeError, Value, serve_on,
+};
+
+/// Its cells say what to do in a word.
+struct Sample;
+
+impl Executor for Sample {
+    fn describe(&self) -> About {
+        About::new("sample", "1")
+    }
+
+    fn exec(&mut self, cx: &mut Context<'_>, exec: &Exec) -> Result<(), Failure> {
+        match &*exec.cell {
+            "double" => {
+                let Value::Int(n) = cx.read_value("n")? else { return Err(Failure::new("no int")) };
+                cx.extra("seen", Value::Int(n));
+                cx.write_value("n", &Value::Int(2 * n))?;
+                cx.write_tensor("t", Dtype::F64, &[1], &2.5f64.to_le_bytes())
+            }
+            "chatty" => {
+                for _ in 0..20 {
+                    cx.log(LogLevel::Info, &"ü".repeat(20_000));
+                }
+                cx.progress(Some(f64::NAN), "still here");
+                cx.display("text/plain", b"hi")
+            }
+            "waits" => {
+                while !cx.cancelled() {
+                    std::thread::yield_now();
+                }
+                Err(Failure::new("stopped"))
+            }
+            "misfit" => cx.write_tensor("t", Dtype::F64, &[2], &[0; 8]),
+            _ => Err(Failure::new("no such cell").at_line(3)),
+        }
+    }
+}
+
+/// The other end.
+struct Host {
+    stream: UnixStream,
+    decoder: Decoder,
+    talk: Conversation,
+    worker: JoinHandle<Result<(), ServeError>>,
+}
+
+impl Host {
+    fn start() -> Self {
+        let (mut stream, theirs) = UnixStream::pair().unwrap();
+        let worker = spawn(move || serve_on(theirs, Sample));
+        stream.write_all(&PREAMBLE).unwrap();
+        let (decoder, talk) = (Decoder::new(), Conversation::new());
+        let mut host = Self { stream, decoder, talk, worker };
+        assert!(matches!(host.receive(), FromWorker::Hello(_)));
+        host
+    }
+
+    fn ready() -> Self {
+        let mut host = Self::start();
+        let features = Vec::new();
+        host.send(0, FromHost::HelloOk(HelloOk { major: 1, minor: 0, features }));
+        host
+    }
+
+    fn send(&mut self, exec: u64, message: FromHost) {
+        self.talk.on_send(&message, exec).unwrap();
+        self.stream.write_all(&message.encode(exec).unwrap()).unwrap();
+    }
+
+    fn receive(&mut self) -> FromWorker {
+        loop {
+            if let Some(frame) = self.decoder.next_frame().unwrap() {
+                match self.talk.on_frame(&frame).unwrap() {
+                    Accept::Deliver(message) => return message,
+                    Accept::Late | Accept::Skip => continue,
+                }
+            }
+            let mut buffer = [0; 4096];
+            let length = self.stream.read(&mut buffer).unwrap();
+            assert_ne!(length, 0, "the worker ended");
+            self.decoder.feed(&buffer[..length]);
+        }
+    }
+
+    /// Everything up to `Done`.
+    fn until_done(&mut self) -> Vec<FromWorker> {
+        let mut out = Vec::new();
+        loop {
+            out.push(self.receive());
+            if let Some(FromWorker::Done(_)) = out.last() {
+                return out;
+            }
+        }
+    }
+
+    fn exec(&mut self, id: u64, cell: &str, folder: &Path) {
+        let path = folder.join("n.msgpack").to_string_lossy().into_owned();
+        let input = Input { r#type: "int".into(), path, encoding: Encoding::Msgpack, media: None };
+        let exec = Exec {
+            cell: cell.into(),
+            code: "/cell/code/a.txt".into(),
+            inputs: [("n".to_owned(), input)].into(),
+            outputs: [].into(),
+            out: folder.join("out").to_string_lossy().into_owned(),
+            argv: Vec::new(),
+            seed: None,
+            deadline_ms: None,
+        };
+        self.send(id, FromHost::Exec(exec));
+    }
+
+    fn finish(mut self) {
+        self.send(0, FromHost::Shutdown(Shutdown { grace_ms: 100 }));
+        self.worker.join().unwrap().unwrap();
+    }
+}
+
+fn names(messages: &[FromWorker]) -> Vec<&str> {
+    messages.iter().map(FromWorker::name).collect()
+}
+
+#[test]
+fn a_cell_reads_inputs_and_writes_outputs() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("n.msgpack"), Value::Int(21).to_msgpack()).unwrap();
+    let out = folder.path().join("out");
+    fs::create_dir(&out).unwrap();
+    let mut host = Host::ready();
+    host.exec(7, "double", folder.path());
+    let messages = host.until_done();
+    assert_eq!(names(&messages), ["Started", "Done"]);
+    let Some(FromWorker::Done(done)) = messages.last() else { panic!("no done") };
+    assert!(done.ok && done.extras == [("seen".to_owned(), Value::Int(21))].into());
+    let n = Value::from_canonical(&fs::read(out.join("n.msgpack")).unwrap());
+    assert_eq!(n, Ok(Value::Int(42)));
+    let tensor = fs::read(out.join("t.npy")).unwrap();
+    assert_eq!(tensor[Npy::parse(&tensor).unwrap().data..], 2.5f64.to_le_bytes());
+    assert_eq!(fs::read_dir(&out).unwrap().count(), 2, "no half-written file is left");
+    host.finish();
+}
+
+#[test]
+fn failures_become_diagnostics_and_the_worker_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut host = Host::ready();
+    for (id, cell, line) in [(1, "nonsense", Some(3)), (2, "misfit", None), (3, "double", None)] {
+        host.exec(id, cell, folder.path());
+        let messages = host.until_done();
+        assert_eq!(names(&messages), ["Started", "Diagnostic", "Done"]);
+        let [_, FromWorker::Diagnostic(found), FromWorker::Done(done)] = &messages[..] else {
+            panic!("other messages")
+        };
+        assert!(!done.ok);
+        assert_eq!((found.line, found.file.as_deref()), (line, Some("/cell/code/a.txt")));
+    }
+    host.finish();
+}
+
+#[test]
+fn a_worker_without_credit_waits_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut host = Host::ready();
+    host.exec(1, "chatty", folder.path());
+    // 20 logs of 40 kB are three times the first credit. `receive` fails on any overrun.
+    let mut logged = 0;
+    loop {
+        match host.receive() {
+            FromWorker::Log(log) => {
+                logged += log.text.len();
+                if let State::Busy(running) = host.talk.state()
+                    && running.credit < 64 << 10
+                {
+                    host.send(1, FromHost::Credit(Credit { bytes: 128 << 10 }));
+                }
+            }
+            FromWorker::Progress(progress) => assert_eq!(progress.fraction, None),
+            FromWorker::Done(done) => break assert!(done.ok),
+            _ => {}
+        }
+    }
+    assert_eq!(logged, 20 * 40_000);
+    host.finish();
+}
+
+#[test]
+fn a_cancelled_cell_ends_with_its_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut host = Host::ready();
+    host.exec(1, "waits", folder.path());
+    assert!(matches!(host.receive(), FromWorker::Started(_)));
+    host.send(1, FromHost::Cancel(Cancel { grace_ms: 1000 }));
+    assert_eq!(names(&host.until_done()), ["Diagnostic", "Done"]);
+    host.send(0, FromHost::Ping(Ping { n: 9 }));
+    assert!(matches!(host.receive(), FromWorker::Pong(pong) if pong.n == 9));
+    host.exec(2, "waits", folder.path());
+    host.send(0, FromHost::Shutdown(Shutdown { grace_ms: 1000 }));
+    host.until_done();
+    host.worker.join().unwrap().unwrap();
+}
+
+#[test]
+fn refusal_and_silence_end_the_worker() {
+    let mut host = Host::start();
+    let no = HelloNo { reason: "too old".into(), supported: Vec::new() };
+    host.send(0, FromHost::HelloNo(no));
+    let error = host.worker.join().unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "host refused: too old");
+
+    let host = Host::ready();
+    drop(host.stream);
+    host.worker.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_host_that_breaks_the_protocol_is_told() {
+    let mut host = Host::ready();
+    host.stream.write_all(&[0xff; 16]).unwrap();
+    let FromWorker::Error(error) = host.receive() else { panic!("no error") };
+    assert_eq!(error.code, "reserved_bits");
+    assert!(matches!(host.worker.join().unwrap(), Err(ServeError::Violation(_))));
+}
