@@ -1,1 +1,85 @@
-//! polyloom-load
+//! From text to model: flow files (TOML, JSON, Markdown) and executor manifests, read, checked and formatted.
+//!
+//! Reads files and knows no process, no store, no network, no clock and no terminal. Everything that is wrong
+//! with a text is found in one pass and comes back as data ([`Report`]); nothing is printed here.
+
+mod check;
+mod codes;
+mod files;
+mod findings;
+mod given;
+mod keys;
+mod manifest;
+mod place;
+mod problem;
+mod read;
+mod render;
+mod source;
+mod tree;
+
+use std::path::{Path, PathBuf};
+
+pub use check::{Context, Loaded, Purpose, check};
+pub use codes::catalogue;
+pub use files::{MAX_CODE, Root};
+pub use given::{Given, apply_params};
+pub use manifest::{ByExtension, Languages, discover, parse_manifest};
+pub use place::find_flow;
+pub use problem::{Code, Label, Problem, Report, Severity};
+pub use read::{Document, Format};
+pub use render::{render, to_json as report_to_json};
+pub use source::{Position, Source, Span};
+pub use tree::{Data, Entry, Key, Map, Node};
+
+/// How flows are loaded.
+#[derive(Debug, Clone, Copy)]
+pub struct Config<'a> {
+    /// The languages there are.
+    pub languages: &'a Languages,
+    /// Why.
+    pub purpose: Purpose,
+    /// Values for the flow's params.
+    pub given: &'a Given,
+}
+
+/// Loads the flow that `argument` means: a file, or a folder with one (see [`find_flow`]).
+#[must_use]
+pub fn load(argument: &Path, config: &Config<'_>) -> Loaded {
+    match document(argument) {
+        Ok((path, document)) => {
+            let folder = path.parent().unwrap_or(Path::new(""));
+            match Root::open(folder) {
+                Ok(root) => {
+                    let context = Context {
+                        languages: config.languages,
+                        root: Some(&root),
+                        purpose: config.purpose,
+                        given: config.given,
+                    };
+                    check(&document, &path, &context)
+                }
+                Err(error) => {
+                    let message = format!("can't open the folder `{}`: {error}", folder.display());
+                    check::failed([Problem::error(Code::Unreadable, message)])
+                }
+            }
+        }
+        Err(report) => Loaded { flow: None, report },
+    }
+}
+
+/// Loads several flows; a broken one does not keep the others from being checked.
+#[must_use]
+pub fn check_all(arguments: &[PathBuf], config: &Config<'_>) -> Vec<Loaded> {
+    arguments.iter().map(|argument| load(argument, config)).collect()
+}
+
+/// Reads the flow file that `argument` means, without checking what it says.
+pub fn document(argument: &Path) -> Result<(PathBuf, Document), Report> {
+    let one = |problem| Report { problems: vec![problem] };
+    let path = find_flow(argument).map_err(one)?;
+    let format = place::format(&path).map_err(one)?;
+    let source = place::read_text(&path).map_err(one)?;
+    let document = Document::read(&source, format).map_err(|problems| Report { problems })?;
+    Ok((path, document))
+}

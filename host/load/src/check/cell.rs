@@ -1,0 +1,317 @@
+//! One cell as written, before it is wired to the others.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use polyloom_model::{CellId, Code as CellCode, Limits, Manifest, Origin, PortName, Stdin, Type};
+
+use super::env::{check_port, check_variable};
+use super::input::{self, Wire};
+use super::limits::{Habits, Partial, habits};
+use super::{Check, files::report_file_error};
+use crate::files::{MAX_CODE, relative};
+use crate::findings::{list, shown, suggestion};
+use crate::keys::{CELL, STDIN};
+use crate::manifest::ByExtension;
+use crate::problem::Code;
+use crate::source::Span;
+use crate::tree::{Data, Entry, Map, Node};
+
+/// A cell as far as it could be read.
+pub(crate) struct Draft<'l> {
+    pub id: CellId,
+    pub span: Span,
+    pub manifest: Option<&'l Manifest>,
+    pub code: Option<CellCode>,
+    pub wires: BTreeMap<PortName, Wire>,
+    /// Nothing where the type can't be read.
+    pub outputs: BTreeMap<PortName, Option<Type>>,
+    /// Whether every output was understood: only then is a port that is not there an error.
+    pub outputs_known: bool,
+    pub env: BTreeMap<String, String>,
+    pub argv: Vec<String>,
+    pub stdin: Option<Stdin>,
+    pub limits: Limits,
+    pub habits: Habits,
+    pub seed: Option<i64>,
+    pub tags: Vec<String>,
+    pub doc: Option<String>,
+}
+
+/// Who has a name already, for messages.
+type Taken<'d> = HashMap<&'d str, (Span, &'static str)>;
+
+impl<'l> Check<'_, 'l> {
+    pub(super) fn cell(&mut self, id: CellId, entry: &Entry, map: &Map) -> Draft<'l> {
+        let findings = &mut self.findings;
+        findings.known_keys(map, CELL, &format!("the cell `{id}`"));
+        let manifest = self.language(&id, entry, map);
+        let code = self.code(&id, entry, map, manifest);
+        let mut taken = Taken::new();
+        let wires = self.wires(map, &mut taken);
+        let (outputs, outputs_known) = self.outputs(map, &mut taken);
+        let env = self.env(map, &taken);
+        let findings = &mut self.findings;
+        let argv =
+            map.get("argv").and_then(|node| findings.texts("argv", node)).unwrap_or_default();
+        let tags =
+            map.get("tags").and_then(|node| findings.texts("tags", node)).unwrap_or_default();
+        let seed = map.get("seed").and_then(|node| findings.int("seed", node, i64::MIN, i64::MAX));
+        let doc = map.get("doc").and_then(|node| findings.text("doc", node)).map(str::to_owned);
+        let mut own = self.habits;
+        habits(findings, map, &mut own);
+        let base = manifest.map_or_else(Limits::default, |manifest| manifest.limits.clone());
+        let limits = Partial::read(findings, map).over(&self.limits.over(&base));
+        let stdin = map.get("stdin").and_then(|node| self.stdin(node, &wires));
+        Draft {
+            id,
+            span: entry.key.span.clone(),
+            manifest,
+            code,
+            wires,
+            outputs,
+            outputs_known,
+            env,
+            argv,
+            stdin,
+            limits,
+            habits: own,
+            seed,
+            tags,
+            doc,
+        }
+    }
+
+    fn language(&mut self, id: &CellId, entry: &Entry, map: &Map) -> Option<&'l Manifest> {
+        let languages = self.context.languages;
+        if let Some(node) = map.get("lang") {
+            let name = self.findings.text("lang", node)?;
+            if let Some(manifest) = languages.find(name) {
+                return Some(manifest);
+            }
+            let names = languages.names();
+            let nearest = self.findings.nearest(name, names.iter().copied());
+            let help = suggestion(nearest, &names)
+                .unwrap_or_else(|| "no executor is installed".to_owned());
+            let message = format!("unknown language `{}`", shown(name));
+            self.findings.error(Code::UnknownLanguage, &node.span, message, "").help(help);
+            return None;
+        }
+        let file = map.get("file").and_then(|node| Some((node, node.as_str()?)));
+        let extension = file.and_then(|(_, text)| std::path::Path::new(text).extension()?.to_str());
+        let (Some((node, _)), Some(extension)) = (file, extension) else {
+            self.findings
+                .error(
+                    Code::MissingKey,
+                    &entry.key.span,
+                    format!("the cell `{id}` has no `lang`"),
+                    "",
+                )
+                .help(format!("valid: {}", list(&languages.names())));
+            return None;
+        };
+        let (code, message, help) = match languages.by_extension(extension) {
+            ByExtension::One(manifest) => return Some(manifest),
+            ByExtension::Several(ids) => {
+                let message = format!("several executors take `.{}` files", shown(extension));
+                (Code::AmbiguousLanguage, message, format!("set `lang` to one of {}", list(&ids)))
+            }
+            ByExtension::Nobody => {
+                let message = format!("no executor takes `.{}` files", shown(extension));
+                let help = format!("set `lang` to one of {}", list(&languages.names()));
+                (Code::UnknownLanguage, message, help)
+            }
+        };
+        self.findings.error(code, &node.span, message, "").help(help);
+        None
+    }
+
+    fn code(
+        &mut self,
+        id: &CellId,
+        entry: &Entry,
+        map: &Map,
+        manifest: Option<&Manifest>,
+    ) -> Option<CellCode> {
+        match (map.get("code"), map.get("file")) {
+            (None, None) => {
+                self.findings
+                    .error(
+                        Code::MissingKey,
+                        &entry.key.span,
+                        format!("the cell `{id}` has no code"),
+                        "",
+                    )
+                    .help("valid: `file = \"FILE\"` or `code = '''…'''`");
+                None
+            }
+            (Some(code), Some(file)) => {
+                self.findings
+                    .error(
+                        Code::DoublyBound,
+                        &code.span,
+                        format!("the cell `{id}` has both `code` and `file`"),
+                        "this",
+                    )
+                    .also(&file.span, "and this");
+                None
+            }
+            (Some(node), None) => {
+                let text = self.findings.text("code", node)?;
+                let name = match manifest.and_then(|manifest| manifest.extensions.first()) {
+                    Some(extension) => format!("{id}.{extension}"),
+                    None => id.to_string(),
+                };
+                let origin = Origin {
+                    path: PathBuf::from(self.file_name()),
+                    first_line: self.document.first_line(node),
+                };
+                Some(CellCode { name, bytes: Arc::from(text.as_bytes()), origin })
+            }
+            (None, Some(node)) => self.code_file(node),
+        }
+    }
+
+    fn code_file(&mut self, node: &Node) -> Option<CellCode> {
+        let text = self.findings.text("file", node)?;
+        let span = &node.span;
+        let Some(path) = relative(text) else {
+            super::files::report_outside(&mut self.findings, span, text);
+            return None;
+        };
+        let name = match path.file_name().and_then(|name| name.to_str()) {
+            Some(name) if !name.chars().any(char::is_control) => name.to_owned(),
+            _ => {
+                let message = format!("`{}` is not the name of a code file", shown(text));
+                self.findings.error(Code::NotAFile, span, message, "");
+                return None;
+            }
+        };
+        let bytes = match self.context.root {
+            Some(root) => match root.read(&path, MAX_CODE) {
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    report_file_error(&mut self.findings, span, text, &error);
+                    return None;
+                }
+            },
+            None => Vec::new(),
+        };
+        let origin = Origin { path, first_line: 1 };
+        Some(CellCode { name, bytes: Arc::from(bytes), origin })
+    }
+
+    fn port<'d>(
+        &mut self,
+        entry: &'d Entry,
+        what: &'static str,
+        taken: &mut Taken<'d>,
+    ) -> Option<PortName> {
+        let span = &entry.key.span;
+        let name: PortName = match entry.key.text.parse() {
+            Ok(name) => name,
+            Err(error) => {
+                self.findings.error(Code::BadName, span, error.to_string(), "");
+                return None;
+            }
+        };
+        check_port(&mut self.findings, name.as_str(), span);
+        if let Some((first, other)) = taken.get(entry.key.text.as_str()) {
+            let message = format!("`{name}` is both {other} and {what} of one cell");
+            self.findings
+                .error(Code::DoublyBound, span, message, what)
+                .also(first, *other)
+                .help("code sees both under one name: rename one");
+            return None;
+        }
+        taken.insert(&entry.key.text, (span.clone(), what));
+        Some(name)
+    }
+
+    fn wires<'d>(&mut self, map: &'d Map, taken: &mut Taken<'d>) -> BTreeMap<PortName, Wire> {
+        let mut wires = BTreeMap::new();
+        for (key, what) in [("inputs", "an input"), ("params", "a constant")] {
+            let table = map.get(key).and_then(|node| self.findings.table(key, node));
+            for entry in table.map_or(&[][..], |table| &table.entries) {
+                let Some(name) = self.port(entry, what, taken) else { continue };
+                let wire = match key {
+                    "inputs" => input::read(&mut self.findings, &entry.key.text, &entry.node),
+                    _ => input::constant(&mut self.findings, &entry.node),
+                };
+                wires.insert(name, wire);
+            }
+        }
+        wires
+    }
+
+    fn outputs<'d>(
+        &mut self,
+        map: &'d Map,
+        taken: &mut Taken<'d>,
+    ) -> (BTreeMap<PortName, Option<Type>>, bool) {
+        let mut outputs = BTreeMap::new();
+        let Some(node) = map.get("outputs") else { return (outputs, true) };
+        let Some(table) = self.findings.table("outputs", node) else {
+            return (outputs, false);
+        };
+        let mut known = true;
+        for entry in &table.entries {
+            match self.port(entry, "an output", taken) {
+                Some(name) => {
+                    let ty = self.findings.ty(&entry.node);
+                    outputs.insert(name, ty);
+                }
+                None => known = false,
+            }
+        }
+        (outputs, known)
+    }
+
+    fn env(&mut self, map: &Map, taken: &Taken<'_>) -> BTreeMap<String, String> {
+        let Some(node) = map.get("env") else { return BTreeMap::new() };
+        for entry in node.as_map().map_or(&[][..], |table| &table.entries) {
+            let span = &entry.key.span;
+            check_variable(&mut self.findings, &entry.key.text, span);
+            if let Some((first, what)) = taken.get(entry.key.text.as_str()) {
+                let message =
+                    format!("`{}` is both {what} and a variable of `env`", entry.key.text);
+                self.findings
+                    .error(Code::DoublyBound, span, message, "a variable")
+                    .also(first, *what)
+                    .help("programs see ports as variables of the same name: rename one");
+            }
+        }
+        self.findings.text_map("env", node)
+    }
+
+    fn stdin(&mut self, node: &Node, wires: &BTreeMap<PortName, Wire>) -> Option<Stdin> {
+        let map = match &node.data {
+            Data::Str(text) => return Some(Stdin::Text(text.clone())),
+            Data::Map(map) => map,
+            _ => {
+                self.findings.wrong_kind("stdin", node, "a text or `{ input = \"PORT\" }`");
+                return None;
+            }
+        };
+        self.findings.known_keys(map, STDIN, "`stdin`");
+        let Some(port) = map.get("input") else {
+            let message = "`stdin` names no input";
+            self.findings
+                .error(Code::MissingKey, &node.span, message, "")
+                .help("valid: `stdin = \"TEXT\"` or `stdin = { input = \"PORT\" }`");
+            return None;
+        };
+        let text = self.findings.text("input", port)?;
+        if let Some((name, _)) = wires.iter().find(|(name, _)| name.as_str() == text) {
+            return Some(Stdin::Input(name.clone()));
+        }
+        let names: Vec<&str> = wires.keys().map(PortName::as_str).collect();
+        let nearest = self.findings.nearest(text, names.iter().copied());
+        let message = format!("the cell has no input `{}`", shown(text));
+        self.findings
+            .error(Code::UnknownPort, &port.span, message, "")
+            .help_opt(suggestion(nearest, &names));
+        None
+    }
+}

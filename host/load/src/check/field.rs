@@ -1,0 +1,187 @@
+//! Reading one key's value in the shape the key takes. Says what was expected when it is another.
+
+use std::collections::BTreeMap;
+
+use crate::findings::{Findings, Found, list, shown, suggestion};
+use crate::keys::{Key, SYNONYMS, Shape};
+use crate::problem::Code;
+use crate::tree::{Data, Map, Node};
+
+impl Findings {
+    /// Reports every key that is not in the table; `place` is the table's name for messages.
+    pub fn known_keys(&mut self, map: &Map, keys: &[Key], place: &str) {
+        for entry in &map.entries {
+            let text = entry.key.text.as_str();
+            let span = &entry.key.span;
+            match keys.iter().find(|key| key.name == text).map(|key| key.shape) {
+                Some(Shape::Reserved) => {
+                    self.error(
+                        Code::Unsupported,
+                        span,
+                        format!("`{text}` is not supported by this version"),
+                        "reserved for a later version",
+                    );
+                }
+                Some(_) => {}
+                None => self.unknown_key(text, span, keys, place),
+            }
+        }
+    }
+
+    fn unknown_key(&mut self, text: &str, span: &crate::source::Span, keys: &[Key], place: &str) {
+        let names: Vec<&str> = keys
+            .iter()
+            .filter(|key| !matches!(key.shape, Shape::Reserved))
+            .map(|key| key.name)
+            .collect();
+        let synonym =
+            SYNONYMS.iter().find(|(theirs, ours)| *theirs == text && names.contains(ours));
+        let nearest = match synonym {
+            Some((_, ours)) => Some(*ours),
+            None => self.nearest(text, names.iter().copied()),
+        };
+        self.error(
+            Code::UnknownKey,
+            span,
+            format!("unknown key `{}` in {place}", shown(text)),
+            "nobody reads this",
+        )
+        .help_opt(suggestion(nearest, &names));
+    }
+
+    /// Reports a value of the wrong kind.
+    pub fn wrong_kind(&mut self, key: &str, node: &Node, expected: &str) -> Found<'_> {
+        let message = format!("`{}` takes {expected}, not {}", shown(key), node.kind());
+        self.error(Code::WrongKind, &node.span, message, "")
+    }
+
+    /// A table.
+    pub fn table<'d>(&mut self, key: &str, node: &'d Node) -> Option<&'d Map> {
+        if node.as_map().is_none() {
+            self.wrong_kind(key, node, "a table");
+        }
+        node.as_map()
+    }
+
+    /// A text.
+    pub fn text<'d>(&mut self, key: &str, node: &'d Node) -> Option<&'d str> {
+        if node.as_str().is_none() {
+            let found = self.wrong_kind(key, node, "a text");
+            if matches!(node.data, Data::Bool(_) | Data::Int(_) | Data::Float(_) | Data::Date) {
+                found.help("put it in quotes");
+            }
+        }
+        node.as_str()
+    }
+
+    /// true or false.
+    pub fn flag(&mut self, key: &str, node: &Node) -> Option<bool> {
+        if let Data::Bool(flag) = node.data {
+            return Some(flag);
+        }
+        self.wrong_kind(key, node, "`true` or `false`");
+        None
+    }
+
+    /// A whole number in a range.
+    pub fn int(&mut self, key: &str, node: &Node, least: i64, most: i64) -> Option<i64> {
+        match node.data {
+            Data::Int(number) if (least..=most).contains(&number) => Some(number),
+            Data::Int(number) => {
+                let message = format!("`{key}` is {number}, out of range");
+                let help = format!("valid: {least} to {most}");
+                self.error(Code::BadLimit, &node.span, message, "").help(help);
+                None
+            }
+            _ => {
+                self.wrong_kind(key, node, "a whole number");
+                None
+            }
+        }
+    }
+
+    /// A list of texts. A single text is refused: nothing here is split at spaces.
+    pub fn texts(&mut self, key: &str, node: &Node) -> Option<Vec<String>> {
+        let Data::List(items) = &node.data else {
+            let found = self.wrong_kind(key, node, "a list of texts");
+            if let Data::Str(text) = &node.data {
+                let words: Vec<String> = text
+                    .split_whitespace()
+                    .take(8)
+                    .map(|word| format!("\"{}\"", shown(word)))
+                    .collect();
+                found.help(format!("no shell splits it; write [{}]", words.join(", ")));
+            }
+            return None;
+        };
+        let before = self.problems.len();
+        let texts =
+            items.iter().filter_map(|item| self.text(key, item).map(str::to_owned)).collect();
+        (self.problems.len() == before).then_some(texts)
+    }
+
+    /// Texts by name; the names are checked by the caller.
+    pub fn text_map(&mut self, key: &str, node: &Node) -> BTreeMap<String, String> {
+        let mut all = BTreeMap::new();
+        let Some(map) = self.table(key, node) else { return all };
+        for entry in &map.entries {
+            if let Some(text) = self.text(&entry.key.text, &entry.node) {
+                all.insert(entry.key.text.clone(), text.to_owned());
+            }
+        }
+        all
+    }
+
+    /// A type, with the place inside its text.
+    pub fn ty(&mut self, node: &Node) -> Option<polyloom_model::Type> {
+        let text = self.text("type", node)?;
+        match text.parse() {
+            Ok(ty) => Some(ty),
+            Err(error) => {
+                let at = error.at.saturating_sub(1);
+                let rest = text.get(at..).unwrap_or("");
+                let end = rest
+                    .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+                    .filter(|end| *end > 0)
+                    .unwrap_or(rest.len());
+                let word = rest.get(..end).unwrap_or("");
+                let other = other_type(&word.to_ascii_lowercase());
+                let nearest = other
+                    .or_else(|| self.nearest(word, polyloom_model::Type::WORDS))
+                    .map(|word| format!("did you mean `{word}`?"));
+                let message = match nearest {
+                    Some(_) => format!("`{}` is not a type", shown(text)),
+                    None => format!("`{}` is not a type: {}", shown(text), error.why),
+                };
+                let start = node.span.start + 1 + at;
+                let inside = at < text.len() && start + word.len() < node.span.end;
+                let span =
+                    if inside { start..start + word.len().max(1) } else { node.span.clone() };
+                let help = nearest
+                    .or_else(|| Some(format!("types: {}", list(&polyloom_model::Type::WORDS))));
+                self.error(Code::BadType, &span, message, "").help_opt(help);
+                None
+            }
+        }
+    }
+}
+
+/// What other systems call our types.
+fn other_type(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "integer" | "i64" | "int64" | "i32" | "int32" | "long" => "int",
+        "number" | "double" | "real" | "f64" | "float64" | "f32" => "float",
+        "string" | "text" | "varchar" => "str",
+        "boolean" => "bool",
+        "array" | "vec" | "tuple" | "sequence" => "list",
+        "dict" | "object" | "mapping" | "json" => "map",
+        "ndarray" | "matrix" => "tensor",
+        "dataframe" | "frame" => "table",
+        "path" => "file",
+        "folder" | "directory" => "dir",
+        "none" | "nil" | "unit" => "null",
+        "blob" | "binary" => "bytes",
+        "png" | "picture" => "image",
+        _ => return None,
+    })
+}

@@ -1,0 +1,137 @@
+//! The forms of an input, as written; resolved when every cell is known.
+
+use polyloom_model::{Type, Value, conform};
+
+use super::value::{type_of, value};
+use crate::findings::{Findings, shown};
+use crate::keys::INPUT;
+use crate::problem::Code;
+use crate::source::Span;
+use crate::tree::{Data, Node};
+
+/// Where an input comes from, as written.
+#[derive(Debug)]
+pub(crate) enum Form {
+    Port(String, String),
+    Param(String),
+    File(String),
+    Value(Value),
+    /// A text in none of the forms.
+    Other(String),
+}
+
+/// An input as written.
+#[derive(Debug)]
+pub(crate) struct Wire {
+    /// Nothing when it was already reported.
+    pub form: Option<Form>,
+    /// The declared type, or a constant's own.
+    pub ty: Option<Type>,
+    /// Where the source stands.
+    pub span: Span,
+}
+
+fn form(text: &str) -> Form {
+    if let Some(name) = text.strip_prefix("param:") {
+        return Form::Param(name.trim().to_owned());
+    }
+    if let Some(path) = text.strip_prefix("file:") {
+        return Form::File(path.to_owned());
+    }
+    match text.split_once('.') {
+        Some((cell, port))
+            if !cell.is_empty()
+                && !port.is_empty()
+                && !text.contains(|c: char| c.is_whitespace() || matches!(c, '/' | ':' | '\\'))
+                && !port.contains('.') =>
+        {
+            Form::Port(cell.to_owned(), port.to_owned())
+        }
+        _ => Form::Other(text.to_owned()),
+    }
+}
+
+/// Reads one entry of `inputs`.
+pub(crate) fn read(findings: &mut Findings, name: &str, node: &Node) -> Wire {
+    let bare = Wire { form: None, ty: None, span: node.span.clone() };
+    match &node.data {
+        Data::Str(text) => Wire { form: Some(form(text)), ..bare },
+        Data::Map(map) if map.get("from").is_some() || map.get("value").is_some() => {
+            findings.known_keys(map, INPUT, &format!("the input `{}`", shown(name)));
+            let ty = map.get("type").map(|node| findings.ty(node));
+            match (map.get("from"), map.get("value")) {
+                (Some(from), Some(also)) => {
+                    let message =
+                        format!("the input `{}` has both `from` and `value`", shown(name));
+                    findings.error(Code::DoublyBound, &from.span, message, "").also(&also.span, "");
+                    bare
+                }
+                (Some(from), None) => {
+                    let form = findings.text("from", from).map(form);
+                    // A type that can't be read is reported already: nothing is known of the input.
+                    let form = if ty == Some(None) { None } else { form };
+                    Wire { form, ty: ty.flatten(), span: from.span.clone() }
+                }
+                (None, Some(node)) => match ty {
+                    Some(None) => bare,
+                    Some(Some(ty)) => typed(findings, node, ty),
+                    None => constant(findings, node),
+                },
+                (None, None) => bare,
+            }
+        }
+        _ => constant(findings, node),
+    }
+}
+
+/// A constant with its own type.
+pub(crate) fn constant(findings: &mut Findings, node: &Node) -> Wire {
+    let span = node.span.clone();
+    match value(node) {
+        Ok(value) => {
+            let ty = Some(type_of(&value));
+            // Mixed numbers are floats: make them so.
+            let form = ty.as_ref().and_then(|ty| conform(value, ty).ok()).map(Form::Value);
+            Wire { form, ty, span }
+        }
+        Err(why) => {
+            findings.error(Code::BadValue, &span, format!("not a value: {why}"), "");
+            Wire { form: None, ty: None, span }
+        }
+    }
+}
+
+/// A constant of a declared type.
+fn typed(findings: &mut Findings, node: &Node, ty: Type) -> Wire {
+    let span = node.span.clone();
+    let form = conforming(findings, node, &ty).map(Form::Value);
+    Wire { form, ty: Some(ty), span }
+}
+
+/// A value brought into a type.
+pub(crate) fn conforming(findings: &mut Findings, node: &Node, ty: &Type) -> Option<Value> {
+    let error = match value(node) {
+        Ok(value) => match conform(value, ty) {
+            Ok(value) => return Some(value),
+            Err(mismatch) => mismatch.to_string(),
+        },
+        Err(why) => why,
+    };
+    let help = match ty {
+        Type::File | Type::Image | Type::Table | Type::Tensor(..) | Type::Dir => {
+            Some("stored things can't be constants: use `file:PATH`".to_owned())
+        }
+        Type::Enum(names) => Some(format!("valid: {}", names.join(", "))),
+        Type::Bytes => Some("bytes are written `{ \"$bytes\" = \"BASE64\" }`".to_owned()),
+        _ => None,
+    };
+    findings
+        .error(
+            Code::BadValue,
+            &node.span,
+            format!("the value does not fit: {error}"),
+            format!("not {ty}"),
+        )
+        .help_opt(help);
+    None
+}

@@ -1,0 +1,85 @@
+//! Whether the cells can be put in an order: cycles, found without recursion (a chain may be 100,000 long).
+
+use crate::source::Span;
+
+/// A way round: each cell, and the place where it names the one before it.
+pub(crate) type Cycle = Vec<(usize, Span)>;
+
+/// One cycle for each group of cells that wait for each other, as far as they don't share cells.
+/// `edges[i]` are the cells that cell `i` waits for.
+pub(crate) fn cycles(edges: &[Vec<(usize, Span)>]) -> Vec<Cycle> {
+    #[derive(Clone, Copy, PartialEq)]
+    enum State {
+        New,
+        /// On the path from the start to where we are, at this depth.
+        Open(usize),
+        Done,
+    }
+    let mut state = vec![State::New; edges.len()];
+    let mut reported = vec![false; edges.len()];
+    let mut found = Vec::new();
+    // The path: a cell and how many of its edges were followed.
+    let mut path: Vec<(usize, usize)> = Vec::new();
+    for start in 0..edges.len() {
+        if state[start] != State::New {
+            continue;
+        }
+        state[start] = State::Open(0);
+        path.push((start, 0));
+        while let Some(last) = path.last_mut() {
+            let (cell, next) = *last;
+            let Some((source, _)) = edges[cell].get(next) else {
+                state[cell] = State::Done;
+                path.pop();
+                continue;
+            };
+            last.1 += 1;
+            match state[*source] {
+                State::New => {
+                    state[*source] = State::Open(path.len());
+                    path.push((*source, 0));
+                }
+                State::Open(depth) if !reported[cell] && !reported[*source] => {
+                    let round = &path[depth..];
+                    // Written in the direction of the data: the source first.
+                    let mut cycle: Cycle = Vec::with_capacity(round.len());
+                    for (cell, followed) in round.iter().rev() {
+                        reported[*cell] = true;
+                        cycle.push((*cell, edges[*cell][followed - 1].1.clone()));
+                    }
+                    found.push(cycle);
+                }
+                State::Open(_) | State::Done => {}
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn graph(edges: &[&[usize]]) -> Vec<Vec<(usize, Span)>> {
+        edges.iter().map(|to| to.iter().map(|to| (*to, 0..0)).collect()).collect()
+    }
+
+    fn found(edges: &[&[usize]]) -> Vec<Vec<usize>> {
+        cycles(&graph(edges)).iter().map(|c| c.iter().map(|(cell, _)| *cell).collect()).collect()
+    }
+
+    #[test]
+    fn cycles_are_found_once_and_orders_are_not_cycles() {
+        assert!(found(&[&[], &[0], &[0, 1]]).is_empty());
+        assert_eq!(found(&[&[2], &[0], &[1]]).len(), 1);
+        assert_eq!(found(&[&[1], &[0], &[3], &[2]]).len(), 2);
+    }
+
+    #[test]
+    fn a_cycle_of_100_000_cells_is_found() {
+        let size = 100_000;
+        let ring: Vec<Vec<(usize, Span)>> =
+            (0..size).map(|i| vec![((i + size - 1) % size, 0..0)]).collect();
+        assert_eq!(cycles(&ring)[0].len(), size);
+    }
+}

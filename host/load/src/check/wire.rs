@@ -1,0 +1,227 @@
+//! Wiring: every input's source is looked up, its type found and compared.
+
+use std::collections::{BTreeMap, HashMap};
+
+use polyloom_model::{
+    CellId, Connection, Input, ParamName, PortName, Source as From, Type, can_connect,
+};
+
+use super::Check;
+use super::cell::Draft;
+use super::files::{report_file_error, report_outside};
+use super::input::{Form, Wire};
+use super::params::Params;
+use crate::files::{Found, relative};
+use crate::findings::{shown, suggestion};
+use crate::problem::Code;
+use crate::source::Span;
+
+/// What is known when wires are drawn.
+pub(crate) struct Board<'c, 'l> {
+    /// The cells that have an id.
+    pub drafts: &'c [Draft<'l>],
+    /// Their places by id; nothing for a cell whose id is not valid.
+    pub by_id: &'c HashMap<&'c str, Option<usize>>,
+    pub params: &'c Params,
+    pub strict: bool,
+}
+
+/// An edge: the cell that is waited for, and where that stands.
+pub(crate) type Edge = (usize, Span);
+
+impl Check<'_, '_> {
+    /// The inputs of cell `own`, and the edges into it. Inputs with problems are left out.
+    pub(super) fn wire(
+        &mut self,
+        board: &Board<'_, '_>,
+        own: usize,
+    ) -> (BTreeMap<PortName, Input>, Vec<Edge>) {
+        let mut inputs = BTreeMap::new();
+        let mut edges = Vec::new();
+        for (name, wire) in &board.drafts[own].wires {
+            if let Some(input) = self.source(board, own, name, wire, &mut edges) {
+                inputs.insert(name.clone(), input);
+            }
+        }
+        (inputs, edges)
+    }
+
+    fn source(
+        &mut self,
+        board: &Board<'_, '_>,
+        own: usize,
+        name: &PortName,
+        wire: &Wire,
+        edges: &mut Vec<Edge>,
+    ) -> Option<Input> {
+        let (source, ty) = match wire.form.as_ref()? {
+            Form::Value(value) => {
+                return Some(Input { source: From::Value(value.clone()), ty: wire.ty.clone()? });
+            }
+            Form::Port(cell, port) => self.port_of(board, own, (cell, port), wire, edges)?,
+            Form::Param(param) => self.param_of(board, param, wire)?,
+            Form::File(path) => self.file_of(path, wire)?,
+            Form::Other(text) => {
+                self.not_an_input(board, text, wire);
+                return None;
+            }
+        };
+        let target = wire.ty.clone().unwrap_or_else(|| ty.clone());
+        if can_connect(&ty, &target, board.strict) == Connection::Refused {
+            self.mismatch(name, wire, &ty, &target);
+            return None;
+        }
+        Some(Input { source, ty: target })
+    }
+
+    fn mismatch(&mut self, name: &PortName, wire: &Wire, ty: &Type, target: &Type) {
+        let help = if can_connect(ty, target, false) == Connection::Refused {
+            format!("declare the input `{name}` as {ty}, or convert in a cell between them")
+        } else {
+            "this needs a coercion, and the flow is `strict`".to_owned()
+        };
+        self.findings
+            .error(
+                Code::TypeMismatch,
+                &wire.span,
+                format!("types don't fit: the source is {ty}, the input `{name}` is {target}"),
+                format!("gives {ty}"),
+            )
+            .help(help);
+    }
+
+    fn port_of(
+        &mut self,
+        board: &Board<'_, '_>,
+        own: usize,
+        (cell, port): (&str, &str),
+        wire: &Wire,
+        edges: &mut Vec<Edge>,
+    ) -> Option<(From, Type)> {
+        let Some(index) = board.by_id.get(cell) else {
+            self.unknown_cell(board, cell, port, wire);
+            return None;
+        };
+        let draft = &board.drafts[(*index)?];
+        let index = (*index)?;
+        if index == own {
+            self.findings
+                .error(
+                    Code::SelfLoop,
+                    &wire.span,
+                    format!("the cell `{cell}` takes its own output `{}`", shown(port)),
+                    "",
+                )
+                .help("a cell can't wait for itself: split it in two");
+            return None;
+        }
+        edges.push((index, wire.span.clone()));
+        match draft.outputs.get_key_value(port) {
+            Some((port, ty)) => Some((From::Port(draft.id.clone(), port.clone()), ty.clone()?)),
+            None => {
+                if draft.outputs_known {
+                    let names: Vec<&str> = draft.outputs.keys().map(PortName::as_str).collect();
+                    let nearest = self.findings.nearest(port, names.iter().copied());
+                    let help = suggestion(nearest, &names)
+                        .unwrap_or_else(|| format!("`{cell}` declares no outputs"));
+                    let message = format!("the cell `{cell}` has no output `{}`", shown(port));
+                    self.findings
+                        .error(Code::UnknownPort, &wire.span, message, "")
+                        .also(&draft.span, "this cell")
+                        .help(help);
+                }
+                None
+            }
+        }
+    }
+
+    fn unknown_cell(&mut self, board: &Board<'_, '_>, cell: &str, port: &str, wire: &Wire) {
+        let text = format!("{cell}.{port}");
+        let help = if self.exists(&text) {
+            Some(format!("a file is written `file:{}`", shown(&text)))
+        } else {
+            let ids = board.drafts.iter().map(|draft| draft.id.as_str());
+            let nearest = self.findings.nearest(cell, ids);
+            let few: Vec<&str> =
+                board.drafts.iter().take(12).map(|draft| draft.id.as_str()).collect();
+            suggestion(nearest, if board.drafts.len() > 12 { &[] } else { &few })
+        };
+        let message = format!("there is no cell `{}`", shown(cell));
+        self.findings.error(Code::UnknownCell, &wire.span, message, "").help_opt(help);
+    }
+
+    fn param_of(&mut self, board: &Board<'_, '_>, name: &str, wire: &Wire) -> Option<(From, Type)> {
+        if let Some((name, declared)) = board.params.get_key_value(name) {
+            let declared = declared.as_ref()?;
+            return Some((From::Param(name.clone()), declared.param.ty.clone()));
+        }
+        let names: Vec<&str> = board.params.keys().map(ParamName::as_str).collect();
+        let nearest = self.findings.nearest(name, names.iter().copied());
+        let help = suggestion(nearest, &names)
+            .unwrap_or_else(|| format!("declare it: `[params]` `{} = …`", shown(name)));
+        let message = format!("the flow has no param `{}`", shown(name));
+        self.findings.error(Code::UnknownParam, &wire.span, message, "").help(help);
+        None
+    }
+
+    fn file_of(&mut self, text: &str, wire: &Wire) -> Option<(From, Type)> {
+        let Some(path) = relative(text) else {
+            report_outside(&mut self.findings, &wire.span, text);
+            return None;
+        };
+        let ty = match self.context.root {
+            Some(root) => match self.seen.find(root, &path) {
+                Ok(Found::File) => Type::File,
+                Ok(Found::Dir) => Type::Dir,
+                Err(error) => {
+                    report_file_error(&mut self.findings, &wire.span, text, &error);
+                    return None;
+                }
+            },
+            // Without a folder to look into, the declaration is believed.
+            None if wire.ty == Some(Type::Dir) || text.ends_with('/') => Type::Dir,
+            None => Type::File,
+        };
+        Some((From::File(path), ty))
+    }
+
+    /// Whether a file of that name is there, for help only.
+    fn exists(&mut self, text: &str) -> bool {
+        match (relative(text), self.context.root) {
+            (Some(path), Some(root)) => self.seen.find(root, &path).is_ok(),
+            _ => false,
+        }
+    }
+
+    fn not_an_input(&mut self, board: &Board<'_, '_>, text: &str, wire: &Wire) {
+        let name = shown(text);
+        let only_output = board.by_id.get(text).copied().flatten().and_then(|index| {
+            let outputs = &board.drafts[index].outputs;
+            outputs.keys().next().filter(|_| outputs.len() == 1)
+        });
+        let help = if board.params.contains_key(text) {
+            format!("did you mean `param:{name}`?")
+        } else if let Some(port) = only_output {
+            format!("did you mean `{name}.{port}`?")
+        } else if board.by_id.contains_key(text) {
+            format!("which output of it? `{name}.PORT`")
+        } else if self.exists(text) {
+            format!("did you mean `file:{name}`?")
+        } else {
+            format!("a constant is written `{{ value = \"{name}\" }}`")
+        };
+        self.findings
+            .error(
+                Code::BadInput,
+                &wire.span,
+                format!("`{name}` is not an input"),
+                "expected `CELL.PORT`, `file:PATH` or `param:NAME`",
+            )
+            .help(help);
+    }
+}
+
+/// The name of a cell for cycle messages.
+pub(crate) fn id<'c>(drafts: &'c [Draft<'_>], index: usize) -> &'c CellId {
+    &drafts[index].id
+}

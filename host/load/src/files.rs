@@ -1,0 +1,101 @@
+//! The folder of a flow, opened once: everything that a flow names is looked up below it and nowhere else.
+//! The kernel refuses the way out (openat2 beneath the folder), so no path is ever compared as text.
+
+use std::io::{self, Read};
+use std::path::{Component, Path, PathBuf};
+
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+
+/// A code file may be this long.
+pub const MAX_CODE: u64 = 4 << 20;
+
+/// A flow's folder.
+#[derive(Debug)]
+pub struct Root {
+    dir: Dir,
+    path: PathBuf,
+}
+
+/// What a path names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    File,
+    Dir,
+}
+
+/// Why a path below the root can't be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum FileError {
+    Missing,
+    Outside,
+    /// A device, socket, pipe.
+    Special,
+    /// A directory where a file is needed.
+    IsDir,
+    TooLarge(u64),
+    Io(String),
+}
+
+impl Root {
+    /// Opens a folder; the empty path is the current one.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let opened = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        Ok(Self { dir: Dir::open_ambient_dir(opened, ambient_authority())?, path: path.to_owned() })
+    }
+
+    /// The folder as it was named.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What `path`, a result of [`relative`], names.
+    pub(crate) fn find(&self, path: &Path) -> Result<Found, FileError> {
+        let metadata = self.dir.metadata(path).map_err(error)?;
+        if metadata.is_dir() {
+            Ok(Found::Dir)
+        } else if metadata.is_file() {
+            Ok(Found::File)
+        } else {
+            Err(FileError::Special)
+        }
+    }
+
+    /// The content of a file.
+    pub(crate) fn read(&self, path: &Path, most: u64) -> Result<Vec<u8>, FileError> {
+        // Asked before opening: to open a pipe is to wait for its other end.
+        if self.find(path)? == Found::Dir {
+            return Err(FileError::IsDir);
+        }
+        let file = self.dir.open(path).map_err(error)?;
+        let mut bytes = Vec::new();
+        file.take(most + 1).read_to_end(&mut bytes).map_err(error)?;
+        if bytes.len() as u64 > most { Err(FileError::TooLarge(most)) } else { Ok(bytes) }
+    }
+}
+
+fn error(error: io::Error) -> FileError {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => FileError::Missing,
+        // cap-std's own refusal carries no errno; a real EACCES does.
+        io::ErrorKind::PermissionDenied if error.raw_os_error().is_none() => FileError::Outside,
+        _ => FileError::Io(error.to_string()),
+    }
+}
+
+/// A path that stays below its folder as far as its text can tell: relative, without `..`, in normal form.
+pub(crate) fn relative(text: &str) -> Option<PathBuf> {
+    let mut path = PathBuf::new();
+    for component in Path::new(text).components() {
+        match component {
+            Component::Normal(name) => path.push(name),
+            Component::CurDir => {}
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    if path.as_os_str().is_empty() && !text.is_empty() {
+        path.push(".");
+    }
+    (!path.as_os_str().is_empty()).then_some(path)
+}

@@ -1,0 +1,147 @@
+//! Where a check of one text puts what it finds: problems with places in that text, and the nearest known word
+//! to a misspelt one.
+
+use std::sync::Arc;
+
+use crate::problem::{Code, Problem, Severity};
+use crate::source::{Source, Span};
+
+/// Problems of one text, being collected.
+pub(crate) struct Findings {
+    /// The text.
+    pub source: Arc<Source>,
+    /// What was found.
+    pub problems: Vec<Problem>,
+    /// Word comparisons left. Suggestions are a courtesy: a file with thousands of wrong names
+    /// must not cost thousands times thousands of comparisons.
+    comparisons: usize,
+}
+
+impl Findings {
+    pub fn new(source: &Arc<Source>) -> Self {
+        Self { source: Arc::clone(source), problems: Vec::new(), comparisons: 200_000 }
+    }
+
+    /// Adds an error at a place; more can be said by the builder it returns.
+    pub fn error(
+        &mut self,
+        code: Code,
+        span: &Span,
+        message: impl Into<String>,
+        label: impl Into<String>,
+    ) -> Found<'_> {
+        self.problems.push(Problem::error(code, message).at(&self.source, span.clone(), label));
+        Found(self)
+    }
+
+    pub fn has_errors(&self) -> bool {
+        self.problems.iter().any(|problem| problem.severity == Severity::Error)
+    }
+
+    /// The word most like `word`, if one is alike at all.
+    pub fn nearest<'w>(
+        &mut self,
+        word: &str,
+        known: impl IntoIterator<Item = &'w str>,
+    ) -> Option<&'w str> {
+        let allowed = (word.chars().count() / 3).clamp(1, 3);
+        let mut best: Option<(usize, &str)> = None;
+        for candidate in known {
+            if self.comparisons == 0 {
+                break;
+            }
+            self.comparisons -= 1;
+            if candidate.len().abs_diff(word.len()) > 8 {
+                continue;
+            }
+            let distance = if candidate.eq_ignore_ascii_case(word) {
+                0
+            } else {
+                strsim::osa_distance(candidate, word)
+            };
+            // A one-letter word is like every other one.
+            if distance <= allowed
+                && distance < word.chars().count().max(1)
+                && best.is_none_or(|(least, _)| distance < least)
+            {
+                best = Some((distance, candidate));
+            }
+        }
+        best.map(|(_, word)| word)
+    }
+}
+
+/// The problem added last, to say more about it.
+pub(crate) struct Found<'f>(&'f mut Findings);
+
+impl Found<'_> {
+    fn last(&mut self) -> Option<&mut Problem> {
+        self.0.problems.last_mut()
+    }
+
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        if let Some(problem) = self.last() {
+            problem.help = Some(help.into());
+        }
+        self
+    }
+
+    pub fn help_opt(self, help: Option<String>) -> Self {
+        match help {
+            Some(help) => self.help(help),
+            None => self,
+        }
+    }
+
+    pub fn also(mut self, span: &Span, label: impl Into<String>) -> Self {
+        let source = Arc::clone(&self.0.source);
+        if let Some(problem) = self.last() {
+            problem.labels.push(crate::problem::Label {
+                source,
+                span: span.clone(),
+                text: label.into(),
+            });
+        }
+        self
+    }
+
+    pub fn warning(mut self) -> Self {
+        if let Some(problem) = self.last() {
+            problem.severity = Severity::Warning;
+        }
+        self
+    }
+}
+
+/// A name as it may be shown: control characters escaped, at most 80 characters.
+pub(crate) fn shown(text: &str) -> String {
+    let mut short: String = text.chars().take(80).flat_map(char::escape_debug).collect();
+    if text.chars().nth(80).is_some() {
+        short.push('…');
+    }
+    short
+}
+
+/// `did you mean X?` or the list of what is valid.
+pub(crate) fn suggestion(nearest: Option<&str>, valid: &[&str]) -> Option<String> {
+    match nearest {
+        Some(word) => Some(format!("did you mean `{word}`?")),
+        None if valid.is_empty() => None,
+        None => Some(format!("valid: {}", list(valid))),
+    }
+}
+
+/// Names in backticks with commas; the rest of a long list as a count.
+pub(crate) fn list(words: &[&str]) -> String {
+    const MOST: usize = 40;
+    let mut text = words
+        .iter()
+        .take(MOST)
+        .map(|word| format!("`{}`", shown(word)))
+        .collect::<Vec<_>>()
+        .join(", ");
+    if words.len() > MOST {
+        text.push_str(&format!(" and {} more", words.len() - MOST));
+    }
+    text
+}

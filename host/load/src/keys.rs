@@ -1,0 +1,307 @@
+//! Every key of a flow file and of a manifest: name, shape, default, meaning. The one table that the checker,
+//! the formatter, the canonical JSON, the schema and the reference in the README follow.
+
+/// What a key takes.
+#[derive(Debug, Clone, Copy)]
+pub enum Shape {
+    /// One text.
+    Text,
+    /// true or false.
+    Bool,
+    /// A whole number in a range.
+    Int(i64, i64),
+    /// A positive number.
+    Number,
+    /// `"5s"`, `"1m30s"`.
+    Duration,
+    /// `"256MiB"` or a number of bytes.
+    Size,
+    /// A list of texts.
+    Texts,
+    /// Texts by name.
+    TextMap,
+    /// A type such as `"list<int>"`.
+    Type,
+    /// Any value.
+    Value,
+    /// Constants by name.
+    Values,
+    /// Inputs by port.
+    Inputs,
+    /// Types by port.
+    Outputs,
+    /// A text or `{ input = "PORT" }`.
+    Stdin,
+    /// A list of whole numbers.
+    Ints,
+    /// Lists of texts by name.
+    TextsMap,
+    /// Reserved for a later version.
+    Reserved,
+    /// A table of known keys.
+    Table(&'static [Key]),
+    /// Tables of known keys by a name of the user's.
+    Named(&'static [Key]),
+    /// As `Named`, where a plain value stands for a table with only a `default`.
+    Params,
+    /// Programs by tool, by executor.
+    Executors,
+    /// Any keys.
+    Free,
+}
+
+/// A key.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// Its name.
+    pub name: &'static str,
+    /// What it takes.
+    pub shape: Shape,
+    /// What holds without it; empty: nothing.
+    pub default: &'static str,
+    /// What it means.
+    pub doc: &'static str,
+}
+
+const fn key(name: &'static str, shape: Shape, default: &'static str, doc: &'static str) -> Key {
+    Key { name, shape, default, doc }
+}
+
+/// The top level of a flow.
+pub const TOP: &[Key] = &[
+    key("flow", Shape::Table(FLOW), "", "About the flow."),
+    key("params", Shape::Params, "", "Params: values that a run can set."),
+    key(
+        "executors",
+        Shape::Executors,
+        "",
+        "Which program serves a tool of an executor, by executor and tool, relative to the flow's folder: `[executors.python]` `python = \".venv/bin/python\"`.",
+    ),
+    key(
+        "defaults",
+        Shape::Table(DEFAULTS),
+        "",
+        "What holds for every cell that does not say otherwise.",
+    ),
+    key("cells", Shape::Named(CELL), "", "The cells by id."),
+];
+
+/// `[flow]`.
+pub const FLOW: &[Key] = &[
+    key("name", Shape::Text, "the file's or folder's name", "The flow's name."),
+    key("doc", Shape::Text, "", "One line about it."),
+    key("strict", Shape::Bool, "false", "Whether coercions between types are off."),
+    key("requires", Shape::Text, "", "The versions of polyloom that can run it: `\">=0.1\"`."),
+];
+
+/// `[params.NAME]`.
+pub const PARAM: &[Key] = &[
+    key("type", Shape::Type, "the default's type", "The type."),
+    key(
+        "default",
+        Shape::Value,
+        "",
+        "The value when a run gives none. Without it, each run must give one.",
+    ),
+    key("doc", Shape::Text, "", "One line about it."),
+];
+
+const TIMEOUT: Key = key("timeout", Shape::Duration, "10m", "Wall-clock time from start to exit.");
+const MEMORY: Key =
+    key("memory", Shape::Size, "2GiB", "Physical memory of all the cell's processes together.");
+const CPUS: Key = key("cpus", Shape::Number, "no quota", "Processors' worth of time: `0.5`, `2`.");
+const CPU_TIME: Key = key(
+    "cpu_time",
+    Shape::Duration,
+    "no limit",
+    "Processor time of all the cell's processes together.",
+);
+const PIDS: Key =
+    key("pids", Shape::Int(1, 1_000_000), "256", "Processes and threads alive at once.");
+const DISK: Key =
+    key("disk", Shape::Size, "1GiB", "Bytes the cell may write into its own file system.");
+const OUTPUT_LIMIT: Key =
+    key("output_limit", Shape::Size, "64MiB", "Bytes of stdout and stderr together.");
+const RETRIES: Key =
+    key("retries", Shape::Int(0, 100), "0", "Further attempts after a failed one.");
+const CACHE: Key =
+    key("cache", Shape::Bool, "true", "Whether a result may be taken from and put into the store.");
+
+/// `[defaults]`.
+pub const DEFAULTS: &[Key] =
+    &[TIMEOUT, MEMORY, CPUS, CPU_TIME, PIDS, DISK, OUTPUT_LIMIT, RETRIES, CACHE];
+
+/// `[limits]` of a manifest.
+pub const LIMITS: &[Key] = &[TIMEOUT, MEMORY, CPUS, CPU_TIME, PIDS, DISK, OUTPUT_LIMIT];
+
+/// `[cells.ID]`, in the order the formatter writes.
+pub const CELL: &[Key] = &[
+    key("doc", Shape::Text, "", "One line about it."),
+    key("tags", Shape::Texts, "", "Words to select cells by."),
+    key(
+        "lang",
+        Shape::Text,
+        "by the extension of `file`",
+        "The executor: an id or an alias, e.g. `python`.",
+    ),
+    key("file", Shape::Text, "", "The code's file, relative to the flow's folder."),
+    key("inputs", Shape::Inputs, "", "What the cell reads, by port."),
+    key(
+        "params",
+        Shape::Values,
+        "",
+        "Constants that the cell sees as inputs, by port: `{ n = 5 }`.",
+    ),
+    key(
+        "outputs",
+        Shape::Outputs,
+        "",
+        "What the cell makes: the type by port. Each must be there after the run.",
+    ),
+    key("argv", Shape::Texts, "", "Arguments of the program."),
+    key(
+        "stdin",
+        Shape::Stdin,
+        "nothing",
+        "What it reads on stdin: a text, or `{ input = \"PORT\" }`.",
+    ),
+    key("env", Shape::TextMap, "", "Environment variables beyond the fixed ones."),
+    TIMEOUT,
+    MEMORY,
+    CPUS,
+    CPU_TIME,
+    PIDS,
+    DISK,
+    OUTPUT_LIMIT,
+    RETRIES,
+    CACHE,
+    key("seed", Shape::Int(i64::MIN, i64::MAX), "", "The seed of its random streams."),
+    key("map", Shape::Reserved, "", "Reserved."),
+    key("when", Shape::Reserved, "", "Reserved."),
+    key("session", Shape::Reserved, "", "Reserved."),
+    key("secrets", Shape::Reserved, "", "Reserved."),
+    key("allow", Shape::Reserved, "", "Reserved."),
+    key("code", Shape::Text, "", "The code itself. Exactly one of `code` and `file` is there."),
+];
+
+/// An input written as a table.
+pub const INPUT: &[Key] = &[
+    key("from", Shape::Text, "", "The source: `CELL.PORT`, `file:PATH` or `param:NAME`."),
+    key("value", Shape::Value, "", "A constant, in place of `from`."),
+    key("type", Shape::Type, "the source's type", "The type the cell sees."),
+];
+
+/// `stdin` written as a table.
+pub const STDIN: &[Key] = &[key("input", Shape::Text, "", "The input whose content is read.")];
+
+/// The top level of `executor.toml`.
+pub const MANIFEST: &[Key] = &[
+    key("id", Shape::Text, "", "The executor's id: what `lang` names. Required."),
+    key("version", Shape::Text, "", "The executor's version (not the language's). Required."),
+    key("title", Shape::Text, "the id", "The name for people."),
+    key(
+        "kind",
+        Shape::Text,
+        "",
+        "`command`: programs that the host starts; `worker`: a process that speaks the protocol. Required.",
+    ),
+    key("aliases", Shape::Texts, "", "Other names in `lang`."),
+    key(
+        "extensions",
+        Shape::Texts,
+        "",
+        "File extensions without the dot; the first is that of inline code.",
+    ),
+    key(
+        "toolchain",
+        Shape::Named(TOOL),
+        "",
+        "Programs to find; `{NAME}` in an argv is the one found.",
+    ),
+    key(
+        "compile",
+        Shape::Table(COMMAND),
+        "",
+        "Turns `{code}` into `{program}`, in a sandbox of its own; cached by content. Only with kind `command`.",
+    ),
+    key("run", Shape::Table(COMMAND), "", "Runs the cell. Needed by kind `command`."),
+    key("worker", Shape::Table(WORKER), "", "Starts the worker. Needed by kind `worker`."),
+    key("limits", Shape::Table(LIMITS), "", "Limits that differ from the general defaults."),
+    key("env", Shape::TextMap, "", "Fixed environment of its cells."),
+    key("diagnostics", Shape::Table(DIAGNOSTICS), "", "How the tool's messages are read."),
+    key("meta", Shape::Free, "", "Free: nobody reads it."),
+];
+
+/// `[toolchain.NAME]`.
+pub const TOOL: &[Key] = &[
+    key("any", Shape::Texts, "", "Candidate programs; the first one found is taken. Required."),
+    key(
+        "env",
+        Shape::Text,
+        "",
+        "An environment variable that names a prefix whose `bin` is searched before PATH.",
+    ),
+    key(
+        "version",
+        Shape::Texts,
+        "[\"--version\"]",
+        "Arguments that make it print its identity, a part of every key.",
+    ),
+    key("flags", Shape::TextsMap, "", "Arguments that differ by candidate: `{NAME.flags}`."),
+    key("install", Shape::Text, "", "How to get it, shown when it is missing."),
+];
+
+/// `[compile]` and `[run]`.
+pub const COMMAND: &[Key] =
+    &[key("argv", Shape::Texts, "", "Program and arguments; no shell reads them. Required.")];
+
+/// `[worker]`.
+pub const WORKER: &[Key] = &[
+    key("argv", Shape::Texts, "", "Program and arguments; no shell reads them. Required."),
+    key("protocol", Shape::Ints, "[1]", "Majors of the protocol it speaks."),
+    key("features", Shape::Texts, "", "Features it may use, e.g. `cancel.soft`."),
+];
+
+/// `[diagnostics]`.
+pub const DIAGNOSTICS: &[Key] = &[
+    key("format", Shape::Text, "", "`gcc-json` or `regex`. Required."),
+    key("stream", Shape::Text, "stderr", "`stderr` or `stdout`."),
+    key(
+        "regex",
+        Shape::Text,
+        "",
+        "With format `regex`: a pattern with the named groups `message` and any of `file` `line` `col` `severity` `code`.",
+    ),
+];
+
+/// What others call our keys.
+pub(crate) const SYNONYMS: &[(&str, &str)] = &[
+    ("language", "lang"),
+    ("executor", "lang"),
+    ("script", "code"),
+    ("source", "code"),
+    ("run", "code"),
+    ("cmd", "code"),
+    ("src", "file"),
+    ("path", "file"),
+    ("args", "argv"),
+    ("arguments", "argv"),
+    ("mem", "memory"),
+    ("ram", "memory"),
+    ("description", "doc"),
+    ("comment", "doc"),
+    ("environment", "env"),
+    ("needs", "inputs"),
+    ("depends", "inputs"),
+    ("depends_on", "inputs"),
+    ("produces", "outputs"),
+    ("nodes", "cells"),
+    ("steps", "cells"),
+    ("tasks", "cells"),
+    ("parameters", "params"),
+    ("retry", "retries"),
+    ("threads", "cpus"),
+    ("variables", "params"),
+    ("programs", "toolchain"),
+    ("tools", "toolchain"),
+];

@@ -1,0 +1,11 @@
+//! Executors as data: `executor.toml` to manifest, many manifests to the languages there are. Nothing of an
+//! executor is run to learn about it.
+
+mod discover;
+mod languages;
+mod placeholder;
+mod read;
+
+pub use discover::discover;
+pub use languages::{ByExtension, Languages};
+pub use read::parse_manifest;

@@ -1,0 +1,345 @@
+//! `executor.toml` to manifest.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use polyloom_model::{
+    CommandSpec, DiagnosticsFormat, DiagnosticsSpec, ExecutorId, Kind, Limits, Manifest, Tool,
+    WorkerSpec,
+};
+
+use super::placeholder::{self, Place};
+use crate::check::limits::Partial;
+use crate::findings::{Findings, list, shown};
+use crate::keys::{COMMAND, DIAGNOSTICS, Key, LIMITS, MANIFEST, TOOL, WORKER};
+use crate::problem::{Code, Report};
+use crate::read::{read_toml, refuse_nul};
+use crate::source::Source;
+use crate::tree::{Data, Map, Node};
+
+/// Reads a manifest. `path` is where it was found; a bundled one has none.
+#[must_use]
+pub fn parse_manifest(source: &Arc<Source>, path: Option<&Path>) -> (Option<Manifest>, Report) {
+    let root = match read_toml(source) {
+        Ok(root) => root,
+        Err(problems) => return (None, Report { problems }),
+    };
+    let mut findings = Findings::new(source);
+    refuse_nul(&root, &mut findings);
+    let manifest = root.as_map().and_then(|top| read(&mut findings, top, path));
+    let report = Report { problems: findings.problems };
+    (manifest.filter(|_| !report.has_errors()), report)
+}
+
+fn read(findings: &mut Findings, top: &Map, path: Option<&Path>) -> Option<Manifest> {
+    findings.known_keys(top, MANIFEST, "the manifest");
+    let id = required(findings, top, "id").and_then(|node| executor_id(findings, "id", node));
+    let version = required(findings, top, "version")
+        .and_then(|node| findings.text("version", node).map(str::to_owned));
+    let title = top.get("title").and_then(|node| findings.text("title", node)).map(str::to_owned);
+    let aliases = aliases(findings, top);
+    let extensions = extensions(findings, top);
+    let tools = tools(findings, top);
+    let kind = kind(findings, top, &tools);
+    let limits = section(findings, top, "limits", LIMITS)
+        .map(|map| Partial::read(findings, map))
+        .unwrap_or_default()
+        .over(&Limits::default());
+    let env = match top.get("env") {
+        Some(node) => {
+            for entry in node.as_map().map_or(&[][..], |map| &map.entries) {
+                crate::check::check_variable(findings, &entry.key.text, &entry.key.span);
+            }
+            findings.text_map("env", node)
+        }
+        None => BTreeMap::new(),
+    };
+    let diagnostics = diagnostics(findings, top);
+    let id = id?;
+    Some(Manifest {
+        title: title.unwrap_or_else(|| id.to_string()),
+        id,
+        version: version?,
+        aliases,
+        extensions,
+        kind: kind?,
+        tools,
+        limits,
+        env,
+        diagnostics,
+        path: path.map(Path::to_owned),
+    })
+}
+
+fn required<'d>(findings: &mut Findings, map: &'d Map, key: &str) -> Option<&'d Node> {
+    let node = map.get(key);
+    if node.is_none() {
+        let doc = MANIFEST.iter().find(|known| known.name == key).map_or("", |known| known.doc);
+        findings
+            .error(Code::MissingKey, &(0..0), format!("the manifest has no `{key}`"), "")
+            .help(doc.trim_end_matches('.'));
+    }
+    node
+}
+
+fn executor_id(findings: &mut Findings, key: &str, node: &Node) -> Option<ExecutorId> {
+    match findings.text(key, node)?.parse() {
+        Ok(id) => Some(id),
+        Err(error) => {
+            findings.error(Code::BadName, &node.span, format!("{error}"), "");
+            None
+        }
+    }
+}
+
+fn section<'d>(findings: &mut Findings, top: &'d Map, key: &str, keys: &[Key]) -> Option<&'d Map> {
+    let map = findings.table(key, top.get(key)?)?;
+    findings.known_keys(map, keys, &format!("`[{key}]`"));
+    Some(map)
+}
+
+fn aliases(findings: &mut Findings, top: &Map) -> Vec<ExecutorId> {
+    let Some(node) = top.get("aliases") else { return Vec::new() };
+    if findings.texts("aliases", node).is_none() {
+        return Vec::new();
+    }
+    let Data::List(items) = &node.data else { return Vec::new() };
+    items.iter().filter_map(|item| executor_id(findings, "aliases", item)).collect()
+}
+
+fn extensions(findings: &mut Findings, top: &Map) -> Vec<String> {
+    let Some(node) = top.get("extensions") else { return Vec::new() };
+    let texts = findings.texts("extensions", node).unwrap_or_default();
+    for text in &texts {
+        let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '+' | '-'));
+        if text.is_empty() || !plain {
+            let message = format!("`{}` is not a file extension", shown(text));
+            findings
+                .error(Code::BadName, &node.span, message, "")
+                .help("letters and digits, without the dot: `py`");
+        }
+    }
+    texts
+}
+
+fn tools(findings: &mut Findings, top: &Map) -> BTreeMap<String, Tool> {
+    let mut tools = BTreeMap::new();
+    let Some(map) = top.get("toolchain").and_then(|node| findings.table("toolchain", node)) else {
+        return tools;
+    };
+    for entry in &map.entries {
+        let name = entry.key.text.as_str();
+        let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+        if name.is_empty() || !plain || placeholder::FIXED.contains(&name) {
+            findings
+                .error(
+                    Code::BadName,
+                    &entry.key.span,
+                    format!("a tool can't be called `{}`", shown(name)),
+                    "",
+                )
+                .help(format!("valid: [A-Za-z0-9_-]+, but for {}", list(placeholder::FIXED)));
+            continue;
+        }
+        let Some(map) = findings.table(name, &entry.node) else { continue };
+        findings.known_keys(map, TOOL, &format!("`[toolchain.{name}]`"));
+        let any = match map.get("any") {
+            Some(node) => findings.texts("any", node).unwrap_or_default(),
+            None => Vec::new(),
+        };
+        if any.iter().all(String::is_empty) && !findings.has_errors() {
+            findings
+                .error(
+                    Code::MissingKey,
+                    &entry.key.span,
+                    format!("the tool `{name}` names no program"),
+                    "",
+                )
+                .help("valid: `any = [\"gcc\", \"clang\"]`");
+        }
+        let version = map.get("version").and_then(|node| findings.texts("version", node));
+        let env = map.get("env").and_then(|node| findings.text("env", node)).map(str::to_owned);
+        let install =
+            map.get("install").and_then(|node| findings.text("install", node)).map(str::to_owned);
+        let mut flags = BTreeMap::new();
+        if let Some(table) = map.get("flags").and_then(|node| findings.table("flags", node)) {
+            for entry in &table.entries {
+                let program = entry.key.text.as_str();
+                if !any.iter().any(|known| known == program) {
+                    let known: Vec<&str> = any.iter().map(String::as_str).collect();
+                    let message =
+                        format!("`flags` for `{}`, which is not in `any`", shown(program));
+                    findings
+                        .error(Code::UnknownKey, &entry.key.span, message, "")
+                        .help(format!("valid: {}", list(&known)));
+                }
+                if let Some(list) = findings.texts(program, &entry.node) {
+                    flags.insert(program.to_owned(), list);
+                }
+            }
+        }
+        let version = version.unwrap_or_else(|| vec!["--version".to_owned()]);
+        tools.insert(name.to_owned(), Tool { any, env, version, flags, install });
+    }
+    tools
+}
+
+fn kind(findings: &mut Findings, top: &Map, tools: &BTreeMap<String, Tool>) -> Option<Kind> {
+    let node = required(findings, top, "kind")?;
+    let text = findings.text("kind", node)?;
+    let (wanted, unwanted): (&str, &[&str]) = match text {
+        "command" => ("run", &["worker"]),
+        "worker" => ("worker", &["compile", "run"]),
+        _ => {
+            findings
+                .error(Code::NotRunnable, &node.span, format!("unknown kind `{}`", shown(text)), "")
+                .help("valid: `command`, `worker`");
+            return None;
+        }
+    };
+    for key in unwanted {
+        if let Some(entry) = top.entry(key) {
+            let message = format!("kind `{text}` has no `[{key}]`");
+            findings
+                .error(Code::NotRunnable, &entry.key.span, message, "")
+                .also(&node.span, "the kind");
+        }
+    }
+    if top.get(wanted).is_none() {
+        findings
+            .error(Code::NotRunnable, &node.span, format!("kind `{text}` needs `[{wanted}]`"), "")
+            .help(format!("valid: `[{wanted}]` with `argv = […]`"));
+        return None;
+    }
+    if wanted == "worker" {
+        let map = section(findings, top, "worker", WORKER)?;
+        let argv = argv(findings, map, "worker", Place::Worker, tools);
+        let protocol = protocol(findings, map);
+        let features = map
+            .get("features")
+            .and_then(|node| findings.texts("features", node))
+            .unwrap_or_default();
+        return Some(Kind::Worker(WorkerSpec { argv: argv?, protocol: protocol?, features }));
+    }
+    let compile = match top.get("compile") {
+        Some(_) => {
+            let map = section(findings, top, "compile", COMMAND)?;
+            Some(argv(findings, map, "compile", Place::Compile, tools)?)
+        }
+        None => None,
+    };
+    let map = section(findings, top, "run", COMMAND)?;
+    let run = argv(findings, map, "run", Place::Run { compiled: compile.is_some() }, tools)?;
+    Some(Kind::Command(CommandSpec { compile, run }))
+}
+
+fn argv(
+    findings: &mut Findings,
+    map: &Map,
+    table: &str,
+    place: Place,
+    tools: &BTreeMap<String, Tool>,
+) -> Option<Vec<String>> {
+    let Some(node) = map.get("argv") else {
+        let message = format!("`[{table}]` has no `argv`");
+        findings
+            .error(Code::MissingKey, &(0..0), message, "")
+            .help("valid: `argv = [\"{PROGRAM}\", \"{code}\"]`");
+        return None;
+    };
+    let texts = findings.texts("argv", node)?;
+    if texts.first().is_none_or(String::is_empty) {
+        findings
+            .error(Code::NotRunnable, &node.span, "`argv` has no program", "")
+            .help("valid: `argv = [\"{PROGRAM}\", \"{code}\"]`");
+    }
+    if let Data::List(items) = &node.data {
+        for (text, item) in texts.iter().zip(items) {
+            placeholder::check(findings, text, &item.span, place, tools);
+        }
+    }
+    Some(texts)
+}
+
+fn protocol(findings: &mut Findings, map: &Map) -> Option<Vec<u16>> {
+    let Some(node) = map.get("protocol") else { return Some(vec![1]) };
+    let Data::List(items) = &node.data else {
+        findings.wrong_kind("protocol", node, "a list of whole numbers").help("valid: `[1]`");
+        return None;
+    };
+    let majors: Option<Vec<u16>> = items
+        .iter()
+        .map(|item| {
+            let number = findings.int("protocol", item, 1, i64::from(u16::MAX))?;
+            u16::try_from(number).ok()
+        })
+        .collect();
+    if items.is_empty() {
+        findings
+            .error(Code::NotRunnable, &node.span, "`protocol` is empty", "")
+            .help("valid: `[1]`");
+    }
+    majors
+}
+
+fn diagnostics(findings: &mut Findings, top: &Map) -> Option<DiagnosticsSpec> {
+    const GROUPS: &[&str] = &["file", "line", "col", "severity", "code", "message"];
+    let map = section(findings, top, "diagnostics", DIAGNOSTICS)?;
+    let stdout = match map.get("stream").map(|node| (node, findings.text("stream", node))) {
+        None | Some((_, None | Some("stderr"))) => false,
+        Some((_, Some("stdout"))) => true,
+        Some((node, Some(other))) => {
+            let message = format!("unknown stream `{}`", shown(other));
+            findings
+                .error(Code::BadValue, &node.span, message, "")
+                .help("valid: `stderr`, `stdout`");
+            false
+        }
+    };
+    let Some(node) = map.get("format") else {
+        findings
+            .error(Code::MissingKey, &(0..0), "`[diagnostics]` has no `format`", "")
+            .help("valid: `gcc-json`, `regex`");
+        return None;
+    };
+    let format = match findings.text("format", node)? {
+        "gcc-json" => DiagnosticsFormat::Gcc,
+        "regex" => {
+            let Some(node) = map.get("regex") else {
+                findings.error(Code::MissingKey, &node.span, "format `regex` needs `regex`", "");
+                return None;
+            };
+            let text = findings.text("regex", node)?;
+            match regex_lite::Regex::new(text) {
+                Ok(regex) => {
+                    let names: Vec<&str> = regex.capture_names().flatten().collect();
+                    let unknown = names.iter().find(|name| !GROUPS.contains(name));
+                    let message = match unknown {
+                        Some(name) => format!("unknown group `{name}` in the pattern"),
+                        None if names.contains(&"message") => String::new(),
+                        None => "the pattern has no group `message`".to_owned(),
+                    };
+                    if !message.is_empty() {
+                        findings
+                            .error(Code::BadPattern, &node.span, message, "")
+                            .help(format!("groups: {}", list(GROUPS)));
+                    }
+                }
+                Err(error) => {
+                    let message = format!("not a regular expression: {error}");
+                    findings.error(Code::BadPattern, &node.span, message, "");
+                }
+            }
+            DiagnosticsFormat::Regex(text.to_owned())
+        }
+        other => {
+            let message = format!("unknown format `{}`", shown(other));
+            findings
+                .error(Code::BadValue, &node.span, message, "")
+                .help("valid: `gcc-json`, `regex`");
+            return None;
+        }
+    };
+    Some(DiagnosticsSpec { format, stdout })
+}

@@ -1,0 +1,124 @@
+//! From text to tree: one reader per format, one result. Knows nothing of what the keys mean, but for Markdown's
+//! two conventions of where a cell's options and code stand.
+
+mod block;
+mod inline;
+mod json;
+mod markdown;
+mod toml;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::findings::Findings;
+use crate::problem::{Code, Problem};
+use crate::source::Source;
+use crate::tree::{Data, Node};
+
+pub(crate) use json::{parse as parse_json, read as read_json};
+pub(crate) use markdown::{Fence, comment_leader, fences};
+pub(crate) use toml::read as read_toml;
+
+/// The format of a flow file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// `*.toml`
+    Toml,
+    /// `*.json`
+    Json,
+    /// `*.md`, `*.qmd`
+    Markdown,
+}
+
+impl Format {
+    /// The format of a file by its extension.
+    #[must_use]
+    pub fn of(path: &Path) -> Option<Self> {
+        match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+            "toml" => Some(Format::Toml),
+            "json" => Some(Format::Json),
+            "md" | "qmd" => Some(Format::Markdown),
+            _ => None,
+        }
+    }
+}
+
+/// A flow file as a tree.
+#[derive(Debug, Clone)]
+pub struct Document {
+    /// Its text.
+    pub source: Arc<Source>,
+    /// How it was written.
+    pub format: Format,
+    /// Its content: always a table.
+    pub root: Node,
+}
+
+impl Document {
+    /// Reads a text. With problems in the syntax there is no document.
+    pub fn read(source: &Arc<Source>, format: Format) -> Result<Self, Vec<Problem>> {
+        let root = match format {
+            Format::Toml => toml::read(source),
+            Format::Json => json::read(source),
+            Format::Markdown => markdown::read(source),
+        }?;
+        let mut findings = Findings::new(source);
+        if root.as_map().is_none() {
+            findings
+                .error(
+                    Code::WrongKind,
+                    &root.span,
+                    format!("a flow is a table, not {}", root.kind()),
+                    "",
+                )
+                .help("valid: `{ \"flow\": {…}, \"cells\": {…} }`");
+        }
+        refuse_nul(&root, &mut findings);
+        if findings.problems.is_empty() {
+            Ok(Self { source: Arc::clone(source), format, root })
+        } else {
+            Err(findings.problems)
+        }
+    }
+
+    /// The line, from 1, on which the content of a text begins.
+    pub(crate) fn first_line(&self, text: &Node) -> u32 {
+        let mut at = text.span.start;
+        if self.format == Format::Toml {
+            let rest = self.source.text().get(at..).unwrap_or("");
+            if rest.starts_with("'''") || rest.starts_with("\"\"\"") {
+                at += 3;
+                // TOML drops a line break that directly follows the opening quotes.
+                if rest[3..].starts_with('\n') || rest[3..].starts_with("\r\n") {
+                    at += rest[3..].find('\n').map_or(0, |end| end + 1);
+                }
+            }
+        }
+        self.source.position(at).line
+    }
+}
+
+/// No argument, path or variable can carry a NUL, so that no text of a file may.
+pub(crate) fn refuse_nul(node: &Node, findings: &mut Findings) {
+    let mut refuse = |span, what| {
+        findings.error(Code::Nul, span, format!("{what} holds the character U+0000"), "");
+    };
+    match &node.data {
+        Data::Str(text) if text.contains('\0') => refuse(&node.span, "a text"),
+        Data::List(items) => items.iter().for_each(|item| refuse_nul(item, findings)),
+        Data::Map(map) => {
+            for entry in &map.entries {
+                if entry.key.text.contains('\0') {
+                    findings.error(
+                        Code::Nul,
+                        &entry.key.span,
+                        "a key holds the character U+0000",
+                        "",
+                    );
+                }
+                refuse_nul(&entry.node, findings);
+            }
+        }
+        Data::Null | Data::Bool(_) | Data::Int(_) | Data::Float(_) | Data::Str(_) | Data::Date => {}
+    }
+}

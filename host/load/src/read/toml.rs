@@ -1,0 +1,122 @@
+//! TOML to tree. All syntax errors of a text are reported, one for each line.
+
+use std::sync::Arc;
+
+use ::toml::Spanned;
+use ::toml::de::{DeTable, DeValue, Error};
+
+use crate::problem::{Code, Problem};
+use crate::source::{Source, Span};
+use crate::tree::{Data, Entry, Key, Map, Node};
+
+/// More than this many errors of syntax say that the text is not TOML at all.
+const MOST_ERRORS: usize = 20;
+
+/// Reads a document.
+pub(crate) fn read(source: &Arc<Source>) -> Result<Node, Vec<Problem>> {
+    let (table, errors) = DeTable::parse_recoverable(source.text());
+    if !errors.is_empty() {
+        return Err(problems(source, &errors));
+    }
+    let mut bad = Vec::new();
+    let span = table.span();
+    let root = Node { span, data: Data::Map(map(table.get_ref(), &mut bad)) };
+    if bad.is_empty() { Ok(root) } else { Err(numbers(source, bad)) }
+}
+
+/// Reads one value, such as `{ from = "a.b" }`, that stands at `offset` of the text.
+pub(crate) fn value(text: &str, offset: usize) -> Option<Node> {
+    let (value, errors) = DeValue::parse_recoverable(text);
+    if !errors.is_empty() {
+        return None;
+    }
+    let mut bad = Vec::new();
+    let mut tree = node(&value, &mut bad);
+    shift(&mut tree, offset);
+    bad.is_empty().then_some(tree)
+}
+
+fn shift(node: &mut Node, by: usize) {
+    node.span = node.span.start + by..node.span.end + by;
+    match &mut node.data {
+        Data::List(items) => items.iter_mut().for_each(|item| shift(item, by)),
+        Data::Map(map) => {
+            for entry in &mut map.entries {
+                entry.key.span = entry.key.span.start + by..entry.key.span.end + by;
+                shift(&mut entry.node, by);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn problems(source: &Arc<Source>, errors: &[Error]) -> Vec<Problem> {
+    let mut all: Vec<Problem> = Vec::new();
+    let mut last_line = None;
+    let mut sorted: Vec<&Error> = errors.iter().collect();
+    sorted.sort_by_key(|error| error.span().map_or(0, |span| span.start));
+    for error in sorted {
+        let span = error.span().unwrap_or(0..0);
+        let line = source.line_index(span.start);
+        // What follows on one line is most often the echo of its first error.
+        if last_line == Some(line) {
+            continue;
+        }
+        last_line = Some(line);
+        let message = error.message().replace('\n', "; ");
+        let code = if message.contains("duplicate") { Code::Duplicate } else { Code::Syntax };
+        all.push(Problem::error(code, message).at(source, span, ""));
+        if all.len() == MOST_ERRORS {
+            break;
+        }
+    }
+    all
+}
+
+fn numbers(source: &Arc<Source>, bad: Vec<Span>) -> Vec<Problem> {
+    let problem = |span| {
+        Problem::error(Code::Syntax, "the number does not fit into 64 bits")
+            .at(source, span, "")
+            .help("valid: -9223372036854775808 to 9223372036854775807")
+    };
+    bad.into_iter().map(problem).collect()
+}
+
+fn map(table: &DeTable<'_>, bad: &mut Vec<Span>) -> Map {
+    let mut entries: Vec<Entry> = table
+        .iter()
+        .map(|(key, value)| Entry {
+            key: Key { text: key.get_ref().to_string(), span: key.span() },
+            node: node(value, bad),
+        })
+        .collect();
+    // The parser sorts by name; people expect the order they wrote.
+    entries.sort_by_key(|entry| entry.key.span.start);
+    Map { entries }
+}
+
+fn node(value: &Spanned<DeValue<'_>>, bad: &mut Vec<Span>) -> Node {
+    let span = value.span();
+    let data = match value.get_ref() {
+        DeValue::String(text) => Data::Str(text.to_string()),
+        DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
+            Ok(number) => Data::Int(number),
+            Err(_) => {
+                bad.push(span.clone());
+                Data::Null
+            }
+        },
+        DeValue::Float(number) => match number.as_str().parse() {
+            Ok(number) => Data::Float(number),
+            Err(_) => {
+                bad.push(span.clone());
+                Data::Null
+            }
+        },
+        DeValue::Boolean(flag) => Data::Bool(*flag),
+        DeValue::Datetime(_) => Data::Date,
+        DeValue::Array(items) => Data::List(items.iter().map(|item| node(item, bad)).collect()),
+        DeValue::Table(table) => Data::Map(map(table, bad)),
+    };
+    Node { span, data }
+}

@@ -1,0 +1,98 @@
+//! A TOML flow becomes the model.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use polyloom_load::Root;
+use polyloom_model::{Source, Stdin, Value};
+use support::check;
+
+const WEATHER: &str = r#"
+[flow]
+name = "weather"
+requires = ">=0.1"
+[params.year]
+type = "int"
+default = 2012
+[params]
+title = "Rain"
+
+[executors.python]
+python = ".venv/bin/python"
+
+[defaults]
+timeout = "1m"
+retries = 2
+
+[cells.load]
+lang = "python"
+file = "load.py"
+inputs = { csv = "file:data/weather.csv", year = "param:year", all = "file:data" }
+outputs = { temps = "tensor<f64,[n]>", days = "list<int>" }
+
+[cells.stats]
+lang = "c"
+code = '''
+int main(void) {
+  return 0;
+}
+'''
+inputs = { temps = "load.temps", days = { from = "load.days", type = "list<float>" }, k = 5, w = [1, 2.5] }
+params = { title = "plain" }
+outputs = { mean = "float" }
+timeout = "5s"
+memory = "256MiB"
+stdin = { input = "title" }
+env = { MODE = "fast" }
+cache = false
+seed = 7
+tags = ["slow"]
+"#;
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("data")).unwrap();
+    std::fs::write(folder.path().join("data/weather.csv"), "a,b\n").unwrap();
+    std::fs::write(folder.path().join("load.py"), "print(1)\n").unwrap();
+    folder
+}
+
+#[test]
+fn a_whole_flow_is_understood() {
+    let folder = folder();
+    let root = Root::open(folder.path()).unwrap();
+    let loaded = check("weather.flow.toml", WEATHER, Some(&root));
+    assert!(loaded.report.is_empty(), "{}", polyloom_load::render(&loaded.report, false, 100));
+    let flow = loaded.flow.unwrap();
+    assert_eq!(flow.name, "weather");
+    assert_eq!(flow.tools[0].program, std::path::Path::new(".venv/bin/python"));
+    let [load, stats] = flow.cells.as_slice() else { panic!() };
+    assert_eq!((load.id.as_str(), load.executor.as_str()), ("load", "python"));
+    assert_eq!((load.code.name.as_str(), &*load.code.bytes), ("load.py", &b"print(1)\n"[..]));
+    assert_eq!(load.code.origin.first_line, 1);
+    assert_eq!(load.inputs["csv"].ty.to_string(), "file");
+    assert_eq!(load.inputs["all"].ty.to_string(), "dir");
+    assert_eq!(load.inputs["year"].ty.to_string(), "int");
+    assert_eq!((load.limits.timeout.as_secs(), load.retries, load.limits.pids), (60, 2, 256));
+
+    assert_eq!(stats.code.name, "stats.c");
+    assert_eq!(stats.code.origin.path, std::path::Path::new("weather.flow.toml"));
+    let line = WEATHER.lines().position(|line| line.starts_with("int main")).unwrap() + 1;
+    assert_eq!(stats.code.origin.first_line as usize, line);
+    assert_eq!(stats.inputs["days"].ty.to_string(), "list<float>");
+    assert_eq!(stats.inputs["w"].ty.to_string(), "list<float>");
+    assert_eq!(stats.inputs["k"].source, Source::Value(Value::Int(5)));
+    assert_eq!(stats.inputs["title"].source, Source::Value(Value::Str("plain".into())));
+    assert_eq!(stats.stdin, Some(Stdin::Input("title".parse().unwrap())));
+    assert_eq!((stats.limits.timeout.as_secs(), stats.limits.memory), (5, 256 << 20));
+    assert!(!stats.cache && stats.seed == Some(7) && stats.env["MODE"] == "fast");
+}
+
+#[test]
+fn the_manifests_limits_are_below_the_flows() {
+    let text =
+        "[cells.a]\nlang = 'bash'\ncode = 'true'\n[cells.b]\nlang = 'bash'\ncode = ''\npids = 3";
+    let flow = check("x.toml", text, None).flow.unwrap();
+    assert_eq!((flow.cells[0].limits.pids, flow.cells[1].limits.pids), (64, 3));
+    assert_eq!((flow.name.as_str(), flow.cells[0].executor.as_str()), ("x", "shell"));
+}
