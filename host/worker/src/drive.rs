@@ -5,7 +5,7 @@
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use polyloom_model::{Kind, Type};
@@ -31,6 +31,8 @@ use crate::talk::Talk;
 const HELLO: Duration = Duration::from_secs(20);
 /// A frame that was begun must be complete by then.
 const FRAME: Duration = Duration::from_secs(5);
+/// The signal of the host's own kill.
+const KILL: i32 = 9;
 /// Between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(2);
 /// A worker that has said Done is given this long to end by itself.
@@ -40,14 +42,16 @@ const TICK: Duration = Duration::from_millis(50);
 /// After the main process ended, pipes are drained for at most this long: a daemon may hold them.
 const DRAIN: Duration = Duration::from_millis(100);
 
+/// How long a program may take to say what it is.
+const ASKING: Duration = Duration::from_secs(20);
+
 /// What every attempt of a run shares.
 pub struct Workplace {
-    /// Makes sandboxes.
-    pub spawner: sandbox::Spawner,
+    spawner: OnceLock<sandbox::Spawner>,
     /// The host's own binary.
-    pub binary: PathBuf,
+    binary: PathBuf,
     /// The embedded SDK, extracted.
-    pub sdk: PathBuf,
+    sdk: PathBuf,
 }
 
 /// An attempt could not be made at all: nothing of the cell ran.
@@ -62,6 +66,22 @@ pub enum AttemptError {
 }
 
 impl Workplace {
+    /// A workplace whose spawner is not started yet.
+    #[must_use]
+    pub fn new(binary: PathBuf, sdk: PathBuf) -> Self {
+        Self { spawner: OnceLock::new(), binary, sdk }
+    }
+
+    /// The spawner, started now if it was not. Call it once before other threads exist: the spawner dies with the thread
+    /// that started it.
+    pub fn spawner(&self) -> Result<&sandbox::Spawner, sandbox::SpawnError> {
+        if let Some(spawner) = self.spawner.get() {
+            return Ok(spawner);
+        }
+        let started = sandbox::Spawner::start(&self.binary)?;
+        Ok(self.spawner.get_or_init(|| started))
+    }
+
     /// The sandbox's policy for an attempt.
     fn policy(attempt: &Attempt, laid_bytes: u64) -> sandbox::Policy {
         let limits = &attempt.limits;
@@ -123,24 +143,27 @@ impl Workplace {
         spec.binds = roots.iter().map(bind).collect();
         let limits = sandbox::Limits { memory: 1 << 30, ..sandbox::Limits::default() };
         let policy = sandbox::Policy::untrusted(limits);
-        let mut cell = self.spawner.spawn(&policy, &spec).map_err(|error| messages::chain(&error))?;
-        let deadline = Instant::now() + Duration::from_secs(20);
-        let exit = cell.wait_exit(deadline);
-        let mut output = [Vec::new(), Vec::new()];
-        let _ = cell.finish();
-        for (into, fd) in output.iter_mut().zip([&cell.stdout, &cell.stderr]) {
-            if let Ok(fd) = fd.as_fd().try_clone_to_owned() {
-                // The pipe does not block; what is in it now is all there will be.
-                let _ = std::fs::File::from(fd).take(64 << 10).read_to_end(into);
+        let spawned = self.spawner().and_then(|spawner| spawner.spawn(&policy, &spec));
+        let mut cell = spawned.map_err(|error| messages::chain(&error))?;
+        let pipes = [cell.take_stdout(), cell.take_stderr()];
+        let fact = cell.wait(ASKING);
+        cell.finish();
+        // The pipes do not block; what is in them now is all there will be.
+        let [stdout, stderr] = pipes.map(|pipe| {
+            let mut text = Vec::new();
+            if let Some(pipe) = pipe {
+                let _ = std::fs::File::from(pipe).take(64 << 10).read_to_end(&mut text);
             }
-        }
-        let [stdout, stderr] = output.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        match exit {
-            Some(fact) if fact.success() => {
+            String::from_utf8_lossy(&text).into_owned()
+        });
+        match fact.map(|fact| fact.exit) {
+            Some(sandbox::Exit::Code(0)) => {
                 Ok(if stdout.trim().is_empty() { stderr } else { stdout })
             }
-            Some(fact) => Err(format!("{fact}: {}", messages::last_line(&stderr))),
-            None => Err("it gave no answer in 20 s".to_owned()),
+            Some(exit) => {
+                Err(format!("{}: {}", messages::exit_words(exit), messages::last_line(&stderr)))
+            }
+            None => Err(format!("it gave no answer in {} s", ASKING.as_secs())),
         }
     }
 
@@ -154,7 +177,8 @@ impl Workplace {
         let started = Instant::now();
         let (spec, policy, exec) = self.prepare(attempt);
         let place = Arc::clone(self);
-        let spawned = tokio::task::spawn_blocking(move || place.spawner.spawn(&policy, &spec)).await;
+        let spawned =
+            tokio::task::spawn_blocking(move || place.spawner()?.spawn(&policy, &spec)).await;
         let cell = match spawned {
             Ok(cell) => cell.map_err(AttemptError::Spawn)?,
             Err(error) => return Err(AttemptError::Watch(std::io::Error::other(error))),
@@ -267,14 +291,25 @@ struct Watch<'a> {
     killed: bool,
 }
 
+/// Watches a descriptor.
+#[expect(deprecated, reason = "the new form is unsafe for types that lie about their descriptor; OwnedFd does not")]
+fn watched(fd: OwnedFd, interest: Interest) -> std::io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(fd, interest)
+}
+
 fn asynchronous(fd: impl AsFd, interest: Interest) -> std::io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::with_interest(fd.as_fd().try_clone_to_owned()?, interest)
+    watched(fd.as_fd().try_clone_to_owned()?, interest)
+}
+
+fn piped(pipe: Option<OwnedFd>) -> std::io::Result<AsyncFd<OwnedFd>> {
+    let missing = || std::io::Error::other("the sandbox has no output pipe");
+    watched(pipe.ok_or_else(missing)?, Interest::READABLE)
 }
 
 impl<'a> Watch<'a> {
     fn new(
         attempt: &'a Arc<Attempt>,
-        cell: sandbox::Sandbox,
+        mut cell: sandbox::Sandbox,
         exec: Option<Exec>,
         live: mpsc::Sender<Live>,
         stop: watch::Receiver<Stop>,
@@ -289,10 +324,14 @@ impl<'a> Watch<'a> {
         let keep = if attempt.phase == Phase::Compile { COMPILER } else { TAIL };
         Ok(Self {
             control: asynchronous(cell.control(), Interest::READABLE)?,
-            stdout: asynchronous(&cell.stdout, Interest::READABLE)?,
-            stderr: asynchronous(&cell.stderr, Interest::READABLE)?,
-            worker: cell.worker.as_ref().map(|fd| asynchronous(fd, both)).transpose()?,
-            oom: cell.oom_fd().map(|fd| asynchronous(fd, Interest::READABLE)).transpose()?,
+            stdout: piped(cell.take_stdout())?,
+            stderr: piped(cell.take_stderr())?,
+            worker: cell.take_worker().map(|fd| watched(fd, both)).transpose()?,
+            oom: match cell.oom_signal() {
+                Some(sandbox::OomSignal::Readable(fd)) => Some(asynchronous(fd, Interest::READABLE)?),
+                Some(sandbox::OomSignal::Priority(fd)) => Some(asynchronous(fd, Interest::PRIORITY)?),
+                None => None,
+            },
             seen: Evidence { is_worker: talk.is_some(), ..Evidence::default() },
             talk,
             unsent: Vec::new(),
@@ -351,9 +390,9 @@ impl<'a> Watch<'a> {
                     Ok(()) => self.on_stop(*stop.borrow_and_update()),
                     Err(_) => stop_open = false,
                 },
-                ready = ready_of(self.oom.as_ref(), Interest::READABLE), if self.oom.is_some() => {
+                ready = oom_of(self.oom.as_ref()), if self.oom.is_some() => {
                     ready?;
-                    self.on_oom();
+                    self.on_usage();
                 }
                 _ = tick.tick() => self.on_tick().await,
                 ready = self.stdout.readable(), if !self.out.ended => {
@@ -385,7 +424,8 @@ impl<'a> Watch<'a> {
                     self.unsent.extend(bytes);
                     self.flush_worker();
                 }
-                self.cell.signal(nix::sys::signal::Signal::SIGTERM as i32);
+                // Failing means that it is ending already.
+                let _ = self.cell.signal(nix::sys::signal::Signal::SIGTERM as i32);
                 self.term_sent = Some(Instant::now());
             }
             Stop::Now => {
@@ -402,21 +442,12 @@ impl<'a> Watch<'a> {
         }
     }
 
-    fn on_oom(&mut self) {
-        if let Some(oom) = &self.oom {
-            let mut count = [0; 8];
-            let _ = oom.try_io(Interest::READABLE, |fd| {
-                nix::unistd::read(fd, &mut count).map_err(std::io::Error::from)
-            });
-        }
-        self.on_usage();
-    }
-
     /// Looks at the counters; ends the cell where a limit is passed that the kernel does not hold by itself.
     fn on_usage(&mut self) {
         let usage = self.cell.usage();
         let limits = &self.attempt.limits;
         self.seen.oom_kills = usage.oom_kills;
+        self.seen.disk_full |= usage.disk_full;
         if usage.oom_kills > 0 {
             self.kill();
         }
@@ -563,6 +594,7 @@ impl<'a> Watch<'a> {
         self.on_usage();
 
         let hidden = self.hides_stderr();
+        let achieved = enforcement(self.cell.enforcement());
         let mut cell = self.cell;
         let joined = tokio::task::spawn_blocking(move || {
             let teardown = cell.finish();
@@ -575,11 +607,13 @@ impl<'a> Watch<'a> {
         seen.oom_kills = teardown.usage.oom_kills;
         seen.pids_refused = teardown.usage.pids_refused;
         seen.peak_memory = teardown.usage.peak_memory;
-        seen.disk_full = teardown.usage.disk_full;
+        seen.disk_full |= teardown.usage.disk_full;
         match exit.exit {
             sandbox::Exit::Code(code) => seen.exit_code = Some(code),
             sandbox::Exit::Signal(signal) => seen.signal = Some(signal),
-            sandbox::Exit::Lost => seen.supervisor_lost = !self.killed,
+            sandbox::Exit::SupervisorLost if self.killed => seen.signal = Some(KILL),
+            sandbox::Exit::SupervisorLost => seen.supervisor_lost = true,
+            exit => seen.not_started = Some(messages::exit_words(exit)),
         }
         if let Some(talk) = &self.talk {
             seen.done = talk.done;
@@ -627,7 +661,7 @@ impl<'a> Watch<'a> {
             meta.session_changed = talk.session_changed;
             meta.extras = talk.extras;
         }
-        meta.enforcement = teardown.enforcement;
+        meta.enforcement = achieved;
         Ok(Report { meta, outputs, program, explanation })
     }
 
@@ -651,6 +685,16 @@ async fn ready_of(fd: Option<&AsyncFd<OwnedFd>>, interest: Interest) -> std::io:
         Some(fd) => fd.ready(interest).await.map(|_| ()),
         None => std::future::pending().await,
     }
+}
+
+/// Waits for the memory limit's signal and takes it: an event counter is read, a change of a counter file has no content.
+async fn oom_of(fd: Option<&AsyncFd<OwnedFd>>) -> std::io::Result<()> {
+    let Some(fd) = fd else { return std::future::pending().await };
+    let mut guard = fd.ready(Interest::READABLE | Interest::PRIORITY).await?;
+    let mut count = [0; 8];
+    let _ = nix::unistd::read(fd.get_ref(), &mut count);
+    guard.clear_ready();
+    Ok(())
 }
 
 fn read(

@@ -39,6 +39,8 @@ pub fn media_of(extension: &str) -> &'static str {
         ".html" => "text/html",
         ".xml" => "application/xml",
         ".svg" => "image/svg+xml",
+        ".gif" => "image/gif",
+        ".webp" => "image/webp",
         ".png" => "image/png",
         ".jpg" | ".jpeg" => "image/jpeg",
         ".arrow" => "application/vnd.apache.arrow.file",
@@ -49,6 +51,46 @@ pub fn media_of(extension: &str) -> &'static str {
         ".gz" => "application/gzip",
         ".wasm" => "application/wasm",
         _ => "application/octet-stream",
+    }
+}
+
+/// The file extension that goes with a media type, with its dot; empty when none is usual.
+#[must_use]
+pub fn extension_of(media: &str) -> &'static str {
+    const EXTENSIONS: [&str; 19] = [
+        ".csv", ".tsv", ".json", ".txt", ".md", ".html", ".xml", ".svg", ".png", ".jpg", ".arrow", ".npy", ".parquet",
+        ".pdf", ".zip", ".gz", ".wasm", ".gif", ".webp",
+    ];
+    EXTENSIONS.into_iter().find(|extension| media_of(extension) == media).unwrap_or_default()
+}
+
+/// Looks at the first and last bytes of a stored file that is to be read as `ty`. Gives the media type where the
+/// content tells it.
+pub fn check_file(path: &std::path::Path, ty: &Type) -> Result<Option<&'static str>, String> {
+    use std::io::{Read, Seek, SeekFrom};
+    let open = || -> std::io::Result<(Vec<u8>, Vec<u8>, u64)> {
+        let mut file = std::fs::File::open(path)?;
+        let size = file.metadata()?.len();
+        let mut head = Vec::new();
+        file.by_ref().take(70_000).read_to_end(&mut head)?;
+        let mut tail = Vec::new();
+        file.seek(SeekFrom::Start(size.saturating_sub(8)))?;
+        file.take(8).read_to_end(&mut tail)?;
+        Ok((head, tail, size))
+    };
+    if !matches!(ty, Type::Table | Type::Tensor(..) | Type::Image) {
+        return Ok(None);
+    }
+    let (head, tail, size) = open().map_err(|error| format!("can't be read: {error}"))?;
+    match ty {
+        Type::Table => check_arrow(&head, &tail).map(|()| Some(media_of(".arrow"))),
+        Type::Tensor(dtype, shape) => {
+            check_npy(&head, size, *dtype, shape.as_deref()).map(|()| Some(media_of(".npy")))
+        }
+        _ => match sniff_image(&head) {
+            Some((media, _)) => Ok(Some(media)),
+            None => Err("expected a PNG, JPEG, GIF, WebP or SVG picture".to_owned()),
+        },
     }
 }
 

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use polyloom_model::DiagnosticsFormat;
 use polyloom_protocol::Diagnostic;
 use polyloom_protocol::meta::Severity;
+use polyloom_sandbox::Exit;
 
 use crate::attempt::Attempt;
 use crate::diagnostics::{self, Diag, Format};
@@ -25,6 +26,20 @@ pub fn chain(error: &dyn Error) -> String {
 pub fn last_line(text: &str) -> String {
     let line = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no message");
     line.trim().chars().take(200).collect()
+}
+
+/// How a program ended, in words.
+pub fn exit_words(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("exit code {code}"),
+        Exit::Signal(signal) => format!("ended by {}", crate::outcome::signal_name(signal)),
+        Exit::NotStarted(stage, errno) => {
+            let cause = std::io::Error::from_raw_os_error(errno);
+            format!("the program could not be started ({}): {cause}", stage.name())
+        }
+        Exit::SupervisorLost => "the sandbox ended without a report".to_owned(),
+        other => format!("{other:?}"),
+    }
 }
 
 /// Reads what compilers and interpreters said, as the manifest's `[diagnostics]` describes it.

@@ -29,6 +29,8 @@ pub struct Evidence {
     pub violation: Option<String>,
     /// The supervisor vanished without a report.
     pub supervisor_lost: bool,
+    /// The program could not be started, in words.
+    pub not_started: Option<String>,
     /// Exit code of the main process.
     pub exit_code: Option<i32>,
     /// Signal that ended the main process.
@@ -71,6 +73,9 @@ pub fn decide(seen: &Evidence, limits: &Limits) -> (Outcome, Option<String>) {
     }
     if seen.supervisor_lost {
         return (Outcome::WorkerError, Some("the sandbox ended without a report".to_owned()));
+    }
+    if let Some(words) = &seen.not_started {
+        return (Outcome::WorkerError, Some(words.clone()));
     }
     if failed && seen.disk_full {
         let limit = format_size(limits.disk);

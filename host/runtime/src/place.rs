@@ -1,0 +1,127 @@
+//! What a run stands on: the store, the sandbox's workplace, the executors. Found once, before any cell runs.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use polyloom_model::{Digest, ExecutorId, Flow, Kind, Manifest};
+use polyloom_plan::ExecutorFacts;
+use polyloom_store::Store;
+use polyloom_worker::Workplace;
+use polyloom_worker::executor::Executor;
+use polyloom_worker::tools::{self, Surroundings, ToolCache, ToolError};
+
+/// The impure surroundings of a run.
+pub struct Place {
+    /// Artifacts and results.
+    pub store: Arc<Store>,
+    /// Sandboxes.
+    pub workplace: Arc<Workplace>,
+    /// Where programs are searched.
+    pub around: Surroundings,
+    /// The digest of the embedded SDK: part of the identity of executors that use it.
+    pub sdk: Digest,
+    /// The version of this program: part of the identity of executors that are it.
+    pub version: &'static str,
+}
+
+/// Tools remembered in the store.
+struct Memory<'a>(&'a Store);
+
+impl ToolCache for Memory<'_> {
+    fn get(&self, key: &str) -> Option<String> {
+        self.0.tool(key).ok().flatten()
+    }
+    fn put(&self, key: &str, text: &str) {
+        if let Err(error) = self.0.remember_tool(key, text) {
+            tracing::warn!(%error, "a tool's identity could not be remembered");
+        }
+    }
+}
+
+/// The executors of a flow, ready to run, or what is missing.
+pub struct Executors {
+    /// Those that can run.
+    pub ready: HashMap<ExecutorId, Arc<Executor>>,
+    /// Those that can't, with the reason.
+    pub missing: BTreeMap<ExecutorId, ToolError>,
+}
+
+impl Place {
+    /// Finds the programs of every executor that `flow` names. `manifest` gives an executor's manifest.
+    pub fn executors<'m>(
+        &self,
+        flow: &Flow,
+        manifest: impl Fn(&ExecutorId) -> Option<&'m Arc<Manifest>>,
+    ) -> Executors {
+        let mut found = Executors { ready: HashMap::new(), missing: BTreeMap::new() };
+        for cell in &flow.cells {
+            let id = &cell.executor;
+            if found.ready.contains_key(id) || found.missing.contains_key(id) {
+                continue;
+            }
+            let Some(manifest) = manifest(id) else { continue };
+            match self.executor(manifest, flow) {
+                Ok(executor) => {
+                    found.ready.insert(id.clone(), Arc::new(executor));
+                }
+                Err(error) => {
+                    found.missing.insert(id.clone(), error);
+                }
+            }
+        }
+        found
+    }
+
+    /// Finds the programs of one executor as `flow` chooses them.
+    pub fn executor(&self, manifest: &Arc<Manifest>, flow: &Flow) -> Result<Executor, ToolError> {
+        let ask = |program: &Path, args: &[String], roots: &[PathBuf]| {
+            self.workplace.ask(program, args, roots)
+        };
+        let mut found = BTreeMap::new();
+        for (name, tool) in &manifest.tools {
+            let chosen = flow.tools.iter().find(|c| c.executor == manifest.id && c.tool == *name);
+            let chosen = chosen.map(|choice| {
+                // A bare name is searched on PATH, a path is one of the flow's.
+                if choice.program.components().count() > 1 {
+                    flow.root.join(&choice.program)
+                } else {
+                    choice.program.clone()
+                }
+            });
+            let memory = Memory(&self.store);
+            let program =
+                tools::find(manifest, tool, chosen.as_deref(), &self.around, &memory, &ask)?;
+            found.insert(name.clone(), program);
+        }
+        Ok(Executor { manifest: Arc::clone(manifest), tools: found })
+    }
+
+    /// The keyed identity of an executor.
+    #[must_use]
+    pub fn facts(&self, executor: &Executor) -> ExecutorFacts {
+        let tools = executor.tools.iter();
+        let lines = tools.map(|(name, found)| (name.as_str(), found.identity.as_str()));
+        let toolchain = ExecutorFacts::toolchain(lines);
+        ExecutorFacts::of_manifest(&executor.manifest, &self.program(&executor.manifest), toolchain)
+    }
+
+    /// The digest of the files of ours that an executor's command lines refer to.
+    fn program(&self, manifest: &Manifest) -> Digest {
+        let argv: Vec<&String> = match &manifest.kind {
+            Kind::Command(command) => {
+                command.compile.iter().flatten().chain(&command.run).collect()
+            }
+            Kind::Worker(worker) => worker.argv.iter().collect(),
+        };
+        let uses = |word: &str| argv.iter().any(|item| item.contains(word));
+        let mut text = String::new();
+        if uses("{sdk}") {
+            text.push_str(&self.sdk.hex());
+        }
+        if uses("{polyloom}") {
+            text.push_str(self.version);
+        }
+        Digest::of(text.as_bytes())
+    }
+}

@@ -1,0 +1,438 @@
+//! One step from its inputs in the store to its outputs in the store: compile where the language compiles, run, keep.
+//!
+//! Knows one cell and where its inputs lie; not the graph, not other steps, not events.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use polyloom_model::{
+    Cell, Digest, Encoding, Flow, Kind, PortName, Source, Stdin, Type, Value, conform,
+};
+use polyloom_plan::Artifact;
+use polyloom_protocol::meta::{ArtifactMeta, ExecMeta, Severity};
+use polyloom_protocol::{Diagnostic, Outcome};
+use polyloom_store::{Store, TreeEntry};
+use polyloom_worker::attempt::{
+    Attempt, Collected, Content, InputFile, Live, Output, Phase, Report, Stop,
+};
+use polyloom_worker::executor::Executor;
+use polyloom_worker::{AttemptError, check_file, extension_of, text_of};
+use tokio::sync::{mpsc, watch};
+
+use crate::files;
+use crate::place::Place;
+use crate::words::chain;
+
+/// Larger values are refused as inputs: they would have to be in memory whole.
+const LARGEST_VALUE: u64 = 256 << 20;
+/// Larger content is refused on stdin.
+const LARGEST_STDIN: u64 = 256 << 20;
+/// Compiling may take this long and this much, whatever the cell's own limits are.
+const COMPILE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(120);
+const COMPILE_MEMORY: u64 = 2 << 30;
+
+/// A step about to run.
+pub struct StepRun {
+    /// The surroundings.
+    pub place: Arc<Place>,
+    /// The flow.
+    pub flow: Arc<Flow>,
+    /// The cell's place in it.
+    pub cell: usize,
+    /// Its executor.
+    pub executor: Arc<Executor>,
+    /// The identity of its executor and toolchain, for the key of a compiled program.
+    pub identity: Digest,
+    /// Artifacts of the inputs that are edges.
+    pub edges: BTreeMap<PortName, Artifact>,
+    /// Digests of the files as planned.
+    pub planned: BTreeMap<PortName, Digest>,
+    /// The time, milliseconds since 1970.
+    pub unix_ms: u64,
+}
+
+/// How a step ended.
+pub struct StepEnd {
+    /// The uniform result, artifacts included.
+    pub meta: ExecMeta,
+    /// The outputs, when there are all of them.
+    pub outputs: Option<BTreeMap<PortName, Artifact>>,
+    /// Which limit was hit, in words.
+    pub explanation: Option<String>,
+    /// Whether it is this machine or an installation that failed, and not the cell.
+    pub environment: bool,
+}
+
+/// What is seen while a step goes on.
+pub enum Seen {
+    /// A phase has begun.
+    Phase(Phase),
+    /// What the cell shows.
+    Live(Live),
+}
+
+/// Why a step could not be prepared or kept: the host's own trouble, told as the step's result.
+struct Trouble {
+    outcome: Outcome,
+    text: String,
+    environment: bool,
+}
+
+impl Trouble {
+    /// An input that does not fit: the cell's (or its author's) fault.
+    fn input(text: String) -> Self {
+        Self { outcome: Outcome::Failed, text, environment: false }
+    }
+
+    /// The store or the machine failed.
+    fn host(text: String) -> Self {
+        Self { outcome: Outcome::WorkerError, text, environment: true }
+    }
+}
+
+impl StepRun {
+    fn cell(&self) -> &Cell {
+        &self.flow.cells[self.cell]
+    }
+
+    /// Runs it. `seen` hears what goes on; `stop` may end it.
+    pub async fn run(self, seen: mpsc::Sender<Seen>, stop: watch::Receiver<Stop>) -> StepEnd {
+        let step = Arc::new(self);
+        match step.clone().go(seen, stop).await {
+            Ok(end) => end,
+            Err(trouble) => {
+                let mut meta = ExecMeta::new(trouble.outcome);
+                meta.diagnostics.push(Diagnostic::new(Severity::Error, trouble.text));
+                let environment = trouble.environment;
+                StepEnd { meta, outputs: None, explanation: None, environment }
+            }
+        }
+    }
+
+    async fn go(
+        self: Arc<Self>,
+        seen: mpsc::Sender<Seen>,
+        stop: watch::Receiver<Stop>,
+    ) -> Result<StepEnd, Trouble> {
+        let compiles = matches!(&self.executor.manifest.kind, Kind::Command(c) if c.compile.is_some());
+        let mut program = None;
+        if compiles {
+            match Arc::clone(&self).compile(&seen, &stop).await? {
+                Ok(path) => program = Some(path),
+                Err(end) => return Ok(*end),
+            }
+        }
+        let step = Arc::clone(&self);
+        let attempt = blocking(move || step.attempt(program)).await??;
+        let report = self.attempt_once(attempt, &seen, &stop).await?;
+        let step = Arc::clone(&self);
+        blocking(move || step.keep(report)).await?
+    }
+
+    /// The compiled program, from the store or made now; or the end of a step that does not compile.
+    async fn compile(
+        self: Arc<Self>,
+        seen: &mpsc::Sender<Seen>,
+        stop: &watch::Receiver<Stop>,
+    ) -> Result<Result<PathBuf, Box<StepEnd>>, Trouble> {
+        let key = self.program_key();
+        let step = Arc::clone(&self);
+        let known = blocking(move || step.known_program(&key)).await??;
+        if let Some(path) = known {
+            return Ok(Ok(path));
+        }
+        let mut limits = self.cell().limits.clone();
+        limits.timeout = limits.timeout.max(COMPILE_TIMEOUT);
+        limits.memory = limits.memory.max(COMPILE_MEMORY);
+        limits.pids = limits.pids.max(64);
+        limits.disk = limits.disk.max(512 << 20);
+        limits.cpu_time = None;
+        let mut attempt = self.bare(Phase::Compile);
+        attempt.limits = limits;
+        let report = self.attempt_once(attempt, seen, stop).await?;
+        if report.meta.outcome != Outcome::Ok {
+            let Report { meta, explanation, .. } = report;
+            let end = StepEnd { meta, outputs: None, explanation, environment: false };
+            return Ok(Err(Box::new(end)));
+        }
+        let Some(collected) = report.program else {
+            return Err(Trouble::host("the compiler left no program".to_owned()));
+        };
+        let step = Arc::clone(&self);
+        let path = blocking(move || step.keep_program(&key, collected)).await??;
+        Ok(Ok(path))
+    }
+
+    async fn attempt_once(
+        &self,
+        attempt: Attempt,
+        seen: &mpsc::Sender<Seen>,
+        stop: &watch::Receiver<Stop>,
+    ) -> Result<Report, Trouble> {
+        let _ = seen.send(Seen::Phase(attempt.phase.clone())).await;
+        let (live, mut heard) = mpsc::channel(64);
+        let onward = seen.clone();
+        let relay = tokio::spawn(async move {
+            while let Some(live) = heard.recv().await {
+                if onward.send(Seen::Live(live)).await.is_err() {
+                    break;
+                }
+            }
+        });
+        let attempt = Arc::new(attempt);
+        let report = self.place.workplace.attempt(&attempt, live, stop.clone()).await;
+        // What the cell showed comes before its end.
+        let _ = relay.await;
+        report.map_err(|error| match error {
+            AttemptError::Spawn(_) | AttemptError::Watch(_) => Trouble::host(chain(&error)),
+        })
+    }
+
+    fn bare(&self, phase: Phase) -> Attempt {
+        let cell = self.cell();
+        Attempt {
+            cell: cell.id.clone(),
+            executor: Arc::clone(&self.executor),
+            phase,
+            code_name: cell.code.name.clone(),
+            code: Arc::clone(&cell.code.bytes),
+            origin: cell.code.origin.clone(),
+            inputs: Vec::new(),
+            outputs: BTreeMap::new(),
+            env: BTreeMap::new(),
+            argv: Vec::new(),
+            stdin: None,
+            seed: None,
+            limits: cell.limits.clone(),
+        }
+    }
+
+    /// The whole attempt of the run phase.
+    fn attempt(&self, program: Option<PathBuf>) -> Result<Attempt, Trouble> {
+        let cell = self.cell();
+        let mut attempt = self.bare(Phase::Run { program });
+        for (port, input) in &cell.inputs {
+            let file = self.input(port, &input.source, &input.ty);
+            attempt.inputs.push(file.map_err(|trouble| Trouble {
+                text: format!("input `{port}`: {}", trouble.text),
+                ..trouble
+            })?);
+        }
+        attempt.outputs = cell.outputs.clone();
+        attempt.env = cell.env.clone();
+        attempt.argv = cell.argv.clone();
+        attempt.seed = cell.seed;
+        attempt.stdin = match &cell.stdin {
+            None => None,
+            Some(Stdin::Text(text)) => Some(text.clone().into_bytes()),
+            Some(Stdin::Input(port)) => Some(Self::stdin(&attempt.inputs, port)?),
+        };
+        Ok(attempt)
+    }
+
+    fn stdin(inputs: &[InputFile], port: &PortName) -> Result<Vec<u8>, Trouble> {
+        let input = inputs.iter().find(|input| input.port == *port);
+        let input = input.ok_or_else(|| Trouble::input(format!("stdin: no input `{port}`")))?;
+        match &input.content {
+            Content::Value(_) => Ok(text_of(input).unwrap_or_default()),
+            Content::File(path) => {
+                let size = std::fs::metadata(path).map_or(0, |m| m.len());
+                if size > LARGEST_STDIN {
+                    return Err(Trouble::input(format!("stdin: input `{port}` has {size} bytes, at most {LARGEST_STDIN} can be given")));
+                }
+                std::fs::read(path).map_err(|error| Trouble::host(format!("stdin: {error}")))
+            }
+            Content::Dir(_) => Err(Trouble::input(format!("stdin: input `{port}` is a directory"))),
+        }
+    }
+
+    fn input(&self, port: &PortName, source: &Source, ty: &Type) -> Result<InputFile, Trouble> {
+        let store = &self.place.store;
+        let host = |error: &dyn std::error::Error| Trouble::host(chain(error));
+        let mut extension = String::new();
+        let artifact = match source {
+            Source::Port(cell, output) => self.edges.get(port).cloned().ok_or_else(|| {
+                Trouble::host(format!("the result of `{cell}.{output}` is not there"))
+            })?,
+            Source::Param(name) => {
+                let param = self.flow.params.get(name);
+                let param = param.ok_or_else(|| Trouble::input(format!("no param `{name}`")))?;
+                return value_input(port, param.value.clone(), ty);
+            }
+            Source::Value(value) => return value_input(port, value.clone(), ty),
+            Source::File(path) => {
+                extension = files::extension(path);
+                let artifact = files::import(&self.flow.root, path, ty, store, self.unix_ms)
+                    .map_err(|error| Trouble::input(chain(&error)))?;
+                if self.planned.get(port).is_some_and(|planned| *planned != artifact.digest) {
+                    let text = format!("`{}` was changed while the flow ran; run it again", path.display());
+                    return Err(Trouble::input(text));
+                }
+                artifact
+            }
+        };
+        let content = match (artifact.ty.encoding(), ty.encoding()) {
+            (Encoding::Msgpack, _) => {
+                let bytes = store.read(&artifact.digest, LARGEST_VALUE).map_err(|e| host(&e))?;
+                if artifact.ty == *ty {
+                    Content::Value(bytes.into())
+                } else {
+                    let value = Value::from_msgpack(&bytes).map_err(|e| host(&e))?;
+                    return value_input(port, value, ty);
+                }
+            }
+            (Encoding::Dir, _) | (_, Encoding::Dir) => {
+                Content::Dir(store.tree_path(&artifact.digest).map_err(|e| host(&e))?)
+            }
+            _ => Content::File(store.path(&artifact.digest).map_err(|e| host(&e))?),
+        };
+        let mut media = artifact.media.clone();
+        if let Content::File(path) = &content {
+            if artifact.ty != *ty || matches!(source, Source::File(_)) {
+                let known = check_file(path, ty).map_err(Trouble::input)?;
+                media = known.map(str::to_owned).or(media);
+            }
+            extension = match ty {
+                Type::Tensor(..) => ".npy".to_owned(),
+                Type::Table => ".arrow".to_owned(),
+                _ if !extension.is_empty() => extension,
+                _ => extension_of(media.as_deref().unwrap_or_default()).to_owned(),
+            };
+        }
+        Ok(InputFile { port: port.clone(), ty: ty.clone(), content, extension, media })
+    }
+
+    fn program_key(&self) -> Digest {
+        let cell = self.cell();
+        let extension = files::extension(std::path::Path::new(&cell.code.name));
+        let mut text = format!("polyloom.program/1\n{}\n{extension}\n", self.identity);
+        text.push_str(&Digest::of(&cell.code.bytes).hex());
+        Digest::of(text.as_bytes())
+    }
+
+    fn known_program(&self, key: &Digest) -> Result<Option<PathBuf>, Trouble> {
+        let store = &self.place.store;
+        let found = store.program(key).map_err(|e| Trouble::host(chain(&e)))?;
+        // A program that can't be laid out (a part was evicted) is compiled again.
+        Ok(found.and_then(|digest| self.program_path(&digest).ok()))
+    }
+
+    /// Programs are stored as trees of one file or of a directory's files, so that a file keeps its executable bit.
+    fn program_path(&self, digest: &Digest) -> Result<PathBuf, Trouble> {
+        let store = &self.place.store;
+        let root = store.tree_path(digest).map_err(|e| Trouble::host(chain(&e)))?;
+        let file = root.join(SINGLE);
+        Ok(if file.is_file() { file } else { root })
+    }
+
+    fn keep_program(&self, key: &Digest, collected: Collected) -> Result<PathBuf, Trouble> {
+        let store = &self.place.store;
+        let entries = match collected {
+            Collected::File { fd, size } => {
+                vec![tree_entry(store, SINGLE.to_owned(), File::from(fd), size, true)?]
+            }
+            Collected::Tree(files) => {
+                let mut entries = Vec::with_capacity(files.len());
+                for file in files {
+                    let (fd, size) = (File::from(file.fd), file.size);
+                    entries.push(tree_entry(store, file.path, fd, size, file.executable)?);
+                }
+                entries
+            }
+            Collected::Bytes(_) => Vec::new(),
+        };
+        let (digest, _) = store.put_tree(entries).map_err(|e| Trouble::host(chain(&e)))?;
+        store
+            .commit_program(key, &digest, self.unix_ms)
+            .map_err(|e| Trouble::host(chain(&e)))?;
+        self.program_path(&digest)
+    }
+
+    /// Puts the outputs of an attempt into the store.
+    fn keep(&self, report: Report) -> Result<StepEnd, Trouble> {
+        let Report { mut meta, outputs, explanation, .. } = report;
+        if meta.outcome != Outcome::Ok {
+            return Ok(StepEnd { meta, outputs: None, explanation, environment: false });
+        }
+        let mut kept = BTreeMap::new();
+        for (port, output) in outputs {
+            let artifact = keep_output(&self.place.store, output).map_err(|trouble| Trouble {
+                text: format!("output `{port}`: {}", trouble.text),
+                ..trouble
+            })?;
+            meta.artifacts.insert(port.to_string(), artifact_meta(&artifact));
+            kept.insert(port, artifact);
+        }
+        Ok(StepEnd { meta, outputs: Some(kept), explanation, environment: false })
+    }
+}
+
+/// The name of a program that is one file, inside its tree.
+const SINGLE: &str = ".program";
+
+fn tree_entry(
+    store: &Store,
+    path: String,
+    file: File,
+    size: u64,
+    exec: bool,
+) -> Result<TreeEntry, Trouble> {
+    let (digest, size) =
+        store.put_file(&file, size).map_err(|error| Trouble::host(chain(&error)))?;
+    Ok(TreeEntry { path, file: Some(polyloom_store::ListingEntry { digest, exec, size }) })
+}
+
+fn keep_output(store: &Store, output: Output) -> Result<Artifact, Trouble> {
+    let host = |error: &dyn std::error::Error| Trouble::host(chain(error));
+    let (digest, size) = match output.content {
+        Collected::Bytes(bytes) => {
+            (store.put_bytes(&bytes).map_err(|e| host(&e))?, bytes.len() as u64)
+        }
+        Collected::File { fd, size } => {
+            store.put_file(&File::from(fd), size).map_err(|e| host(&e))?
+        }
+        Collected::Tree(files) => {
+            let mut entries = Vec::with_capacity(files.len());
+            for file in files {
+                let (fd, size) = (File::from(file.fd), file.size);
+                entries.push(tree_entry(store, file.path, fd, size, file.executable)?);
+            }
+            store.put_tree(entries).map_err(|e| host(&e))?
+        }
+    };
+    let media = (output.encoding != Encoding::Dir).then_some(output.media);
+    Ok(Artifact { digest, ty: output.ty, size, media })
+}
+
+/// An artifact as results show it.
+#[must_use]
+pub fn artifact_meta(artifact: &Artifact) -> ArtifactMeta {
+    ArtifactMeta {
+        digest: artifact.digest.to_string(),
+        r#type: artifact.ty.to_string(),
+        size: artifact.size,
+        media_type: artifact.media.clone(),
+        path: None,
+    }
+}
+
+fn value_input(port: &PortName, value: Value, ty: &Type) -> Result<InputFile, Trouble> {
+    let value = conform(value, ty).map_err(|mismatch| Trouble::input(mismatch.to_string()))?;
+    Ok(InputFile {
+        port: port.clone(),
+        ty: ty.clone(),
+        content: Content::Value(value.to_msgpack().into()),
+        extension: String::new(),
+        media: None,
+    })
+}
+
+/// Runs what waits for the disk beside the loop.
+async fn blocking<T: Send + 'static>(
+    body: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Trouble> {
+    let joined = tokio::task::spawn_blocking(body).await;
+    joined.map_err(|error| Trouble::host(format!("an internal step failed: {error}")))
+}
