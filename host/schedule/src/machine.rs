@@ -1,0 +1,350 @@
+//! The machine itself. Each cause is answered with commands in the order they are to be done.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use polyloom_plan::{Plan, StepIndex};
+
+use crate::critical::ranks;
+use crate::{
+    Because, Cause, Command, Ended, Entry, Finish, KeepGoing, Options, Retry, RunOutcome, State,
+    StepSpec, Totals,
+};
+
+/// Whether new steps start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// They do.
+    Going,
+    /// This step failed: none starts, those that run may finish.
+    Draining(StepIndex),
+    /// The run is to end: none starts, those that run were asked to end.
+    Stopping(Stop),
+    /// As above, and those that run are being killed.
+    Killing(Stop),
+}
+
+/// Why the run is to end before its steps have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    Interrupt,
+    Timeout,
+}
+
+/// The state of a run.
+#[derive(Debug)]
+pub struct Schedule {
+    states: Vec<State>,
+    entries: Vec<Entry>,
+    /// Attempts made and allowed.
+    attempts: Vec<(u32, u32)>,
+    /// Needs that have not ended well.
+    missing: Vec<u32>,
+    consumers: Vec<Vec<StepIndex>>,
+    rank: Vec<u32>,
+    /// Steps that are `Ready` (others in it have ended meanwhile), best rank first.
+    ready: BinaryHeap<Reverse<(u32, StepIndex)>>,
+    options: Options,
+    mode: Mode,
+    live: usize,
+    totals: Totals,
+    finished: bool,
+    commands: Vec<Command>,
+}
+
+impl Schedule {
+    /// The machine for a plan.
+    #[must_use]
+    pub fn of_plan(plan: &Plan, options: Options) -> Self {
+        let steps: Vec<_> = plan.steps.iter().map(StepSpec::from).collect();
+        Self::new(&steps, options)
+    }
+
+    /// The machine for these steps.
+    ///
+    /// # Panics
+    /// If a step needs one that is not before it; a plan never does.
+    #[must_use]
+    pub fn new(steps: &[StepSpec], options: Options) -> Self {
+        let mut consumers = vec![Vec::new(); steps.len()];
+        for (index, step) in (0..).map(StepIndex).zip(steps) {
+            for need in &step.needs {
+                assert!(*need < index, "a step needs only steps before it");
+                consumers[need.at()].push(index);
+            }
+        }
+        let count = |step: &StepSpec| {
+            u32::try_from(step.needs.len()).expect("a plan's steps are counted in u32")
+        };
+        Self {
+            states: vec![State::Waiting; steps.len()],
+            entries: steps.iter().map(|step| step.entry).collect(),
+            attempts: steps.iter().map(|step| (0, step.retries.saturating_add(1))).collect(),
+            missing: steps.iter().map(count).collect(),
+            consumers,
+            rank: ranks(steps),
+            ready: BinaryHeap::new(),
+            options,
+            mode: Mode::Going,
+            live: 0,
+            totals: Totals::default(),
+            finished: false,
+            commands: Vec::new(),
+        }
+    }
+
+    /// Begins; to be called once, before any cause. Steps that are cached end here.
+    pub fn start(&mut self) -> Vec<Command> {
+        for step in self.all() {
+            match self.entries[step.at()] {
+                Entry::Cached if self.states[step.at()] == State::Waiting => {
+                    self.end_well(step, Ended::Cached);
+                }
+                Entry::Cached => {}
+                Entry::Decide | Entry::Start => self.open(step),
+            }
+        }
+        self.answer()
+    }
+
+    /// Takes a cause.
+    pub fn on(&mut self, cause: Cause) -> Vec<Command> {
+        match cause {
+            Cause::Decided { step, cached } => self.decided(step, cached),
+            Cause::Finished { step, finish } => self.attempt_over(step, finish),
+            Cause::Waited { step } => {
+                if self.state(step) == Some(State::Backoff) {
+                    self.enter(step, State::Ready);
+                }
+            }
+            Cause::Interrupt => self.stop(Stop::Interrupt),
+            Cause::Timeout => self.stop(Stop::Timeout),
+        }
+        self.answer()
+    }
+
+    /// The state of a step.
+    #[must_use]
+    pub fn state(&self, step: StepIndex) -> Option<State> {
+        self.states.get(step.at()).copied()
+    }
+
+    /// Attempts that run now.
+    #[must_use]
+    pub fn live(&self) -> usize {
+        self.live
+    }
+
+    /// How many steps have ended how, so far.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    fn all(&self) -> impl Iterator<Item = StepIndex> + use<> {
+        (0..).map(StepIndex).take(self.states.len())
+    }
+
+    /// The one place where a step's state changes; the views beside it follow.
+    fn enter(&mut self, step: StepIndex, next: State) {
+        let before = std::mem::replace(&mut self.states[step.at()], next);
+        debug_assert!(before.may_become(next), "{before:?} can't become {next:?}");
+        self.live -= usize::from(before.is_live());
+        self.live += usize::from(next.is_live());
+        match next {
+            State::Waiting => {}
+            State::Deciding => self.commands.push(Command::Decide { step }),
+            State::Ready => self.ready.push(Reverse((self.rank[step.at()], step))),
+            State::Running => {
+                self.attempts[step.at()].0 += 1;
+                let attempt = self.attempts[step.at()].0;
+                self.commands.push(Command::Start { step, attempt });
+            }
+            State::Cancelling => self.commands.push(Command::Cancel { step }),
+            State::Killing => self.commands.push(Command::Kill { step }),
+            State::Backoff => {
+                let failed = self.attempts[step.at()].0;
+                let delay = self.options.backoff.delay(failed);
+                self.commands.push(Command::Wait { step, attempt: failed + 1, delay });
+            }
+            State::Ended(ended) => {
+                self.totals.add(ended);
+                let attempts = self.attempts[step.at()].0;
+                self.commands.push(Command::End { step, ended, attempts });
+            }
+        }
+    }
+
+    /// Lets a waiting step go on if nothing it needs is missing.
+    fn open(&mut self, step: StepIndex) {
+        if self.missing[step.at()] > 0 || self.states[step.at()] != State::Waiting {
+            return;
+        }
+        match self.entries[step.at()] {
+            // Ended at the start, whatever it needs.
+            Entry::Cached => {}
+            Entry::Decide => self.enter(step, State::Deciding),
+            Entry::Start => self.enter(step, State::Ready),
+        }
+    }
+
+    fn end_well(&mut self, step: StepIndex, ended: Ended) {
+        self.enter(step, State::Ended(ended));
+        let consumers = std::mem::take(&mut self.consumers[step.at()]);
+        for &consumer in &consumers {
+            self.missing[consumer.at()] -= 1;
+            self.open(consumer);
+        }
+    }
+
+    /// Ends a step without outputs, and everything that is made from it.
+    fn end_badly(&mut self, step: StepIndex, ended: Ended) {
+        self.enter(step, State::Ended(ended));
+        let mut open = std::mem::take(&mut self.consumers[step.at()]);
+        while let Some(next) = open.pop() {
+            match self.states[next.at()] {
+                State::Waiting => {
+                    self.enter(next, State::Ended(Ended::Skipped(Because::Upstream(step))));
+                    open.append(&mut self.consumers[next.at()]);
+                }
+                // Met on another way; it can't have begun without this need.
+                State::Deciding
+                | State::Ready
+                | State::Running
+                | State::Cancelling
+                | State::Killing
+                | State::Backoff
+                | State::Ended(_) => {}
+            }
+        }
+    }
+
+    fn decided(&mut self, step: StepIndex, cached: bool) {
+        if self.state(step) != Some(State::Deciding) {
+            return;
+        }
+        if cached {
+            self.end_well(step, Ended::Cached);
+            return;
+        }
+        match self.mode.because() {
+            None => self.enter(step, State::Ready),
+            Some(because) => self.enter(step, State::Ended(Ended::Skipped(because))),
+        }
+    }
+
+    fn attempt_over(&mut self, step: StepIndex, finish: Finish) {
+        let Some(state) = self.state(step).filter(|state| state.is_live()) else { return };
+        let (made, allowed) = self.attempts[step.at()];
+        match finish {
+            Finish::Ok => self.end_well(step, Ended::Ok),
+            Finish::Cancelled => self.end_badly(step, Ended::Cancelled),
+            Finish::Failed(Retry::Allowed)
+                if made < allowed && self.mode == Mode::Going && state == State::Running =>
+            {
+                self.enter(step, State::Backoff);
+            }
+            Finish::Failed(Retry::Allowed | Retry::Never) => {
+                self.end_badly(step, Ended::Failed);
+                match (self.mode, self.options.keep_going) {
+                    (Mode::Going, KeepGoing::No) => {
+                        self.mode = Mode::Draining(step);
+                        self.end_unstarted(Because::Stopped(step));
+                    }
+                    (Mode::Going, KeepGoing::Yes)
+                    | (Mode::Draining(_) | Mode::Stopping(_) | Mode::Killing(_), _) => {}
+                }
+            }
+        }
+    }
+
+    fn stop(&mut self, stop: Stop) {
+        match (self.mode, stop) {
+            (Mode::Going | Mode::Draining(_), _) => {
+                self.mode = Mode::Stopping(stop);
+                self.end_unstarted(match stop {
+                    Stop::Interrupt => Because::Interrupted,
+                    Stop::Timeout => Because::TimedOut,
+                });
+                self.each_live(State::Running, State::Cancelling);
+            }
+            (Mode::Stopping(first), Stop::Interrupt) => {
+                self.mode = Mode::Killing(first);
+                self.each_live(State::Cancelling, State::Killing);
+            }
+            (Mode::Stopping(_), Stop::Timeout) | (Mode::Killing(_), _) => {}
+        }
+    }
+
+    fn each_live(&mut self, from: State, to: State) {
+        for step in self.all() {
+            if self.states[step.at()] == from {
+                self.enter(step, to);
+            }
+        }
+    }
+
+    /// Ends every step that waits for something, but those whose answer is on its way.
+    fn end_unstarted(&mut self, because: Because) {
+        self.ready.clear();
+        // A step between two attempts has failed; what is made from it says so.
+        for step in self.all() {
+            if self.states[step.at()] == State::Backoff {
+                self.end_badly(step, Ended::Failed);
+            }
+        }
+        for step in self.all() {
+            match self.states[step.at()] {
+                State::Waiting | State::Ready => {
+                    self.enter(step, State::Ended(Ended::Skipped(because)));
+                }
+                State::Deciding
+                | State::Running
+                | State::Cancelling
+                | State::Killing
+                | State::Backoff
+                | State::Ended(_) => {}
+            }
+        }
+    }
+
+    /// Starts what there is a place for and hands out the commands.
+    fn answer(&mut self) -> Vec<Command> {
+        while self.mode == Mode::Going && self.live < self.options.jobs.get() {
+            let Some(Reverse((_, step))) = self.ready.pop() else { break };
+            self.enter(step, State::Running);
+        }
+        if self.totals.sum() == self.states.len() && !self.finished {
+            self.finished = true;
+            self.commands.push(Command::Finish(self.outcome()));
+        }
+        std::mem::take(&mut self.commands)
+    }
+
+    fn outcome(&self) -> RunOutcome {
+        match self.mode {
+            Mode::Stopping(Stop::Interrupt) | Mode::Killing(Stop::Interrupt) => {
+                RunOutcome::Interrupted
+            }
+            Mode::Stopping(Stop::Timeout) | Mode::Killing(Stop::Timeout) => RunOutcome::TimedOut,
+            Mode::Going | Mode::Draining(_) => {
+                let whole = self.totals.ok + self.totals.cached == self.states.len();
+                if whole { RunOutcome::Ok } else { RunOutcome::Failed }
+            }
+        }
+    }
+}
+
+impl Mode {
+    /// Why a step that could start does not.
+    fn because(self) -> Option<Because> {
+        match self {
+            Self::Going => None,
+            Self::Draining(step) => Some(Because::Stopped(step)),
+            Self::Stopping(Stop::Interrupt) | Self::Killing(Stop::Interrupt) => {
+                Some(Because::Interrupted)
+            }
+            Self::Stopping(Stop::Timeout) | Self::Killing(Stop::Timeout) => Some(Because::TimedOut),
+        }
+    }
+}

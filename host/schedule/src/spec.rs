@@ -1,0 +1,103 @@
+//! What the machine is made from: the steps of a plan as far as order matters, and the options of a run.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use polyloom_plan::{Action, Check, Step, StepIndex};
+
+/// What is done with a step once everything it needs is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// Nothing, and it waits for nothing: its result is known.
+    Cached,
+    /// Its content key is looked up.
+    Decide,
+    /// It starts.
+    Start,
+}
+
+/// A step as the machine sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepSpec {
+    /// The steps it needs, all of them before it, each once.
+    pub needs: Vec<StepIndex>,
+    /// How it begins.
+    pub entry: Entry,
+    /// Further attempts after a failed one.
+    pub retries: u32,
+    /// How long it will take, in milliseconds, if that is known.
+    pub expected_ms: Option<f64>,
+}
+
+impl From<&Step> for StepSpec {
+    fn from(step: &Step) -> Self {
+        let entry = match (&step.action, step.check) {
+            (Action::Cached(_), _) => Entry::Cached,
+            (Action::Run | Action::Maybe, Check::Content) => Entry::Decide,
+            (Action::Run | Action::Maybe, Check::Nothing) => Entry::Start,
+        };
+        Self {
+            needs: step.needs.clone(),
+            entry,
+            retries: step.retries,
+            expected_ms: step.expected_ms,
+        }
+    }
+}
+
+/// What a failed step means for the others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum KeepGoing {
+    /// No further step starts; those that run may finish.
+    #[default]
+    No,
+    /// Everything that is not made from it still runs.
+    Yes,
+}
+
+/// The delay before another attempt: doubled each time, without chance, so that a run can be repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backoff {
+    /// Before the second attempt.
+    pub first: Duration,
+    /// At most.
+    pub longest: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { first: Duration::from_secs(1), longest: Duration::from_secs(60) }
+    }
+}
+
+impl Backoff {
+    /// The delay after that many failed attempts (at least one).
+    #[must_use]
+    pub fn delay(&self, failed: u32) -> Duration {
+        let factor = 1_u32.checked_shl(failed.saturating_sub(1)).unwrap_or(u32::MAX);
+        self.first.checked_mul(factor).map_or(self.longest, |delay| delay.min(self.longest))
+    }
+}
+
+/// The options of a run.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Attempts that run at once.
+    pub jobs: NonZeroUsize,
+    /// What a failed step means for the others.
+    pub keep_going: KeepGoing,
+    /// The delays before further attempts.
+    pub backoff: Backoff,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_double_up_to_the_longest() {
+        let backoff = Backoff::default();
+        let seconds = |failed| backoff.delay(failed).as_secs();
+        assert_eq!([1, 2, 3, 6, 7, 33, u32::MAX].map(seconds), [1, 2, 4, 32, 60, 60, 60]);
+    }
+}

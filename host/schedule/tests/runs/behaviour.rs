@@ -1,0 +1,246 @@
+//! Each rule as a conversation: causes on the left, commands on the right.
+
+use polyloom_schedule::{KeepGoing, Schedule};
+
+use crate::support::{on, options, show, steps};
+
+/// The first answer is to the start.
+fn talk(text: &str, jobs: usize, keep_going: KeepGoing, lines: &[(&str, &str)]) -> Schedule {
+    let mut schedule = Schedule::new(&steps(text), options(jobs, keep_going));
+    for (cause, expected) in lines {
+        let answer = match *cause {
+            "start" => show(&schedule.start()),
+            cause => on(&mut schedule, cause),
+        };
+        assert_eq!(answer, *expected, "after `{cause}`");
+    }
+    schedule
+}
+
+#[test]
+fn steps_start_when_their_needs_are_there_and_a_place_is_free() {
+    let schedule = talk(
+        ", 0, 0, 1 2",
+        1,
+        KeepGoing::No,
+        &[
+            ("start", "start 0"),
+            ("ok 0", "0 ok, start 1"),
+            ("ok 1", "1 ok, start 2"),
+            ("ok 2", "2 ok, start 3"),
+            ("ok 3", "3 ok, finish ok"),
+        ],
+    );
+    assert_eq!(schedule.totals().ok, 4);
+}
+
+#[test]
+fn nothing_to_do_is_done_at_once() {
+    talk("c, c", 1, KeepGoing::No, &[("start", "0 cached, 1 cached, finish ok"), ("int", "")]);
+    let mut empty = Schedule::new(&[], options(1, KeepGoing::No));
+    assert_eq!(show(&empty.start()), "finish ok");
+}
+
+#[test]
+fn a_known_result_ends_the_step_without_an_attempt() {
+    talk(
+        "c, 0 ?, 1 ?, 2",
+        4,
+        KeepGoing::No,
+        &[
+            ("start", "0 cached, decide 1"),
+            ("cached 1", "1 cached, decide 2"),
+            ("new 2", "start 2"),
+            ("ok 2", "2 ok, start 3"),
+            ("ok 3", "3 ok, finish ok"),
+        ],
+    );
+}
+
+#[test]
+fn after_a_failure_nothing_starts_and_what_runs_may_finish() {
+    talk(
+        ", , 0, 1, ",
+        2,
+        KeepGoing::No,
+        &[
+            ("start", "start 0, start 1"),
+            ("fail 0", "0 failed, 2 skipped by 0, 3 stopped by 0, 4 stopped by 0"),
+            ("ok 1", "1 ok, finish failed"),
+        ],
+    );
+}
+
+#[test]
+fn keep_going_skips_only_what_is_made_from_the_failed_step() {
+    talk(
+        ", , 0, 1, 2 3",
+        2,
+        KeepGoing::Yes,
+        &[
+            ("start", "start 0, start 1"),
+            ("fail 0", "0 failed, 2 skipped by 0, 4 skipped by 0"),
+            ("ok 1", "1 ok, start 3"),
+            ("ok 3", "3 ok, finish failed"),
+        ],
+    );
+}
+
+#[test]
+fn a_failed_attempt_is_repeated_after_a_growing_delay_that_takes_no_place() {
+    talk(
+        "r2, ",
+        1,
+        KeepGoing::No,
+        &[
+            ("start", "start 0"),
+            ("fail 0", "wait 0#2 1s, start 1"),
+            ("waited 0", ""),
+            ("ok 1", "1 ok, start 0#2"),
+            ("fail 0", "wait 0#3 2s"),
+            ("waited 0", "start 0#3"),
+            ("fail 0", "0 failed, finish failed"),
+        ],
+    );
+    talk("r2", 1, KeepGoing::No, &[("start", "start 0"), ("broken 0", "0 failed, finish failed")]);
+}
+
+#[test]
+fn a_step_between_attempts_has_failed_when_the_run_stops() {
+    talk(
+        "r1, 0, ",
+        2,
+        KeepGoing::No,
+        &[
+            ("start", "start 0, start 2"),
+            ("fail 0", "wait 0#2 1s"),
+            ("int", "0 failed, 1 skipped by 0, cancel 2"),
+            ("waited 0", ""),
+            ("cancelled 2", "2 cancelled, finish interrupted"),
+        ],
+    );
+}
+
+#[test]
+fn the_first_interrupt_cancels_and_the_second_kills() {
+    let schedule = talk(
+        ", , 0, ?",
+        2,
+        KeepGoing::No,
+        &[
+            ("start", "decide 3, start 0, start 1"),
+            ("int", "2 interrupted, cancel 0, cancel 1"),
+            ("new 3", "3 interrupted"),
+            ("ok 0", "0 ok"),
+            ("int", "kill 1"),
+            ("int", ""),
+            ("timeout", ""),
+            ("cancelled 1", "1 cancelled, finish interrupted"),
+            ("int", ""),
+        ],
+    );
+    let totals = schedule.totals();
+    assert_eq!((totals.ok, totals.cancelled, totals.skipped, schedule.live()), (1, 1, 2, 0));
+}
+
+#[test]
+fn a_timeout_ends_the_run_as_an_interrupt_does() {
+    talk(
+        ", 0",
+        1,
+        KeepGoing::Yes,
+        &[
+            ("start", "start 0"),
+            ("timeout", "1 timed out, cancel 0"),
+            ("timeout", ""),
+            ("int", "kill 0"),
+            ("fail 0", "0 failed, finish timed out"),
+        ],
+    );
+}
+
+#[test]
+fn an_interrupt_while_draining_cancels_what_still_runs() {
+    talk(
+        ", , ",
+        2,
+        KeepGoing::No,
+        &[
+            ("start", "start 0, start 1"),
+            ("fail 0", "0 failed, 2 stopped by 0"),
+            ("int", "cancel 1"),
+            ("cancelled 1", "1 cancelled, finish interrupted"),
+        ],
+    );
+}
+
+#[test]
+fn causes_that_do_not_fit_change_nothing() {
+    talk(
+        ", 0",
+        1,
+        KeepGoing::No,
+        &[
+            ("start", "start 0"),
+            ("ok 1", ""),
+            ("waited 0", ""),
+            ("cached 0", ""),
+            ("ok 9", ""),
+            ("ok 0", "0 ok, start 1"),
+            ("ok 0", ""),
+            ("ok 1", "1 ok, finish ok"),
+            ("fail 1", ""),
+        ],
+    );
+}
+
+#[test]
+fn one_cell_cancelled_by_the_runtime_takes_only_its_consumers_along() {
+    talk(
+        ", 0, ",
+        1,
+        KeepGoing::No,
+        &[
+            ("start", "start 0"),
+            ("cancelled 0", "0 cancelled, 1 skipped by 0, start 2"),
+            ("ok 2", "2 ok, finish failed"),
+        ],
+    );
+}
+
+#[test]
+fn a_chain_of_a_hundred_thousand_and_a_fan_of_as_many() {
+    use polyloom_schedule::{Cause, Command, Entry, Finish, Retry, StepIndex};
+    let count = 100_000_u32;
+    let chain: Vec<_> = (0..count)
+        .map(|i| crate::support::spec(&if i == 0 { vec![] } else { vec![i - 1] }, Entry::Start, 0))
+        .collect();
+    let mut schedule = Schedule::new(&chain, options(4, KeepGoing::Yes));
+    schedule.start();
+    let finish = Finish::Failed(Retry::Never);
+    let commands = schedule.on(Cause::Finished { step: StepIndex(0), finish });
+    assert_eq!(commands.len(), count as usize + 1);
+
+    let fan: Vec<_> = (0..count)
+        .map(|i| crate::support::spec(if i == 0 { &[] } else { &[0] }, Entry::Decide, 0))
+        .collect();
+    let mut schedule = Schedule::new(&fan, options(4, KeepGoing::Yes));
+    let mut open = schedule.start();
+    let mut ended = 0;
+    while let Some(command) = open.pop() {
+        open.extend(match command {
+            Command::Decide { step } => {
+                schedule.on(Cause::Decided { step, cached: step.0 % 2 == 1 })
+            }
+            Command::Start { step, .. } => {
+                schedule.on(Cause::Finished { step, finish: Finish::Ok })
+            }
+            Command::End { .. } => {
+                ended += 1;
+                Vec::new()
+            }
+            _ => Vec::new(),
+        });
+    }
+    assert_eq!(ended, count);
+}

@@ -1,0 +1,89 @@
+//! Short ways to write steps, causes and commands.
+
+use std::num::NonZeroUsize;
+
+use polyloom_schedule::{
+    Backoff, Because, Cause, Command, Ended, Entry, Finish, KeepGoing, Options, Retry, RunOutcome,
+    Schedule, StepIndex, StepSpec,
+};
+
+pub fn options(jobs: usize, keep_going: KeepGoing) -> Options {
+    Options { jobs: NonZeroUsize::new(jobs).unwrap(), keep_going, backoff: Backoff::default() }
+}
+
+pub fn spec(needs: &[u32], entry: Entry, retries: u32) -> StepSpec {
+    let needs = needs.iter().map(|&need| StepIndex(need)).collect();
+    StepSpec { needs, entry, retries, expected_ms: None }
+}
+
+/// One step per line: its needs, `c` for cached, `?` for decide, `r2` for two retries.
+pub fn steps(text: &str) -> Vec<StepSpec> {
+    let line = |line: &str| {
+        let mut step = spec(&[], Entry::Start, 0);
+        for word in line.split_whitespace() {
+            match word {
+                "c" => step.entry = Entry::Cached,
+                "?" => step.entry = Entry::Decide,
+                _ => match word.strip_prefix('r') {
+                    Some(retries) => step.retries = retries.parse().unwrap(),
+                    None => step.needs.push(StepIndex(word.parse().unwrap())),
+                },
+            }
+        }
+        step
+    };
+    text.split(',').map(line).collect()
+}
+
+pub fn show(commands: &[Command]) -> String {
+    let line = |command: &Command| match command {
+        Command::Decide { step } => format!("decide {}", step.0),
+        Command::Start { step, attempt: 1 } => format!("start {}", step.0),
+        Command::Start { step, attempt } => format!("start {}#{attempt}", step.0),
+        Command::Wait { step, attempt, delay } => {
+            format!("wait {}#{attempt} {}s", step.0, delay.as_secs())
+        }
+        Command::Cancel { step } => format!("cancel {}", step.0),
+        Command::Kill { step } => format!("kill {}", step.0),
+        Command::End { step, ended, .. } => format!("{} {}", step.0, ending(*ended)),
+        Command::Finish(outcome) => match outcome {
+            RunOutcome::Ok => "finish ok".into(),
+            RunOutcome::Failed => "finish failed".into(),
+            RunOutcome::Interrupted => "finish interrupted".into(),
+            RunOutcome::TimedOut => "finish timed out".into(),
+        },
+    };
+    commands.iter().map(line).collect::<Vec<_>>().join(", ")
+}
+
+fn ending(ended: Ended) -> String {
+    match ended {
+        Ended::Ok => "ok".into(),
+        Ended::Cached => "cached".into(),
+        Ended::Failed => "failed".into(),
+        Ended::Cancelled => "cancelled".into(),
+        Ended::Skipped(Because::Upstream(step)) => format!("skipped by {}", step.0),
+        Ended::Skipped(Because::Stopped(step)) => format!("stopped by {}", step.0),
+        Ended::Skipped(Because::Interrupted) => "interrupted".into(),
+        Ended::Skipped(Because::TimedOut) => "timed out".into(),
+    }
+}
+
+/// `ok 1`, `fail 1`, `broken 1` (failed, no retry), `cancelled 1`, `cached 1`, `new 1`, `waited 1`, `int`, `timeout`.
+pub fn on(schedule: &mut Schedule, cause: &str) -> String {
+    let (word, step) = cause.split_once(' ').unwrap_or((cause, "0"));
+    let step = StepIndex(step.parse().unwrap());
+    let finished = |finish| Cause::Finished { step, finish };
+    show(&schedule.on(match word {
+        "ok" => finished(Finish::Ok),
+        "fail" => finished(Finish::Failed(Retry::Allowed)),
+        "broken" => finished(Finish::Failed(Retry::Never)),
+        "cancelled" => finished(Finish::Cancelled),
+        "cached" => Cause::Decided { step, cached: true },
+        "new" => Cause::Decided { step, cached: false },
+        "waited" => Cause::Waited { step },
+        "int" => Cause::Interrupt,
+        "timeout" => Cause::Timeout,
+        other => panic!("{other}"),
+    }))
+}
