@@ -26,7 +26,7 @@ def write_image(value: Any, name: str, base: str) -> str:
     """Write a picture beside `base` with the extension of its format; the path written."""
     if hasattr(value, "__fspath__") or (isinstance(value, str) and "<" not in value):
         try:
-            with open(value, "rb") as file:
+            with open(_place(value), "rb") as file:
                 value = file.read()
         except OSError as error:
             raise Mismatch(name, _PICTURE, f"a path that cannot be read: {error}") from None
@@ -47,7 +47,7 @@ def write_file(value: Any, name: str, base: str) -> str:
         return _put(base, value)
     if not hasattr(value, "__fspath__"):
         raise Mismatch(name, "a file: a Path, bytes or str", describe(value))
-    if not os.path.isfile(value):
+    if not os.path.isfile(_place(value)):
         raise Mismatch(name, "a file", f"`{os.fspath(value)}`, which is none")
     stem, suffix = os.path.splitext(os.path.basename(os.fspath(value)))
     if stem.endswith(".tar"):
@@ -59,7 +59,7 @@ def write_dir(value: Any, name: str, base: str) -> str:
     """Bring the folder at a path; the path written."""
     if not isinstance(value, str) and not hasattr(value, "__fspath__"):
         raise Mismatch(name, "a folder: a Path", describe(value))
-    if not os.path.isdir(value):
+    if not os.path.isdir(_place(value)):
         raise Mismatch(name, "a folder", f"`{os.fspath(value)}`, which is none")
     return bring(os.fspath(value), base)
 
@@ -69,8 +69,7 @@ def bring(source: str, target: str) -> str:
 
     The cell is over, and a second copy would count against its memory.
     """
-    source = os.path.realpath(source)
-    source = _moved.get(source, source)
+    source = _place(source)
     if source == os.path.realpath(target):
         return target
     scratch = (os.getcwd(), os.environ.get("HOME", ""), os.environ.get("TMPDIR", "/tmp"))
@@ -89,6 +88,12 @@ def bring(source: str, target: str) -> str:
     else:
         shutil.copyfile(source, target)
     return target
+
+
+def _place(path: Any) -> str:
+    """Where a file that has been named is now: it may have been moved for another output."""
+    path = os.path.realpath(path)
+    return _moved.get(path, path)
 
 
 def sniff(data: bytes) -> Optional[str]:
