@@ -196,7 +196,9 @@ fn code(cell: &Cell) -> Part {
     let digest = message.finish();
     let lines = cell.code.bytes.split_inclusive(|&b| b == b'\n').count();
     let unit = if lines == 1 { "line" } else { "lines" };
-    Part::new(digest, &format!("{}, {lines} {unit}, {}", cell.code.name, digest.short()))
+    let [a, b, c, d, ..] = *digest.as_bytes();
+    let short = u32::from_be_bytes([a, b, c, d]);
+    Part::new(digest, &format!("{}, {lines} {unit}, {short:08x}", cell.code.name))
 }
 
 fn ports<'a>(ports: impl ExactSizeIterator<Item = (&'a PortName, &'a Type)>) -> Part {

@@ -129,7 +129,9 @@ impl Part {
     /// A part with a text of any length: control characters are escaped, the end is cut.
     #[must_use]
     pub fn new(digest: Digest, text: &str) -> Self {
-        if text.len() <= LONGEST && !text.chars().any(char::is_control) {
+        // Nearly all texts are short ASCII, and a plan has many.
+        let plain = text.bytes().all(|b| matches!(b, b' '..=b'~'));
+        if text.len() <= LONGEST && (plain || !text.chars().any(char::is_control)) {
             return Self { digest, text: Arc::from(text) };
         }
         // A little more than fits is escaped, never the whole of a long text.

@@ -1,12 +1,25 @@
 //! Large flows: nothing recurses, nothing is quadratic. `cargo test --release -- --nocapture scale` prints times.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use polyloom_plan::{Answers, Force, Graph, Previous, Request, Selection, keys, plan};
 use polyloom_protocol::meta::Outcome;
 
 use crate::world::{World, cell, recorded};
+
+/// The shortest of five times: the machine may be busy with something else.
+fn best<T>(work: impl Fn() -> T) -> (Duration, T) {
+    let timed = || {
+        let start = Instant::now();
+        let made = work();
+        (start.elapsed(), made)
+    };
+    (0..4).fold(timed(), |best, _| {
+        let next = timed();
+        if next.0 < best.0 { next } else { best }
+    })
+}
 
 #[test]
 fn ten_thousand_cells_in_layers() {
@@ -21,11 +34,8 @@ fn ten_thousand_cells_in_layers() {
             .cells
             .push(cell(&format!("c{i}"), &from.iter().map(String::as_str).collect::<Vec<_>>()));
     }
-    let start = Instant::now();
-    let graph = Graph::new(&world.flow).unwrap();
-    let graphed = start.elapsed();
-    let keyed = keys(&world.flow, &graph, &world.facts).unwrap();
-    let keyed_at = start.elapsed();
+    let (graphed, graph) = best(|| Graph::new(&world.flow).unwrap());
+    let (keyed_in, keyed) = best(|| keys(&world.flow, &graph, &world.facts).unwrap());
     let selected = Selection::default().resolve(&world.flow, &graph).unwrap();
     let planning = |answers: &Answers| {
         let (flow, force) = (&world.flow, Force::Nothing);
@@ -33,8 +43,7 @@ fn ten_thousand_cells_in_layers() {
             Request { flow, graph: &graph, keys: &keyed, selected: &selected, answers, force };
         plan(&request).unwrap()
     };
-    let first = planning(&world.answers);
-    let planned = start.elapsed();
+    let (planned, first) = best(|| planning(&world.answers));
     assert_eq!(first.steps.len(), 10_000);
 
     let mut answers = world.answers.clone();
@@ -45,17 +54,13 @@ fn ten_thousand_cells_in_layers() {
         let previous = Previous { parts, outcome: Some(Outcome::Ok), wall_ms: 1.0 };
         answers.previous.insert(step.cell.clone(), previous);
     }
-    let start = Instant::now();
-    assert!(planning(&answers).is_done());
-    let cached = start.elapsed();
+    let (cached, plan) = best(|| planning(&answers));
+    assert!(plan.is_done());
     answers.recorded.clear();
-    let start = Instant::now();
-    assert!(!planning(&answers).is_done());
-    let changed = start.elapsed();
+    let (changed, plan) = best(|| planning(&answers));
+    assert!(!plan.is_done());
     println!(
-        "10,000 cells: graph {graphed:?}, keys {:?}, plan {:?}; all cached {cached:?}; all with a previous {changed:?}",
-        keyed_at - graphed,
-        planned - keyed_at
+        "10,000 cells: graph {graphed:?}, keys {keyed_in:?}, plan {planned:?}; all cached {cached:?}; none, all with a previous attempt {changed:?}"
     );
 }
 
