@@ -1,0 +1,214 @@
+//! From a flow to its plan: asks the disk, the store and the history what planning needs to know.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use polyloom_model::{Digest, ExecutorId, Flow, Manifest, PortName};
+use polyloom_plan::{
+    Action, Answers, Artifact, ExecutorFacts, Facts, Force, Graph, GraphError, Key, KeyError, KeyParts,
+    Keyed, Plan, PlanError, Previous, Recorded, Request, SelectError, Selection, keys, plan,
+};
+use polyloom_protocol::meta::ArtifactMeta;
+use polyloom_store::{Fault, History, StoredResult};
+use polyloom_worker::executor::Executor;
+use polyloom_worker::tools::ToolError;
+use thiserror::Error;
+
+use crate::files::{self, FileError};
+use crate::place::Place;
+
+/// A plan and all that running it needs.
+pub struct Prepared {
+    /// The flow.
+    pub flow: Arc<Flow>,
+    /// The steps.
+    pub plan: Plan,
+    /// Executors that are ready.
+    pub executors: HashMap<ExecutorId, Arc<Executor>>,
+    /// Digest of an executor's and its toolchain's identity.
+    pub identities: HashMap<ExecutorId, Digest>,
+    /// The content of files as planned.
+    pub facts: Facts,
+    /// The keys of all cells.
+    pub keyed: Vec<Keyed>,
+    /// What is known of them.
+    pub answers: Answers,
+}
+
+/// Why there is no plan.
+#[derive(Debug, Error)]
+pub enum PrepareError {
+    /// The graph does not hold together.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// The selection.
+    #[error(transparent)]
+    Select(#[from] SelectError),
+    /// A file the flow reads.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The keys.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The plan.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// Programs that cells to be run need.
+    #[error("{}", missing(.0))]
+    Tools(Vec<ToolError>),
+    /// The store or the history.
+    #[error(transparent)]
+    Store(#[from] Fault),
+}
+
+fn missing(errors: &[ToolError]) -> String {
+    let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    texts.join("; ")
+}
+
+/// What is asked for.
+pub struct Wanted<'a> {
+    /// The cells.
+    pub selection: &'a Selection,
+    /// What runs though its result is there.
+    pub force: Force,
+    /// The time, milliseconds since 1970.
+    pub unix_ms: u64,
+    /// The project's history, for reasons.
+    pub history: Option<&'a History>,
+    /// The name of the flow in the history.
+    pub flow_name: &'a str,
+}
+
+/// Makes the plan.
+pub fn prepare<'m>(
+    place: &Place,
+    flow: Arc<Flow>,
+    manifest: impl Fn(&ExecutorId) -> Option<&'m Arc<Manifest>>,
+    wanted: &Wanted<'_>,
+) -> Result<Prepared, PrepareError> {
+    let graph = Graph::new(&flow)?;
+    let selected = wanted.selection.resolve(&flow, &graph)?;
+    let executors = place.executors(&flow, &manifest);
+    let mut facts = Facts {
+        executors: HashMap::new(),
+        files: files::digests(&flow, &place.store, wanted.unix_ms)?,
+    };
+    let mut identities = HashMap::new();
+    for (id, executor) in &executors.ready {
+        let known = place.facts(executor);
+        let identity = format!("{} {}", known.identity.digest, known.toolchain.digest);
+        identities.insert(id.clone(), Digest::of(identity.as_bytes()));
+        facts.executors.insert(id.clone(), known);
+    }
+    for id in executors.missing.keys() {
+        // Its cells can't run, but the keys of the others can be known.
+        if let Some(manifest) = manifest(id) {
+            let toolchain = ExecutorFacts::toolchain([("missing", "missing")]);
+            let known = ExecutorFacts::of_manifest(manifest, &place.sdk, toolchain);
+            facts.executors.insert(id.clone(), known);
+        }
+    }
+    let keyed = keys(&flow, &graph, &facts)?;
+    let answers = answers(place, &flow, &keyed, wanted)?;
+    let request = Request {
+        flow: &flow,
+        graph: &graph,
+        keys: &keyed,
+        selected: &selected,
+        answers: &answers,
+        force: wanted.force,
+    };
+    let plan = plan(&request)?;
+    let mut lacking = executors.missing;
+    let needed: Vec<ToolError> = plan
+        .steps
+        .iter()
+        .filter(|step| step.action.may_run())
+        .filter_map(|step| lacking.remove(&flow.cells[step.index.at()].executor))
+        .collect();
+    if !needed.is_empty() {
+        return Err(PrepareError::Tools(needed));
+    }
+    Ok(Prepared { plan, executors: executors.ready, identities, facts, keyed, answers, flow })
+}
+
+fn answers(
+    place: &Place,
+    flow: &Flow,
+    keyed: &[Keyed],
+    wanted: &Wanted<'_>,
+) -> Result<Answers, PrepareError> {
+    let asked: Vec<Digest> = keyed.iter().map(|entry| entry.key.0).collect();
+    let mut recorded = HashMap::with_capacity(keyed.len());
+    for (key, stored) in place.store.lookup_many(&asked)? {
+        if stored.outcome.has_outputs() {
+            recorded.insert(Key(key), Arc::new(to_recorded(stored)));
+        }
+    }
+    let all_known = keyed.iter().all(|entry| recorded.contains_key(&entry.key));
+    // When nothing is out of date nobody asks for reasons, and the parts of 10,000 cells need not be read.
+    let previous = match wanted.history {
+        Some(history) if !all_known || wanted.force == Force::All => previous(history, flow, wanted)?,
+        _ => HashMap::new(),
+    };
+    Ok(Answers { recorded, previous })
+}
+
+fn previous(
+    history: &History,
+    flow: &Flow,
+    wanted: &Wanted<'_>,
+) -> Result<HashMap<polyloom_model::CellId, Previous>, PrepareError> {
+    let mut rows = history.previous_parts(wanted.flow_name)?;
+    let mut all = HashMap::new();
+    for cell in &flow.cells {
+        let Some(row) = rows.remove(cell.id.as_str()) else { continue };
+        // Parts of another version of the key say nothing.
+        let Ok(parts) = serde_json::from_str::<KeyParts>(&row.parts) else { continue };
+        let previous = Previous { parts, outcome: Some(row.outcome), wall_ms: 0.0 };
+        all.insert(cell.id.clone(), previous);
+    }
+    Ok(all)
+}
+
+/// A stored result as the plan knows it. A row whose texts can't be read any more counts as evicted.
+#[must_use]
+pub fn to_recorded(stored: StoredResult) -> Recorded {
+    let mut outputs = BTreeMap::new();
+    let mut evicted = Vec::new();
+    for (port, meta) in stored.outputs {
+        let Ok(port) = port.parse::<PortName>() else { continue };
+        match to_artifact(&meta) {
+            Some(artifact) if !stored.evicted => {
+                outputs.insert(port, artifact);
+            }
+            artifact => {
+                evicted.push(port.clone());
+                if let Some(artifact) = artifact {
+                    outputs.insert(port, artifact);
+                }
+            }
+        }
+    }
+    Recorded { outputs, wall_ms: 0.0, evicted }
+}
+
+fn to_artifact(meta: &ArtifactMeta) -> Option<Artifact> {
+    Some(Artifact {
+        digest: meta.digest.parse().ok()?,
+        ty: meta.r#type.parse().ok()?,
+        size: meta.size,
+        media: meta.media_type.clone(),
+    })
+}
+
+/// What a plan's action is called in events.
+#[must_use]
+pub fn action_of(action: &Action) -> polyloom_events::Action {
+    match action {
+        Action::Cached(_) => polyloom_events::Action::Cached,
+        Action::Run => polyloom_events::Action::Run,
+        Action::Maybe => polyloom_events::Action::Maybe,
+    }
+}

@@ -1,0 +1,595 @@
+//! The only loop: causes come in (an attempt ended, a signal, a timer), the schedule says what to do, and it is done.
+//!
+//! Nothing here waits for work: attempts are tasks that send causes. What ended is committed to the store before it is said.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use polyloom_events::{Event, Phase, Stream as Channel, Timed, Totals};
+use polyloom_model::{PortName, Source};
+use polyloom_plan::{Action, Artifact, StepIndex, content_key};
+use polyloom_protocol::Outcome;
+use polyloom_protocol::messages::worker::LogLevel;
+use polyloom_protocol::meta::{Diagnostic, ExecMeta, Severity};
+use polyloom_schedule::{
+    Backoff, Because, Cause, Command, Ended, Finish, KeepGoing, Options, Retry, RunOutcome, Schedule, Span,
+    StepSpec, critical_path,
+};
+use polyloom_store::{ResultRow, RunWriter, StepRow};
+use polyloom_worker::attempt::{self, Live, Stop};
+use tokio::sync::{mpsc, watch};
+
+use crate::place::Place;
+use crate::prepare::{Prepared, action_of, to_recorded};
+use crate::step::{Seen, StepEnd, StepRun, artifact_meta};
+use crate::stream::Stream;
+use crate::words::chain;
+
+/// How a run is to be made.
+pub struct Job {
+    /// The plan.
+    pub prepared: Prepared,
+    /// The surroundings.
+    pub place: Arc<Place>,
+    /// Attempts at once.
+    pub jobs: NonZeroUsize,
+    /// What a failure means for the others.
+    pub keep_going: KeepGoing,
+    /// The whole run may take this long.
+    pub timeout: Option<Duration>,
+    /// Results are not put into the store for later runs.
+    pub no_cache: bool,
+    /// The run's id, for events.
+    pub run: String,
+    /// Where the run is recorded.
+    pub history: Option<RunWriter>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone)]
+pub struct Summary {
+    /// The schedule's word.
+    pub outcome: RunOutcome,
+    /// Counts.
+    pub totals: Totals,
+    /// Wall time in milliseconds.
+    pub wall_ms: f64,
+    /// Whether a failure was this machine's or an installation's.
+    pub environment: bool,
+}
+
+/// What the loop waits for.
+enum Happened {
+    Seen(StepIndex, Seen),
+    Ended(StepIndex, Box<StepEnd>),
+    Waited(StepIndex),
+}
+
+/// One step's place in the run.
+#[derive(Default)]
+struct Slot {
+    outputs: Option<Arc<BTreeMap<PortName, Artifact>>>,
+    /// Its last result, waiting for the schedule to say that it is final.
+    end: Option<Box<StepEnd>>,
+    stop: Option<watch::Sender<Stop>>,
+    attempt: u32,
+    started_ms: Option<f64>,
+    ended_ms: Option<f64>,
+    reason: String,
+}
+
+/// A run of a plan.
+pub struct Runner {
+    job: Job,
+    stream: Stream,
+    schedule: Schedule,
+    specs: Vec<StepSpec>,
+    slots: Vec<Slot>,
+    commands: VecDeque<Command>,
+    rows: Vec<StepRow>,
+    results: Vec<ResultRow>,
+    /// Events that may be said only after the next commit.
+    held: Vec<Event>,
+    environment: bool,
+    outcome: Option<RunOutcome>,
+    sender: mpsc::Sender<Happened>,
+    receiver: mpsc::Receiver<Happened>,
+}
+
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Runner {
+    /// A run that is ready to start; says `run.started` and the plan.
+    #[must_use]
+    pub fn new(job: Job, mut stream: Stream) -> Self {
+        let plan = &job.prepared.plan;
+        let flow = &job.prepared.flow;
+        let options =
+            Options { jobs: job.jobs, keep_going: job.keep_going, backoff: Backoff::default() };
+        let specs: Vec<StepSpec> = plan.steps.iter().map(StepSpec::from).collect();
+        let schedule = Schedule::new(&specs, options);
+        stream.say(Event::RunStarted {
+            schema: polyloom_events::SCHEMA.to_owned(),
+            run: job.run.clone(),
+            flow: flow.name.clone(),
+            path: flow.path.display().to_string(),
+            started_unix_ms: unix_ms(),
+            cells: plan.steps.len() as u64,
+            jobs: u32::try_from(job.jobs.get()).unwrap_or(u32::MAX),
+            version: job.place.version.to_owned(),
+        });
+        let mut slots = Vec::with_capacity(plan.steps.len());
+        for step in &plan.steps {
+            let reason = step.reason.to_string();
+            stream.say(Event::StepPlanned {
+                cell: step.cell.to_string(),
+                lang: flow.cells[step.index.at()].executor.to_string(),
+                action: action_of(&step.action),
+                reason: reason.clone(),
+            });
+            let outputs = match &step.action {
+                Action::Cached(recorded) => Some(Arc::new(recorded.outputs.clone())),
+                Action::Run | Action::Maybe => None,
+            };
+            slots.push(Slot { outputs, reason, ..Slot::default() });
+        }
+        let (sender, receiver) = mpsc::channel(256);
+        Self {
+            stream,
+            schedule,
+            specs,
+            slots,
+            commands: VecDeque::new(),
+            rows: Vec::new(),
+            results: Vec::new(),
+            held: Vec::new(),
+            environment: false,
+            outcome: None,
+            sender,
+            receiver,
+            job,
+        }
+    }
+
+    /// Runs a plan in which nothing has to run: no thread, no task, no process.
+    #[must_use]
+    pub fn run_cached(mut self) -> Summary {
+        let first = self.schedule.start();
+        self.commands.extend(first);
+        self.obey();
+        self.commit();
+        self.finish()
+    }
+
+    /// Runs the plan. `interrupts` gives a word for each Ctrl-C.
+    pub async fn run(mut self, mut interrupts: mpsc::Receiver<()>) -> Summary {
+        let deadline = self.job.timeout.map(|timeout| Instant::now() + timeout);
+        let mut timer_open = deadline.is_some();
+        let mut interrupts_open = true;
+        let first = self.schedule.start();
+        self.commands.extend(first);
+        self.settle();
+        while self.outcome.is_none() {
+            tokio::select! {
+                happened = self.receiver.recv() => {
+                    if let Some(happened) = happened {
+                        self.on(happened);
+                    }
+                    // Whatever else is there goes into the same commit.
+                    while let Ok(happened) = self.receiver.try_recv() {
+                        self.on(happened);
+                    }
+                }
+                word = interrupts.recv(), if interrupts_open => match word {
+                    Some(()) => {
+                        let commands = self.schedule.on(Cause::Interrupt);
+                        self.commands.extend(commands);
+                    }
+                    None => interrupts_open = false,
+                },
+                () = until(deadline), if timer_open => {
+                    timer_open = false;
+                    let commands = self.schedule.on(Cause::Timeout);
+                    self.commands.extend(commands);
+                }
+            }
+            self.settle();
+        }
+        self.finish()
+    }
+
+    fn on(&mut self, happened: Happened) {
+        match happened {
+            Happened::Seen(step, seen) => self.on_seen(step, seen),
+            Happened::Waited(step) => {
+                let commands = self.schedule.on(Cause::Waited { step });
+                self.commands.extend(commands);
+            }
+            Happened::Ended(step, end) => self.on_ended(step, end),
+        }
+    }
+
+    fn cell(&self, step: StepIndex) -> &polyloom_model::Cell {
+        let index = self.job.prepared.plan.steps[step.at()].index;
+        &self.job.prepared.flow.cells[index.at()]
+    }
+
+    fn name(&self, step: StepIndex) -> String {
+        self.job.prepared.plan.steps[step.at()].cell.to_string()
+    }
+
+    fn on_seen(&mut self, step: StepIndex, seen: Seen) {
+        let cell = self.name(step);
+        let log = |cell, stream, text| Event::Log { cell, stream, text };
+        let event = match seen {
+            Seen::Phase(phase) => {
+                let phase = match phase {
+                    attempt::Phase::Compile => Phase::Compile,
+                    attempt::Phase::Run { .. } => Phase::Run,
+                };
+                Event::StepStarted { cell, attempt: self.slots[step.at()].attempt, phase }
+            }
+            Seen::Live(Live::Text { stderr, text }) => {
+                log(cell, if stderr { Channel::Stderr } else { Channel::Stdout }, text)
+            }
+            Seen::Live(Live::Log { level, text }) => {
+                let stream = match level {
+                    LogLevel::Debug => Channel::Debug,
+                    LogLevel::Info | LogLevel::Other(_) => Channel::Info,
+                    LogLevel::Warn => Channel::Warn,
+                    LogLevel::Error => Channel::Error,
+                };
+                log(cell, stream, text)
+            }
+            Seen::Live(Live::Progress { fraction, text }) => Event::Progress { cell, fraction, text },
+            Seen::Live(Live::Display { media, data }) => {
+                let text = match String::from_utf8(data) {
+                    Ok(text) => text,
+                    Err(error) => format!("{} bytes", error.as_bytes().len()),
+                };
+                Event::Display { cell, media, text }
+            }
+            Seen::Live(Live::Diagnostic(diagnostic)) => Event::Diagnostic { cell, diagnostic },
+        };
+        self.stream.say(event);
+    }
+
+    fn on_ended(&mut self, step: StepIndex, end: Box<StepEnd>) {
+        let finish = match (&end.outputs, end.meta.outcome) {
+            (Some(_), _) => Finish::Ok,
+            (None, Outcome::Cancelled) => Finish::Cancelled,
+            (None, Outcome::OutputMissing | Outcome::Denied) => Finish::Failed(Retry::Never),
+            (None, _) => Finish::Failed(Retry::Allowed),
+        };
+        let slot = &mut self.slots[step.at()];
+        slot.stop = None;
+        slot.outputs = end.outputs.clone().map(Arc::new);
+        slot.end = Some(end);
+        let commands = self.schedule.on(Cause::Finished { step, finish });
+        self.commands.extend(commands);
+    }
+
+    /// Does what is to be done, commits what ended, and only then says so.
+    fn settle(&mut self) {
+        self.obey();
+        self.commit();
+    }
+
+    fn obey(&mut self) {
+        while let Some(command) = self.commands.pop_front() {
+            match command {
+                Command::Decide { step } => {
+                    let cached = self.decide(step);
+                    let commands = self.schedule.on(Cause::Decided { step, cached });
+                    self.commands.extend(commands);
+                }
+                Command::Start { step, attempt } => {
+                    self.slots[step.at()].attempt = attempt;
+                    self.start(step);
+                }
+                Command::Wait { step, delay, .. } => {
+                    let sender = self.sender.clone();
+                    tokio::spawn(async move {
+                        tokio::time::sleep(delay).await;
+                        let _ = sender.send(Happened::Waited(step)).await;
+                    });
+                }
+                Command::Cancel { step } => self.stop(step, Stop::Gracefully),
+                Command::Kill { step } => self.stop(step, Stop::Now),
+                Command::End { step, ended, attempts } => self.end(step, ended, attempts),
+                Command::Finish(outcome) => self.outcome = Some(outcome),
+            }
+        }
+    }
+
+    fn stop(&self, step: StepIndex, stop: Stop) {
+        if let Some(sender) = &self.slots[step.at()].stop {
+            sender.send_replace(stop);
+        }
+    }
+
+    /// The artifacts of a step's inputs that are edges of the plan.
+    fn edges(&self, step: StepIndex) -> BTreeMap<PortName, Artifact> {
+        let mut edges = BTreeMap::new();
+        for supply in &self.job.prepared.plan.steps[step.at()].supplies {
+            let outputs = self.slots[supply.step.at()].outputs.as_ref();
+            if let Some(artifact) = outputs.and_then(|outputs| outputs.get(&supply.output)) {
+                edges.insert(supply.input.clone(), artifact.clone());
+            }
+        }
+        edges
+    }
+
+    fn content_key(&self, step: StepIndex) -> polyloom_plan::Key {
+        let edges = self.edges(step);
+        content_key(&self.job.prepared.plan.steps[step.at()].parts, &edges)
+    }
+
+    /// Whether a result with these very inputs is known.
+    fn decide(&mut self, step: StepIndex) -> bool {
+        let key = self.content_key(step);
+        let found = match self.job.place.store.lookup_content(&key.0) {
+            Ok(found) => found.filter(|stored| stored.outcome.has_outputs() && !stored.evicted),
+            Err(error) => {
+                self.stream.say(Event::Warning { text: chain(&error) });
+                None
+            }
+        };
+        let Some(stored) = found else { return false };
+        let recorded = to_recorded(stored);
+        if !recorded.evicted.is_empty() {
+            return false;
+        }
+        self.slots[step.at()].outputs = Some(Arc::new(recorded.outputs));
+        "its inputs turned out the same".clone_into(&mut self.slots[step.at()].reason);
+        true
+    }
+
+    fn start(&mut self, step: StepIndex) {
+        let prepared = &self.job.prepared;
+        let planned = &prepared.plan.steps[step.at()];
+        let cell = &prepared.flow.cells[planned.index.at()];
+        let files = cell.inputs.iter().filter(|(_, input)| matches!(input.source, Source::File(_)));
+        let (Some(executor), Some(identity)) =
+            (prepared.executors.get(&cell.executor), prepared.identities.get(&cell.executor))
+        else {
+            // `prepare` refuses a plan that runs a cell without its executor.
+            unreachable!("the executor of a step that runs is there");
+        };
+        let run = StepRun {
+            place: Arc::clone(&self.job.place),
+            flow: Arc::clone(&prepared.flow),
+            cell: planned.index.at(),
+            executor: Arc::clone(executor),
+            identity: *identity,
+            edges: self.edges(step),
+            planned: files
+                .filter_map(|(port, _)| {
+                    let digest = prepared.facts.files.get(&(cell.id.clone(), port.clone()))?;
+                    Some((port.clone(), *digest))
+                })
+                .collect(),
+            unix_ms: unix_ms(),
+        };
+        let (stop, stopped) = watch::channel(Stop::No);
+        let now = self.stream.now_ms();
+        let slot = &mut self.slots[step.at()];
+        slot.stop = Some(stop);
+        slot.started_ms.get_or_insert(now);
+        let sender = self.sender.clone();
+        tokio::spawn(async move {
+            let (seen, mut heard) = mpsc::channel(64);
+            let onward = sender.clone();
+            let relay = async move {
+                while let Some(seen) = heard.recv().await {
+                    let _ = onward.send(Happened::Seen(step, seen)).await;
+                }
+            };
+            let (end, ()) = tokio::join!(run.run(seen, stopped), relay);
+            let _ = sender.send(Happened::Ended(step, Box::new(end))).await;
+        });
+    }
+
+    fn end(&mut self, step: StepIndex, ended: Ended, attempts: u32) {
+        let cell = self.cell(step);
+        let (id, lang) = (cell.id.to_string(), cell.executor.to_string());
+        let now = self.stream.now_ms();
+        let slot = &mut self.slots[step.at()];
+        let end = slot.end.take();
+        let mut reason = std::mem::take(&mut slot.reason);
+        if slot.started_ms.is_some() {
+            slot.ended_ms = Some(now);
+        }
+        let outputs = slot.outputs.clone();
+        let mut meta = match (ended, end) {
+            (Ended::Ok | Ended::Failed | Ended::Cancelled, Some(end)) => {
+                self.environment |= end.environment;
+                let StepEnd { mut meta, explanation, .. } = *end;
+                explain(&mut meta, explanation);
+                meta
+            }
+            (Ended::Cached, _) => ExecMeta::new(Outcome::Cached),
+            (Ended::Skipped(because), _) => {
+                reason = self.because(because);
+                ExecMeta::new(Outcome::Skipped)
+            }
+            (Ended::Cancelled, None) => ExecMeta::new(Outcome::Cancelled),
+            (Ended::Ok | Ended::Failed, None) => ExecMeta::new(Outcome::WorkerError),
+        };
+        if let Some(outputs) = &outputs {
+            for (port, artifact) in outputs.iter() {
+                meta.artifacts.insert(port.to_string(), artifact_meta(artifact));
+            }
+        }
+        self.remember(step, &meta, &reason, outputs.as_deref());
+        if ended == Ended::Ok {
+            for (port, artifact) in &meta.artifacts {
+                let (cell, port, artifact) = (id.clone(), port.clone(), artifact.clone());
+                self.held.push(Event::Artifact { cell, port, artifact });
+            }
+        }
+        let meta = Box::new(meta);
+        self.held.push(Event::StepFinished { cell: id, lang, reason, attempts, meta });
+    }
+
+    fn because(&self, because: Because) -> String {
+        match because {
+            Because::Upstream(step) => format!("needs {}, which did not end well", self.name(step)),
+            Because::Stopped(step) => {
+                format!("not started after {} failed; -k keeps going", self.name(step))
+            }
+            Because::Interrupted => "interrupted".to_owned(),
+            Because::TimedOut => "the run's time was over".to_owned(),
+        }
+    }
+
+    /// Rows for the next commit.
+    fn remember(
+        &mut self,
+        step: StepIndex,
+        meta: &ExecMeta,
+        reason: &str,
+        outputs: Option<&BTreeMap<PortName, Artifact>>,
+    ) {
+        if matches!(meta.outcome, Outcome::Skipped) {
+            return;
+        }
+        let planned = &self.job.prepared.plan.steps[step.at()];
+        let cell = &self.job.prepared.flow.cells[planned.index.at()];
+        let known = matches!(planned.action, Action::Cached(_));
+        let cache = cell.cache && !self.job.no_cache;
+        // A result found by its content is recorded under this key too, so that the next plan knows it at once.
+        if let Some(outputs) = outputs.filter(|_| meta.outcome.has_outputs() && !known && cache) {
+            let outputs =
+                outputs.iter().map(|(port, a)| (port.to_string(), artifact_meta(a))).collect();
+            self.results.push(ResultRow {
+                key: planned.key.0,
+                content_key: Some(self.content_key(step).0),
+                cell: cell.id.to_string(),
+                executor: cell.executor.to_string(),
+                outcome: Outcome::Ok,
+                outputs,
+                meta: meta.clone(),
+                created_unix_ms: unix_ms(),
+            });
+        }
+        // A cached step is no attempt: what is known of its last one stays.
+        if self.job.history.is_some() && !known {
+            let parts = serde_json::to_string(&*planned.parts).unwrap_or_default();
+            self.rows.push(StepRow {
+                cell: cell.id.to_string(),
+                key: planned.key.0.to_string(),
+                parts,
+                outcome: if meta.outcome == Outcome::Cached { Outcome::Ok } else { meta.outcome },
+                reason: reason.to_owned(),
+                wall_ms: meta.wall_ms,
+                meta: serde_json::to_string(meta).unwrap_or_default(),
+            });
+        }
+    }
+
+    /// Puts what ended into the store and the history, then says it.
+    fn commit(&mut self) {
+        if !self.results.is_empty() {
+            if let Err(error) = self.job.place.store.commit(&self.results) {
+                let text = format!("results could not be recorded, they will be made again: {}", chain(&error));
+                self.stream.say(Event::Warning { text });
+                self.environment = true;
+            }
+            self.results.clear();
+        }
+        if let Some(history) = self.job.history.as_ref().filter(|_| !self.rows.is_empty()) {
+            if let Err(error) = history.record_steps(&self.rows) {
+                let text = format!("the run's history could not be written: {}", chain(&error));
+                self.stream.say(Event::Warning { text });
+            }
+        }
+        self.rows.clear();
+        for event in std::mem::take(&mut self.held) {
+            self.stream.say(event);
+        }
+    }
+
+    fn finish(mut self) -> Summary {
+        let outcome = self.outcome.unwrap_or(RunOutcome::Ok);
+        let counted = self.schedule.totals();
+        let totals = Totals {
+            ok: counted.ok as u64,
+            cached: counted.cached as u64,
+            failed: counted.failed as u64,
+            skipped: counted.skipped as u64,
+            cancelled: counted.cancelled as u64,
+        };
+        let wall_ms = self.stream.now_ms();
+        let spans: Vec<Option<Span>> = self
+            .slots
+            .iter()
+            .map(|slot| {
+                let (start_ms, end_ms) = slot.started_ms.zip(slot.ended_ms)?;
+                Some(Span { start_ms, end_ms })
+            })
+            .collect();
+        let timed = |step: StepIndex| {
+            let span = spans[step.at()];
+            let wall_ms = span.map_or(0.0, |span| span.end_ms - span.start_ms);
+            Timed { cell: self.name(step), wall_ms }
+        };
+        let critical: Vec<Timed> =
+            critical_path(&self.specs, &spans).into_iter().map(timed).collect();
+        let ran = (0..).map(StepIndex).take(spans.len()).filter(|step| spans[step.at()].is_some());
+        let mut slowest: Vec<Timed> = ran.map(timed).collect();
+        slowest.sort_by(|a, b| b.wall_ms.total_cmp(&a.wall_ms));
+        slowest.truncate(5);
+        let run_outcome = match outcome {
+            RunOutcome::Ok => Outcome::Ok,
+            RunOutcome::Failed => Outcome::Failed,
+            RunOutcome::Interrupted => Outcome::Cancelled,
+            RunOutcome::TimedOut => Outcome::TimedOut,
+        };
+        self.stream.say(Event::RunFinished {
+            outcome: run_outcome,
+            wall_ms,
+            totals,
+            critical_path: critical,
+            slowest,
+        });
+        if let Err(error) = self.stream.finish() {
+            tracing::warn!(%error, "a sink could not be ended");
+            self.environment = true;
+        }
+        if let Some(history) = self.job.history.take() {
+            let end = polyloom_store::RunEnd {
+                outcome: run_outcome,
+                wall_ms,
+                totals: serde_json::to_string(&totals).unwrap_or_default(),
+            };
+            if let Err(error) = history.finish(&end) {
+                tracing::warn!(error = %chain(&error), "the run's end could not be recorded");
+            }
+        }
+        Summary { outcome, totals, wall_ms, environment: self.environment }
+    }
+}
+
+/// The sentence about a limit goes with the diagnostics, first: it is what the person has to read.
+fn explain(meta: &mut ExecMeta, explanation: Option<String>) {
+    let Some(text) = explanation else { return };
+    let told = meta.diagnostics.iter().any(|diagnostic| diagnostic.message == text);
+    let has_error = meta.diagnostics.iter().any(|d| d.severity == Severity::Error);
+    // "exit code 1" says nothing beside the error that caused it.
+    if !told && !(meta.outcome == Outcome::Failed && has_error) {
+        meta.diagnostics.insert(0, Diagnostic::new(Severity::Error, text));
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}

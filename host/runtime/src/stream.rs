@@ -1,0 +1,47 @@
+//! The event stream on its way to the sinks: numbers and times records, and hands each to every sink in order.
+
+use std::time::Instant;
+
+use polyloom_events::{Event, Record, Sink};
+
+/// The sinks of a run.
+pub struct Stream {
+    sinks: Vec<Box<dyn Sink>>,
+    started: Instant,
+    seq: u64,
+}
+
+impl Stream {
+    /// A stream that starts now.
+    #[must_use]
+    pub fn new(sinks: Vec<Box<dyn Sink>>) -> Self {
+        Self { sinks, started: Instant::now(), seq: 0 }
+    }
+
+    /// Milliseconds since it started.
+    #[must_use]
+    pub fn now_ms(&self) -> f64 {
+        self.started.elapsed().as_secs_f64() * 1e3
+    }
+
+    /// Hands an event to every sink.
+    pub fn say(&mut self, event: Event) {
+        self.seq += 1;
+        let record = Record { seq: self.seq, at_ms: self.now_ms(), event };
+        for sink in &mut self.sinks {
+            sink.record(&record);
+        }
+    }
+
+    /// Ends every sink; gives the first error of writing.
+    pub fn finish(&mut self) -> std::io::Result<()> {
+        let mut result = Ok(());
+        for sink in &mut self.sinks {
+            let ended = sink.finish();
+            if result.is_ok() {
+                result = ended;
+            }
+        }
+        result
+    }
+}
