@@ -1,0 +1,105 @@
+//! Lists the files that the binary carries: the manifests beside this file and the SDK's trees. A new language or a new
+//! SDK file needs no edit here or anywhere.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
+
+/// The SDK's trees, and the extensions of the files in them that cells need.
+const SDK: &[(&str, &[&str])] =
+    &[("c", &["h"]), ("javascript", &["js", "mjs"]), ("python", &["py"])];
+
+/// Folders that are about the SDK and not of it.
+const LEFT_OUT: &[&str] = &["__pycache__", "examples", "node_modules", "test", "tests"];
+
+fn main() -> io::Result<()> {
+    let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets it"));
+    let sdk = here.parent().expect("the workspace is above").join("sdk");
+
+    let mut manifests = Vec::new();
+    println!("cargo::rerun-if-changed={}", here.display());
+    for folder in entries(&here)? {
+        let path = folder.join("executor.toml");
+        if path.is_file() {
+            manifests.push((name(&folder) + "/executor.toml", path));
+        }
+    }
+
+    let mut files = Vec::new();
+    for (tree, extensions) in SDK {
+        println!("cargo::rerun-if-changed={}", sdk.join(tree).display());
+        collect(&sdk.join(tree), tree, extensions, &mut files)?;
+    }
+
+    let mut code = String::new();
+    list(&mut code, "MANIFESTS", &manifests);
+    list(&mut code, "SDK", &files);
+    let _ = writeln!(code, "const SDK_DIGEST: &str = \"{:032x}\";", digest(&files)?);
+    let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it"));
+    fs::write(out.join("embedded.rs"), code)
+}
+
+/// The entries of a folder, sorted; none when it is not there.
+fn entries(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths = match fs::read_dir(folder) {
+        Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    paths.sort();
+    Ok(paths)
+}
+
+fn name(path: &Path) -> String {
+    path.file_name()
+        .and_then(|name| name.to_str())
+        .expect("names in the repository are UTF-8")
+        .to_owned()
+}
+
+fn collect(
+    folder: &Path,
+    at: &str,
+    extensions: &[&str],
+    files: &mut Vec<(String, PathBuf)>,
+) -> io::Result<()> {
+    for path in entries(folder)? {
+        let name = name(&path);
+        let at = format!("{at}/{name}");
+        if path.is_dir() {
+            if !LEFT_OUT.contains(&name.as_str()) && !name.starts_with('.') {
+                collect(&path, &at, extensions, files)?;
+            }
+        } else if path.extension().is_some_and(|ext| extensions.iter().any(|known| ext == *known)) {
+            files.push((at, path));
+        }
+    }
+    Ok(())
+}
+
+fn list(code: &mut String, constant: &str, files: &[(String, PathBuf)]) {
+    let _ = writeln!(code, "const {constant}: &[Embedded] = &[");
+    for (path, file) in files {
+        let _ =
+            writeln!(code, "    Embedded {{ path: {path:?}, bytes: include_bytes!({file:?}) }},");
+    }
+    code.push_str("];\n");
+}
+
+/// FNV-1a of 128 bits over every path and content with their lengths. It tells versions of our own files apart; nobody
+/// gains by forging it.
+fn digest(files: &[(String, PathBuf)]) -> io::Result<u128> {
+    let mut hash = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128;
+    let mut add = |bytes: &[u8]| {
+        let length = (bytes.len() as u64).to_le_bytes();
+        for byte in length.iter().chain(bytes) {
+            hash =
+                (hash ^ u128::from(*byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
+        }
+    };
+    for (path, file) in files {
+        add(path.as_bytes());
+        add(&fs::read(file)?);
+    }
+    Ok(hash)
+}

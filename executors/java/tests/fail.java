@@ -1,0 +1,5 @@
+class Fail {
+    public static void main(String[] args) {
+        int x = nope;
+    }
+}

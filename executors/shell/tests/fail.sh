@@ -1,0 +1,2 @@
+true
+nope_command || exit 1
