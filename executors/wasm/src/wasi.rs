@@ -1,0 +1,99 @@
+//! What a guest sees of the world: arguments, environment, standard streams, four directories.
+//! Does not know ports or types. No network, whatever the cell was granted: see README.md.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use wasmtime::component::{Linker as ComponentLinker, ResourceTable};
+use wasmtime::{Engine, Linker, Result};
+use wasmtime_wasi::p1::{self, WasiP1Ctx};
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, p2};
+
+use crate::limits::Limits;
+
+/// Where the host puts a cell's directories, when the environment does not say otherwise.
+const IN: &str = "/cell/in";
+const OUT: &str = "/cell/out";
+const TMP: &str = "/tmp";
+
+/// The state of a store that runs a module.
+pub(crate) struct ModuleState {
+    pub(crate) limits: Limits,
+    pub(crate) wasi: WasiP1Ctx,
+}
+
+/// The state of a store that runs a component.
+pub(crate) struct ComponentState {
+    pub(crate) limits: Limits,
+    pub(crate) wasi: WasiCtx,
+    pub(crate) table: ResourceTable,
+}
+
+impl WasiView for ComponentState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+/// Everything a module may import.
+pub(crate) fn module_linker(engine: &Engine) -> Result<Linker<ModuleState>> {
+    let mut linker = Linker::new(engine);
+    p1::add_to_linker_async(&mut linker, |state: &mut ModuleState| &mut state.wasi)?;
+    Ok(linker)
+}
+
+/// Everything a component may import.
+pub(crate) fn component_linker(engine: &Engine) -> Result<ComponentLinker<ComponentState>> {
+    let mut linker = ComponentLinker::new(engine);
+    p2::add_to_linker_async(&mut linker)?;
+    Ok(linker)
+}
+
+/// Why a guest's world could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open `{path}` for the guest: {reason:#}")]
+pub(crate) struct PreopenError {
+    path: String,
+    reason: wasmtime::Error,
+}
+
+/// Sets up a guest's world from this process's own, which the host has already cleaned.
+///
+/// Preopened, in this order from descriptor 3: the work directory as `.`, inputs as `/in`
+/// (read-only), outputs as `/out`, `/tmp`, and inputs and outputs again under the paths that `IN`,
+/// `OUT` and the `$PORT` variables name. A directory that does not exist is left out.
+pub(crate) fn context(args: &[OsString]) -> Result<WasiCtxBuilder, PreopenError> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let mut wasi = WasiCtxBuilder::new();
+    wasi.inherit_stdio();
+    // There is one thread and nothing else to do on it while the guest waits for a file.
+    wasi.allow_blocking_current_thread(true);
+    wasi.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
+    wasi.arg(variable("POLYLOOM_CELL").unwrap_or_else(|| "cell".to_owned()));
+    for arg in args {
+        wasi.arg(arg.to_string_lossy());
+    }
+    for (name, value) in std::env::vars_os() {
+        // WASI has no way to say text that is not UTF-8.
+        if let (Ok(name), Ok(value)) = (name.into_string(), value.into_string()) {
+            wasi.env(name, value);
+        }
+    }
+    let inputs = variable("IN").unwrap_or_else(|| IN.to_owned());
+    let outputs = variable("OUT").unwrap_or_else(|| OUT.to_owned());
+    let places = [
+        (".", ".", FsPerms::ReadWrite),
+        (inputs.as_str(), "/in", FsPerms::ReadOnly),
+        (outputs.as_str(), "/out", FsPerms::ReadWrite),
+        (TMP, TMP, FsPerms::ReadWrite),
+        (inputs.as_str(), inputs.as_str(), FsPerms::ReadOnly),
+        (outputs.as_str(), outputs.as_str(), FsPerms::ReadWrite),
+    ];
+    for (path, guest, perms) in places {
+        if Path::new(path).is_dir() {
+            wasi.preopened_dir(path, guest, perms)
+                .map_err(|reason| PreopenError { path: path.to_owned(), reason })?;
+        }
+    }
+    Ok(wasi)
+}
