@@ -10,11 +10,12 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from os import PathLike
-    from typing import Any, Optional, Sequence, Union
+    from typing import Any, Optional, Union
 
+    from polyloom._execution import Execution
     from polyloom._table import Table as Table
-    from polyloom._worker import Execution
 
 __all__ = ["PortError", "Table", "artifact", "display", "empty", "inputs", "log", "output"]
 __all__ += ["progress", "seed"]

@@ -7,9 +7,13 @@ memoryviews of the mapped file; other values are made when they are asked for.
 from __future__ import annotations
 
 import struct
-from typing import Any, Callable, Optional, Sequence
 
 from polyloom._flatbuf import Reader
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any, Optional
 
 MAGIC = b"ARROW1"
 NUMBERS = {
@@ -122,9 +126,7 @@ _PLAIN_TYPES = {
 class Batch:
     """The columns of one record batch, read in the order in which their buffers lie."""
 
-    def __init__(
-        self, head: Reader, body: memoryview, dictionaries: dict[int, list[Any]]
-    ) -> None:
+    def __init__(self, head: Reader, body: memoryview, dictionaries: dict[int, list[Any]]) -> None:
         if head.table(3) is not None:
             raise ValueError("a compressed Arrow file needs pyarrow")
         self.length = head.number(0, "q")
@@ -273,7 +275,7 @@ def read_file(data: memoryview) -> tuple[list[tuple[str, FieldType]], list[list[
 
 def _message(data: memoryview, block: Sequence[int]) -> tuple[Reader, memoryview]:
     offset, head_size, body_size = block
-    prefix = 8 if data[offset : offset + 4] == b"\xff\xff\xff\xff" else 4
+    prefix = 8 if bytes(data[offset : offset + 4]) == b"\xff" * 4 else 4
     message = Reader.root(data[offset + prefix : offset + head_size])
     head = message.table(2)
     if head is None:

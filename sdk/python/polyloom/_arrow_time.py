@@ -1,12 +1,16 @@
 """Arrow's dates and times as those of `datetime`, both ways. Knows numbers and units, no files.
 
-Python's clocks stop at microseconds: what is finer is cut off here, and stays in the column's `view`.
+Python's clocks stop at microseconds: what is finer is cut off here and stays in a column's `view`.
 """
 
 from __future__ import annotations
 
 from datetime import date, datetime, time, timedelta, timezone
-from typing import Any, Callable, Sequence
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
 
 STORAGE = {
     **{"date32": "int32", "date64": "int64", "time32": "int32", "time64": "int64"},

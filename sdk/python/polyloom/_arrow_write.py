@@ -1,18 +1,22 @@
 """Arrow IPC files without pyarrow, the writing half: columns of Python values in, a file out.
 
-Knows the file format and how Python's types map to Arrow's. One record batch, uncompressed; messages
-and buffers begin at multiples of 64, so that whoever maps the file can use it as it lies.
+Knows the file format and how Python's types map to Arrow's. One record batch, uncompressed;
+messages and buffers begin at multiples of 64, so that whoever maps the file can use it as it lies.
 """
 
 from __future__ import annotations
 
 import array
 import struct
-from typing import Any, BinaryIO, Optional, Sequence
 
 from polyloom import _flatbuf as flat
 from polyloom._arrow import MAGIC, NUMBERS, UNITS, FieldType
 from polyloom._values import Mismatch, describe, plain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, BinaryIO, NoReturn, Optional
 
 _NONE = type(None)
 _V5 = 4
@@ -24,7 +28,7 @@ _CODES = {
 
 
 class Array:
-    """One column, or a part of one, in Arrow's layout: `buffers` in order, None for a missing one."""
+    """One column, or a part of one, in Arrow's layout; a buffer that is left out is None."""
 
     __slots__ = ("buffers", "children", "kind", "length", "nulls")
 
@@ -55,7 +59,7 @@ def build(values: Sequence[Any], path: str, hint: Optional[FieldType] = None) ->
         try:
             return Array(kind, size, nulls, [valid, array.array(NUMBERS[name], filled)])
         except (OverflowError, TypeError):
-            return _fail(values, path, name)
+            _fail(values, path, name)
     if name == "bool":
         return Array(kind, size, nulls, [valid, _bits(values)])
     if name in ("utf8", "binary"):
@@ -63,7 +67,8 @@ def build(values: Sequence[Any], path: str, hint: Optional[FieldType] = None) ->
     if name == "decimal128":
         return _build_decimals(kind, values, nulls, valid)
     if name == "list":
-        starts, items = array.array("i", [0]), []
+        starts = array.array("i", [0])
+        items: list[Any] = []
         for value in values:
             items += value or ()
             starts.append(len(items))
@@ -123,7 +128,6 @@ def _choose(
                 return FieldType(name, *hint.parameters)
             return FieldType(name, *parameters)
     _fail(values, path, None)
-    raise AssertionError("a mixed column has a value that differs from its first")
 
 
 _BASES: dict[str, Any] = {
@@ -134,7 +138,7 @@ _BASES: dict[str, Any] = {
 }
 
 
-def _fail(values: Sequence[Any], path: str, name: Optional[str]) -> Any:
+def _fail(values: Sequence[Any], path: str, name: Optional[str]) -> NoReturn:
     """Name the first value that does not go with the others, or not into a column of numbers."""
     first: Optional[type] = None
     for index, value in enumerate(values):
@@ -199,7 +203,7 @@ def _type_fields(kind: FieldType) -> tuple[int, flat.Writer]:
         return 7, flat.table((0, "i", kind.parameters[0]), (1, "i", kind.parameters[1]))
     if name.startswith("date"):
         return 8, flat.table((0, "h", int(name == "date64")))
-    if name.startswith("time3") or name.startswith("time6"):
+    if name in ("time32", "time64"):
         return 9, flat.table((0, "h", unit), (1, "i", int(name[4:])))
     if name == "timestamp":
         zone = [(1, "ref", flat.text(kind.parameters[1]))] if kind.parameters[1] else []

@@ -8,9 +8,12 @@ from __future__ import annotations
 import os
 import sys
 from types import TracebackType
-from typing import Any, Optional
 
 from polyloom import PortError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Optional
 
 _OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
@@ -76,11 +79,12 @@ def _columns(at: TracebackType, code: str) -> dict[str, int]:
     positions = getattr(at.tb_frame.f_code, "co_positions", None)
     if positions is None:
         return {}
-    for index, (line, end_line, col, end_col) in enumerate(positions()):
-        if index * 2 == at.tb_lasti:
-            break
-    else:
+    from itertools import islice
+
+    found = next(islice(positions(), at.tb_lasti // 2, None), None)
+    if found is None:
         return {}
+    line, end_line, col, end_col = found
     if line != at.tb_lineno or None in (end_line, col, end_col):
         return {}
     lines = _lines(code)

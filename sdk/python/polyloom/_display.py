@@ -1,4 +1,4 @@
-"""What `polyloom.display` and `polyloom.artifact` do: choose a form for a value, and send or save it.
+"""What `polyloom.display` and `polyloom.artifact` do: give a value a form, and send or save it.
 
 Knows media types and the size a Display may have; larger things become artifacts of their own.
 """
@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any, Optional
 
 import polyloom
 from polyloom import _media
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Optional
 
 DISPLAY_CAP = 48 << 10
 FOLDER = "_artifacts"

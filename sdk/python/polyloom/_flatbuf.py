@@ -1,22 +1,29 @@
 """FlatBuffers, as much as Arrow's metadata needs: tables, vectors, strings, written by hand.
 
-Knows the binary layout (flatbuffers.dev, "Internals") and nothing of Arrow. Writing goes forwards: a
-table first, then what it refers to, which is what makes it so short.
+Knows the binary layout (flatbuffers.dev, "Internals") and nothing of Arrow. Writing goes forwards:
+a table first, then what it refers to, which is what makes it so short.
 """
 
 from __future__ import annotations
 
 import struct
-from typing import Any, Callable, Iterable, Sequence, Union
 
-Writer = Callable[[bytearray], int]
-"""Appends an object to the buffer and returns where it lies."""
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any, Union
+
+    Writer = Callable[[bytearray], int]
+    """Appends an object to the buffer and returns where it lies."""
+
+    Field = tuple[int, str, Any]
+    """Slot, `struct` format or "ref", and the number or `Writer`."""
 
 
 class Reader:
     """A table in a buffer. Fields that are absent have their default."""
 
-    __slots__ = ("buffer", "position", "_fields")
+    __slots__ = ("_fields", "buffer", "position")
 
     def __init__(self, buffer: memoryview, position: int) -> None:
         self.buffer = buffer
@@ -74,10 +81,6 @@ class Reader:
 
 def _read(form: str, buffer: memoryview, at: int) -> int:
     return struct.unpack_from(form, buffer, at)[0]  # type: ignore[no-any-return]
-
-
-Field = tuple[int, str, Any]
-"""Slot, `struct` format or "ref", and the number or `Writer`."""
 
 
 def table(*fields: Field) -> Writer:

@@ -17,7 +17,7 @@ VALUE_DEPTH = 64
 
 
 def read_input(name: str, slot: dict[str, Any]) -> Any:
-    """The value of the input `name`: msgpack a plain value, npy an array, arrow a table, else a Path."""
+    """The value of the input `name`: a plain value, an array, a table, or else a Path."""
     path: str = slot["path"]
     encoding = slot.get("encoding")
     try:
@@ -43,7 +43,7 @@ def read_input(name: str, slot: dict[str, Any]) -> Any:
 
 
 def read_table(path: str) -> Any:
-    """A `pyarrow.Table` over the mapped file where pyarrow is installed, else a `polyloom.Table`."""
+    """A `pyarrow.Table` over the mapped file where pyarrow is there, else a `polyloom.Table`."""
     try:
         import pyarrow
         import pyarrow.ipc

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import os
 import struct
-from typing import Any, Optional
 
 from polyloom._values import Mismatch, describe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Optional
 
 MEDIA = {
     "png": "image/png",
@@ -92,8 +95,8 @@ def bring(source: str, target: str) -> str:
 
 def _place(path: Any) -> str:
     """Where a file that has been named is now: it may have been moved for another output."""
-    path = os.path.realpath(path)
-    return _moved.get(path, path)
+    real: str = os.path.realpath(path)
+    return _moved.get(real, real)
 
 
 def sniff(data: bytes) -> Optional[str]:
@@ -131,7 +134,7 @@ def _saved(value: Any) -> Optional[bytes]:
     from io import BytesIO
 
     figure = value if hasattr(value, "savefig") else getattr(value, "figure", None)
-    if hasattr(figure, "savefig"):  # matplotlib: a figure, or an axes of one
+    if figure is not None and hasattr(figure, "savefig"):  # matplotlib: a figure, or an axes of one
         buffer = BytesIO()
         figure.savefig(buffer, format="png")
         return buffer.getvalue()
@@ -155,7 +158,7 @@ def _saved(value: Any) -> Optional[bytes]:
 
 
 def png(width: int, height: int, channels: int, pixels: bytes) -> bytes:
-    """A PNG file of 8-bit grey, RGB or RGBA pixels, rows from the top (PNG specification, 3rd ed.)."""
+    """A PNG file of 8-bit grey, RGB or RGBA pixels, rows from the top (W3C, PNG 3rd edition)."""
     import zlib
 
     def chunk(kind: bytes, data: bytes) -> bytes:

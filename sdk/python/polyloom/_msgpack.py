@@ -99,9 +99,11 @@ def _put(value: Any, add: Callable[[bytes], None], depth: int) -> None:
         add(data)
     else:
         # A subclass, such as an IntEnum or an OrderedDict. `str()` would ask an enum for its name.
-        for base, plain in ((str, str.__str__), (int, int), (float, float), (dict, dict)):
+        if isinstance(value, str):
+            return _put(str.__str__(value), add, depth)
+        for base in (int, float, dict):
             if isinstance(value, base):
-                return _put(plain(value), add, depth)
+                return _put(base(value), add, depth)  # type: ignore[arg-type]
         if isinstance(value, (list, tuple)):
             return _put(list(value), add, depth)
         raise MsgpackError(f"a `{kind.__name__}` has no MessagePack form")

@@ -7,10 +7,14 @@ same shape. Writing takes numpy arrays, anything with a buffer, and nested lists
 from __future__ import annotations
 
 import os
-from typing import Any, Optional, Sequence, Union
 
 from polyloom._types import DTYPES, Type
 from polyloom._values import Mismatch, describe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, Optional, Union
 
 _MAGIC = b"\x93NUMPY\x01\x00"
 _ALIGN = 64
@@ -151,7 +155,7 @@ def _descr_of(dtype: Any) -> str:
     try:
         import numpy
 
-        return numpy.dtype(dtype).str[1:]
+        return str(numpy.dtype(dtype).str[1:])
     except (ImportError, TypeError):
         return ""
 

@@ -6,7 +6,11 @@ Importing `random` or numpy just to seed them would cost every such cell what on
 from __future__ import annotations
 
 import sys
-from typing import Any, Callable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 _SEEDERS: dict[str, Callable[[Any, int], Any]] = {
     "random": lambda module, seed: module.seed(seed),
@@ -54,4 +58,4 @@ def seed_generators(seed: int) -> None:
         if name in sys.modules:
             _SEEDERS[name](sys.modules[name], seed)
             del later.left[name]
-    sys.meta_path.insert(0, later)  # type: ignore[arg-type]
+    sys.meta_path.insert(0, later)

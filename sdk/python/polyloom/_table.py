@@ -7,10 +7,14 @@ lie is `_arrow`'s and `_arrow_write`'s.
 from __future__ import annotations
 
 import os
-from typing import Any, Iterable, Iterator, Optional, Sequence, Union, overload
 
 from polyloom._arrow import NUMBERS, Chunk, FieldType, read_file
 from polyloom._values import Mismatch, describe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any, Optional, Union
 
 _EXPECTED = "a table: pyarrow, pandas, polars, polyloom.Table, dict of lists or list of dicts"
 
@@ -55,10 +59,6 @@ class Column:
         for chunk in self._chunks:
             yield from chunk.values()
 
-    @overload
-    def __getitem__(self, index: int) -> Any: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Any]: ...
     def __getitem__(self, index: Union[int, slice]) -> Any:
         if isinstance(index, slice):
             return [self[at] for at in range(*index.indices(self._length))]
@@ -116,7 +116,7 @@ class Table:
         table = cls()
         for index, (name, kind) in enumerate(fields):
             table.columns[name] = Column([batch[index] for batch in batches], kind)
-        table._rows = len(next(iter(table.columns.values()), ()))  # type: ignore[arg-type]
+        table._rows = len(next(iter(table.columns.values()), ()))
         return table
 
     def write(self, path: Union[str, os.PathLike[str]]) -> None:
@@ -184,10 +184,10 @@ def _chunk(name: str, values: Any) -> Chunk:
         else:
             order = array.dtype.newbyteorder("=")
             values = memoryview(numpy.ascontiguousarray(array, order))
-    if isinstance(values, (str, bytes, dict)) or not isinstance(values, Iterable):
+    if isinstance(values, (str, bytes, dict)) or not hasattr(values, "__iter__"):
         raise TypeError(f"column `{name}`: expected a list, found {describe(values)}")
     try:
-        view = memoryview(values)  # type: ignore[arg-type]
+        view = memoryview(values)
     except TypeError:
         items = values if isinstance(values, list) else list(values)
         return Chunk(len(items), items.__getitem__)
@@ -250,9 +250,8 @@ def _write_pyarrow(table: Any, path: str) -> str:
     import pyarrow.ipc
 
     options = pyarrow.ipc.IpcWriteOptions(compression=None, unify_dictionaries=True)
-    with pyarrow.OSFile(path, "wb") as sink:
-        with pyarrow.ipc.new_file(sink, table.schema, options=options) as writer:
-            writer.write_table(table)
+    with pyarrow.ipc.new_file(path, table.schema, options=options) as writer:
+        writer.write_table(table)
     return path
 
 

@@ -24,10 +24,6 @@ DTYPES = {
     "f32": ("f4", "f", 4),
     "f64": ("f8", "d", 8),
 }
-FILE_TYPES = frozenset(("tensor", "table", "image", "file", "dir"))
-VALUE_TYPES = frozenset(
-    "any null bool int float str bytes list map record enum seed vec2 color".split()
-)
 
 
 class Type:

@@ -37,6 +37,8 @@ def plain(value: Any) -> Any:
     """`value`, or the Python value that a library's scalar or array stands for."""
     kind = type(value)
     if kind.__module__ != "builtins":
+        if kind.__name__ in ("NaTType", "NAType"):  # pandas' missing values
+            return None
         if hasattr(value, "dtype") or kind.__name__ in ("array", "Series"):
             for method in ("tolist", "to_list"):
                 if hasattr(value, method):
@@ -66,9 +68,12 @@ def _any(value: Any, wanted: Type, path: str) -> Any:
         return [_any(item, wanted, f"{path}[{index}]") for index, item in enumerate(value)]
     if isinstance(value, (bytearray, memoryview)):
         return bytes(value)
-    for base in (bool, int, float, str, bytes):
-        if isinstance(value, base):
-            return _any(base(value), wanted, path) if base is not str else str.__str__(value)
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, bytes):
+        return bytes(value)
+    if isinstance(value, (int, float)):
+        return _int(value, wanted, path) if isinstance(value, int) else float(value)
     raise Mismatch(path, "a plain value", describe(value))
 
 

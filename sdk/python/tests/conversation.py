@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import unittest
 from pathlib import Path
 from typing import Any, Optional
 
@@ -32,7 +33,9 @@ TIMEOUT = 30.0
 class Host:
     """The host's end of one conversation, with a folder that stands for `/cell`."""
 
-    def __init__(self, *, python: str = sys.executable, env: Optional[dict[str, str]] = None) -> None:
+    def __init__(
+        self, *, python: str = sys.executable, env: Optional[dict[str, str]] = None
+    ) -> None:
         self.folder = tempfile.TemporaryDirectory()
         self.cell = Path(self.folder.name)
         for name in ("code", "in", "out", "work", "tmp"):
@@ -174,3 +177,26 @@ class Host:
                 raise EOFError
             data += part
         return data
+
+
+class Conversation(unittest.TestCase):
+    """A test with one worker."""
+
+    def setUp(self) -> None:
+        self.host = Host()
+        self.addCleanup(self.host.__exit__)
+
+    def run_cell(self, code: str, *arguments: Any, **more: Any) -> dict[str, Any]:
+        """Run a cell to its Done."""
+        return self.host.run(code, *arguments, **more)
+
+    def error(self) -> dict[str, Any]:
+        """The one error that was reported."""
+        errors = [body for body in self.host.of("Diagnostic") if body["severity"] == "error"]
+        self.assertEqual(len(errors), 1, self.host.seen)
+        return errors[0]
+
+    def fails(self, code: str, *arguments: Any, **more: Any) -> dict[str, Any]:
+        """Run a cell that fails; its error."""
+        self.assertIs(self.run_cell(code, *arguments, **more)["ok"], False)
+        return self.error()

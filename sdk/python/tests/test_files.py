@@ -1,4 +1,4 @@
-"""Outputs as files and inputs from them, against numpy, pyarrow, pandas and polars where installed."""
+"""Outputs as files, inputs from them, against numpy, pyarrow, pandas, polars where installed."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ import polyloom
 from polyloom import PortError, Table, _media, _npy
 from polyloom._inputs import read_input
 from polyloom._outputs import write_outputs
+from polyloom._types import DTYPES
 
 FLIGHTS = next((SDK.parent.parent / "examples").rglob("flights-200k.arrow"), None)
 
@@ -46,7 +47,7 @@ class Files(unittest.TestCase):
 
     def without(self, *names: str) -> None:
         """As if these libraries were not installed."""
-        patch = mock.patch.dict(sys.modules, {name: None for name in names})  # type: ignore[dict-item]
+        patch = mock.patch.dict(sys.modules, dict.fromkeys(names))
         patch.start()
         self.addCleanup(patch.stop)
 
@@ -111,9 +112,9 @@ class Tensors(Files):
 
     def test_numpy_arrays(self) -> None:
         numpy = library("numpy")
-        for dtype in ("bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64").split():
+        for dtype in DTYPES:
             with self.subTest(dtype):
-                value = numpy.arange(12).reshape(3, 4).astype(_npy.DTYPES[dtype][0])
+                value = numpy.arange(12).reshape(3, 4).astype(DTYPES[dtype][0])
                 found = self.trip(value.T, f"tensor<{dtype},[n,3]>")
                 numpy.testing.assert_array_equal(found, value.T)
                 self.assertEqual(found.dtype, value.dtype)
@@ -200,8 +201,7 @@ class Tables(Files):
 
     def test_we_read_what_pyarrow_writes(self) -> None:
         pyarrow = library("pyarrow")
-        import pyarrow.ipc
-
+        library("pyarrow.ipc")
         whole = pyarrow.table({**COLUMNS, "big": pyarrow.array(COLUMNS["big"], pyarrow.uint64())})
         chunks = [whole, whole.slice(1)]
         large = pyarrow.concat_tables(chunks)
@@ -288,10 +288,19 @@ class Tables(Files):
             self.trip(frame, "table")
             self.assertEqual(Table.read(self.out / "x.arrow").to_pydict(), data)
 
+    def test_missing_values_of_pandas(self) -> None:
+        pandas = library("pandas")
+        rows = [{"t": pandas.Timestamp(2024, 1, 1), "n": 1}, {"t": pandas.NaT, "n": pandas.NA}]
+        self.trip(rows, "table")
+        found = Table.read(self.out / "x.arrow").to_pydict()
+        self.assertEqual(found, {"t": [datetime.datetime(2024, 1, 1), None], "n": [1, None]})
+
     def test_numpy_columns(self) -> None:
         numpy = library("numpy")
         self.without("pyarrow", "pyarrow.ipc")
-        table = self.trip({"a": numpy.arange(3, dtype="u2"), "b": numpy.array(["x", "y", "z"])}, "table")
+        table = self.trip(
+            {"a": numpy.arange(3, dtype="u2"), "b": numpy.array(["x", "y", "z"])}, "table"
+        )
         self.assertEqual(table["a"].type, "uint16")
         self.assertEqual(numpy.asarray(table["a"]).dtype, numpy.uint16)
         self.assertEqual(numpy.asarray(table["b"]).tolist(), ["x", "y", "z"])
@@ -332,7 +341,8 @@ class Media(Files):
         self.write(image.fromarray(pixels), "image")
         figure = library("matplotlib.figure").figure.Figure()
         figure.subplots().plot([1, 2])
-        self.assertEqual(image.open(self.write(figure, "image")).format, "PNG")
+        with image.open(self.write(figure, "image")) as shown:
+            self.assertEqual(shown.format, "PNG")
 
     def test_files(self) -> None:
         (self.work / "a.csv").write_text("1,2")
@@ -377,9 +387,9 @@ class Media(Files):
             polyloom.output("x", 1)
         lines = text.getvalue().splitlines()
         self.assertEqual(lines[:2], ["warn: hello", "progress: 50% half"])
-        self.assertEqual(lines[2:], ["display: image/svg+xml, 41 bytes", "artifact: a", "output: x = 1"])
-
-
+        self.assertEqual(
+            lines[2:], ["display: image/svg+xml, 41 bytes", "artifact: a", "output: x = 1"]
+        )
 
 
 if __name__ == "__main__":

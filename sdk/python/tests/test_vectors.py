@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import unittest
-from pathlib import Path
 from typing import Any
 
 from conversation import SDK
@@ -92,7 +91,7 @@ class Vectors(unittest.TestCase):
                 with ours, host:
                     host.sendall(bytes.fromhex(row["stream"]))
                     host.shutdown(socket.SHUT_WR)
-                    connection = _frames.Connection(ours)  # type: ignore[arg-type]
+                    connection = _frames.Connection(ours)
                     with self.assertRaises((_frames.ProtocolError, _frames.ConnectionClosed)):
                         connection.receive()
 
@@ -134,7 +133,7 @@ class Messagepack(unittest.TestCase):
 
         number = IntEnum("number", {"ONE": 1})
         text = Enum("text", {"RED": "red"}, type=str)
-        value = OrderedDict([("b", number.ONE), ("a", text.RED)])  # type: ignore[attr-defined]
+        value = OrderedDict([("b", number.ONE), ("a", text.RED)])
         self.assertEqual(_msgpack.decode(_msgpack.encode(value)), {"a": "red", "b": 1})
 
 

@@ -1,0 +1,185 @@
+"""One cell's run: its module, inputs and seed before, its outputs or its error after.
+
+Knows what a cell finds around it. How a value is read or written is `_inputs`' and `_outputs`', how
+an exception is described `_diagnose`'s; how messages reach the host is the worker's.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import polyloom
+from polyloom import _frames as wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Optional
+
+    from polyloom._worker import Worker
+
+
+class Execution:
+    """One cell's run, and what the public module can do while it lasts."""
+
+    def __init__(self, worker: Worker, frame: wire.Frame) -> None:
+        body = frame.body
+        self.id = frame.exec_id
+        self.code: str = body["code"]
+        self.inputs: dict[str, dict[str, Any]] = body.get("inputs") or {}
+        self.outputs: dict[str, dict[str, Any]] = body.get("outputs") or {}
+        self.out: str = body.get("out") or "/cell/out"
+        self.argv: list[str] = body.get("argv") or []
+        self.seed: Optional[int] = body.get("seed")
+        self.cancelled = False
+        self.interrupted = False
+        self.exited = False
+        self.displayed = 0
+        self.exit_code = 0
+        self.given: dict[str, Any] = {}
+        self._worker = worker
+        self._pid = os.getpid()
+
+    def run(self) -> tuple[bool, dict[str, Any]]:
+        """Run the cell and write its outputs: whether it went well, and Done's extras."""
+        ok = False
+        try:
+            try:
+                self._worker.interruptible(True)
+                self._run()
+                ok = True
+            except SystemExit as error:
+                self._leave_child(error)
+                ok = self._exit(error)
+            finally:
+                self._worker.interruptible(False)
+        except KeyboardInterrupt as error:
+            self._leave_child(error)
+            self._fail(error, self.cancelled)
+        except BaseException as error:
+            self._leave_child(error)
+            self._fail(error, False)
+        self._leave_child(None)
+        _flush()
+        if not ok and not self.exit_code:
+            self.exit_code = 1
+        return ok, {"cancelled": True} if self.cancelled else {}
+
+    def _run(self) -> None:
+        with open(self.code, "rb") as file:
+            code = compile(file.read(), self.code, "exec", dont_inherit=True)
+        polyloom.inputs.clear()
+        polyloom.seed = self.seed
+        module: Any = type(sys)("__main__")
+        module.__file__ = self.code
+        module.__builtins__ = sys.modules["builtins"]
+        sys.modules["__main__"] = module
+        sys.argv[:] = [self.code, *self.argv]
+        folder = os.path.dirname(self.code)
+        if folder not in sys.path:
+            # Behind the libraries, since a cell may well be called `json` or `random`.
+            sys.path.append(folder)
+        if self.seed is not None:
+            from polyloom._seed import seed_generators
+
+            seed_generators(self.seed)
+        if self.inputs:
+            from polyloom._inputs import read_input
+
+            for name, slot in self.inputs.items():
+                module.__dict__[name] = polyloom.inputs[name] = read_input(name, slot)
+        exec(code, module.__dict__)
+        self._take(module)
+
+    def _take(self, module: Any) -> None:
+        if os.getpid() != self._pid:
+            return
+        threading = sys.modules.get("threading")
+        if threading is not None:
+            for thread in threading.enumerate():
+                if thread is not threading.current_thread() and not thread.daemon:
+                    thread.join()  # as the end of an ordinary program would
+        if self.outputs:
+            from polyloom._outputs import write_outputs
+
+            write_outputs(self.outputs, self.out, {**module.__dict__, **self.given})
+
+    def _exit(self, error: SystemExit) -> bool:
+        code = error.code
+        if code is None or code == 0:
+            self._take(sys.modules["__main__"])
+            return True
+        self.exited = True
+        if not isinstance(code, int):
+            print(code, file=sys.stderr)
+            code = 1
+        self.exit_code = code & 0xFF
+        self._fail(error, True)
+        return False
+
+    def _fail(self, error: BaseException, quiet: bool) -> None:
+        from polyloom._diagnose import describe, print_exception
+
+        if not quiet and not isinstance(error, polyloom.PortError):
+            print_exception(error)
+        self.diagnose(describe(error, self.code, self.cancelled))
+
+    def _leave_child(self, error: Optional[BaseException]) -> None:
+        """A forked child that comes to the end of the cell must not go on as a second worker."""
+        if os.getpid() == self._pid:
+            return
+        code = 0
+        if isinstance(error, SystemExit):
+            code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        elif error is not None:
+            from polyloom._diagnose import print_exception
+
+            print_exception(error)
+            code = 1
+        _flush()
+        os._exit(code & 0xFF)
+
+    def diagnose(self, fields: dict[str, Any]) -> None:
+        """Send a Diagnostic; fields that are missing are unknown."""
+        names = ("severity", "message", "code", "file", "line", "col", "end_line", "end_col")
+        body = {name: fields.get(name) for name in names}
+        body["message"] = wire_text(str(fields["message"]), 8000)
+        self._worker.send_credited(wire.DIAGNOSTIC, self.id, body)
+
+    def log(self, text: str, level: str) -> None:
+        """Send Log frames, long text in pieces."""
+        size = 15_000  # characters, of up to four bytes each
+        for at in range(0, len(text) or 1, size):
+            piece = wire_text(text[at : at + size], size)
+            self._worker.send_credited(wire.LOG, self.id, {"level": level, "text": piece})
+
+    def progress(self, fraction: Optional[float], text: str) -> None:
+        """Send a Progress frame, or none when the host is behind."""
+        if "progress" in self._worker.features:
+            body = {"fraction": fraction, "text": wire_text(text, 8000)}
+            self._worker.send_credited(wire.PROGRESS, self.id, body)
+
+    def display(self, media: str, data: bytes) -> None:
+        """Send a Display frame."""
+        if "display" in self._worker.features:
+            self._worker.send_credited(wire.DISPLAY, self.id, {"media": media, "data": data})
+
+    def artifact(self, name: str, path: str, media: Optional[str]) -> None:
+        """Name an extra result; `path` is relative to the output folder."""
+        body = {"name": name, "path": path, "media": media}
+        self._worker.send(wire.ARTIFACT, self.id, body)
+
+
+def wire_text(text: str, limit: int) -> str:
+    """Text that every decoder takes, cut to `limit` characters."""
+    if len(text) > limit:
+        text = text[: limit - 1] + "…"
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            pass  # the cell closed or replaced it
