@@ -24,7 +24,7 @@ pub fn valid() -> Vec<Json> {
 
 fn raw(text: &str, pad: bool) -> Vec<u8> {
     let mut text = text.to_owned();
-    while pad && (10 + text.len() + 1) % 64 != 0 {
+    while pad && !(10 + text.len() + 1).is_multiple_of(64) {
         text.push(' ');
     }
     text.push('\n');

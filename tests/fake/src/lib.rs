@@ -1,1 +1,0 @@
-//! polyloom-test-fake
