@@ -3,10 +3,12 @@
 //! Reads files and knows no process, no store, no network, no clock and no terminal. Everything that is wrong
 //! with a text is found in one pass and comes back as data ([`Report`]); nothing is printed here.
 
+mod canonical;
 mod check;
 mod codes;
 mod files;
 mod findings;
+mod fmt;
 mod given;
 mod keys;
 mod manifest;
@@ -19,15 +21,17 @@ mod tree;
 
 use std::path::{Path, PathBuf};
 
+pub use canonical::to_json;
 pub use check::{Context, Loaded, Purpose, check};
 pub use codes::catalogue;
 pub use files::{MAX_CODE, Root};
+pub use fmt::format;
 pub use given::{Given, apply_params};
 pub use manifest::{ByExtension, Languages, discover, parse_manifest};
 pub use place::find_flow;
 pub use problem::{Code, Label, Problem, Report, Severity};
 pub use read::{Document, Format};
-pub use render::{render, to_json as report_to_json};
+pub use render::{render, report_to_json};
 pub use source::{Position, Source, Span};
 pub use tree::{Data, Entry, Key, Map, Node};
 

@@ -65,7 +65,7 @@ impl Lines {
 
 /// The report as one JSON object: `{"problems": […], "errors": n, "warnings": n}`.
 #[must_use]
-pub fn to_json(report: &Report) -> Value {
+pub fn report_to_json(report: &Report) -> Value {
     let label = |label: &Label| {
         let (start, end) = (label.start(), label.end());
         json!({

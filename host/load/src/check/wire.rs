@@ -99,7 +99,7 @@ impl Check<'_, '_> {
         edges: &mut Vec<Edge>,
     ) -> Option<(From, Type)> {
         let Some(index) = board.by_id.get(cell) else {
-            self.unknown_cell(board, cell, port, wire);
+            self.unknown_cell(board, own, (cell, port), wire);
             return None;
         };
         let draft = &board.drafts[(*index)?];
@@ -135,7 +135,13 @@ impl Check<'_, '_> {
         }
     }
 
-    fn unknown_cell(&mut self, board: &Board<'_, '_>, cell: &str, port: &str, wire: &Wire) {
+    fn unknown_cell(
+        &mut self,
+        board: &Board<'_, '_>,
+        own: usize,
+        (cell, port): (&str, &str),
+        wire: &Wire,
+    ) {
         let text = format!("{cell}.{port}");
         let help = if self.exists(&text) {
             Some(format!("a file is written `file:{}`", shown(&text)))

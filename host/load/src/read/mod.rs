@@ -2,6 +2,7 @@
 //! two conventions of where a cell's options and code stand.
 
 mod block;
+mod fence;
 mod inline;
 mod json;
 mod markdown;
@@ -15,8 +16,8 @@ use crate::problem::{Code, Problem};
 use crate::source::Source;
 use crate::tree::{Data, Node};
 
+pub(crate) use fence::{LEADERS, fences, front_matter, option};
 pub(crate) use json::{parse as parse_json, read as read_json};
-pub(crate) use markdown::{Fence, comment_leader, fences};
 pub(crate) use toml::read as read_toml;
 
 /// The format of a flow file.

@@ -24,30 +24,12 @@ pub(crate) fn read(source: &Arc<Source>) -> Result<Node, Vec<Problem>> {
     if bad.is_empty() { Ok(root) } else { Err(numbers(source, bad)) }
 }
 
-/// Reads one value, such as `{ from = "a.b" }`, that stands at `offset` of the text.
-pub(crate) fn value(text: &str, offset: usize) -> Option<Node> {
+/// Reads a text that is one value.
+pub(crate) fn value(text: &str) -> Option<Data> {
     let (value, errors) = DeValue::parse_recoverable(text);
-    if !errors.is_empty() {
-        return None;
-    }
     let mut bad = Vec::new();
-    let mut tree = node(&value, &mut bad);
-    shift(&mut tree, offset);
-    bad.is_empty().then_some(tree)
-}
-
-fn shift(node: &mut Node, by: usize) {
-    node.span = node.span.start + by..node.span.end + by;
-    match &mut node.data {
-        Data::List(items) => items.iter_mut().for_each(|item| shift(item, by)),
-        Data::Map(map) => {
-            for entry in &mut map.entries {
-                entry.key.span = entry.key.span.start + by..entry.key.span.end + by;
-                shift(&mut entry.node, by);
-            }
-        }
-        _ => {}
-    }
+    let tree = node(&value, &mut bad);
+    (errors.is_empty() && bad.is_empty()).then_some(tree.data)
 }
 
 fn problems(source: &Arc<Source>, errors: &[Error]) -> Vec<Problem> {
