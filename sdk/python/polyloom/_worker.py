@@ -1,6 +1,6 @@
 """The worker: a conversation over W in which each Exec runs one cell and ends in one Done.
 
-Knows the conversation, signals and forks, but not what running a cell means: that is `_execution`'s.
+Knows the conversation, signals and forks, but not what running a cell means: `_execution` does.
 It is imported once it is needed, like all the rest: nothing of this can be kept as bytecode in a
 read-only sandbox, and the host waits for Hello.
 """
