@@ -1,0 +1,176 @@
+//! Control groups of one sandbox: limits, counters, the kill switch. Host side only.
+//!
+//! Three shapes: v2 with controllers; v1 controllers plus an (otherwise empty) v2 hierarchy, which still kills
+//! and counts time; none. Knows files of cgroupfs; does not know processes, sandboxes or policies.
+
+mod layout;
+mod name;
+mod v1;
+mod v2;
+
+use std::{fs, io, os::fd::OwnedFd, path::Path, time::Duration};
+
+use crate::{
+    enforcement::{Enforcement, Mechanism, Status},
+    policy::Limits,
+    sandbox::OomSignal,
+    usage::Usage,
+};
+pub use layout::Layout;
+pub use name::{SweepReport, sweep};
+
+/// The groups of one sandbox.
+#[derive(Debug, Default)]
+pub struct Groups {
+    v1: v1::Groups,
+    v2: Option<v2::Group>,
+}
+
+impl Groups {
+    /// Makes the groups with their limits. What fails halfway is removed again.
+    pub fn create(layout: &Layout, limits: &Limits) -> io::Result<Self> {
+        let name = name::fresh();
+        let mut groups = Self::default();
+        let outcome = (|| {
+            groups.v2 =
+                layout.unified.as_ref().map(|u| v2::Group::create(u, &name, limits)).transpose()?;
+            groups.v1.create(layout, &name, limits)
+        })();
+        match outcome {
+            Ok(()) => Ok(groups),
+            Err(error) => {
+                groups.remove();
+                Err(error)
+            }
+        }
+    }
+
+    /// Directory the supervisor is born in.
+    pub fn home(&self) -> Option<&OwnedFd> {
+        self.v2.as_ref().map(|group| &group.home)
+    }
+
+    /// `cgroup.procs` files the cell joins.
+    pub fn joins(&self) -> impl Iterator<Item = &OwnedFd> {
+        self.v1.joins.iter().chain(self.v2.iter().filter_map(|group| group.join.as_ref()))
+    }
+
+    /// The descriptor that tells of the memory limit being hit.
+    pub fn oom_signal(&self) -> Option<OomSignal<'_>> {
+        self.v1.oom_signal().or_else(|| self.v2.as_ref()?.oom_signal())
+    }
+
+    /// Reads the counters into `usage`; what has no counter is left alone.
+    pub fn read(&self, usage: &mut Usage) {
+        self.v1.read(usage);
+        if let Some(group) = &self.v2 {
+            group.read(usage);
+        }
+    }
+
+    /// Starts the end of every process in the groups; whether there is such a switch.
+    pub fn kill(&self) -> bool {
+        self.v2.as_ref().is_some_and(v2::Group::kill)
+    }
+
+    /// Removes the directories; false if one would not go (it is then for [`sweep`]).
+    pub fn remove(&mut self) -> bool {
+        let v1 = self.v1.remove();
+        let v2 = self.v2.take().is_none_or(|group| group.remove());
+        v1 && v2
+    }
+}
+
+/// What these groups will enforce.
+pub fn describe(layout: &Layout, limits: &Limits, out: &mut Enforcement) {
+    let v2_has = |controller: &str| {
+        layout.unified.as_ref().is_some_and(|u| u.controllers.iter().any(|c| c == controller))
+    };
+    let why = &layout.why;
+    let memory = if v2_has("memory") {
+        Status::full("cgroup v2 memory")
+    } else if layout.memory.is_some() {
+        if swap_present() && !layout.memory_swap {
+            Status::partial("cgroup v1 memory", "swap is on and not accounted")
+        } else {
+            Status::full("cgroup v1 memory")
+        }
+    } else {
+        Status::partial(
+            "RLIMIT_DATA and polling",
+            format!(
+                "no memory cgroup ({why}): bursts between two polls and shared memory are missed"
+            ),
+        )
+    };
+    out.set(Mechanism::Memory, memory);
+    let processes = if v2_has("pids") {
+        Status::full("cgroup v2 pids")
+    } else if layout.pids.is_some() {
+        Status::full("cgroup v1 pids")
+    } else {
+        Status::partial("RLIMIT_NPROC", format!("no pids cgroup ({why}): refusals are not counted"))
+    };
+    out.set(Mechanism::Processes, processes);
+    let cpu_time = if layout.unified.is_some() {
+        Status::full("cgroup v2 cpu.stat")
+    } else if layout.cpuacct.is_some() {
+        Status::full("cgroup v1 cpuacct")
+    } else {
+        Status::partial(
+            "polling of /proc",
+            format!("no cgroup ({why}): short-lived processes count late"),
+        )
+    };
+    out.set(Mechanism::CpuTime, cpu_time);
+    let cpu_share = match limits.cpus {
+        None => Status::none("no share was asked for"),
+        Some(_) if v2_has("cpu") => Status::full("cgroup v2 cpu.max"),
+        Some(_) if layout.cpu.is_some() => Status::full("cgroup v1 cpu.cfs_quota_us"),
+        Some(_) => Status::none(format!("no cpu cgroup ({why})")),
+    };
+    out.set(Mechanism::CpuShare, cpu_share);
+    let kill = if layout.unified.is_some() {
+        Status::full("cgroup.kill, then process 1 of the namespace")
+    } else {
+        Status::full("process 1 of the namespace")
+    };
+    out.set(Mechanism::Kill, kill);
+}
+
+fn swap_present() -> bool {
+    fs::read_to_string("/proc/swaps").is_ok_and(|text| text.lines().count() > 1)
+}
+
+/// Writes a control file in one call.
+fn write(directory: &Path, file: &str, value: impl ToString) -> io::Result<()> {
+    fs::write(directory.join(file), value.to_string())
+}
+
+fn read_text(directory: &Path, file: &str) -> Option<String> {
+    fs::read_to_string(directory.join(file)).ok()
+}
+
+fn read_number(directory: &Path, file: &str) -> Option<u64> {
+    read_text(directory, file)?.trim().parse().ok()
+}
+
+/// The number after `key` in a file of `key number` lines.
+fn read_key(directory: &Path, file: &str, key: &str) -> Option<u64> {
+    read_text(directory, file)?
+        .lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.parse().ok())
+}
+
+/// Removes a group's directory, waiting a little for the kernel to let go of its last process.
+fn remove_directory(directory: &Path) -> bool {
+    for attempt in 0..12_u64 {
+        match fs::remove_dir(directory) {
+            Ok(()) => return true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return true,
+            // Exiting processes leave their group shortly after they were reaped.
+            Err(_) => std::thread::sleep(Duration::from_micros(100 << attempt.min(9))),
+        }
+    }
+    false
+}

@@ -1,0 +1,108 @@
+//! Version 2: with controllers a parent with two leaves (supervisor, cell), without them one leaf that kills and counts time.
+
+use std::{
+    fs, io,
+    os::fd::{AsFd, OwnedFd},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{layout::Unified, read_key, read_number, remove_directory, write};
+use crate::{policy::Limits, sandbox::OomSignal, sys, usage::Usage};
+
+#[derive(Debug)]
+pub struct Group {
+    top: PathBuf,
+    /// The limited leaf; the supervisor lives outside of it so that it is not charged or killed for the cell.
+    cell: Option<PathBuf>,
+    /// Where the supervisor is born.
+    pub home: OwnedFd,
+    /// The cell's `cgroup.procs`.
+    pub join: Option<OwnedFd>,
+    events: Option<fs::File>,
+}
+
+impl Group {
+    pub fn create(unified: &Unified, name: &str, limits: &Limits) -> io::Result<Self> {
+        let top = unified.parent.join(name);
+        fs::create_dir(&top)?;
+        match Self::fill(unified, &top, limits) {
+            Ok(group) => Ok(group),
+            Err(error) => {
+                remove_tree(&top);
+                Err(error)
+            }
+        }
+    }
+
+    fn fill(unified: &Unified, top: &Path, limits: &Limits) -> io::Result<Self> {
+        if unified.controllers.is_empty() {
+            let home = directory(top)?;
+            return Ok(Self { top: top.to_path_buf(), cell: None, home, join: None, events: None });
+        }
+        let wanted: Vec<_> = unified.controllers.iter().map(|name| format!("+{name}")).collect();
+        write(top, "cgroup.subtree_control", wanted.join(" "))?;
+        let (supervisor, cell) = (top.join("supervisor"), top.join("cell"));
+        fs::create_dir(&supervisor)?;
+        fs::create_dir(&cell)?;
+        write(&cell, "memory.max", limits.memory)?;
+        // Absent where swap is not built in.
+        let _ = write(&cell, "memory.swap.max", 0);
+        let _ = write(&cell, "memory.oom.group", 1);
+        write(&cell, "pids.max", limits.pids)?;
+        if let Some(cpus) = limits.cpus
+            && unified.controllers.iter().any(|name| name == "cpu")
+        {
+            write(&cell, "cpu.max", format!("{} 100000", ((cpus * 100_000.0) as u64).max(1000)))?;
+        }
+        let join = fs::OpenOptions::new().write(true).open(cell.join("cgroup.procs"))?;
+        let events = fs::File::open(cell.join("memory.events"))?;
+        Ok(Self {
+            top: top.to_path_buf(),
+            home: directory(&supervisor)?,
+            join: Some(join.into()),
+            events: Some(events),
+            cell: Some(cell),
+        })
+    }
+
+    pub fn oom_signal(&self) -> Option<OomSignal<'_>> {
+        self.events.as_ref().map(|file| OomSignal::Priority(file.as_fd()))
+    }
+
+    pub fn read(&self, usage: &mut Usage) {
+        let counted = self.cell.as_deref().unwrap_or(&self.top);
+        if let Some(micros) = read_key(counted, "cpu.stat", "usage_usec") {
+            usage.cpu = Duration::from_micros(micros);
+        }
+        if let Some(cell) = &self.cell {
+            usage.memory = read_number(cell, "memory.current");
+            // `memory.peak` came with 5.19.
+            usage.peak_memory = read_number(cell, "memory.peak");
+            usage.oom_kills += read_key(cell, "memory.events", "oom_kill").unwrap_or(0);
+            usage.processes = read_number(cell, "pids.current");
+            usage.pids_refused += read_key(cell, "pids.events", "max").unwrap_or(0);
+        }
+    }
+
+    /// `cgroup.kill` came with 5.14.
+    pub fn kill(&self) -> bool {
+        write(&self.top, "cgroup.kill", 1).is_ok()
+    }
+
+    pub fn remove(self) -> bool {
+        let Self { top, .. } = self;
+        remove_tree(&top)
+    }
+}
+
+fn directory(path: &Path) -> io::Result<OwnedFd> {
+    sys::file::open(&sys::c_path(path)?, libc::O_PATH | libc::O_DIRECTORY)
+}
+
+fn remove_tree(top: &Path) -> bool {
+    ["supervisor", "cell"].iter().all(|leaf| {
+        let leaf = top.join(leaf);
+        !leaf.exists() || remove_directory(&leaf)
+    }) && remove_directory(top)
+}

@@ -1,0 +1,161 @@
+//! The last steps of a process before it becomes the cell, in the one order that works. Does not know mounts.
+
+use std::{ffi::CString, io, os::fd::AsFd};
+
+use super::{Handles, Prepared, landlock, seccomp};
+use crate::{
+    WORKER_FD,
+    sys::{file, process},
+    wire::{At, Failure, Mode, Order, OrderLimits, Stage},
+};
+
+/// The supervisor's user and group inside a sandbox with two users.
+pub const SUPERVISOR_ID: u32 = 0;
+/// The cell's user and group inside.
+pub const CELL_ID: u32 = 1000;
+
+/// Becomes the cell; returns only the reason why not.
+pub fn start(prepared: &Prepared, handles: &Handles, order: &Order) -> Failure {
+    match confine(prepared, handles, order) {
+        Ok(program) => Failure { stage: Stage::Exec, errno: program.execute() },
+        Err(failure) => failure,
+    }
+}
+
+fn confine(prepared: &Prepared, handles: &Handles, order: &Order) -> Result<Program, Failure> {
+    let program = Program::new(order).at(Stage::Exec)?;
+    // Joining from here keeps the supervisor outside: it is neither charged nor killed for the cell's memory.
+    for procs in &handles.joins {
+        file::write_whole(procs.as_fd(), b"0").at(Stage::JoinCgroup)?;
+    }
+    // Hides the names of the cgroups just joined. Kernels without cgroup namespaces show them, which tells a cell little.
+    let _ = process::unshare(libc::CLONE_NEWCGROUP);
+    process::reset_signals();
+    // SAFETY: integers only; a forked child never leads a group yet.
+    unsafe { libc::setsid() };
+    streams(handles).at(Stage::Stdio)?;
+    limits(&order.limits).at(Stage::Limits)?;
+    privileges(prepared.mode).at(Stage::Privileges)?;
+    let cwd =
+        CString::new(order.cwd.as_slice()).map_err(io::Error::other).at(Stage::WorkDirectory)?;
+    // SAFETY: the path is NUL-terminated.
+    crate::sys::check_int(unsafe { libc::chdir(cwd.as_ptr()) }).at(Stage::WorkDirectory)?;
+    landlock::restrict(prepared.landlock).at(Stage::Landlock)?;
+    // Marked, not closed: the pipe that reports a failed exec has to live until then.
+    let first = if handles.worker.is_some() { WORKER_FD + 1 } else { WORKER_FD };
+    process::close_range(first as u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
+        .at(Stage::Descriptors)?;
+    seccomp::install(&prepared.filter).at(Stage::Seccomp)?;
+    Ok(program)
+}
+
+fn streams(handles: &Handles) -> io::Result<()> {
+    match &handles.stdin {
+        Some(stdin) => process::place_fd(stdin.as_fd(), 0)?,
+        None => process::place_fd(file::open(c"/dev/null", libc::O_RDONLY)?.as_fd(), 0)?,
+    }
+    process::place_fd(handles.stdout.as_fd(), 1)?;
+    process::place_fd(handles.stderr.as_fd(), 2)?;
+    if let Some(worker) = &handles.worker {
+        process::place_fd(worker.as_fd(), WORKER_FD)?;
+    }
+    Ok(())
+}
+
+/// Backstops per process. What counts over all processes is the cgroup's.
+fn limits(limits: &OrderLimits) -> io::Result<()> {
+    process::limit(libc::RLIMIT_CORE, 0)?;
+    process::limit(libc::RLIMIT_MEMLOCK, 0)?;
+    process::limit(libc::RLIMIT_MSGQUEUE, 0)?;
+    process::limit(libc::RLIMIT_RTPRIO, 0)?;
+    process::limit(libc::RLIMIT_NICE, 0)?;
+    // Also caps POSIX timers.
+    process::limit(libc::RLIMIT_SIGPENDING, 64)?;
+    process::limit(libc::RLIMIT_NOFILE, limits.files)?;
+    process::limit(libc::RLIMIT_STACK, limits.stack)?;
+    process::limit(libc::RLIMIT_NPROC, limits.processes)?;
+    // Covers memfds too, which no file system limit does.
+    process::limit(libc::RLIMIT_FSIZE, limits.disk)?;
+    if let Some(seconds) = limits.cpu_seconds {
+        process::limit(libc::RLIMIT_CPU, seconds)?;
+    }
+    if let Some(data) = limits.data {
+        // Never RLIMIT_AS: runtimes reserve far more address space than they use.
+        process::limit(libc::RLIMIT_DATA, data)?;
+    }
+    if let Ok(adjust) = file::open(c"/proc/self/oom_score_adj", libc::O_WRONLY) {
+        // When the whole machine runs out, a cell goes before the host does.
+        let _ = file::write_whole(adjust.as_fd(), b"500");
+    }
+    // SAFETY: integers only.
+    unsafe { libc::umask(0o022) };
+    Ok(())
+}
+
+fn privileges(mode: Mode) -> io::Result<()> {
+    // SECBIT_NOROOT and its lock, SECBIT_KEEP_CAPS_LOCKED: user 0 means nothing special from here on.
+    const SECUREBITS: u64 = 1 | 1 << 1 | 1 << 5;
+    process::prctl(libc::PR_SET_SECUREBITS, SECUREBITS, 0, 0, 0)?;
+    // Ends at the first capability this kernel does not know.
+    for capability in 0..64 {
+        if process::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0).is_err() {
+            break;
+        }
+    }
+    if mode == Mode::Root {
+        process::drop_groups()?;
+        process::become_user(CELL_ID, CELL_ID)?;
+    }
+    process::drop_capabilities()?;
+    process::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).map(drop)
+}
+
+/// Everything `execve` needs, allocated before the confinement.
+struct Program {
+    candidates: Vec<CString>,
+    argv: Vec<CString>,
+    env: Vec<CString>,
+}
+
+impl Program {
+    fn new(order: &Order) -> io::Result<Self> {
+        let text = |bytes: &[u8]| CString::new(bytes).map_err(io::Error::other);
+        let argv =
+            order.argv.iter().map(|argument| text(argument)).collect::<io::Result<Vec<_>>>()?;
+        let env = order.env.iter().map(|pair| text(pair)).collect::<io::Result<Vec<_>>>()?;
+        let name = order.argv.first().ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?;
+        let candidates = if name.contains(&b'/') {
+            vec![text(name)?]
+        } else {
+            let path = order.env.iter().find_map(|pair| pair.strip_prefix(b"PATH="));
+            let directories =
+                path.unwrap_or(b"/usr/local/bin:/usr/bin:/bin").split(|byte| *byte == b':');
+            directories
+                .filter(|directory| directory.starts_with(b"/"))
+                .map(|directory| text(&[directory, b"/", name].concat()))
+                .collect::<io::Result<_>>()?
+        };
+        Ok(Self { candidates, argv, env })
+    }
+
+    /// Returns only on failure: the most telling errno of all candidates.
+    fn execute(&self) -> i32 {
+        let pointers = |list: &[CString]| {
+            list.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>()
+        };
+        let (argv, env) = (pointers(&self.argv), pointers(&self.env));
+        let mut errno = libc::ENOENT;
+        for candidate in &self.candidates {
+            // SAFETY: all strings are NUL-terminated and both lists end with a null pointer.
+            unsafe { libc::execve(candidate.as_ptr(), argv.as_ptr(), env.as_ptr()) };
+            let error = io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
+            if error != libc::ENOENT && error != libc::ENOTDIR {
+                errno = error;
+            }
+        }
+        errno
+    }
+}
+
+/// Compile-time reminder: the worker socket must not collide with a standard stream.
+const _: () = assert!(WORKER_FD == 3, "the spawner reserves 0..=3");

@@ -1,0 +1,238 @@
+//! The spawner: a small single-threaded process that makes every sandbox, so that the (large, threaded) host never forks.
+//!
+//! It knows how to open mounts, clone and map users. What happens after the clone is `supervisor`'s; what a
+//! request means for the caller is the host side's (`crate::spawner`).
+
+mod cell;
+mod landlock;
+mod mounts;
+mod seccomp;
+mod supervisor;
+mod template;
+
+use std::{
+    ffi::CStr,
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+};
+
+use crate::{
+    sys::{self, process, socket},
+    wire::{At, Facts, Failure, Launch, Missing, Mode, Ready, Role, Stage},
+};
+use mounts::PreparedBind;
+use template::Template;
+
+/// Longest request: bounded by the default send buffer of a socket.
+pub const MAX_LAUNCH: usize = 128 << 10;
+
+/// Becomes the spawner. The binary calls this first when its first argument is [`crate::SPAWNER_ARG`]; standard input is the
+/// control socket. Ends with the host.
+pub fn spawner_main() -> ! {
+    process::exit_now(match serve() {
+        Ok(()) => 0,
+        Err(_) => 70,
+    })
+}
+
+/// Everything prepared once that each sandbox uses.
+pub struct Prepared {
+    mode: Mode,
+    landlock: u32,
+    template: Template,
+    filter: Vec<libc::sock_filter>,
+}
+
+fn serve() -> io::Result<()> {
+    // Bound to the thread that started us, which is the host's main thread; the socket's end covers the rest.
+    process::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64, 0, 0, 0)?;
+    // A Ctrl-C at the terminal is the host's to answer; with its own session it never reaches a sandbox, nor does a tty.
+    // SAFETY: integers only; failure means we already lead a session.
+    unsafe { libc::setsid() };
+    // SAFETY: ignoring SIGCHLD makes the kernel reap supervisors; the host watches them by pidfd.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    let control = claim_low_descriptors()?;
+
+    let prepared = prepare();
+    let facts = Facts {
+        outcome: match &prepared {
+            Ok(prepared) => Ok(Ready { mode: prepared.mode, landlock: prepared.landlock }),
+            Err(failure) => Err(Missing { stage: failure.stage, errno: failure.errno }),
+        },
+    };
+    let bytes = rmp_serde::to_vec(&facts).map_err(io::Error::other)?;
+    socket::send(control.as_fd(), &bytes, &[])?;
+    let Ok(prepared) = prepared else { return Ok(()) };
+
+    let mut buffer = vec![0; MAX_LAUNCH];
+    loop {
+        let received = socket::receive(control.as_fd(), &mut buffer)?;
+        if received.length == 0 {
+            return Ok(());
+        }
+        let Ok(launch) = rmp_serde::from_slice::<Launch>(&buffer[..received.length]) else {
+            continue;
+        };
+        let Some(handles) = Handles::sort(&launch.roles, received.fds) else { continue };
+        if let Err(failure) = start(&prepared, &launch, &handles, &control) {
+            // A host that is gone does not want to know.
+            let _ = crate::wire::send_setup_failed(handles.control.as_fd(), failure);
+        }
+    }
+}
+
+/// Moves the control socket out of the way and fills 0..=3, so that no descriptor of ours ever has a number that a cell's
+/// standard streams or worker socket will be copied onto.
+fn claim_low_descriptors() -> io::Result<OwnedFd> {
+    // SAFETY: integers only.
+    let fd = sys::check_int(unsafe { libc::fcntl(0, libc::F_DUPFD_CLOEXEC, 10) })?;
+    // SAFETY: a non-negative result is a new descriptor nobody else owns.
+    let control = unsafe { OwnedFd::from_raw_fd(fd) };
+    let null = sys::file::open(c"/dev/null", libc::O_RDWR)?;
+    process::place_fd(null.as_fd(), 0)?;
+    process::place_fd(null.as_fd(), 3)?;
+    if null.as_raw_fd() == 3 {
+        std::mem::forget(null);
+    }
+    Ok(control)
+}
+
+/// The descriptors of one launch by role.
+pub struct Handles {
+    order: OwnedFd,
+    control: OwnedFd,
+    stdin: Option<OwnedFd>,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+    worker: Option<OwnedFd>,
+    home: Option<OwnedFd>,
+    joins: Vec<OwnedFd>,
+}
+
+impl Handles {
+    fn sort(roles: &[Role], fds: Vec<OwnedFd>) -> Option<Self> {
+        if roles.len() != fds.len() {
+            return None;
+        }
+        let (mut order, mut control, mut stdin, mut stdout) = (None, None, None, None);
+        let (mut stderr, mut worker, mut home, mut joins) = (None, None, None, Vec::new());
+        for (role, fd) in roles.iter().zip(fds) {
+            match role {
+                Role::Order => order = Some(fd),
+                Role::Control => control = Some(fd),
+                Role::Stdin => stdin = Some(fd),
+                Role::Stdout => stdout = Some(fd),
+                Role::Stderr => stderr = Some(fd),
+                Role::Worker => worker = Some(fd),
+                Role::Home => home = Some(fd),
+                Role::Join => joins.push(fd),
+            }
+        }
+        Some(Self {
+            order: order?,
+            control: control?,
+            stdin,
+            stdout: stdout?,
+            stderr: stderr?,
+            worker,
+            home,
+            joins,
+        })
+    }
+}
+
+fn prepare() -> Result<Prepared, Failure> {
+    // SAFETY: integers only.
+    let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
+    let spaces = libc::CLONE_NEWNS | libc::CLONE_NEWNET;
+    // Root inside a container may lack the capability; it then lives like any ordinary user.
+    let mode = if uid == 0 && process::unshare(spaces).is_ok() {
+        Mode::Root
+    } else {
+        process::unshare(libc::CLONE_NEWUSER).at(Stage::UserNamespace)?;
+        write_file(c"/proc/self/setgroups", "deny").at(Stage::UserNamespace)?;
+        write_file(c"/proc/self/uid_map", &format!("0 {uid} 1")).at(Stage::UserNamespace)?;
+        write_file(c"/proc/self/gid_map", &format!("0 {gid} 1")).at(Stage::UserNamespace)?;
+        process::unshare(libc::CLONE_NEWNS).at(Stage::MountNamespace)?;
+        process::unshare(libc::CLONE_NEWNET).at(Stage::NetworkNamespace)?;
+        Mode::User
+    };
+    sys::mount::make_all_private().at(Stage::MountNamespace)?;
+    let template = Template::build(mode).at(Stage::Template)?;
+    Ok(Prepared { mode, landlock: landlock::abi(), template, filter: seccomp::filter() })
+}
+
+fn write_file(path: &CStr, text: &str) -> io::Result<()> {
+    let file = sys::file::open(path, libc::O_WRONLY)?;
+    sys::file::write_whole(file.as_fd(), text.as_bytes())
+}
+
+/// Makes one sandbox: returns in the spawner as soon as its supervisor runs with its users mapped.
+fn start(
+    prepared: &Prepared,
+    launch: &Launch,
+    handles: &Handles,
+    control: &OwnedFd,
+) -> Result<(), Failure> {
+    let binds = open_binds(prepared, launch)?;
+    let (wait, release) = sys::file::pipe().at(Stage::Clone)?;
+    // The network namespace is the spawner's own empty one: making one per sandbox costs more than all the others together.
+    // The cgroup namespace is made by the cell once it has joined its cgroups.
+    let spaces = libc::CLONE_NEWUSER
+        | libc::CLONE_NEWPID
+        | libc::CLONE_NEWNS
+        | libc::CLONE_NEWIPC
+        | libc::CLONE_NEWUTS;
+    let home = handles.home.as_ref().map(AsFd::as_fd);
+    // SAFETY: the spawner never starts a thread.
+    match unsafe { process::clone_into(spaces as u64, home) }.at(Stage::Clone)? {
+        process::Cloned::Child => {
+            // Only the spawner may hold its control socket and the release end: their ends are how death is noticed.
+            close(control.as_fd());
+            close(release.as_fd());
+            supervisor::run(prepared, handles, &binds, wait.as_fd())
+        }
+        process::Cloned::Parent(pid, pidfd) => {
+            crate::wire::send_spawned(handles.control.as_fd(), pid, pidfd.as_fd())
+                .at(Stage::Clone)?;
+            map_users(prepared.mode, pid, launch.first_uid).at(Stage::IdMap)?;
+            sys::file::write_whole(release.as_fd(), b"x").at(Stage::Clone)
+        }
+    }
+}
+
+/// Closes a descriptor that an owner in this (copied) address space still believes in; the owner must never be dropped here.
+fn close(fd: BorrowedFd<'_>) {
+    // SAFETY: the child of a clone ends by `_exit`, so the owner's drop never runs in it.
+    unsafe { libc::close(fd.as_raw_fd()) };
+}
+
+/// Opens every bind while paths can still be walked with the spawner's rights (a store below a 0700 home, for one), as a
+/// detached read-only mount that the supervisor only has to attach.
+fn open_binds(prepared: &Prepared, launch: &Launch) -> Result<Vec<PreparedBind>, Failure> {
+    let mut binds = Vec::with_capacity(launch.binds.len());
+    for (source, target) in &launch.binds {
+        binds.push(PreparedBind::open(source, target).at(Stage::BindSource)?);
+    }
+    for bind in &binds {
+        if bind.in_cell().is_none() {
+            prepared.template.ensure(bind).at(Stage::BindTarget)?;
+        }
+    }
+    Ok(binds)
+}
+
+fn map_users(mode: Mode, pid: i32, first: u32) -> io::Result<()> {
+    let map = match mode {
+        Mode::Root => {
+            format!("{} {first} 1\n{} {} 1\n", cell::SUPERVISOR_ID, cell::CELL_ID, first + 1)
+        }
+        Mode::User => format!("{} 0 1\n", cell::CELL_ID),
+    };
+    for file in ["uid_map", "gid_map"] {
+        let path =
+            std::ffi::CString::new(format!("/proc/{pid}/{file}")).map_err(io::Error::other)?;
+        write_file(&path, &map)?;
+    }
+    Ok(())
+}

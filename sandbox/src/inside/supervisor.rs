@@ -1,0 +1,325 @@
+//! Process 1 of a sandbox: builds its file system, starts the cell, reaps, passes signals on, reports, and ends with its host.
+//!
+//! Trusted code with no rights on the host. Knows the order it was given; does not know limits by cgroup (the host
+//! made those) and never reads anything a cell wrote.
+
+use std::{
+    ffi::{CString, OsStr},
+    io,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    panic::AssertUnwindSafe,
+    path::Path,
+};
+
+use super::{
+    Handles, Prepared,
+    cell::{self, CELL_ID, SUPERVISOR_ID},
+    mounts::{PreparedBind, attach_at, lookup, make_point},
+};
+use crate::{
+    sys::{
+        self, file,
+        mount::{self, Reach},
+        process, socket,
+    },
+    wire::{self, At, Failure, Mode, Order, Stage},
+};
+
+/// What is hidden of `/proc`: facts about the machine and other tenants, and what has been a way in before.
+const MASKED_FILES: [&str; 13] = [
+    "cmdline",
+    "config.gz",
+    "diskstats",
+    "interrupts",
+    "kallsyms",
+    "kcore",
+    "key-users",
+    "keys",
+    "locks",
+    "modules",
+    "partitions",
+    "sysrq-trigger",
+    "timer_list",
+];
+const MASKED_DIRECTORIES: [&str; 5] = ["acpi", "bus", "driver", "fs", "irq"];
+
+/// Runs as process 1; never returns.
+pub fn run(
+    prepared: &Prepared,
+    handles: &Handles,
+    binds: &[PreparedBind],
+    wait: BorrowedFd<'_>,
+) -> ! {
+    let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        // The release comes once our users are mapped; end of file means the spawner died or refused.
+        let mut byte = [0];
+        // SAFETY: the buffer is valid for writing one byte.
+        let got = unsafe {
+            libc::read(std::os::fd::AsRawFd::as_raw_fd(&wait), byte.as_mut_ptr().cast(), 1)
+        };
+        if got != 1 {
+            return;
+        }
+        if let Err(failure) = supervise(prepared, handles, binds) {
+            let _ = wire::send_setup_failed(handles.control.as_fd(), failure);
+        }
+    }));
+    process::exit_now(if outcome.is_ok() { 0 } else { 70 })
+}
+
+fn supervise(
+    prepared: &Prepared,
+    handles: &Handles,
+    binds: &[PreparedBind],
+) -> Result<(), Failure> {
+    become_supervisor(prepared.mode).at(Stage::Identity)?;
+    let (order, files_at) = read_order(handles.order.as_fd()).at(Stage::Message)?;
+    let root = build_root(prepared, &order, handles.order.as_fd(), files_at, binds)?;
+    wire::send_ready(handles.control.as_fd(), root.as_fd()).at(Stage::CellFiles)?;
+
+    // The spawner ignores SIGCHLD, which would reap our children behind our back.
+    process::reset_signals();
+    let signals = process::child_signals().at(Stage::Fork)?;
+    let (status, report) = file::pipe().at(Stage::Fork)?;
+    // SAFETY: the supervisor is single-threaded.
+    let main = match unsafe { process::fork() }.at(Stage::Fork)? {
+        None => {
+            let failure = cell::start(prepared, handles, &order);
+            let mut bytes = [0; 8];
+            bytes[..4].copy_from_slice(&(failure.stage as u32).to_le_bytes());
+            bytes[4..].copy_from_slice(&failure.errno.to_le_bytes());
+            let _ = file::write_whole(report.as_fd(), &bytes);
+            process::exit_now(127)
+        }
+        Some(pid) => pid,
+    };
+    release_descriptors(handles);
+    drop(report);
+    let mut bytes = [0; 8];
+    // SAFETY: the buffer is valid for writing eight bytes. The pipe closes on exec or when the cell dies before it.
+    let got = sys::retry(|| {
+        sys::check(unsafe {
+            libc::read(
+                std::os::fd::AsRawFd::as_raw_fd(&status),
+                bytes.as_mut_ptr().cast(),
+                bytes.len(),
+            )
+        } as libc::c_long)
+    });
+    if matches!(got, Ok(8)) {
+        let number = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        let errno = i32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
+        let stage = Stage::from_number(number).unwrap_or(Stage::Exec);
+        let _ = wire::send_not_started(handles.control.as_fd(), Failure { stage, errno });
+        return Ok(());
+    }
+    watch(handles.control.as_fd(), signals.as_fd(), main);
+    Ok(())
+}
+
+fn become_supervisor(mode: Mode) -> io::Result<()> {
+    if mode == Mode::Root {
+        process::drop_groups()?;
+        process::become_user(SUPERVISOR_ID, SUPERVISOR_ID)?;
+    }
+    // Only now: the kernel clears it at every change of user.
+    process::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64, 0, 0, 0)?;
+    process::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0)?;
+    // SAFETY: integers only. Failing is impossible for a fresh process, and harmless.
+    unsafe { libc::setsid() };
+    // SAFETY: integers only. Modes below are meant literally.
+    unsafe { libc::umask(0) };
+    Ok(())
+}
+
+fn read_order(fd: BorrowedFd<'_>) -> io::Result<(Order, u64)> {
+    let mut length = [0; 8];
+    file::read_at(fd, &mut length, 0)?;
+    let length = u64::from_le_bytes(length);
+    let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+    if file::read_at(fd, &mut bytes, 8)? != bytes.len() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok((rmp_serde::from_slice(&bytes).map_err(io::Error::other)?, 8 + length))
+}
+
+/// Builds the whole view and enters it; returns the root of the cell's own file system.
+fn build_root(
+    prepared: &Prepared,
+    order: &Order,
+    memory: BorrowedFd<'_>,
+    files_at: u64,
+    binds: &[PreparedBind],
+) -> Result<OwnedFd, Failure> {
+    // A copy, laid over the template itself: the inherited one is locked into this namespace and could not be pivoted into.
+    let root = mount::clone_tree(prepared.template.place).at(Stage::Root)?;
+    mount::add_attributes(root.as_fd(), mount::RDONLY, Reach::One).at(Stage::Root)?;
+    let under = file::open(prepared.template.place, libc::O_PATH).at(Stage::Root)?;
+    attach_at(root.as_fd(), under.as_fd()).at(Stage::Root)?;
+
+    mount_proc(prepared, root.as_fd()).at(Stage::Proc)?;
+
+    let cell = make_cell_files(prepared.mode, order).at(Stage::CellFiles)?;
+    write_files(cell.as_fd(), order, memory, files_at).at(Stage::WriteFiles)?;
+    for bind in binds {
+        if let Some(relative) = bind.in_cell() {
+            bind.make_point(cell.as_fd(), relative).at(Stage::BindTarget)?;
+        }
+    }
+    let point = lookup(root.as_fd(), Path::new("cell")).at(Stage::CellFiles)?;
+    attach_at(cell.as_fd(), point.as_fd()).at(Stage::CellFiles)?;
+    for bind in binds {
+        bind.attach(root.as_fd()).at(Stage::Binds)?;
+    }
+    mount::enter(root.as_fd()).at(Stage::Pivot)?;
+    mount::pivot_here().at(Stage::Pivot)?;
+    if prepared.mode == Mode::User {
+        // With one user for both, only a read-only mount keeps the cell from its own code and inputs.
+        for directory in [c"/cell/code", c"/cell/in"] {
+            let copy = mount::clone_tree(directory).at(Stage::CellFiles)?;
+            mount::add_attributes(copy.as_fd(), mount::RDONLY, Reach::Tree).at(Stage::CellFiles)?;
+            let point = file::open(directory, libc::O_PATH).at(Stage::CellFiles)?;
+            attach_at(copy.as_fd(), point.as_fd()).at(Stage::CellFiles)?;
+        }
+    }
+    // SAFETY: the pointer and length describe a live literal. A host name is cosmetic, so a refusal is ignored.
+    unsafe { libc::sethostname(c"cell".as_ptr(), 4) };
+    Ok(cell)
+}
+
+fn mount_proc(prepared: &Prepared, root: BorrowedFd<'_>) -> io::Result<()> {
+    // 2 is "invisible" in the words of newer kernels.
+    let attributes = mount::NOSUID | mount::NODEV | mount::NOEXEC;
+    let proc_mount = mount::new_filesystem(c"proc", &[(c"hidepid", c"2")], attributes)?;
+    let point = lookup(root, Path::new("proc"))?;
+    attach_at(proc_mount.as_fd(), point.as_fd())?;
+    let place = Path::new(OsStr::from_bytes(prepared.template.place.to_bytes()));
+    let null = sys::c_path(&place.join("dev/null"))?;
+    let empty = sys::c_path(&place.join("sys"))?;
+    for (names, cover) in [(&MASKED_FILES[..], &null), (&MASKED_DIRECTORIES[..], &empty)] {
+        for name in names {
+            match lookup(proc_mount.as_fd(), Path::new(name)) {
+                Ok(target) => attach_at(mount::clone_tree(cover)?.as_fd(), target.as_fd())?,
+                // This kernel does not have it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The cell's own file system. Its descriptor outlives the mount namespace, which is how the host reads results without any
+/// path and after every process is gone.
+fn make_cell_files(mode: Mode, order: &Order) -> io::Result<OwnedFd> {
+    let size = CString::new(order.limits.disk.to_string()).map_err(io::Error::other)?;
+    let inodes = CString::new(order.limits.inodes.to_string()).map_err(io::Error::other)?;
+    let options =
+        [(c"size", size.as_c_str()), (c"nr_inodes", inodes.as_c_str()), (c"mode", c"0755")];
+    let cell = mount::new_filesystem(c"tmpfs", &options, mount::NOSUID | mount::NODEV)?;
+    for directory in [c"code", c"in"] {
+        file::mkdirat(cell.as_fd(), directory, 0o755)?;
+    }
+    for directory in [c"out", c"work", c"tmp", c"shm"] {
+        file::mkdirat(cell.as_fd(), directory, 0o755)?;
+        if mode == Mode::Root {
+            file::chownat(cell.as_fd(), directory, CELL_ID, CELL_ID)?;
+        }
+    }
+    Ok(cell)
+}
+
+fn write_files(
+    cell: BorrowedFd<'_>,
+    order: &Order,
+    memory: BorrowedFd<'_>,
+    mut offset: u64,
+) -> io::Result<()> {
+    for entry in &order.files {
+        let path = Path::new(OsStr::from_bytes(&entry.path));
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            make_point(cell, parent, true)?;
+        }
+        let flags = libc::O_CREAT | libc::O_WRONLY | libc::O_EXCL | libc::O_NOFOLLOW;
+        let to =
+            file::openat2(cell, &sys::c_path(path)?, flags, entry.mode & 0o777, file::NO_ESCAPE)?;
+        file::send_file(to.as_fd(), memory, offset, entry.length)?;
+        offset += entry.length;
+    }
+    Ok(())
+}
+
+/// Gives up what belongs to the cell alone: the host sees end of file on the pipes when the last cell process is gone, and no
+/// cgroup can be joined through us.
+fn release_descriptors(handles: &Handles) {
+    super::close(handles.stdout.as_fd());
+    super::close(handles.stderr.as_fd());
+    for fd in handles.stdin.iter().chain(&handles.worker).chain(&handles.joins).chain(&handles.home)
+    {
+        super::close(fd.as_fd());
+    }
+}
+
+/// Waits for the main process, the host's commands, and the host's end.
+fn watch(control: BorrowedFd<'_>, signals: BorrowedFd<'_>, main: i32) {
+    loop {
+        let mut fds = [sys::interest(control, libc::POLLIN), sys::interest(signals, libc::POLLIN)];
+        if sys::poll(&mut fds, -1).is_err() {
+            return;
+        }
+        if fds[0].revents != 0 {
+            let mut bytes = [0; 4];
+            match socket::receive(control, &mut bytes) {
+                Ok(received) if received.length == 4 => {
+                    // The main process leads a group of its own.
+                    let _ = process::kill(-main, i32::from_le_bytes(bytes));
+                }
+                // The host is gone: ending process 1 ends everything.
+                _ => return,
+            }
+        }
+        if fds[1].revents != 0 {
+            drain(signals);
+            let mut ended = None;
+            while let Ok(Some((pid, status))) = process::wait_any(libc::WNOHANG) {
+                if pid == main {
+                    ended = Some(status);
+                }
+            }
+            if let Some(status) = ended {
+                let leftovers = end_everything();
+                let (cpu_micros, max_rss) = process::children_usage();
+                let _ = wire::send_exited(control, status, leftovers, cpu_micros, max_rss);
+                return;
+            }
+        }
+    }
+}
+
+fn drain(signals: BorrowedFd<'_>) {
+    let mut buffer = [0_u8; 128];
+    // SAFETY: the buffer holds one `signalfd_siginfo`. Signals coalesce; the reaping loop looks for all children anyway.
+    unsafe {
+        libc::read(
+            std::os::fd::AsRawFd::as_raw_fd(&signals),
+            buffer.as_mut_ptr().cast(),
+            buffer.len(),
+        )
+    };
+}
+
+/// Kills and reaps until nobody is left; returns how many had to be killed.
+fn end_everything() -> u32 {
+    let mut killed = 0;
+    loop {
+        // Atomic against forks: a process with a pending kill cannot fork.
+        let _ = process::kill(-1, libc::SIGKILL);
+        match process::wait_any(0) {
+            Ok(Some(_)) => killed += 1,
+            _ => return killed,
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The host's handle of one running sandbox: wait, measure, signal, kill, tear down. Synchronous; waiting is by descriptor.
+//!
+//! Every fact comes from the supervisor's report, the kernel's counters or a pidfd. Nothing here reads what the cell wrote.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    cgroup::Groups,
+    collect::Collector,
+    enforcement::Enforcement,
+    sys::{self, file, process},
+    usage::{Usage, read_tree},
+    wire::{self, Report, Stage},
+};
+
+/// How long [`Sandbox::finish`] waits for the last process. Processes in uninterruptible sleep cannot be killed by anybody.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// One running (or ended) sandbox. Dropping it kills and removes what is left, blocking until that is done.
+#[derive(Debug)]
+pub struct Sandbox {
+    pub(crate) control: OwnedFd,
+    pub(crate) pidfd: OwnedFd,
+    pub(crate) pid: i32,
+    pub(crate) root: OwnedFd,
+    pub(crate) stdout: Option<OwnedFd>,
+    pub(crate) stderr: Option<OwnedFd>,
+    pub(crate) worker: Option<OwnedFd>,
+    pub(crate) groups: Groups,
+    pub(crate) enforcement: Enforcement,
+    pub(crate) exit: Option<ExitFact>,
+    /// Highest sum seen by polling; only where no cgroup counts.
+    pub(crate) polled_peak: AtomicU64,
+    pub(crate) polled_cpu: AtomicU64,
+    pub(crate) torn_down: Option<Teardown>,
+}
+
+/// How the main process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Exit {
+    /// It exited with this code.
+    Code(i32),
+    /// This signal killed it.
+    Signal(i32),
+    /// It was never executed: the stage that failed and the system's error number.
+    NotStarted(Stage, i32),
+    /// The supervisor is gone without a report: the sandbox was killed from outside (by [`Sandbox::kill`], for one).
+    SupervisorLost,
+}
+
+/// The end of a sandbox as its supervisor saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExitFact {
+    /// How the main process ended.
+    pub exit: Exit,
+    /// Processes that outlived it and were killed.
+    pub leftovers: u32,
+    /// Processor time of all reaped processes, whole.
+    pub cpu: Duration,
+    /// Largest resident size of one process, in bytes.
+    pub max_rss: u64,
+}
+
+/// What [`Sandbox::finish`] leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Teardown {
+    /// Processes that outlived the main one and were killed by the supervisor.
+    pub leftovers_killed: u32,
+    /// Every process is verified dead and every control group is removed.
+    pub complete: bool,
+    /// The final counters.
+    pub usage: Usage,
+}
+
+/// A descriptor that tells of the memory limit being hit.
+#[derive(Debug, Clone, Copy)]
+pub enum OomSignal<'a> {
+    /// Becomes readable (`POLLIN`).
+    Readable(BorrowedFd<'a>),
+    /// Has a priority event (`POLLPRI`) at every change of the counters; look at [`Usage::oom_kills`] then.
+    Priority(BorrowedFd<'a>),
+}
+
+impl Sandbox {
+    /// Readable when the supervisor has something to say; then call [`Self::poll_exit`].
+    pub fn control(&self) -> BorrowedFd<'_> {
+        self.control.as_fd()
+    }
+
+    /// Read end of the cell's standard output, non-blocking. Do not wait for its end after the exit: a process being killed may
+    /// still hold it for a moment.
+    pub fn take_stdout(&mut self) -> Option<OwnedFd> {
+        self.stdout.take()
+    }
+
+    /// Read end of the cell's standard error, non-blocking.
+    pub fn take_stderr(&mut self) -> Option<OwnedFd> {
+        self.stderr.take()
+    }
+
+    /// Our end of the worker socket, non-blocking, if one was asked for.
+    pub fn take_worker(&mut self) -> Option<OwnedFd> {
+        self.worker.take()
+    }
+
+    /// The supervisor's process id on the host, for people.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// The end of the main process, if it has ended. Never blocks. Everything the cell started is dead by then, but control groups
+    /// remain until [`Self::finish`].
+    pub fn poll_exit(&mut self) -> Option<ExitFact> {
+        let lost = |exit| ExitFact { exit, leftovers: 0, cpu: Duration::ZERO, max_rss: 0 };
+        while self.exit.is_none() {
+            match wire::receive_report(self.control.as_fd()) {
+                Ok(Some(Report::Exited { status, leftovers, cpu_micros, max_rss })) => {
+                    let exit = if libc::WIFSIGNALED(status) {
+                        Exit::Signal(libc::WTERMSIG(status))
+                    } else {
+                        Exit::Code(libc::WEXITSTATUS(status))
+                    };
+                    let cpu = Duration::from_micros(cpu_micros);
+                    self.exit = Some(ExitFact { exit, leftovers, cpu, max_rss });
+                }
+                Ok(Some(Report::NotStarted(failure) | Report::SetupFailed(failure))) => {
+                    self.exit = Some(lost(Exit::NotStarted(failure.stage, failure.errno)));
+                }
+                Ok(Some(Report::Spawned { .. } | Report::Ready { .. })) => {}
+                Ok(None) => self.exit = Some(lost(Exit::SupervisorLost)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+                // A socket that cannot be read any more tells nothing any more.
+                Err(_) => self.exit = Some(lost(Exit::SupervisorLost)),
+            }
+        }
+        self.exit
+    }
+
+    /// Blocks until the end of the main process, at most `timeout`.
+    pub fn wait(&mut self, timeout: Duration) -> Option<ExitFact> {
+        let deadline = Instant::now() + timeout;
+        loop {
+            if let Some(fact) = self.poll_exit() {
+                return Some(fact);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return None;
+            }
+            let mut fds = [sys::interest(self.control.as_fd(), libc::POLLIN)];
+            let millis = i32::try_from(left.as_millis() + 1).unwrap_or(i32::MAX);
+            let _ = sys::poll(&mut fds, millis);
+        }
+    }
+
+    /// The counters now; cheap enough for every 100 ms. Where there is no cgroup, calling this is what finds the peak.
+    pub fn usage(&self) -> Usage {
+        if let Some(done) = &self.torn_down {
+            return done.usage;
+        }
+        let mut usage = Usage::default();
+        self.groups.read(&mut usage);
+        if usage.memory.is_none() || usage.cpu.is_zero() {
+            self.poll_tree(&mut usage);
+        }
+        if let Ok(stat) = file::fstatfs(self.root.as_fd()) {
+            let block = stat.f_bsize as u64;
+            usage.disk = (stat.f_blocks - stat.f_bfree) * block;
+            usage.disk_full = stat.f_bavail == 0 || stat.f_ffree == 0;
+        }
+        usage
+    }
+
+    fn poll_tree(&self, usage: &mut Usage) {
+        let tree = if self.ended() { Default::default() } else { read_tree(self.pid) };
+        let seen = tree.cpu.as_micros() as u64;
+        let cpu = self.polled_cpu.fetch_max(seen, Ordering::Relaxed).max(seen);
+        if usage.cpu.is_zero() {
+            let reaped = self.exit.map_or(Duration::ZERO, |fact| fact.cpu);
+            usage.cpu = Duration::from_micros(cpu).max(reaped);
+        }
+        if usage.memory.is_none() {
+            let reaped = self.exit.map_or(0, |fact| fact.max_rss);
+            let seen = tree.memory.max(reaped);
+            let peak = self.polled_peak.fetch_max(seen, Ordering::Relaxed).max(seen);
+            usage.memory = Some(tree.memory);
+            usage.peak_memory = Some(peak);
+            usage.processes = Some(tree.processes);
+        }
+    }
+
+    /// Whether process 1 is dead, and with it every process of the namespace.
+    fn ended(&self) -> bool {
+        let mut fds = [sys::interest(self.pidfd.as_fd(), libc::POLLIN)];
+        sys::poll(&mut fds, 0).is_ok_and(|ready| ready > 0)
+    }
+
+    /// The descriptor to watch for the memory limit, where there is one.
+    pub fn oom_signal(&self) -> Option<OomSignal<'_>> {
+        self.groups.oom_signal()
+    }
+
+    /// Sends a signal to the main process and its group, through the supervisor: the soft way.
+    pub fn signal(&self, signal: i32) -> io::Result<()> {
+        wire::send_signal_command(self.control.as_fd(), signal)
+    }
+
+    /// Starts the death of the whole tree; returns at once. [`Self::finish`] verifies it.
+    pub fn kill(&self) {
+        if self.torn_down.is_some() {
+            return;
+        }
+        // Both: the group reaches whoever is in it even if process 1 cannot run, and process 1 takes its namespace along
+        // where there is no group.
+        self.groups.kill();
+        let _ = process::signal_pidfd(self.pidfd.as_fd(), libc::SIGKILL);
+    }
+
+    /// Kills what is left, waits until nothing is, reads the final counters and removes the control groups. Blocks, normally for
+    /// less than a millisecond after an exit. Calling it again returns the same.
+    pub fn finish(&mut self) -> Teardown {
+        if let Some(done) = self.torn_down {
+            return done;
+        }
+        // The supervisor's own report is worth more than our kill, if it is there.
+        let _ = self.poll_exit();
+        self.kill();
+        let mut fds = [sys::interest(self.pidfd.as_fd(), libc::POLLIN)];
+        // Process 1 of a namespace ends only after every other process of it.
+        let dead = sys::poll(&mut fds, PATIENCE.as_millis() as i32).is_ok_and(|ready| ready > 0);
+        let fact = self.poll_exit();
+        let usage = self.usage();
+        let removed = self.groups.remove();
+        let leftovers_killed = fact.map_or(0, |fact| fact.leftovers);
+        let teardown = Teardown { leftovers_killed, complete: dead && removed, usage };
+        self.torn_down = Some(teardown);
+        teardown
+    }
+
+    /// What was achieved for this sandbox.
+    pub fn enforcement(&self) -> &Enforcement {
+        &self.enforcement
+    }
+
+    /// Reads the results. Call after [`Self::finish`]: before it, files may change under the reader.
+    pub fn collect(&self) -> io::Result<Collector> {
+        Ok(Collector::new(self.root.try_clone()?))
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}

@@ -1,0 +1,153 @@
+//! What is to be run: program, environment, files, binds. Plain data plus the rules for paths. Does not know limits.
+
+use std::{
+    ffi::OsString,
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    path::{Component, Path, PathBuf},
+};
+
+use crate::CELL_ROOT;
+
+/// One command and everything it finds when it starts.
+#[derive(Debug, Default)]
+pub struct Spec {
+    /// The program and its arguments. A program without `/` is looked up in the `PATH` of `env`.
+    pub argv: Vec<OsString>,
+    /// The whole environment; nothing is inherited.
+    pub env: Vec<(String, OsString)>,
+    /// Working directory; empty means `/cell/work`.
+    pub cwd: PathBuf,
+    /// Files written before the start, owned by the supervisor.
+    pub files: Vec<File>,
+    /// Host trees and files mounted read-only.
+    pub binds: Vec<Bind>,
+    /// Standard input.
+    pub stdin: Stdin,
+    /// Whether the cell gets a stream socket to the caller as fd 3, announced as `POLYLOOM_W`.
+    pub worker_socket: bool,
+}
+
+/// A file the cell finds and cannot change.
+#[derive(Debug, Clone)]
+pub struct File {
+    /// Absolute, below `/cell`. Parent directories are made.
+    pub path: PathBuf,
+    /// Its content.
+    pub bytes: Vec<u8>,
+    /// Permission bits, e.g. `0o644`.
+    pub mode: u32,
+}
+
+/// A host path seen read-only inside.
+#[derive(Debug, Clone)]
+pub struct Bind {
+    /// On the host; symbolic links are followed.
+    pub source: PathBuf,
+    /// Absolute, in the sandbox. A bind below `/cell` belongs to this sandbox alone; a bind elsewhere leaves the (empty) name of
+    /// its mount point visible to other sandboxes of the same spawner.
+    pub target: PathBuf,
+}
+
+/// Standard input of the main process.
+#[derive(Debug, Default)]
+pub enum Stdin {
+    /// `/dev/null`.
+    #[default]
+    Null,
+    /// These bytes, then end of file.
+    Bytes(Vec<u8>),
+    /// This descriptor.
+    Fd(OwnedFd),
+}
+
+/// What is wrong with a [`Spec`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpecError {
+    /// There is no program.
+    #[error("`argv` is empty")]
+    NoProgram,
+    /// A string has a NUL byte or an environment name has `=`.
+    #[error("`{0}` has a NUL byte, or is not a name for an environment variable")]
+    BadText(String),
+    /// A path that must be absolute and plain is not.
+    #[error("`{0}` is not an absolute path without `.` and `..`")]
+    BadPath(PathBuf),
+    /// A file outside `/cell`.
+    #[error("file `{0}` is not below `/cell`")]
+    FileOutsideCell(PathBuf),
+    /// A mount point that belongs to the sandbox itself.
+    #[error("`{0}` cannot be a mount point: it belongs to the sandbox")]
+    ReservedTarget(PathBuf),
+}
+
+/// Names that are the sandbox's own and cannot be mounted over.
+const RESERVED: [&str; 13] = [
+    "/",
+    "/proc",
+    "/dev",
+    "/etc",
+    "/tmp",
+    "/sys",
+    "/cell",
+    "/cell/code",
+    "/cell/in",
+    "/cell/out",
+    "/cell/work",
+    "/cell/tmp",
+    "/cell/shm",
+];
+
+impl Spec {
+    /// Checks everything that can be checked without touching the system.
+    pub fn validate(&self) -> Result<(), SpecError> {
+        if self.argv.first().is_none_or(|program| program.is_empty()) {
+            return Err(SpecError::NoProgram);
+        }
+        for argument in &self.argv {
+            if argument.as_bytes().contains(&0) {
+                return Err(SpecError::BadText(argument.to_string_lossy().into_owned()));
+            }
+        }
+        for (name, value) in &self.env {
+            let bad_name = name.is_empty() || name.bytes().any(|b| b == b'=' || b == 0);
+            if bad_name || value.as_bytes().contains(&0) {
+                return Err(SpecError::BadText(name.clone()));
+            }
+        }
+        if !self.cwd.as_os_str().is_empty() {
+            plain(&self.cwd)?;
+        }
+        for file in &self.files {
+            plain(&file.path)?;
+            let below =
+                file.path.strip_prefix(CELL_ROOT).is_ok_and(|rest| rest.components().count() > 0);
+            if !below {
+                return Err(SpecError::FileOutsideCell(file.path.clone()));
+            }
+        }
+        for bind in &self.binds {
+            plain(&bind.target)?;
+            let inside_own =
+                ["/proc", "/dev", "/sys"].iter().any(|own| bind.target.starts_with(own));
+            if inside_own || RESERVED.iter().any(|own| bind.target == Path::new(own)) {
+                return Err(SpecError::ReservedTarget(bind.target.clone()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Absolute, no `.`/`..`, no NUL: what can be walked by directory descriptors without surprises.
+fn plain(path: &Path) -> Result<(), SpecError> {
+    let mut parts = path.components();
+    let absolute = parts.next() == Some(Component::RootDir);
+    // `components` drops inner `.`; comparing lengths would be fragile, so look at the text.
+    let dotted =
+        path.as_os_str().as_bytes().split(|b| *b == b'/').any(|part| part == b"." || part == b"..");
+    if absolute && !dotted && !path.as_os_str().as_bytes().contains(&0) {
+        Ok(())
+    } else {
+        Err(SpecError::BadPath(path.to_path_buf()))
+    }
+}

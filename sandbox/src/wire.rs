@@ -1,0 +1,278 @@
+//! What host, spawner and supervisor say to each other: all three are this crate at this version, so nothing here is negotiated.
+//! Knows only shapes. Nothing from a cell ever passes through here.
+
+use std::{
+    io,
+    os::fd::{BorrowedFd, OwnedFd},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::sys::socket;
+
+/// How the spawner got its privileges, and so what its sandboxes look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mode {
+    /// Real root: two host users per sandbox.
+    Root,
+    /// An ordinary user in a user namespace of its own: one host user for all.
+    User,
+}
+
+/// First message of the spawner: what it could prepare.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Facts {
+    pub outcome: Result<Ready, Missing>,
+}
+
+/// Preparation that succeeded.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Ready {
+    pub mode: Mode,
+    /// Landlock's ABI version; 0 is none.
+    pub landlock: u32,
+}
+
+/// Preparation that failed: nothing can be started.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Missing {
+    pub stage: Stage,
+    pub errno: i32,
+}
+
+/// One request to the spawner. Descriptors come with it in the order of [`Launch::roles`].
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Launch {
+    /// First of the two host users (Root mode).
+    pub first_uid: u32,
+    /// Source and target of each bind, as bytes.
+    pub binds: Vec<(serde_bytes::ByteBuf, serde_bytes::ByteBuf)>,
+    pub roles: Vec<Role>,
+}
+
+/// What a passed descriptor is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    /// The sealed memfd with the [`Order`].
+    Order,
+    /// The supervisor's end of S.
+    Control,
+    Stdin,
+    Stdout,
+    Stderr,
+    /// The cell's end of the worker socket.
+    Worker,
+    /// v2 directory the supervisor is born in.
+    Home,
+    /// A `cgroup.procs` the cell joins right before exec.
+    Join,
+}
+
+/// What the supervisor is to do: read from a memfd by the supervisor, so that the spawner never touches it.
+/// Layout of the memfd: u64 length, MessagePack of this, then the bytes of all files one after the other.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Order {
+    pub argv: Vec<serde_bytes::ByteBuf>,
+    /// `NAME=value` each.
+    pub env: Vec<serde_bytes::ByteBuf>,
+    pub cwd: serde_bytes::ByteBuf,
+    pub files: Vec<OrderFile>,
+    pub limits: OrderLimits,
+}
+
+/// A file of the order.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct OrderFile {
+    /// Relative to the cell's root.
+    pub path: serde_bytes::ByteBuf,
+    pub mode: u32,
+    pub length: u64,
+}
+
+/// The limits that are set inside.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OrderLimits {
+    pub files: u64,
+    pub disk: u64,
+    pub inodes: u64,
+    pub stack: u64,
+    /// Backstop per process, seconds.
+    pub cpu_seconds: Option<u64>,
+    /// Backstop for processes of the cell's user.
+    pub processes: u64,
+    /// Only where there is no memory cgroup.
+    pub data: Option<u64>,
+}
+
+macro_rules! stages {
+    ($($(#[$doc:meta])* $name:ident = $number:literal, $text:literal;)*) => {
+        /// A step of building a sandbox, for errors that say what was refused.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+        #[non_exhaustive]
+        pub enum Stage { $(#[doc = $text] $name = $number,)* }
+
+        impl Stage {
+            /// What was being done.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+
+            pub(crate) fn from_number(number: u32) -> Option<Self> {
+                match number { $($number => Some(Self::$name),)* _ => None }
+            }
+        }
+    };
+}
+
+stages! {
+    UserNamespace = 1, "make a user namespace";
+    MountNamespace = 2, "make a mount namespace";
+    NetworkNamespace = 3, "make an empty network namespace";
+    Template = 4, "build the read-only root";
+    Message = 5, "read the request";
+    BindSource = 6, "open a bind source";
+    BindTarget = 7, "make a mount point";
+    Clone = 8, "clone the supervisor";
+    IdMap = 9, "map users into the user namespace";
+    Identity = 10, "become the supervisor's user";
+    Root = 11, "attach the root";
+    Proc = 12, "mount a fresh `/proc`";
+    CellFiles = 13, "make the cell's file system";
+    WriteFiles = 14, "write the cell's files";
+    Binds = 15, "attach a bind";
+    Pivot = 16, "pivot into the root";
+    Fork = 17, "fork the cell's process";
+    JoinCgroup = 18, "join the cell's cgroups";
+    Stdio = 19, "set up standard streams";
+    Limits = 20, "set resource limits";
+    Privileges = 21, "drop privileges";
+    Landlock = 22, "restrict itself with Landlock";
+    Descriptors = 23, "close descriptors";
+    Seccomp = 24, "install the system call filter";
+    WorkDirectory = 25, "enter the working directory";
+    Exec = 26, "execute the program";
+}
+
+impl std::fmt::Display for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A stage that failed, on its way to the host.
+#[derive(Debug, Clone, Copy)]
+pub struct Failure {
+    pub stage: Stage,
+    pub errno: i32,
+}
+
+/// Attaches the stage to an error.
+pub trait At<T> {
+    fn at(self, stage: Stage) -> Result<T, Failure>;
+}
+
+impl<T> At<T> for io::Result<T> {
+    fn at(self, stage: Stage) -> Result<T, Failure> {
+        self.map_err(|error| Failure { stage, errno: error.raw_os_error().unwrap_or(libc::EIO) })
+    }
+}
+
+/// Supervisor (and, for the first, spawner) → host on S.
+#[derive(Debug)]
+pub enum Report {
+    /// The supervisor exists; its pidfd.
+    Spawned { pid: i32, pidfd: OwnedFd },
+    /// The cell's file system exists; its directory.
+    Ready { root: OwnedFd },
+    /// The sandbox could not be built.
+    SetupFailed(Failure),
+    /// The sandbox stands but the program could not be started.
+    NotStarted(Failure),
+    /// The main process ended and nothing is left but the supervisor.
+    Exited { status: i32, leftovers: u32, cpu_micros: u64, max_rss: u64 },
+}
+
+const SPAWNED: u32 = 1;
+const READY: u32 = 2;
+const SETUP_FAILED: u32 = 3;
+const NOT_STARTED: u32 = 4;
+const EXITED: u32 = 5;
+
+/// Bytes of a report: kind u32, a i32, b u32, zero u32, c u64, d u64, little endian.
+pub const REPORT_BYTES: usize = 32;
+
+fn report(kind: u32, a: i32, b: u32, c: u64, d: u64) -> [u8; REPORT_BYTES] {
+    let mut bytes = [0; REPORT_BYTES];
+    bytes[0..4].copy_from_slice(&kind.to_le_bytes());
+    bytes[4..8].copy_from_slice(&a.to_le_bytes());
+    bytes[8..12].copy_from_slice(&b.to_le_bytes());
+    bytes[16..24].copy_from_slice(&c.to_le_bytes());
+    bytes[24..32].copy_from_slice(&d.to_le_bytes());
+    bytes
+}
+
+pub fn send_spawned(s: BorrowedFd<'_>, pid: i32, pidfd: BorrowedFd<'_>) -> io::Result<()> {
+    socket::send(s, &report(SPAWNED, pid, 0, 0, 0), &[pidfd])
+}
+
+pub fn send_ready(s: BorrowedFd<'_>, root: BorrowedFd<'_>) -> io::Result<()> {
+    socket::send(s, &report(READY, 0, 0, 0, 0), &[root])
+}
+
+pub fn send_setup_failed(s: BorrowedFd<'_>, failure: Failure) -> io::Result<()> {
+    socket::send(s, &report(SETUP_FAILED, failure.errno, failure.stage as u32, 0, 0), &[])
+}
+
+pub fn send_not_started(s: BorrowedFd<'_>, failure: Failure) -> io::Result<()> {
+    socket::send(s, &report(NOT_STARTED, failure.errno, failure.stage as u32, 0, 0), &[])
+}
+
+pub fn send_exited(
+    s: BorrowedFd<'_>,
+    status: i32,
+    leftovers: u32,
+    cpu_micros: u64,
+    max_rss: u64,
+) -> io::Result<()> {
+    socket::send(s, &report(EXITED, status, leftovers, cpu_micros, max_rss), &[])
+}
+
+/// Receives one report; `None` when the other side is gone.
+pub fn receive_report(s: BorrowedFd<'_>) -> io::Result<Option<Report>> {
+    let mut bytes = [0; REPORT_BYTES];
+    let mut received = match socket::receive(s, &mut bytes) {
+        Ok(received) => received,
+        // A supervisor killed with unread commands resets the connection.
+        Err(error) if error.raw_os_error() == Some(libc::ECONNRESET) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if received.length == 0 {
+        return Ok(None);
+    }
+    let bad = || io::Error::from_raw_os_error(libc::EBADMSG);
+    if received.length != REPORT_BYTES {
+        return Err(bad());
+    }
+    let word = |at: usize| [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
+    let a = i32::from_le_bytes(word(4));
+    let b = u32::from_le_bytes(word(8));
+    let long = |at: usize| {
+        u64::from(u32::from_le_bytes(word(at))) | u64::from(u32::from_le_bytes(word(at + 4))) << 32
+    };
+    let failure = || Stage::from_number(b).map(|stage| Failure { stage, errno: a }).ok_or_else(bad);
+    Ok(Some(match u32::from_le_bytes(word(0)) {
+        SPAWNED => Report::Spawned { pid: a, pidfd: received.fds.pop().ok_or_else(bad)? },
+        READY => Report::Ready { root: received.fds.pop().ok_or_else(bad)? },
+        SETUP_FAILED => Report::SetupFailed(failure()?),
+        NOT_STARTED => Report::NotStarted(failure()?),
+        EXITED => {
+            Report::Exited { status: a, leftovers: b, cpu_micros: long(16), max_rss: long(24) }
+        }
+        _ => return Err(bad()),
+    }))
+}
+
+/// Host → supervisor on S: deliver this signal to the main process's group.
+pub fn send_signal_command(s: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
+    socket::send(s, &signal.to_le_bytes(), &[])
+}

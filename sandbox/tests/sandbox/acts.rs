@@ -1,0 +1,279 @@
+//! What a hostile cell does, by name. Runs inside the sandbox; prints `key=value` lines.
+
+use std::{
+    fs, io,
+    io::Write,
+    os::unix::net::UnixStream,
+    process,
+    time::{Duration, Instant},
+};
+
+pub fn run(arguments: &[String]) -> ! {
+    let argument = arguments.get(1).map_or("", String::as_str);
+    match arguments[0].as_str() {
+        "exit" => process::exit(argument.parse().unwrap()),
+        "signal" => kill(own_pid(), argument.parse().unwrap()),
+        "memory" => memory(),
+        "memory-children" => memory_children(),
+        "fork-bomb" => fork_bomb(),
+        "daemon" => daemon(),
+        "orphans" => orphans(),
+        "sleep" => sleep(),
+        "term" => term(),
+        "look" => look(),
+        "calls" => calls(),
+        "kill-all" => kill_all(),
+        "spin" => spin(argument.parse().unwrap()),
+        "worker" => worker(),
+        other => panic!("no act {other}"),
+    }
+    process::exit(0)
+}
+
+fn own_pid() -> i32 {
+    process::id() as i32
+}
+
+fn kill(pid: i32, signal: i32) {
+    // SAFETY: integers only.
+    let result = unsafe { libc::kill(pid, signal) };
+    if result != 0 {
+        println!("kill {pid}={}", io::Error::last_os_error().raw_os_error().unwrap());
+    }
+}
+
+fn fork() -> i32 {
+    // SAFETY: single-threaded.
+    unsafe { libc::fork() }
+}
+
+fn memory() {
+    let mut kept = Vec::new();
+    loop {
+        kept.push(vec![1_u8; 1 << 20]);
+    }
+}
+
+/// Each child stays well below the limit; all together exceed it.
+fn memory_children() {
+    for _ in 0..8 {
+        if fork() == 0 {
+            let block = vec![1_u8; 24 << 20];
+            std::hint::black_box(&block);
+            sleep();
+        }
+    }
+    sleep();
+}
+
+fn fork_bomb() {
+    // SAFETY: ignoring a signal.
+    unsafe { libc::signal(libc::SIGTERM, libc::SIG_IGN) };
+    println!("started=1");
+    loop {
+        if fork() == 0 {
+            // SAFETY: no arguments.
+            unsafe { libc::setsid() };
+        }
+    }
+}
+
+fn daemon() {
+    if fork() == 0 {
+        // SAFETY: no arguments.
+        unsafe { libc::setsid() };
+        if fork() == 0 {
+            sleep();
+        }
+        process::exit(0);
+    }
+    // SAFETY: a null status is allowed.
+    unsafe { libc::wait(std::ptr::null_mut()) };
+}
+
+/// Children that burn time and outlive the main process.
+fn orphans() {
+    for _ in 0..3 {
+        if fork() == 0 {
+            spin(10_000);
+        }
+    }
+    std::thread::sleep(Duration::from_millis(200));
+}
+
+fn sleep() {
+    loop {
+        std::thread::sleep(Duration::from_secs(3600));
+    }
+}
+
+extern "C" fn on_term(_: i32) {
+    // SAFETY: `_exit` is allowed in a signal handler.
+    unsafe { libc::_exit(42) }
+}
+
+fn term() {
+    // SAFETY: the handler only calls `_exit`.
+    unsafe { libc::signal(libc::SIGTERM, on_term as *const () as libc::sighandler_t) };
+    println!("started=1");
+    sleep();
+}
+
+fn spin(millis: u64) {
+    let end = Instant::now() + Duration::from_millis(millis);
+    while Instant::now() < end {}
+}
+
+fn error_of<T>(result: io::Result<T>) -> String {
+    match result {
+        Ok(_) => "done".into(),
+        Err(error) => {
+            error.raw_os_error().map_or_else(|| error.to_string(), |number| number.to_string())
+        }
+    }
+}
+
+/// What is within reach.
+fn look() {
+    // SAFETY: no arguments.
+    unsafe {
+        println!("uid={} gid={} pid={}", libc::getuid(), libc::getgid(), libc::getpid());
+        println!("uid={}", libc::getuid());
+        println!("pid={}", libc::getpid());
+        println!("groups={}", libc::getgroups(0, std::ptr::null_mut()));
+    }
+    for path in [
+        "/root",
+        "/home",
+        "/var/lib",
+        "/etc/shadow",
+        "/sys/fs/cgroup",
+        "/work",
+        "/dev/vda",
+        "/dev/kmsg",
+    ] {
+        println!("{path}={}", fs::symlink_metadata(path).is_ok());
+    }
+    println!("pid 1 root={}", error_of(fs::read_link("/proc/1/root")));
+    println!("pid 1 fd={}", error_of(fs::read_dir("/proc/1/fd").map(drop)));
+    println!("kallsyms={}", fs::read("/proc/kallsyms").map_or(0, |bytes| bytes.len()));
+    println!("cmdline={}", fs::read("/proc/cmdline").map_or(0, |bytes| bytes.len()));
+    println!("write usr={}", error_of(fs::write("/usr/x", "x")));
+    println!("write etc={}", error_of(fs::write("/etc/passwd", "x")));
+    println!("write root={}", error_of(fs::write("/x", "x")));
+    println!("write code={}", error_of(fs::write("/cell/code/x", "x")));
+    println!("write in={}", error_of(fs::write("/cell/in/x", "x")));
+    println!("write sysctl={}", error_of(fs::write("/proc/sys/kernel/core_pattern", "x")));
+    println!("write out={}", error_of(fs::write("/cell/out/x", "x")));
+    println!("write tmp={}", error_of(fs::write("/tmp/x", "x")));
+    println!("write shm={}", error_of(fs::write("/dev/shm/x", "x")));
+    println!("dev null={}", error_of(fs::write("/dev/null", "x")));
+    println!("dev random={}", error_of(fs::File::open("/dev/urandom")));
+    println!("dev stderr={}", error_of(fs::write("/dev/stderr", "")));
+    println!(
+        "cgroup={}",
+        fs::read_to_string("/proc/self/cgroup").unwrap_or_default().contains("polyloom")
+    );
+    println!("caps={}", status_line("CapEff") + &status_line("CapBnd") + &status_line("CapPrm"));
+    println!("nnp={}", status_line("NoNewPrivs"));
+    println!("seccomp={}", status_line("Seccomp"));
+    let open: Vec<i32> = (0..1024)
+        // SAFETY: integers only.
+        .filter(|fd| unsafe { libc::fcntl(*fd, libc::F_GETFD) } >= 0)
+        .collect();
+    println!("fds={open:?}");
+    println!("env={}", std::env::vars().count());
+    println!("cwd={}", std::env::current_dir().unwrap().display());
+    kill(1, 0);
+    kill(1, libc::SIGKILL);
+    kill(1, libc::SIGSTOP);
+}
+
+fn status_line(name: &str) -> String {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":"));
+    line.unwrap_or("none").trim().to_owned()
+}
+
+fn errno_of(result: libc::c_long) -> i32 {
+    if result >= 0 { 0 } else { io::Error::last_os_error().raw_os_error().unwrap() }
+}
+
+/// System calls that must be refused, with the error they are refused by.
+fn calls() {
+    // SAFETY: every call is refused before it looks at its (null or integer) arguments.
+    unsafe {
+        println!(
+            "socket inet={}",
+            errno_of(libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0).into())
+        );
+        println!(
+            "socket udp={}",
+            errno_of(libc::socket(libc::AF_INET, libc::SOCK_DGRAM, 0).into())
+        );
+        println!("socket raw={}", errno_of(libc::socket(libc::AF_INET, libc::SOCK_RAW, 1).into()));
+        println!(
+            "socket netlink={}",
+            errno_of(libc::socket(libc::AF_NETLINK, libc::SOCK_RAW, 0).into())
+        );
+        println!("socket vsock={}", errno_of(libc::socket(40, libc::SOCK_STREAM, 0).into()));
+        println!(
+            "socket unix={}",
+            errno_of(libc::socket(libc::AF_UNIX, libc::SOCK_STREAM, 0).into())
+        );
+        println!("unshare={}", errno_of(libc::unshare(libc::CLONE_NEWUSER).into()));
+        println!("clone3={}", errno_of(libc::syscall(libc::SYS_clone3, 0, 0)));
+        let flags = libc::CLONE_NEWUSER | libc::SIGCHLD;
+        println!("clone newuser={}", errno_of(libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0)));
+        println!("io_uring={}", errno_of(libc::syscall(libc::SYS_io_uring_setup, 4, 0)));
+        println!("ptrace={}", errno_of(libc::syscall(libc::SYS_ptrace, 16, 1, 0, 0)));
+        println!("mount={}", errno_of(libc::syscall(libc::SYS_mount, 0, 0, 0, 0, 0)));
+        println!("umount={}", errno_of(libc::syscall(libc::SYS_umount2, 0, 0)));
+        println!("mkfifo={}", errno_of(libc::mkfifo(c"f".as_ptr(), 0o600).into()));
+        println!("keyctl={}", errno_of(libc::syscall(libc::SYS_keyctl, 0, 0, 0, 0, 0)));
+        println!("bpf={}", errno_of(libc::syscall(libc::SYS_bpf, 0, 0, 0)));
+        println!("future={}", errno_of(libc::syscall(999)));
+        println!("memfd huge={}", {
+            let fd = libc::memfd_create(c"x".as_ptr(), 0);
+            libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+            errno_of(libc::ftruncate(fd, 1 << 40).into())
+        });
+        let raise = libc::rlimit { rlim_cur: 1 << 20, rlim_max: 1 << 20 };
+        println!(
+            "raise nofile={}",
+            errno_of(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raise).into())
+        );
+    }
+    println!("abstract={}", abstract_connect());
+    io::stdout().flush().unwrap();
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the 32-bit entry must kill us; nothing after it is believed.
+    unsafe {
+        std::arch::asm!("int 0x80", inout("rax") 20_i64 => _);
+    }
+    println!("int80=survived");
+}
+
+fn abstract_connect() -> String {
+    use std::os::linux::net::SocketAddrExt;
+    let address = std::os::unix::net::SocketAddr::from_abstract_name(b"polyloom-canary").unwrap();
+    error_of(UnixStream::connect_addr(&address))
+}
+
+fn kill_all() {
+    kill(-1, libc::SIGKILL);
+    kill(1, libc::SIGKILL);
+    println!("still=here");
+    process::exit(7);
+}
+
+fn worker() {
+    use std::{io::Read, os::fd::FromRawFd};
+    let number: i32 = std::env::var("POLYLOOM_W").unwrap().parse().unwrap();
+    // SAFETY: the sandbox gave us this descriptor.
+    let mut socket = unsafe { UnixStream::from_raw_fd(number) };
+    let mut word = [0; 4];
+    socket.read_exact(&mut word).unwrap();
+    word.reverse();
+    socket.write_all(&word).unwrap();
+}

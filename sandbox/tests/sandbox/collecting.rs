@@ -1,0 +1,134 @@
+//! Taking results out without following anything.
+
+use std::{fs, io::Read, os::fd::OwnedFd, path::PathBuf};
+
+use polyloom_sandbox::{Collector, Kind, Limits, ListingCaps, Refusal};
+
+use crate::{
+    Case,
+    support::{Lab, is_root, shell},
+};
+
+pub const CASES: &[Case] = &[
+    ("results_are_readable_after_the_end", results),
+    ("links_and_other_kinds_are_refused", kinds),
+    ("names_that_are_not_plain_text_are_refused", names),
+    ("deep_and_wide_trees_are_cut", caps),
+    ("unreadable_results_are_read_anyway", unreadable),
+    ("climbing_paths_are_refused", climbing),
+    ("fifos_and_devices_are_never_opened", nodes),
+];
+
+fn read(fd: OwnedFd) -> String {
+    let mut text = String::new();
+    fs::File::from(fd).read_to_string(&mut text).unwrap();
+    text
+}
+
+fn results(lab: &Lab) {
+    let done = lab.shell("echo hello > /cell/out/a.txt; mkdir /cell/out/d; echo deep > /cell/out/d/b; chmod 4755 /cell/out/a.txt");
+    let collector = done.sandbox.collect().unwrap();
+    let listing = collector.list("out", ListingCaps::default()).unwrap();
+    let paths: Vec<_> = listing.entries.iter().map(|entry| entry.path.as_str()).collect();
+    assert_eq!(paths, ["a.txt", "d", "d/b"]);
+    assert!(matches!(listing.entries[0].kind, Kind::File { size: 6, .. }));
+    assert!(listing.refused.is_empty());
+    assert_eq!(read(collector.open_file("out/a.txt").unwrap()), "hello\n");
+    assert_eq!(read(collector.open_file("out/d/b").unwrap()), "deep\n");
+}
+
+fn kinds(lab: &Lab) {
+    let done = lab.shell(
+        "cd /cell/out; ln -s /etc/passwd link; ln -s / dir; ln -s /proc/self/root/etc/shadow magic
+         echo x > one; ln one two; mkdir real",
+    );
+    let collector = done.sandbox.collect().unwrap();
+    let listing = collector.list("out", ListingCaps::default()).unwrap();
+    let kind = |path: &str| listing.entries.iter().find(|entry| entry.path == path).unwrap().kind;
+    assert_eq!(
+        (kind("link"), kind("dir"), kind("real")),
+        (Kind::Symlink, Kind::Symlink, Kind::Directory)
+    );
+    let refusal = |path: &str| collector.open_file(path).unwrap_err();
+    assert_eq!(refusal("out/link"), Refusal::Symlink);
+    assert_eq!(refusal("out/magic"), Refusal::Symlink);
+    assert_eq!(refusal("out/dir/etc/passwd"), Refusal::Symlink);
+    assert_eq!(refusal("out/one"), Refusal::HardLink(2));
+    assert_eq!(refusal("out/real"), Refusal::NotRegular);
+    assert_eq!(refusal("out/none"), Refusal::Missing);
+}
+
+fn names(lab: &Lab) {
+    let done = lab.shell(
+        "cd /cell/out; : > \"$(printf 'a\\033[2Jb')\"; : > \"$(printf 'x\\377y')\"; : > fine",
+    );
+    let listing = done.sandbox.collect().unwrap().list("out", ListingCaps::default()).unwrap();
+    assert_eq!(listing.entries.len(), 1);
+    let mut refused: Vec<_> = listing
+        .refused
+        .iter()
+        .map(|refused| (refused.path.as_str(), refused.refusal.clone()))
+        .collect();
+    refused.sort_by_key(|(path, _)| path.to_string());
+    assert_eq!(
+        refused,
+        [("a\\x1b[2Jb", Refusal::ControlCharacters), ("x\\xffy", Refusal::NotUtf8)]
+    );
+}
+
+fn caps(lab: &Lab) {
+    let done = lab.shell(
+        "cd /cell/out; i=0; while [ $i -lt 30 ]; do mkdir d; cd d; i=$((i+1)); done
+         cd /cell/work; i=0; while [ $i -lt 50 ]; do : > $i; i=$((i+1)); done",
+    );
+    let collector = done.sandbox.collect().unwrap();
+    let listing = collector.list("out", ListingCaps::default()).unwrap();
+    assert_eq!(listing.entries.len(), 16);
+    assert_eq!(listing.refused[0].refusal, Refusal::TooDeep);
+    let listing = collector.list("work", ListingCaps { entries: 20, depth: 1 }).unwrap();
+    assert_eq!(listing.entries.len(), 20);
+    assert_eq!(listing.refused[0].refusal, Refusal::TooMany);
+}
+
+fn unreadable(lab: &Lab) {
+    let done =
+        lab.run(&shell("cd /cell/out; mkdir d; echo x > d/f; chmod 0 d/f"), Limits::default());
+    let collector = done.sandbox.collect().unwrap();
+    assert_eq!(read(collector.open_file("out/d/f").unwrap()), "x\n");
+}
+
+fn climbing(lab: &Lab) {
+    let done = lab.shell("true");
+    let collector = done.sandbox.collect().unwrap();
+    for path in ["../etc/passwd", "/etc/passwd", "out/../../x", "", "."] {
+        assert_eq!(collector.open_file(path).unwrap_err(), Refusal::BadPath, "{path}");
+    }
+}
+
+/// A cell cannot make these, so they are made here.
+fn nodes(_: &Lab) {
+    let place: PathBuf =
+        std::env::temp_dir().join(format!("polyloom-nodes-{}", std::process::id()));
+    fs::create_dir_all(place.join("out")).unwrap();
+    let make = |name: &str, mode: u32, device: u64| {
+        let path = std::ffi::CString::new(place.join("out").join(name).to_str().unwrap()).unwrap();
+        // SAFETY: the path is NUL-terminated.
+        assert_eq!(unsafe { libc::mknod(path.as_ptr(), mode, device) }, 0);
+    };
+    make("fifo", libc::S_IFIFO | 0o666, 0);
+    if is_root() {
+        make("device", libc::S_IFCHR | 0o666, libc::makedev(1, 5));
+    }
+    let _socket = std::os::unix::net::UnixListener::bind(place.join("out/socket")).unwrap();
+    let collector = Collector::new(fs::File::open(&place).unwrap().into());
+    let listing = collector.list("out", ListingCaps::default()).unwrap();
+    for entry in &listing.entries {
+        assert_eq!(entry.kind, Kind::Other);
+        assert_eq!(
+            collector.open_file(&format!("out/{}", entry.path)).unwrap_err(),
+            Refusal::NotRegular
+        );
+    }
+    assert_eq!(listing.entries.len(), if is_root() { 3 } else { 2 });
+    fs::remove_dir_all(&place).unwrap();
+}

@@ -1,0 +1,178 @@
+//! Beginning and end: what outlives what.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use polyloom_sandbox::{Exit, Limits, Mechanism, sweep};
+
+use crate::{
+    Case,
+    support::{LONG, Lab, shell},
+};
+
+pub const CASES: &[Case] = &[
+    ("daemon_dies_with_the_main_process", daemon),
+    ("daemon_that_holds_stdout_does_not_hold_the_result", stdout_holder),
+    ("kill_ends_a_sleeping_cell", kill),
+    ("soft_signal_reaches_the_cell", soft),
+    ("cell_cannot_end_its_supervisor", kill_all),
+    ("cells_die_with_a_killed_host_and_their_groups_are_swept", host_death),
+    ("dropping_a_sandbox_ends_it", dropped),
+    ("a_hundred_cells_leave_nothing", many),
+    ("cells_run_side_by_side", parallel),
+];
+
+fn daemon(lab: &Lab) {
+    let done = lab.run(&lab.act(&["daemon"]), Limits::default());
+    assert_eq!((done.code(), done.fact.leftovers), (0, 1));
+}
+
+fn stdout_holder(lab: &Lab) {
+    let start = Instant::now();
+    let done = lab.shell("setsid sleep 100 & echo hi");
+    assert_eq!(done.stdout, "hi\n");
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+fn kill(lab: &Lab) {
+    let mut sandbox =
+        lab.start(&shell("trap '' TERM INT HUP; sleep 1000 & sleep 1000"), Limits::default());
+    assert_eq!(sandbox.wait(Duration::from_millis(50)), None);
+    let pid = sandbox.pid();
+    let start = Instant::now();
+    sandbox.kill();
+    let fact = sandbox.wait(LONG).unwrap();
+    assert_eq!(fact.exit, Exit::SupervisorLost);
+    assert!(sandbox.finish().complete);
+    assert!(start.elapsed() < Duration::from_secs(2));
+    assert!(!alive(pid));
+}
+
+fn soft(lab: &Lab) {
+    let mut sandbox = lab.start(&lab.act(&["term"]), Limits::default());
+    let mut out = sandbox.take_stdout().unwrap();
+    let mut text = Vec::new();
+    let deadline = Instant::now() + LONG;
+    while text.is_empty() && Instant::now() < deadline {
+        sandbox.wait(Duration::from_millis(5));
+        crate::support::drain(&mut out, &mut text);
+    }
+    sandbox.signal(libc::SIGTERM).unwrap();
+    assert_eq!(sandbox.wait(LONG).unwrap().exit, Exit::Code(42));
+}
+
+fn kill_all(lab: &Lab) {
+    let done = lab.run(&lab.act(&["kill-all"]), Limits::default());
+    assert_eq!(done.code(), 7, "the supervisor lived to report it");
+    assert_eq!(done.said("still"), "here");
+    if lab.has(Mechanism::TwoUsers) {
+        assert_eq!(done.said("kill 1"), "1");
+    }
+    // `kill -STOP` of process 1 and of everything must not stop the report either.
+    assert_eq!(lab.shell("kill -STOP 1 2>/dev/null; kill -9 -1; exit 3").code(), 3);
+}
+
+fn dropped(lab: &Lab) {
+    let sandbox = lab.start(&shell("sleep 1000"), Limits::default());
+    let pid = sandbox.pid();
+    drop(sandbox);
+    assert!(!alive(pid));
+}
+
+fn many(lab: &Lab) {
+    let count = || (fs::read_dir("/proc/self/fd").unwrap().count(), ours().len());
+    lab.shell("true");
+    let before = count();
+    let start = Instant::now();
+    for _ in 0..100 {
+        assert_eq!(lab.shell("exit 5").code(), 5);
+    }
+    println!("       {:?} a cell with `sh`", start.elapsed() / 100);
+    assert_eq!(count(), before, "descriptors and groups");
+}
+
+fn parallel(lab: &Lab) {
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            scope.spawn(move || {
+                for _ in 0..5 {
+                    let done = lab.shell(&format!(
+                        "echo {number}; ls /proc | grep -c '^[0-9]'; exit {number}"
+                    ));
+                    assert_eq!(done.code(), number);
+                    assert!(done.stdout.starts_with(&format!("{number}\n")));
+                }
+            });
+        }
+    });
+}
+
+/// The part of `host_death` that dies: starts a cell, says its supervisor's id, waits to be killed.
+pub fn victim_host() -> ! {
+    let lab = Lab::open();
+    let sandbox = lab.start(&shell("sleep 1000 & sleep 1000"), Limits::default());
+    println!("{}", sandbox.pid());
+    std::io::stdout().flush().unwrap();
+    loop {
+        std::thread::park();
+    }
+}
+
+fn host_death(lab: &Lab) {
+    let mut host = Command::new(&lab.exe).arg("__host").stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(host.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let pid: i32 = line.trim().parse().unwrap();
+    assert!(alive(pid));
+    let prefix = format!("polyloom-{}-", host.id());
+    let left =
+        || ours().into_iter().filter(|path| path.to_string_lossy().contains(&prefix)).count();
+    let made = left();
+    host.kill().unwrap();
+    host.wait().unwrap();
+    let deadline = Instant::now() + LONG;
+    while alive(pid) {
+        assert!(Instant::now() < deadline, "the cell outlived its host");
+        std::thread::yield_now();
+    }
+    if made == 0 {
+        println!("       no control groups here to sweep");
+        return;
+    }
+    assert_eq!(left(), made, "nobody removes them but the sweep");
+    let report = sweep();
+    assert!(report.removed as usize >= made && report.stuck == 0, "{report:?}");
+    assert_eq!(left(), 0);
+}
+
+fn alive(pid: i32) -> bool {
+    // A zombie is dead.
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
+/// Every control group of ours on the machine.
+fn ours() -> Vec<PathBuf> {
+    fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
+        let Ok(entries) = fs::read_dir(directory) else { return };
+        for entry in
+            entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        {
+            let path = entry.path();
+            if entry.file_name().to_string_lossy().starts_with("polyloom-") {
+                found.push(path);
+            } else {
+                walk(&path, found);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(Path::new("/sys/fs/cgroup"), &mut found);
+    // Other runs on this machine are not our concern, except dead ones, which the sweep test names itself.
+    found
+}
