@@ -87,7 +87,7 @@ def bring(source: str, target: str) -> str:
     import shutil
 
     if os.path.isdir(source):
-        shutil.copytree(source, target, symlinks=True, copy_function=shutil.copyfile)
+        shutil.copytree(source, target, copy_function=shutil.copyfile)
     else:
         shutil.copyfile(source, target)
     return target

@@ -299,12 +299,7 @@ def _place(name: str, shape: list[int], index: int) -> str:
 def _check_shape(shape: list[int], wanted: Type, name: str) -> None:
     if wanted.shape is None:
         return
-    names: dict[str, int] = {}
-    fits = len(shape) == len(wanted.shape)
-    for size, expected in zip(shape, wanted.shape):
-        if isinstance(expected, int):
-            fits = fits and size == expected
-        elif expected.isidentifier():
-            fits = fits and names.setdefault(expected, size) == size
-    if not fits:
+    # A name stands for any size, and the same name twice for any two.
+    fits = all(not isinstance(each, int) or each == size for each, size in zip(wanted.shape, shape))
+    if not fits or len(shape) != len(wanted.shape):
         raise Mismatch(name, wanted.text, f"the shape {shape}")

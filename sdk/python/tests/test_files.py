@@ -73,7 +73,7 @@ class Tensors(Files):
         self.without("numpy")
         rows: list[tuple[Any, str, Any]] = [
             ([1, 2.5], "tensor<f64,[n]>", [1.0, 2.5]),
-            ([[1, 2], [3, 4], [5, 6]], "tensor<i16,[n,2]>", [[1, 2], [3, 4], [5, 6]]),
+            ([[1, 2], [3, 4], [5, 6]], "tensor<i16,[n,n]>", [[1, 2], [3, 4], [5, 6]]),
             (array.array("f", [1, 2]), "tensor<f32,[2]>", [1.0, 2.0]),
             (array.array("f", [1, 2]), "tensor<f64,[2]>", [1.0, 2.0]),
             (memoryview(bytes(6)).cast("B", [2, 3]), "tensor<u8,[2,3]>", [[0] * 3] * 2),
@@ -101,7 +101,7 @@ class Tensors(Files):
             ([[1, 2], [3]], "tensor<f64,[n,m]>", "`x[1]`: expected a list of 2, found list of 1"),
             ([[1.0, "a"]], "tensor<f64,[n,m]>", "`x[0][1]`: expected float, found str 'a'"),
             ([1, 2], "tensor<f64,[3]>", "expected tensor<f64,[3]>, found the shape [2]"),
-            ([[1, 2]], "tensor<f64,[n,n]>", "found the shape [1, 2]"),
+            ([[1, 2]], "tensor<f64,[n,3]>", "found the shape [1, 2]"),
             ([1], "tensor<f64,[n,m]>", "found the shape [1]"),
             ([300], "tensor<u8,[n]>", "out of range"),
             ([1.5], "tensor<i64,[n]>", "`x[0]`: expected int, found float 1.5"),
