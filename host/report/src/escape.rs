@@ -1,0 +1,79 @@
+//! Making foreign text safe to show: whatever a cell wrote, no control sequence reaches a terminal.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+/// Whether a character could steer a terminal or make text read otherwise than it is.
+fn is_hostile(c: char) -> bool {
+    c.is_control()
+        // Direction overrides, isolates and marks ("Trojan Source", CVE-2021-42574).
+        || matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}')
+        || matches!(c, '\u{2066}'..='\u{2069}')
+        // Line and paragraph separators, invisible tags, interlinear marks, the byte order mark.
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
+        || matches!(c, '\u{e0000}'..='\u{e007f}')
+}
+
+fn escaped(text: &str, keep: fn(char) -> bool) -> Cow<'_, str> {
+    if !text.chars().any(|c| is_hostile(c) && !keep(c)) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if !is_hostile(c) || keep(c) {
+            out.push(c);
+            continue;
+        }
+        match c {
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            // Writing to a string does not fail.
+            c if (c as u32) < 0x100 => drop(write!(out, "\\x{:02x}", c as u32)),
+            c => drop(write!(out, "\\u{{{:x}}}", c as u32)),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// The text with every control character and every character that changes reading direction as an escape; line
+/// feeds and tabs stay.
+#[must_use]
+pub fn escape(text: &str) -> Cow<'_, str> {
+    escaped(text, |c| matches!(c, '\n' | '\t'))
+}
+
+/// Like [`escape`] for text that has to stay on one line.
+#[must_use]
+pub fn escape_line(text: &str) -> Cow<'_, str> {
+    escaped(text, |_| false)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn sequences_that_steer_terminals_become_visible() {
+        let text = "\u{1b}]0;x\u{7}\u{1b}[2J\u{1b}]52;c;aGk=\u{7}\0\u{fffd}";
+        assert_eq!(
+            escape(text),
+            "\\x1b]0;x\\x07\\x1b[2J\\x1b]52;c;aGk=\\x07\\x00\u{fffd}"
+        );
+        assert_eq!(escape("a\u{9b}2J b\u{7f}"), "a\\x9b2J b\\x7f");
+        assert_eq!(escape("\u{202e}txt.exe\u{2066}"), "\\u{202e}txt.exe\\u{2066}");
+        assert_eq!(escape("a\tb\nc"), "a\tb\nc");
+        assert_eq!(escape_line("a\tb\r\n"), "a\\tb\\r\\n");
+        assert!(matches!(escape("plain ünïcode 漢字 🙂"), Cow::Borrowed(_)));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_hostile_is_left(text in any::<String>()) {
+            prop_assert!(!escape_line(&text).chars().any(is_hostile));
+            prop_assert!(!escape(&text).chars().any(|c| is_hostile(c) && c != '\n' && c != '\t'));
+        }
+    }
+}

@@ -1,0 +1,405 @@
+//! A run as a person watches it: a line for every step that ends, what cells print, what runs just now, and at the
+//! end what failed and what to do about it. Replays look the same.
+//!
+//! It asks no clock: time comes with the events, and from whoever calls [`Terminal::tick`] between them.
+
+mod failure;
+mod live;
+mod log;
+mod summary;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use polyloom_events::{Action, Event, Phase, Record, Sink, Stream};
+use polyloom_protocol::meta::{ExecMeta, Outcome, Severity};
+
+use crate::escape::escape_line;
+use crate::paint::{Paint, Style, fit, pad};
+use crate::units;
+use failure::Failure;
+use log::Log;
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Live on a terminal, else plain.
+    Auto,
+    /// One line for every step that ends.
+    Plain,
+    /// Live, also where `tty` is false.
+    Tty,
+}
+
+/// How much is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verbosity {
+    /// Failures only.
+    Quiet,
+    /// Steps, what cells print up to a measure, the summary.
+    Normal,
+    /// Also cached and skipped steps, starts, artifacts, and more of what cells print.
+    Verbose,
+    /// Also debug messages.
+    Debug,
+}
+
+/// Gives the lines of a source file around a line, to be shown with a failure: the file as a diagnostic names it, the
+/// first line wanted and how many; fewer or none are fine.
+pub type SourceLines = Box<dyn Fn(&str, u32, u32) -> Vec<String> + Send>;
+
+/// What the terminal is and what the user wants to see on it.
+pub struct Options {
+    /// Whether the writer is a terminal.
+    pub tty: bool,
+    /// Whether colours are wanted.
+    pub color: bool,
+    /// Columns of the terminal.
+    pub width: usize,
+    /// How much is said.
+    pub verbosity: Verbosity,
+    /// How progress is shown.
+    pub progress: Progress,
+    /// Where source lines come from; without it failures show none.
+    pub source: Option<SourceLines>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            tty: false,
+            color: false,
+            width: 80,
+            verbosity: Verbosity::Normal,
+            progress: Progress::Auto,
+            source: None,
+        }
+    }
+}
+
+/// The terminal face. Clones share one screen: give one to the run as a sink, keep another for ticks and resizing.
+#[derive(Clone)]
+pub struct Terminal(Arc<Mutex<Screen>>);
+
+/// Cached steps get a line of their own in runs up to this many cells.
+const FEW_CELLS: u64 = 30;
+/// Failures told in full.
+const MAX_FAILURES: usize = 10;
+
+struct Screen {
+    out: Box<dyn Write + Send>,
+    options: Options,
+    paint: Paint,
+    live: Option<live::Live>,
+    /// Lines ready to be written for good.
+    ready: String,
+    failed: Option<io::Error>,
+    run: Run,
+    cells: HashMap<String, Cell>,
+    failures: Vec<Failure>,
+    cell_width: usize,
+    lang_width: usize,
+}
+
+#[derive(Default)]
+struct Run {
+    id: String,
+    path: String,
+    cells: u64,
+    /// Ended steps by outcome.
+    ended: BTreeMap<Outcome, u64>,
+}
+
+#[derive(Default)]
+struct Cell {
+    lang: String,
+    running: Option<Running>,
+    log: Log,
+    errors: Vec<polyloom_protocol::meta::Diagnostic>,
+}
+
+struct Running {
+    since_ms: f64,
+    attempt: u32,
+    phase: Phase,
+    fraction: Option<f64>,
+    words: String,
+}
+
+impl Terminal {
+    /// Writes to `out`, as a rule standard error.
+    #[must_use]
+    pub fn new(out: Box<dyn Write + Send>, options: Options) -> Self {
+        let is_live = match options.progress {
+            Progress::Auto => options.tty,
+            Progress::Plain => false,
+            Progress::Tty => true,
+        };
+        let live = (is_live && options.verbosity > Verbosity::Quiet).then(live::Live::default);
+        Self(Arc::new(Mutex::new(Screen {
+            out,
+            paint: Paint { color: options.color },
+            options,
+            live,
+            ready: String::new(),
+            failed: None,
+            run: Run::default(),
+            cells: HashMap::new(),
+            failures: Vec::new(),
+            cell_width: 0,
+            lang_width: 0,
+        })))
+    }
+
+    /// Draws what runs just now, `at_ms` after the run's start. To be called some ten times a second; does nothing
+    /// where progress is plain.
+    pub fn tick(&self, at_ms: f64) {
+        self.lock().draw(at_ms, live::When::Now);
+    }
+
+    /// The terminal has so many columns from now on.
+    pub fn resize(&self, width: usize) {
+        self.lock().options.width = width;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Screen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sink for Terminal {
+    fn record(&mut self, record: &Record) {
+        let mut screen = self.lock();
+        screen.take(record);
+        screen.draw(record.at_ms, live::When::Due);
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        let mut screen = self.lock();
+        if let Some(mut live) = screen.live.take() {
+            let erase = live.erase();
+            screen.ready.insert_str(0, &erase);
+        }
+        screen.write();
+        screen.failed.take().map_or(Ok(()), Err)
+    }
+}
+
+impl Screen {
+    fn says(&self, verbosity: Verbosity) -> bool {
+        self.options.verbosity >= verbosity
+    }
+
+    fn line(&mut self, line: &str) {
+        self.ready.push_str(line);
+        self.ready.push('\n');
+    }
+
+    fn draw(&mut self, at_ms: f64, when: live::When) {
+        let Some(mut live) = self.live.take() else { return self.write() };
+        if live.is_due(at_ms, when) {
+            let mut screen = live.erase();
+            screen.push_str(&std::mem::take(&mut self.ready));
+            screen.push_str(&live.picture(self, at_ms));
+            self.ready = screen;
+            self.write();
+        }
+        self.live = Some(live);
+    }
+
+    fn write(&mut self) {
+        if !self.ready.is_empty() && self.failed.is_none() {
+            let written = self.out.write_all(self.ready.as_bytes()).and_then(|()| self.out.flush());
+            self.failed = written.err();
+        }
+        self.ready.clear();
+    }
+
+    fn cell(&mut self, cell: &str) -> &mut Cell {
+        if !self.cells.contains_key(cell) {
+            self.cells.insert(cell.to_owned(), Cell::default());
+        }
+        self.cells.entry(cell.to_owned()).or_default()
+    }
+
+    fn take(&mut self, record: &Record) {
+        match &record.event {
+            Event::RunStarted { run, flow, path, cells, jobs, .. } => {
+                self.run.id = escape_line(run).into_owned();
+                self.run.path = escape_line(path).into_owned();
+                self.run.cells = *cells;
+                if self.says(Verbosity::Normal) {
+                    let cells = summary::count(*cells, "cell", "cells");
+                    let about = format!("{} ({}), {cells}, {jobs} at once", escape_line(flow), self.run.path);
+                    let line = format!("run {}: {about}", self.run.id);
+                    let line = self.paint.text(Style::Dim, &line);
+                    self.line(&line);
+                }
+            }
+            Event::StepPlanned { cell, lang, action, .. } => {
+                self.cell_width = self.cell_width.max(cell.len()).min(24);
+                self.lang_width = self.lang_width.max(lang.len()).min(12);
+                self.cell(cell).lang.clone_from(lang);
+                // What the plan means to do shows in how the step ends.
+                let (Action::Run | Action::Cached | Action::Maybe) = action;
+            }
+            Event::StepStarted { cell, attempt, phase } => self.started(record, cell, *attempt, *phase),
+            Event::Log { cell, stream, text } => self.logged(cell, *stream, text),
+            Event::Progress { cell, fraction, text } => {
+                if let Some(running) = &mut self.cell(cell).running {
+                    running.fraction = fraction.filter(|f| f.is_finite()).map(|f| f.clamp(0.0, 1.0));
+                    running.words = escape_line(text).into_owned();
+                }
+            }
+            Event::Display { cell, media, text } => {
+                let text = match media.starts_with("text/") {
+                    true => text.clone(),
+                    false => format!("[{media}] {text}"),
+                };
+                self.logged(cell, Stream::Info, &(text.trim_end().to_owned() + "\n"));
+            }
+            Event::Diagnostic { cell, diagnostic } => match &diagnostic.severity {
+                Severity::Error => self.cell(cell).errors.push(diagnostic.clone()),
+                severity => {
+                    let wanted = match severity {
+                        Severity::Warning => Verbosity::Normal,
+                        _ => Verbosity::Verbose,
+                    };
+                    if self.says(wanted) {
+                        let text = failure::headline(diagnostic);
+                        self.logged(cell, Stream::Info, &(text + "\n"));
+                    }
+                }
+            },
+            Event::Artifact { cell, port, artifact } => {
+                if self.says(Verbosity::Verbose) {
+                    let (ty, size) = (&artifact.r#type, units::size(artifact.size));
+                    let digest: String = artifact.digest.chars().take(15).collect();
+                    let text = format!("{port} = {ty}, {size}, {digest}");
+                    self.prefixed(cell, Style::Dim, &escape_line(&text));
+                }
+            }
+            Event::StepFinished { cell, lang, reason, attempts, meta } => {
+                self.finished(cell, lang, reason, *attempts, meta);
+            }
+            Event::Warning { text } => {
+                let word = self.paint.text(Style::Warn, "warning:");
+                self.line(&format!("{word} {}", escape_line(text)));
+            }
+            Event::RunFinished { outcome, wall_ms, totals, critical_path, slowest } => {
+                self.live = self.live.take().map(live::Live::ended);
+                let text = summary::failures(self);
+                self.ready.push_str(&text);
+                if self.says(Verbosity::Normal) {
+                    let end = summary::End {
+                        outcome: *outcome,
+                        wall_ms: *wall_ms,
+                        totals: *totals,
+                        critical_path,
+                        slowest,
+                    };
+                    let text = summary::end(self, &end);
+                    self.ready.push_str(&text);
+                }
+            }
+            // Events of a later minor version: nothing to show.
+            _ => {}
+        }
+    }
+
+    fn started(&mut self, record: &Record, cell: &str, attempt: u32, phase: Phase) {
+        let verbose = self.says(Verbosity::Verbose);
+        let entry = self.cell(cell);
+        // A cell that is compiled and then run has one clock.
+        let since_ms = entry.running.as_ref().map_or(record.at_ms, |running| running.since_ms);
+        entry.running =
+            Some(Running { since_ms, attempt, phase, fraction: None, words: String::new() });
+        if verbose {
+            let what = match (phase, attempt) {
+                (Phase::Compile, _) => "compiling".to_owned(),
+                (Phase::Run, 1) => "running".to_owned(),
+                (Phase::Run, attempt) => format!("running, attempt {attempt}"),
+            };
+            self.prefixed(cell, Style::Dim, &what);
+        }
+    }
+
+    fn logged(&mut self, cell: &str, stream: Stream, text: &str) {
+        if self.options.verbosity < Verbosity::Normal
+            || (stream == Stream::Debug && self.options.verbosity < Verbosity::Debug)
+        {
+            return;
+        }
+        let limit = log::limit(self.options.verbosity);
+        let lines = self.cell(cell).log.take(stream, text, limit);
+        for (style, line) in lines {
+            self.prefixed(cell, style, &line);
+        }
+    }
+
+    /// A line of a cell: `load │ text`. The text must be safe already.
+    fn prefixed(&mut self, cell: &str, style: Style, text: &str) {
+        let name = pad(&fit(&escape_line(cell), 24), self.cell_width);
+        let line = format!("{} {}", self.paint.cell(cell, &format!("{name} │")), self.paint.text(style, text));
+        let line = line.trim_end().to_owned();
+        self.line(&line);
+    }
+
+    fn finished(&mut self, cell: &str, lang: &str, reason: &str, attempts: u32, meta: &ExecMeta) {
+        let limit = log::limit(self.options.verbosity);
+        let entry = self.cell(cell);
+        entry.running = None;
+        let errors = std::mem::take(&mut entry.errors);
+        let (rest, hidden) = entry.log.end(limit);
+        if self.says(Verbosity::Normal) {
+            for (style, line) in rest {
+                self.prefixed(cell, style, &line);
+            }
+            if hidden > 0 {
+                let more = summary::count(hidden, "line", "lines");
+                let text = format!("… {more} more, `polyloom logs {} {cell}`", self.run.id);
+                self.prefixed(cell, Style::Dim, &escape_line(&text));
+            }
+        }
+        *self.run.ended.entry(meta.outcome).or_default() += 1;
+        let wanted = match meta.outcome {
+            Outcome::Cached if self.run.cells > FEW_CELLS => Verbosity::Verbose,
+            Outcome::Skipped if self.run.cells > FEW_CELLS => Verbosity::Verbose,
+            _ => Verbosity::Normal,
+        };
+        if self.says(wanted) {
+            let line = self.step_line(cell, lang, reason, attempts, meta);
+            self.line(&line);
+        }
+        if failure::is_failure(meta.outcome) {
+            self.failures.push(Failure::new(cell, lang, meta, errors));
+        }
+    }
+
+    /// `ok      load     python   123ms  never ran`.
+    fn step_line(&self, cell: &str, lang: &str, reason: &str, attempts: u32, meta: &ExecMeta) -> String {
+        let ran = !matches!(meta.outcome, Outcome::Cached | Outcome::Skipped);
+        let style = match meta.outcome {
+            Outcome::Ok => Style::Good,
+            Outcome::Cached | Outcome::Skipped => Style::Dim,
+            Outcome::Cancelled => Style::Warn,
+            _ => Style::Bad,
+        };
+        let mut line = self.paint.text(style, &pad(meta.outcome.as_str(), 7));
+        let name = pad(&fit(&escape_line(cell), 24), self.cell_width);
+        let lang = pad(&fit(&escape_line(lang), 12), self.lang_width);
+        let wall = if ran { units::duration(meta.wall_ms) } else { "-".to_owned() };
+        let name = self.paint.text(Style::Strong, &name);
+        let mut about = match failure::is_failure(meta.outcome) {
+            true => failure::evidence(meta),
+            false => escape_line(reason).into_owned(),
+        };
+        if attempts > 1 {
+            let _ = write!(about, ", {attempts} attempts");
+        }
+        let _ = write!(line, " {name}  {lang}  {wall:>6}  {}", self.paint.text(Style::Dim, &about));
+        line.trim_end().to_owned()
+    }
+}

@@ -1,0 +1,263 @@
+//! One failed cell, told at the end: where, what, the lines around it, what it printed last, why, and what to type next.
+
+use std::fmt::Write;
+
+use polyloom_protocol::meta::{Diagnostic, ExecMeta, Outcome, Severity};
+
+use super::{Screen, SourceLines, log};
+use crate::escape::{escape, escape_line};
+use crate::paint::Style;
+use crate::units;
+
+/// Diagnostics told per cell; compilers are generous with them.
+const MAX_DIAGNOSTICS: usize = 5;
+/// Lines of stderr told.
+const TAIL: usize = 12;
+
+/// A cell that failed.
+pub(super) struct Failure {
+    pub(super) cell: String,
+    lang: String,
+    meta: ExecMeta,
+    errors: Vec<Diagnostic>,
+}
+
+/// Whether an outcome counts as a failure.
+pub(super) fn is_failure(outcome: Outcome) -> bool {
+    match outcome {
+        Outcome::Ok | Outcome::Cached | Outcome::Skipped | Outcome::Cancelled => false,
+        Outcome::Failed
+        | Outcome::TimedOut
+        | Outcome::OutOfMemory
+        | Outcome::CpuExceeded
+        | Outcome::OutputExceeded
+        | Outcome::DiskExceeded
+        | Outcome::PidsExceeded
+        | Outcome::Killed
+        | Outcome::OutputMissing
+        | Outcome::Denied
+        | Outcome::WorkerError => true,
+    }
+}
+
+/// What the host saw, in a few words.
+pub(super) fn evidence(meta: &ExecMeta) -> String {
+    let peak = || match meta.peak_memory {
+        Some(peak) => format!("peak memory {}", units::size(peak)),
+        None => "over its memory limit".to_owned(),
+    };
+    match meta.outcome {
+        Outcome::TimedOut => format!("stopped after {}", units::duration(meta.wall_ms)),
+        Outcome::OutOfMemory => peak(),
+        Outcome::CpuExceeded => format!("{} of processor time", units::duration(meta.cpu_ms)),
+        Outcome::OutputExceeded => {
+            format!("printed {}", units::size(meta.stdout.bytes.saturating_add(meta.stderr.bytes)))
+        }
+        Outcome::DiskExceeded => "wrote more than its disk limit".to_owned(),
+        Outcome::PidsExceeded => "too many processes".to_owned(),
+        Outcome::OutputMissing => "a declared output is missing".to_owned(),
+        Outcome::Denied => "a permission is missing".to_owned(),
+        Outcome::WorkerError => "the executor broke off".to_owned(),
+        Outcome::Ok
+        | Outcome::Cached
+        | Outcome::Skipped
+        | Outcome::Failed
+        | Outcome::Killed
+        | Outcome::Cancelled => match (meta.signal, meta.exit_code) {
+            (Some(signal), _) => signal_name(signal),
+            (None, Some(code)) => format!("exit code {code}"),
+            (None, None) => String::new(),
+        },
+    }
+}
+
+fn signal_name(signal: i32) -> String {
+    // Numbers of Linux on x86-64 and arm64.
+    let name = match signal {
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        15 => "SIGTERM",
+        31 => "SIGSYS",
+        _ => return format!("signal {signal}"),
+    };
+    format!("signal {signal} ({name})")
+}
+
+/// `stats.cpp:12:5: error: expected ';'`, safe and on one line.
+pub(super) fn headline(diagnostic: &Diagnostic) -> String {
+    let mut text = String::new();
+    if let Some(file) = &diagnostic.file {
+        text.push_str(file);
+        for number in [diagnostic.line, diagnostic.col].into_iter().flatten() {
+            let _ = write!(text, ":{number}");
+        }
+        text.push_str(": ");
+    } else if let Some(line) = diagnostic.line {
+        let _ = write!(text, "line {line}: ");
+    }
+    let _ = write!(text, "{}: ", diagnostic.severity);
+    let message = diagnostic.message.trim_end();
+    text.push_str(message.lines().next().unwrap_or_default());
+    if let Some(code) = &diagnostic.code {
+        let _ = write!(text, " [{code}]");
+    }
+    log::cut(&escape_line(&text))
+}
+
+impl Failure {
+    pub(super) fn new(cell: &str, lang: &str, meta: &ExecMeta, seen: Vec<Diagnostic>) -> Self {
+        let mut errors: Vec<_> =
+            meta.diagnostics.iter().filter(|d| d.severity == Severity::Error).cloned().collect();
+        if errors.is_empty() {
+            errors = seen;
+        }
+        Self { cell: cell.to_owned(), lang: lang.to_owned(), meta: meta.clone(), errors }
+    }
+
+    /// One line, for lists of many.
+    pub(super) fn short(&self) -> String {
+        let what = self.errors.first().map_or_else(|| evidence(&self.meta), headline);
+        format!("{}: {}: {what}", escape_line(&self.cell), self.meta.outcome)
+    }
+
+    /// The whole story.
+    pub(super) fn tell(&self, screen: &Screen) -> String {
+        let paint = screen.paint;
+        let evidence = evidence(&self.meta);
+        let mut out = String::new();
+        let comma = if evidence.is_empty() { "" } else { ", " };
+        let what = format!(
+            "cell `{}` ({}): {}{comma}{evidence}",
+            escape_line(&self.cell),
+            escape_line(&self.lang),
+            self.meta.outcome
+        );
+        let _ = writeln!(out, "{} {}", paint.text(Style::Bad, "error:"), paint.text(Style::Strong, &what));
+        for error in self.errors.iter().take(MAX_DIAGNOSTICS) {
+            let _ = writeln!(out, "  {}", headline(error));
+            for line in error.message.trim_end().lines().skip(1).take(TAIL) {
+                let _ = writeln!(out, "    {}", log::cut(line));
+            }
+            if let Some(source) = &screen.options.source {
+                out.push_str(&excerpt(source, error));
+            }
+        }
+        if self.errors.len() > MAX_DIAGNOSTICS {
+            let _ = writeln!(out, "  … {} more", self.errors.len() - MAX_DIAGNOSTICS);
+        }
+        self.tail(screen, &mut out);
+        let (cause, hint) = self.cause();
+        if let Some(cause) = cause {
+            let _ = writeln!(out, "{} {cause}", paint.text(Style::Warn, "caused by:"));
+        }
+        for hint in hint.into_iter().chain([self.next(screen)]) {
+            let _ = writeln!(out, "{} {hint}", paint.text(Style::Good, "hint:"));
+        }
+        out
+    }
+
+    fn tail(&self, screen: &Screen, out: &mut String) {
+        let (name, tail) = match self.meta.stderr.text.trim().is_empty() {
+            true => ("stdout", &self.meta.stdout),
+            false => ("stderr", &self.meta.stderr),
+        };
+        let lines: Vec<_> = tail.text.trim_end().lines().collect();
+        if lines.iter().all(|line| line.trim().is_empty()) {
+            return;
+        }
+        let _ = writeln!(out, "  {name}, last lines:");
+        for line in &lines[lines.len().saturating_sub(TAIL)..] {
+            let line = format!("    {} {}", screen.paint.text(Style::Dim, "│"), log::cut(&escape(line)));
+            let _ = writeln!(out, "{}", line.trim_end());
+        }
+    }
+
+    /// The likely cause, where the diagnostics don't say it, and what to change.
+    fn cause(&self) -> (Option<String>, Option<String>) {
+        let limit = |key: &str, cause: &str| {
+            let cell = escape_line(&self.cell);
+            let hint = format!("raise `{key}` under `[cells.{cell}]`, if it really needs more");
+            (Some(cause.to_owned()), Some(hint))
+        };
+        let only = |cause: &str| (Some(cause.to_owned()), None);
+        match self.meta.outcome {
+            Outcome::TimedOut => limit("timeout", "it ran longer than its time limit"),
+            Outcome::OutOfMemory => {
+                limit("memory", "its processes together used more memory than its limit")
+            }
+            Outcome::CpuExceeded => limit("cpu_time", "it used more processor time than its limit"),
+            Outcome::OutputExceeded => limit("output_limit", "it printed more than its limit"),
+            Outcome::DiskExceeded => limit("disk", "it wrote more than its disk limit"),
+            Outcome::PidsExceeded => {
+                limit("pids", "it started more processes and threads than its limit")
+            }
+            Outcome::OutputMissing => (
+                Some("it ended well but left a declared output out".to_owned()),
+                Some(
+                    "assign a variable of the output's name, or write the file `$OUT/NAME`".to_owned(),
+                ),
+            ),
+            Outcome::Denied => only("it needs a permission that was not granted"),
+            Outcome::WorkerError => (
+                Some("the executor broke the protocol, or ended outside of the cell's code".to_owned()),
+                Some(format!("`polyloom plugin test {}`", escape_line(&self.lang))),
+            ),
+            Outcome::Killed | Outcome::Failed => match (self.meta.signal, self.meta.exit_code) {
+                (Some(11 | 7), _) => only("it used memory that is not its own: a wrong index or pointer"),
+                (Some(6), _) => only("it gave up by itself (abort), often a failed check or an uncaught exception"),
+                (Some(8), _) => only("an impossible calculation, such as a division of integers by zero"),
+                (Some(31), _) => only("it made a system call that the sandbox does not allow"),
+                (Some(9 | 15), _) => only("something other than polyloom ended it, perhaps the system for want of memory"),
+                (None, Some(127)) => only("a program it calls is not in the sandbox"),
+                (None, Some(126)) => only("a program it calls can't be run"),
+                _ => (None, None),
+            },
+            Outcome::Ok | Outcome::Cached | Outcome::Skipped | Outcome::Cancelled => (None, None),
+        }
+    }
+
+    fn next(&self, screen: &Screen) -> String {
+        let cell = escape_line(&self.cell);
+        let flow = match screen.run.path.as_str() {
+            "" | "polyloom.toml" | "./polyloom.toml" => String::new(),
+            path => format!(" {}", quote(path)),
+        };
+        let id = &screen.run.id;
+        format!("`polyloom logs {id} {cell}` shows all it printed; `polyloom run{flow}` goes on from here")
+    }
+}
+
+/// A path as a shell takes it.
+fn quote(path: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
+    if path.chars().all(plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', "'\\''")) }
+}
+
+/// The lines around a place, the place marked.
+fn excerpt(source: &SourceLines, diagnostic: &Diagnostic) -> String {
+    let (Some(file), Some(line)) = (&diagnostic.file, diagnostic.line) else { return String::new() };
+    let first = line.saturating_sub(2).max(1);
+    let lines = source(file, first, 4);
+    let mut out = String::new();
+    for (number, text) in (first..).zip(&lines) {
+        let mark = if number == line { '>' } else { ' ' };
+        let text = log::cut(text);
+        let _ = writeln!(out, "  {mark} {number:>4} │ {text}");
+        if number == line
+            && let Some(col) = diagnostic.col
+            && (1..=160).contains(&col)
+        {
+            // Tabs are shown as four blanks.
+            let before = lines.get((number - first) as usize).map_or(0, |text| {
+                text.chars().take(col as usize - 1).map(|c| if c == '\t' { 4 } else { 1 }).sum()
+            });
+            let _ = writeln!(out, "         │ {}^", " ".repeat(before));
+        }
+    }
+    out.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+}
