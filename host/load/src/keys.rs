@@ -134,10 +134,8 @@ pub const DEFAULTS: &[Key] =
 /// `[limits]` of a manifest.
 pub const LIMITS: &[Key] = &[TIMEOUT, MEMORY, CPUS, CPU_TIME, PIDS, DISK, OUTPUT_LIMIT];
 
-/// `[cells.ID]`, in the order the formatter writes.
+/// `[cells.ID]`, in the order the formatter writes: `code` at the end, for it is long.
 pub const CELL: &[Key] = &[
-    key("doc", Shape::Text, "", "One line about it."),
-    key("tags", Shape::Texts, "", "Words to select cells by."),
     key(
         "lang",
         Shape::Text,
@@ -147,17 +145,18 @@ pub const CELL: &[Key] = &[
     key("file", Shape::Text, "", "The code's file, relative to the flow's folder."),
     key("inputs", Shape::Inputs, "", "What the cell reads, by port."),
     key(
-        "params",
-        Shape::Values,
-        "",
-        "Constants that the cell sees as inputs, by port: `{ n = 5 }`.",
-    ),
-    key(
         "outputs",
         Shape::Outputs,
         "",
         "What the cell makes: the type by port. Each must be there after the run.",
     ),
+    key(
+        "params",
+        Shape::Values,
+        "",
+        "Constants that the cell sees as inputs, by port: `{ n = 5 }`.",
+    ),
+    key("env", Shape::TextMap, "", "Environment variables beyond the fixed ones."),
     key("argv", Shape::Texts, "", "Arguments of the program."),
     key(
         "stdin",
@@ -165,7 +164,6 @@ pub const CELL: &[Key] = &[
         "nothing",
         "What it reads on stdin: a text, or `{ input = \"PORT\" }`.",
     ),
-    key("env", Shape::TextMap, "", "Environment variables beyond the fixed ones."),
     TIMEOUT,
     MEMORY,
     CPUS,
@@ -175,12 +173,14 @@ pub const CELL: &[Key] = &[
     OUTPUT_LIMIT,
     RETRIES,
     CACHE,
-    key("seed", Shape::Int(i64::MIN, i64::MAX), "", "The seed of its random streams."),
-    key("map", Shape::Reserved, "", "Reserved."),
-    key("when", Shape::Reserved, "", "Reserved."),
     key("session", Shape::Reserved, "", "Reserved."),
-    key("secrets", Shape::Reserved, "", "Reserved."),
+    key("seed", Shape::Int(i64::MIN, i64::MAX), "", "The seed of its random streams."),
+    key("when", Shape::Reserved, "", "Reserved."),
+    key("map", Shape::Reserved, "", "Reserved."),
     key("allow", Shape::Reserved, "", "Reserved."),
+    key("secrets", Shape::Reserved, "", "Reserved."),
+    key("tags", Shape::Texts, "", "Words to select cells by."),
+    key("doc", Shape::Text, "", "One line about it."),
     key("code", Shape::Text, "", "The code itself. Exactly one of `code` and `file` is there."),
 ];
 

@@ -45,9 +45,9 @@ type Taken<'d> = HashMap<&'d str, (Span, &'static str)>;
 impl<'l> Check<'_, 'l> {
     pub(super) fn cell(&mut self, id: CellId, entry: &Entry, map: &Map) -> Draft<'l> {
         let findings = &mut self.findings;
-        findings.known_keys(map, CELL, &format!("the cell `{id}`"));
-        let manifest = self.language(&id, entry, map);
-        let code = self.code(&id, entry, map, manifest);
+        let meant = findings.known_keys(map, CELL, &format!("the cell `{id}`"));
+        let manifest = self.language(&id, entry, map, &meant);
+        let code = self.code(&id, entry, map, manifest, &meant);
         let mut taken = Taken::new();
         let wires = self.wires(map, &mut taken);
         let (outputs, outputs_known) = self.outputs(map, &mut taken);
@@ -83,7 +83,13 @@ impl<'l> Check<'_, 'l> {
         }
     }
 
-    fn language(&mut self, id: &CellId, entry: &Entry, map: &Map) -> Option<&'l Manifest> {
+    fn language(
+        &mut self,
+        id: &CellId,
+        entry: &Entry,
+        map: &Map,
+        meant: &[&str],
+    ) -> Option<&'l Manifest> {
         let languages = self.context.languages;
         if let Some(node) = map.get("lang") {
             let name = self.findings.text("lang", node)?;
@@ -101,6 +107,9 @@ impl<'l> Check<'_, 'l> {
         let file = map.get("file").and_then(|node| Some((node, node.as_str()?)));
         let extension = file.and_then(|(_, text)| std::path::Path::new(text).extension()?.to_str());
         let (Some((node, _)), Some(extension)) = (file, extension) else {
+            if meant.contains(&"lang") || meant.contains(&"file") {
+                return None;
+            }
             self.findings
                 .error(
                     Code::MissingKey,
@@ -133,8 +142,10 @@ impl<'l> Check<'_, 'l> {
         entry: &Entry,
         map: &Map,
         manifest: Option<&Manifest>,
+        meant: &[&str],
     ) -> Option<CellCode> {
         match (map.get("code"), map.get("file")) {
+            (None, None) if meant.contains(&"code") || meant.contains(&"file") => None,
             (None, None) => {
                 self.findings
                     .error(

@@ -8,8 +8,10 @@ use crate::problem::Code;
 use crate::tree::{Data, Map, Node};
 
 impl Findings {
-    /// Reports every key that is not in the table; `place` is the table's name for messages.
-    pub fn known_keys(&mut self, map: &Map, keys: &[Key], place: &str) {
+    /// Reports every key that is not in the table; `place` is the table's name for messages. The answer is
+    /// the keys that were most likely meant: that they are missing needs not be said as well.
+    pub fn known_keys(&mut self, map: &Map, keys: &[Key], place: &str) -> Vec<&'static str> {
+        let mut meant = Vec::new();
         for entry in &map.entries {
             let text = entry.key.text.as_str();
             let span = &entry.key.span;
@@ -23,13 +25,20 @@ impl Findings {
                     );
                 }
                 Some(_) => {}
-                None => self.unknown_key(text, span, keys, place),
+                None => meant.extend(self.unknown_key(text, span, keys, place)),
             }
         }
+        meant
     }
 
-    fn unknown_key(&mut self, text: &str, span: &crate::source::Span, keys: &[Key], place: &str) {
-        let names: Vec<&str> = keys
+    fn unknown_key(
+        &mut self,
+        text: &str,
+        span: &crate::source::Span,
+        keys: &[Key],
+        place: &str,
+    ) -> Option<&'static str> {
+        let names: Vec<&'static str> = keys
             .iter()
             .filter(|key| !matches!(key.shape, Shape::Reserved))
             .map(|key| key.name)
@@ -47,6 +56,7 @@ impl Findings {
             "nobody reads this",
         )
         .help_opt(suggestion(nearest, &names));
+        nearest
     }
 
     /// Reports a value of the wrong kind.
@@ -138,31 +148,38 @@ impl Findings {
         match text.parse() {
             Ok(ty) => Some(ty),
             Err(error) => {
-                let at = error.at.saturating_sub(1);
-                let rest = text.get(at..).unwrap_or("");
-                let end = rest
-                    .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-                    .filter(|end| *end > 0)
-                    .unwrap_or(rest.len());
-                let word = rest.get(..end).unwrap_or("");
-                let other = other_type(&word.to_ascii_lowercase());
-                let nearest = other
-                    .or_else(|| self.nearest(word, polyloom_model::Type::WORDS))
-                    .map(|word| format!("did you mean `{word}`?"));
-                let message = match nearest {
-                    Some(_) => format!("`{}` is not a type", shown(text)),
-                    None => format!("`{}` is not a type: {}", shown(text), error.why),
-                };
-                let start = node.span.start + 1 + at;
-                let inside = at < text.len() && start + word.len() < node.span.end;
-                let span =
-                    if inside { start..start + word.len().max(1) } else { node.span.clone() };
-                let help = nearest
-                    .or_else(|| Some(format!("types: {}", list(&polyloom_model::Type::WORDS))));
-                self.error(Code::BadType, &span, message, "").help_opt(help);
+                self.bad_type(node, text, &error);
                 None
             }
         }
+    }
+
+    fn bad_type(&mut self, node: &Node, text: &str, error: &polyloom_model::TypeError) {
+        let at = error.at.saturating_sub(1);
+        let rest = text.get(at..).unwrap_or("");
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+        let word = &rest[..end];
+        let mut message = format!("`{}` is not a type", shown(text));
+        // The one list of words is long: it is the help, where nothing better is known.
+        let help = if !error.why.starts_with("expected one of") {
+            message.push_str(&format!(": {}", error.why));
+            None
+        } else if word.is_empty() {
+            message.push_str(&format!(": a type is missing at position {}", error.at));
+            Some(list(&polyloom_model::Type::WORDS))
+        } else {
+            let other = other_type(&word.to_ascii_lowercase());
+            match other.or_else(|| self.nearest(word, polyloom_model::Type::WORDS)) {
+                Some(word) => Some(format!("did you mean `{word}`?")),
+                None => Some(format!("types: {}", list(&polyloom_model::Type::WORDS))),
+            }
+        };
+        // Only where the text is written as it is read does a place inside it exist.
+        let start = node.span.start + 1 + at;
+        let plain = self.source.text().get(start..start + word.len()) == Some(word);
+        let span =
+            if plain && !word.is_empty() { start..start + word.len() } else { node.span.clone() };
+        self.error(Code::BadType, &span, message, "").help_opt(help);
     }
 }
 

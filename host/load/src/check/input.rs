@@ -80,6 +80,30 @@ pub(crate) fn read(findings: &mut Findings, name: &str, node: &Node) -> Wire {
                 (None, None) => bare,
             }
         }
+        Data::Map(map) => {
+            let [only] = map.entries.as_slice() else { return constant(findings, node) };
+            let key = only.key.text.as_str();
+            // A table is a constant; one that only misspells the other form is not meant as one.
+            match findings.nearest(key, INPUT.iter().map(|key| key.name)) {
+                Some(meant) if key != "type" => {
+                    let message =
+                        format!("unknown key `{}` in the input `{}`", shown(key), shown(name));
+                    let help = format!(
+                        "did you mean `{meant}`? a constant table is written `{{ value = {{…}} }}`"
+                    );
+                    findings.error(Code::UnknownKey, &only.key.span, message, "").help(help);
+                    bare
+                }
+                Some(_) => {
+                    let message = format!("the input `{}` has a type and no source", shown(name));
+                    findings
+                        .error(Code::MissingKey, &node.span, message, "")
+                        .help("add `from = \"CELL.PORT\"` or `value = …`");
+                    bare
+                }
+                None => constant(findings, node),
+            }
+        }
         _ => constant(findings, node),
     }
 }
@@ -95,7 +119,7 @@ pub(crate) fn constant(findings: &mut Findings, node: &Node) -> Wire {
             Wire { form, ty, span }
         }
         Err(why) => {
-            findings.error(Code::BadValue, &span, format!("not a value: {why}"), "");
+            findings.error(Code::BadValue, &span, why, "");
             Wire { form: None, ty: None, span }
         }
     }

@@ -84,7 +84,10 @@ fn duration(findings: &mut Findings, map: &Map, key: &str) -> Option<Duration> {
             .help(format!("write \"{number}s\" or \"{number}ms\""));
         return None;
     }
-    let text = findings.text(key, node)?;
+    let Some(text) = node.as_str() else {
+        findings.wrong_kind(key, node, "a duration").help("valid: `\"5s\"`, `\"1m30s\"`");
+        return None;
+    };
     match parse_duration(text) {
         Ok(duration) => Some(duration),
         Err(error) => {
@@ -98,7 +101,13 @@ fn size(findings: &mut Findings, map: &Map, key: &str) -> Option<u64> {
     let node = map.get(key)?;
     let text = match &node.data {
         Data::Int(number) => number.to_string(),
-        _ => findings.text(key, node)?.to_owned(),
+        Data::Str(text) => text.clone(),
+        _ => {
+            findings
+                .wrong_kind(key, node, "a size")
+                .help("valid: `\"256MiB\"` or a number of bytes");
+            return None;
+        }
     };
     match parse_size(&text) {
         Ok(size) => Some(size),

@@ -7,6 +7,7 @@ mod cell;
 mod env;
 pub(crate) mod field;
 mod files;
+mod head;
 mod input;
 pub(crate) mod limits;
 mod order;
@@ -15,22 +16,23 @@ pub(crate) mod value;
 mod wire;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use polyloom_model::{Cell, CellId, Flow, Param, ParamName, ToolChoice};
+use polyloom_model::{Cell, CellId, Flow, Param, ParamName};
 
 pub(crate) use env::check_variable;
 
 use self::cell::Draft;
+use self::head::{name_of, parent};
 use self::limits::{Habits, Partial, habits};
 use crate::files::Root;
-use crate::findings::{Findings, shown, suggestion};
+use crate::findings::{Findings, shown};
 use crate::given::{Given, give};
-use crate::keys::{DEFAULTS, FLOW, TOP};
+use crate::keys::{DEFAULTS, TOP};
 use crate::manifest::Languages;
 use crate::problem::{Code, Problem, Report};
 use crate::read::Document;
-use crate::tree::{Map, Node};
+use crate::tree::Map;
 
 /// What the flow is checked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,13 +92,6 @@ pub(crate) struct Check<'a, 'l> {
     habits: Habits,
 }
 
-#[derive(Default)]
-struct Head {
-    name: Option<String>,
-    doc: Option<String>,
-    strict: bool,
-}
-
 impl<'l> Check<'_, 'l> {
     fn run(mut self) -> Loaded {
         let Some(top) = self.document.root.as_map() else {
@@ -117,8 +112,13 @@ impl<'l> Check<'_, 'l> {
             habits(&mut self.findings, map, &mut self.habits);
         }
         let cells = self.cells(top, &declared, head.strict);
-        let params = self.params(declared);
-        let report = Report { problems: self.findings.problems };
+        let (params, given) = self.params(declared);
+        let mut report = Report { problems: self.findings.problems };
+        // Found cell by cell and then wire by wire; read from the top.
+        report
+            .problems
+            .sort_by_key(|problem| problem.labels.first().map_or(0, |label| label.span.start));
+        report.extend(given);
         let flow = cells.filter(|_| !report.has_errors()).map(|cells| Flow {
             name: head.name.unwrap_or_else(|| name_of(self.path, self.context.root)),
             doc: head.doc,
@@ -133,71 +133,6 @@ impl<'l> Check<'_, 'l> {
             cells,
         });
         Loaded { flow, report }
-    }
-
-    fn head(&mut self, node: &Node) -> Head {
-        let mut head = Head::default();
-        let findings = &mut self.findings;
-        let Some(map) = findings.table("flow", node) else { return head };
-        findings.known_keys(map, FLOW, "`[flow]`");
-        head.name = map.get("name").and_then(|node| findings.text("name", node)).map(str::to_owned);
-        head.doc = map.get("doc").and_then(|node| findings.text("doc", node)).map(str::to_owned);
-        head.strict =
-            map.get("strict").and_then(|node| findings.flag("strict", node)).unwrap_or(false);
-        if let Some(node) = map.get("requires")
-            && let Some(text) = findings.text("requires", node)
-        {
-            requires(findings, node, text);
-        }
-        head
-    }
-
-    fn tools(&mut self, node: &Node) -> Vec<ToolChoice> {
-        let mut tools = Vec::new();
-        let Some(map) = self.findings.table("executors", node) else { return tools };
-        let languages = self.context.languages;
-        for entry in &map.entries {
-            let name = entry.key.text.as_str();
-            let Some(manifest) = languages.find(name) else {
-                let names = languages.names();
-                let nearest = self.findings.nearest(name, names.iter().copied());
-                self.findings
-                    .error(
-                        Code::UnknownLanguage,
-                        &entry.key.span,
-                        format!("unknown executor `{}`", shown(name)),
-                        "",
-                    )
-                    .help_opt(suggestion(nearest, &names));
-                continue;
-            };
-            let Some(table) = self.findings.table(name, &entry.node) else { continue };
-            for entry in &table.entries {
-                let tool = entry.key.text.as_str();
-                if !manifest.tools.contains_key(tool) {
-                    let names: Vec<&str> = manifest.tools.keys().map(String::as_str).collect();
-                    let nearest = self.findings.nearest(tool, names.iter().copied());
-                    let message = format!("`{}` has no tool `{}`", manifest.id, shown(tool));
-                    self.findings
-                        .error(Code::UnknownTool, &entry.key.span, message, "")
-                        .help_opt(suggestion(nearest, &names));
-                    continue;
-                }
-                match self.findings.text(tool, &entry.node) {
-                    Some("") => {
-                        let message = format!("the program of `{tool}` can't be empty");
-                        self.findings.error(Code::BadValue, &entry.node.span, message, "");
-                    }
-                    Some(program) => tools.push(ToolChoice {
-                        executor: manifest.id.clone(),
-                        tool: tool.to_owned(),
-                        program: PathBuf::from(program),
-                    }),
-                    None => {}
-                }
-            }
-        }
-        tools
     }
 
     fn cells(&mut self, top: &Map, params: &params::Params, strict: bool) -> Option<Vec<Cell>> {
@@ -286,7 +221,7 @@ impl<'l> Check<'_, 'l> {
     }
 
     /// The params with their values for this run.
-    fn params(&mut self, declared: params::Params) -> BTreeMap<ParamName, Param> {
+    fn params(&mut self, declared: params::Params) -> (BTreeMap<ParamName, Param>, Report) {
         let mut params = BTreeMap::new();
         let mut open = Vec::new();
         let broken = declared.values().any(Option::is_none);
@@ -299,7 +234,7 @@ impl<'l> Check<'_, 'l> {
         }
         // With a broken declaration, a name may be unknown only because of that.
         if broken {
-            return params;
+            return (params, Report::default());
         }
         let (report, given) = give(&mut params, self.context.given);
         let failed = report.has_errors();
@@ -315,8 +250,7 @@ impl<'l> Check<'_, 'l> {
                 found.warning();
             }
         }
-        self.findings.problems.extend(report.problems);
-        params
+        (params, report)
     }
 
     /// The flow file's name relative to the root, for the origin of inline code.
@@ -354,73 +288,7 @@ fn finish(
     })
 }
 
-fn requires(findings: &mut Findings, node: &Node, text: &str) {
-    let own = version(env!("CARGO_PKG_VERSION"));
-    let asked = version(text.trim().trim_start_matches(">=").trim());
-    match (asked, own) {
-        (None, _) => {
-            let message = format!("`{}` is not a version that can be asked for", shown(text));
-            findings
-                .error(Code::Requires, &node.span, message, "")
-                .help("valid: `>=0.1`, `>=0.1.2`");
-        }
-        (Some(asked), Some(own)) if asked > own => {
-            let message = format!(
-                "the flow needs polyloom {}, this is {}",
-                shown(text),
-                env!("CARGO_PKG_VERSION")
-            );
-            findings
-                .error(Code::Requires, &node.span, message, "")
-                .help("install a newer polyloom");
-        }
-        _ => {}
-    }
-}
-
-fn version(text: &str) -> Option<[u32; 3]> {
-    let mut parts = [0; 3];
-    let words: Vec<&str> = text.split('.').collect();
-    if words.len() > 3 {
-        return None;
-    }
-    for (part, word) in parts.iter_mut().zip(words) {
-        *part = word.parse().ok()?;
-    }
-    Some(parts)
-}
-
-fn parent(path: &Path) -> PathBuf {
-    path.parent().map(Path::to_owned).unwrap_or_default()
-}
-
-/// A flow without a name is called like its file, or like its folder if the file is `polyloom.toml`.
-fn name_of(path: &Path, root: Option<&Root>) -> String {
-    let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("flow");
-    let stem = stem.strip_suffix(".flow").unwrap_or(stem);
-    if stem != "polyloom" {
-        return stem.to_owned();
-    }
-    let folder = root.map_or_else(|| parent(path), |root| root.path().to_owned());
-    let absolute = std::path::absolute(&folder).unwrap_or(folder);
-    absolute.file_name().and_then(|name| name.to_str()).unwrap_or(stem).to_owned()
-}
-
 /// A problem that has no text to point into, as a result.
 pub(crate) fn failed(problems: impl IntoIterator<Item = Problem>) -> Loaded {
     Loaded { flow: None, report: Report { problems: problems.into_iter().collect() } }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_compare_by_number() {
-        assert!(version("0.10") > version("0.9.9"));
-        assert_eq!(version("1"), Some([1, 0, 0]));
-        for bad in ["", "x", "1.2.3.4", ">=1", "1..2"] {
-            assert_eq!(version(bad), None, "{bad}");
-        }
-    }
 }

@@ -14,7 +14,7 @@ pub(crate) fn value(node: &Node) -> Result<Value, String> {
 
 fn go(node: &Node, depth: usize) -> Result<Value, String> {
     if depth > DEPTH {
-        return Err(format!("nested deeper than {DEPTH}"));
+        return Err(format!("the value is nested deeper than {DEPTH}"));
     }
     Ok(match &node.data {
         Data::Null => Value::Null,
@@ -22,7 +22,7 @@ fn go(node: &Node, depth: usize) -> Result<Value, String> {
         Data::Int(number) => Value::Int(*number),
         Data::Float(number) => Value::Float(*number),
         Data::Str(text) => Value::Str(text.clone()),
-        Data::Date => return Err("dates are not values here: put it in quotes".to_owned()),
+        Data::Date => return Err("dates are no values here: put it in quotes".to_owned()),
         Data::List(items) => {
             Value::List(items.iter().map(|item| go(item, depth + 1)).collect::<Result<_, _>>()?)
         }

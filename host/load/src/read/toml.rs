@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ::toml::Spanned;
 use ::toml::de::{DeTable, DeValue, Error};
 
+use crate::findings::shown;
 use crate::problem::{Code, Problem};
 use crate::source::{Source, Span};
 use crate::tree::{Data, Entry, Key, Map, Node};
@@ -35,6 +36,8 @@ pub(crate) fn value(text: &str) -> Option<Data> {
 fn problems(source: &Arc<Source>, errors: &[Error]) -> Vec<Problem> {
     let mut all: Vec<Problem> = Vec::new();
     let mut last_line = None;
+    // A table that is there twice: its keys are, too, most often.
+    let mut table_twice = None;
     let mut sorted: Vec<&Error> = errors.iter().collect();
     sorted.sort_by_key(|error| error.span().map_or(0, |span| span.start));
     for error in sorted {
@@ -45,8 +48,18 @@ fn problems(source: &Arc<Source>, errors: &[Error]) -> Vec<Problem> {
             continue;
         }
         last_line = Some(line);
-        let message = error.message().replace('\n', "; ");
-        let code = if message.contains("duplicate") { Code::Duplicate } else { Code::Syntax };
+        let mut message = error.message().replace('\n', "; ");
+        let mut code = Code::Syntax;
+        if message == "duplicate key" {
+            let header = |line| source.text()[source.line_span(line)].trim_start().starts_with('[');
+            if table_twice.is_some_and(|from| !(from + 1..=line).any(header)) {
+                continue;
+            }
+            table_twice = header(line).then_some(line);
+            code = Code::Duplicate;
+            let name = source.text().get(span.clone()).unwrap_or_default();
+            message = format!("duplicate key `{}`", shown(name));
+        }
         all.push(Problem::error(code, message).at(source, span, ""));
         if all.len() == MOST_ERRORS {
             break;
