@@ -20,8 +20,6 @@
  * Names.     A port name is [a-z][a-z0-9_]{0,63}.
  * Threads.   Reading different ports in different threads is fine once each has been opened; opening is not locked.
  *
- * With -std=c99 or -std=c11 include this file before any system header: it asks them for POSIX.
- *
  *     polyloom/base.h       failure, memory, files
  *     polyloom/msgpack.h    pl_value, pl_writer: lists, maps, records
  *     polyloom/scalars.h    int, float, bool, str, bytes, null

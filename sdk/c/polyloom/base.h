@@ -20,6 +20,12 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#ifdef O_CLOEXEC
+#define PL_CLOEXEC O_CLOEXEC
+#else
+#define PL_CLOEXEC 0 /* a strict standard mode, and a system header was included before this one */
+#endif
+
 #if defined(__GNUC__)
 /* `static`, not `inline`: at -O1 the unused ones cost nothing and the used ones stay out of line. */
 #define PL_API static __attribute__((__unused__))
@@ -158,31 +164,26 @@ PL_API int pl_is_entry_of(const char *file, const char *port) {
   return strncmp(file, port, n) == 0 && (file[n] == 0 || file[n] == '.');
 }
 
+PL_API int pl_compare_names(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
 /* The names of the inputs there are, for messages: "a, b, c" or "none". */
 PL_API const char *pl_input_names(void) {
-  pl_buffer names = {NULL, 0, 0};
+  char *names[256];
+  size_t count = 0, i;
+  pl_buffer text = {NULL, 0, 0};
   DIR *dir = opendir(pl_in_dir());
   struct dirent *entry;
-  while (dir && (entry = readdir(dir)) && names.size < 2000) {
-    size_t n = strcspn(entry->d_name, "."), at = 0;
-    if (n == 0) continue;
-    while (at < names.size) { /* a value has its .msgpack and its .txt: name it once */
-      size_t len = 0;
-      while (at + len < names.size && names.data[at + len] != ',') len++;
-      if (len == n && memcmp(names.data + at, entry->d_name, n) == 0) break;
-      at += len + 2;
-    }
-    if (at < names.size) continue;
-    if (names.size) pl_buffer_add(&names, ", ", 2);
-    pl_buffer_add(&names, entry->d_name, n);
-  }
+  while (dir && count < 256 && (entry = readdir(dir)))
+    if (entry->d_name[0] != '.') names[count++] = pl_copy_text(entry->d_name, strcspn(entry->d_name, "."));
   if (dir) closedir(dir);
-  if (names.size == 0) pl_buffer_add(&names, "none", 4);
-  {
-    char *text = pl_copy_text(names.data, names.size);
-    free(names.data);
-    return text;
+  qsort(names, count, sizeof names[0], pl_compare_names);
+  for (i = 0; i < count; i++) {
+    if (i > 0 && strcmp(names[i], names[i - 1]) == 0) continue; /* a value has its .msgpack and its .txt */
+    if (i > 0) pl_buffer_add(&text, ", ", 2);
+    pl_buffer_add(&text, names[i], strlen(names[i]));
   }
+  pl_buffer_add(&text, count ? "" : "none", count ? 1 : 5);
+  return (const char *)text.data;
 }
 
 /* The path of the encoded file of an input, or NULL. A value's file is its .msgpack, not its text beside it. */
@@ -236,7 +237,7 @@ PL_API pl_bytes pl_map_file(const char *path, const char *port) {
   pl_bytes bytes = {nothing, 0};
   struct stat st;
   void *map;
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  int fd = open(path, O_RDONLY | PL_CLOEXEC);
   if (fd < 0 || fstat(fd, &st) != 0) pl_fail("input `%s`: cannot open %s: %s", port, path, strerror(errno));
   if (!S_ISREG(st.st_mode)) pl_fail("input `%s`: expected a file, found a %s", port, pl_file_kind(path));
   if (st.st_size > 0) {
@@ -261,7 +262,7 @@ PL_API void pl_write_all(int fd, const void *data, size_t size, const char *port
 }
 
 PL_API int pl_create(const char *path, const char *port) {
-  int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | PL_CLOEXEC, 0644);
   if (fd < 0) pl_fail("output `%s`: cannot create %s: %s", port, path, strerror(errno));
   return fd;
 }

@@ -43,7 +43,7 @@ PL_API const char *pl_out_dir(const char *port) {
 PL_API void pl_copy_file(const char *from, const char *to, const char *port) {
   static const size_t chunk = 1 << 18;
   char *buffer = (char *)malloc(chunk);
-  int in = open(from, O_RDONLY | O_CLOEXEC), out;
+  int in = open(from, O_RDONLY | PL_CLOEXEC), out;
   ssize_t n;
   if (!buffer) pl_fail("out of memory");
   if (in < 0) pl_fail("output `%s`: cannot open %s: %s", port, from, strerror(errno));

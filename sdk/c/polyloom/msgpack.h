@@ -109,17 +109,25 @@ PL_API pl_value pl_decode(const char *port, const unsigned char *p, const unsign
   return v;
 }
 
-/* The first byte after `v` and all it contains. Counts instead of recursing: depth costs no stack. */
+/* Lists and maps within each other: bounds the stack of code that walks a value by recursion. */
+#define PL_MAX_DEPTH 64
+
+/* The first byte after `v` and all it contains. */
 PL_API const unsigned char *pl_skip(pl_value v) {
+  uint64_t left[PL_MAX_DEPTH]; /* items still to come at each depth */
+  int depth = 0;
   const unsigned char *p = v.body;
-  uint64_t left = 1;
   for (;;) {
+    uint64_t items = v.kind == PL_KIND_LIST ? v.size : v.kind == PL_KIND_MAP ? 2 * (uint64_t)v.size : 0;
     if (v.kind == PL_KIND_STR || v.kind == PL_KIND_BYTES) p = v.body + v.size;
-    left -= 1;
-    if (v.kind == PL_KIND_LIST) left += v.size;
-    if (v.kind == PL_KIND_MAP) left += 2 * (uint64_t)v.size;
-    if (left == 0) return p;
-    if (left > (uint64_t)(v.end - p)) pl_bad_value(v.port, "it ends too early"); /* each item takes a byte at least */
+    if (items > (uint64_t)(v.end - p)) pl_bad_value(v.port, "it ends too early"); /* an item takes a byte at least */
+    if (items > 0) {
+      if (depth == PL_MAX_DEPTH) pl_bad_value(v.port, "nested too deep");
+      left[depth++] = items;
+    }
+    while (depth > 0 && left[depth - 1] == 0) depth--;
+    if (depth == 0) return p;
+    left[depth - 1] -= 1;
     v = pl_decode(v.port, p, v.end);
     p = v.body;
   }
@@ -289,8 +297,6 @@ PL_API pl_value pl_field(pl_value map, const char *key) {
 }
 
 /* ---- building ------------------------------------------------------------------------------------------------- */
-
-#define PL_MAX_DEPTH 32
 
 /* Builds one value. The output file is written at the moment its outermost value is complete.
  *     pl_writer *w = pl_out_value("summary");

@@ -177,6 +177,7 @@ PL_API void pl_parse_columns(pl_table_out *t, const char *p) {
       pl_fail("output `%s`: `%.*s` is not a column; write `name:type, name:type`", t->port, (int)(end - p), p);
     for (q = colon + 1; *q == ' '; q++) {}
     t->column[t->columns].dtype = pl_parse_dtype(q, (size_t)(end - q), t->port);
+    while (colon > p && colon[-1] == ' ') colon--;
     t->column[t->columns++].name = pl_copy_text(p, (size_t)(colon - p));
     p = next;
   }

@@ -125,7 +125,8 @@ PL_API pl_tensor pl_in_tensor(const char *port) {
   for (i = 0; i <= PL_F64; i++)
     if (descr[0] == '\'' && strncmp(descr + 1, pl_npy_code((pl_dtype)i), 3) == 0 && descr[4] == '\'') break;
   if (i > PL_F64)
-    pl_fail("input `%s`: dtype %.12s is not one of b1 i1 i2 i4 i8 u1 u2 u4 u8 f4 f8, little endian", port, descr);
+    pl_fail("input `%s`: dtype %.*s is not one of b1 i1 i2 i4 i8 u1 u2 u4 u8 f4 f8, little endian", port,
+            (int)strcspn(descr, ","), descr);
   t.dtype = (pl_dtype)i;
   pl_npy_shape(&t, pl_npy_entry(header, "'shape'", port), port);
   if (strncmp(pl_npy_entry(header, "'fortran_order'", port), "True", 4) == 0 && t.ndim > 1)
