@@ -30,7 +30,8 @@ fn confine(prepared: &Prepared, handles: &Handles, order: &Order) -> Result<Prog
     }
     // Hides the names of the cgroups just joined. Kernels without cgroup namespaces show them, which tells a cell little.
     let _ = process::unshare(libc::CLONE_NEWCGROUP);
-    process::reset_signals();
+    process::default_signal(libc::SIGPIPE);
+    process::unblock_signals();
     // SAFETY: integers only; a forked child never leads a group yet.
     unsafe { libc::setsid() };
     streams(handles).at(Stage::Stdio)?;

@@ -49,8 +49,14 @@ fn serve() -> io::Result<()> {
     // A Ctrl-C at the terminal is the host's to answer; with its own session it never reaches a sandbox, nor does a tty.
     // SAFETY: integers only; failure means we already lead a session.
     unsafe { libc::setsid() };
-    // SAFETY: ignoring SIGCHLD makes the kernel reap supervisors; the host watches them by pidfd.
-    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+    // Whatever the host was started with ignored (`nohup`) must not reach a cell.
+    (1..=64).for_each(process::default_signal);
+    // SAFETY: ignoring SIGCHLD makes the kernel reap supervisors, which the host watches by pidfd; ignoring SIGPIPE makes the
+    // release of a child that died at once an error instead of our end.
+    unsafe {
+        libc::signal(libc::SIGCHLD, libc::SIG_IGN);
+        libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+    }
     let control = claim_low_descriptors()?;
 
     let prepared = prepare();
@@ -158,6 +164,9 @@ fn prepare() -> Result<Prepared, Failure> {
         Mode::User
     };
     sys::mount::make_all_private().at(Stage::MountNamespace)?;
+    // Every mount here is copied for every sandbox, and a dozen cgroup hierarchies are no use to us. A user namespace locks what
+    // it inherited, so there this fails, and only costs time.
+    let _ = sys::mount::detach(c"/sys");
     let template = Template::build(mode).at(Stage::Template)?;
     Ok(Prepared { mode, landlock: landlock::abi(), template, filter: seccomp::filter() })
 }

@@ -127,6 +127,22 @@ pub fn attach(mount: BorrowedFd<'_>, dir: BorrowedFd<'_>, path: &CStr) -> io::Re
     .map(drop)
 }
 
+/// A plain bind of one file or directory by paths: for covers, where one call is much cheaper than three by descriptor.
+pub fn bind(source: &CStr, target: &CStr) -> io::Result<()> {
+    let none: *const libc::c_char = std::ptr::null();
+    // SAFETY: both paths are NUL-terminated; kind and data may be null for a bind.
+    check_int(unsafe {
+        libc::mount(source.as_ptr(), target.as_ptr(), none, libc::MS_BIND, std::ptr::null())
+    })
+    .map(drop)
+}
+
+/// Lets go of a mount and everything below it.
+pub fn detach(path: &CStr) -> io::Result<()> {
+    // SAFETY: the path is NUL-terminated.
+    check_int(unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) }).map(drop)
+}
+
 /// Makes the current directory the root and lets the old root go: `pivot_root(".", ".")` stacks the old root on the
 /// new one, so detaching "." removes it (see the notes of pivot_root(2)).
 pub fn pivot_here() -> io::Result<()> {

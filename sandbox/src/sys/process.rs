@@ -153,13 +153,16 @@ pub fn child_signals() -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Puts every signal back to its default and unblocks all, as a fresh program expects it.
-pub fn reset_signals() {
-    // SAFETY: `sigset_t` is plain integers; resetting dispositions runs no code of ours.
+/// Puts a signal back to its default. The two that cannot be changed are not.
+pub fn default_signal(signal: i32) {
+    // SAFETY: resetting a disposition runs no code of ours.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+}
+
+/// Unblocks every signal, as a fresh program expects it.
+pub fn unblock_signals() {
+    // SAFETY: `sigset_t` is plain integers, initialised by sigemptyset; both pointers refer to the live local.
     unsafe {
-        for signal in 1..=64 {
-            libc::signal(signal, libc::SIG_DFL);
-        }
         let mut set: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut set);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut());

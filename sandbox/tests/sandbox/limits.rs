@@ -30,7 +30,8 @@ fn limits(memory: u64) -> Limits {
 fn memory(lab: &Lab) {
     let done = lab.run(&lab.act(&["memory"]), limits(64));
     if lab.has(Mechanism::Memory) {
-        assert_eq!(done.fact.exit, Exit::Signal(libc::SIGKILL));
+        // Lost, if the poll that saw the kernel's kill was quicker than the report of it.
+        assert!(matches!(done.fact.exit, Exit::Signal(libc::SIGKILL) | Exit::SupervisorLost));
         assert!(done.teardown.usage.oom_kills > 0);
         let peak = done.teardown.usage.peak_memory.unwrap();
         assert!((60 * MIB..=64 * MIB).contains(&peak), "{peak}");

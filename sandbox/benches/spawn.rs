@@ -1,0 +1,81 @@
+//! How long a sandbox takes: spawn → exit seen → torn down, of a static binary that does nothing.
+//!
+//! `cargo bench -p polyloom-sandbox [-- COUNT]`. Medians of a run, in microseconds; only ratios inside one run count.
+#![allow(clippy::unwrap_used, reason = "a benchmark")]
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use polyloom_sandbox::{Bind, Exit, Limits, Policy, Spawner, Spec};
+
+fn main() {
+    if env::args().nth(1).as_deref() == Some(polyloom_sandbox::SPAWNER_ARG) {
+        polyloom_sandbox::spawner_main();
+    }
+    let count = env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(300);
+    let spawner = Spawner::start(&env::current_exe().unwrap()).unwrap();
+    let (directory, program) = static_program();
+    let spec = Spec {
+        argv: vec!["/opt/nothing".into()],
+        binds: vec![Bind { source: program.clone(), target: "/opt/nothing".into() }],
+        ..Spec::default()
+    };
+    let policy = Policy::untrusted(Limits::default());
+    measure(&spawner, &policy, &spec, 20);
+    let mut steps = measure(&spawner, &policy, &spec, count);
+    println!("            p50     p95  (µs, {count} sandboxes)");
+    for (name, values) in ["ready", "exit seen", "torn down"].iter().zip(&mut steps) {
+        print(name, values);
+    }
+    let mut bare: Vec<Duration> = (0..count).map(|_| bare(&program)).collect();
+    print("no sandbox", &mut bare);
+    fs::remove_dir_all(directory).unwrap();
+}
+
+fn print(name: &str, values: &mut [Duration]) {
+    values.sort_unstable();
+    let at = |part: usize| values[values.len() * part / 100].as_micros();
+    println!("{name:10} {:5} {:7}", at(50), at(95));
+}
+
+/// Each step measured from the call.
+fn measure(spawner: &Spawner, policy: &Policy, spec: &Spec, count: usize) -> [Vec<Duration>; 3] {
+    let mut steps = [vec![], vec![], vec![]];
+    for _ in 0..count {
+        let start = Instant::now();
+        let mut sandbox = spawner.spawn(policy, spec).unwrap();
+        steps[0].push(start.elapsed());
+        let fact = sandbox.wait(Duration::from_secs(10)).unwrap();
+        steps[1].push(start.elapsed());
+        assert!(sandbox.finish().complete);
+        steps[2].push(start.elapsed());
+        assert_eq!(fact.exit, Exit::Code(0));
+    }
+    steps
+}
+
+fn bare(program: &Path) -> Duration {
+    let start = Instant::now();
+    assert!(Command::new(program).status().unwrap().success());
+    start.elapsed()
+}
+
+/// Compiled here if there is a compiler, else the system's `true`.
+fn static_program() -> (PathBuf, PathBuf) {
+    let directory = env::temp_dir().join(format!("polyloom-bench-{}", std::process::id()));
+    fs::create_dir_all(&directory).unwrap();
+    let (source, program) = (directory.join("nothing.c"), directory.join("nothing"));
+    fs::write(&source, "int main(void) { return 0; }\n").unwrap();
+    let compiled =
+        Command::new("cc").arg("-static").arg("-O1").arg(&source).arg("-o").arg(&program).status();
+    if compiled.is_ok_and(|status| status.success()) {
+        (directory, program)
+    } else {
+        println!("no compiler for a static binary: measuring /bin/true instead");
+        (directory, fs::canonicalize("/bin/true").unwrap())
+    }
+}
