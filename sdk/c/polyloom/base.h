@@ -140,7 +140,8 @@ PL_API const char *pl_out_dir_root(void) {
 PL_API void pl_check_port(const char *port) {
   size_t n = 0;
   if (port && port[0] >= 'a' && port[0] <= 'z')
-    for (n = 1; (port[n] >= 'a' && port[n] <= 'z') || (port[n] >= '0' && port[n] <= '9') || port[n] == '_'; n++) {}
+    for (n = 1; (port[n] >= 'a' && port[n] <= 'z') || (port[n] >= '0' && port[n] <= '9') || port[n] == '_'; n++) {
+    }
   if (n == 0 || n > 64 || port[n] != 0)
     pl_fail("`%s` is not a port name; a port name is [a-z][a-z0-9_]{0,63}", port ? port : "(null)");
 }
@@ -212,7 +213,8 @@ PL_API const char *pl_file_kind(const char *path) {
   const char *dot = strrchr(name ? name : path, '.');
   struct stat st;
   if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) return "dir; read it with pl_in_path";
-  if (dot && strcmp(dot, ".msgpack") == 0) return "value; read it with pl_in_int, pl_in_float, pl_in_str, ... or pl_in_value";
+  if (dot && strcmp(dot, ".msgpack") == 0)
+    return "value; read it with pl_in_int, pl_in_float, pl_in_str, ... or pl_in_value";
   if (dot && strcmp(dot, ".npy") == 0) return "tensor; read it with pl_in_tensor or pl_in_f64, ...";
   if (dot && strcmp(dot, ".arrow") == 0) return "table; read it with pl_in_table";
   return "file; read it with pl_in_path or pl_in_map";

@@ -36,7 +36,8 @@ PL_API void pl_out_data(const char *port, const char *ext, const void *data, siz
 /* Makes the directory of a dir output and gives its path. */
 PL_API const char *pl_out_dir(const char *port) {
   const char *path = pl_out_file(port, "");
-  if (mkdir(path, 0755) != 0 && errno != EEXIST) pl_fail("output `%s`: cannot make %s: %s", port, path, strerror(errno));
+  if (mkdir(path, 0755) != 0 && errno != EEXIST)
+    pl_fail("output `%s`: cannot make %s: %s", port, path, strerror(errno));
   return path;
 }
 

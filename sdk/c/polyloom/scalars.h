@@ -3,7 +3,8 @@
 #ifndef POLYLOOM_SCALARS_H
 #define POLYLOOM_SCALARS_H
 
-#include "msgpack.h"
+#include "value_in.h"
+#include "value_out.h"
 
 /* ---- inputs --------------------------------------------------------------------------------------------------- */
 
@@ -46,8 +47,12 @@ PL_API void pl_out_float(const char *port, double value) { pl_put_float(pl_out_v
 PL_API void pl_out_str(const char *port, const char *text) { pl_put_str(pl_out_value(port), text); }
 
 /* str of `size` bytes of UTF-8. */
-PL_API void pl_out_text(const char *port, const char *data, size_t size) { pl_put_text(pl_out_value(port), data, size); }
+PL_API void pl_out_text(const char *port, const char *data, size_t size) {
+  pl_put_text(pl_out_value(port), data, size);
+}
 
-PL_API void pl_out_bytes(const char *port, const void *data, size_t size) { pl_put_bytes(pl_out_value(port), data, size); }
+PL_API void pl_out_bytes(const char *port, const void *data, size_t size) {
+  pl_put_bytes(pl_out_value(port), data, size);
+}
 
 #endif

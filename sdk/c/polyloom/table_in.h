@@ -12,10 +12,7 @@
 #ifndef POLYLOOM_TABLE_IN_H
 #define POLYLOOM_TABLE_IN_H
 
-#include "arrow.h"
-#include "tensor.h"
-
-typedef enum pl_unit { PL_SECONDS, PL_MILLISECONDS, PL_MICROSECONDS, PL_NANOSECONDS, PL_DAYS } pl_unit;
+#include "schema.h"
 
 /* One column of one batch. `data` holds `rows` values of `width` bytes; bool is one bit each, least significant first. */
 typedef struct pl_column {
@@ -32,18 +29,6 @@ typedef struct pl_column {
   const struct pl_column *dictionary;
 } pl_column;
 
-/* One field of the schema, and where its nodes and buffers come in every batch. */
-typedef struct pl_field_info {
-  const char *name;
-  pl_dtype dtype;
-  pl_unit unit;
-  int width;
-  uint64_t nodes, buffers, views; /* counted over the field and its children; views have buffers of their own */
-  int encoded;                    /* by a dictionary */
-  pl_dtype index;
-  int64_t dictionary;
-} pl_field_info;
-
 typedef struct pl_table {
   pl_flat file;
   int columns, batches;
@@ -52,95 +37,7 @@ typedef struct pl_table {
   int64_t rows, *batch_rows;
 } pl_table;
 
-/* ---- the schema ----------------------------------------------------------------------------------------------- */
-
-PL_API void pl_int_type(const pl_flat *f, uint64_t type, pl_dtype *dtype, int *width) {
-  int64_t bits = type ? pl_flat_number(f, type, 0, 4, 0) : 32, sign = type ? pl_flat_number(f, type, 1, 1, 0) : 1;
-  int log = bits == 8 ? 0 : bits == 16 ? 1 : bits == 32 ? 2 : bits == 64 ? 3 : -1;
-  if (log < 0) pl_bad_arrow(f, "an int that has not 8, 16, 32 or 64 bits");
-  *dtype = (pl_dtype)((sign ? PL_I8 : PL_U8) + log);
-  *width = (int)bits / 8;
-}
-
-/* What one type means for reading, and how many buffers it has (its children not counted). */
-PL_API int pl_field_type(const pl_flat *f, uint64_t field, pl_field_info *info) {
-  int64_t kind = pl_flat_number(f, field, 2, 1, 0), precision;
-  uint64_t type = pl_flat_table(f, field, 3);
-  info->dtype = PL_OTHER;
-  if (!type) pl_bad_arrow(f, "a field without type");
-  switch (kind) {
-    case PL_ARROW_NULL:
-    case PL_ARROW_RUN_END: return 0;
-    case PL_ARROW_INT: pl_int_type(f, type, &info->dtype, &info->width); return 2;
-    case PL_ARROW_FLOAT:
-      precision = pl_flat_number(f, type, 0, 2, 0);
-      if (precision == 1 || precision == 2) info->dtype = precision == 1 ? PL_F32 : PL_F64;
-      info->width = precision == 1 ? 4 : 8;
-      return 2;
-    case PL_ARROW_BOOL: info->dtype = PL_BOOL; return 2;
-    case PL_ARROW_UTF8:
-    case PL_ARROW_BINARY:
-    case PL_ARROW_LARGE_UTF8:
-    case PL_ARROW_LARGE_BINARY:
-      info->dtype = kind == PL_ARROW_UTF8 || kind == PL_ARROW_LARGE_UTF8 ? PL_TEXT : PL_BYTES;
-      info->width = kind == PL_ARROW_UTF8 || kind == PL_ARROW_BINARY ? 4 : 8;
-      return 3;
-    case PL_ARROW_DATE:
-      info->dtype = PL_DATE;
-      info->unit = pl_flat_number(f, type, 0, 2, 1) == 0 ? PL_DAYS : PL_MILLISECONDS;
-      info->width = info->unit == PL_DAYS ? 4 : 8;
-      return 2;
-    case PL_ARROW_TIME:
-    case PL_ARROW_TIMESTAMP:
-    case PL_ARROW_DURATION:
-      precision = pl_flat_number(f, type, 0, 2, kind == PL_ARROW_TIMESTAMP ? 0 : 1);
-      if (precision < 0 || precision > 3) pl_bad_arrow(f, "an unknown unit of time");
-      info->dtype = kind == PL_ARROW_TIME ? PL_TIME : kind == PL_ARROW_TIMESTAMP ? PL_TIMESTAMP : PL_DURATION;
-      info->unit = (pl_unit)precision;
-      info->width = kind == PL_ARROW_TIME && precision <= 1 ? 4 : 8;
-      return 2;
-    case PL_ARROW_DECIMAL:
-    case PL_ARROW_INTERVAL:
-    case PL_ARROW_FIXED_BINARY:
-    case PL_ARROW_LIST:
-    case PL_ARROW_LARGE_LIST:
-    case PL_ARROW_MAP: return 2;
-    case PL_ARROW_STRUCT:
-    case PL_ARROW_FIXED_LIST: return 1;
-    case PL_ARROW_UNION: return pl_flat_number(f, type, 0, 2, 0) == 1 ? 2 : 1;
-    case PL_ARROW_LIST_VIEW:
-    case PL_ARROW_LARGE_LIST_VIEW: return 3;
-    case PL_ARROW_BINARY_VIEW:
-    case PL_ARROW_UTF8_VIEW: info->views += 1; return 2;
-    default: pl_fail("input `%s`: an Arrow type this header does not know (%d)", f->port, (int)kind);
-  }
-}
-
-/* `budget` bounds the fields visited: the children of a hostile schema may lead back to their parents. */
-PL_API void pl_count_field(const pl_flat *f, uint64_t field, pl_field_info *info, int depth, long *budget) {
-  uint64_t children, count, i, encoding = pl_flat_table(f, field, 4);
-  pl_field_info child;
-  if (depth == 0 || --*budget < 0) pl_bad_arrow(f, "too many nested fields");
-  info->nodes += 1;
-  info->buffers += (uint64_t)pl_field_type(f, field, info);
-  if (encoding) { /* a batch holds the indices only */
-    int width;
-    info->encoded = 1;
-    info->dictionary = pl_flat_number(f, encoding, 0, 8, 0);
-    pl_int_type(f, pl_flat_table(f, encoding, 1), &info->index, &width);
-    info->buffers = 2;
-    info->views = 0;
-    return;
-  }
-  children = pl_flat_vector(f, field, 5, 4, &count);
-  for (i = 0; i < count; i++) {
-    memset(&child, 0, sizeof child);
-    pl_count_field(f, pl_flat_follow(f, children + 4 * i), &child, depth - 1, budget);
-    info->nodes += child.nodes;
-    info->buffers += child.buffers;
-    info->views += child.views;
-  }
-}
+/* ---- opening --------------------------------------------------------------------------------------------------- */
 
 PL_API int64_t pl_batch_rows(const pl_table *t, int batch) {
   pl_arrow_message m = pl_arrow_read(&t->file, t->blocks + 24 * (uint64_t)batch, PL_ARROW_RECORD_BATCH);
@@ -223,8 +120,8 @@ PL_API int pl_table_need(const pl_table *t, const char *name) {
 /* ---- a column of a batch -------------------------------------------------------------------------------------- */
 
 /* Buffer `index` of a batch; at least `need` bytes, aligned to `align` (copied where a foreign writer did not align). */
-PL_API const void *pl_batch_buffer(const pl_flat *f, const pl_arrow_message *m, uint64_t index, uint64_t need, size_t align,
-                                   size_t *size) {
+PL_API const void *pl_batch_buffer(const pl_flat *f, const pl_arrow_message *m, uint64_t index, uint64_t need,
+                                   size_t align, size_t *size) {
   uint64_t count, buffers = pl_flat_vector(f, m->header, 2, 16, &count), offset, length;
   const unsigned char *data;
   if (index >= count) pl_bad_arrow(f, "a batch lacks buffers");
@@ -253,8 +150,7 @@ PL_API void pl_load_column(const pl_flat *f, const pl_arrow_message *m, uint64_t
   c->nulls = pl_flat_i64(f, nodes + 16 * node + 8);
   if (c->rows < 0 || c->rows > INT64_MAX / 64) pl_bad_arrow(f, "a column of impossible length");
   rows = (uint64_t)c->rows;
-  if (c->nulls != 0)
-    c->valid = (const unsigned char *)pl_batch_buffer(f, m, buffer, (rows + 7) / 8, 1, NULL);
+  if (c->nulls != 0) c->valid = (const unsigned char *)pl_batch_buffer(f, m, buffer, (rows + 7) / 8, 1, NULL);
   if (dtype == PL_BOOL) {
     c->data = pl_batch_buffer(f, m, buffer + 1, (rows + 7) / 8, 1, &c->data_size);
   } else if (dtype == PL_TEXT || dtype == PL_BYTES) {
@@ -296,7 +192,8 @@ PL_API pl_column pl_table_column_at(const pl_table *t, int index, int batch) {
   uint64_t node = 0, buffer = 0, view = 0, views, view_counts, i;
   if (batch < 0 || batch >= t->batches) pl_fail("input `%s`: no batch %d of %d", f->port, batch, t->batches);
   if (info->dtype == PL_OTHER)
-    pl_fail("input `%s`: column `%s` has a type this header cannot read; cast it to a number, text or time", f->port, info->name);
+    pl_fail("input `%s`: column `%s` has a type this header cannot read; cast it to a number, text or time", f->port,
+            info->name);
   memset(&c, 0, sizeof c);
   c.port = f->port;
   c.name = info->name;
@@ -327,126 +224,5 @@ PL_API pl_column pl_table_column_at(const pl_table *t, int index, int batch) {
 PL_API pl_column pl_table_column(const pl_table *t, const char *name, int batch) {
   return pl_table_column_at(t, pl_table_need(t, name), batch);
 }
-
-/* ---- values of a column --------------------------------------------------------------------------------------- */
-
-PL_API void pl_check_row(const pl_column *c, int64_t row) {
-  if (row < 0 || row >= c->rows)
-    pl_fail("input `%s`: no row %lld of %lld in column `%s`", c->port, (long long)row, (long long)c->rows, c->name);
-}
-
-PL_API int64_t pl_raw_int(pl_dtype dtype, int width, const void *data, int64_t row) {
-  const unsigned char *bits = (const unsigned char *)data;
-  switch (dtype) {
-    case PL_BOOL: return bits[row / 8] >> (row % 8) & 1;
-    case PL_I8: return ((const int8_t *)data)[row];
-    case PL_I16: return ((const int16_t *)data)[row];
-    case PL_U8: return ((const uint8_t *)data)[row];
-    case PL_U16: return ((const uint16_t *)data)[row];
-    case PL_U32: return (int64_t)((const uint32_t *)data)[row];
-    default: return width == 4 ? (int64_t)((const int32_t *)data)[row] : ((const int64_t *)data)[row];
-  }
-}
-
-/* The row of the dictionary that row `row` stands for, or -1 for null. */
-PL_API int64_t pl_dictionary_row(const pl_column *c, int64_t row) {
-  int64_t i = pl_raw_int(c->index, c->width, c->data, row);
-  if (i < 0 || i >= c->dictionary->rows) pl_fail("input `%s`: damaged Arrow file: column `%s` leaves its dictionary", c->port, c->name);
-  return i;
-}
-
-PL_API int pl_is_null_at(const pl_column *c, int64_t row) {
-  pl_check_row(c, row);
-  if (c->valid && !(c->valid[row / 8] >> (row % 8) & 1)) return 1;
-  return c->dictionary ? pl_is_null_at(c->dictionary, pl_dictionary_row(c, row)) : 0;
-}
-
-PL_API PL_NORETURN void pl_wrong_column(const pl_column *c, const char *wanted) {
-  pl_fail("input `%s`: column `%s`: expected %s, found %s", c->port, c->name, wanted, pl_dtype_name(c->dtype));
-}
-
-/* An int, bool, date, time, timestamp or duration (in the column's unit). A null is an error: ask pl_is_null_at first. */
-PL_API int64_t pl_i64_at(const pl_column *c, int64_t row) {
-  int64_t n;
-  if (pl_is_null_at(c, row))
-    pl_fail("input `%s`: column `%s` is null in row %lld, which an int cannot be", c->port, c->name, (long long)row);
-  if (c->dictionary) return pl_i64_at(c->dictionary, pl_dictionary_row(c, row));
-  if (c->dtype == PL_F32 || c->dtype == PL_F64 || c->dtype == PL_TEXT || c->dtype == PL_BYTES) pl_wrong_column(c, "ints");
-  n = pl_raw_int(c->dtype, c->width, c->data, row);
-  if (c->dtype == PL_U64 && n < 0) pl_fail("input `%s`: column `%s`: a u64 beyond 64 bits signed", c->port, c->name);
-  return n;
-}
-
-/* Any number as a double; null is NaN. */
-PL_API double pl_f64_at(const pl_column *c, int64_t row) {
-  if (pl_is_null_at(c, row)) {
-    uint64_t bits = UINT64_C(0x7ff8000000000000);
-    double nan;
-    memcpy(&nan, &bits, 8);
-    return nan;
-  }
-  if (c->dictionary) return pl_f64_at(c->dictionary, pl_dictionary_row(c, row));
-  if (c->dtype == PL_F64) return ((const double *)c->data)[row];
-  if (c->dtype == PL_F32) return (double)((const float *)c->data)[row];
-  if (c->dtype == PL_U64) return (double)((const uint64_t *)c->data)[row];
-  if (c->dtype == PL_TEXT || c->dtype == PL_BYTES) pl_wrong_column(c, "numbers");
-  return (double)pl_raw_int(c->dtype, c->width, c->data, row);
-}
-
-/* A text or bytes value where it lies in the file; null is empty, with `data` NULL. */
-PL_API pl_text pl_text_at(const pl_column *c, int64_t row) {
-  pl_text text = {NULL, 0};
-  uint64_t from, to;
-  if (c->dtype != PL_TEXT && c->dtype != PL_BYTES) pl_wrong_column(c, "text");
-  if (pl_is_null_at(c, row)) return text;
-  if (c->dictionary) return pl_text_at(c->dictionary, pl_dictionary_row(c, row));
-  from = (uint64_t)pl_raw_int(PL_OTHER, c->width, c->offsets, row);
-  to = (uint64_t)pl_raw_int(PL_OTHER, c->width, c->offsets, row + 1);
-  if (from > to || to > c->data_size) pl_fail("input `%s`: damaged Arrow file: text of column `%s` leads outside", c->port, c->name);
-  text.data = (const char *)c->data + from;
-  text.size = (size_t)(to - from);
-  return text;
-}
-
-/* pl_values_T: the values of a column that holds exactly this type, mapped. Where a row is null the value means nothing. */
-#define PL_VALUES_OF(T, TYPE, TEST)                                       \
-  PL_API const TYPE *pl_values_##T(const pl_column *c) {                  \
-    if (c->dictionary || !(TEST)) pl_wrong_column(c, #T);                 \
-    return (const TYPE *)c->data;                                         \
-  }
-
-PL_VALUES_OF(f64, double, c->dtype == PL_F64)
-PL_VALUES_OF(f32, float, c->dtype == PL_F32)
-PL_VALUES_OF(i64, int64_t, c->dtype == PL_I64 || (c->dtype >= PL_DATE && c->width == 8))
-PL_VALUES_OF(i32, int32_t, c->dtype == PL_I32 || (c->dtype >= PL_DATE && c->width == 4))
-PL_VALUES_OF(i16, int16_t, c->dtype == PL_I16)
-PL_VALUES_OF(i8, int8_t, c->dtype == PL_I8)
-PL_VALUES_OF(u64, uint64_t, c->dtype == PL_U64)
-PL_VALUES_OF(u32, uint32_t, c->dtype == PL_U32)
-PL_VALUES_OF(u16, uint16_t, c->dtype == PL_U16)
-PL_VALUES_OF(u8, uint8_t, c->dtype == PL_U8)
-
-/* ---- whole columns -------------------------------------------------------------------------------------------- */
-
-/* pl_table_T(t, name): all rows of all batches as one array of pl_table_rows(t) elements. f64: any number, null is NaN;
- * i64: any int, bool or time, null is an error; text: views into the file. A single batch of f64 or i64 without nulls is not copied. */
-#define PL_TABLE_OF(T, TYPE, DTYPE)                                                                             \
-  PL_API const TYPE *pl_table_##T(const pl_table *t, const char *name) {                                        \
-    int index = pl_table_need(t, name), batch;                                                                  \
-    TYPE *all = NULL;                                                                                           \
-    int64_t at = 0, row;                                                                                        \
-    for (batch = 0; batch < t->batches; batch++) {                                                              \
-      pl_column c = pl_table_column_at(t, index, batch);                                                        \
-      if (t->batches == 1 && c.dtype == DTYPE && DTYPE != PL_TEXT && !c.valid && !c.dictionary)                 \
-        return (const TYPE *)c.data;                                                                            \
-      if (!all) all = (TYPE *)pl_alloc((size_t)t->rows * sizeof(TYPE));                                         \
-      for (row = 0; row < c.rows; row++) all[at++] = pl_##T##_at(&c, row);                                      \
-    }                                                                                                           \
-    return all ? all : (TYPE *)pl_alloc(sizeof(TYPE));                                                          \
-  }
-
-PL_TABLE_OF(f64, double, PL_F64)
-PL_TABLE_OF(i64, int64_t, PL_I64)
-PL_TABLE_OF(text, pl_text, PL_TEXT)
 
 #endif

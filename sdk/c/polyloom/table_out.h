@@ -20,10 +20,10 @@
 typedef struct pl_column_out {
   const char *name;
   pl_dtype dtype;
-  int nullable;        /* a null was put */
-  size_t valid, data;  /* positions of bitmap and values (text: of the offsets) in the body */
+  int nullable;       /* a null was put */
+  size_t valid, data; /* positions of bitmap and values (text: of the offsets) in the body */
   pl_buffer text;
-  int64_t next;        /* text: the first row that has none yet */
+  int64_t next; /* text: the first row that has none yet */
 } pl_column_out;
 
 typedef struct pl_table_out {
@@ -32,7 +32,8 @@ typedef struct pl_table_out {
   int columns, fd;
   pl_column_out *column;
   unsigned char *map;
-  size_t mapped, head, batch, body; /* the file: head bytes, of which the batch message begins at `batch`; then `body` bytes */
+  size_t mapped, head, batch,
+      body; /* the file: head bytes, of which the batch message begins at `batch`; then `body` bytes */
 } pl_table_out;
 
 /* ---- metadata ------------------------------------------------------------------------------------------------- */
@@ -57,13 +58,19 @@ PL_API void pl_flat_type(pl_buffer *b, size_t from, pl_dtype dtype) {
 
 PL_API int pl_arrow_kind(pl_dtype dtype) {
   switch (dtype) {
-    case PL_BOOL: return PL_ARROW_BOOL;
+    case PL_BOOL:
+      return PL_ARROW_BOOL;
     case PL_F32:
-    case PL_F64: return PL_ARROW_FLOAT;
-    case PL_TEXT: return PL_ARROW_UTF8;
-    case PL_DATE: return PL_ARROW_DATE;
-    case PL_TIMESTAMP: return PL_ARROW_TIMESTAMP;
-    default: return PL_ARROW_INT;
+    case PL_F64:
+      return PL_ARROW_FLOAT;
+    case PL_TEXT:
+      return PL_ARROW_UTF8;
+    case PL_DATE:
+      return PL_ARROW_DATE;
+    case PL_TIMESTAMP:
+      return PL_ARROW_TIMESTAMP;
+    default:
+      return PL_ARROW_INT;
   }
 }
 
@@ -117,7 +124,8 @@ PL_API size_t pl_column_bytes(pl_dtype dtype, int64_t rows) {
 
 /* The record batch message for `rows` rows; its size does not depend on them. */
 PL_API void pl_batch_message(pl_buffer *b, const pl_table_out *t, int64_t rows) {
-  size_t begin = b->size, header = pl_begin_message(b, PL_ARROW_RECORD_BATCH, t->body), at[3], text = t->mapped - t->head;
+  size_t begin = b->size, header = pl_begin_message(b, PL_ARROW_RECORD_BATCH, t->body), at[3],
+         text = t->mapped - t->head;
   size_t buffers = 0;
   int i;
   pl_flat_new_table(b, header, "\10\4\4", 3, at); /* length nodes buffers */
@@ -153,13 +161,29 @@ PL_API pl_dtype pl_parse_dtype(const char *word, size_t size, const char *port) 
   static const struct {
     const char *word;
     pl_dtype dtype;
-  } words[] = {{"bool", PL_BOOL}, {"i8", PL_I8},   {"i16", PL_I16},  {"i32", PL_I32}, {"i64", PL_I64},   {"u8", PL_U8},     {"u16", PL_U16},           {"u32", PL_U32},
-               {"u64", PL_U64},   {"f32", PL_F32}, {"f64", PL_F64},  {"str", PL_TEXT}, {"utf8", PL_TEXT}, {"int", PL_I64}, {"float", PL_F64}, {"date", PL_DATE}, {"timestamp", PL_TIMESTAMP}};
+  } words[] = {{"bool", PL_BOOL},
+               {"i8", PL_I8},
+               {"i16", PL_I16},
+               {"i32", PL_I32},
+               {"i64", PL_I64},
+               {"u8", PL_U8},
+               {"u16", PL_U16},
+               {"u32", PL_U32},
+               {"u64", PL_U64},
+               {"f32", PL_F32},
+               {"f64", PL_F64},
+               {"str", PL_TEXT},
+               {"utf8", PL_TEXT},
+               {"int", PL_I64},
+               {"float", PL_F64},
+               {"date", PL_DATE},
+               {"timestamp", PL_TIMESTAMP}};
   size_t i;
   for (i = 0; i < sizeof words / sizeof words[0]; i++)
     if (strlen(words[i].word) == size && memcmp(words[i].word, word, size) == 0) return words[i].dtype;
-  pl_fail("output `%s`: `%.*s` is not a column type; one of bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 str date timestamp", port,
-          (int)(size > 40 ? 40 : size), word);
+  pl_fail(
+      "output `%s`: `%.*s` is not a column type; one of bool i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 str date timestamp",
+      port, (int)(size > 40 ? 40 : size), word);
 }
 
 /* `name:type, name:type`; a name may hold anything but a comma. */
@@ -172,10 +196,12 @@ PL_API void pl_parse_columns(pl_table_out *t, const char *p) {
     const char *end = p + strcspn(p, ","), *next = *end ? end + 1 : end, *colon;
     while (*p == ' ' || *p == '\n') p++;
     while (end > p && (end[-1] == ' ' || end[-1] == '\n')) end--;
-    for (colon = end; colon > p && *colon != ':'; colon--) {}
+    for (colon = end; colon > p && *colon != ':'; colon--) {
+    }
     if (colon == p || colon == end)
       pl_fail("output `%s`: `%.*s` is not a column; write `name:type, name:type`", t->port, (int)(end - p), p);
-    for (q = colon + 1; *q == ' '; q++) {}
+    for (q = colon + 1; *q == ' '; q++) {
+    }
     t->column[t->columns].dtype = pl_parse_dtype(q, (size_t)(end - q), t->port);
     while (colon > p && colon[-1] == ' ') colon--;
     t->column[t->columns++].name = pl_copy_text(p, (size_t)(colon - p));
@@ -192,7 +218,8 @@ PL_API pl_table_out *pl_out_table(const char *port, int64_t capacity, const char
   int i;
   pl_check_port(port);
   t->port = pl_copy_text(port, strlen(port));
-  if (capacity < 0 || capacity > INT64_MAX / 1024) pl_fail("output `%s`: %lld rows are not possible", port, (long long)capacity);
+  if (capacity < 0 || capacity > INT64_MAX / 1024)
+    pl_fail("output `%s`: %lld rows are not possible", port, (long long)capacity);
   t->capacity = capacity;
   pl_parse_columns(t, columns);
   for (i = 0; i < t->columns; i++) {
@@ -242,20 +269,39 @@ PL_API void *pl_fill_column(pl_table_out *t, const char *name, pl_dtype dtype, p
 }
 
 /* The memory of a column, `capacity` values, zeroed, part of the output file. */
-PL_API double *pl_fill_f64(pl_table_out *t, const char *name) { return (double *)pl_fill_column(t, name, PL_F64, PL_F64); }
-PL_API float *pl_fill_f32(pl_table_out *t, const char *name) { return (float *)pl_fill_column(t, name, PL_F32, PL_F32); }
-PL_API int64_t *pl_fill_i64(pl_table_out *t, const char *name) { return (int64_t *)pl_fill_column(t, name, PL_I64, PL_TIMESTAMP); }
-PL_API int32_t *pl_fill_i32(pl_table_out *t, const char *name) { return (int32_t *)pl_fill_column(t, name, PL_I32, PL_DATE); }
-PL_API int16_t *pl_fill_i16(pl_table_out *t, const char *name) { return (int16_t *)pl_fill_column(t, name, PL_I16, PL_I16); }
+PL_API double *pl_fill_f64(pl_table_out *t, const char *name) {
+  return (double *)pl_fill_column(t, name, PL_F64, PL_F64);
+}
+PL_API float *pl_fill_f32(pl_table_out *t, const char *name) {
+  return (float *)pl_fill_column(t, name, PL_F32, PL_F32);
+}
+PL_API int64_t *pl_fill_i64(pl_table_out *t, const char *name) {
+  return (int64_t *)pl_fill_column(t, name, PL_I64, PL_TIMESTAMP);
+}
+PL_API int32_t *pl_fill_i32(pl_table_out *t, const char *name) {
+  return (int32_t *)pl_fill_column(t, name, PL_I32, PL_DATE);
+}
+PL_API int16_t *pl_fill_i16(pl_table_out *t, const char *name) {
+  return (int16_t *)pl_fill_column(t, name, PL_I16, PL_I16);
+}
 PL_API int8_t *pl_fill_i8(pl_table_out *t, const char *name) { return (int8_t *)pl_fill_column(t, name, PL_I8, PL_I8); }
-PL_API uint64_t *pl_fill_u64(pl_table_out *t, const char *name) { return (uint64_t *)pl_fill_column(t, name, PL_U64, PL_U64); }
-PL_API uint32_t *pl_fill_u32(pl_table_out *t, const char *name) { return (uint32_t *)pl_fill_column(t, name, PL_U32, PL_U32); }
-PL_API uint16_t *pl_fill_u16(pl_table_out *t, const char *name) { return (uint16_t *)pl_fill_column(t, name, PL_U16, PL_U16); }
-PL_API uint8_t *pl_fill_u8(pl_table_out *t, const char *name) { return (uint8_t *)pl_fill_column(t, name, PL_U8, PL_U8); }
+PL_API uint64_t *pl_fill_u64(pl_table_out *t, const char *name) {
+  return (uint64_t *)pl_fill_column(t, name, PL_U64, PL_U64);
+}
+PL_API uint32_t *pl_fill_u32(pl_table_out *t, const char *name) {
+  return (uint32_t *)pl_fill_column(t, name, PL_U32, PL_U32);
+}
+PL_API uint16_t *pl_fill_u16(pl_table_out *t, const char *name) {
+  return (uint16_t *)pl_fill_column(t, name, PL_U16, PL_U16);
+}
+PL_API uint8_t *pl_fill_u8(pl_table_out *t, const char *name) {
+  return (uint8_t *)pl_fill_column(t, name, PL_U8, PL_U8);
+}
 
 /* One value of a bool column. */
 PL_API void pl_put_bool_at(pl_table_out *t, const char *name, int64_t row, int value) {
-  unsigned char *bits = (unsigned char *)pl_fill_column(t, name, PL_BOOL, PL_BOOL), bit = (unsigned char)(1 << (row % 8));
+  unsigned char *bits = (unsigned char *)pl_fill_column(t, name, PL_BOOL, PL_BOOL),
+                bit = (unsigned char)(1 << (row % 8));
   pl_column_named(t, name, row);
   bits[row / 8] = (unsigned char)(value ? bits[row / 8] | bit : bits[row / 8] & ~bit);
 }
@@ -270,8 +316,11 @@ PL_API void pl_reach_row(pl_table_out *t, pl_column_out *c, int64_t row) {
 PL_API void pl_put_text_at(pl_table_out *t, const char *name, int64_t row, const char *data, size_t size) {
   pl_column_out *c = pl_column_named(t, name, row);
   pl_fill_column(t, name, PL_TEXT, PL_TEXT);
-  if (row < c->next) pl_fail("output `%s`: column `%s`: row %lld comes after a later one; texts are put in order", t->port, name, (long long)row);
-  if (size > (size_t)INT32_MAX - c->text.size) pl_fail("output `%s`: column `%s`: more than 2 GiB of text", t->port, name);
+  if (row < c->next)
+    pl_fail("output `%s`: column `%s`: row %lld comes after a later one; texts are put in order", t->port, name,
+            (long long)row);
+  if (size > (size_t)INT32_MAX - c->text.size)
+    pl_fail("output `%s`: column `%s`: more than 2 GiB of text", t->port, name);
   pl_reach_row(t, c, row);
   pl_buffer_add(&c->text, data, size);
   pl_reach_row(t, c, row + 1);
@@ -337,7 +386,8 @@ PL_API void pl_close_table(pl_table_out *t, int64_t rows) {
   t->columns = 0;
   t->map = NULL;
   t->capacity = 0;
-  pl_publish(pl_join(pl_out_dir_root(), ".", t->port, "arrow"), pl_join(pl_out_dir_root(), "", t->port, "arrow"), t->port);
+  pl_publish(pl_join(pl_out_dir_root(), ".", t->port, "arrow"), pl_join(pl_out_dir_root(), "", t->port, "arrow"),
+             t->port);
 }
 
 #endif

@@ -21,7 +21,7 @@ typedef enum pl_dtype {
   PL_U64,
   PL_F32,
   PL_F64,
-  PL_TEXT,      /* UTF-8 */
+  PL_TEXT, /* UTF-8 */
   PL_BYTES,
   PL_DATE,      /* 4 bytes: days; 8 bytes: milliseconds; both since 1970-01-01 */
   PL_TIME,      /* since midnight, in the column's unit */
@@ -40,7 +40,7 @@ typedef struct pl_tensor {
 } pl_tensor;
 
 PL_API const char *pl_dtype_name(pl_dtype dtype) {
-  static const char *const names[] = {"bool", "i8",  "i16", "i32", "i64",   "u8",   "u16",  "u32",       "u64",
+  static const char *const names[] = {"bool", "i8",  "i16", "i32",   "i64",  "u8",   "u16",       "u32",      "u64",
                                       "f32",  "f64", "str", "bytes", "date", "time", "timestamp", "duration", "other"};
   return (int)dtype >= 0 && dtype <= PL_OTHER ? names[dtype] : "unknown";
 }
@@ -73,7 +73,9 @@ PL_API int64_t pl_shape_size(const int64_t *shape, int ndim, size_t width) {
 
 /* ---- inputs --------------------------------------------------------------------------------------------------- */
 
-PL_API PL_NORETURN void pl_bad_npy(const char *port, const char *why) { pl_fail("input `%s`: damaged npy file: %s", port, why); }
+PL_API PL_NORETURN void pl_bad_npy(const char *port, const char *why) {
+  pl_fail("input `%s`: damaged npy file: %s", port, why);
+}
 
 /* What follows `key:` in the header's dict, or a failure. */
 PL_API const char *pl_npy_entry(const char *header, const char *key, const char *port) {
@@ -136,7 +138,8 @@ PL_API pl_tensor pl_in_tensor(const char *port) {
   need = (size_t)t.size * pl_dtype_size(t.dtype);
   if (t.size < 0 || need > file.size - start)
     pl_fail("input `%s`: damaged npy file: %lu bytes of data, its shape needs %s%lu", port,
-            (unsigned long)(file.size - start), t.size < 0 ? "more than " : "", (unsigned long)(t.size < 0 ? 1ul << 62 : need));
+            (unsigned long)(file.size - start), t.size < 0 ? "more than " : "",
+            (unsigned long)(t.size < 0 ? 1ul << 62 : need));
   t.data = file.data + start;
   if (start % pl_dtype_size(t.dtype) != 0) { /* not a file of ours: writers before numpy 1.14 did not align */
     void *copy = pl_alloc(need);
@@ -157,12 +160,13 @@ PL_API void *pl_out_tensor(const char *port, pl_dtype dtype, const int64_t *shap
   int i, fd;
   pl_check_port(port);
   if ((int)dtype < 0 || dtype > PL_F64) pl_fail("output `%s`: a tensor cannot hold %s", port, pl_dtype_name(dtype));
-  if (ndim < 0 || ndim > PL_MAX_DIMS) pl_fail("output `%s`: %d dimensions; 0 to %d are possible", port, ndim, PL_MAX_DIMS);
+  if (ndim < 0 || ndim > PL_MAX_DIMS)
+    pl_fail("output `%s`: %d dimensions; 0 to %d are possible", port, ndim, PL_MAX_DIMS);
   size = pl_shape_size(shape, ndim, pl_dtype_size(dtype));
   if (size < 0) pl_fail("output `%s`: a dimension is negative, or the shape too large", port);
 
-  used = (size_t)snprintf(header, sizeof header, "\x93NUMPY%c%c  {'descr': '%s', 'fortran_order': False, 'shape': (", 1, 0,
-                          pl_npy_code(dtype));
+  used = (size_t)snprintf(header, sizeof header, "\x93NUMPY%c%c  {'descr': '%s', 'fortran_order': False, 'shape': (", 1,
+                          0, pl_npy_code(dtype));
   memcpy(header, "\x93NUMPY\x01\0\0\0", 10);
   for (i = 0; i < ndim; i++)
     used += (size_t)snprintf(header + used, sizeof header - used, "%s%lld", i ? ", " : "", (long long)shape[i]);
@@ -187,29 +191,29 @@ PL_API void *pl_out_tensor(const char *port, pl_dtype dtype, const int64_t *shap
  *   pl_in_T(port)       the tensor; another dtype is an error that names it
  *   pl_out_T(port, n)   memory of a new tensor of shape [n]
  *   pl_out_tensor_T(port, shape, ndim) */
-#define PL_TENSOR_OF(T, TYPE, DTYPE)                                                                            \
-  typedef struct pl_span_##T {                                                                                  \
-    const TYPE *data;                                                                                           \
-    int64_t size;                                                                                               \
-    int ndim;                                                                                                   \
-    int64_t shape[PL_MAX_DIMS];                                                                                 \
-  } pl_span_##T;                                                                                                \
-  PL_API pl_span_##T pl_in_##T(const char *port) {                                                              \
-    pl_tensor t = pl_in_tensor(port);                                                                           \
-    pl_span_##T span;                                                                                           \
-    if (t.dtype != DTYPE)                                                                                       \
-      pl_fail("input `%s`: expected a tensor of %s, found one of %s; read it with pl_in_%s", port, #T,          \
-              pl_dtype_name(t.dtype), t.dtype == PL_BOOL ? "flags" : pl_dtype_name(t.dtype));                   \
-    span.data = (const TYPE *)t.data;                                                                           \
-    span.size = t.size;                                                                                         \
-    span.ndim = t.ndim;                                                                                         \
-    memcpy(span.shape, t.shape, sizeof t.shape);                                                                \
-    return span;                                                                                                \
-  }                                                                                                             \
-  PL_API TYPE *pl_out_tensor_##T(const char *port, const int64_t *shape, int ndim) {                            \
-    return (TYPE *)pl_out_tensor(port, DTYPE, shape, ndim);                                                     \
+#define PL_TENSOR_OF(T, TYPE, DTYPE)                                                                   \
+  typedef struct pl_span_##T {                                                                         \
+    const TYPE *data;                                                                                  \
+    int64_t size;                                                                                      \
+    int ndim;                                                                                          \
+    int64_t shape[PL_MAX_DIMS];                                                                        \
+  } pl_span_##T;                                                                                       \
+  PL_API pl_span_##T pl_in_##T(const char *port) {                                                     \
+    pl_tensor t = pl_in_tensor(port);                                                                  \
+    pl_span_##T span;                                                                                  \
+    if (t.dtype != DTYPE)                                                                              \
+      pl_fail("input `%s`: expected a tensor of %s, found one of %s; read it with pl_in_%s", port, #T, \
+              pl_dtype_name(t.dtype), t.dtype == PL_BOOL ? "flags" : pl_dtype_name(t.dtype));          \
+    span.data = (const TYPE *)t.data;                                                                  \
+    span.size = t.size;                                                                                \
+    span.ndim = t.ndim;                                                                                \
+    memcpy(span.shape, t.shape, sizeof t.shape);                                                       \
+    return span;                                                                                       \
+  }                                                                                                    \
+  PL_API TYPE *pl_out_tensor_##T(const char *port, const int64_t *shape, int ndim) {                   \
+    return (TYPE *)pl_out_tensor(port, DTYPE, shape, ndim);                                            \
   }
-#define PL_VECTOR_OF(T, TYPE)                                                                                   \
+#define PL_VECTOR_OF(T, TYPE) \
   PL_API TYPE *pl_out_##T(const char *port, int64_t n) { return pl_out_tensor_##T(port, &n, 1); }
 
 PL_TENSOR_OF(f64, double, PL_F64)

@@ -23,9 +23,15 @@ static size_t damage(size_t size) {
   for (; hits > 0; hits--) {
     at = next_random() % size;
     switch (next_random() % 3) {
-      case 0: data[at] = (unsigned char)(data[at] ^ (1u << next_random() % 8)); break;
-      case 1: memset(data + at, extremes[next_random() % sizeof extremes], size - at < 4 ? size - at : 4); break;
-      default: memmove(data + at, data + next_random() % (size - (size - at < 8 ? size - at : 8) + 1), size - at < 8 ? size - at : 8);
+      case 0:
+        data[at] = (unsigned char)(data[at] ^ (1u << next_random() % 8));
+        break;
+      case 1:
+        memset(data + at, extremes[next_random() % sizeof extremes], size - at < 4 ? size - at : 4);
+        break;
+      default:
+        memmove(data + at, data + next_random() % (size - (size - at < 8 ? size - at : 8) + 1),
+                size - at < 8 ? size - at : 8);
     }
   }
   return size;
@@ -60,7 +66,8 @@ int main(int argc, char **argv) {
     waitpid(child, &status, 0);
     close(said[0]);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) continue;
-    if (WIFEXITED(status) && WEXITSTATUS(status) == PL_EXIT_CODE && strncmp(text, "polyloom: ", 10) == 0 && ++failed) continue;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == PL_EXIT_CODE && strncmp(text, "polyloom: ", 10) == 0 && ++failed)
+      continue;
     fprintf(stderr, "%s: round %d: status %x: %s\n", name, round, (unsigned)status, text);
     return 1;
   }
