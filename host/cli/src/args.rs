@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use polyloom_plan::{Force, Scope, Selection, Selector};
+
+use crate::failure::{Exit, Failure};
 
 /// Run one graph of code cells in any mix of languages: sandboxed, cached, explained.
 #[derive(Debug, Parser)]
@@ -19,7 +22,7 @@ pub struct Cli {
 }
 
 /// Flags of every command.
-#[derive(Debug, Args, Clone)]
+#[derive(Debug, Args, Clone, Default)]
 pub struct Global {
     /// Say less; twice: only errors.
     #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "verbose")]
@@ -36,9 +39,10 @@ pub struct Global {
 }
 
 /// auto, always or never.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum When {
     /// If it is a terminal and NO_COLOR is not set.
+    #[default]
     Auto,
     /// Always.
     Always,
@@ -105,6 +109,42 @@ pub struct Select {
     /// Neither take results from the store nor put them there for later runs.
     #[arg(long)]
     pub no_cache: bool,
+}
+
+impl Select {
+    /// As the plan understands it.
+    pub fn selection(&self) -> Result<Selection, Failure> {
+        let parse = |texts: &[String]| {
+            let parsed: Result<Vec<Selector>, _> = texts.iter().map(|text| text.parse()).collect();
+            parsed.map_err(|error| Failure::of(Exit::Usage, &error))
+        };
+        let mut cells = parse(&self.selectors)?;
+        cells.extend(parse(&self.only)?);
+        let scope = if self.only.is_empty() { Scope::Needed } else { Scope::Only };
+        Ok(Selection { cells, from: parse(&self.from)?, until: parse(&self.until)?, scope })
+    }
+
+    /// What runs though its result is there.
+    pub fn how(&self) -> Force {
+        match (self.no_cache, self.force_all, self.force) {
+            (true, _, _) => Force::NoCache,
+            (_, true, _) => Force::All,
+            (_, _, true) => Force::Selected,
+            (false, false, false) => Force::Nothing,
+        }
+    }
+
+    /// A first word that is no path but fits a selector is one, when a flow is here: `polyloom run stats+`.
+    pub fn settle(&mut self, flow: &mut FlowArgs) {
+        let Some(first) = &flow.flow else { return };
+        let Some(text) = first.to_str() else { return };
+        let looks_like_file = text.contains('/') || text.contains(".toml") || first.exists();
+        let here = polyloom_load::find_flow(std::path::Path::new(".")).is_ok();
+        if !looks_like_file && here && text.parse::<Selector>().is_ok() {
+            self.selectors.insert(0, text.to_owned());
+            flow.flow = None;
+        }
+    }
 }
 
 /// `run`.

@@ -1,2 +1,109 @@
-//! The polyloom command.
-fn main() {}
+//! The polyloom command: says what was typed to whoever does it, and how it ended to whoever asked.
+//!
+//! The same file is the sandbox's spawner and the bundled executors, under hidden first words, so that copying it is the whole installation.
+
+mod args;
+mod commands;
+mod failure;
+mod screen;
+mod world;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{CacheCommand, Cli, Command, PluginCommand};
+use crate::failure::{Exit, Failure};
+use crate::screen::Screen;
+use crate::world::World;
+
+fn main() -> ExitCode {
+    let mut words = std::env::args_os().skip(1);
+    match words.next() {
+        Some(word) if word == polyloom_sandbox::SPAWNER_ARG => polyloom_sandbox::spawner_main(),
+        Some(word) if word == "__executor" => return executor(words.collect()),
+        _ => {}
+    }
+    let cli = Cli::parse();
+    let screen = Screen::new(&cli.global);
+    trace(&screen);
+    match dispatch(cli, screen) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            screen.tell(&failure.render(screen.err));
+            failure.exit.into()
+        }
+    }
+}
+
+/// A bundled executor that is this very program.
+fn executor(mut words: Vec<OsString>) -> ExitCode {
+    if words.is_empty() {
+        return ExitCode::from(Exit::Usage as u8);
+    }
+    let name = words.remove(0);
+    #[cfg(feature = "wasm")]
+    if name == "wasm" {
+        return polyloom_executor_wasm::main(words);
+    }
+    let message = format!("this build has no executor `{}`", name.to_string_lossy().escape_debug());
+    let screen = Screen::new(&args::Global::default());
+    screen.tell(&Failure::new(Exit::Environment, message).render(screen.err));
+    ExitCode::from(Exit::Environment as u8)
+}
+
+/// The host's own log, for who looks into the host: `POLYLOOM_LOG=debug`.
+fn trace(screen: &Screen) {
+    let Ok(filter) = std::env::var("POLYLOOM_LOG") else { return };
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
+        .with_writer(std::io::stderr)
+        .with_ansi(screen.err.color)
+        .init();
+}
+
+fn dispatch(cli: Cli, screen: Screen) -> failure::Outcome {
+    let global = cli.global;
+    let world = || {
+        let world = World::new(&global, screen);
+        world.tell_problems();
+        world
+    };
+    match cli.command {
+        Command::Run(args) => commands::run::run(&world(), args),
+        Command::Check { flows, format } => commands::check::check(&world(), &flows, format),
+        Command::Plan { mut flow, mut select, format } => {
+            select.settle(&mut flow);
+            commands::plan::plan(&world(), &flow, &select, format)
+        }
+        Command::Why { cell, flow, format } => commands::why::why(&world(), &cell, &flow, format),
+        Command::Status { flow, format } => commands::plan::status(&world(), &flow, format),
+        Command::Graph { flow, mermaid, dot, json } => {
+            commands::graph::graph(&world(), &flow, mermaid, dot, json)
+        }
+        Command::Logs { run, cell, project, tail } => {
+            commands::history::logs(&world(), &run, cell.as_deref(), project, tail)
+        }
+        Command::Show { run, place, project, output, format } => {
+            commands::show::show(&world(), &run, place.as_deref(), project, output, format)
+        }
+        Command::Runs { project, limit, format } => {
+            commands::history::runs(&world(), project, limit, format)
+        }
+        Command::Replay { run, project } => commands::history::replay(&world(), &run, project),
+        Command::Cache { command: CacheCommand::Stats } => commands::cache::stats(&world()),
+        Command::Cache { command: CacheCommand::Gc { max_size, dry_run } } => {
+            commands::cache::gc(&world(), &max_size, dry_run)
+        }
+        Command::New { name } => commands::files::new(&screen, &name),
+        Command::Fmt { flows, check } => commands::files::fmt(&screen, &flows, check),
+        Command::Plugin { command: PluginCommand::List { format } } => {
+            commands::plugin::list(&world(), format)
+        }
+        Command::Doctor { format } => commands::doctor::doctor(&world(), format),
+        Command::Schema { of } => commands::files::schema(&screen, of),
+        Command::Completion { shell } => commands::files::completion(&screen, shell),
+        Command::Man { dir } => commands::files::man(&dir),
+    }
+}

@@ -1,0 +1,51 @@
+//! `polyloom check`: every problem of every flow at once.
+
+use std::path::PathBuf;
+
+use polyloom_load::{Config, Given, Purpose, Report};
+
+use crate::args::Format;
+use crate::failure::{Exit, Outcome};
+use crate::world::World;
+
+/// The command.
+pub fn check(world: &World, flows: &[PathBuf], format: Format) -> Outcome {
+    let here = [PathBuf::from(".")];
+    let flows = if flows.is_empty() { &here[..] } else { flows };
+    let given = Given::default();
+    let config = Config { languages: &world.languages, purpose: Purpose::Check, given: &given };
+    let loaded = polyloom_load::check_all(flows, &config);
+    let mut report = Report::default();
+    let mut cells = 0;
+    for loaded in loaded {
+        cells += loaded.flow.map_or(0, |flow| flow.cells.len());
+        report.extend(loaded.report);
+    }
+    let (errors, warnings) = (report.errors(), report.warnings());
+    match format {
+        Format::Json | Format::Jsonl => {
+            let json = polyloom_load::report_to_json(&report);
+            let text = if format == Format::Json {
+                serde_json::to_string_pretty(&json)
+            } else {
+                serde_json::to_string(&json)
+            };
+            world.screen.print(&(text.unwrap_or_default() + "\n"));
+        }
+        Format::Text => {
+            let width = world.screen.columns.unwrap_or(100);
+            world.screen.tell(&polyloom_load::render(&report, world.screen.err.color, width));
+            let plural = |count: usize, noun: &str| match count {
+                1 => format!("1 {noun}"),
+                _ => format!("{count} {noun}s"),
+            };
+            let files = plural(flows.len(), "flow");
+            let text = match (errors, warnings) {
+                (0, 0) => format!("{files} with {}: no problems\n", plural(cells, "cell")),
+                _ => format!("{files}: {}, {}\n", plural(errors, "error"), plural(warnings, "warning")),
+            };
+            world.screen.note(&text);
+        }
+    }
+    Ok(if errors > 0 { Exit::Usage } else { Exit::Ok })
+}

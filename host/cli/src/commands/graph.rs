@@ -1,0 +1,147 @@
+//! `polyloom graph`: the cells and edges of a flow as text, Mermaid, Graphviz or JSON.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use polyloom_model::{Flow, Source};
+use polyloom_plan::Graph;
+use polyloom_report::Style;
+use serde_json::json;
+
+use crate::args::FlowArgs;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::world::World;
+
+/// An edge: from a cell's output to a cell's input.
+struct Edge {
+    from: String,
+    output: String,
+    to: String,
+    input: String,
+    ty: String,
+}
+
+/// The command.
+pub fn graph(world: &World, args: &FlowArgs, mermaid: bool, dot: bool, json: bool) -> Outcome {
+    let flow = world.flow(args)?;
+    let edges = edges(&flow);
+    let text = if mermaid {
+        draw_mermaid(&flow, &edges)
+    } else if dot {
+        draw_dot(&flow, &edges)
+    } else if json {
+        draw_json(&flow, &edges)
+    } else {
+        draw_text(world, &flow, &edges)?
+    };
+    world.screen.print(&text);
+    Ok(Exit::Ok)
+}
+
+fn edges(flow: &Flow) -> Vec<Edge> {
+    let mut edges = Vec::new();
+    for cell in &flow.cells {
+        for (port, input) in &cell.inputs {
+            if let Source::Port(from, output) = &input.source {
+                let ty = flow.cell(from).and_then(|cell| cell.outputs.get(output));
+                edges.push(Edge {
+                    from: from.to_string(),
+                    output: output.to_string(),
+                    to: cell.id.to_string(),
+                    input: port.to_string(),
+                    ty: ty.map(ToString::to_string).unwrap_or_default(),
+                });
+            }
+        }
+    }
+    edges
+}
+
+/// Pairs of cells, each once, with the ports between them.
+fn pairs(edges: &[Edge]) -> Vec<(&str, &str, String)> {
+    let mut seen = BTreeSet::new();
+    let mut all = Vec::new();
+    for edge in edges {
+        if seen.insert((edge.from.as_str(), edge.to.as_str())) {
+            let between = edges.iter().filter(|e| e.from == edge.from && e.to == edge.to);
+            let ports: BTreeSet<&str> = between.map(|e| e.output.as_str()).collect();
+            let ports: Vec<&str> = ports.into_iter().collect();
+            all.push((edge.from.as_str(), edge.to.as_str(), ports.join(", ")));
+        }
+    }
+    all
+}
+
+fn draw_mermaid(flow: &Flow, edges: &[Edge]) -> String {
+    // Cell ids are `[a-z][a-z0-9_-]*`; only the dash and the word `end` mean something to Mermaid.
+    let id = |name: &str| format!("c_{}", name.replace('-', "_d_"));
+    let mut text = String::from("flowchart LR\n");
+    for cell in &flow.cells {
+        let _ = writeln!(text, "  {}[\"{}<br/><small>{}</small>\"]", id(cell.id.as_str()), cell.id, cell.executor);
+    }
+    for (from, to, ports) in pairs(edges) {
+        let _ = writeln!(text, "  {} -->|{ports}| {}", id(from), id(to));
+    }
+    text
+}
+
+fn draw_dot(flow: &Flow, edges: &[Edge]) -> String {
+    let mut text = String::from("digraph flow {\n  rankdir=LR\n  node [shape=box]\n");
+    for cell in &flow.cells {
+        let _ = writeln!(text, "  \"{}\" [label=\"{}\\n{}\"]", cell.id, cell.id, cell.executor);
+    }
+    for (from, to, ports) in pairs(edges) {
+        let _ = writeln!(text, "  \"{from}\" -> \"{to}\" [label=\"{ports}\"]");
+    }
+    text.push_str("}\n");
+    text
+}
+
+fn draw_json(flow: &Flow, edges: &[Edge]) -> String {
+    let cells = flow.cells.iter().map(|cell| {
+        let outputs: serde_json::Map<String, serde_json::Value> =
+            cell.outputs.iter().map(|(port, ty)| (port.to_string(), ty.to_string().into())).collect();
+        let inputs: serde_json::Map<String, serde_json::Value> = cell
+            .inputs
+            .iter()
+            .map(|(port, input)| (port.to_string(), input.ty.to_string().into()))
+            .collect();
+        json!({
+            "id": cell.id.as_str(), "lang": cell.executor.as_str(), "inputs": inputs, "outputs": outputs,
+            "tags": cell.tags, "doc": cell.doc,
+        })
+    });
+    let edges = edges.iter().map(|edge| {
+        json!({
+            "from": format!("{}.{}", edge.from, edge.output),
+            "to": format!("{}.{}", edge.to, edge.input),
+            "type": edge.ty,
+        })
+    });
+    let document = json!({
+        "schema": "polyloom.graph/1",
+        "flow": flow.name,
+        "cells": cells.collect::<Vec<_>>(),
+        "edges": edges.collect::<Vec<_>>(),
+    });
+    serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
+}
+
+/// Cells in an order that can be run, each with what it reads.
+fn draw_text(world: &World, flow: &Flow, edges: &[Edge]) -> Result<String, Failure> {
+    let graph = Graph::new(flow).map_err(|error| Failure::of(Exit::Usage, &error))?;
+    let paint = world.screen.out;
+    let mut text = String::new();
+    for cell in graph.order() {
+        let cell = &flow.cells[cell.at()];
+        let name = paint.cell(cell.id.as_str(), cell.id.as_str());
+        let lang = paint.text(Style::Dim, cell.executor.as_str());
+        let _ = writeln!(text, "{name} {lang}");
+        for (from, to, ports) in pairs(edges) {
+            if to == cell.id.as_str() {
+                let _ = writeln!(text, "  ← {}: {ports}", paint.cell(from, from));
+            }
+        }
+    }
+    Ok(text)
+}

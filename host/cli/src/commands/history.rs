@@ -1,0 +1,184 @@
+//! `runs`, `logs`, `replay`: what earlier runs left in the project's history.
+
+use std::io::{self, BufRead};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use polyloom_events::{Event, Record, Sink};
+use polyloom_report::{Align, Style, Table, Terminal, date_time, duration, escape};
+use polyloom_store::{FindError, History, RunRow, RunState};
+use serde_json::json;
+
+use crate::args::{Format, Progress};
+use crate::failure::{Exit, Failure, Outcome};
+use crate::world::World;
+
+/// The history of the project that was named, or of the folder we are in.
+pub fn open(world: &World, project: Option<PathBuf>) -> Result<Arc<History>, Failure> {
+    let mut project = project.unwrap_or_else(|| PathBuf::from("."));
+    // A flow file stands for its folder.
+    if project.is_file() {
+        project = project.parent().unwrap_or(Path::new("")).to_owned();
+    }
+    if project.as_os_str().is_empty() {
+        project = PathBuf::from(".");
+    }
+    let store = world.store()?;
+    world.history(&project, &store)
+}
+
+/// The run that a text means.
+pub fn find(history: &History, text: &str) -> Result<RunRow, Failure> {
+    history.find_run(text).map_err(|error| {
+        let exit = match error {
+            FindError::None => Exit::Nothing,
+            _ => Exit::Usage,
+        };
+        Failure::of(exit, &error).hint("polyloom runs")
+    })
+}
+
+/// The records of a run; a line that can't be read is passed over.
+pub fn records(history: &History, run: &str) -> Result<Vec<Record>, Failure> {
+    let reader = history.read_events(run);
+    let reader = reader.map_err(|error| Failure::of(Exit::Environment, &error))?;
+    let lines = reader.lines().map_while(Result::ok);
+    Ok(lines.filter_map(|line| serde_json::from_str(&line).ok()).collect())
+}
+
+fn state(state: RunState) -> (Style, &'static str) {
+    let style = match state.as_str() {
+        "ok" => Style::Good,
+        "running" => Style::Strong,
+        "interrupted" | "cancelled" => Style::Warn,
+        _ => Style::Bad,
+    };
+    (style, state.as_str())
+}
+
+/// `polyloom runs`.
+pub fn runs(world: &World, project: Option<PathBuf>, limit: usize, format: Format) -> Outcome {
+    let history = open(world, project)?;
+    let rows = history.runs(limit).map_err(|error| Failure::of(Exit::Environment, &error))?;
+    let row = |row: &RunRow| {
+        let totals = row.totals.as_deref().and_then(|t| serde_json::from_str::<serde_json::Value>(t).ok());
+        json!({
+            "run": row.id, "started_unix_ms": row.started_unix_ms, "flow": row.flow, "argv": row.argv,
+            "state": row.state.as_str(), "wall_ms": row.wall_ms, "totals": totals,
+        })
+    };
+    match format {
+        Format::Json => {
+            let runs: Vec<_> = rows.iter().map(row).collect();
+            let document = json!({ "schema": "polyloom.runs/1", "runs": runs });
+            let text = serde_json::to_string_pretty(&document).unwrap_or_default();
+            world.screen.print(&(text + "\n"));
+        }
+        Format::Jsonl => {
+            for found in &rows {
+                world.screen.print(&(row(found).to_string() + "\n"));
+            }
+        }
+        Format::Text if rows.is_empty() => world.screen.note("no run has been recorded here\n"),
+        Format::Text => {
+            let mut table = Table::new(&[
+                ("run", Align::Left),
+                ("started", Align::Left),
+                ("flow", Align::Left),
+                ("state", Align::Left),
+                ("took", Align::Right),
+                ("cells", Align::Left),
+            ]);
+            for found in &rows {
+                let seconds = i64::try_from(found.started_unix_ms / 1000).unwrap_or(0);
+                let (style, word) = state(found.state);
+                table.styled([
+                    (Style::Strong, found.id.clone()),
+                    (Style::Dim, date_time(seconds)),
+                    (Style::Plain, found.flow.clone()),
+                    (style, word.to_owned()),
+                    (Style::Plain, found.wall_ms.map(duration).unwrap_or_default()),
+                    (Style::Dim, counts(found.totals.as_deref())),
+                ]);
+            }
+            world.screen.print(&table.render(world.screen.out, world.screen.columns));
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+/// `3 ok, 2 cached`, leaving out what there is none of.
+fn counts(totals: Option<&str>) -> String {
+    let totals = totals.and_then(|text| serde_json::from_str::<polyloom_events::Totals>(text).ok());
+    let Some(t) = totals else { return String::new() };
+    let all = [
+        (t.ok, "ok"),
+        (t.cached, "cached"),
+        (t.failed, "failed"),
+        (t.skipped, "skipped"),
+        (t.cancelled, "cancelled"),
+    ];
+    let some = all.iter().filter(|(count, _)| *count > 0);
+    some.map(|(count, word)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
+}
+
+/// `polyloom logs`.
+pub fn logs(
+    world: &World,
+    run: &str,
+    cell: Option<&str>,
+    project: Option<PathBuf>,
+    tail: Option<usize>,
+) -> Outcome {
+    let history = open(world, project)?;
+    // `polyloom logs CELL` means the latest run.
+    let (row, cell) = match (history.find_run(run), cell) {
+        (Ok(row), cell) => (row, cell),
+        (Err(_), None) if run.parse::<polyloom_model::CellId>().is_ok() => {
+            (find(&history, "latest")?, Some(run))
+        }
+        (Err(_), _) => (find(&history, run)?, cell),
+    };
+    let mut lines = Vec::new();
+    let mut known = false;
+    for record in records(&history, &row.id)? {
+        match record.event {
+            Event::StepPlanned { cell: id, .. } if cell == Some(id.as_str()) => known = true,
+            Event::Log { cell: id, stream: _, text } if cell.is_none_or(|cell| cell == id) => {
+                for line in text.lines() {
+                    let line = escape(line);
+                    lines.push(match cell {
+                        Some(_) => format!("{line}\n"),
+                        None => format!("{} │ {line}\n", world.screen.out.cell(&id, &id)),
+                    });
+                }
+            }
+            _ => {}
+        }
+    }
+    if let Some(cell) = cell.filter(|_| !known) {
+        let message = format!("run `{}` has no cell `{}`", row.id, cell.escape_debug());
+        return Err(Failure::new(Exit::Usage, message).hint("polyloom show"));
+    }
+    let skip = tail.map_or(0, |tail| lines.len().saturating_sub(tail));
+    world.screen.print(&lines[skip..].concat());
+    Ok(Exit::Ok)
+}
+
+/// `polyloom replay`.
+pub fn replay(world: &World, run: &str, project: Option<PathBuf>) -> Outcome {
+    let history = open(world, project)?;
+    let row = find(&history, run)?;
+    let options = super::run::plain_options(world.screen, Progress::Plain);
+    let terminal = Terminal::new(Box::new(io::stderr()), options);
+    let mut reader = history
+        .read_events(&row.id)
+        .map_err(|error| Failure::of(Exit::Environment, &error))?;
+    let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(terminal)];
+    polyloom_report::replay(&mut reader, &mut sinks)
+        .map_err(|error| Failure::of(Exit::Environment, &error))?;
+    if row.state == RunState::Interrupted {
+        world.screen.note("this run was interrupted; `polyloom run` goes on with it\n");
+    }
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,13 @@
+//! One file for each group of commands. Each does one thing: load, ask the crates, print.
+
+pub mod cache;
+pub mod check;
+pub mod doctor;
+pub mod files;
+pub mod graph;
+pub mod history;
+pub mod plan;
+pub mod plugin;
+pub mod run;
+pub mod show;
+pub mod why;

@@ -1,0 +1,109 @@
+//! `polyloom plan` and `polyloom status`: what would run, and why; nothing is run.
+
+use std::sync::Arc;
+
+use polyloom_plan::{Action, Plan, Step};
+use polyloom_report::{Align, Style, Table};
+use polyloom_runtime::Prepared;
+use serde_json::{Value, json};
+
+use crate::args::{FlowArgs, Format, Select};
+use crate::failure::{Exit, Failure, Outcome};
+use crate::world::World;
+
+fn prepare(world: &World, flow: &FlowArgs, select: &Select) -> Result<Prepared, Failure> {
+    let flow = Arc::new(world.flow(flow)?);
+    let store = world.store()?;
+    let place = world.place(Arc::clone(&store))?;
+    // Without a history there are plans, only their reasons are poorer.
+    let history = world.history(&flow.root, &store).ok();
+    world.prepare(&place, flow, history.as_deref(), select)
+}
+
+/// `polyloom plan`, `polyloom run --dry-run`.
+pub fn plan(world: &World, flow: &FlowArgs, select: &Select, format: Format) -> Outcome {
+    let prepared = prepare(world, flow, select)?;
+    let word = |action: &Action| match action {
+        Action::Cached(_) => (Style::Dim, "cached"),
+        Action::Run => (Style::Warn, "run"),
+        Action::Maybe => (Style::Warn, "maybe"),
+    };
+    show(world, &prepared, format, word);
+    if format == Format::Text {
+        world.screen.note(&counts(&prepared.plan));
+    }
+    Ok(Exit::Ok)
+}
+
+/// `polyloom status`.
+pub fn status(world: &World, flow: &FlowArgs, format: Format) -> Outcome {
+    let prepared = prepare(world, flow, &Select::default())?;
+    let word = |action: &Action| match action {
+        Action::Cached(_) => (Style::Good, "fresh"),
+        Action::Run | Action::Maybe => (Style::Warn, "stale"),
+    };
+    show(world, &prepared, format, word);
+    Ok(Exit::Ok)
+}
+
+fn show(
+    world: &World,
+    prepared: &Prepared,
+    format: Format,
+    word: impl Fn(&Action) -> (Style, &'static str),
+) {
+    let steps = &prepared.plan.steps;
+    let lang = |step: &Step| prepared.flow.cells[step.index.at()].executor.to_string();
+    let row = |step: &Step| -> Value {
+        json!({
+            "cell": step.cell.as_str(),
+            "lang": lang(step),
+            "action": word(&step.action).1,
+            "reason": step.reason.to_string(),
+            "key": step.key.to_string(),
+            "timeout_ms": prepared.flow.cells[step.index.at()].limits.timeout.as_millis() as u64,
+        })
+    };
+    match format {
+        Format::Json => {
+            let document = json!({
+                "schema": "polyloom.plan/1",
+                "flow": prepared.flow.name,
+                "steps": steps.iter().map(row).collect::<Vec<_>>(),
+            });
+            let text = serde_json::to_string_pretty(&document).unwrap_or_default();
+            world.screen.print(&(text + "\n"));
+        }
+        Format::Jsonl => {
+            for step in steps {
+                world.screen.print(&(row(step).to_string() + "\n"));
+            }
+        }
+        Format::Text => {
+            let mut table = Table::new(&[
+                ("", Align::Left),
+                ("cell", Align::Left),
+                ("lang", Align::Left),
+                ("why", Align::Left),
+            ]);
+            for step in steps {
+                let (style, word) = word(&step.action);
+                table.styled([
+                    (style, word.to_owned()),
+                    (Style::Plain, step.cell.to_string()),
+                    (Style::Dim, lang(step)),
+                    (Style::Plain, step.reason.to_string()),
+                ]);
+            }
+            world.screen.print(&table.render(world.screen.out, world.screen.columns));
+        }
+    }
+}
+
+fn counts(plan: &Plan) -> String {
+    let count = |test: fn(&Action) -> bool| plan.steps.iter().filter(|s| test(&s.action)).count();
+    let run = count(|action| matches!(action, Action::Run));
+    let maybe = count(|action| matches!(action, Action::Maybe));
+    let cached = count(|action| matches!(action, Action::Cached(_)));
+    format!("{run} to run, {maybe} perhaps, {cached} cached\n")
+}

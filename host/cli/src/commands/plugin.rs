@@ -1,0 +1,123 @@
+//! `polyloom plugin list`: which executors there are, where from, and whether their programs are here.
+
+use std::sync::Arc;
+
+use polyloom_model::{Flow, Kind, Manifest};
+use polyloom_report::{Align, Style, Table};
+use polyloom_runtime::Place;
+use serde_json::json;
+
+use crate::args::Format;
+use crate::failure::{Exit, Outcome};
+use crate::world::World;
+
+/// What is known of one executor.
+pub struct Row {
+    id: String,
+    title: String,
+    kind: &'static str,
+    from: String,
+    /// The programs found, or what is missing.
+    state: Result<String, String>,
+}
+
+/// Asks every executor's programs what they are.
+pub fn rows(world: &World, place: &Place) -> Vec<Row> {
+    let flow = Flow {
+        name: String::new(),
+        doc: None,
+        path: "polyloom.toml".into(),
+        root: ".".into(),
+        params: Default::default(),
+        strict: false,
+        tools: Vec::new(),
+        cells: Vec::new(),
+    };
+    let mut manifests: Vec<&Arc<Manifest>> =
+        world.languages.all().filter_map(|manifest| world.manifest(&manifest.id)).collect();
+    manifests.sort_by(|a, b| a.id.cmp(&b.id));
+    manifests.into_iter().map(|manifest| row(manifest, place, &flow)).collect()
+}
+
+fn row(manifest: &Arc<Manifest>, place: &Place, flow: &Flow) -> Row {
+    let state = match place.executor(manifest, flow) {
+        Ok(executor) => {
+            let identity = |identity: &str| {
+                identity.lines().next().unwrap_or_default().trim().to_owned()
+            };
+            let tools: Vec<String> =
+                executor.tools.values().map(|found| identity(&found.identity)).collect();
+            Ok(if tools.is_empty() { "built in".to_owned() } else { tools.join("; ") })
+        }
+        Err(error) => Err(match &error {
+            polyloom_worker::tools::ToolError::Missing { install: Some(install), .. } => {
+                format!("{error}: {install}")
+            }
+            _ => error.to_string(),
+        }),
+    };
+    Row {
+        id: manifest.id.to_string(),
+        title: manifest.title.clone(),
+        kind: match manifest.kind {
+            Kind::Command(_) => "command",
+            Kind::Worker(_) => "worker",
+        },
+        from: manifest.path.as_ref().map_or("bundled".to_owned(), |p| p.display().to_string()),
+        state,
+    }
+}
+
+/// As JSON.
+pub fn to_json(row: &Row) -> serde_json::Value {
+    json!({
+        "id": row.id, "title": row.title, "kind": row.kind, "from": row.from,
+        "ready": row.state.is_ok(),
+        "programs": row.state.as_ref().ok(),
+        "missing": row.state.as_ref().err(),
+    })
+}
+
+/// As a table.
+pub fn to_text(world: &World, rows: &[Row]) -> String {
+    let mut table = Table::new(&[
+        ("lang", Align::Left),
+        ("kind", Align::Left),
+        ("from", Align::Left),
+        ("programs", Align::Left),
+    ]);
+    for row in rows {
+        let state = match &row.state {
+            Ok(text) => (Style::Plain, text.clone()),
+            Err(text) => (Style::Warn, text.clone()),
+        };
+        table.styled([
+            (Style::Strong, row.id.clone()),
+            (Style::Plain, row.kind.to_owned()),
+            (Style::Dim, row.from.clone()),
+            state,
+        ]);
+    }
+    table.render(world.screen.out, world.screen.columns)
+}
+
+/// The command.
+pub fn list(world: &World, format: Format) -> Outcome {
+    let place = world.place(world.store()?)?;
+    let rows = rows(world, &place);
+    match format {
+        Format::Text => world.screen.print(&to_text(world, &rows)),
+        Format::Json => {
+            let all: Vec<_> = rows.iter().map(to_json).collect();
+            let document = json!({ "schema": "polyloom.plugins/1", "executors": all });
+            let text = serde_json::to_string_pretty(&document).unwrap_or_default();
+            world.screen.print(&(text + "\n"));
+        }
+        Format::Jsonl => {
+            for row in &rows {
+                world.screen.print(&(to_json(row).to_string() + "\n"));
+            }
+        }
+    }
+    Ok(Exit::Ok)
+}

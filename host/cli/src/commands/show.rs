@@ -1,0 +1,256 @@
+//! `polyloom show RUN [CELL[.PORT]]`: a run, a cell's result, or an output with a preview.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use polyloom_events::Event;
+use polyloom_model::{Digest, Encoding, Type};
+use polyloom_protocol::meta::ExecMeta;
+use polyloom_report::{Align, Paint, PreviewOptions, Style, Subject, Table, duration, escape_line, preview, size};
+use polyloom_store::Store;
+use serde_json::json;
+
+use super::history;
+use crate::args::Format;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::world::World;
+
+/// One finished step of a run.
+struct Step {
+    cell: String,
+    lang: String,
+    reason: String,
+    meta: ExecMeta,
+}
+
+/// Where an output lies in the store as something a person can open.
+pub fn place_of(store: &Store, digest: &str, ty: &str) -> Option<PathBuf> {
+    let digest: Digest = digest.parse().ok()?;
+    let ty: Type = ty.parse().ok()?;
+    if ty.encoding() == Encoding::Dir {
+        store.tree_path(&digest).ok()
+    } else {
+        store.path(&digest).ok()
+    }
+}
+
+/// The command.
+pub fn show(
+    world: &World,
+    run: &str,
+    place: Option<&str>,
+    project: Option<PathBuf>,
+    output: Option<PathBuf>,
+    format: Format,
+) -> Outcome {
+    let history = history::open(world, project)?;
+    let store = world.store()?;
+    // `polyloom show CELL.PORT` means the latest run.
+    let (row, place) = match (history.find_run(run), place) {
+        (Ok(row), place) => (row, place),
+        (Err(_), None) => (history::find(&history, "latest")?, Some(run)),
+        (Err(_), Some(_)) => (history::find(&history, run)?, place),
+    };
+    let mut steps: Vec<Step> = Vec::new();
+    for record in history::records(&history, &row.id)? {
+        if let Event::StepFinished { cell, lang, reason, meta, .. } = record.event {
+            steps.push(Step { cell, lang, reason, meta: *meta });
+        }
+    }
+    let Some(place) = place else {
+        return Ok(show_run(world, &row.id, &steps, format));
+    };
+    let (cell, port) = match place.split_once('.') {
+        Some((cell, port)) => (cell, Some(port)),
+        None => (place, None),
+    };
+    let Some(step) = steps.iter().find(|step| step.cell == cell) else {
+        let names: Vec<_> = steps.iter().take(20).map(|step| step.cell.as_str()).collect();
+        let message = format!("run `{}` has no finished cell `{}`", row.id, cell.escape_debug());
+        return Err(Failure::new(Exit::Usage, message).hint(format!("it has {}", names.join(", "))));
+    };
+    let Some(port) = port else {
+        return Ok(show_step(world, &store, step, format));
+    };
+    let Some(artifact) = step.meta.artifacts.get(port) else {
+        let names: Vec<_> = step.meta.artifacts.keys().map(String::as_str).collect();
+        let message = format!("cell `{cell}` has no output `{}` in that run", port.escape_debug());
+        let hint = if names.is_empty() {
+            "it has no outputs".to_owned()
+        } else {
+            format!("it has {}", names.join(", "))
+        };
+        return Err(Failure::new(Exit::Usage, message).hint(hint));
+    };
+    let gone = || {
+        let message = format!("the bytes of `{cell}.{port}` are no longer in the store");
+        Failure::new(Exit::Environment, message).hint(format!("polyloom run -f {cell}"))
+    };
+    let path = place_of(&store, &artifact.digest, &artifact.r#type).ok_or_else(gone)?;
+    if let Some(target) = output {
+        return write_to(&path, &target);
+    }
+    match format {
+        Format::Json | Format::Jsonl => {
+            let document = json!({
+                "schema": "polyloom.artifact/1", "cell": cell, "port": port, "type": artifact.r#type,
+                "digest": artifact.digest, "size": artifact.size, "media_type": artifact.media_type,
+                "path": path.display().to_string(),
+            });
+            world.screen.print(&(document.to_string() + "\n"));
+        }
+        Format::Text => {
+            let paint = world.screen.out;
+            let head = format!("{}: ", paint.text(Style::Strong, &escape_line(place)));
+            let subject = Subject {
+                r#type: &artifact.r#type,
+                media_type: artifact.media_type.as_deref(),
+                size: artifact.size,
+                path: Some(&path),
+            };
+            let options =
+                PreviewOptions { width: world.screen.columns.unwrap_or(100), ..PreviewOptions::default() };
+            let opened = std::fs::File::open(&path).and_then(|mut file| preview(&subject, &mut file, options));
+            let text = opened.map_err(|error| {
+                Failure::new(Exit::Environment, format!("`{}` can't be read: {error}", path.display()))
+            })?;
+            world.screen.print(&(head + &text));
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+fn write_to(source: &std::path::Path, target: &std::path::Path) -> Outcome {
+    let failed = |error: std::io::Error| {
+        let message = format!("`{}` can't be written: {error}", target.display());
+        Failure::new(Exit::Usage, message)
+    };
+    if source.is_dir() {
+        let message = "the output is a directory; its path is in `--format json`";
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    let mut file = std::fs::File::open(source).map_err(failed)?;
+    if target.as_os_str() == "-" {
+        let mut out = std::io::stdout().lock();
+        // A reader that has gone away is no error.
+        let _ = std::io::copy(&mut file, &mut out).and_then(|_| out.flush());
+    } else {
+        let mut out = std::fs::File::create(target).map_err(failed)?;
+        std::io::copy(&mut file, &mut out).map_err(failed)?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn outcome_style(step: &Step) -> Style {
+    match step.meta.outcome.as_str() {
+        "ok" => Style::Good,
+        "cached" => Style::Dim,
+        "skipped" | "cancelled" => Style::Warn,
+        _ => Style::Bad,
+    }
+}
+
+fn show_run(world: &World, run: &str, steps: &[Step], format: Format) -> Exit {
+    if format != Format::Text {
+        let cells: Vec<_> = steps.iter().map(to_json).collect();
+        let document = json!({ "schema": "polyloom.show/1", "run": run, "cells": cells });
+        let text = serde_json::to_string_pretty(&document).unwrap_or_default();
+        world.screen.print(&(text + "\n"));
+        return Exit::Ok;
+    }
+    let mut table = Table::new(&[
+        ("", Align::Left),
+        ("cell", Align::Left),
+        ("lang", Align::Left),
+        ("took", Align::Right),
+        ("memory", Align::Right),
+        ("why", Align::Left),
+    ]);
+    for step in steps {
+        let ran = step.meta.wall_ms > 0.0;
+        table.styled([
+            (outcome_style(step), step.meta.outcome.to_string()),
+            (Style::Strong, step.cell.clone()),
+            (Style::Dim, step.lang.clone()),
+            (Style::Plain, if ran { duration(step.meta.wall_ms) } else { String::new() }),
+            (Style::Plain, step.meta.peak_memory.filter(|_| ran).map(size).unwrap_or_default()),
+            (Style::Plain, step.reason.clone()),
+        ]);
+    }
+    let paint = world.screen.out;
+    let head = format!("run {}\n", paint.text(Style::Strong, run));
+    world.screen.print(&(head + &table.render(paint, world.screen.columns)));
+    Exit::Ok
+}
+
+fn to_json(step: &Step) -> serde_json::Value {
+    json!({ "cell": step.cell, "lang": step.lang, "reason": step.reason, "meta": step.meta })
+}
+
+fn show_step(world: &World, store: &Store, step: &Step, format: Format) -> Exit {
+    if format != Format::Text {
+        let text = serde_json::to_string_pretty(&to_json(step)).unwrap_or_default();
+        world.screen.print(&(text + "\n"));
+        return Exit::Ok;
+    }
+    let paint = world.screen.out;
+    let mut facts = Table::new(&[("", Align::Left), ("", Align::Left)]);
+    let meta = &step.meta;
+    facts.row(["outcome", meta.outcome.as_str()]);
+    facts.row(["lang", &step.lang]);
+    facts.row(["why", &step.reason]);
+    if let Some(code) = meta.exit_code {
+        facts.row(["exit code", &code.to_string()]);
+    }
+    if let Some(signal) = meta.signal {
+        facts.row(["signal", &signal.to_string()]);
+    }
+    if meta.wall_ms > 0.0 {
+        facts.row(["wall time", &duration(meta.wall_ms)]);
+        facts.row(["cpu time", &duration(meta.cpu_ms)]);
+    }
+    if let Some(peak) = meta.peak_memory {
+        facts.row(["peak memory", &size(peak)]);
+    }
+    facts.row(["stdout", &size(meta.stdout.bytes)]);
+    facts.row(["stderr", &size(meta.stderr.bytes)]);
+    let mut text = format!("{}\n", paint.text(Style::Strong, &escape_line(&step.cell)));
+    text.push_str(&facts.render(paint, world.screen.columns));
+    text.push_str(&outputs(store, meta, paint, world.screen.columns));
+    for diagnostic in &meta.diagnostics {
+        let place = match (&diagnostic.file, diagnostic.line) {
+            (Some(file), Some(line)) => format!("{}:{line}: ", escape_line(file)),
+            _ => String::new(),
+        };
+        let message = escape_line(&diagnostic.message);
+        text.push_str(&format!("{place}{}: {message}\n", diagnostic.severity));
+    }
+    if !meta.enforcement.is_empty() {
+        let mut table =
+            Table::new(&[("enforcement", Align::Left), ("level", Align::Left), ("", Align::Left)]);
+        for row in &meta.enforcement {
+            table.row([row.mechanism.as_str(), row.level.as_str(), &row.detail]);
+        }
+        text.push_str(&table.render(paint, world.screen.columns));
+    }
+    world.screen.print(&text);
+    Exit::Ok
+}
+
+fn outputs(store: &Store, meta: &ExecMeta, paint: Paint, columns: Option<usize>) -> String {
+    if meta.artifacts.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(&[
+        ("output", Align::Left),
+        ("type", Align::Left),
+        ("size", Align::Right),
+        ("path", Align::Left),
+    ]);
+    for (port, artifact) in &meta.artifacts {
+        let path = place_of(store, &artifact.digest, &artifact.r#type);
+        let path = path.map_or_else(|| "no longer in the store".to_owned(), |p| p.display().to_string());
+        table.row([port.clone(), artifact.r#type.clone(), size(artifact.size), path]);
+    }
+    table.render(paint, columns)
+}

@@ -1,0 +1,113 @@
+//! `polyloom why CELL`: the parts of a cell's key that changed since it last ran.
+
+use std::sync::Arc;
+
+use polyloom_plan::{Action, KeyParts, PartChange, diff};
+use polyloom_report::{Align, Style, Table, escape_line};
+use serde_json::json;
+
+use crate::args::{FlowArgs, Format, Select};
+use crate::failure::{Exit, Failure, Outcome};
+use crate::world::World;
+
+/// The command.
+pub fn why(world: &World, cell: &str, flow: &FlowArgs, format: Format) -> Outcome {
+    let flow = Arc::new(world.flow(flow)?);
+    let store = world.store()?;
+    let place = world.place(Arc::clone(&store))?;
+    let history = world.history(&flow.root, &store)?;
+    let prepared = world.prepare(&place, flow, Some(&history), &Select::default())?;
+    let Some(at) = prepared.plan.find(cell) else {
+        let names = prepared.flow.cells.iter().map(|cell| cell.id.as_str());
+        let near = polyloom_plan::nearest(cell, names);
+        let shown = escape_line(cell).into_owned();
+        let failure = Failure::new(Exit::Usage, format!("there is no cell `{shown}`"));
+        return Err(match near {
+            Some(near) => failure.hint(format!("did you mean `{near}`?")),
+            None => failure,
+        });
+    };
+    let step = &prepared.plan.steps[at.at()];
+    let name = crate::world::flow_name(&prepared.flow);
+    let previous = history.previous_parts(&name);
+    let previous = previous.map_err(|error| Failure::of(Exit::Environment, &error))?;
+    let last = previous.get(cell);
+    let before = last.and_then(|last| serde_json::from_str::<KeyParts>(&last.parts).ok());
+    let changes = before.as_ref().map(|before| diff(before, &step.parts)).unwrap_or_default();
+    let causes: Vec<String> = prepared
+        .plan
+        .causes(at)
+        .into_iter()
+        .filter(|cause| *cause != at)
+        .filter_map(|cause| prepared.plan.get(cause))
+        .map(|step| format!("{}: {}", step.cell, step.reason))
+        .collect();
+    let will_run = match step.action {
+        Action::Cached(_) => "is up to date",
+        Action::Run => "will run",
+        Action::Maybe => "may run",
+    };
+    if format != Format::Text {
+        let change = |c: &PartChange| {
+            json!({ "part": c.part.to_string(), "before": c.before.as_deref(), "after": c.after.as_deref() })
+        };
+        let parts = step.parts.iter().map(|(name, part)| {
+            json!({ "part": name.to_string(), "digest": part.digest.to_string(), "text": &*part.text })
+        });
+        let document = json!({
+            "schema": "polyloom.why/1",
+            "cell": cell,
+            "action": will_run,
+            "reason": step.reason.to_string(),
+            "key": step.key.to_string(),
+            "last_run": last.map(|last| json!({ "run": last.run, "outcome": last.outcome, "key": last.key })),
+            "changes": changes.iter().map(change).collect::<Vec<_>>(),
+            "causes": causes,
+            "parts": parts.collect::<Vec<_>>(),
+        });
+        let text = serde_json::to_string_pretty(&document).unwrap_or_default();
+        world.screen.print(&(text + "\n"));
+        return Ok(Exit::Ok);
+    }
+    let paint = world.screen.out;
+    let mut text = format!(
+        "{} {will_run}: {}\n",
+        paint.text(Style::Strong, &escape_line(cell)),
+        escape_line(&step.reason.to_string())
+    );
+    for cause in causes {
+        text.push_str(&format!("  because {}\n", escape_line(&cause)));
+    }
+    match last {
+        None => text.push_str("it has not run in this project\n"),
+        Some(last) => {
+            text.push_str(&format!("last ran in {} ({})\n", last.run, last.outcome));
+            if changes.is_empty() {
+                text.push_str("no part of its key changed since then\n");
+            } else {
+                let mut table = Table::new(&[
+                    ("part", Align::Left),
+                    ("then", Align::Left),
+                    ("now", Align::Left),
+                ]);
+                for change in &changes {
+                    let shown = |text: &Option<Arc<str>>| {
+                        text.as_deref().map_or_else(|| "-".to_owned(), str::to_owned)
+                    };
+                    table.row([change.part.to_string(), shown(&change.before), shown(&change.after)]);
+                }
+                text.push_str(&table.render(paint, world.screen.columns));
+            }
+        }
+    }
+    if world.screen.verbosity > 0 {
+        let mut table = Table::new(&[("part", Align::Left), ("value", Align::Left)]);
+        for (name, part) in step.parts.iter() {
+            table.row([name.to_string(), part.text.to_string()]);
+        }
+        text.push_str("\nall parts of its key:\n");
+        text.push_str(&table.render(paint, world.screen.columns));
+    }
+    world.screen.print(&text);
+    Ok(Exit::Ok)
+}

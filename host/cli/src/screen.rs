@@ -1,0 +1,63 @@
+//! Where text goes: stdout is for data, stderr for people. The only file that prints.
+
+use std::io::{self, IsTerminal, Write};
+
+use polyloom_report::Paint;
+
+use crate::args::{Global, When};
+
+/// The two streams and what they can show.
+#[derive(Debug, Clone, Copy)]
+pub struct Screen {
+    /// Colour on stdout.
+    pub out: Paint,
+    /// Colour on stderr.
+    pub err: Paint,
+    /// Whether stderr is a terminal.
+    pub err_tty: bool,
+    /// Columns of the terminal, where there is one.
+    pub columns: Option<usize>,
+    /// -1 and below: quiet; 1 and above: verbose.
+    pub verbosity: i32,
+}
+
+impl Screen {
+    /// As flags, environment and streams say. `NO_COLOR` wins over `auto`, a flag wins over it.
+    pub fn new(global: &Global) -> Self {
+        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let color = |tty: bool| match global.color {
+            When::Auto => tty && !dumb && !set("NO_COLOR"),
+            When::Always => true,
+            When::Never => false,
+        };
+        let (out_tty, err_tty) = (io::stdout().is_terminal(), io::stderr().is_terminal());
+        let given = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+        let asked = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0));
+        Self {
+            out: Paint { color: color(out_tty) },
+            err: Paint { color: color(err_tty) },
+            err_tty: err_tty && !dumb,
+            columns: given.or(asked).filter(|columns| *columns >= 20),
+            verbosity: i32::from(global.verbose) - i32::from(global.quiet),
+        }
+    }
+
+    /// Prints data. A reader that has gone away (`| head`) is no error.
+    pub fn print(&self, text: &str) {
+        let mut out = io::stdout().lock();
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    }
+
+    /// Tells a person.
+    pub fn tell(&self, text: &str) {
+        let _ = io::stderr().lock().write_all(text.as_bytes());
+    }
+
+    /// Tells a person, unless it is to be quiet.
+    pub fn note(&self, text: &str) {
+        if self.verbosity >= 0 {
+            self.tell(text);
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The composition root: puts languages, store, sandbox and flow together for a command.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use polyloom_load::{Config, Given, Languages, Problem, Purpose, Report, Source};
+use polyloom_model::{Digest, ExecutorId, Flow, Manifest};
+use polyloom_runtime::{Place, PrepareError, Prepared, Wanted};
+use polyloom_store::{History, Store};
+use polyloom_worker::Workplace;
+use polyloom_worker::tools::Surroundings;
+
+use crate::args::{FlowArgs, Global, Select};
+use crate::failure::{Exit, Failure};
+use crate::screen::Screen;
+
+/// The version of this program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Milliseconds since 1970.
+pub fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Everything a command may need of the outside.
+pub struct World {
+    /// Streams.
+    pub screen: Screen,
+    /// The languages there are.
+    pub languages: Languages,
+    /// Their manifests by id and alias.
+    manifests: HashMap<ExecutorId, Arc<Manifest>>,
+    /// What was wrong with manifests; told, never fatal.
+    pub problems: Vec<Problem>,
+}
+
+impl World {
+    /// Reads the manifests.
+    pub fn new(global: &Global, screen: Screen) -> Self {
+        let mut manifests = Vec::new();
+        let mut problems = Vec::new();
+        for file in polyloom_executors::manifests() {
+            let text = String::from_utf8_lossy(file.bytes);
+            let source = Source::new(format!("executors/{}", file.path), text);
+            let (manifest, report) = polyloom_load::parse_manifest(&source, None);
+            manifests.extend(manifest);
+            problems.extend(report.problems);
+        }
+        let (found, more) = polyloom_load::discover(&Self::folders(global));
+        manifests.extend(found);
+        problems.extend(more);
+        let (languages, more) = Languages::new(manifests);
+        problems.extend(more);
+        let mut by_id = HashMap::new();
+        for manifest in languages.all() {
+            by_id.insert(manifest.id.clone(), Arc::new(manifest.clone()));
+        }
+        Self { screen, languages, manifests: by_id, problems }
+    }
+
+    /// Where executors are searched besides the bundled ones.
+    fn folders(global: &Global) -> Vec<PathBuf> {
+        let mut folders = global.executor_dir.clone();
+        let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
+        let home = std::env::var_os("HOME").map(PathBuf::from).filter(|p| p.is_absolute());
+        let data = data.or_else(|| home.map(|home| home.join(".local/share")));
+        folders.extend(data.map(|data| data.join("polyloom/executors")).filter(|dir| dir.is_dir()));
+        folders
+    }
+
+    /// An executor's manifest.
+    pub fn manifest(&self, id: &ExecutorId) -> Option<&Arc<Manifest>> {
+        self.manifests.get(id)
+    }
+
+    /// Tells of broken manifests: they never stop anything.
+    pub fn tell_problems(&self) {
+        if self.problems.is_empty() {
+            return;
+        }
+        let report = Report { problems: self.problems.clone() };
+        let width = self.screen.columns.unwrap_or(100);
+        self.screen.note(&polyloom_load::render(&report, self.screen.err.color, width));
+    }
+
+    /// Loads a flow to run it, or tells everything that is wrong with it.
+    pub fn flow(&self, args: &FlowArgs) -> Result<Flow, Failure> {
+        let given = given(args);
+        let config =
+            Config { languages: &self.languages, purpose: Purpose::Run, given: &given };
+        let argument = args.flow.clone().unwrap_or_else(|| PathBuf::from("."));
+        let loaded = polyloom_load::load(&argument, &config);
+        let width = self.screen.columns.unwrap_or(100);
+        if !loaded.report.is_empty() {
+            let text = polyloom_load::render(&loaded.report, self.screen.err.color, width);
+            self.screen.tell(&text);
+        }
+        loaded.flow.ok_or_else(|| {
+            let errors = loaded.report.errors();
+            let what = argument.display();
+            let noun = if errors == 1 { "error" } else { "errors" };
+            Failure::new(Exit::Usage, format!("`{what}` has {errors} {noun}; nothing was run"))
+                .hint(format!("polyloom check {what}"))
+        })
+    }
+
+    /// Opens the store.
+    pub fn store(&self) -> Result<Arc<Store>, Failure> {
+        let environment = |error: &dyn std::error::Error| Failure::of(Exit::Environment, error);
+        let cwd = std::env::current_dir().map_err(|e| environment(&e))?;
+        let root =
+            polyloom_store::place(|name| std::env::var_os(name), &cwd).map_err(|e| environment(&e))?;
+        Ok(Arc::new(Store::open(root).map_err(|e| environment(&e))?))
+    }
+
+    /// The surroundings of a run.
+    pub fn place(&self, store: Arc<Store>) -> Result<Arc<Place>, Failure> {
+        let environment = |error: &dyn std::error::Error| Failure::of(Exit::Environment, error);
+        let sdk = Digest::of(polyloom_executors::sdk_digest().as_bytes());
+        let files: Vec<(&str, &[u8])> =
+            polyloom_executors::sdk().iter().map(|file| (file.path, file.bytes)).collect();
+        let folder = store.ensure_share(&sdk, &files).map_err(|e| environment(&e))?;
+        let binary = std::env::current_exe().map_err(|e| environment(&e))?;
+        Ok(Arc::new(Place {
+            store,
+            workplace: Arc::new(Workplace::new(binary, folder)),
+            around: Surroundings::of_process(),
+            sdk,
+            version: VERSION,
+        }))
+    }
+
+    /// The history of the project that a flow is in.
+    pub fn history(&self, project: &Path, store: &Store) -> Result<Arc<History>, Failure> {
+        let history = History::open(project, store);
+        Ok(Arc::new(history.map_err(|error| Failure::of(Exit::Environment, &error))?))
+    }
+
+    /// The plan of a flow.
+    pub fn prepare(
+        &self,
+        place: &Place,
+        flow: Arc<Flow>,
+        history: Option<&History>,
+        select: &Select,
+    ) -> Result<Prepared, Failure> {
+        let name = flow_name(&flow);
+        let selection = select.selection()?;
+        let wanted = Wanted {
+            selection: &selection,
+            force: select.how(),
+            unix_ms: unix_ms(),
+            history,
+            flow_name: &name,
+        };
+        polyloom_runtime::prepare(place, flow, |id| self.manifest(id), &wanted)
+            .map_err(|error| prepare_failure(&error))
+    }
+}
+
+/// The name of a flow in its project's history.
+pub fn flow_name(flow: &Flow) -> String {
+    flow.path.file_name().unwrap_or(flow.path.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// Values given for params.
+pub fn given(args: &FlowArgs) -> Given {
+    Given { sets: args.param.clone(), file: args.params_file.clone() }
+}
+
+fn prepare_failure(error: &PrepareError) -> Failure {
+    match error {
+        PrepareError::Select(select) => {
+            let nothing = matches!(select, polyloom_plan::SelectError::Nothing);
+            let exit = if nothing { Exit::Nothing } else { Exit::Usage };
+            Failure::of(exit, select)
+        }
+        PrepareError::Tools(errors) => {
+            let mut failure = Failure::new(Exit::Environment, error.to_string());
+            let installs: Vec<&str> = errors
+                .iter()
+                .filter_map(|error| match error {
+                    polyloom_worker::tools::ToolError::Missing { install, .. } => install.as_deref(),
+                    polyloom_worker::tools::ToolError::Broken { .. } => None,
+                })
+                .collect();
+            if !installs.is_empty() {
+                failure.hint = Some(installs.join("; "));
+            }
+            failure
+        }
+        PrepareError::Store(_) => Failure::of(Exit::Environment, error),
+        PrepareError::Graph(_)
+        | PrepareError::File(_)
+        | PrepareError::Key(_)
+        | PrepareError::Plan(_) => Failure::of(Exit::Usage, error),
+    }
+}
