@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use polyloom_events::{Event, Record, Sink, Totals};
+use polyloom_events::{Event, Record, Sink};
 use polyloom_protocol::meta::{ArtifactMeta, Diagnostic, Enforcement, Outcome};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,18 +18,12 @@ pub struct RunDocument {
     pub schema: String,
     /// The run's id.
     pub run: String,
-    /// The flow's name.
-    pub flow: String,
     /// How the run ended; null if its end was not recorded.
     pub outcome: Option<Outcome>,
     /// Wall time in milliseconds, up to the last event if the end was not recorded.
     pub wall_ms: f64,
-    /// Counts of steps by how they ended.
-    pub totals: Totals,
     /// The cells in the plan's order.
     pub cells: Vec<CellDocument>,
-    /// What was to be known about the run as a whole.
-    pub warnings: Vec<String>,
 }
 
 /// One cell of a run.
@@ -43,8 +37,6 @@ pub struct CellDocument {
     pub outcome: Option<Outcome>,
     /// Why it ran, or did not.
     pub reason: String,
-    /// Attempts made.
-    pub attempts: u32,
     /// Wall time in milliseconds.
     pub wall_ms: f64,
     /// Processor time in milliseconds.
@@ -53,8 +45,6 @@ pub struct CellDocument {
     pub peak_memory: Option<u64>,
     /// Exit code, if it exited.
     pub exit_code: Option<i32>,
-    /// The signal that ended it.
-    pub signal: Option<i32>,
     /// Messages about its code.
     pub diagnostics: Vec<Diagnostic>,
     /// What the sandbox achieved.
@@ -135,12 +125,10 @@ impl Gathered {
                 lang: String::new(),
                 outcome: None,
                 reason: String::new(),
-                attempts: 0,
                 wall_ms: 0.0,
                 cpu_ms: 0.0,
                 peak_memory: None,
                 exit_code: None,
-                signal: None,
                 diagnostics: Vec::new(),
                 enforcement: Vec::new(),
                 outputs: BTreeMap::new(),
@@ -151,16 +139,13 @@ impl Gathered {
     }
 
     fn take(&mut self, record: &Record) {
-        if let Event::RunStarted { run, flow, .. } = &record.event {
+        if let Event::RunStarted { run, .. } = &record.event {
             self.run = Some(RunDocument {
                 schema: RUN_SCHEMA.to_owned(),
                 run: run.clone(),
-                flow: flow.clone(),
                 outcome: None,
                 wall_ms: 0.0,
-                totals: Totals::default(),
                 cells: Vec::new(),
-                warnings: Vec::new(),
             });
         }
         if let Some(run) = &mut self.run {
@@ -178,33 +163,25 @@ impl Gathered {
                     cell.outputs.insert(port.clone(), artifact.into());
                 }
             }
-            Event::StepFinished { cell, lang, reason, attempts, meta } => {
+            Event::StepFinished { cell, lang, reason, meta, .. } => {
                 let Some(cell) = self.cell(cell) else { return };
                 cell.lang.clone_from(lang);
                 cell.reason.clone_from(reason);
                 cell.outcome = Some(meta.outcome);
-                cell.attempts = *attempts;
                 cell.wall_ms = meta.wall_ms;
                 cell.cpu_ms = meta.cpu_ms;
                 cell.peak_memory = meta.peak_memory;
                 cell.exit_code = meta.exit_code;
-                cell.signal = meta.signal;
                 cell.diagnostics.clone_from(&meta.diagnostics);
                 cell.enforcement.clone_from(&meta.enforcement);
                 for (port, artifact) in &meta.artifacts {
                     cell.outputs.entry(port.clone()).or_insert_with(|| artifact.into());
                 }
             }
-            Event::Warning { text } => {
-                if let Some(run) = &mut self.run {
-                    run.warnings.push(text.clone());
-                }
-            }
-            Event::RunFinished { outcome, wall_ms, totals, .. } => {
+            Event::RunFinished { outcome, wall_ms, .. } => {
                 if let Some(run) = &mut self.run {
                     run.outcome = Some(*outcome);
                     run.wall_ms = *wall_ms;
-                    run.totals = *totals;
                 }
             }
             // A step's diagnostics come with its end; the rest is not in the document.

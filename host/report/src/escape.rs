@@ -24,14 +24,14 @@ fn escaped(text: &str, keep: fn(char) -> bool) -> Cow<'_, str> {
             out.push(c);
             continue;
         }
-        match c {
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            // Writing to a string does not fail.
-            c if (c as u32) < 0x100 => drop(write!(out, "\\x{:02x}", c as u32)),
-            c => drop(write!(out, "\\u{{{:x}}}", c as u32)),
-        }
+        // Writing to a string does not fail.
+        let _ = match c {
+            '\n' => out.write_str("\\n"),
+            '\r' => out.write_str("\\r"),
+            '\t' => out.write_str("\\t"),
+            c if (c as u32) < 0x100 => write!(out, "\\x{:02x}", c as u32),
+            c => write!(out, "\\u{{{:x}}}", c as u32),
+        };
     }
     Cow::Owned(out)
 }
@@ -58,10 +58,7 @@ mod tests {
     #[test]
     fn sequences_that_steer_terminals_become_visible() {
         let text = "\u{1b}]0;x\u{7}\u{1b}[2J\u{1b}]52;c;aGk=\u{7}\0\u{fffd}";
-        assert_eq!(
-            escape(text),
-            "\\x1b]0;x\\x07\\x1b[2J\\x1b]52;c;aGk=\\x07\\x00\u{fffd}"
-        );
+        assert_eq!(escape(text), "\\x1b]0;x\\x07\\x1b[2J\\x1b]52;c;aGk=\\x07\\x00\u{fffd}");
         assert_eq!(escape("a\u{9b}2J b\u{7f}"), "a\\x9b2J b\\x7f");
         assert_eq!(escape("\u{202e}txt.exe\u{2066}"), "\\u{202e}txt.exe\\u{2066}");
         assert_eq!(escape("a\tb\nc"), "a\tb\nc");

@@ -7,7 +7,7 @@ mod document;
 mod escape;
 mod lines;
 mod paint;
-//mod preview;
+mod preview;
 mod replay;
 mod schema;
 mod tables;
@@ -18,7 +18,7 @@ pub use document::{CellDocument, Document, OutputDocument, RUN_SCHEMA, RunDocume
 pub use escape::{escape, escape_line};
 pub use lines::{Jsonl, Recording};
 pub use paint::{Paint, Style};
-//pub use preview::{PreviewOptions, Subject, preview};
+pub use preview::{PreviewOptions, Source, Subject, preview};
 pub use replay::{ReplayError, replay};
 pub use schema::{events_schema, run_schema};
 pub use tables::{Align, Table};

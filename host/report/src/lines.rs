@@ -52,33 +52,43 @@ impl Sink for Jsonl {
     }
 }
 
-/// Writes a run's own event log: buffered, passed on whenever a step ends, so that a crash loses chatter and no result.
-pub struct Recording(Jsonl);
+/// Writes a run's own event log: chatter is held back for a moment, everything else passed on at once, so that a crash
+/// loses a little chatter and no result.
+pub struct Recording {
+    lines: Jsonl,
+    passed_ms: f64,
+}
 
 /// Chatter held back at most.
 const HOLD: usize = 64 << 10;
+const HOLD_MS: f64 = 250.0;
 
 impl Recording {
     /// Writes to `out`, a file opened for appending.
     #[must_use]
     pub fn new(out: Box<dyn Write + Send>) -> Self {
-        Self(Jsonl::new(out))
+        Self { lines: Jsonl::new(out), passed_ms: 0.0 }
     }
 }
 
 impl Sink for Recording {
     fn record(&mut self, record: &Record) {
-        self.0.append(record);
+        self.lines.append(record);
         let chatter = matches!(
             record.event,
-            Event::Log { .. } | Event::Progress { .. } | Event::Display { .. } | Event::StepPlanned { .. }
+            Event::Log { .. }
+                | Event::Progress { .. }
+                | Event::Display { .. }
+                | Event::StepPlanned { .. }
         );
-        if !chatter || self.0.buffer.len() > HOLD {
-            self.0.pass_on();
+        let late = record.at_ms - self.passed_ms > HOLD_MS;
+        if !chatter || late || self.lines.buffer.len() > HOLD {
+            self.lines.pass_on();
+            self.passed_ms = record.at_ms;
         }
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        self.0.end()
+        self.lines.end()
     }
 }

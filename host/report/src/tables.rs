@@ -78,11 +78,11 @@ impl Table {
             let blanks = " ".repeat(widths[i].saturating_sub(width(&text)));
             let text = paint.text(*style, &text);
             let gap = if i == 0 { "" } else { "  " };
-            let written = match self.columns[i].1 {
+            // Writing to a string does not fail.
+            let _ = match self.columns[i].1 {
                 Align::Right => write!(out, "{gap}{blanks}{text}"),
                 Align::Left => write!(out, "{gap}{text}{blanks}"),
             };
-            drop(written);
         }
         out.truncate(start.max(out.trim_end_matches(' ').len()));
         out.push('\n');

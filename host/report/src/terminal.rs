@@ -6,6 +6,7 @@
 mod failure;
 mod live;
 mod log;
+mod options;
 mod summary;
 
 use std::collections::{BTreeMap, HashMap};
@@ -21,63 +22,7 @@ use crate::paint::{Paint, Style, fit, pad};
 use crate::units;
 use failure::Failure;
 use log::Log;
-
-/// How progress is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
-    /// Live on a terminal, else plain.
-    Auto,
-    /// One line for every step that ends.
-    Plain,
-    /// Live, also where `tty` is false.
-    Tty,
-}
-
-/// How much is said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verbosity {
-    /// Failures only.
-    Quiet,
-    /// Steps, what cells print up to a measure, the summary.
-    Normal,
-    /// Also cached and skipped steps, starts, artifacts, and more of what cells print.
-    Verbose,
-    /// Also debug messages.
-    Debug,
-}
-
-/// Gives the lines of a source file around a line, to be shown with a failure: the file as a diagnostic names it, the
-/// first line wanted and how many; fewer or none are fine.
-pub type SourceLines = Box<dyn Fn(&str, u32, u32) -> Vec<String> + Send>;
-
-/// What the terminal is and what the user wants to see on it.
-pub struct Options {
-    /// Whether the writer is a terminal.
-    pub tty: bool,
-    /// Whether colours are wanted.
-    pub color: bool,
-    /// Columns of the terminal.
-    pub width: usize,
-    /// How much is said.
-    pub verbosity: Verbosity,
-    /// How progress is shown.
-    pub progress: Progress,
-    /// Where source lines come from; without it failures show none.
-    pub source: Option<SourceLines>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            tty: false,
-            color: false,
-            width: 80,
-            verbosity: Verbosity::Normal,
-            progress: Progress::Auto,
-            source: None,
-        }
-    }
-}
+pub use options::{Options, Progress, SourceLines, Verbosity};
 
 /// The terminal face. Clones share one screen: give one to the run as a sink, keep another for ticks and resizing.
 #[derive(Clone)]
@@ -232,7 +177,11 @@ impl Screen {
                 self.run.cells = *cells;
                 if self.says(Verbosity::Normal) {
                     let cells = summary::count(*cells, "cell", "cells");
-                    let about = format!("{} ({}), {cells}, {jobs} at once", escape_line(flow), self.run.path);
+                    let about = format!(
+                        "{} ({}), {cells}, {jobs} at once",
+                        escape_line(flow),
+                        self.run.path
+                    );
                     let line = format!("run {}: {about}", self.run.id);
                     let line = self.paint.text(Style::Dim, &line);
                     self.line(&line);
@@ -245,11 +194,14 @@ impl Screen {
                 // What the plan means to do shows in how the step ends.
                 let (Action::Run | Action::Cached | Action::Maybe) = action;
             }
-            Event::StepStarted { cell, attempt, phase } => self.started(record, cell, *attempt, *phase),
+            Event::StepStarted { cell, attempt, phase } => {
+                self.started(record, cell, *attempt, *phase)
+            }
             Event::Log { cell, stream, text } => self.logged(cell, *stream, text),
             Event::Progress { cell, fraction, text } => {
                 if let Some(running) = &mut self.cell(cell).running {
-                    running.fraction = fraction.filter(|f| f.is_finite()).map(|f| f.clamp(0.0, 1.0));
+                    running.fraction =
+                        fraction.filter(|f| f.is_finite()).map(|f| f.clamp(0.0, 1.0));
                     running.words = escape_line(text).into_owned();
                 }
             }
@@ -273,13 +225,11 @@ impl Screen {
                     }
                 }
             },
-            Event::Artifact { cell, port, artifact } => {
-                if self.says(Verbosity::Verbose) {
-                    let (ty, size) = (&artifact.r#type, units::size(artifact.size));
-                    let digest: String = artifact.digest.chars().take(15).collect();
-                    let text = format!("{port} = {ty}, {size}, {digest}");
-                    self.prefixed(cell, Style::Dim, &escape_line(&text));
-                }
+            Event::Artifact { cell, port, artifact } if self.says(Verbosity::Verbose) => {
+                let (ty, size) = (&artifact.r#type, units::size(artifact.size));
+                let digest: String = artifact.digest.chars().take(15).collect();
+                let text = format!("{port} = {ty}, {size}, {digest}");
+                self.prefixed(cell, Style::Dim, &escape_line(&text));
             }
             Event::StepFinished { cell, lang, reason, attempts, meta } => {
                 self.finished(cell, lang, reason, *attempts, meta);
@@ -304,7 +254,7 @@ impl Screen {
                     self.ready.push_str(&text);
                 }
             }
-            // Events of a later minor version: nothing to show.
+            // An artifact when nobody asks, or an event of a later minor version.
             _ => {}
         }
     }
@@ -342,7 +292,11 @@ impl Screen {
     /// A line of a cell: `load │ text`. The text must be safe already.
     fn prefixed(&mut self, cell: &str, style: Style, text: &str) {
         let name = pad(&fit(&escape_line(cell), 24), self.cell_width);
-        let line = format!("{} {}", self.paint.cell(cell, &format!("{name} │")), self.paint.text(style, text));
+        let line = format!(
+            "{} {}",
+            self.paint.cell(cell, &format!("{name} │")),
+            self.paint.text(style, text)
+        );
         let line = line.trim_end().to_owned();
         self.line(&line);
     }
@@ -379,7 +333,14 @@ impl Screen {
     }
 
     /// `ok      load     python   123ms  never ran`.
-    fn step_line(&self, cell: &str, lang: &str, reason: &str, attempts: u32, meta: &ExecMeta) -> String {
+    fn step_line(
+        &self,
+        cell: &str,
+        lang: &str,
+        reason: &str,
+        attempts: u32,
+        meta: &ExecMeta,
+    ) -> String {
         let ran = !matches!(meta.outcome, Outcome::Cached | Outcome::Skipped);
         let style = match meta.outcome {
             Outcome::Ok => Style::Good,

@@ -137,7 +137,12 @@ impl Failure {
             escape_line(&self.lang),
             self.meta.outcome
         );
-        let _ = writeln!(out, "{} {}", paint.text(Style::Bad, "error:"), paint.text(Style::Strong, &what));
+        let _ = writeln!(
+            out,
+            "{} {}",
+            paint.text(Style::Bad, "error:"),
+            paint.text(Style::Strong, &what)
+        );
         for error in self.errors.iter().take(MAX_DIAGNOSTICS) {
             let _ = writeln!(out, "  {}", headline(error));
             for line in error.message.trim_end().lines().skip(1).take(TAIL) {
@@ -172,7 +177,8 @@ impl Failure {
         }
         let _ = writeln!(out, "  {name}, last lines:");
         for line in &lines[lines.len().saturating_sub(TAIL)..] {
-            let line = format!("    {} {}", screen.paint.text(Style::Dim, "│"), log::cut(&escape(line)));
+            let line =
+                format!("    {} {}", screen.paint.text(Style::Dim, "│"), log::cut(&escape(line)));
             let _ = writeln!(out, "{}", line.trim_end());
         }
     }
@@ -199,20 +205,32 @@ impl Failure {
             Outcome::OutputMissing => (
                 Some("it ended well but left a declared output out".to_owned()),
                 Some(
-                    "assign a variable of the output's name, or write the file `$OUT/NAME`".to_owned(),
+                    "assign a variable of the output's name, or write the file `$OUT/NAME`"
+                        .to_owned(),
                 ),
             ),
             Outcome::Denied => only("it needs a permission that was not granted"),
             Outcome::WorkerError => (
-                Some("the executor broke the protocol, or ended outside of the cell's code".to_owned()),
+                Some(
+                    "the executor broke the protocol, or ended outside of the cell's code"
+                        .to_owned(),
+                ),
                 Some(format!("`polyloom plugin test {}`", escape_line(&self.lang))),
             ),
             Outcome::Killed | Outcome::Failed => match (self.meta.signal, self.meta.exit_code) {
-                (Some(11 | 7), _) => only("it used memory that is not its own: a wrong index or pointer"),
-                (Some(6), _) => only("it gave up by itself (abort), often a failed check or an uncaught exception"),
-                (Some(8), _) => only("an impossible calculation, such as a division of integers by zero"),
+                (Some(11 | 7), _) => {
+                    only("it used memory that is not its own: a wrong index or pointer")
+                }
+                (Some(6), _) => only(
+                    "it gave up by itself (abort), often a failed check or an uncaught exception",
+                ),
+                (Some(8), _) => {
+                    only("an impossible calculation, such as a division of integers by zero")
+                }
                 (Some(31), _) => only("it made a system call that the sandbox does not allow"),
-                (Some(9 | 15), _) => only("something other than polyloom ended it, perhaps the system for want of memory"),
+                (Some(9 | 15), _) => only(
+                    "something other than polyloom ended it, perhaps the system for want of memory",
+                ),
                 (None, Some(127)) => only("a program it calls is not in the sandbox"),
                 (None, Some(126)) => only("a program it calls can't be run"),
                 _ => (None, None),
@@ -228,19 +246,27 @@ impl Failure {
             path => format!(" {}", quote(path)),
         };
         let id = &screen.run.id;
-        format!("`polyloom logs {id} {cell}` shows all it printed; `polyloom run{flow}` goes on from here")
+        format!(
+            "`polyloom logs {id} {cell}` shows all it printed; `polyloom run{flow}` goes on from here"
+        )
     }
 }
 
 /// A path as a shell takes it.
 fn quote(path: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
-    if path.chars().all(plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', "'\\''")) }
+    if path.chars().all(plain) {
+        path.to_owned()
+    } else {
+        format!("'{}'", path.replace('\'', "'\\''"))
+    }
 }
 
 /// The lines around a place, the place marked.
 fn excerpt(source: &SourceLines, diagnostic: &Diagnostic) -> String {
-    let (Some(file), Some(line)) = (&diagnostic.file, diagnostic.line) else { return String::new() };
+    let (Some(file), Some(line)) = (&diagnostic.file, diagnostic.line) else {
+        return String::new();
+    };
     let first = line.saturating_sub(2).max(1);
     let lines = source(file, first, 4);
     let mut out = String::new();

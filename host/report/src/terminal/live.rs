@@ -68,13 +68,21 @@ impl Live {
         running.sort_by(|a, b| a.2.since_ms.total_cmp(&b.2.since_ms).then(a.0.cmp(b.0)));
         let columns = screen.options.width.max(20) - 1;
         let mut out = String::new();
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a frame's number")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a frame's number"
+        )]
         let spinner = SPINNER[(at_ms.max(0.0) / 100.0) as usize % SPINNER.len()];
         for (id, cell, state) in running.iter().take(ROWS) {
             let name = pad(&fit(&escape_line(id), 24), screen.cell_width);
             let lang = pad(&fit(&escape_line(&cell.lang), 12), screen.lang_width);
             let rest = fit(
-                &format!("{name}  {lang}  {:>6}{}", units::duration(at_ms - state.since_ms), words(state)),
+                &format!(
+                    "{name}  {lang}  {:>6}{}",
+                    units::duration(at_ms - state.since_ms),
+                    words(state)
+                ),
                 columns.saturating_sub(2),
             );
             let (name, rest) = rest.split_at(name.len().min(rest.len()));

@@ -40,7 +40,8 @@ pub(super) fn failures(screen: &Screen) -> String {
     }
     let rest = screen.failures.get(MAX_FAILURES..).unwrap_or_default();
     if !rest.is_empty() {
-        let _ = writeln!(out, "\nand {}:", count(rest.len() as u64, "more failure", "more failures"));
+        let _ =
+            writeln!(out, "\nand {}:", count(rest.len() as u64, "more failure", "more failures"));
         let shown = if screen.says(Verbosity::Verbose) { rest.len() } else { 20 };
         for failure in rest.iter().take(shown) {
             let _ = writeln!(out, "  {}", failure.short());
@@ -94,7 +95,8 @@ fn times(out: &mut String, screen: &Screen, title: &str, between: &str, cells: &
     if cells.is_empty() {
         return;
     }
-    let shown = |timed: &Timed| format!("{} {}", escape_line(&timed.cell), units::duration(timed.wall_ms));
+    let shown =
+        |timed: &Timed| format!("{} {}", escape_line(&timed.cell), units::duration(timed.wall_ms));
     let mut texts: Vec<_> = cells.iter().take(MAX).map(shown).collect();
     if cells.len() > MAX {
         texts.push(format!("… {} more", cells.len() - MAX));

@@ -1,0 +1,188 @@
+//! The JSON faces: lines, recordings and their replay, the document of a run, and the committed schemas.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod support;
+
+use std::io::{self, Write};
+
+use polyloom_events::{Record, Sink};
+use polyloom_report::{
+    Document, Jsonl, Options, Recording, ReplayError, RunDocument, Terminal, events_schema, replay,
+    run_schema,
+};
+use support::{Out, failing};
+
+#[test]
+fn lines_are_records_and_come_at_once() {
+    let out = Out::default();
+    let mut sink = Jsonl::new(out.boxed());
+    let story = failing();
+    for (i, record) in story.records.iter().enumerate() {
+        sink.record(record);
+        assert_eq!(out.text().lines().count(), i + 1);
+    }
+    sink.finish().unwrap();
+    let read: Vec<Record> =
+        out.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(read, story.records);
+}
+
+#[test]
+fn a_replayed_recording_looks_like_the_run() {
+    let (recorded, live, again) = (Out::default(), Out::default(), Out::default());
+    let story = failing();
+    story.play(&mut Recording::new(recorded.boxed()));
+    story.play(&mut Terminal::new(live.boxed(), Options::default()));
+    // A torn last line, as a killed writer leaves it.
+    let text = recorded.text() + "{\"seq\":99,\"at";
+    let mut sinks: Vec<Box<dyn Sink>> =
+        vec![Box::new(Terminal::new(again.boxed(), Options::default()))];
+    let count = replay(&mut text.as_bytes(), &mut sinks).unwrap();
+    assert_eq!(count, story.records.len() as u64);
+    assert_eq!(again.text(), live.text());
+}
+
+#[test]
+fn a_recording_with_a_foreign_line_names_the_line() {
+    let mut text = "{\"seq\":1,\"at_ms\":0.0,\"event\":\"warning\",\"text\":\"x\"}\n".to_owned();
+    text.push_str("{\"seq\":2,\"at_ms\":0.0,\"event\":\"from.the.future\"}\n");
+    let error = replay(&mut text.as_bytes(), &mut []).unwrap_err();
+    assert!(matches!(error, ReplayError::Line { line: 2, .. }), "{error}");
+}
+
+#[test]
+fn a_recording_keeps_chatter_back_but_no_result() {
+    let out = Out::default();
+    let mut sink = Recording::new(out.boxed());
+    for record in &failing().records {
+        sink.record(record);
+        if matches!(record.event, polyloom_events::Event::StepFinished { .. }) {
+            assert_eq!(out.text().lines().count() as u64, record.seq);
+        }
+    }
+}
+
+#[test]
+fn an_error_of_writing_comes_out_at_the_end() {
+    struct Full;
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let sinks: [Box<dyn Sink>; 3] = [
+        Box::new(Jsonl::new(Box::new(Full))),
+        Box::new(Recording::new(Box::new(Full))),
+        Box::new(Terminal::new(Box::new(Full), Options::default())),
+    ];
+    for mut sink in sinks {
+        failing().records.iter().for_each(|record| sink.record(record));
+        assert_eq!(sink.finish().unwrap_err().kind(), io::ErrorKind::StorageFull);
+    }
+}
+
+#[test]
+fn a_run_is_one_document() {
+    let document = Document::new();
+    assert_eq!(document.to_json(), "");
+    failing().play(&mut document.clone());
+    let text = document.to_json();
+    assert_eq!(serde_json::from_str::<RunDocument>(&text).unwrap(), document.get().unwrap());
+    insta::assert_snapshot!(text, @r#"
+    {
+      "schema": "polyloom.run/1",
+      "run": "20261121-031833-ab12",
+      "outcome": "failed",
+      "wall_ms": 531.0,
+      "cells": [
+        {
+          "id": "fetch",
+          "lang": "bash",
+          "outcome": "cached",
+          "reason": "nothing changed",
+          "wall_ms": 40.0,
+          "cpu_ms": 0.0,
+          "peak_memory": null,
+          "exit_code": 0,
+          "diagnostics": [],
+          "enforcement": [],
+          "outputs": {}
+        },
+        {
+          "id": "load",
+          "lang": "python",
+          "outcome": "ok",
+          "reason": "never ran",
+          "wall_ms": 123.0,
+          "cpu_ms": 0.0,
+          "peak_memory": null,
+          "exit_code": 0,
+          "diagnostics": [],
+          "enforcement": [],
+          "outputs": {
+            "temps": {
+              "type": "tensor<f64,[n]>",
+              "digest": "b3:abababababababababababababababababababababababababababababababab",
+              "size": 11752,
+              "media_type": "application/x-npy",
+              "path": null
+            }
+          }
+        },
+        {
+          "id": "stats",
+          "lang": "cpp",
+          "outcome": "failed",
+          "reason": "never ran",
+          "wall_ms": 400.0,
+          "cpu_ms": 0.0,
+          "peak_memory": null,
+          "exit_code": 1,
+          "diagnostics": [
+            {
+              "severity": "error",
+              "message": "expected ';' before 'sum'\nnote: or a comma",
+              "code": "E1",
+              "file": "stats.cpp",
+              "line": 3,
+              "col": 12,
+              "end_line": null,
+              "end_col": null
+            }
+          ],
+          "enforcement": [],
+          "outputs": {}
+        },
+        {
+          "id": "plot",
+          "lang": "python",
+          "outcome": "skipped",
+          "reason": "`stats` failed",
+          "wall_ms": 0.0,
+          "cpu_ms": 0.0,
+          "peak_memory": null,
+          "exit_code": null,
+          "diagnostics": [],
+          "enforcement": [],
+          "outputs": {}
+        }
+      ]
+    }
+    "#);
+}
+
+/// `UPDATE_SCHEMA=1 cargo test -p polyloom-report` writes the files anew.
+#[test]
+fn the_committed_schemas_are_the_generated_ones() {
+    for (name, text) in [("events", events_schema()), ("run", run_schema())] {
+        let path = format!("{}/schema/{name}.schema.json", env!("CARGO_MANIFEST_DIR"));
+        if std::env::var_os("UPDATE_SCHEMA").is_some() {
+            std::fs::write(&path, &text).unwrap();
+        }
+        let committed = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(committed, text, "{path} is out of date: run with UPDATE_SCHEMA=1");
+    }
+}
