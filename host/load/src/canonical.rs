@@ -54,7 +54,7 @@ impl Order {
         }
     }
 
-    fn sort<'m>(self, map: &'m Map) -> Vec<&'m Entry> {
+    fn sort(self, map: &Map) -> Vec<&Entry> {
         let mut entries: Vec<&Entry> = map.entries.iter().collect();
         match self {
             Order::Known(keys) => {
@@ -70,6 +70,16 @@ impl Order {
         }
         entries
     }
+}
+
+/// Whether a table stands for a float or bytes: written like the scalar it is.
+fn special(node: &Node) -> bool {
+    node.as_map().is_some_and(|map| match map.entries.as_slice() {
+        [only] => {
+            matches!(only.key.text.as_str(), "$float" | "$bytes") && only.node.as_str().is_some()
+        }
+        _ => false,
+    })
 }
 
 struct Writer {
@@ -103,6 +113,15 @@ impl Writer {
             Data::Str(text) => self.string(text),
             Data::List(items) => self.list(items),
             Data::Map(map) if map.entries.is_empty() => self.text.push_str("{}"),
+            Data::Map(map) if special(node) => {
+                for entry in &map.entries {
+                    self.text.push('{');
+                    self.string(&entry.key.text);
+                    self.text.push_str(": ");
+                    self.node(&entry.node, Order::Sorted);
+                    self.text.push('}');
+                }
+            }
             Data::Map(map) => {
                 self.text.push('{');
                 self.depth += 1;
@@ -130,7 +149,9 @@ impl Writer {
     }
 
     fn list(&mut self, items: &[Node]) {
-        let flat = items.iter().all(|item| !matches!(item.data, Data::List(_) | Data::Map(_)));
+        let flat = items
+            .iter()
+            .all(|item| !matches!(item.data, Data::List(_) | Data::Map(_)) || special(item));
         self.text.push('[');
         self.depth += 1;
         for (index, item) in items.iter().enumerate() {

@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
+use thiserror::Error;
 
 /// A code file may be this long.
 pub const MAX_CODE: u64 = 4 << 20;
@@ -25,15 +26,25 @@ pub(crate) enum Found {
 }
 
 /// Why a path below the root can't be used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum FileError {
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum FileError {
+    /// Nothing is there.
+    #[error("there is no such file")]
     Missing,
+    /// The path leads out of the folder, by its text or through a link.
+    #[error("the path leads outside of the flow's folder")]
     Outside,
-    /// A device, socket, pipe.
+    /// A device, a socket or a pipe.
+    #[error("neither a file nor a folder")]
     Special,
-    /// A directory where a file is needed.
+    /// A folder where a file is needed.
+    #[error("a folder, not a file")]
     IsDir,
+    /// Longer than the number of bytes allowed.
+    #[error("longer than {0} bytes")]
     TooLarge(u64),
+    /// What the system says.
+    #[error("{0}")]
     Io(String),
 }
 
@@ -50,6 +61,12 @@ impl Root {
         &self.path
     }
 
+    /// The content of a file below the folder, at most [`MAX_CODE`] bytes.
+    pub fn read(&self, path: &Path) -> Result<Vec<u8>, FileError> {
+        let path = path.to_str().and_then(relative).ok_or(FileError::Outside)?;
+        self.read_path(&path, MAX_CODE)
+    }
+
     /// What `path`, a result of [`relative`], names.
     pub(crate) fn find(&self, path: &Path) -> Result<Found, FileError> {
         let metadata = self.dir.metadata(path).map_err(error)?;
@@ -63,7 +80,7 @@ impl Root {
     }
 
     /// The content of a file.
-    pub(crate) fn read(&self, path: &Path, most: u64) -> Result<Vec<u8>, FileError> {
+    pub(crate) fn read_path(&self, path: &Path, most: u64) -> Result<Vec<u8>, FileError> {
         // Asked before opening: to open a pipe is to wait for its other end.
         if self.find(path)? == Found::Dir {
             return Err(FileError::IsDir);

@@ -15,8 +15,11 @@ mod manifest;
 mod place;
 mod problem;
 mod read;
+mod reference;
 mod render;
+mod schema;
 mod source;
+mod template;
 mod tree;
 
 use std::path::{Path, PathBuf};
@@ -24,15 +27,18 @@ use std::path::{Path, PathBuf};
 pub use canonical::to_json;
 pub use check::{Context, Loaded, Purpose, check};
 pub use codes::catalogue;
-pub use files::{MAX_CODE, Root};
+pub use files::{FileError, MAX_CODE, Root};
 pub use fmt::format;
 pub use given::{Given, apply_params};
 pub use manifest::{ByExtension, Languages, discover, parse_manifest};
 pub use place::find_flow;
 pub use problem::{Code, Label, Problem, Report, Severity};
 pub use read::{Document, Format};
+pub use reference::{manifest_reference, reference};
 pub use render::{render, report_to_json};
+pub use schema::{executor_schema, flow_schema};
 pub use source::{Position, Source, Span};
+pub use template::{TemplateError, template};
 pub use tree::{Data, Entry, Key, Map, Node};
 
 /// How flows are loaded.
@@ -86,4 +92,14 @@ pub fn document(argument: &Path) -> Result<(PathBuf, Document), Report> {
     let source = place::read_text(&path).map_err(one)?;
     let document = Document::read(&source, format).map_err(|problems| Report { problems })?;
     Ok((path, document))
+}
+
+/// Formats the flow file that `argument` means: its path, its text now, its text formatted. Writes nothing.
+pub fn format_file(argument: &Path) -> Result<(PathBuf, String, String), Report> {
+    let one = |problem| Report { problems: vec![problem] };
+    let path = find_flow(argument).map_err(one)?;
+    let kind = place::format(&path).map_err(one)?;
+    let source = place::read_text(&path).map_err(one)?;
+    let formatted = format(&source, kind).map_err(|problems| Report { problems })?;
+    Ok((path, source.text().to_owned(), formatted))
 }

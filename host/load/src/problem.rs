@@ -143,6 +143,12 @@ impl Report {
         self.problems.is_empty()
     }
 
+    /// Puts the problems of one text in the order of the text.
+    pub(crate) fn sort(&mut self) {
+        let place = |problem: &Problem| problem.labels.first().map_or(0, |label| label.span.start);
+        self.problems.sort_by_key(place);
+    }
+
     /// Takes over another report's problems.
     pub fn extend(&mut self, other: Report) {
         self.problems.extend(other.problems);

@@ -1568,7 +1568,6 @@ PL040
    ·                ───
  7 │ #| echo: false
    ╰────
-  help: valid: `a`
 
 PL047
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use polyloom_model::{CellId, Code as CellCode, Limits, Manifest, Origin, PortName, Stdin, Type};
 
-use super::env::{check_port, check_variable};
+use super::env::{By, check_port, check_variable};
 use super::input::{self, Wire};
 use super::limits::{Habits, Partial, habits};
 use super::{Check, files::report_file_error};
@@ -200,7 +200,7 @@ impl<'l> Check<'_, 'l> {
             }
         };
         let bytes = match self.context.root {
-            Some(root) => match root.read(&path, MAX_CODE) {
+            Some(root) => match root.read_path(&path, MAX_CODE) {
                 Ok(bytes) => bytes,
                 Err(error) => {
                     report_file_error(&mut self.findings, span, text, &error);
@@ -283,7 +283,7 @@ impl<'l> Check<'_, 'l> {
         let Some(node) = map.get("env") else { return BTreeMap::new() };
         for entry in node.as_map().map_or(&[][..], |table| &table.entries) {
             let span = &entry.key.span;
-            check_variable(&mut self.findings, &entry.key.text, span);
+            check_variable(&mut self.findings, &entry.key.text, span, By::Flow);
             if let Some((first, what)) = taken.get(entry.key.text.as_str()) {
                 let message =
                     format!("`{}` is both {what} and a variable of `env`", entry.key.text);

@@ -73,17 +73,37 @@ fn refused(name: &str) -> bool {
     REFUSED.contains(&name) || REFUSED_BEGINNINGS.iter().any(|start| name.starts_with(start))
 }
 
+/// What every cell is given; not even a manifest may replace it.
+const FIXED: &[&str] = &["PATH", "HOME", "IN", "OUT", "TMPDIR"];
+const FIXED_BEGINNINGS: &[&str] = &["LD_", "DYLD_", "POLYLOOM_"];
+
+fn fixed(name: &str) -> bool {
+    FIXED.contains(&name) || FIXED_BEGINNINGS.iter().any(|start| name.starts_with(start))
+}
+
+/// Who names a variable: a manifest knows its interpreter and may steer it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    Flow,
+    Manifest,
+}
+
 /// Checks the name of an environment variable.
-pub(crate) fn check_variable(findings: &mut Findings, name: &str, span: &Span) {
+pub(crate) fn check_variable(findings: &mut Findings, name: &str, span: &Span, by: By) {
     let first = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     if !first || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') || name.len() > 256 {
         let message = format!("`{}` is not the name of an environment variable", shown(name));
         findings.error(Code::BadName, span, message, "").help("valid: [A-Za-z_][A-Za-z0-9_]*");
-    } else if refused(name) {
+    } else if by == By::Flow && refused(name) {
         let message = format!("the environment variable `{name}` can't be set by a flow");
         findings
             .error(Code::RefusedName, span, message, "steers the system")
             .help("choose another name; the program of an executor is set in `[executors.ID]`");
+    } else if by == By::Manifest && fixed(name) {
+        let message = format!("the environment variable `{name}` can't be set by a manifest");
+        findings
+            .error(Code::RefusedName, span, message, "")
+            .help("every cell is given its own; use another name or an argument");
     }
 }
 

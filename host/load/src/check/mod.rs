@@ -20,7 +20,7 @@ use std::path::Path;
 
 use polyloom_model::{Cell, CellId, Flow, Param, ParamName};
 
-pub(crate) use env::check_variable;
+pub(crate) use env::{By, check_variable};
 
 use self::cell::Draft;
 use self::head::{name_of, parent};
@@ -115,9 +115,7 @@ impl<'l> Check<'_, 'l> {
         let (params, given) = self.params(declared);
         let mut report = Report { problems: self.findings.problems };
         // Found cell by cell and then wire by wire; read from the top.
-        report
-            .problems
-            .sort_by_key(|problem| problem.labels.first().map_or(0, |label| label.span.start));
+        report.sort();
         report.extend(given);
         let flow = cells.filter(|_| !report.has_errors()).map(|cells| Flow {
             name: head.name.unwrap_or_else(|| name_of(self.path, self.context.root)),

@@ -146,11 +146,13 @@ impl Check<'_, '_> {
         let help = if self.exists(&text) {
             Some(format!("a file is written `file:{}`", shown(&text)))
         } else {
-            let ids = board.drafts.iter().map(|draft| draft.id.as_str());
-            let nearest = self.findings.nearest(cell, ids);
-            let few: Vec<&str> =
-                board.drafts.iter().take(12).map(|draft| draft.id.as_str()).collect();
-            suggestion(nearest, if board.drafts.len() > 12 { &[] } else { &few })
+            let others = || {
+                let all = board.drafts.iter().enumerate();
+                all.filter(|(index, _)| *index != own).map(|(_, draft)| draft.id.as_str())
+            };
+            let nearest = self.findings.nearest(cell, others());
+            let few: Vec<&str> = others().take(13).collect();
+            suggestion(nearest, if few.len() > 12 { &[] } else { &few })
         };
         let message = format!("there is no cell `{}`", shown(cell));
         self.findings.error(Code::UnknownCell, &wire.span, message, "").help_opt(help);

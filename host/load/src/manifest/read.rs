@@ -11,6 +11,7 @@ use polyloom_model::{
 
 use super::placeholder::{self, Place};
 use crate::check::limits::Partial;
+use crate::check::{By, check_variable};
 use crate::findings::{Findings, list, shown};
 use crate::keys::{COMMAND, DIAGNOSTICS, Key, LIMITS, MANIFEST, TOOL, WORKER};
 use crate::problem::{Code, Report};
@@ -28,7 +29,8 @@ pub fn parse_manifest(source: &Arc<Source>, path: Option<&Path>) -> (Option<Mani
     let mut findings = Findings::new(source);
     refuse_nul(&root, &mut findings);
     let manifest = root.as_map().and_then(|top| read(&mut findings, top, path));
-    let report = Report { problems: findings.problems };
+    let mut report = Report { problems: findings.problems };
+    report.sort();
     (manifest.filter(|_| !report.has_errors()), report)
 }
 
@@ -49,7 +51,7 @@ fn read(findings: &mut Findings, top: &Map, path: Option<&Path>) -> Option<Manif
     let env = match top.get("env") {
         Some(node) => {
             for entry in node.as_map().map_or(&[][..], |map| &map.entries) {
-                crate::check::check_variable(findings, &entry.key.text, &entry.key.span);
+                check_variable(findings, &entry.key.text, &entry.key.span, By::Manifest);
             }
             findings.text_map("env", node)
         }
@@ -75,10 +77,14 @@ fn read(findings: &mut Findings, top: &Map, path: Option<&Path>) -> Option<Manif
 fn required<'d>(findings: &mut Findings, map: &'d Map, key: &str) -> Option<&'d Node> {
     let node = map.get(key);
     if node.is_none() {
-        let doc = MANIFEST.iter().find(|known| known.name == key).map_or("", |known| known.doc);
+        let example = match key {
+            "id" => "`id = \"mylang\"`",
+            "version" => "`version = \"1\"`, the executor's own",
+            _ => "`kind = \"command\"` or `kind = \"worker\"`",
+        };
         findings
             .error(Code::MissingKey, &(0..0), format!("the manifest has no `{key}`"), "")
-            .help(doc.trim_end_matches('.'));
+            .help(format!("add {example}"));
     }
     node
 }

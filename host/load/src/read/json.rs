@@ -176,13 +176,11 @@ impl Parser<'_> {
             .unwrap_or(rest.len());
         let text = &rest[..end];
         let digits = text.strip_prefix('-').unwrap_or(text);
-        let grammar = digits.starts_with(|c: char| c.is_ascii_digit())
-            && !(digits.len() > 1
-                && digits.starts_with('0')
-                && digits.as_bytes()[1].is_ascii_digit())
-            && !text.ends_with('.')
-            && !text.contains(".e")
-            && !text.contains(".E");
+        let leading_zero =
+            digits.len() > 1 && digits.starts_with('0') && digits.as_bytes()[1].is_ascii_digit();
+        let bare_point = text.ends_with('.') || text.contains(".e") || text.contains(".E");
+        let grammar =
+            digits.starts_with(|c: char| c.is_ascii_digit()) && !leading_zero && !bare_point;
         let whole = !text.contains(['.', 'e', 'E']);
         let data = if whole {
             text.parse().map(Data::Int).ok()

@@ -1,0 +1,88 @@
+//! The tables of the README, from `keys`: a test holds the README to them.
+
+use crate::keys::{CELL, DEFAULTS, FLOW, INPUT, Key, MANIFEST, PARAM, Shape, TOP};
+use crate::keys::{COMMAND, DIAGNOSTICS, LIMITS, TOOL, WORKER};
+
+/// Every table of keys in Markdown, under its heading.
+#[must_use]
+pub fn reference() -> String {
+    let mut text = String::new();
+    for (heading, keys) in [
+        ("### The top level", TOP),
+        ("### `[flow]`", FLOW),
+        ("### `[params.NAME]`", PARAM),
+        ("### `[defaults]`", DEFAULTS),
+        ("### `[cells.ID]`", CELL),
+        ("### An input as a table", INPUT),
+    ] {
+        section(&mut text, heading, keys);
+    }
+    text
+}
+
+/// The same of `executor.toml`.
+#[must_use]
+pub fn manifest_reference() -> String {
+    let mut text = String::new();
+    for (heading, keys) in [
+        ("### The top level of a manifest", MANIFEST),
+        ("### `[toolchain.NAME]`", TOOL),
+        ("### `[compile]` and `[run]`", COMMAND),
+        ("### `[worker]`", WORKER),
+        ("### `[limits]`", LIMITS),
+        ("### `[diagnostics]`", DIAGNOSTICS),
+    ] {
+        section(&mut text, heading, keys);
+    }
+    text
+}
+
+fn section(text: &mut String, heading: &str, keys: &[Key]) {
+    text.push_str(&format!(
+        "{heading}\n\n| key | takes | default | meaning |\n|---|---|---|---|\n"
+    ));
+    for key in keys.iter().filter(|key| !matches!(key.shape, Shape::Reserved)) {
+        let default = match key.default {
+            "" => String::new(),
+            // Only what is written so in a file is code.
+            word if word.contains(' ') || word == "nothing" => word.to_owned(),
+            word => format!("`{word}`"),
+        };
+        text.push_str(&format!(
+            "| `{}` | {} | {default} | {} |\n",
+            key.name,
+            takes(key.shape),
+            key.doc
+        ));
+    }
+    text.push('\n');
+}
+
+fn takes(shape: Shape) -> String {
+    match shape {
+        Shape::Text => "text",
+        Shape::Bool => "`true` `false`",
+        Shape::Int(i64::MIN, _) => "whole number",
+        Shape::Int(least, most) => return format!("{least} to {most}"),
+        Shape::Number => "number",
+        Shape::Duration => "duration",
+        Shape::Size => "size",
+        Shape::Texts => "list of texts",
+        Shape::TextMap => "texts by name",
+        Shape::Type => "type",
+        Shape::Value => "any value",
+        Shape::Values => "values by port",
+        Shape::Inputs => "inputs by port",
+        Shape::Outputs => "types by port",
+        Shape::Stdin => "text or table",
+        Shape::Ints => "list of whole numbers",
+        Shape::TextsMap => "lists of texts by program",
+        Shape::Reserved => "",
+        Shape::Table(_) => "table",
+        Shape::Named(_) => "tables by name",
+        Shape::Params => "tables or values by name",
+        Shape::Executors => "texts by tool by executor",
+        Shape::Free => "anything",
+    }
+    .to_owned()
+}

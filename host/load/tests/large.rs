@@ -1,0 +1,72 @@
+//! Large flows: time grows with the file, and no chain is too long.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+use support::check;
+
+/// A flow of `size` cells, each of which reads from a few before it.
+fn flow(size: usize, link: impl Fn(usize) -> Vec<usize>) -> String {
+    let mut text = String::from("[params]\nn = 1\n");
+    for cell in 0..size {
+        let mut inputs = String::from("p = 'param:n'");
+        for source in link(cell) {
+            write!(inputs, ", i{source} = 'c{source}.out'").unwrap();
+        }
+        write!(
+            text,
+            "[cells.c{cell}]\nlang = 'python'\ncode = '''\nout = p\n'''\ninputs = {{ {inputs} }}\noutputs = {{ out = 'int' }}\ntimeout = '5s'\n"
+        )
+        .unwrap();
+    }
+    text
+}
+
+fn timed(what: &str, text: &str) -> (polyloom_load::Loaded, Duration) {
+    let start = Instant::now();
+    let loaded = check("x.toml", text, None);
+    let took = start.elapsed();
+    println!("{what}: {} KiB in {} ms", text.len() / 1024, took.as_millis());
+    (loaded, took)
+}
+
+#[test]
+fn ten_thousand_cells_are_checked_in_a_moment() {
+    let text = flow(10_000, |cell| (1..=3).filter_map(|back| cell.checked_sub(back * 7)).collect());
+    let (loaded, took) = timed("10,000 cells", &text);
+    assert_eq!(loaded.flow.unwrap().cells.len(), 10_000);
+    // Generous: the test must not depend on the machine, only catch what is not linear.
+    assert!(took < Duration::from_secs(20), "{took:?}");
+}
+
+#[test]
+fn a_chain_of_100_000_cells_does_not_overflow() {
+    let text = flow(100_000, |cell| cell.checked_sub(1).into_iter().collect());
+    let (loaded, _) = timed("a chain of 100,000 cells", &text);
+    assert_eq!(loaded.flow.unwrap().cells.len(), 100_000);
+}
+
+#[test]
+fn ten_thousand_problems_are_reported_in_a_moment() {
+    let text = flow(10_000, |cell| vec![cell + 20_000, cell + 30_000]);
+    let (loaded, took) = timed("20,000 problems", &text);
+    assert_eq!(loaded.report.errors(), 20_000);
+    let start = Instant::now();
+    let picture = polyloom_load::render(&loaded.report, false, 100);
+    println!("drawn: {} KiB in {} ms", picture.len() / 1024, start.elapsed().as_millis());
+    assert!(picture.ends_with("more\n") && picture.len() < 200_000);
+    assert!(took < Duration::from_secs(20), "{took:?}");
+}
+
+#[test]
+fn a_ring_of_10_000_cells_is_one_problem() {
+    let text = flow(10_000, |cell| vec![(cell + 9_999) % 10_000]);
+    let (loaded, _) = timed("a ring of 10,000 cells", &text);
+    assert_eq!(loaded.report.errors(), 1);
+    let message = &loaded.report.problems[0].message;
+    assert!(message.starts_with("cells wait for each other: c0 → c1 → c2"), "{message}");
+    assert!(message.ends_with("(9992 more) → c0"), "{message}");
+}

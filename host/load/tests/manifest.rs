@@ -1,0 +1,387 @@
+//! Manifests: what is read, what is refused, who gets a name.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+
+use polyloom_load::{ByExtension, Languages, Source, discover, parse_manifest, render};
+use polyloom_model::{Kind, Manifest};
+
+fn picture(text: &str) -> String {
+    render(&parse_manifest(&Source::new("executor.toml", text), None).1, false, 100)
+}
+
+fn manifest(id: &str, more: &str, path: Option<&str>) -> Manifest {
+    let text = format!("id = '{id}'\nversion = '1'\nkind = 'command'\n{more}\n[run]\nargv = ['x']");
+    let (manifest, report) =
+        parse_manifest(&Source::new("executor.toml", text), path.map(Path::new));
+    manifest.unwrap_or_else(|| panic!("{}", render(&report, false, 100)))
+}
+
+#[test]
+fn the_bundled_manifests_are_read_without_a_problem() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../executors");
+    let (manifests, problems) = discover(&[folder]);
+    assert!(problems.is_empty(), "{problems:#?}");
+    assert!(manifests.len() > 5);
+    let bundled =
+        manifests.into_iter().map(|manifest| Manifest { path: None, ..manifest }).collect();
+    let (languages, problems) = Languages::new(bundled);
+    assert!(problems.is_empty(), "{problems:#?}");
+    for (extension, id) in [("py", "python"), ("c", "c"), ("sh", "shell"), ("cpp", "cpp")] {
+        let ByExtension::One(found) = languages.by_extension(extension) else {
+            panic!("{extension}")
+        };
+        assert_eq!(found.id.as_str(), id);
+    }
+}
+
+#[test]
+fn a_worker_is_understood() {
+    let languages = support::languages();
+    let python = languages.find("py").unwrap();
+    let Kind::Worker(worker) = &python.kind else { panic!() };
+    assert_eq!((worker.protocol.as_slice(), worker.argv[0].as_str()), (&[1][..], "{python}"));
+    assert_eq!(python.tools["python"].version, ["--version"]);
+    assert_eq!(python.title, "python");
+}
+
+#[test]
+fn placeholders_are_checked_where_they_stand() {
+    insta::assert_snapshot!(picture(
+        "id = 'x'\nversion = '1'\nkind = 'command'\n[toolchain.cc]\nany = ['gcc']\nflags = { gcc = [] }\n[compile]\n\
+         argv = ['{cc}', 'a{cc.flags}', '{args}', '{cod}', '{code']\n[run]\nargv = ['{program}', '-{args}', '{cc.flag}']\n"
+    ), @r#"
+PL060
+
+  × `{cc.flags}` stands for several arguments and must be one of its own
+   ╭─[executor.toml:8:17]
+ 7 │ [compile]
+ 8 │ argv = ['{cc}', 'a{cc.flags}', '{args}', '{cod}', '{code']
+   ·                 ─────────────
+ 9 │ [run]
+   ╰────
+  help: valid here: `{code}`, `{program}`, `{work}`, `{sdk}`, `{polyloom}`, `{cc}`, `{cc.flags}`
+
+PL060
+
+  × unknown placeholder `{args}`
+   ╭─[executor.toml:8:32]
+ 7 │ [compile]
+ 8 │ argv = ['{cc}', 'a{cc.flags}', '{args}', '{cod}', '{code']
+   ·                                ────────
+ 9 │ [run]
+   ╰────
+  help: valid here: `{code}`, `{program}`, `{work}`, `{sdk}`, `{polyloom}`, `{cc}`, `{cc.flags}`
+
+PL060
+
+  × unknown placeholder `{cod}`
+   ╭─[executor.toml:8:42]
+ 7 │ [compile]
+ 8 │ argv = ['{cc}', 'a{cc.flags}', '{args}', '{cod}', '{code']
+   ·                                          ───────
+ 9 │ [run]
+   ╰────
+  help: valid here: `{code}`, `{program}`, `{work}`, `{sdk}`, `{polyloom}`, `{cc}`, `{cc.flags}`
+
+PL060
+
+  × the placeholder in `{code` has no end
+   ╭─[executor.toml:8:51]
+ 7 │ [compile]
+ 8 │ argv = ['{cc}', 'a{cc.flags}', '{args}', '{cod}', '{code']
+   ·                                                   ───────
+ 9 │ [run]
+   ╰────
+  help: valid here: `{code}`, `{program}`, `{work}`, `{sdk}`, `{polyloom}`, `{cc}`, `{cc.flags}`
+
+PL060
+
+  × `{args}` stands for several arguments and must be one of its own
+    ╭─[executor.toml:10:22]
+  9 │ [run]
+ 10 │ argv = ['{program}', '-{args}', '{cc.flag}']
+    ·                      ─────────
+    ╰────
+  help: valid here: `{code}`, `{program}`, `{args}`, `{in}`, `{out}`, `{work}`, `{sdk}`,
+        `{polyloom}`, `{cc}`, `{cc.flags}`
+
+PL060
+
+  × unknown placeholder `{cc.flag}`
+    ╭─[executor.toml:10:33]
+  9 │ [run]
+ 10 │ argv = ['{program}', '-{args}', '{cc.flag}']
+    ·                                 ───────────
+    ╰────
+  help: valid here: `{code}`, `{program}`, `{args}`, `{in}`, `{out}`, `{work}`, `{sdk}`,
+        `{polyloom}`, `{cc}`, `{cc.flags}`
+"#);
+}
+
+#[test]
+fn no_shell_reads_an_argv() {
+    insta::assert_snapshot!(picture(
+        "id = 'x'\nversion = '1'\nkind = 'command'\n[run]\nargv = 'bash -c {code}'\n"
+    ), @r#"
+PL005
+
+  × `argv` takes a list of texts, not a text
+   ╭─[executor.toml:5:8]
+ 4 │ [run]
+ 5 │ argv = 'bash -c {code}'
+   ·        ────────────────
+   ╰────
+  help: no shell splits it; write ["bash", "-c", "{code}"]
+"#);
+}
+
+#[test]
+fn unknown_keys_are_refused_but_in_meta() {
+    insta::assert_snapshot!(picture(
+        "id = 'X'\nversion = 1\nkind = 'comand'\nextension = ['x']\nextensions = ['.x']\n[toolchain.code]\nany = ['x']\n\
+         [toolchain.x]\nany = ['y']\nflags = { z = [] }\n[env]\nLD_PRELOAD = 'x'\n[limits]\nretries = 1\n[diagnostics]\n\
+         format = 'regex'\nregex = '(?P<massage>x'\nstream = 'both'\n[meta]\nanything = 'goes'\n"
+    ), @r#"
+PL007
+
+  × executor id `X` has the character 'X' at position 1; valid: [a-z0-9][a-z0-9._-]{0,63}
+   ╭─[executor.toml:1:6]
+ 1 │ id = 'X'
+   ·      ───
+ 2 │ version = 1
+   ╰────
+
+PL005
+
+  × `version` takes a text, not an int
+   ╭─[executor.toml:2:11]
+ 1 │ id = 'X'
+ 2 │ version = 1
+   ·           ─
+ 3 │ kind = 'comand'
+   ╰────
+  help: put it in quotes
+
+PL063
+
+  × unknown kind `comand`
+   ╭─[executor.toml:3:8]
+ 2 │ version = 1
+ 3 │ kind = 'comand'
+   ·        ────────
+ 4 │ extension = ['x']
+   ╰────
+  help: valid: `command`, `worker`
+
+PL003
+
+  × unknown key `extension` in the manifest
+   ╭─[executor.toml:4:1]
+ 3 │ kind = 'comand'
+ 4 │ extension = ['x']
+   · ────┬────
+   ·     ╰── nobody reads this
+ 5 │ extensions = ['.x']
+   ╰────
+  help: did you mean `extensions`?
+
+PL007
+
+  × `.x` is not a file extension
+   ╭─[executor.toml:5:14]
+ 4 │ extension = ['x']
+ 5 │ extensions = ['.x']
+   ·              ──────
+ 6 │ [toolchain.code]
+   ╰────
+  help: letters and digits, without the dot: `py`
+
+PL007
+
+  × a tool can't be called `code`
+   ╭─[executor.toml:6:12]
+ 5 │ extensions = ['.x']
+ 6 │ [toolchain.code]
+   ·            ────
+ 7 │ any = ['x']
+   ╰────
+  help: valid: [A-Za-z0-9_-]+, but for `code`, `program`, `args`, `in`, `out`, `work`, `sdk`,
+        `polyloom`
+
+PL003
+
+  × `flags` for `z`, which is not in `any`
+    ╭─[executor.toml:10:11]
+  9 │ any = ['y']
+ 10 │ flags = { z = [] }
+    ·           ─
+ 11 │ [env]
+    ╰────
+  help: valid: `y`
+
+PL053
+
+  × the environment variable `LD_PRELOAD` can't be set by a manifest
+    ╭─[executor.toml:12:1]
+ 11 │ [env]
+ 12 │ LD_PRELOAD = 'x'
+    · ──────────
+ 13 │ [limits]
+    ╰────
+  help: every cell is given its own; use another name or an argument
+
+PL003
+
+  × unknown key `retries` in `[limits]`
+    ╭─[executor.toml:14:1]
+ 13 │ [limits]
+ 14 │ retries = 1
+    · ───┬───
+    ·    ╰── nobody reads this
+ 15 │ [diagnostics]
+    ╰────
+  help: valid: `timeout`, `memory`, `cpus`, `cpu_time`, `pids`, `disk`, `output_limit`
+
+PL062
+
+  × not a regular expression: found open group without closing ')'
+    ╭─[executor.toml:17:9]
+ 16 │ format = 'regex'
+ 17 │ regex = '(?P<massage>x'
+    ·         ───────────────
+ 18 │ stream = 'both'
+    ╰────
+
+PL051
+
+  × unknown stream `both`
+    ╭─[executor.toml:18:10]
+ 17 │ regex = '(?P<massage>x'
+ 18 │ stream = 'both'
+    ·          ──────
+ 19 │ [meta]
+    ╰────
+  help: valid: `stderr`, `stdout`
+"#);
+}
+
+#[test]
+fn kind_and_tables_fit_together() {
+    insta::assert_snapshot!(picture("id = 'x'\nversion = '1'\nkind = 'worker'\n[run]\nargv = ['x']\n"), @r#"
+PL063
+
+  × kind `worker` needs `[worker]`
+   ╭─[executor.toml:3:8]
+ 2 │ version = '1'
+ 3 │ kind = 'worker'
+   ·        ────────
+ 4 │ [run]
+   ╰────
+  help: valid: `[worker]` with `argv = […]`
+
+PL063
+
+  × kind `worker` has no `[run]`
+   ╭─[executor.toml:4:2]
+ 2 │ version = '1'
+ 3 │ kind = 'worker'
+   ·        ────┬───
+   ·            ╰── the kind
+ 4 │ [run]
+   ·  ───
+ 5 │ argv = ['x']
+   ╰────
+"#);
+    insta::assert_snapshot!(picture("kind = 'command'\n[run]\nargv = []\n"), @r#"
+PL004
+
+  × the manifest has no `id`
+   ╭─[executor.toml:1:1]
+ 1 │ kind = 'command'
+   · ▲
+ 2 │ [run]
+   ╰────
+  help: add `id = "mylang"`
+
+PL004
+
+  × the manifest has no `version`
+   ╭─[executor.toml:1:1]
+ 1 │ kind = 'command'
+   · ▲
+ 2 │ [run]
+   ╰────
+  help: add `version = "1"`, the executor's own
+
+PL063
+
+  × `argv` has no program
+   ╭─[executor.toml:3:8]
+ 2 │ [run]
+ 3 │ argv = []
+   ·        ──
+   ╰────
+  help: valid: `argv = ["{PROGRAM}", "{code}"]`
+"#);
+}
+
+#[test]
+fn a_name_that_two_claim_goes_to_neither() {
+    let (languages, problems) = Languages::new(vec![
+        manifest("python", "aliases = ['py']", None),
+        manifest("mine", "aliases = ['py', 'm']", Some("a/executor.toml")),
+        manifest("python", "", Some("b/executor.toml")),
+        manifest("other", "aliases = ['m']", Some("c/executor.toml")),
+        manifest("twin", "", Some("d/executor.toml")),
+        manifest("twin", "aliases = ['t']", Some("e/executor.toml")),
+    ]);
+    let text: String = problems
+        .iter()
+        .map(|problem| format!("{problem}; {}\n", problem.help.as_deref().unwrap()))
+        .collect();
+    insta::assert_snapshot!(text, @r#"
+error[PL061]: the name `m` is claimed by `mine` (a/executor.toml) and `other` (c/executor.toml); neither gets it: remove one, or change its id or alias
+error[PL061]: the name `py` is claimed by `python` (bundled) and `mine` (a/executor.toml); bundled names can't be taken: `py` stays the bundled executor
+error[PL061]: the name `python` is claimed by `python` (bundled) and `python` (b/executor.toml); bundled names can't be taken: `python` stays the bundled executor
+error[PL061]: the name `twin` is claimed by `twin` (d/executor.toml) and `twin` (e/executor.toml); neither gets it: remove one, or change its id or alias
+"#);
+    assert_eq!(languages.names(), ["mine", "other", "python"]);
+    assert!(languages.find("python").unwrap().path.is_none());
+    assert!(languages.find("py").unwrap().path.is_none());
+    assert!(languages.find("m").is_none() && languages.find("t").is_none());
+}
+
+#[test]
+fn an_extension_goes_to_the_bundled_or_to_the_first() {
+    let (languages, problems) = Languages::new(vec![
+        manifest("a", "extensions = ['x', 'y']", Some("a")),
+        manifest("b", "extensions = ['y']", Some("b")),
+        manifest("c", "extensions = ['z']", Some("c")),
+        manifest("d", "extensions = ['z']", Some("d")),
+    ]);
+    assert!(problems.is_empty());
+    assert!(matches!(languages.by_extension("y"), ByExtension::One(one) if one.id.as_str() == "b"));
+    assert!(matches!(languages.by_extension("z"), ByExtension::Several(ids) if ids == ["c", "d"]));
+    assert!(matches!(languages.by_extension("q"), ByExtension::Nobody));
+}
+
+#[test]
+fn a_broken_manifest_blocks_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        ("a", "id = "),
+        ("b", "id = 'b'\nversion = '1'\nkind = 'command'\n[run]\nargv = ['b']"),
+        ("c", "\u{0}"),
+    ] {
+        std::fs::create_dir(folder.path().join(name)).unwrap();
+        std::fs::write(folder.path().join(name).join("executor.toml"), text).unwrap();
+    }
+    let (manifests, problems) =
+        discover(&[folder.path().to_owned(), PathBuf::from("/nowhere/at/all")]);
+    assert_eq!(manifests.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), ["b"]);
+    assert_eq!(manifests[0].path, Some(folder.path().join("b/executor.toml")));
+    assert!(problems.len() >= 2, "{problems:?}");
+}
