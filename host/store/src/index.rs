@@ -9,10 +9,10 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavio
 use crate::fault::Fault;
 
 /// The version of the index's schema that this program reads and writes.
-pub const INDEX_VERSION: i64 = 1;
+pub const INDEX_VERSION: i64 = 2;
 
 /// Small blobs live here instead of in files: ten thousand tiny artifacts are one transaction, not as many syncs.
-const SCHEMA: &str = "
+const FIRST: &str = "
 CREATE TABLE blobs (
     digest BLOB PRIMARY KEY, size INTEGER NOT NULL, used INTEGER NOT NULL, data BLOB NOT NULL);
 CREATE TABLE results (
@@ -27,6 +27,9 @@ CREATE TABLE files (
     mtime INTEGER NOT NULL, ctime INTEGER NOT NULL, digest BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE tools (key TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
 ";
+
+/// What leads from each version to the next. Never edited once released: a store may be at any of them.
+const STEPS: &[&str] = &[FIRST, "ALTER TABLE results ADD COLUMN wall REAL NOT NULL DEFAULT 0"];
 
 /// Why a database could not be opened.
 pub(crate) enum IndexError {
@@ -47,12 +50,13 @@ fn sort(error: rusqlite::Error) -> IndexError {
 
 /// Opens the store's index, making it if it is not there.
 pub(crate) fn open(path: &Path) -> Result<Connection, IndexError> {
-    open_with(path, SCHEMA, INDEX_VERSION)
+    open_with(path, STEPS)
 }
 
-/// Opens a database with a schema of one version. The caller holds a lock that keeps others from doing the same at
+/// Opens a database and brings it to the version that `steps` lead to. The caller holds a lock that keeps others from doing the same at
 /// once: the switch to WAL is the one moment when SQLite answers "busy" without waiting.
-pub(crate) fn open_with(path: &Path, schema: &str, version: i64) -> Result<Connection, IndexError> {
+pub(crate) fn open_with(path: &Path, steps: &[&str]) -> Result<Connection, IndexError> {
+    let version = i64::try_from(steps.len()).unwrap_or(i64::MAX);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -73,10 +77,13 @@ pub(crate) fn open_with(path: &Path, schema: &str, version: i64) -> Result<Conne
     if found < version {
         let transaction =
             connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sort)?;
-        match user_version(&transaction).map_err(sort)? {
-            0 => transaction.execute_batch(schema).map_err(sort)?,
-            newer if newer > version => return Err(IndexError::Newer(newer)),
-            _ => {}
+        // Another process may have been faster.
+        let found = user_version(&transaction).map_err(sort)?;
+        if found > version {
+            return Err(IndexError::Newer(found));
+        }
+        for step in steps.iter().skip(usize::try_from(found).unwrap_or(0)) {
+            transaction.execute_batch(step).map_err(sort)?;
         }
         transaction.pragma_update(None, "user_version", version).map_err(sort)?;
         transaction.commit().map_err(sort)?;

@@ -128,7 +128,7 @@ fn results_are_found_by_key_and_by_content() {
     let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
     let found = other.lookup_many(&[a, b]).unwrap();
     assert_eq!(found.len(), 1);
-    assert_eq!(found[&a].outputs["port0"].digest, blob.to_string());
+    assert_eq!(found[&a].outputs[0].1.digest, blob.to_string());
     assert!(!found[&a].evicted);
     assert_eq!(other.read(&blob, 10).unwrap(), b"x");
     assert_eq!(other.meta(&a).unwrap().unwrap().outcome, Outcome::Ok);
@@ -266,7 +266,7 @@ fn a_store_of_a_newer_version_and_a_damaged_index_are_refused_and_left_alone() {
     let error = Store::open(root.path().join("store")).unwrap_err();
     assert!(matches!(error, OpenError::Newer { .. }));
     let text = error.to_string();
-    assert!(text.contains("has version 2, this program reads versions up to 1"), "{text}");
+    assert!(text.contains("has version 3, this program reads versions up to 2"), "{text}");
     for rest in ["index.db-wal", "index.db-shm"] {
         let _ = fs::remove_file(path.with_file_name(rest));
     }
@@ -275,6 +275,20 @@ fn a_store_of_a_newer_version_and_a_damaged_index_are_refused_and_left_alone() {
     let error = Store::open(root.path().join("store")).unwrap_err();
     assert!(matches!(error, OpenError::Unreadable { .. }), "{error}");
     assert_eq!(fs::read(&path).unwrap(), junk);
+}
+
+#[test]
+fn a_store_of_an_older_version_is_brought_up() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(root.path());
+    store.commit(&[result("a", &[], NOW)]).unwrap();
+    let path = store.root().join("index.db");
+    drop(store);
+    let index = rusqlite::Connection::open(&path).unwrap();
+    index.execute_batch("ALTER TABLE results DROP COLUMN wall; PRAGMA user_version = 1").unwrap();
+    drop(index);
+    let found = open(root.path()).lookup_many(&[Digest::of(b"a")]).unwrap();
+    assert_eq!(found.len(), 1);
 }
 
 #[test]
@@ -378,7 +392,7 @@ fn processes_and_threads_write_the_same_store_at_once() {
     assert_eq!(found.len(), 200);
     for row in found.values() {
         assert!(!row.evicted);
-        for output in row.outputs.values() {
+        for output in row.outputs.iter().map(|(_, output)| output) {
             store.verify(&output.digest.parse().unwrap()).unwrap();
         }
     }
@@ -393,5 +407,6 @@ fn outputs_survive_in_their_recorded_form() {
     let odd = ArtifactMeta { path: Some("ü \"x\"\n".into()), ..artifact(Digest::of(b""), 0) };
     row.outputs = BTreeMap::from([("π".to_owned(), odd)]);
     store.commit(std::slice::from_ref(&row)).unwrap();
-    assert_eq!(store.lookup_many(&[row.key]).unwrap()[&row.key].outputs, row.outputs);
+    let found = store.lookup_many(&[row.key]).unwrap();
+    assert_eq!(found[&row.key].outputs, row.outputs.into_iter().collect::<Vec<_>>());
 }

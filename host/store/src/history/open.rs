@@ -17,7 +17,10 @@ use crate::layout;
 use crate::results::outcome;
 use crate::store::Store;
 
-const SCHEMA: &str = "
+/// See the store's own index: what leads from each version to the next.
+const STEPS: &[&str] = &[FIRST];
+
+const FIRST: &str = "
 CREATE TABLE runs (
     id TEXT PRIMARY KEY, started INTEGER NOT NULL, flow TEXT NOT NULL, argv TEXT NOT NULL,
     outcome TEXT, wall REAL, totals TEXT);
@@ -87,7 +90,7 @@ impl History {
         let locked = lock.and_then(|lock| lock.lock().map(|()| lock));
         let _lock = locked.map_err(|error| Fault::io("lock", &opening, error))?;
         let path = folder.join(layout::INDEX);
-        let connection = index::open_with(&path, SCHEMA, HISTORY_VERSION).map_err(|e| match e {
+        let connection = index::open_with(&path, STEPS).map_err(|e| match e {
             IndexError::Newer(found) => {
                 HistoryError::Newer { folder: folder.clone(), found, known: HISTORY_VERSION }
             }
