@@ -117,6 +117,7 @@ pub(crate) fn load(engine: &Engine, file: &[u8]) -> Result<Program, LoadError> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
     use crate::engine::engine;

@@ -1,6 +1,8 @@
 //! Guests compiled and run as the host does it: a process for each verb, directories by
 //! environment. The sandbox is not here; what must hold without it is.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

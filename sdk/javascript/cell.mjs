@@ -1,0 +1,182 @@
+//! A cell's code as an ES module: compiled under its own name, inputs as global names, outputs read
+//! from what it declares. Does not know the protocol or how values are stored.
+
+import { createRequire, isBuiltin } from "node:module";
+import path from "node:path";
+import process from "node:process";
+import { pathToFileURL } from "node:url";
+import vm from "node:vm";
+
+/** Words that cannot be the name of a variable in a module, but may be the name of a port. */
+const RESERVED = new Set((
+  "await break case catch class const continue debugger default delete do else enum eval export extends false " +
+  "finally for function if implements import in instanceof interface let new null package private protected public " +
+  "return static super switch this throw true try typeof var void while with yield arguments"
+).split(" "));
+
+/**
+ * Compiles `source` so that the variables among `outputs` that it declares can be read afterwards.
+ *
+ * A module's variables are visible only if they are exported. So the list of outputs is appended as
+ * an export list; names that the engine says are not declared, or exported already, are taken
+ * out of it again. Nothing is run, the source itself is not changed, lines stay where they are, and
+ * names of ports are plain identifiers.
+ * @param {string} source
+ * @param {string} file
+ * @param {string[]} outputs
+ * @param {(specifier: string) => Promise<any>} load
+ * @returns {any} a vm.SourceTextModule
+ * @throws {SyntaxError}
+ */
+function compile(source, file, outputs, load) {
+  const wanted = new Set(outputs.filter((name) => !RESERVED.has(name)));
+  const options = {
+    identifier: file,
+    initializeImportMeta(/** @type {any} */ meta) {
+      meta.url = pathToFileURL(file).href;
+      meta.filename = file;
+      meta.dirname = path.dirname(file);
+    },
+    importModuleDynamically: load,
+  };
+  // @ts-ignore: present under --experimental-vm-modules, which the manifest passes
+  const { SourceTextModule } = vm;
+  for (;;) {
+    const exported = wanted.size === 0 ? "" : `\n;export { ${[...wanted].join(", ")} };`;
+    try {
+      return new SourceTextModule(source + exported, options);
+    } catch (error) {
+      const message = error instanceof SyntaxError ? error.message : "";
+      const name =
+        /^Export '(\w+)' is not defined in module$/.exec(message)?.[1] ?? /^Duplicate export of '(\w+)'$/.exec(message)?.[1];
+      if (name === undefined || !wanted.delete(name)) {
+        // The error of the source alone, which may be closed differently by our list.
+        new SourceTextModule(source, options);
+        throw error;
+      }
+    }
+  }
+}
+
+/**
+ * Runs `make` without node's notice that modules in `vm` are experimental.
+ * @template T
+ * @param {() => T} make
+ * @returns {T}
+ */
+function quietly(make) {
+  const { emitWarning } = process;
+  process.emitWarning = () => {};
+  try {
+    return make();
+  } finally {
+    process.emitWarning = emitWarning;
+  }
+}
+
+/**
+ * A module that exports the members of `namespace`: what a cell's `import` is linked to.
+ * @param {string} identifier
+ * @param {any} namespace
+ * @returns {any} a vm.SyntheticModule
+ */
+function synthetic(identifier, namespace) {
+  const names = Object.keys(namespace);
+  // @ts-ignore: present under --experimental-vm-modules
+  return new vm.SyntheticModule(names, function set() {
+    // @ts-ignore: `this` is the module
+    for (const name of names) this.setExport(name, namespace[name]);
+  }, { identifier });
+}
+
+/**
+ * Makes `value` readable and assignable under a global name; names that the engine guards stay.
+ * @param {string} name
+ * @param {unknown} value
+ */
+function setGlobal(name, value) {
+  return Reflect.defineProperty(globalThis, name, { value, writable: true, enumerable: true, configurable: true });
+}
+
+/** One cell, from its code to the values of its outputs. */
+export class Cell {
+  /** @type {any} */
+  #module = null;
+  /** @type {Set<string>} outputs that exist as globals only because we made them */
+  #globals = new Set();
+
+  /**
+   * @param {{file: string, source: string, inputs: Record<string, unknown>, outputs: string[], api: any}} exec
+   */
+  constructor(exec) {
+    this.exec = exec;
+  }
+
+  /** Compiles the code and its imports; runs nothing of the cell itself. */
+  async prepare() {
+    const { file, source, inputs, outputs, api } = this.exec;
+    const require = createRequire(file);
+    setGlobal("require", require);
+    setGlobal("polyloom", api);
+    for (const name of outputs) {
+      // So that `chart = 1` works without a declaration, which a module otherwise forbids.
+      if (!(name in globalThis) && setGlobal(name, undefined)) this.#globals.add(name);
+    }
+    for (const [name, value] of Object.entries(inputs)) {
+      setGlobal(name, value);
+      if (outputs.includes(name)) this.#globals.add(name);
+    }
+    const own = quietly(() => synthetic("polyloom", { ...api, default: api }));
+    const load = async (/** @type {string} */ specifier) =>
+      specifier === "polyloom" ? own : this.#load(specifier, require);
+    this.#module = quietly(() => compile(source, file, outputs, load));
+    await own.link(() => {});
+    await own.evaluate();
+    await this.#module.link(async (/** @type {string} */ specifier) => {
+      const loaded = await load(specifier);
+      return loaded === own ? own : synthetic(specifier, loaded);
+    });
+  }
+
+  /** Runs the top level of the code to its end. */
+  async evaluate() {
+    await this.#module.evaluate();
+  }
+
+  /**
+   * The value of an output as it is now: exported or declared at top level, else set on
+   * `polyloom.outputs`, else assigned without declaration; `undefined` where none of these.
+   * @param {string} name
+   */
+  output(name) {
+    const declared = this.#declared(name);
+    if (declared !== undefined) return declared;
+    const { outputs } = this.exec.api;
+    if (Object.hasOwn(outputs, name)) return outputs[name];
+    return this.#globals.has(name) ? Reflect.get(globalThis, name) : undefined;
+  }
+
+  /** @param {string} name */
+  #declared(name) {
+    try {
+      return this.#module?.namespace[name];
+    } catch {
+      // Not linked, or declared below the place where the cell ended itself.
+      return undefined;
+    }
+  }
+
+  /**
+   * What `import` gives for a specifier in the cell's code.
+   * @param {string} specifier
+   * @param {NodeRequire} require
+   */
+  async #load(specifier, require) {
+    if (isBuiltin(specifier)) return import(specifier);
+    if (/^\.{0,2}\//.test(specifier)) {
+      return import(pathToFileURL(path.resolve(path.dirname(this.exec.file), specifier)).href);
+    }
+    if (/^[a-z]+:/.test(specifier)) return import(specifier);
+    return import(pathToFileURL(require.resolve(specifier)).href);
+  }
+}

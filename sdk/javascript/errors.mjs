@@ -1,0 +1,138 @@
+//! From what a cell threw to what its author reads: message, line and column in the cell's file,
+//! and a stack without our own frames. Does not send anything.
+
+import { spawnSync } from "node:child_process";
+import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { inspect } from "node:util";
+
+const OWN = fileURLToPath(new URL(".", import.meta.url));
+
+/**
+ * @typedef {{severity: "error", message: string, code: string | null, file: string | null,
+ *   line: number | null, col: number | null, end_line: null, end_col: null}} Diagnostic
+ */
+
+/**
+ * @param {string} message
+ * @param {{file: string, line: number, col: number | null} | null} place
+ * @returns {Diagnostic}
+ */
+export function diagnostic(message, place = null) {
+  return {
+    severity: "error", message: message.slice(0, 8192), code: null, file: place?.file ?? null,
+    line: place?.line ?? null, col: place?.col ?? null, end_line: null, end_col: null,
+  };
+}
+
+/**
+ * What was thrown, in one line as JavaScript prints it: `TypeError: x is not a function`.
+ * @param {unknown} thrown
+ */
+export function headline(thrown) {
+  try {
+    if (thrown instanceof Error) return String(thrown);
+    return `uncaught ${inspect(thrown, { depth: 2, breakLength: Infinity })}`;
+  } catch {
+    // A cell may throw anything, also an object whose every property throws.
+    return "uncaught value that cannot be shown";
+  }
+}
+
+/** @param {unknown} thrown */
+function stackOf(thrown) {
+  try {
+    const stack = thrown instanceof Error ? thrown.stack : null;
+    return typeof stack === "string" ? stack : "";
+  } catch {
+    return "";
+  }
+}
+
+/**
+ * Where the source itself is not valid. The engine knows when it compiles a module in `vm`, but node
+ * keeps it to itself; so node is asked again, as the program that checks syntax. Only for errors.
+ * @param {string} file
+ * @param {string} source
+ * @returns {{file: string, line: number, col: number | null} | null} null if it is valid
+ */
+export function placeOfSyntaxError(file, source) {
+  const check = spawnSync(process.execPath, ["--input-type=module", "--check"], {
+    input: source, encoding: "utf8", timeout: 5000,
+  });
+  const lines = (check.stderr ?? "").split("\n");
+  const line = /^\[stdin\]:(\d+)$/.exec(lines[0])?.[1];
+  if (line === undefined) return null;
+  const caret = /^\s*\^+\s*$/.test(lines[2] ?? "") ? lines[2].indexOf("^") : null;
+  return placed(file, source, Number(line), caret);
+}
+
+/**
+ * The first place in the cell's own file that the stack names.
+ * @param {unknown} thrown
+ * @param {string} file
+ * @param {string} source
+ * @returns {{file: string, line: number, col: number | null} | null}
+ */
+export function placeOf(thrown, file, source) {
+  const lines = stackOf(thrown).split("\n");
+  for (const text of lines) {
+    const at = text.indexOf(`${file}:`);
+    if (at < 0 || !/^\s*at /.test(text)) continue;
+    const [, line, col] = /^(\d+):(\d+)/.exec(text.slice(at + file.length + 1)) ?? [];
+    if (line !== undefined) return placed(file, source, Number(line), Number(col) - 1);
+  }
+  return null;
+}
+
+/**
+ * A place in the source; the column counted from 1 in characters, not UTF-16 units.
+ * @param {string} file
+ * @param {string} source
+ * @param {number} line
+ * @param {number | null} unit from 0
+ */
+function placed(file, source, line, unit) {
+  const lines = source.split("\n");
+  const col = unit === null ? null : [...(lines[line - 1] ?? "").slice(0, unit)].length + 1;
+  return { file, line, col };
+}
+
+/**
+ * The line that gives a name its value, as a hint where a wrong output comes from.
+ * @param {string} name an identifier
+ * @param {string} file
+ * @param {string} source
+ */
+export function placeOfName(name, file, source) {
+  const pattern = new RegExp(`(?:^|[\\s;{(,])(${name})\\s*(?:=(?!=)|,|\\})`);
+  const declared = new RegExp(`\\b(?:const|let|var|function|class)\\s+(?:[{[][^=]*\\b)?(${name})\\b`);
+  const lines = source.split("\n");
+  for (const wanted of [declared, pattern]) {
+    const index = lines.findIndex((line) => wanted.test(line));
+    if (index >= 0) {
+      const found = /** @type {RegExpExecArray} */ (wanted.exec(lines[index]));
+      const unit = found.index + found[0].lastIndexOf(name);
+      return { file, line: index + 1, col: [...lines[index].slice(0, unit)].length + 1 };
+    }
+  }
+  return null;
+}
+
+/**
+ * The whole error with its causes, without the frames of node's loader and of this worker.
+ * @param {unknown} thrown
+ */
+export function report(thrown) {
+  let text;
+  try {
+    text = thrown instanceof Error ? inspect(thrown) : headline(thrown);
+  } catch {
+    text = headline(thrown);
+  }
+  const kept = text.split("\n").filter((line) => {
+    const isFrame = /^\s*at /.test(line);
+    return !isFrame || !(line.includes("node:internal/") || line.includes(OWN) || line.includes("node:vm"));
+  });
+  return kept.join("\n");
+}
