@@ -101,7 +101,8 @@ fn gcc(text: &str) -> Vec<Diag> {
             continue;
         }
         let line = rest.lines().next().unwrap_or_default();
-        found.extend(tool_line(line).or_else(|| linker_line(line, &mut function)));
+        let said = header_line(line).or_else(|| tool_line(line));
+        found.extend(said.or_else(|| linker_line(line, &mut function)));
         rest = after_line(rest);
     }
     let summary = |diag: &Diag| {
@@ -220,6 +221,12 @@ impl From<GccDiag> for Diag {
         diag.col = caret.column.filter(|column| *column > 0);
         diag
     }
+}
+
+/// `polyloom: MESSAGE`: what the SDK's C header says before it ends a cell.
+fn header_line(line: &str) -> Option<Diag> {
+    let message = line.strip_prefix("polyloom: ")?.to_owned();
+    Some(Diag { severity: "error".to_owned(), message, ..Diag::default() })
 }
 
 /// `FILE:LINE:COL: error: MESSAGE [-Wcode]`, `FILE:LINE: …`, `TOOL: error: MESSAGE`.
@@ -425,6 +432,11 @@ collect2: error: ld returned 1 exit status
             ]
         );
         assert_eq!(of_gcc("collect2: error: ld returned 1 exit status").len(), 1);
+        let header = "noise\npolyloom: input `x`: expected int, found str \"a\"\n";
+        assert_eq!(
+            of_gcc(header),
+            ["error -:-:---:- \"\" input `x`: expected int, found str \"a\""]
+        );
     }
 
     #[test]

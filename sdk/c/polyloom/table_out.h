@@ -209,7 +209,7 @@ PL_API void pl_parse_columns(pl_table_out *t, const char *p) {
   }
 }
 
-/* A new table of at most `capacity` rows. `columns` names them in order: "day:str, temp:f64"; the types are bool i8 i16 i32 i64
+/* A new table of at most `capacity` rows, which are allocated at once. `columns` names them in order: "day:str, temp:f64"; the types are bool i8 i16 i32 i64
  * u8 u16 u32 u64 f32 f64 str, date (i32: days since 1970-01-01) and timestamp (i64: microseconds since then, UTC). */
 PL_API pl_table_out *pl_out_table(const char *port, int64_t capacity, const char *columns) {
   pl_table_out *t = (pl_table_out *)pl_alloc(sizeof(pl_table_out));
