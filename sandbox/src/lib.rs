@@ -13,6 +13,7 @@ mod cgroup;
 mod collect;
 mod enforcement;
 mod inside;
+mod launch;
 mod policy;
 mod probe;
 mod sandbox;

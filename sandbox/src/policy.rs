@@ -58,9 +58,9 @@ pub struct Limits {
     pub cpus: Option<f64>,
     /// Open files per process.
     pub files: u64,
-    /// Bytes the cell may keep in its own file system (inputs given as files are inside it too).
+    /// Bytes the cell may add to its own file system; files given to it do not count.
     pub disk: u64,
-    /// Files and directories in the cell's own file system.
+    /// Files and directories the cell may add.
     pub inodes: u64,
     /// Stack of the main thread, in bytes.
     pub stack: u64,

@@ -28,6 +28,8 @@ pub struct Sandbox {
     pub(crate) pidfd: OwnedFd,
     pub(crate) pid: i32,
     pub(crate) root: OwnedFd,
+    /// Bytes taken by the files of the order.
+    pub(crate) disk_before: u64,
     pub(crate) stdout: Option<OwnedFd>,
     pub(crate) stderr: Option<OwnedFd>,
     pub(crate) worker: Option<OwnedFd>,
@@ -169,11 +171,9 @@ impl Sandbox {
         if usage.memory.is_none() || usage.cpu.is_zero() {
             self.poll_tree(&mut usage);
         }
-        if let Ok(stat) = file::fstatfs(self.root.as_fd()) {
-            let block = stat.f_bsize as u64;
-            usage.disk = (stat.f_blocks - stat.f_bfree) * block;
-            usage.disk_full = stat.f_bavail == 0 || stat.f_ffree == 0;
-        }
+        usage.disk = file::bytes_used(self.root.as_fd()).saturating_sub(self.disk_before);
+        usage.disk_full = file::fstatfs(self.root.as_fd())
+            .is_ok_and(|stat| stat.f_bavail == 0 || stat.f_ffree == 0);
         usage
     }
 

@@ -19,7 +19,7 @@ pub struct Usage {
     pub pids_refused: u64,
     /// Processes and threads now.
     pub processes: Option<u64>,
-    /// Bytes in use in the cell's own file system.
+    /// Bytes the cell has added to its own file system.
     pub disk: u64,
     /// No byte or no file more fits into it.
     pub disk_full: bool,

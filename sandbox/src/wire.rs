@@ -10,6 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::sys::socket;
 
+/// First of the host users given to sandboxes in root mode; nobody assigns users this high.
+pub const FIRST_UID: u32 = 0x7000_0000;
+/// Pairs of users from there.
+pub const UID_SLOTS: u32 = 1 << 26;
+
 /// How the spawner got its privileges, and so what its sandboxes look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mode {
@@ -95,6 +100,8 @@ pub struct OrderLimits {
     pub files: u64,
     pub disk: u64,
     pub inodes: u64,
+    /// Bytes the files of the order take, on top of `disk`.
+    pub given: u64,
     pub stack: u64,
     /// Backstop per process, seconds.
     pub cpu_seconds: Option<u64>,
@@ -182,8 +189,8 @@ impl<T> At<T> for io::Result<T> {
 pub enum Report {
     /// The supervisor exists; its pidfd.
     Spawned { pid: i32, pidfd: OwnedFd },
-    /// The cell's file system exists; its directory.
-    Ready { root: OwnedFd },
+    /// The cell's file system exists: its directory, and the bytes that given files take in it.
+    Ready { root: OwnedFd, given: u64 },
     /// The sandbox could not be built.
     SetupFailed(Failure),
     /// The sandbox stands but the program could not be started.
@@ -215,8 +222,8 @@ pub fn send_spawned(s: BorrowedFd<'_>, pid: i32, pidfd: BorrowedFd<'_>) -> io::R
     socket::send(s, &report(SPAWNED, pid, 0, 0, 0), &[pidfd])
 }
 
-pub fn send_ready(s: BorrowedFd<'_>, root: BorrowedFd<'_>) -> io::Result<()> {
-    socket::send(s, &report(READY, 0, 0, 0, 0), &[root])
+pub fn send_ready(s: BorrowedFd<'_>, root: BorrowedFd<'_>, given: u64) -> io::Result<()> {
+    socket::send(s, &report(READY, 0, 0, given, 0), &[root])
 }
 
 pub fn send_setup_failed(s: BorrowedFd<'_>, failure: Failure) -> io::Result<()> {
@@ -262,7 +269,7 @@ pub fn receive_report(s: BorrowedFd<'_>) -> io::Result<Option<Report>> {
     let failure = || Stage::from_number(b).map(|stage| Failure { stage, errno: a }).ok_or_else(bad);
     Ok(Some(match u32::from_le_bytes(word(0)) {
         SPAWNED => Report::Spawned { pid: a, pidfd: received.fds.pop().ok_or_else(bad)? },
-        READY => Report::Ready { root: received.fds.pop().ok_or_else(bad)? },
+        READY => Report::Ready { root: received.fds.pop().ok_or_else(bad)?, given: long(16) },
         SETUP_FAILED => Report::SetupFailed(failure()?),
         NOT_STARTED => Report::NotStarted(failure()?),
         EXITED => {

@@ -18,13 +18,16 @@ use std::{
 
 use crate::{
     sys::{self, process, socket},
-    wire::{At, Facts, Failure, Launch, Missing, Mode, Ready, Role, Stage},
+    wire::{At, FIRST_UID, Facts, Failure, Launch, Missing, Mode, Ready, Role, Stage, UID_SLOTS},
 };
 use mounts::PreparedBind;
 use template::Template;
 
 /// Longest request: bounded by the default send buffer of a socket.
 pub const MAX_LAUNCH: usize = 128 << 10;
+
+/// Second argument of a spawner that may ask the kernel to end it with the thread that started it.
+pub const TIED: &str = "tied";
 
 /// Becomes the spawner. The binary calls this first when its first argument is [`crate::SPAWNER_ARG`]; standard input is the
 /// control socket. Ends with the host.
@@ -44,8 +47,10 @@ pub struct Prepared {
 }
 
 fn serve() -> io::Result<()> {
-    // Bound to the thread that started us, which is the host's main thread; the socket's end covers the rest.
-    process::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64, 0, 0, 0)?;
+    if std::env::args_os().nth(2).is_some_and(|argument| argument == TIED) {
+        // The end of the control socket is the rule; this also reaches a spawner that is stopped.
+        process::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64, 0, 0, 0)?;
+    }
     // A Ctrl-C at the terminal is the host's to answer; with its own session it never reaches a sandbox, nor does a tty.
     // SAFETY: integers only; failure means we already lead a session.
     unsafe { libc::setsid() };
@@ -152,7 +157,7 @@ fn prepare() -> Result<Prepared, Failure> {
     let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
     let spaces = libc::CLONE_NEWNS | libc::CLONE_NEWNET;
     // Root inside a container may lack the capability; it then lives like any ordinary user.
-    let mode = if uid == 0 && process::unshare(spaces).is_ok() {
+    let mode = if uid == 0 && has_user_range() && process::unshare(spaces).is_ok() {
         Mode::Root
     } else {
         process::unshare(libc::CLONE_NEWUSER).at(Stage::UserNamespace)?;
@@ -169,6 +174,17 @@ fn prepare() -> Result<Prepared, Failure> {
     let _ = sys::mount::detach(c"/sys");
     let template = Template::build(mode).at(Stage::Template)?;
     Ok(Prepared { mode, landlock: landlock::abi(), template, filter: seccomp::filter() })
+}
+
+/// Whether the users that sandboxes get exist here: a container's root often has only some thousand.
+fn has_user_range() -> bool {
+    let text = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    text.lines().any(|line| {
+        let mut numbers = line.split_whitespace().map(|number| number.parse::<u64>().unwrap_or(0));
+        let (first, _, count) = (numbers.next(), numbers.next(), numbers.next());
+        let end = u64::from(FIRST_UID) + 2 * u64::from(UID_SLOTS);
+        matches!((first, count), (Some(first), Some(count)) if first <= u64::from(FIRST_UID) && first + count >= end)
+    })
 }
 
 fn write_file(path: &CStr, text: &str) -> io::Result<()> {

@@ -146,11 +146,14 @@ impl Program {
     }
 }
 
+/// Emits the rules that look at the arguments of one call; they end by answering.
+type Rules = fn(&mut Program);
+
 /// What becomes of all calls from a number up to the next entry's.
 #[derive(Clone)]
 enum Fate {
     Answer(u32),
-    Look(fn(&mut Program)),
+    Look(Rules),
 }
 
 impl Fate {
@@ -176,7 +179,7 @@ pub fn filter() -> Vec<libc::sock_filter> {
 
 /// Fates by first call number, ascending, without neighbours of the same fate.
 fn fates() -> Vec<(u32, Fate)> {
-    let special: [(libc::c_long, fn(&mut Program)); 6] = [
+    let special: [(libc::c_long, Rules); 6] = [
         (libc::SYS_socket, socket_rules),
         (libc::SYS_socketpair, socket_rules),
         (libc::SYS_clone, clone_rules),
@@ -336,9 +339,10 @@ mod tests {
             let decided = decide(&program, ARCH, number, [libc::AF_UNIX as u32, 0]);
             let expected = if number > NEWEST || UNKNOWN.contains(&call) {
                 errno(libc::ENOSYS)
-            } else if FORBIDDEN.contains(&call) || FORBIDDEN_HERE.contains(&call) {
-                errno(libc::EPERM)
-            } else if call == libc::SYS_personality {
+            } else if FORBIDDEN.contains(&call)
+                || FORBIDDEN_HERE.contains(&call)
+                || call == libc::SYS_personality
+            {
                 errno(libc::EPERM)
             } else {
                 ALLOW

@@ -76,7 +76,8 @@ fn supervise(
     become_supervisor(prepared.mode).at(Stage::Identity)?;
     let (order, files_at) = read_order(handles.order.as_fd()).at(Stage::Message)?;
     let root = build_root(prepared, &order, handles.order.as_fd(), files_at, binds)?;
-    wire::send_ready(handles.control.as_fd(), root.as_fd()).at(Stage::CellFiles)?;
+    let given = file::bytes_used(root.as_fd());
+    wire::send_ready(handles.control.as_fd(), root.as_fd(), given).at(Stage::CellFiles)?;
 
     // The spawner ignores SIGCHLD, which would reap our children behind our back.
     process::default_signal(libc::SIGCHLD);
@@ -210,8 +211,12 @@ fn mount_proc(root: BorrowedFd<'_>) -> io::Result<()> {
 /// The cell's own file system. Its descriptor outlives the mount namespace, which is how the host reads results without any
 /// path and after every process is gone.
 fn make_cell_files(mode: Mode, order: &Order) -> io::Result<OwnedFd> {
-    let size = CString::new(order.limits.disk.to_string()).map_err(io::Error::other)?;
-    let inodes = CString::new(order.limits.inodes.to_string()).map_err(io::Error::other)?;
+    let limits = &order.limits;
+    // Our own directories, the files we were given and the directories they are in.
+    let own_inodes = 16 + 2 * order.files.len() as u64;
+    let size = CString::new((limits.disk + limits.given).to_string()).map_err(io::Error::other)?;
+    let inodes =
+        CString::new((limits.inodes + own_inodes).to_string()).map_err(io::Error::other)?;
     let options =
         [(c"size", size.as_c_str()), (c"nr_inodes", inodes.as_c_str()), (c"mode", c"0755")];
     let cell = mount::new_filesystem(c"tmpfs", &options, mount::NOSUID | mount::NODEV)?;

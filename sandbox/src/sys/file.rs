@@ -113,6 +113,11 @@ pub fn fstatfs(fd: BorrowedFd<'_>) -> io::Result<libc::statfs> {
     Ok(stat)
 }
 
+/// Bytes in use on the file system of a descriptor; 0 if it cannot be told.
+pub fn bytes_used(fd: BorrowedFd<'_>) -> u64 {
+    fstatfs(fd).map_or(0, |stat| (stat.f_blocks - stat.f_bfree) * stat.f_bsize as u64)
+}
+
 /// A pipe, close-on-exec at both ends: (read, write).
 pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut fds = [0; 2];

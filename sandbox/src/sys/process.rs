@@ -169,6 +169,12 @@ pub fn unblock_signals() {
     }
 }
 
+/// The kernel's id of the calling thread.
+pub fn thread_id() -> u32 {
+    // SAFETY: no arguments.
+    unsafe { libc::gettid() as u32 }
+}
+
 /// Ends the process without running exit handlers or destructors.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: never returns, touches no memory.

@@ -98,7 +98,7 @@ fn orphans() {
             spin(10_000);
         }
     }
-    std::thread::sleep(Duration::from_millis(200));
+    std::thread::sleep(Duration::from_millis(500));
 }
 
 fn sleep() {

@@ -21,6 +21,7 @@ pub const CASES: &[Case] = &[
     ("refused_system_calls_are_refused", calls),
     ("worker_socket_is_descriptor_three", worker),
     ("wrong_specs_are_refused", wrong_specs),
+    ("ordinary_programs_run_unchanged", ordinary),
 ];
 
 const EPERM: &str = "1";
@@ -244,4 +245,55 @@ fn wrong_specs(lab: &Lab) {
         outcome,
         Err(SpawnError::Setup { stage: polyloom_sandbox::Stage::BindSource, .. })
     ));
+}
+
+/// Name, code, and what it prints.
+const PROGRAMS: &[(&str, &str, &str)] = &[
+    (
+        "cc",
+        r#"echo 'int puts(const char*); int main(){puts("ran");}' > a.c && cc -O1 a.c -o a && ./a"#,
+        "ran\n",
+    ),
+    (
+        "c++",
+        r#"printf '#include <iostream>\nint main(){std::cout<<1;}' > a.cc && c++ a.cc -o a && ./a"#,
+        "1",
+    ),
+    ("bash", r#"bash -c 'cat <(echo in); (exit 3) | cat; echo $PIPESTATUS'"#, "in\n3\n"),
+    ("perl", r#"perl -e 'my $p = fork // die; exit 4 if !$p; wait; print $? >> 8'"#, "4"),
+    (
+        "python3",
+        r#"cat > m.py <<'E'
+import multiprocessing as m, sqlite3, subprocess, tempfile, threading
+if __name__ == "__main__":
+    print(subprocess.run(["echo", "s"], capture_output=True).stdout.decode(), end="")
+    with m.get_context("fork").Pool(2) as pool: print(pool.map(abs, [-1, 2]))
+    with m.Manager() as manager: print(manager.list([1]))
+    print(sqlite3.connect("a.db").execute("select 1").fetchone())
+E
+python3 m.py"#,
+        "s\n[1, 2]\n[1]\n(1,)\n",
+    ),
+    (
+        "node",
+        r#"node -e 'new (require("worker_threads").Worker)("console.log(7)",{eval:true})'"#,
+        "7\n",
+    ),
+    ("awk", r#"echo 1 2 | awk '{print $2 > "f"; close("f"); getline x < "f"; print x}'"#, "2\n"),
+    ("make", r#"printf 'a:\n\t@echo made\n' > Makefile && make -s"#, "made\n"),
+];
+
+fn ordinary(lab: &Lab) {
+    for (program, code, expected) in PROGRAMS {
+        let there = ["/usr/bin", "/bin"]
+            .iter()
+            .any(|directory| std::path::Path::new(directory).join(program).exists());
+        if !there {
+            println!("       not on this machine: {program}");
+            continue;
+        }
+        let limits = Limits { memory: 2 << 30, ..Limits::default() };
+        let done = lab.run(&shell(code), limits);
+        assert_eq!(done.stdout, *expected, "{program}: {} {:?}", done.stderr, done.fact);
+    }
 }

@@ -1,8 +1,11 @@
 //! Memory, processes, time and disk: all processes together, and counted by the kernel.
 
-use std::time::{Duration, Instant};
+use std::{
+    os::fd::AsRawFd,
+    time::{Duration, Instant},
+};
 
-use polyloom_sandbox::{Exit, Level, Limits, Mechanism, Policy, SpawnError};
+use polyloom_sandbox::{Exit, File, Level, Limits, Mechanism, OomSignal, Policy, SpawnError};
 
 use crate::{
     Case,
@@ -11,6 +14,7 @@ use crate::{
 
 pub const CASES: &[Case] = &[
     ("memory_of_one_process_is_limited", memory),
+    ("hitting_the_memory_limit_is_told_by_descriptor", oom_signal),
     ("memory_of_all_processes_counts_together", memory_children),
     ("fork_bomb_is_refused_and_leaves_nothing", fork_bomb),
     ("time_of_orphans_is_counted", orphans),
@@ -39,6 +43,31 @@ fn memory(lab: &Lab) {
         assert_ne!(done.fact.exit, Exit::Code(0), "RLIMIT_DATA ends one process");
         assert!(done.fact.max_rss < 80 * MIB, "{}", done.fact.max_rss);
     }
+}
+
+fn oom_signal(lab: &Lab) {
+    // The killed process is a child: nothing but the kernel's word tells of it.
+    let spec = shell("head -c 200M /dev/zero | tail; sleep 1000");
+    let mut sandbox = lab.start(&spec, limits(64));
+    let Some(signal) = sandbox.oom_signal() else {
+        println!("       no such descriptor here");
+        return;
+    };
+    let (fd, events) = match signal {
+        OomSignal::Readable(fd) => (fd.as_raw_fd(), libc::POLLIN),
+        OomSignal::Priority(fd) => (fd.as_raw_fd(), libc::POLLPRI),
+    };
+    let mut poll = libc::pollfd { fd, events, revents: 0 };
+    // SAFETY: one valid element.
+    let ready = unsafe { libc::poll(&raw mut poll, 1, 20_000) };
+    assert_eq!(ready, 1);
+    // The signal may come before the kill it announces.
+    let deadline = Instant::now() + crate::support::LONG;
+    while sandbox.usage().oom_kills == 0 {
+        assert!(Instant::now() < deadline);
+        sandbox.wait(Duration::from_millis(5));
+    }
+    assert!(sandbox.finish().complete);
 }
 
 fn memory_children(lab: &Lab) {
@@ -91,7 +120,7 @@ fn orphans(lab: &Lab) {
     let done = lab.run(&lab.act(&["orphans"]), Limits::default());
     assert!(start.elapsed() < Duration::from_secs(5), "the main process ends the cell");
     assert_eq!((done.code(), done.fact.leftovers), (0, 3));
-    assert!(done.teardown.usage.cpu > Duration::from_millis(100), "{:?}", done.teardown.usage.cpu);
+    assert!(done.teardown.usage.cpu > Duration::from_millis(50), "{:?}", done.teardown.usage.cpu);
 }
 
 fn disk(lab: &Lab) {
@@ -99,12 +128,18 @@ fn disk(lab: &Lab) {
     let done = lab.run(&shell("cat /dev/zero > a; cat /dev/zero > /cell/out/b; echo end"), limits);
     assert_eq!(done.stdout, "end\n");
     assert!(done.teardown.usage.disk_full, "{:?}", done.teardown.usage);
+    let mut spec = shell("head -c 3M /dev/zero > a && echo fits");
+    let bytes = vec![1; 10 << 20];
+    spec.files.push(File { path: "/cell/in/big".into(), bytes, mode: 0o644 });
+    let done = lab.run(&spec, Limits { disk: 4 * MIB, ..Limits::default() });
+    assert_eq!(done.stdout, "fits\n", "what is given does not count");
+    assert!((3 * MIB..4 * MIB).contains(&done.teardown.usage.disk), "{:?}", done.teardown.usage);
     let limits = Limits { inodes: 50, ..Limits::default() };
     let done = lab.run(
         &shell("i=0; while true > f$i && [ $i -lt 99 ]; do i=$((i+1)); done; echo $i"),
         limits,
     );
-    assert!(done.stdout.trim().parse::<u32>().unwrap() < 50, "{}", done.stdout);
+    assert!((50..70).contains(&done.stdout.trim().parse::<u32>().unwrap()), "{}", done.stdout);
     assert!(done.teardown.usage.disk_full);
 }
 

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use polyloom_sandbox::{Exit, Limits, Mechanism, sweep};
+use polyloom_sandbox::{Exit, Limits, Mechanism, Policy, SpawnError, sweep};
 
 use crate::{
     Case,
@@ -25,6 +25,8 @@ pub const CASES: &[Case] = &[
     ("dropping_a_sandbox_ends_it", dropped),
     ("a_hundred_cells_leave_nothing", many),
     ("cells_run_side_by_side", parallel),
+    ("machine_without_user_namespaces_is_a_typed_error", unavailable),
+    ("root_of_a_small_container_lives_like_a_user", small_container),
 ];
 
 fn daemon(lab: &Lab) {
@@ -175,4 +177,53 @@ fn ours() -> Vec<PathBuf> {
     walk(Path::new("/sys/fs/cgroup"), &mut found);
     // Other runs on this machine are not our concern, except dead ones, which the sweep test names itself.
     found
+}
+
+/// Runs this binary as `role` behind a shell line that takes something away first. None if the tools are missing.
+fn behind(prelude: &str, lab: &Lab, role: &str) -> Option<String> {
+    let line = format!("{prelude} \"$0\" {role}");
+    let output = Command::new("unshare").args(["-Ur", "sh", "-c", &line]).arg(&lab.exe).output();
+    match output {
+        Ok(output) if !output.stdout.is_empty() => {
+            Some(String::from_utf8_lossy(&output.stdout).into_owned())
+        }
+        other => {
+            println!("       cannot be tried here: {other:?}");
+            None
+        }
+    }
+}
+
+fn unavailable(lab: &Lab) {
+    let prelude = "echo 0 > /proc/sys/user/max_user_namespaces; \
+                   exec setpriv --bounding-set=-all --inh-caps=-all";
+    if let Some(said) = behind(prelude, lab, "__unavailable") {
+        assert_eq!(said, "cannot make a user namespace\n");
+    }
+}
+
+/// The part of `unavailable` that has no namespaces.
+pub fn without_namespaces() -> ! {
+    let lab = Lab::open();
+    match lab.spawner.spawn(&Policy::default(), &shell("echo ran")) {
+        Err(SpawnError::Unavailable { stage, .. }) => println!("cannot {stage}"),
+        other => println!("{other:?}"),
+    }
+    drop(lab);
+    std::process::exit(0)
+}
+
+fn small_container(lab: &Lab) {
+    if let Some(said) = behind("exec", lab, "__small") {
+        assert_eq!(said, "uid 1000, two users: none\n");
+    }
+}
+
+/// The part of `small_container` that is root of one user.
+pub fn container_root() -> ! {
+    let lab = Lab::open();
+    let done = lab.shell("id -u");
+    println!("uid {}, two users: {}", done.stdout.trim(), lab.level(Mechanism::TwoUsers));
+    drop((done, lab));
+    std::process::exit(0)
 }

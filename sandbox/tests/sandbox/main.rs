@@ -25,6 +25,8 @@ fn main() -> ExitCode {
         Some(polyloom_sandbox::SPAWNER_ARG) => polyloom_sandbox::spawner_main(),
         Some("__act") => acts::run(&arguments[2..]),
         Some("__host") => lives::victim_host(),
+        Some("__unavailable") => lives::without_namespaces(),
+        Some("__small") => lives::container_root(),
         _ => {}
     }
     let cases: Vec<Case> =

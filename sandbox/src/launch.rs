@@ -1,0 +1,198 @@
+//! What is prepared for one sandbox before the spawner is asked: pipes, sockets, the order; and the wait for the answer.
+
+use std::{
+    ffi::CString,
+    io::{self, Write},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
+    time::Duration,
+};
+
+use serde_bytes::ByteBuf;
+
+use crate::{
+    WORKER_FD,
+    policy::Policy,
+    spawner::SpawnError,
+    spec::{Spec, Stdin},
+    sys::{self, file, socket},
+    wire::{self, Mode, Order, OrderFile, OrderLimits, Report},
+};
+
+/// The spawner and its supervisors answer within this, or something is very wrong.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Files on a tmpfs take whole pages; larger pages than this only make the limit a little generous.
+const PAGE: u64 = 1 << 16;
+
+/// Large enough that a talkative cell seldom waits for its reader.
+const PIPE_BYTES: i32 = 1 << 20;
+
+/// A launch that reached Ready.
+pub struct Launched {
+    pub control: OwnedFd,
+    pub pidfd: OwnedFd,
+    pub pid: i32,
+    pub root: OwnedFd,
+    pub given: u64,
+    pub stdout: OwnedFd,
+    pub stderr: OwnedFd,
+    pub worker: Option<OwnedFd>,
+}
+
+/// Both ends of everything: (ours, theirs).
+pub struct Ends {
+    pub control: (OwnedFd, OwnedFd),
+    pub stdout: (OwnedFd, OwnedFd),
+    pub stderr: (OwnedFd, OwnedFd),
+    pub stdin: Option<OwnedFd>,
+    pub worker: Option<(OwnedFd, OwnedFd)>,
+}
+
+impl Ends {
+    pub fn new(mode: Mode, first_uid: u32, spec: &Spec) -> io::Result<Self> {
+        let output = || -> io::Result<(OwnedFd, OwnedFd)> {
+            let (read, write) = file::pipe()?;
+            file::grow_pipe(read.as_fd(), PIPE_BYTES);
+            file::set_nonblocking(read.as_fd())?;
+            if mode == Mode::Root {
+                // Else `echo x > /dev/stderr` is refused: opening a pipe anew checks its owner.
+                file::fchown(write.as_fd(), first_uid + 1, first_uid + 1)?;
+            }
+            Ok((read, write))
+        };
+        let worker = if spec.worker_socket {
+            let (ours, theirs) = socket::pair(libc::SOCK_STREAM)?;
+            file::set_nonblocking(ours.as_fd())?;
+            Some((ours, theirs))
+        } else {
+            None
+        };
+        let stdin = match &spec.stdin {
+            Stdin::Bytes(bytes) => Some(sealed(bytes)?),
+            Stdin::Null | Stdin::Fd(_) => None,
+        };
+        Ok(Self {
+            control: socket::pair(libc::SOCK_SEQPACKET)?,
+            stdout: output()?,
+            stderr: output()?,
+            stdin,
+            worker,
+        })
+    }
+
+    /// Drops their ends and waits for the supervisor.
+    pub fn wait_ready(self) -> Result<Launched, SpawnError> {
+        let control = self.control.0;
+        drop(self.control.1);
+        let mut spawned = None;
+        loop {
+            let mut fds = [sys::interest(control.as_fd(), libc::POLLIN)];
+            let answered = sys::poll(&mut fds, PATIENCE.as_millis() as i32);
+            if !answered.is_ok_and(|ready| ready > 0) {
+                return Err(SpawnError::Lost);
+            }
+            match wire::receive_report(control.as_fd()).map_err(|_| SpawnError::Lost)? {
+                Some(Report::Spawned { pid, pidfd }) => spawned = Some((pid, pidfd)),
+                Some(Report::Ready { root, given }) => {
+                    let (pid, pidfd) = spawned.ok_or(SpawnError::Lost)?;
+                    file::set_nonblocking(control.as_fd()).map_err(SpawnError::Descriptors)?;
+                    return Ok(Launched {
+                        control,
+                        pidfd,
+                        pid,
+                        root,
+                        given,
+                        stdout: self.stdout.0,
+                        stderr: self.stderr.0,
+                        worker: self.worker.map(|(ours, _)| ours),
+                    });
+                }
+                Some(Report::SetupFailed(failure) | Report::NotStarted(failure)) => {
+                    let source = io::Error::from_raw_os_error(failure.errno);
+                    return Err(SpawnError::Setup { stage: failure.stage, source });
+                }
+                Some(Report::Exited { .. }) | None => return Err(SpawnError::Lost),
+            }
+        }
+    }
+}
+
+pub fn borrowed_stdin(spec: &Spec) -> Option<BorrowedFd<'_>> {
+    match &spec.stdin {
+        Stdin::Fd(fd) => Some(fd.as_fd()),
+        Stdin::Null | Stdin::Bytes(_) => None,
+    }
+}
+
+pub fn bytes(path: &Path) -> ByteBuf {
+    ByteBuf::from(path.as_os_str().as_bytes())
+}
+
+/// Bytes as a file at position 0 that nobody can change.
+fn sealed(bytes: &[u8]) -> io::Result<OwnedFd> {
+    let fd = file::memfd(c"polyloom-stdin")?;
+    let mut file = std::fs::File::from(fd);
+    file.write_all(bytes)?;
+    let fd = OwnedFd::from(file);
+    file::seal(fd.as_fd())?;
+    // Opened anew read-only, which also starts at 0.
+    let path =
+        CString::new(format!("/proc/self/fd/{}", fd.as_raw_fd())).map_err(io::Error::other)?;
+    file::open(&path, libc::O_RDONLY)
+}
+
+pub fn write_order(policy: &Policy, spec: &Spec, memory_cgroup: bool) -> io::Result<OwnedFd> {
+    let limits = &policy.limits;
+    let mut env: Vec<ByteBuf> = spec
+        .env
+        .iter()
+        .map(|(name, value)| ByteBuf::from([name.as_bytes(), b"=", value.as_bytes()].concat()))
+        .collect();
+    if spec.worker_socket {
+        env.push(ByteBuf::from(format!("POLYLOOM_W={WORKER_FD}")));
+    }
+    let cwd = if spec.cwd.as_os_str().is_empty() { Path::new("/cell/work") } else { &spec.cwd };
+    let order = Order {
+        argv: spec.argv.iter().map(|argument| ByteBuf::from(argument.as_bytes())).collect(),
+        env,
+        cwd: bytes(cwd),
+        files: spec
+            .files
+            .iter()
+            .map(|file| OrderFile {
+                path: bytes(file.path.strip_prefix(crate::CELL_ROOT).unwrap_or(&file.path)),
+                mode: file.mode,
+                length: file.bytes.len() as u64,
+            })
+            .collect(),
+        limits: OrderLimits {
+            files: limits.files,
+            disk: limits.disk,
+            inodes: limits.inodes,
+            given: spec
+                .files
+                .iter()
+                .map(|file| (file.bytes.len() as u64).next_multiple_of(PAGE))
+                .sum(),
+            stack: limits.stack,
+            cpu_seconds: limits.cpu_time.map(|time| time.as_secs() + 2),
+            // One more than the cgroup, whose refusals are counted; where one user serves for both, the supervisor is that one.
+            processes: u64::from(limits.pids) + 1,
+            data: (!memory_cgroup).then_some(limits.memory),
+        },
+    };
+    let header = rmp_serde::to_vec(&order).map_err(io::Error::other)?;
+    let fd = file::memfd(c"polyloom-order")?;
+    let mut file = std::fs::File::from(fd);
+    let mut start = (header.len() as u64).to_le_bytes().to_vec();
+    start.extend_from_slice(&header);
+    file.write_all(&start)?;
+    for entry in &spec.files {
+        file.write_all(&entry.bytes)?;
+    }
+    Ok(file.into())
+}
