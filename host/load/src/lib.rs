@@ -57,7 +57,8 @@ pub struct Config<'a> {
 pub fn load(argument: &Path, config: &Config<'_>) -> Loaded {
     match document(argument) {
         Ok((path, document)) => {
-            let folder = path.parent().unwrap_or(Path::new(""));
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let folder = folder.unwrap_or(Path::new("."));
             match Root::open(folder) {
                 Ok(root) => {
                     let context = Context {

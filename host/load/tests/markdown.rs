@@ -3,7 +3,7 @@
 
 mod support;
 
-use support::{check, picture};
+use support::check;
 
 const DOCUMENT: &str = r#"---
 title: "Weather: a story"
@@ -103,9 +103,25 @@ fn unnamed_cells_are_numbered() {
 }
 
 #[test]
-fn problems_point_into_the_document() {
-    let text = "---\nparams:\n  n: [1\n---\n```{python}\n#| id: a\n#| id: b\n#| inputs: {x: y.z}\n```\n```{python #a}\n```{bash}\n";
-    print!("{}", picture("x.md", text));
-    let text = "```{python}\n#| id: a\n#| inputs: {x: b.z}\n#| timeot: 5s\nx\n```\n";
-    print!("{}", picture("x.md", text));
+fn an_empty_block_can_take_its_code_from_a_file() {
+    let text = "```{python}\n#| id: a\n#| file: a.py\n\n```\n```{python}\n#| file: a.py\nx\n```\n";
+    let report = check("x.md", text, None).report;
+    let lines: Vec<_> = report.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(lines, ["x.md:8:1: error[PL042]: the cell `cell-2` has both `code` and `file`"]);
+}
+
+#[test]
+fn a_language_can_be_named_in_braces_only() {
+    for prose in [
+        "```python",
+        "```{.python}",
+        "```{=html}",
+        "```{{python}}",
+        "```{mermaid}",
+        "    ```{python}",
+        "``{python}",
+    ] {
+        let report = check("x.md", &format!("{prose}\nx\n```\n"), None).report;
+        assert_eq!(report.problems[0].code.as_str(), "PL008", "{prose}");
+    }
 }

@@ -1,6 +1,8 @@
 //! Nested `key: value` lines, the part of YAML that Markdown's front matter and cell options need: tables by
 //! indentation, lists by `- `, values on one line (see `inline`).
 
+use std::collections::HashMap;
+
 use super::inline;
 use crate::problem::Code;
 use crate::source::Span;
@@ -93,6 +95,9 @@ impl<'t> Reader<'_, 't> {
         wanted: Option<&dyn Fn(&str) -> bool>,
         map: &mut Map,
     ) {
+        let known =
+            map.entries.iter().map(|entry| (entry.key.text.clone(), entry.key.span.clone()));
+        let mut seen: HashMap<String, Span> = known.collect();
         while let Some(line) = self.peek().filter(|line| line.indent() == indent) {
             self.at += 1;
             let Some((key, rest)) = split(line) else {
@@ -105,7 +110,7 @@ impl<'t> Reader<'_, 't> {
                 continue;
             }
             let node = self.value(rest, &key, indent, depth);
-            match map.entry(&key.text).map(|entry| entry.key.span.clone()) {
+            match seen.insert(key.text.clone(), key.span.clone()) {
                 Some(first) => self.failures.push(Failure {
                     code: Code::Duplicate,
                     message: format!("duplicate key `{}`", crate::findings::shown(&key.text)),

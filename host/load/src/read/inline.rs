@@ -3,6 +3,8 @@
 //! `5`, `true`, `"text"`, `'text'`, bare words, `[a, b]`, `{a: 1, b = 2}`. A bare word ends at a comma or bracket that
 //! is not its own: `tensor<f64,[n]>` is one word.
 
+use std::collections::HashSet;
+
 use crate::source::Span;
 use crate::tree::{Data, Entry, Key, Map, Node};
 
@@ -96,6 +98,7 @@ impl Parser<'_> {
     fn map(&mut self) -> Result<Data, Failure> {
         self.at += 1;
         let mut entries: Vec<Entry> = Vec::new();
+        let mut seen: HashSet<String> = HashSet::new();
         while !self.eat('}') {
             let start = self.at;
             let text = match self.rest().chars().next() {
@@ -106,7 +109,7 @@ impl Parser<'_> {
             if text.is_empty() || !(self.eat(':') || self.eat('=')) {
                 return self.fail("expected `name: value`");
             }
-            if entries.iter().any(|entry| entry.key.text == text) {
+            if !seen.insert(text.clone()) {
                 let message = format!("duplicate name `{}`", crate::findings::shown(&text));
                 return Err(Failure { message, span });
             }
