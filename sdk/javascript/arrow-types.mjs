@@ -38,7 +38,7 @@ const FIXED = {
 };
 
 /** Types by the name that authors use. `timestamp` counts milliseconds in UTC, as `Date` does. */
-export const TYPES = Object.freeze({
+export const TYPES = Object.freeze(/** @type {Record<string, ArrowType>} */ ({
   ...FIXED,
   bool: { name: "bool", layout: "bits" },
   utf8: { name: "utf8", layout: "text", wide: false },
@@ -47,7 +47,7 @@ export const TYPES = Object.freeze({
   date64: { name: "date64", layout: "fixed", array: BigInt64Array },
   timestamp: { name: "timestamp", layout: "fixed", array: BigInt64Array, unit: 1, timezone: "UTC" },
   null: { name: "null", layout: "null" },
-});
+}));
 
 /** Numbers of Arrow's type union that we know, and the others' names for messages. */
 const UNION = Object.freeze({

@@ -39,7 +39,8 @@ export class Channel {
         onEnd(/** @type {Error} */ (error));
       }
     });
-    this.socket.on("error", onEnd);
+    // A host that goes away with frames unread leaves a reset instead of an end.
+    this.socket.on("error", (error) => onEnd("code" in error && error.code === "ECONNRESET" ? null : error));
     this.socket.on("close", () => onEnd(null));
   }
 

@@ -162,9 +162,10 @@ class Encoder {
   list(value, of, path) {
     const isList = Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView));
     if (!isList) throw new ValueError(path, "a list", describe(value));
+    const list = /** @type {ArrayLike<unknown>} */ (value);
     this.inside(value, path, () => {
-      this.writer.array(value.length);
-      for (let i = 0; i < value.length; i++) this.value(value[i], of, `${path}[${i}]`);
+      this.writer.array(list.length);
+      for (let i = 0; i < list.length; i++) this.value(list[i], of, `${path}[${i}]`);
     });
   }
 

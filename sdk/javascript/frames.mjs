@@ -22,6 +22,7 @@ export const Kind = Object.freeze({
   Hello: 1, Started: 2, Log: 3, Progress: 4, Display: 5, Diagnostic: 6, Artifact: 7, Done: 8, Pong: 10,
   HelloOk: 65, HelloNo: 66, Exec: 68, Cancel: 69, Credit: 70, Ping: 75, Shutdown: 76, Error: 127,
 });
+/** @type {Set<number>} */
 const SMALL = new Set([Kind.Hello, Kind.Log, Kind.Progress, Kind.Display, Kind.Diagnostic, Kind.Done, Kind.Error]);
 /** The kinds that version 1 gives each side, beyond `Error`. */
 const KINDS = Object.freeze({ worker: { first: 1, last: 63, known: 10 }, host: { first: 64, last: 126, known: 76 } });

@@ -156,14 +156,14 @@ function parseEntries(text) {
 export function decodeNpy(bytes) {
   const file = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const { dtype, shape, start } = decodeHeader(file);
-  const { array } = DTYPES[dtype];
+  const array = /** @type {any} */ (DTYPES[dtype].array);
   const size = shape.reduce((product, length) => product * length, 1);
   if (start + size * array.BYTES_PER_ELEMENT !== file.length) {
     throw new NpyError(`shape (${shape}) of ${dtype} does not match the ${file.length - start} bytes of data`);
   }
   const at = file.byteOffset + start;
   const data = at % array.BYTES_PER_ELEMENT === 0
-    ? new array(/** @type {ArrayBuffer} */ (file.buffer), at, size)
+    ? new array(file.buffer, at, size)
     : new array(file.buffer.slice(at, at + size * array.BYTES_PER_ELEMENT));
   return new Tensor(data, shape, dtype);
 }

@@ -10,7 +10,7 @@ const MS_PER_DAY = 86_400_000;
  * @param {string} name
  */
 export function typeNamed(column, name) {
-  const type = TYPES[/** @type {keyof typeof TYPES} */ (name)];
+  const type = TYPES[name];
   if (type === undefined) {
     throw new ArrowError(`column \`${column}\`: no type \`${name}\`; the types are ${Object.keys(TYPES).join(", ")}`);
   }
@@ -53,7 +53,7 @@ export function inferType(name, values) {
     else if ((kind === "i64" && next === "f64") || (kind === "f64" && next === "i64")) kind = "f64";
     else throw new ArrowError(`column \`${name}\` mixes ${kind} and ${next}`);
   }
-  return TYPES[/** @type {keyof typeof TYPES} */ (kind ?? "null")];
+  return TYPES[kind ?? "null"];
 }
 
 /**

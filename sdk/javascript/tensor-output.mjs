@@ -108,7 +108,7 @@ function retyped(tensor, type) {
   if (!WIDENS[tensor.dtype].includes(/** @type {never} */ (wanted))) {
     throw new ValueError("", type.text, `elements of type ${tensor.dtype}`);
   }
-  const { array } = DTYPES[wanted];
+  const array = /** @type {any} */ (DTYPES[wanted].array);
   if (wanted === "bool" || (wanted === "u8" && tensor.dtype === "bool")) {
     const stray = tensor.data.findIndex((/** @type {number} */ element) => wanted === "bool" && element > 1);
     if (stray >= 0) throw new ValueError(`element ${stray}`, "0 or 1", describe(tensor.data[stray]));
