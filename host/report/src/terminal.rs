@@ -44,6 +44,8 @@ struct Screen {
     run: Run,
     cells: HashMap<String, Cell>,
     failures: Vec<Failure>,
+    /// Further failures, in a line each: a whole result is held for the ones told in full only.
+    more_failures: Vec<String>,
     cell_width: usize,
     lang_width: usize,
 }
@@ -93,6 +95,7 @@ impl Terminal {
             run: Run::default(),
             cells: HashMap::new(),
             failures: Vec::new(),
+            more_failures: Vec::new(),
             cell_width: 0,
             lang_width: 0,
         })))
@@ -213,7 +216,13 @@ impl Screen {
                 self.logged(cell, Stream::Info, &(text.trim_end().to_owned() + "\n"));
             }
             Event::Diagnostic { cell, diagnostic } => match &diagnostic.severity {
-                Severity::Error => self.cell(cell).errors.push(diagnostic.clone()),
+                Severity::Error => {
+                    let errors = &mut self.cell(cell).errors;
+                    // The same ones come with the step's end; these serve where they don't.
+                    if errors.len() < failure::MAX_DIAGNOSTICS {
+                        errors.push(diagnostic.clone());
+                    }
+                }
                 severity => {
                     let wanted = match severity {
                         Severity::Warning => Verbosity::Normal,
@@ -328,7 +337,12 @@ impl Screen {
             self.line(&line);
         }
         if failure::is_failure(meta.outcome) {
-            self.failures.push(Failure::new(cell, lang, meta, errors));
+            let failure = Failure::new(cell, lang, meta, errors);
+            if self.failures.len() < MAX_FAILURES {
+                self.failures.push(failure);
+            } else {
+                self.more_failures.push(failure.short());
+            }
         }
     }
 

@@ -327,3 +327,19 @@ fn drawn(text: &str) -> String {
 fn polyloom_width(text: &str) -> usize {
     text.chars().count()
 }
+
+#[test]
+fn of_many_failures_the_first_are_told_in_full() {
+    let names: Vec<_> = (0..40).map(|i| format!("c{i}")).collect();
+    let mut story = Story::default();
+    story.start(&names.iter().map(|name| (name.as_str(), "sh")).collect::<Vec<_>>());
+    for name in &names {
+        let failed = ExecMeta { exit_code: Some(2), ..meta(Outcome::Failed, 1.0) };
+        story.run(name).done(name, "sh", failed);
+    }
+    story.at(40.0).end(Outcome::Failed, Totals { failed: 40, ..Totals::default() });
+    let text = plain(&story);
+    assert_eq!(text.matches("\nerror: ").count(), 10);
+    assert!(text.contains("\nand 30 more failures:\n  c10: failed: exit code 2\n"), "{text}");
+    assert!(text.contains("\n  … 10 more\n"), "{text}");
+}

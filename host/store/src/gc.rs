@@ -90,12 +90,15 @@ impl Store {
     /// open, what was used within the last hour stays.
     pub fn gc(&self, request: GcRequest) -> Result<GcReport, Fault> {
         self.flush()?;
-        // The lock is ours shared; to get it alone means that no other process is here.
+        // The lock is ours shared; to get it alone means that no other process is here. A failed try loses the shared
+        // lock too (flock(2), "converting a lock"), so it is taken again either way.
+        let shared = || self.lock.lock_shared().map_err(|e| Fault::io("lock", &self.root, e));
         let alone = self.lock.try_lock().is_ok();
-        let report = self.collect(request, alone);
-        if alone {
-            let _ = self.lock.lock_shared();
+        if !alone {
+            shared()?;
         }
+        let report = self.collect(request, alone);
+        shared()?;
         report
     }
 

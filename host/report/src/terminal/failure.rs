@@ -10,7 +10,7 @@ use crate::paint::Style;
 use crate::units;
 
 /// Diagnostics told per cell; compilers are generous with them.
-const MAX_DIAGNOSTICS: usize = 5;
+pub(super) const MAX_DIAGNOSTICS: usize = 5;
 /// Lines of stderr told.
 const TAIL: usize = 12;
 

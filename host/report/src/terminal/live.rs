@@ -125,7 +125,7 @@ fn status(screen: &Screen, running: usize, at_ms: f64) -> String {
     if cached > 0 {
         let _ = write!(text, " · {cached} cached");
     }
-    let failed = screen.failures.len();
+    let failed = screen.failures.len() + screen.more_failures.len();
     if failed > 0 {
         let _ = write!(text, " · {failed} failed");
     }

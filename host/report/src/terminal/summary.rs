@@ -5,7 +5,7 @@ use std::fmt::Write;
 use polyloom_events::{Timed, Totals};
 use polyloom_protocol::meta::Outcome;
 
-use super::{MAX_FAILURES, Screen, Verbosity};
+use super::{Screen, Verbosity};
 use crate::escape::escape_line;
 use crate::paint::Style;
 use crate::units;
@@ -35,16 +35,16 @@ pub(super) fn count(n: u64, one: &str, many: &str) -> String {
 /// Every failure, the first ones in full.
 pub(super) fn failures(screen: &Screen) -> String {
     let mut out = String::new();
-    for failure in screen.failures.iter().take(MAX_FAILURES) {
+    for failure in &screen.failures {
         let _ = write!(out, "\n{}", failure.tell(screen));
     }
-    let rest = screen.failures.get(MAX_FAILURES..).unwrap_or_default();
+    let rest = &screen.more_failures;
     if !rest.is_empty() {
-        let _ =
-            writeln!(out, "\nand {}:", count(rest.len() as u64, "more failure", "more failures"));
+        let title = count(rest.len() as u64, "more failure", "more failures");
+        let _ = writeln!(out, "\nand {title}:");
         let shown = if screen.says(Verbosity::Verbose) { rest.len() } else { 20 };
         for failure in rest.iter().take(shown) {
-            let _ = writeln!(out, "  {}", failure.short());
+            let _ = writeln!(out, "  {failure}");
         }
         if rest.len() > shown {
             let _ = writeln!(out, "  … {} more", rest.len() - shown);
