@@ -1581,3 +1581,81 @@ PL047
   help: declare it: `[params]` `k = …`
 "#);
 }
+
+#[test]
+fn a_text_that_never_ends_is_shown_from_its_beginning() {
+    insta::assert_snapshot!(picture("x.toml", "[cells.a]\ncode = '''\nx\n[cells.b]\nlang = 'c'\n"), @r#"
+PL001
+
+  × invalid multi-line literal string, expected `'`
+   ╭─[x.toml:6:1]
+ 1 │ [cells.a]
+ 2 │ code = '''
+   ·        ─┬─
+   ·         ╰── the text begins here
+ 3 │ x
+ 4 │ [cells.b]
+ 5 │ lang = 'c'
+   ╰────
+"#);
+}
+
+#[test]
+fn habits_of_other_languages() {
+    insta::assert_snapshot!(
+        picture("x.toml", "[cells.a]\nlang: python\n") + &picture("x.md", "# no cells\n"), @r#"
+PL001
+
+  × invalid unquoted key, expected letters, numbers, `-`, `_`
+   ╭─[x.toml:2:5]
+ 1 │ [cells.a]
+ 2 │ lang: python
+   ·     ─
+   ╰────
+  help: TOML writes `key = value`
+
+PL008
+
+  × the flow has no cells
+   ╭─[x.md:1:1]
+ 1 │ # no cells
+   · ▲
+   ╰────
+  help: a cell is a fenced block with its language in braces: ```{python}
+"#);
+    insta::assert_snapshot!(
+        cell("inputs = { x = { form = 'b.c' }, y = { type = 'int' }, z = { x = 1 } }\nstdin = { inptu = 'x' }"), @r#"
+PL003
+
+  × unknown key `form` in the input `x`
+   ╭─[x.toml:4:18]
+ 3 │ code = ''
+ 4 │ inputs = { x = { form = 'b.c' }, y = { type = 'int' }, z = { x = 1 } }
+   ·                  ────
+ 5 │ stdin = { inptu = 'x' }
+   ╰────
+  help: did you mean `from`? a constant table is written `{ value = {…} }`
+
+PL004
+
+  × the input `y` has a type and no source
+   ╭─[x.toml:4:38]
+ 3 │ code = ''
+ 4 │ inputs = { x = { form = 'b.c' }, y = { type = 'int' }, z = { x = 1 } }
+   ·                                      ────────────────
+ 5 │ stdin = { inptu = 'x' }
+   ╰────
+  help: add `from = "CELL.PORT"` or `value = …`
+
+PL003
+
+  × unknown key `inptu` in `stdin`
+   ╭─[x.toml:5:11]
+ 4 │ inputs = { x = { form = 'b.c' }, y = { type = 'int' }, z = { x = 1 } }
+ 5 │ stdin = { inptu = 'x' }
+   ·           ──┬──
+   ·             ╰── nobody reads this
+   ╰────
+  help: did you mean `input`?
+"#);
+}

@@ -305,8 +305,11 @@ impl<'l> Check<'_, 'l> {
                 return None;
             }
         };
-        self.findings.known_keys(map, STDIN, "`stdin`");
+        let meant = self.findings.known_keys(map, STDIN, "`stdin`");
         let Some(port) = map.get("input") else {
+            if !meant.is_empty() {
+                return None;
+            }
             let message = "`stdin` names no input";
             self.findings
                 .error(Code::MissingKey, &node.span, message, "")

@@ -31,7 +31,7 @@ use crate::given::{Given, give};
 use crate::keys::{DEFAULTS, TOP};
 use crate::manifest::Languages;
 use crate::problem::{Code, Problem, Report};
-use crate::read::Document;
+use crate::read::{Document, Format};
 use crate::tree::Map;
 
 /// What the flow is checked for.
@@ -140,9 +140,17 @@ impl<'l> Check<'_, 'l> {
         };
         if entries.is_empty() {
             let span = top.entry("cells").map_or(0..0, |entry| entry.key.span.clone());
-            self.findings
-                .error(Code::Empty, &span, "the flow has no cells", "")
-                .help("valid: `[cells.hello]` with `lang` and `code`");
+            self.findings.error(Code::Empty, &span, "the flow has no cells", "").help(
+                match self.document.format {
+                    Format::Toml => "valid: `[cells.hello]` with `lang` and `code`",
+                    Format::Json => {
+                        "valid: `\"cells\": { \"hello\": { \"lang\": …, \"code\": … } }`"
+                    }
+                    Format::Markdown => {
+                        "a cell is a fenced block with its language in braces: ```{python}"
+                    }
+                },
+            );
             return None;
         }
         let mut drafts: Vec<Draft<'l>> = Vec::with_capacity(entries.len());

@@ -60,12 +60,36 @@ fn problems(source: &Arc<Source>, errors: &[Error]) -> Vec<Problem> {
             let name = source.text().get(span.clone()).unwrap_or_default();
             message = format!("duplicate key `{}`", shown(name));
         }
-        all.push(Problem::error(code, message).at(source, span, ""));
+        all.push(explain(
+            Problem::error(code, message).at(source, span.clone(), ""),
+            source,
+            &span,
+        ));
         if all.len() == MOST_ERRORS {
             break;
         }
     }
     all
+}
+
+/// Says more where the parser's place is far from the mistake, or the mistake is another language's habit.
+fn explain(problem: Problem, source: &Arc<Source>, span: &Span) -> Problem {
+    let text = source.text();
+    let before = text.get(..span.end).unwrap_or(text);
+    for (kind, quotes) in
+        [("invalid multi-line literal", "'''"), ("invalid multi-line basic", "\"\"\"")]
+    {
+        // Nothing closed it, so the last quotes are those that opened it.
+        if problem.message.starts_with(kind)
+            && let Some(at) = before.rfind(quotes)
+        {
+            return problem.at(source, at..at + 3, "the text begins here");
+        }
+    }
+    if problem.message.starts_with("invalid unquoted key") && text.get(span.clone()) == Some(":") {
+        return problem.help("TOML writes `key = value`");
+    }
+    problem
 }
 
 fn numbers(source: &Arc<Source>, bad: Vec<Span>) -> Vec<Problem> {
