@@ -1,0 +1,150 @@
+//! One Exec, from its frame to its Done: inputs, the cell's code, outputs, failures, cancelling.
+//! Does not know the conversation around it.
+
+import fs from "node:fs";
+import process from "node:process";
+
+import { makeApi, seededRandom } from "./api.mjs";
+import { Cell } from "./cell.mjs";
+import { diagnostic, headline, placeOf, placeOfName, placeOfSyntaxError, report } from "./errors.mjs";
+import { Kind } from "./frames.mjs";
+import { PortError, readInput, writeOutput } from "./values.mjs";
+
+/** What a cell may use of the time that a Cancel leaves, before it is ended. */
+const GRACE_SHARE = 0.8;
+
+/** One run of a cell. It sends exactly one Done. */
+export class Exec {
+  #done = false;
+  #evaluated = false;
+  /** @type {AbortController | null} */
+  #abort = null;
+  #cell = /** @type {Cell | null} */ (null);
+  #source = "";
+
+  /**
+   * @param {import("./channel.mjs").Channel} channel
+   * @param {bigint} id
+   * @param {any} body
+   * @param {Set<string>} features agreed on
+   */
+  constructor(channel, id, body, features) {
+    this.channel = channel;
+    this.id = id;
+    this.body = body;
+    this.features = features;
+  }
+
+  get done() {
+    return this.#done;
+  }
+
+  async run() {
+    const { channel, body, id } = this;
+    try {
+      this.#source = fs.readFileSync(body.code, "utf8");
+      /** @type {Record<string, unknown>} */
+      const inputs = {};
+      for (const [name, input] of Object.entries(body.inputs ?? {})) inputs[name] = readInput(name, input);
+      process.argv = [process.argv[0], body.code, ...(body.argv ?? [])];
+      if (body.seed != null) Math.random = seededRandom(body.seed);
+      this.#cell = new Cell({
+        file: body.code, source: this.#source, inputs, outputs: Object.keys(body.outputs ?? {}),
+        api: this.#api(inputs),
+      });
+      await this.#cell.prepare();
+      channel.send(Kind.Started, id, {});
+      await this.#cell.evaluate();
+      this.#evaluated = true;
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  /** @param {Record<string, unknown>} inputs */
+  #api(inputs) {
+    const { channel, body, id } = this;
+    return makeApi({
+      cell: body.cell, seed: body.seed ?? null, inputs, outputs: {}, out: body.out,
+      signal: () => (this.#abort ??= new AbortController()).signal,
+      show: (kind, content) => {
+        // What was not agreed is not said: the cell need not know who watches.
+        const agreed = kind === "Log" || this.features.has(kind.toLowerCase());
+        if (agreed && !this.#done) channel.show(Kind[kind], id, content);
+      },
+      artifact: (content) => {
+        if (!this.#done) channel.send(Kind.Artifact, id, content);
+      },
+    });
+  }
+
+  /** Nothing is left to happen in this process: the cell is over, or waits for ever. */
+  settle() {
+    if (this.#done) return;
+    if (!this.#evaluated) {
+      return this.fail(new Error("the cell waits at top level for something that never happens"));
+    }
+    if (process.exitCode) return this.fail(new Error(`the cell set exit code ${process.exitCode}`));
+    this.#collect();
+  }
+
+  /**
+   * The process ends now, because the cell called `process.exit`.
+   * @param {number} code
+   */
+  exiting(code) {
+    if (this.#done) return;
+    if (code === 0) this.#collect();
+    else this.fail(new Error(`the cell ended itself with exit code ${code}`));
+  }
+
+  #collect() {
+    for (const [name, { type }] of Object.entries(this.body.outputs ?? {})) {
+      try {
+        writeOutput(name, type, this.#cell?.output(name), this.body.out);
+      } catch (error) {
+        return this.fail(error, placeOfName(name, this.body.code, this.#source));
+      }
+    }
+    this.#finish(true);
+  }
+
+  /**
+   * @param {unknown} thrown
+   * @param {{file: string, line: number, col: number | null} | null} [place]
+   */
+  fail(thrown, place = placeOf(thrown, this.body.code, this.#source)) {
+    if (this.#done) return;
+    if (place === null && thrown instanceof SyntaxError) {
+      place = placeOfSyntaxError(this.body.code, this.#source);
+    }
+    const isOurs = thrown instanceof PortError;
+    const message = isOurs ? thrown.message : headline(thrown).replace(/^Error: (the cell )/, "$1");
+    this.channel.show(Kind.Diagnostic, this.id, diagnostic(message, place));
+    const at = place === null || isOurs ? "" : `${place.file}:${place.line}\n`;
+    process.stderr.write(`${isOurs ? message : at + report(thrown)}\n`);
+    this.#finish(false);
+  }
+
+  /** @param {number} grace_ms */
+  cancel(grace_ms) {
+    const end = () => {
+      if (!this.#done) this.#finish(false);
+      process.exit(0);
+    };
+    if (this.#abort === null) return end();
+    this.#abort.abort(new Error("the run was cancelled"));
+    setTimeout(end, grace_ms * GRACE_SHARE).unref();
+  }
+
+  /** @param {boolean} ok */
+  #finish(ok) {
+    this.#done = true;
+    const lost = this.channel.dropped;
+    const extras = lost > 0 ? { messages_dropped: lost } : {};
+    this.channel.send(Kind.Done, this.id, { ok, session_changed: false, extras });
+    this.channel.wait();
+  }
+}
+
+export { report };
