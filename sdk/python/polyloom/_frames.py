@@ -9,12 +9,14 @@ from __future__ import annotations
 import _socket
 import os
 from _thread import RLock, allocate_lock
-from struct import Struct
+from struct import Struct, pack
+from time import sleep
 
 from polyloom._msgpack import decode, encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, Optional
 
 PREAMBLE = b"PLYW\x01\x01\x00\x00"
@@ -33,6 +35,7 @@ MAX_VALUES = 65_536
 _HEADER = Struct("<IBBHQ")
 _MUST_UNDERSTAND = 1
 _EAGER_READ = 64 << 10
+_F_SETOWN_EX, _F_OWNER_TID = 15, 0  # fcntl(2); Python's module does not name them
 
 
 class ProtocolError(Exception):
@@ -64,26 +67,57 @@ class Connection:
 
     def __init__(self, sock: _socket.socket) -> None:
         self.sock = sock
-        self.credit = 0
+        self.when_full: Callable[[], object] = self.poll
+        """What to do while the host does not read: what has arrived must go on being read."""
+        # Two counts with one writer each, since threads and a signal may meet here.
+        self._granted = 0
+        self._spent = 0
+        self._exec_id = 0
         self._in = bytearray()
         self._greeted = False
         self._write = RLock()
         self._read = allocate_lock()
+
+    @property
+    def credit(self) -> int:
+        """Bytes of metered messages that may still be sent; a message may overdraw it."""
+        return self._granted - self._spent
+
+    def begin(self, exec_id: int) -> None:
+        """Start counting for another exec."""
+        self._exec_id = exec_id
+        self._granted, self._spent = INITIAL_CREDIT, 0
 
     def send_preamble(self) -> None:
         """Open our direction."""
         self.sock.sendall(PREAMBLE)
 
     def send(self, kind: int, exec_id: int, body: dict[str, Any]) -> None:
-        """Send one frame whole. For kinds under credit call `wait_for_credit` first."""
+        """Send one frame whole. For kinds under credit there should be some left."""
         data = encode(body)
         cap = SMALL_CAP if kind in _SMALL else FRAME_CAP
         if len(data) > cap:
             raise ValueError(f"a message of {len(data)} bytes, {cap} are allowed")
         with self._write:
-            self.sock.sendall(_HEADER.pack(len(data), kind, 0, 0, exec_id) + data)
+            rest = memoryview(_HEADER.pack(len(data), kind, 0, 0, exec_id) + data)
+            while rest:
+                try:
+                    rest = rest[self.sock.send(rest, _socket.MSG_DONTWAIT) :]
+                except BlockingIOError:
+                    # The host may be waiting likewise, for us to read.
+                    self.when_full()
+                    sleep(0.001)
             if kind in _CREDITED:
-                self.credit -= len(data)
+                self._spent += len(data)
+
+    def finish(self) -> None:
+        """Say nothing more, and leave the socket to the end of the process.
+
+        A daemon thread of the cell may be in the middle of a frame. And CPython 3.9 crashes over an
+        unclosed socket that it meets while it shuts down.
+        """
+        self._write.acquire(True, 1.0)
+        self.sock.detach()
 
     def receive(self) -> Frame:
         """Wait for the next frame."""
@@ -94,7 +128,10 @@ class Connection:
             self._fill(0)
 
     def poll(self) -> list[Frame]:
-        """The frames that have arrived, without waiting; none while another thread is reading."""
+        """The frames that have arrived, without waiting; none while another thread is reading.
+
+        Credit is taken in on the way.
+        """
         if not self._read.acquire(False):
             return []
         try:
@@ -102,7 +139,10 @@ class Connection:
             while True:
                 frame = self._next()
                 if frame is not None:
-                    frames.append(frame)
+                    if frame.kind != CREDIT:
+                        frames.append(frame)
+                    elif frame.exec_id == self._exec_id:
+                        self._granted += int(frame.body.get("bytes", 0))
                 elif not self._fill(_socket.MSG_DONTWAIT):
                     return frames
         finally:
@@ -176,16 +216,18 @@ def adopt(fd: int) -> Connection:
 
 
 def signal_arrivals(connection: Connection, signal: int) -> None:
-    """Have the kernel send `signal` to this process when a frame arrives or the host is gone.
+    """Have the kernel send `signal` to the main thread when a frame arrives or the host is gone.
 
     A reading thread would do as well, but a process with two threads draws a warning on every
-    fork, and the cell should find the process as an ordinary interpreter would start it.
+    fork, and the cell should find the process as an ordinary interpreter would start it. To the
+    thread, not to the process: another thread could take the signal, and Python would then not
+    handle it before something else wakes the main one.
     """
     import fcntl
 
     fd = connection.sock.fileno()
     try:
-        fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(fd, _F_SETOWN_EX, pack("ii", _F_OWNER_TID, os.getpid()))
         fcntl.fcntl(fd, fcntl.F_SETSIG, signal)
         fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
     except OSError:

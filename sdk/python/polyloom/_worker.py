@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from _signal import SIG_DFL, SIGINT, SIGTERM, SIGURG, default_int_handler
+from _signal import SIG_DFL, SIGINT, SIGTERM, SIGURG, default_int_handler, getsignal
 from _signal import signal as set_signal
 from _thread import get_ident
 from time import sleep
@@ -42,6 +42,7 @@ class Worker:
         # never comes, would cost the whole worker.
         self._uninterruptible = 1
         self._interrupted = False
+        self._lent = False
 
     def serve(self) -> int:
         """Greet, run cells until told to stop, and return the exit code of the process."""
@@ -81,7 +82,7 @@ class Worker:
         from polyloom._execution import Execution
 
         self._interrupted = False
-        self.connection.credit = wire.INITIAL_CREDIT
+        self.connection.begin(frame.exec_id)
         execution = Execution(self, frame)
         self.send(wire.STARTED, execution.id, {})
         self.current = polyloom._current = execution
@@ -143,14 +144,12 @@ class Worker:
     def _note(self, frames: list[wire.Frame]) -> None:
         current = self.current
         for frame in frames:
-            if frame.kind == wire.CREDIT:
-                if current is not None and frame.exec_id == current.id:
-                    self.connection.credit += int(frame.body.get("bytes", 0))
-            elif frame.kind == wire.CANCEL:
+            if frame.kind == wire.CANCEL:
                 if current is not None and frame.exec_id == current.id and not current.cancelled:
                     current.cancelled = True
                     # By way of SIGINT, so that a cell's own way of being interrupted is honoured.
-                    os.kill(os.getpid(), SIGINT)
+                    if not current.interrupted:
+                        os.kill(os.getpid(), SIGINT)
             else:
                 self._waiting.append(frame)
 
@@ -167,26 +166,33 @@ class Worker:
             self._interrupted = False
             raise KeyboardInterrupt
 
+    def _interrupt(self, number: int, frame: object) -> None:
+        current = self.current
+        if current is not None:
+            again, current.interrupted = current.interrupted, True
+            self.look()
+            # A Cancel and the signal that goes with it are one interrupt: a second would only
+            # disturb the cell's tidying up.
+            if again and current.cancelled:
+                return
+        self._interrupted = True
+        self._raise_if_interrupted()
+
+    def _arrival(self, number: int, frame: object) -> None:
+        if self.current is not None:
+            self.look()
+
     def _prepare_process(self) -> None:
-        def interrupt(number: int, frame: object) -> None:
-            current = self.current
-            if current is not None and current.cancelled:
-                # The signal that follows a Cancel would only disturb the cell's tidying up.
-                if current.interrupted:
-                    return
-                current.interrupted = True
-            self._interrupted = True
-            self._raise_if_interrupted()
-
-        def arrival(number: int, frame: object) -> None:
-            if self.current is not None:
-                self.look()
-
-        set_signal(SIGINT, interrupt)
-        set_signal(SIGTERM, interrupt)
-        set_signal(SIGURG, arrival)  # by default it is ignored: harmless to whoever inherits it
+        set_signal(SIGINT, self._interrupt)
+        set_signal(SIGTERM, self._interrupt)
+        set_signal(SIGURG, self._arrival)  # harmless to who inherits it: by default it is ignored
         wire.signal_arrivals(self.connection, SIGURG)
-        os.register_at_fork(after_in_child=self._leave)
+        self.connection.when_full = self.look
+        os.register_at_fork(
+            before=self._before_fork,
+            after_in_parent=self._after_fork,
+            after_in_child=self._leave,
+        )
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
@@ -214,12 +220,24 @@ class Worker:
 
         warnings.showwarning = show
 
+    def _before_fork(self) -> None:
+        # A child that is terminated before it gets to `_leave` has to die of it as it would in any
+        # program; `multiprocessing.Pool` depends on that.
+        self._lent = get_ident() == self._main and getsignal(SIGTERM) == self._interrupt
+        if self._lent:
+            set_signal(SIGTERM, SIG_DFL)
+
+    def _after_fork(self) -> None:
+        if self._lent:
+            set_signal(SIGTERM, self._interrupt)
+
     def _leave(self) -> None:
         """In a forked child: a process of the cell's own, without a way to the host."""
         polyloom._current = None
         self.connection.sock.close()
-        set_signal(SIGINT, default_int_handler)
-        set_signal(SIGTERM, SIG_DFL)
+        for number, usual in ((SIGINT, default_int_handler), (SIGTERM, SIG_DFL)):
+            if getsignal(number) == self._interrupt:
+                set_signal(number, usual)
         set_signal(SIGURG, SIG_DFL)
 
 
@@ -248,6 +266,4 @@ def main() -> int:
     except (BrokenPipeError, ConnectionResetError):
         return 1
     finally:
-        # Open until the process has ended, and not the business of the interpreter's last rites:
-        # CPython 3.9 crashes over an unclosed socket that it meets there.
-        connection.sock.detach()
+        connection.finish()

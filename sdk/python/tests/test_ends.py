@@ -129,6 +129,31 @@ x = [line for line in x.stdout.splitlines() if "socket:" in line]
         self.run_cell(code, {"x": "list<str>"})
         self.assertEqual(self.host.output("x"), [])
 
+    def test_cancel_and_the_signal_that_goes_with_it_are_one(self) -> None:
+        code = """
+import time
+print("on", flush=True)
+try:
+    time.sleep(60)
+finally:
+    time.sleep(0.05)
+    print("tidy")
+"""
+        for signal_first in (True, False):
+            host = Host()
+            self.addCleanup(host.__exit__)
+            host.greet()
+            exec_id = host.start(code)
+            while "on" not in host.text("stdout"):
+                os.sched_yield()
+            if signal_first:
+                host.process.send_signal(signal.SIGTERM)
+            host.send("Cancel", exec_id, {"grace_ms": 1000})
+            host.process.send_signal(signal.SIGTERM)
+            done = host.finish(exec_id)
+            self.assertEqual((done["ok"], done["extras"]), (False, {"cancelled": True}))
+            self.assertEqual(host.text("stdout"), "on\ntidy\n")
+
     def test_asyncio_is_cancelled_in_its_own_way(self) -> None:
         self.host.greet()
         code = """
