@@ -157,7 +157,9 @@ impl Failure {
         }
         self.tail(screen, &mut out);
         let (cause, hint) = self.cause();
-        if let Some(cause) = cause {
+        // What the host says about a limit names the figures; the general words are for want of those.
+        let told = hint.is_some() && !self.errors.is_empty();
+        if let Some(cause) = cause.filter(|_| !told) {
             let _ = writeln!(out, "{} {cause}", paint.text(Style::Warn, "caused by:"));
         }
         for hint in hint.into_iter().chain([self.next(screen)]) {
