@@ -42,7 +42,7 @@ fn confine(prepared: &Prepared, handles: &Handles, order: &Order) -> Result<Prog
     // SAFETY: the path is NUL-terminated.
     crate::sys::check_int(unsafe { libc::chdir(cwd.as_ptr()) }).at(Stage::WorkDirectory)?;
     landlock::restrict(prepared.landlock).at(Stage::Landlock)?;
-    // Marked, not closed: the pipe that reports a failed exec has to live until then.
+    // Marked, not closed: the rest of the way may still need one.
     let first = if handles.worker.is_some() { WORKER_FD + 1 } else { WORKER_FD };
     process::close_range(first as u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
         .at(Stage::Descriptors)?;

@@ -82,37 +82,13 @@ fn supervise(
     // The spawner ignores SIGCHLD, which would reap our children behind our back.
     process::default_signal(libc::SIGCHLD);
     let signals = process::child_signals().at(Stage::Fork)?;
-    let (status, report) = file::pipe().at(Stage::Fork)?;
-    // SAFETY: the supervisor is single-threaded.
-    let main = match unsafe { process::fork() }.at(Stage::Fork)? {
-        None => {
-            let failure = cell::start(prepared, handles, &order);
-            let mut bytes = [0; 8];
-            bytes[..4].copy_from_slice(&(failure.stage as u32).to_le_bytes());
-            bytes[4..].copy_from_slice(&failure.errno.to_le_bytes());
-            let _ = file::write_whole(report.as_fd(), &bytes);
-            process::exit_now(127)
-        }
-        Some(pid) => pid,
-    };
+    let mut failure = None;
+    let mut cell = || failure = Some(cell::start(prepared, handles, &order));
+    // SAFETY: the supervisor is single-threaded, and the cell's side only allocates and makes system calls.
+    let main = unsafe { process::run_borrowing(&mut cell) }.at(Stage::Fork)?;
     release_descriptors(handles);
-    drop(report);
-    let mut bytes = [0; 8];
-    // SAFETY: the buffer is valid for writing eight bytes. The pipe closes on exec or when the cell dies before it.
-    let got = sys::retry(|| {
-        sys::check(unsafe {
-            libc::read(
-                std::os::fd::AsRawFd::as_raw_fd(&status),
-                bytes.as_mut_ptr().cast(),
-                bytes.len(),
-            )
-        } as libc::c_long)
-    });
-    if matches!(got, Ok(8)) {
-        let number = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-        let errno = i32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
-        let stage = Stage::from_number(number).unwrap_or(Stage::Exec);
-        let _ = wire::send_not_started(handles.control.as_fd(), Failure { stage, errno });
+    if let Some(failure) = failure {
+        let _ = wire::send_not_started(handles.control.as_fd(), failure);
         return Ok(());
     }
     watch(handles.control.as_fd(), signals.as_fd(), main);

@@ -59,14 +59,37 @@ pub unsafe fn clone_into(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Resu
     Ok(Cloned::Parent(pid as i32, unsafe { OwnedFd::from_raw_fd(pidfd) }))
 }
 
-/// A plain fork by system call: no handlers of the C library run. `None` in the child.
+/// Runs `child` in a new process that borrows this one's memory, while this one sleeps until the other executes a program or
+/// exits (vfork, on a stack of its own): nothing is copied, and what `child` stores is seen here afterwards. Returns the id.
 ///
 /// # Safety
-/// The caller must be single-threaded.
-pub unsafe fn fork() -> io::Result<Option<i32>> {
-    // SAFETY: no CLONE_VM and no stack: both sides go on with their own copy; the null pointers are unused by these flags.
-    let pid = check(unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) })?;
-    Ok(if pid == 0 { None } else { Some(pid as i32) })
+/// The caller must be single-threaded. `child` must not free or lock anything of the caller's that it does not restore.
+pub unsafe fn run_borrowing(child: &mut dyn FnMut()) -> io::Result<i32> {
+    extern "C" fn enter(argument: *mut libc::c_void) -> libc::c_int {
+        // SAFETY: the pointer is to the `child` below, which the sleeping caller keeps alive.
+        let child = unsafe { &mut *argument.cast::<&mut dyn FnMut()>() };
+        // Unwinding would leave this stack's bottom.
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child));
+        exit_now(127)
+    }
+    // Only what is touched becomes memory.
+    const STACK: usize = 1 << 20;
+    let mut child = child;
+    // SAFETY: an anonymous private mapping of its own; its top is aligned. The flags give the new process its own
+    // descriptors, signal handlers, directories and credentials; the caller sleeps, so nobody else uses the memory meanwhile.
+    unsafe {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK;
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        let stack = libc::mmap(std::ptr::null_mut(), STACK, access, flags, -1, 0);
+        if stack == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let argument = (&raw mut child).cast::<libc::c_void>();
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+        let pid = check_int(libc::clone(enter, stack.byte_add(STACK), flags, argument));
+        libc::munmap(stack, STACK);
+        pid
+    }
 }
 
 /// `unshare`.
