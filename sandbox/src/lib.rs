@@ -43,3 +43,11 @@ pub const CELL_ROOT: &str = "/cell";
 
 /// The number of the worker socket inside the cell, announced in the environment as `POLYLOOM_W`.
 pub const WORKER_FD: i32 = 3;
+
+/// A host shares these between its threads.
+const _: () = {
+    const fn shared<T: Send + Sync>() {}
+    shared::<Spawner>();
+    shared::<Sandbox>();
+    shared::<Collector>();
+};

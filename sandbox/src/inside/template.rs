@@ -22,6 +22,11 @@ const TREES: [&str; 8] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32
 const ETC_TREES: [&str; 8] =
     ["alternatives", "ssl/certs", "java*", "fonts", "ld.so.conf.d", "python3*", "perl", "R"];
 
+/// A directory of `/etc` with at most this many entries is copied instead of bound.
+const COPIED_ENTRIES: usize = 48;
+/// So is one without larger files.
+const COPIED_BYTES: u64 = 64 << 10;
+
 /// Files of `/etc` that toolchains read; copied, since they are small.
 const ETC_FILES: [&str; 6] =
     ["ld.so.cache", "ld.so.conf", "mime.types", "services", "protocols", "ssl/openssl.cnf"];
@@ -113,23 +118,51 @@ impl Template {
         for name in ETC_FILES {
             // Missing or unreadable is normal: these serve programs that are not everywhere either.
             if let Ok(bytes) = fs::read(Path::new("/etc").join(name)) {
-                self.file(&format!("etc/{name}"), &bytes)?;
+                self.file(&Path::new("etc").join(name), &bytes)?;
             }
         }
         for (name, text) in ETC_OWN {
-            self.file(&format!("etc/{name}"), text.as_bytes())?;
+            self.file(&Path::new("etc").join(name), text.as_bytes())?;
         }
         for pattern in ETC_TREES {
             for source in matches(Path::new("/etc"), pattern) {
                 let target = source.strip_prefix("/").unwrap_or(&source).to_path_buf();
-                self.tree(&source, &target)?;
+                // Every mount is copied twice and torn down twice per sandbox: what is small is copied once instead. A copy
+                // that was given up is covered by the mount.
+                let mut budget = COPIED_ENTRIES;
+                if self.copy(&source, &target, &mut budget).is_err() {
+                    self.tree(&source, &target)?;
+                }
             }
         }
         Ok(())
     }
 
-    fn file(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let name = CString::new(name).map_err(io::Error::other)?;
+    /// Copies a directory of links and small files; an error if it is none or has too much in it.
+    fn copy(&self, source: &Path, target: &Path, budget: &mut usize) -> io::Result<()> {
+        let entries = fs::read_dir(source)?;
+        make_point(self.root.as_fd(), target, true)?;
+        for entry in entries {
+            let entry = entry?;
+            *budget = budget.checked_sub(1).ok_or(io::ErrorKind::FileTooLarge)?;
+            let (from, to) = (entry.path(), target.join(entry.file_name()));
+            let metadata = entry.metadata()?;
+            if metadata.is_dir() {
+                self.copy(&from, &to, budget)?;
+            } else if metadata.is_symlink() {
+                let link = sys::c_path(&fs::read_link(&from)?)?;
+                file::symlinkat(&link, self.root.as_fd(), &sys::c_path(&to)?)?;
+            } else if metadata.len() <= COPIED_BYTES {
+                self.file(&to, &fs::read(&from)?)?;
+            } else {
+                return Err(io::ErrorKind::FileTooLarge.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&self, name: &Path, bytes: &[u8]) -> io::Result<()> {
+        let name = sys::c_path(name)?;
         let file = file::openat(self.root.as_fd(), &name, libc::O_CREAT | libc::O_WRONLY, 0o644)?;
         file::write_whole(file.as_fd(), bytes)
     }

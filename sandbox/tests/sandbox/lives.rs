@@ -22,6 +22,8 @@ pub const CASES: &[Case] = &[
     ("soft_signal_reaches_the_cell", soft),
     ("cell_cannot_end_its_supervisor", kill_all),
     ("cells_die_with_a_killed_host_and_their_groups_are_swept", host_death),
+    ("cells_die_with_a_killed_spawner_and_the_host_is_told", spawner_death),
+    ("spawner_outlives_the_thread_that_started_it", short_thread),
     ("dropping_a_sandbox_ends_it", dropped),
     ("a_hundred_cells_leave_nothing", many),
     ("cells_run_side_by_side", parallel),
@@ -77,6 +79,33 @@ fn kill_all(lab: &Lab) {
     }
     // `kill -STOP` of process 1 and of everything must not stop the report either.
     assert_eq!(lab.shell("kill -STOP 1 2>/dev/null; kill -9 -1; exit 3").code(), 3);
+}
+
+fn children() -> Vec<i32> {
+    let tasks = fs::read_dir("/proc/self/task").unwrap().flatten();
+    let texts = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    texts
+        .flat_map(|text| text.split_whitespace().map(|id| id.parse().unwrap()).collect::<Vec<_>>())
+        .collect()
+}
+
+fn spawner_death(_: &Lab) {
+    let before = children();
+    let lab = Lab::open();
+    let mut sandbox = lab.start(&shell("sleep 1000"), Limits::default());
+    let spawner = children().into_iter().find(|pid| !before.contains(pid)).unwrap();
+    // SAFETY: integers only; our own child.
+    unsafe { libc::kill(spawner, libc::SIGKILL) };
+    assert_eq!(sandbox.wait(LONG).unwrap().exit, Exit::SupervisorLost);
+    assert!(sandbox.finish().complete);
+    let next = lab.spawner.spawn(&Policy::default(), &shell("true"));
+    assert!(matches!(next, Err(SpawnError::Lost)), "{next:?}");
+}
+
+fn short_thread(_: &Lab) {
+    let lab = std::thread::spawn(Lab::open).join().unwrap();
+    let done = lab.shell("sleep 0.1; echo on");
+    assert_eq!(done.stdout, "on\n");
 }
 
 fn dropped(lab: &Lab) {
