@@ -33,7 +33,6 @@ class Execution:
         self.seed: Optional[int] = body.get("seed")
         self.cancelled = False
         self.interrupted = False
-        self.exited = False
         self.displayed = 0
         self.exit_code = 0
         self.given: dict[str, Any] = {}
@@ -109,7 +108,6 @@ class Execution:
         if code is None or code == 0:
             self._take(sys.modules["__main__"])
             return True
-        self.exited = True
         if not isinstance(code, int):
             print(code, file=sys.stderr)
             code = 1

@@ -92,8 +92,6 @@ class Worker:
         done = {"ok": ok, "session_changed": False, "extras": extras}
         self.send(wire.DONE, execution.id, done)
         self.exit_code = execution.exit_code
-        if execution.exited:
-            sys.exit(execution.exit_code)
 
     def send(self, kind: int, exec_id: int, body: dict[str, Any]) -> None:
         main = get_ident() == self._main

@@ -141,12 +141,12 @@ class Failures(Conversation):
     def test_exit_codes(self) -> None:
         error = self.fails("import sys\nsys.exit(3)\n")
         self.assertEqual((error["line"], error["message"]), (2, "SystemExit: 3"))
-        self.assertEqual(self.host.process.wait(30), 3)
+        self.assertEqual(self.host.end(), 3)
 
     def test_exit_with_a_text(self) -> None:
         self.fails("raise SystemExit('no data')\n")
         self.assertEqual(self.host.text("stderr"), "no data\n")
-        self.assertEqual(self.host.process.wait(30), 1)
+        self.assertEqual(self.host.end(), 1)
 
     def test_exit_zero_is_success_with_outputs(self) -> None:
         self.assertTrue(self.run_cell("x = 1\nraise SystemExit(0)\nx = 2\n", {"x": "int"})["ok"])
