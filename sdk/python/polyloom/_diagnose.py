@@ -23,13 +23,10 @@ def describe(error: BaseException, code: str, cancelled: bool) -> dict[str, Any]
     fields: dict[str, Any] = {"severity": "error", "message": headline(error), "file": code}
     if isinstance(error, PortError):
         fields["message"] = str(error)
-        fields["code"] = "port"
         fields["line"] = _assignment(code, error.port)
         return fields
     if cancelled and isinstance(error, KeyboardInterrupt):
         fields.update(severity="info", message="cancelled here")
-    else:
-        fields["code"] = type(error).__name__
     if isinstance(error, SyntaxError) and error.filename == code:
         fields.update(line=error.lineno, col=error.offset or None)
         end_line, end_col = getattr(error, "end_lineno", None), getattr(error, "end_offset", None)

@@ -12,6 +12,7 @@ from polyloom._values import Mismatch, describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any, Optional
 
 MEDIA = {
@@ -23,6 +24,7 @@ MEDIA = {
 }
 _PICTURE = "a picture: bytes, a path, SVG text, a matplotlib figure, a PIL image or a u8 array"
 _moved: dict[str, str] = {}
+_whole: list[str] = []
 
 
 def write_image(value: Any, name: str, base: str) -> str:
@@ -67,6 +69,15 @@ def write_dir(value: Any, name: str, base: str) -> str:
     return bring(os.fspath(value), base)
 
 
+def keep_whole(folders: Iterable[Any]) -> None:
+    """Take note of the folders that become outputs: what is in them must not be moved out."""
+    _whole[:] = [
+        os.path.realpath(folder)
+        for folder in folders
+        if isinstance(folder, str) or hasattr(folder, "__fspath__")
+    ]
+
+
 def bring(source: str, target: str) -> str:
     """Have the file or folder `source` at `target`, by moving it where it is the cell's own.
 
@@ -77,6 +88,8 @@ def bring(source: str, target: str) -> str:
         return target
     scratch = (os.getcwd(), os.environ.get("HOME", ""), os.environ.get("TMPDIR", "/tmp"))
     for folder in map(os.path.realpath, filter(None, scratch)):
+        if any(source.startswith(whole + os.sep) for whole in _whole):
+            break
         if source.startswith(folder + os.sep):
             try:
                 os.rename(source, target)
@@ -94,9 +107,12 @@ def bring(source: str, target: str) -> str:
 
 
 def _place(path: Any) -> str:
-    """Where a file that has been named is now: it may have been moved for another output."""
+    """Where what has been named is now: it may have been moved, or a folder that it is in."""
     real: str = os.path.realpath(path)
-    return _moved.get(real, real)
+    for source, target in _moved.items():
+        if real == source or real.startswith(source + os.sep):
+            return target + real[len(source) :]
+    return real
 
 
 def sniff(data: bytes) -> Optional[str]:

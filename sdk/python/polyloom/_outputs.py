@@ -23,7 +23,14 @@ VALUE_DEPTH = 64
 
 def write_outputs(slots: dict[str, dict[str, Any]], out: str, variables: dict[str, Any]) -> None:
     """Write every declared output into the folder `out`, or raise a `PortError`."""
-    for name, slot in slots.items():
+    folders = [name for name, slot in slots.items() if slot.get("type") == "dir"]
+    if folders:
+        from polyloom._media import keep_whole
+
+        keep_whole(variables[name] for name in folders if name in variables)
+    # Folders last: another output may be a file in one, and folders are moved.
+    for name in [name for name in slots if name not in folders] + folders:
+        slot = slots[name]
         present = [entry for entry in os.listdir(out) if _belongs(entry, name)]
         if name not in variables:
             if present:

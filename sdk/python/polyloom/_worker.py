@@ -213,7 +213,7 @@ class Worker:
             current = polyloom._current
             if file is None and current is not None:
                 text = f"{category.__name__}: {message}"
-                position = {"file": filename, "line": lineno, "code": category.__name__}
+                position = {"file": filename, "line": lineno}
                 current.diagnose({"severity": "warning", "message": text, **position})
 
         warnings.showwarning = show

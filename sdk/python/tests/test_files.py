@@ -44,6 +44,7 @@ class Files(unittest.TestCase):
         patch.start()
         self.addCleanup(patch.stop)
         _media._moved.clear()
+        _media._whole.clear()
 
     def without(self, *names: str) -> None:
         """As if these libraries were not installed."""
@@ -366,6 +367,17 @@ class Media(Files):
         (self.work / "d" / "f").write_text("1")
         self.assertEqual((self.write(self.work / "d", "dir") / "f").read_text(), "1")
         self.refuses(self.work / "none", "dir", "which is none")
+
+    def test_a_file_in_a_folder_that_is_an_output_too(self) -> None:
+        inner = self.work / "d" / "inner"
+        inner.mkdir(parents=True)
+        (inner / "f.txt").write_text("1")
+        values = {"a": self.work / "d", "b": inner, "c": inner / "f.txt", "d": self.work / "d"}
+        kinds = {"a": "dir", "b": "dir", "c": "file", "d": "dir"}
+        slots = {name: {"type": kind} for name, kind in kinds.items()}
+        write_outputs(slots, str(self.out), values)
+        for path in ("a/inner/f.txt", "b/f.txt", "c.txt", "d/inner/f.txt"):
+            self.assertEqual((self.out / path).read_text(), "1")
 
     def test_files_the_cell_wrote_itself(self) -> None:
         (self.out / "x.png").write_bytes(b"any")
