@@ -78,16 +78,6 @@ impl Layout {
             .is_some_and(|own| own.join("memory.memsw.limit_in_bytes").exists());
         layout
     }
-
-    /// Every directory that may hold groups of ours.
-    pub fn places(&self) -> Vec<&Path> {
-        let v1 = [&self.memory, &self.pids, &self.cpu, &self.cpuacct];
-        let mut places: Vec<&Path> = v1.into_iter().flatten().map(PathBuf::as_path).collect();
-        places.extend(self.unified.as_ref().map(|unified| unified.parent.as_path()));
-        places.sort_unstable();
-        places.dedup();
-        places
-    }
 }
 
 /// The nearest place, going up from our own group, whose children get memory and process limits and where we may both make
@@ -137,6 +127,11 @@ fn attempt(place: &Path) -> io::Result<()> {
     fs::create_dir(&trial)?;
     // v1 `cpuset` style surprises aside, a group that was made and not used can be removed.
     fs::remove_dir(&trial)
+}
+
+/// Where the hierarchies are mounted.
+pub fn mounts() -> Vec<PathBuf> {
+    hierarchies().unwrap_or_default().into_iter().map(|hierarchy| hierarchy.mount).collect()
 }
 
 fn hierarchies() -> io::Result<Vec<Hierarchy>> {

@@ -164,12 +164,15 @@ fn read_key(directory: &Path, file: &str, key: &str) -> Option<u64> {
 
 /// Removes a group's directory, waiting a little for the kernel to let go of its last process.
 fn remove_directory(directory: &Path) -> bool {
-    for attempt in 0..12_u64 {
+    for attempt in 0..20_u64 {
         match fs::remove_dir(directory) {
             Ok(()) => return true,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return true,
-            // Exiting processes leave their group shortly after they were reaped.
-            Err(_) => std::thread::sleep(Duration::from_micros(100 << attempt.min(9))),
+            // Exiting processes leave their group shortly after they were reaped, under load not so shortly.
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                std::thread::sleep(Duration::from_micros(100 << attempt.min(9)));
+            }
+            Err(_) => return false,
         }
     }
     false

