@@ -174,9 +174,9 @@ fn host_death(lab: &Lab) {
         println!("       no control groups here to sweep");
         return;
     }
-    assert_eq!(left(), made, "nobody removes them but the sweep");
+    // Another host's sweep may have been first.
     let report = sweep();
-    assert!(report.removed as usize >= made, "{report:?}");
+    println!("       {report:?}");
     assert_eq!(left(), 0);
 }
 
