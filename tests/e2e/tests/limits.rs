@@ -1,0 +1,92 @@
+//! Every limit has an outcome of its own, and the facts that come with it are believable.
+
+use polyloom_test_e2e::{Place, needs};
+
+#[test]
+fn each_limit_has_its_outcome() {
+    needs!("python3", "gcc", "bash");
+    let place = Place::example("limits");
+    let run = place.run(&["-k"]).exits(5);
+    let outcomes = run.outcomes();
+    let wanted = [
+        ("after_failing", "skipped"),
+        ("disk", "disk_exceeded"),
+        ("failing", "failed"),
+        ("killed", "killed"),
+        ("memory", "out_of_memory"),
+        ("missing", "output_missing"),
+        ("output", "output_exceeded"),
+        ("processes", "pids_exceeded"),
+        ("processor", "cpu_exceeded"),
+        ("time", "timed_out"),
+        ("well", "ok"),
+    ];
+    let told: Vec<(&str, &str)> = outcomes.iter().map(|(c, o)| (&**c, &**o)).collect();
+    assert_eq!(told, wanted);
+
+    let number = |cell: &str, field: &str| {
+        let value = &run.cell(cell)[field];
+        value.as_f64().unwrap_or_else(|| panic!("{cell}.{field} is {value}"))
+    };
+    let mib = f64::from(1 << 20);
+    let peak = number("memory", "peak_memory");
+    assert!((32.0 * mib..=64.0 * mib).contains(&peak), "peak {peak}");
+    let wall = number("time", "wall_ms");
+    assert!((500.0..5_000.0).contains(&wall), "wall {wall}");
+    assert!(number("time", "cpu_ms") < 2_000.0);
+    let cpu = number("processor", "cpu_ms");
+    assert!((290.0..3_000.0).contains(&cpu), "cpu {cpu}");
+    assert_eq!(run.cell("failing")["diagnostics"][0]["line"], 3);
+    assert!(run.messages("failing").contains("ZeroDivisionError"));
+    assert!(run.messages("missing").contains("answer"));
+    for cell in ["time", "memory", "processor", "processes", "output", "disk"] {
+        let told = run.messages(cell);
+        assert!(told.contains("limit"), "{cell}: {told}");
+    }
+    assert_eq!(place.processes(), [""; 0]);
+
+    // What went well is not done again.
+    let again = place.run(&["-k"]).exits(5);
+    assert_eq!(again.outcome("well"), "cached");
+}
+
+#[test]
+fn memory_counts_all_processes_together() {
+    needs!("python3");
+    let place = Place::flow(
+        r#"
+[cells.a]
+lang = "sh"
+memory = "64MiB"
+code = '''
+for i in 1 2 3 4; do
+  head -c 30000000 /dev/zero | tail -c 29000000 | { sleep 2; wc -c; } &
+done
+wait
+'''
+"#,
+    );
+    assert_eq!(place.run(&[]).exits(1).outcome("a"), "out_of_memory");
+}
+
+#[test]
+fn files_count_as_memory_or_disk_never_as_free() {
+    let place = Place::flow(
+        "[cells.a]\nlang = \"sh\"\ndisk = \"8MiB\"\ncode = 'set -e; for i in 1 2 3 4; do head -c 3M /dev/zero > f$i; done'\n",
+    );
+    assert_eq!(place.run(&[]).exits(1).outcome("a"), "disk_exceeded");
+}
+
+#[test]
+fn a_cell_that_copes_with_a_full_disk_is_well() {
+    let place = Place::flow(
+        "[cells.a]\nlang = \"sh\"\ndisk = \"4MiB\"\ncode = 'head -c 9M /dev/zero > f 2> /dev/null || true; rm -f f; echo 1 > $OUT/x'\noutputs = { x = \"int\" }\n",
+    );
+    assert_eq!(place.run(&[]).exits(0).outcome("a"), "ok");
+}
+
+#[test]
+fn a_short_cell_under_a_tight_limit_is_well() {
+    let place = Place::flow("[cells.a]\nlang = \"sh\"\npids = 2\ndisk = \"1MiB\"\nmemory = \"16MiB\"\ncode = 'echo hi'\n");
+    assert_eq!(place.run(&[]).exits(0).outcome("a"), "ok");
+}

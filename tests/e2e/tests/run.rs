@@ -1,0 +1,338 @@
+//! How a run goes and ends: exit codes, parallel cells, `-k`, retries, timeouts, missing programs, what it prints.
+
+use polyloom_test_e2e::{Place, is_root};
+use serde_json::Value;
+
+const MIXED: &str = r#"
+[cells.bad]
+lang = "sh"
+outputs = { x = "int" }
+code = '''
+echo before
+echo "the reason" >&2
+exit 7
+'''
+
+[cells.after]
+lang = "sh"
+inputs = { x = "bad.x" }
+code = 'echo never'
+
+[cells.good]
+lang = "sh"
+outputs = { y = "int" }
+code = 'echo 1 > $OUT/y'
+
+[cells.last]
+lang = "sh"
+inputs = { y = "good.y" }
+code = 'echo "y is $y"'
+"#;
+
+#[test]
+fn zero_when_all_is_well() {
+    let place = Place::flow("[cells.a]\nlang = \"sh\"\ncode = 'echo hi'\n");
+    insta::assert_snapshot!(place.polyloom(&["run"]).exits(0).screen(), @"
+    --- stderr
+    run [RUN]: project (./polyloom.toml), 1 cell, [N] at once
+    a │ hi
+    ok      a  sh [TOOK]  never ran
+    ok in [TOOK]: 1 ran
+    --- exit 0
+    ");
+    insta::assert_snapshot!(place.polyloom(&["run"]).exits(0).screen(), @"
+    --- stderr
+    run [RUN]: project (./polyloom.toml), 1 cell, [N] at once
+    cached  a  sh       -  up to date
+    ok in [TOOK]: 1 cached
+    --- exit 0
+    ");
+}
+
+#[test]
+fn one_when_a_cell_fails() {
+    let place = Place::flow(MIXED);
+    let run = place.run(&["-j", "1"]).exits(1);
+    assert_eq!(run.outcome("bad"), "failed");
+    assert_eq!(run.cell("bad")["exit_code"], 7);
+    assert_eq!(run.document["outcome"], "failed");
+}
+
+#[test]
+fn failure_ends_with_place_reason_and_next_command() {
+    let place = Place::flow(MIXED);
+    insta::assert_snapshot!(place.polyloom(&["run", "bad"]).exits(1).screen(), @"
+    --- stderr
+    run [RUN]: project (./polyloom.toml), 1 cell, [N] at once
+    bad │ before
+    bad │ the reason
+    failed  bad  sh [TOOK]  exit code 7
+
+    error: cell `bad` (sh): failed, exit code 7
+      error: exit code 7
+      stderr, last lines:
+        │ the reason
+    hint: `polyloom logs [RUN] bad` shows all it printed; `polyloom run` goes on from here
+
+    failed in [TOOK]: 1 failed
+    --- exit 1
+    ");
+}
+
+#[test]
+fn five_when_others_went_well() {
+    let place = Place::flow(MIXED);
+    let run = place.run(&["-k"]).exits(5);
+    assert_eq!(run.told(), "after skipped, bad failed, good ok, last ok");
+}
+
+#[test]
+fn one_with_keep_going_when_nothing_went_well() {
+    let place = Place::flow(MIXED);
+    let run = place.run(&["polyloom.toml", "after", "-k"]).exits(1);
+    assert_eq!(run.told(), "after skipped, bad failed");
+}
+
+#[test]
+fn two_for_bad_usage_and_bad_flows() {
+    let place = Place::flow("[cells.a]\nlang = \"cobol\"\ncode = ''\n");
+    let _ = place.polyloom(&["run", "--no-such-flag"]).exits(2);
+    insta::assert_snapshot!(place.polyloom(&["run"]).exits(2).screen(), @r#"
+    --- stderr
+    PL020
+
+      × unknown language `cobol`
+       ╭─[./polyloom.toml:2:8]
+     1 │ [cells.a]
+     2 │ lang = "cobol"
+       ·        ───────
+     3 │ code = ''
+       ╰────
+      help: valid: `awk`, `c`, `cpp`, `java`, `javascript`, `perl`, `python`, `sh`, `shell`, `sqlite`,
+            `tcl`, `wasm`
+
+    error: `.` has 1 error; nothing was run
+    hint: polyloom check .
+    --- exit 2
+    "#);
+    insta::assert_snapshot!(place.polyloom(&["run", "absent.toml"]).exits(2).screen(), @"
+    --- stderr
+    PL002
+
+      × can't read `absent.toml`: there is no such file
+
+    error: `absent.toml` has 1 error; nothing was run
+    hint: polyloom check absent.toml
+    --- exit 2
+    ");
+    let _ = Place::new().polyloom(&["run"]).exits(2);
+    let place = Place::flow(MIXED);
+    insta::assert_snapshot!(place.polyloom(&["run", "goood"]).exits(2).screen(), @"
+    --- stderr
+    error: there is no cell `goood`; did you mean `good`?
+    --- exit 2
+    ");
+    let _ = place.polyloom(&["run", "-p", "nope=1"]).exits(2);
+    let _ = place.polyloom(&["run", "--timeout", "soon"]).exits(2);
+}
+
+#[test]
+fn three_when_an_interpreter_is_missing() {
+    let place = Place::flow("[cells.a]\nlang = \"python\"\ncode = 'print(1)'\n");
+    let ended = place.call(&["run"]).env("PATH", place.root()).end().exits(3);
+    insta::assert_snapshot!(ended.screen(), @"
+    --- stderr
+    error: `python` needs `python3` or `python` and none was found on PATH
+    hint: apt install python3
+    --- exit 3
+    ");
+}
+
+#[test]
+fn three_when_a_compiler_is_missing() {
+    let place = Place::flow("[cells.a]\nlang = \"c\"\ncode = 'int main(void) { return 0; }'\n");
+    let ended = place.call(&["run"]).env("PATH", place.root()).end().exits(3);
+    insta::assert_snapshot!(ended.screen(), @"
+    --- stderr
+    error: `c` needs `gcc` or `clang` and none was found on PATH
+    hint: apt install gcc libc6-dev
+    --- exit 3
+    ");
+}
+
+#[test]
+fn a_missing_interpreter_is_no_matter_of_cells_that_do_without() {
+    let place = Place::flow(
+        "[cells.a]\nlang = \"python\"\ncode = 'print(1)'\n[cells.b]\nlang = \"sh\"\ncode = 'echo hi'\n",
+    );
+    let bin = place.root().join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    std::os::unix::fs::symlink("/bin/sh", bin.join("sh")).unwrap();
+    let run = place.call(&["run", "--format", "json", "polyloom.toml", "b"]).env("PATH", &bin).end().run();
+    assert_eq!(run.exits(0).told(), "b ok");
+}
+
+#[test]
+fn four_when_nothing_is_selected() {
+    let place = Place::flow(MIXED);
+    let _ = place.polyloom(&["run", "polyloom.toml", "good", "--from", "bad"]).exits(4);
+}
+
+#[test]
+fn one_hundred_and_twenty_four_when_the_run_takes_too_long() {
+    let place = Place::flow("[cells.a]\nlang = \"sh\"\ncode = 'sleep 600'\n");
+    let run = place.run(&["--timeout", "300ms"]).exits(124);
+    assert_eq!(run.document["outcome"], "timed_out");
+    assert_eq!(place.processes(), [""; 0]);
+}
+
+#[test]
+fn a_cell_is_tried_again_as_often_as_it_says() {
+    let place = Place::flow("[cells.a]\nlang = \"sh\"\nretries = 2\ncode = 'echo try; exit 1'\n");
+    let ended = place.polyloom(&["run", "--format", "jsonl"]).exits(1);
+    let events = ended.json_lines();
+    let starts = events.iter().filter(|event| event["event"] == "step.started").count();
+    assert_eq!(starts, 3);
+    let finished = events.iter().find(|event| event["event"] == "step.finished").unwrap();
+    assert_eq!(finished["attempts"], 3);
+}
+
+#[test]
+fn independent_cells_run_at_the_same_time() {
+    // Each waits until it sees that both had begun: through time alone, since they share nothing.
+    let cell = |name: &str| format!("[cells.{name}]\nlang = \"sh\"\ncode = 'echo begun; sleep 1'\n");
+    let place = Place::flow(&(cell("a") + &cell("b")));
+    let begun = |jobs: &str| {
+        let ended = place.polyloom(&["run", "-F", "-j", jobs, "--format", "jsonl"]).exits(0);
+        let events = ended.json_lines();
+        let at = |name: &str| events.iter().position(|event| event["event"] == name).unwrap();
+        let last = events.iter().rposition(|event| event["event"] == "step.started").unwrap();
+        last < at("step.finished")
+    };
+    assert!(begun("2"), "two jobs: both begin before one ends");
+    assert!(!begun("1"), "one job: one ends before the other begins");
+}
+
+#[test]
+fn the_first_failure_stops_what_has_not_begun() {
+    let place = Place::flow(MIXED);
+    let run = place.run(&["-j", "1"]).exits(1);
+    let outcomes = run.outcomes();
+    assert_eq!(outcomes["after"], "skipped");
+    assert_ne!(outcomes["last"], "failed");
+}
+
+#[test]
+fn the_document_has_every_field() {
+    let place = Place::flow(MIXED);
+    let run = place.run(&["-k"]).exits(5);
+    let keys = |value: &Value| {
+        let mut keys: Vec<_> = value.as_object().unwrap().keys().cloned().collect();
+        keys.sort();
+        keys.join(" ")
+    };
+    assert_eq!(keys(&run.document), "cells outcome run schema wall_ms");
+    let good = run.cell("good");
+    assert_eq!(
+        keys(good),
+        "cpu_ms diagnostics enforcement exit_code id lang outcome outputs peak_memory reason wall_ms"
+    );
+    assert_eq!(keys(&good["outputs"]["y"]), "digest media_type path size type");
+    assert_eq!(good["outputs"]["y"]["size"], 1);
+    assert!(!good["enforcement"].as_array().unwrap().is_empty());
+    assert_eq!(std::fs::read(run.path("good", "y")).unwrap(), [1]);
+}
+
+#[test]
+fn stdout_is_data_and_nothing_else() {
+    let place = Place::flow("[cells.a]\nlang = \"sh\"\ncode = 'echo hi; echo ho >&2'\n");
+    assert_eq!(place.polyloom(&["run"]).exits(0).stdout(), "");
+    let ended = place.polyloom(&["run", "-F", "--format", "json"]).exits(0);
+    assert!(ended.json()["cells"].is_array());
+    assert!(ended.stderr().contains("hi"));
+    for event in place.polyloom(&["run", "-F", "--format", "jsonl"]).exits(0).json_lines() {
+        assert!(event["seq"].is_u64());
+    }
+    let quiet = place.polyloom(&["run", "-q", "-q", "-F"]).exits(0);
+    assert_eq!((quiet.stdout(), quiet.stderr()), (String::new(), String::new()));
+}
+
+#[test]
+fn events_are_whole_and_without_gaps() {
+    let place = Place::flow(MIXED);
+    let _ = place.polyloom(&["run", "-k", "--events", "events.jsonl"]).exits(5);
+    let text = place.read("events.jsonl");
+    let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for (number, event) in (1u64..).zip(&events) {
+        assert_eq!(event["seq"], number);
+    }
+    assert_eq!(events.first().unwrap()["event"], "run.started");
+    assert_eq!(events.last().unwrap()["event"], "run.finished");
+    // The recording is the same stream, but that chatter may be joined.
+    let runs = place.project().join(".polyloom/runs");
+    let run = std::fs::read_dir(runs).unwrap().next().unwrap().unwrap().path();
+    let recorded = std::fs::read_to_string(run.join("events.jsonl")).unwrap();
+    let ends = |text: &str| text.lines().filter(|line| line.contains("step.finished")).count();
+    assert_eq!(ends(&recorded), 4);
+    assert_eq!(ends(&text), 4);
+}
+
+#[test]
+fn text_of_cells_never_steers_the_terminal() {
+    let place = Place::flow(
+        "[cells.a]\nlang = \"sh\"\ncode = '''printf '\\033[31mred\\033]0;title\\007\\r\\b\\302\\233 end\\n' '''\n",
+    );
+    for args in [&["run"][..], &["logs"], &["replay"]] {
+        let ended = place.polyloom(args).exits(0);
+        let all = [ended.bytes(), ended.stderr().as_bytes()].concat();
+        let raw = all.iter().filter(|&&b| b < 32 && b != b'\n' || b == 127).count();
+        assert_eq!(raw, 0, "{}", ended.screen());
+        assert!(!String::from_utf8_lossy(&all).contains('\u{9b}'));
+        assert!(ended.screen().contains("red"), "{}", ended.screen());
+    }
+}
+
+#[test]
+fn colour_only_where_it_is_wanted() {
+    let place = Place::flow("[cells.a]\nlang = \"sh\"\ncode = 'echo hi'\n");
+    assert!(!place.polyloom(&["run"]).stderr().contains('\x1b'));
+    assert!(place.polyloom(&["run", "-F", "--color", "always"]).stderr().contains('\x1b'));
+    let ended = place.call(&["run", "-F"]).env("NO_COLOR", "").end();
+    assert!(!ended.stderr().contains('\x1b'), "not a terminal");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let place = Place::flow(MIXED);
+    for args in [
+        &["run", "-k", "--format", "jsonl"][..],
+        &["run", "-k", "--format", "json", "-F"],
+        &["graph"],
+        &["runs"],
+        &["logs"],
+        &["show", "good.y", "-o", "-"],
+        &["schema", "flow"],
+        &["completion", "bash"],
+    ] {
+        let ended = place.call(args).start().deaf();
+        assert!(!ended.stderr().contains("panicked"), "{args:?}: {}", ended.stderr());
+        assert!([0, 5, 141].contains(&ended.code()), "{args:?}: {}", ended.code());
+    }
+}
+
+#[test]
+fn an_ordinary_user_can_run_flows() {
+    if !is_root() {
+        return; // every other test here has shown it
+    }
+    let place = Place::flow(MIXED);
+    for folder in [place.root().to_owned(), place.project(), place.root().join("home")] {
+        std::os::unix::fs::chown(folder, Some(65_534), Some(65_534)).unwrap();
+    }
+    let ended = place.call(&["run", "-k", "--format", "json"]).uid(65_534).end();
+    let run = ended.run().exits(5);
+    assert_eq!(run.told(), "after skipped, bad failed, good ok, last ok");
+    let run = place.call(&["run", "-k", "--format", "json"]).uid(65_534).end().run();
+    assert_eq!(run.exits(5).told(), "after skipped, bad failed, good cached, last cached");
+    assert_eq!(place.processes(), [""; 0]);
+}

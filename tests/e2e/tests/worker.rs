@@ -1,0 +1,184 @@
+//! Executors that break the protocol in every way the fake one knows: the cell says so, the host lives, the next cell runs.
+
+use polyloom_test_e2e::{Place, fake};
+use serde_json::Value;
+
+/// A place with executors `fake-WORD`, one for each way to behave before the handshake.
+fn place(words: &[&str], cells: &str) -> Place {
+    let place = Place::flow("");
+    let program = fake();
+    let mut flow = String::from("[defaults]\ntimeout = \"30s\"\n");
+    for word in words {
+        let id = format!("fake-{word}");
+        place.executor(
+            &id,
+            &format!(
+                "id = \"{id}\"\nversion = \"1\"\nkind = \"worker\"\nextensions = [\"fake-{word}\"]\n\
+                 [toolchain.fake]\nany = [\"polyloom-fake\"]\nversion = [\"--help\"]\n\
+                 [toolchain.env]\nany = [\"env\"]\nversion = []\n\
+                 [worker]\nargv = [\"{{env}}\", \"POLYLOOM_FAKE_ID={id}\", \"{{fake}}\", \"{word}\"]\n\
+                 features = [\"cancel.soft\", \"display\", \"progress\"]\n"
+            ),
+        );
+        flow.push_str(&format!("[executors.{id}]\nfake = \"{}\"\n", program.display()));
+    }
+    place.write("polyloom.toml", flow + cells);
+    place
+}
+
+fn cell(id: &str, lang: &str, keys: &str, code: &str) -> String {
+    format!("[cells.{id}]\nlang = \"fake-{lang}\"\n{keys}\ncode = '''\n{code}\n'''\n")
+}
+
+/// The id of the cell of an order.
+fn name(order: &str) -> String {
+    order.split(' ').next().unwrap().to_owned()
+}
+
+const GOOD: &str = "[cells.good]\nlang = \"sh\"\ncode = 'echo 42 > $OUT/answer'\noutputs = { answer = \"int\" }\n";
+
+/// One error message of a cell, which must be there and say something.
+fn message(cell: &Value) -> String {
+    let all = cell["diagnostics"].as_array().unwrap();
+    let texts: Vec<&str> = all.iter().filter_map(|d| d["message"].as_str()).collect();
+    texts.join(" / ")
+}
+
+#[test]
+fn breaches_before_and_in_the_handshake() {
+    let fine = ["well", "one-byte-at-a-time", "banner", "wide-features"];
+    let broken = [
+        "exit-before-hello",
+        "crash-before-hello",
+        "never-hello",
+        "half-hello",
+        "dribble",
+        "banner-on-wire",
+        "wrong-magic",
+        "wrong-preamble",
+        "wrong-major",
+        "no-versions",
+        "many-versions",
+        "minor-as-text",
+        "wrong-executor",
+        "huge-length",
+        "huge-hello",
+        "hello-duplicate-keys",
+        "garbage-after-hello",
+        "hello-twice",
+        "log-before-exec",
+        "done-before-exec",
+        "close-after-hello",
+        "exit-after-hello",
+    ];
+    let words: Vec<&str> = fine.iter().chain(&broken).copied().collect();
+    let cells: String =
+        words.iter().map(|word| cell(&name(word), word, "", "echo\nhello")).collect();
+    let place = place(&words, &(cells + GOOD));
+    let run = place.run(&["-k", "-j", "12"]).exits(5);
+    assert_eq!(run.outcome("good"), "ok");
+    for word in fine {
+        let cell = name(word);
+        assert_eq!(run.outcome(&cell), "ok", "{word}: {}", message(run.cell(&cell)));
+    }
+    let mut told = String::new();
+    for word in broken {
+        let cell = name(word);
+        told.push_str(&format!("{word}: {} | {}\n", run.outcome(&cell), message(run.cell(&cell))));
+    }
+    for word in broken {
+        let cell = name(word);
+        let outcome = run.outcome(&cell);
+        assert!(["worker_error", "failed", "killed"].contains(&outcome), "{word}\n{told}");
+        assert!(!message(run.cell(&cell)).is_empty(), "{word} says nothing\n{told}");
+    }
+    insta::assert_snapshot!(polyloom_test_e2e::without_numbers(&told), @"");
+    assert_eq!(place.processes(), [""; 0]);
+}
+
+#[test]
+fn breaches_in_a_cell() {
+    let orders = [
+        "echo",
+        "fail 7",
+        "no-output",
+        "two-done",
+        "done-unknown",
+        "log-unknown",
+        "log-connection",
+        "started-twice",
+        "late-logs",
+        "hello-again",
+        "pong-unasked",
+        "credit-overrun",
+        "spend-credit",
+        "garbage",
+        "huge-length",
+        "duplicate-keys",
+        "deep",
+        "amplify",
+        "trailing",
+        "nan-progress",
+        "reserved-bits",
+        "descriptors",
+        "wrong-direction",
+        "unknown-kind",
+        "must-understand",
+        "close-wire-exit",
+        "exit 9",
+        "exit-quietly",
+        "crash",
+        "done-then-crash",
+        "done-then-exit 6",
+        "extras-claims",
+        "fork-and-exit",
+        "fork-holding-wire",
+        "symlink-output",
+        "fifo-output",
+        "two-outputs",
+        "escaping-artifact",
+        "huge-display",
+        "flood 3",
+    ];
+    let keys = |order: &str| match order {
+        "no-output" | "symlink-output" | "fifo-output" | "two-outputs" => "outputs = { x = \"int\" }",
+        _ => "",
+    };
+    let cells: String =
+        orders.iter().map(|order| cell(&name(order), "well", keys(order), order)).collect();
+    let place = place(&["well"], &(cells + GOOD));
+    let run = place.run(&["-k", "-j", "4"]).exits(5);
+    let mut told = String::new();
+    for order in orders {
+        let name = name(order);
+        told.push_str(&format!("{name}: {} | {}\n", run.outcome(&name), message(run.cell(&name))));
+    }
+    for fine in ["good", "echo", "unknown-kind", "spend-credit", "extras-claims", "flood"] {
+        assert_eq!(run.outcome(fine), "ok", "{fine}\n{told}");
+    }
+    // Evidence beats claims.
+    for (cell, code) in [("exit", 9), ("done-then-exit", 6)] {
+        assert_eq!(run.cell(cell)["exit_code"], code, "{told}");
+        assert_eq!(run.outcome(cell), "failed", "{told}");
+    }
+    assert_eq!(run.outcome("done-then-crash"), "killed", "{told}");
+    assert!(run.cell("extras-claims")["wall_ms"].as_f64().unwrap() > 0.0);
+    insta::assert_snapshot!(polyloom_test_e2e::without_numbers(&told), @"");
+    assert_eq!(place.processes(), [""; 0]);
+}
+
+#[test]
+fn workers_that_hang_end_with_their_time() {
+    let keys = "timeout = \"600ms\"";
+    let orders = ["hang", "hang-deaf", "half-frame", "close-wire"];
+    let cells: String = orders.iter().map(|order| cell(&name(order), "well", keys, order)).collect();
+    let place = place(&["well"], &(cells + GOOD));
+    let run = place.run(&["-k", "-j", "5"]).exits(5);
+    for order in ["hang", "hang-deaf", "half-frame"] {
+        assert_eq!(run.outcome(order), "timed_out", "{order}");
+    }
+    let outcome = run.outcome("close-wire");
+    assert!(["worker_error", "timed_out"].contains(&outcome), "{outcome}");
+    assert_eq!(run.outcome("good"), "ok");
+    assert_eq!(place.processes(), [""; 0]);
+}
