@@ -103,8 +103,6 @@ fn become_supervisor(mode: Mode) -> io::Result<()> {
     // Only now: the kernel clears it at every change of user.
     process::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64, 0, 0, 0)?;
     process::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0)?;
-    // SAFETY: integers only. Failing is impossible for a fresh process, and harmless.
-    unsafe { libc::setsid() };
     // SAFETY: integers only. Modes below are meant literally.
     unsafe { libc::umask(0) };
     Ok(())
