@@ -16,6 +16,9 @@ const MAX_FLOW: u64 = 32 << 20;
 /// The flow file that an argument means: the file itself, or a folder's `polyloom.toml`, else the only
 /// `*.flow.toml`, `*.flow.json`, `*.md` or `*.qmd` in it.
 pub fn find_flow(argument: &Path) -> Result<PathBuf, Problem> {
+    if !argument.exists() {
+        return Err(unreadable(argument, "there is no such file or folder"));
+    }
     if !argument.is_dir() {
         return Ok(argument.to_owned());
     }

@@ -322,7 +322,8 @@ impl Screen {
             }
             if hidden > 0 {
                 let more = summary::count(hidden, "line", "lines");
-                let text = format!("… {more} more, `polyloom logs {} {cell}`", self.run.id);
+                let logs = failure::logs(self, cell);
+                let text = format!("… {more} more, `{logs}`");
                 self.prefixed(cell, Style::Dim, &escape_line(&text));
             }
         }
@@ -362,12 +363,18 @@ impl Screen {
             Outcome::Cancelled => Style::Warn,
             _ => Style::Bad,
         };
-        let mut line = self.paint.text(style, &pad(meta.outcome.as_str(), 7));
+        // The column has room for one short word; which failure it was stands with the evidence.
+        let failed = failure::is_failure(meta.outcome);
+        let word = if failed { Outcome::Failed } else { meta.outcome };
+        let mut line = self.paint.text(style, &pad(word.as_str(), 7));
         let name = pad(&fit(&escape_line(cell), 24), self.cell_width);
         let lang = pad(&fit(&escape_line(lang), 12), self.lang_width);
         let wall = if ran { units::duration(meta.wall_ms) } else { "-".to_owned() };
         let name = self.paint.text(Style::Strong, &name);
-        let mut about = match failure::is_failure(meta.outcome) {
+        let mut about = match failed {
+            true if meta.outcome != Outcome::Failed => {
+                format!("{}, {}", meta.outcome, failure::evidence(meta))
+            }
             true => failure::evidence(meta),
             false => escape_line(reason).into_owned(),
         };

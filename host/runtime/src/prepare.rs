@@ -191,7 +191,7 @@ pub fn to_recorded(stored: StoredResult) -> Recorded {
             }
         }
     }
-    Recorded { outputs, wall_ms: 0.0, evicted }
+    Recorded { outputs, wall_ms: stored.wall_ms, evicted }
 }
 
 fn to_artifact(meta: &ArtifactMeta) -> Option<Artifact> {

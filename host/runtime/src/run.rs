@@ -48,7 +48,7 @@ pub struct Job {
 }
 
 /// How a run ended.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Summary {
     /// The schedule's word.
     pub outcome: RunOutcome,
@@ -58,6 +58,8 @@ pub struct Summary {
     pub wall_ms: f64,
     /// Whether a failure was this machine's or an installation's.
     pub environment: bool,
+    /// Events that a sink could not write.
+    pub unwritten: Option<std::io::Error>,
 }
 
 /// What the loop waits for.
@@ -558,10 +560,9 @@ impl Runner {
             critical_path: critical,
             slowest,
         });
-        if let Err(error) = self.stream.finish() {
-            tracing::warn!(%error, "a sink could not be ended");
-            self.environment = true;
-        }
+        // A reader that has gone away (`| head`) is no error of the run.
+        let ended = self.stream.finish();
+        let unwritten = ended.err().filter(|error| error.kind() != std::io::ErrorKind::BrokenPipe);
         if let Some(history) = self.job.history.take() {
             let end = polyloom_store::RunEnd {
                 outcome: run_outcome,
@@ -572,7 +573,7 @@ impl Runner {
                 tracing::warn!(error = %chain(&error), "the run's end could not be recorded");
             }
         }
-        Summary { outcome, totals, wall_ms, environment: self.environment }
+        Summary { outcome, totals, wall_ms, environment: self.environment, unwritten }
     }
 }
 

@@ -78,6 +78,8 @@ impl Workplace {
         if let Some(spawner) = self.spawner.get() {
             return Ok(spawner);
         }
+        // What a host that was killed left behind goes first; it is known by its dead owner.
+        sandbox::sweep();
         let started = sandbox::Spawner::start(&self.binary)?;
         Ok(self.spawner.get_or_init(|| started))
     }
@@ -447,7 +449,7 @@ impl<'a> Watch<'a> {
         let usage = self.cell.usage();
         let limits = &self.attempt.limits;
         self.seen.oom_kills = usage.oom_kills;
-        self.seen.disk_full |= usage.disk_full;
+        self.seen.disk_full |= usage.disk_full || usage.disk >= limits.disk;
         if usage.oom_kills > 0 {
             self.kill();
         }
@@ -607,7 +609,7 @@ impl<'a> Watch<'a> {
         seen.oom_kills = teardown.usage.oom_kills;
         seen.pids_refused = teardown.usage.pids_refused;
         seen.peak_memory = teardown.usage.peak_memory;
-        seen.disk_full |= teardown.usage.disk_full;
+        seen.disk_full |= teardown.usage.disk_full || teardown.usage.disk >= attempt.limits.disk;
         match exit.exit {
             sandbox::Exit::Code(code) => seen.exit_code = Some(code),
             sandbox::Exit::Signal(signal) => seen.signal = Some(signal),

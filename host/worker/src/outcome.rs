@@ -43,13 +43,16 @@ pub struct Evidence {
     pub peak_memory: Option<u64>,
 }
 
+/// The kernel's signal for a file that would grow over the limit.
+const SIGXFSZ: i32 = 25;
+
 /// The outcome, and the sentence that explains a limit.
 #[must_use]
 pub fn decide(seen: &Evidence, limits: &Limits) -> (Outcome, Option<String>) {
     let failed = seen.exit_code != Some(0) || (seen.is_worker && seen.done != Some(true));
     let memory = || {
         let peak = seen.peak_memory.map_or("unknown".to_owned(), format_size);
-        format!("memory limit {}, peak {peak}; raise `memory` of the cell", format_size(limits.memory))
+        format!("memory limit {}, peak {peak}", format_size(limits.memory))
     };
     if seen.cancelled {
         return (Outcome::Cancelled, None);
@@ -59,16 +62,16 @@ pub fn decide(seen: &Evidence, limits: &Limits) -> (Outcome, Option<String>) {
     }
     if seen.wall {
         let limit = format_duration(limits.timeout);
-        return (Outcome::TimedOut, Some(format!("time limit {limit}; raise `timeout` of the cell")));
+        return (Outcome::TimedOut, Some(format!("time limit {limit}")));
     }
     if seen.cpu {
         let limit = limits.cpu_time.map_or_else(String::new, format_duration);
-        let text = format!("processor time limit {limit}; raise `cpu_time` of the cell");
+        let text = format!("processor time limit {limit}");
         return (Outcome::CpuExceeded, Some(text));
     }
     if seen.output {
         let limit = format_size(limits.output);
-        let text = format!("output limit {limit}; raise `output_limit` of the cell");
+        let text = format!("output limit {limit}");
         return (Outcome::OutputExceeded, Some(text));
     }
     if seen.supervisor_lost {
@@ -77,14 +80,14 @@ pub fn decide(seen: &Evidence, limits: &Limits) -> (Outcome, Option<String>) {
     if let Some(words) = &seen.not_started {
         return (Outcome::WorkerError, Some(words.clone()));
     }
-    if failed && seen.disk_full {
+    if failed && (seen.disk_full || seen.signal == Some(SIGXFSZ)) {
         let limit = format_size(limits.disk);
-        let text = format!("disk limit {limit}; raise `disk` of the cell");
+        let text = format!("disk limit {limit}");
         return (Outcome::DiskExceeded, Some(text));
     }
     if failed && seen.pids_refused > 0 {
         let text = format!(
-            "limit of {} processes, {} more refused; raise `pids` of the cell",
+            "limit of {} processes, {} more refused",
             limits.pids, seen.pids_refused
         );
         return (Outcome::PidsExceeded, Some(text));

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use polyloom_model::{ExecutorId, Manifest, Tool};
 use serde::{Deserialize, Serialize};
@@ -131,7 +131,7 @@ pub fn find(
         Some(memory) if memory.watch.iter().all(|(path, was)| stat(path) == *was) => memory,
         _ => {
             let said = if tool.version.is_empty() {
-                stat(&program)
+                format!("{name}, known by its file\n{}", stat(&program))
             } else {
                 ask(&program, &tool.version, &roots)
                     .map_err(|why| ToolError::Broken { program: program.clone(), why })?
@@ -144,7 +144,10 @@ pub fn find(
         }
     };
     for root in memory.roots {
-        if !system(&root) && !roots.iter().any(|known| root.starts_with(known)) {
+        if !system(&root)
+            && !too_wide(&root, around.home.as_deref())
+            && !roots.iter().any(|known| root.starts_with(known))
+        {
             roots.push(root);
         }
     }
@@ -198,15 +201,14 @@ fn locate(tool: &Tool, chosen: Option<&Path>, around: &Surroundings) -> Option<(
         return Some((name, program));
     }
     let prefix = tool.env.as_ref().and_then(|name| around.vars.get(name)).map(|p| p.join("bin"));
-    let dirs = prefix.iter().chain(&around.path);
-    for dir in dirs {
-        for name in &tool.any {
-            if let Some(program) = candidate(&dir.join(name)) {
-                return Some((name.clone(), program));
-            }
-        }
-    }
-    None
+    let in_order = |dirs: &[PathBuf]| {
+        // The best candidate wins wherever it is: `clang` in an earlier folder does not hide `gcc`.
+        tool.any.iter().find_map(|name| {
+            let program = dirs.iter().find_map(|dir| candidate(&dir.join(name)))?;
+            Some((name.clone(), program))
+        })
+    };
+    prefix.and_then(|prefix| in_order(&[prefix])).or_else(|| in_order(&around.path))
 }
 
 /// The program itself. A version manager's shim (`ROOT/shims/NAME`, a script that needs its whole installation)
@@ -260,12 +262,17 @@ fn roots_of(program: &Path, home: Option<&Path>) -> Vec<PathBuf> {
     roots
 }
 
+/// Whether a directory holds more than an installation: the whole disk, a home, what is above it, `~/.local`.
+fn too_wide(root: &Path, home: Option<&Path>) -> bool {
+    root == Path::new("/")
+        || root.components().any(|part| part == Component::ParentDir)
+        || home.is_some_and(|home| home.starts_with(root) || root == home.join(".local"))
+}
+
 fn prefix(program: &Path, home: Option<&Path>) -> Option<PathBuf> {
     let dir = program.parent()?;
     let parent = dir.parent()?;
-    let too_wide = parent == Path::new("/")
-        || home.is_some_and(|home| home.starts_with(parent) || parent == home.join(".local"));
-    if dir.file_name()? == "bin" && !too_wide { Some(parent.to_owned()) } else { Some(dir.to_owned()) }
+    if dir.file_name()? == "bin" && !too_wide(parent, home) { Some(parent.to_owned()) } else { Some(dir.to_owned()) }
 }
 
 #[cfg(test)]
@@ -279,6 +286,15 @@ mod tests {
         assert_eq!(prefix(Path::new("/home/ada/.local/bin/x"), Some(home)), Some("/home/ada/.local/bin".into()));
         assert_eq!(prefix(Path::new("/home/ada/.venv/bin/x"), Some(home)), Some("/home/ada/.venv".into()));
         assert_eq!(prefix(Path::new("/opt/go/bin/go"), Some(home)), Some("/opt/go".into()));
+    }
+
+    #[test]
+    fn a_program_can_not_name_the_home_as_its_root() {
+        let home = Some(Path::new("/home/ada"));
+        for root in ["/", "/home", "/home/ada", "/home/ada/.local", "/opt/../home/ada"] {
+            assert!(too_wide(Path::new(root), home), "{root}");
+        }
+        assert!(!too_wide(Path::new("/home/ada/.venv"), home));
     }
 
     #[test]

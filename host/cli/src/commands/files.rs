@@ -9,9 +9,92 @@ use crate::args::{Cli, SchemaOf};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::screen::Screen;
 
-pub fn new(_: &Screen, _: &str) -> Outcome { Ok(Exit::Ok) }
-pub fn fmt(_: &Screen, _: &[PathBuf], _: bool) -> Outcome { Ok(Exit::Ok) }
-pub fn schema(_: &Screen, _: SchemaOf) -> Outcome { Ok(Exit::Ok) }
+/// `polyloom new NAME`.
+pub fn new(screen: &Screen, name: &str) -> Outcome {
+    let files = polyloom_load::template(name).map_err(|error| Failure::of(Exit::Usage, &error))?;
+    let folder = Path::new(name);
+    if folder.exists() {
+        let message = format!("`{}` is there already; nothing was written", folder.display());
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    let failed = |error: io::Error| {
+        let message = format!("`{}` can't be written: {error}", folder.display());
+        Failure::new(Exit::Environment, message)
+    };
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    for (path, text) in files {
+        let path = folder.join(path);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(failed)?;
+        }
+        std::fs::write(&path, text).map_err(failed)?;
+        screen.note(&format!("wrote {}\n", path.display()));
+    }
+    screen.note(&format!("now: polyloom run {name}\n"));
+    Ok(Exit::Ok)
+}
+
+/// `polyloom fmt`.
+pub fn fmt(screen: &Screen, flows: &[PathBuf], check: bool) -> Outcome {
+    let here = [PathBuf::from(".")];
+    let flows = if flows.is_empty() { &here[..] } else { flows };
+    let mut exit = Exit::Ok;
+    for flow in flows {
+        let formatted = polyloom_load::format_file(flow);
+        let (path, before, after) = match formatted {
+            Ok(formatted) => formatted,
+            Err(report) => {
+                let width = screen.columns.unwrap_or(100);
+                screen.tell(&polyloom_load::render(&report, screen.err.color, width));
+                exit = Exit::Usage;
+                continue;
+            }
+        };
+        if before == after {
+            continue;
+        }
+        if check {
+            screen.print(&format!("would format {}\n", path.display()));
+            if exit == Exit::Ok {
+                exit = Exit::Failed;
+            }
+            continue;
+        }
+        replace(&path, &after).map_err(|error| {
+            let message = format!("`{}` can't be written: {error}", path.display());
+            Failure::new(Exit::Environment, message)
+        })?;
+        screen.note(&format!("formatted {}\n", path.display()));
+    }
+    Ok(exit)
+}
+
+/// The old text stays until the new one is complete.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let temporary = path.with_file_name(name);
+    let written = std::fs::write(&temporary, text)
+        .and_then(|()| std::fs::set_permissions(&temporary, std::fs::metadata(path)?.permissions()))
+        .and_then(|()| std::fs::rename(&temporary, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written
+}
+
+/// `polyloom schema`.
+pub fn schema(screen: &Screen, of: SchemaOf) -> Outcome {
+    let text = match of {
+        SchemaOf::Flow => polyloom_load::flow_schema(),
+        SchemaOf::Executor => polyloom_load::executor_schema(),
+        SchemaOf::Events => polyloom_report::events_schema(),
+        SchemaOf::Run => polyloom_report::run_schema(),
+    };
+    screen.print(&text);
+    Ok(Exit::Ok)
+}
+
 /// `polyloom completion`.
 pub fn completion(screen: &Screen, shell: clap_complete::Shell) -> Outcome {
     let mut text = Vec::new();

@@ -63,6 +63,10 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
         })?;
         live(runner, terminal)?
     };
+    if let Some(error) = &summary.unwritten {
+        let text = format!("the run's events could not all be written: {error}");
+        world.screen.tell(&Failure::new(Exit::Environment, text).render(world.screen.err));
+    }
     if args.format != Format::Text {
         print_document(world, &document, &store, args.format);
     }
@@ -155,7 +159,9 @@ fn begin(world: &World, history: &Arc<History>, flow: &Flow) -> Option<RunWriter
 /// The terminal's options for a live run or a replay.
 pub fn options(screen: Screen, flow: &Flow, progress: ProgressFlag) -> Options {
     let root = flow.root.clone();
+    let here = root.as_os_str().is_empty() || root == Path::new(".");
     Options {
+        project: (!here).then(|| root.display().to_string()),
         source: Some(Box::new(move |file, line, count| source_lines(&root, file, line, count))),
         ..plain_options(screen, progress)
     }
@@ -179,6 +185,7 @@ pub fn plain_options(screen: Screen, progress: ProgressFlag) -> Options {
             ProgressFlag::Tty => Progress::Tty,
         },
         source: None,
+        project: None,
     }
 }
 
@@ -186,8 +193,8 @@ pub fn plain_options(screen: Screen, progress: ProgressFlag) -> Options {
 fn source_lines(root: &Path, file: &str, line: u32, count: u32) -> Vec<String> {
     let path = Path::new(file);
     let path = path.strip_prefix(root).unwrap_or(path);
-    let plain = path.components().all(|part| matches!(part, std::path::Component::Normal(_)));
-    let bytes = if plain { std::fs::read(root.join(path)).unwrap_or_default() } else { Vec::new() };
+    let Ok(folder) = polyloom_load::Root::open(root) else { return Vec::new() };
+    let Ok(bytes) = folder.read(path) else { return Vec::new() };
     let text = String::from_utf8_lossy(&bytes);
     let skip = line.saturating_sub(1) as usize;
     text.lines().skip(skip).take(count as usize).map(str::to_owned).collect()
@@ -243,6 +250,7 @@ fn print_document(world: &World, document: &Document, store: &Store, format: For
 fn exit_of(summary: &Summary, keep_going: bool) -> Exit {
     let some_went_well = summary.totals.ok + summary.totals.cached > 0;
     match summary.outcome {
+        RunOutcome::Ok if summary.unwritten.is_some() => Exit::Environment,
         RunOutcome::Ok => Exit::Ok,
         RunOutcome::Interrupted => Exit::Interrupted,
         RunOutcome::TimedOut => Exit::Timeout,

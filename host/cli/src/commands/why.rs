@@ -70,11 +70,11 @@ pub fn why(world: &World, cell: &str, flow: &FlowArgs, format: Format) -> Outcom
         return Ok(Exit::Ok);
     }
     let paint = world.screen.out;
-    let mut text = format!(
-        "{} {will_run}: {}\n",
-        paint.text(Style::Strong, &escape_line(cell)),
-        escape_line(&step.reason.to_string())
-    );
+    let mut text = format!("{} {will_run}", paint.text(Style::Strong, &escape_line(cell)));
+    if !matches!(step.action, Action::Cached(_)) {
+        text.push_str(&format!(": {}", escape_line(&step.reason.to_string())));
+    }
+    text.push('\n');
     for cause in causes {
         text.push_str(&format!("  because {}\n", escape_line(&cause)));
     }
@@ -91,10 +91,18 @@ pub fn why(world: &World, cell: &str, flow: &FlowArgs, format: Format) -> Outcom
                     ("now", Align::Left),
                 ]);
                 for change in &changes {
-                    let shown = |text: &Option<Arc<str>>| {
-                        text.as_deref().map_or_else(|| "-".to_owned(), str::to_owned)
+                    // Words that stayed the same over a digest that did not say nothing: then the digests are shown.
+                    let same = change.before.is_some() && change.before == change.after;
+                    let shown = |text: &Option<Arc<str>>, parts: Option<&KeyParts>| match text {
+                        None => "-".to_owned(),
+                        Some(text) => match parts.and_then(|parts| parts.get(&change.part)) {
+                            Some(part) if same => format!("{text} ({})", part.digest.short()),
+                            _ => text.to_string(),
+                        },
                     };
-                    table.row([change.part.to_string(), shown(&change.before), shown(&change.after)]);
+                    let then = shown(&change.before, before.as_ref());
+                    let now = shown(&change.after, Some(&*step.parts));
+                    table.row([change.part.to_string(), then, now]);
                 }
                 text.push_str(&table.render(paint, world.screen.columns));
             }

@@ -242,16 +242,16 @@ impl Failure {
     }
 
     fn next(&self, screen: &Screen) -> String {
-        let cell = escape_line(&self.cell);
-        let flow = match screen.run.path.as_str() {
-            "" | "polyloom.toml" | "./polyloom.toml" => String::new(),
-            path => format!(" {}", quote(path)),
-        };
-        let id = &screen.run.id;
-        format!(
-            "`polyloom logs {id} {cell}` shows all it printed; `polyloom run{flow}` goes on from here"
-        )
+        let logs = logs(screen, &escape_line(&self.cell));
+        format!("`{logs}` shows all it printed; the next run goes on from here")
     }
+}
+
+/// The command that shows what a cell printed.
+pub(super) fn logs(screen: &Screen, cell: &str) -> String {
+    let project = screen.options.project.as_deref();
+    let project = project.map_or_else(String::new, |path| format!(" -C {}", quote(path)));
+    format!("polyloom logs{project} {} {cell}", screen.run.id)
 }
 
 /// A path as a shell takes it.

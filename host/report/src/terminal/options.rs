@@ -42,6 +42,8 @@ pub struct Options {
     pub progress: Progress,
     /// Where source lines come from; without it failures show none.
     pub source: Option<SourceLines>,
+    /// The project's folder as commands name it, where it is not the one the user is in.
+    pub project: Option<String>,
 }
 
 impl Default for Options {
@@ -53,6 +55,7 @@ impl Default for Options {
             verbosity: Verbosity::Normal,
             progress: Progress::Auto,
             source: None,
+            project: None,
         }
     }
 }
