@@ -77,7 +77,7 @@ fn a_broken_flow_does_not_keep_others_from_being_checked() {
 DIR/a.toml:1:2: error[PL001]: key with no value, expected `=`
 DIR/c.json:1:1: error[PL008]: the flow has no cells
 DIR/d.md:1:1: error[PL002]: the file is not UTF-8 from byte 0 on
-error[PL002]: can't read `DIR/e.toml`: there is no such file
+error[PL002]: can't read `DIR/e.toml`: there is no such file or folder
 error[PL002]: `DIR/f.txt` is not a flow file by its name
 "#);
 }

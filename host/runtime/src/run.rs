@@ -581,9 +581,8 @@ impl Runner {
 fn explain(meta: &mut ExecMeta, explanation: Option<String>) {
     let Some(text) = explanation else { return };
     let told = meta.diagnostics.iter().any(|diagnostic| diagnostic.message == text);
-    let has_error = meta.diagnostics.iter().any(|d| d.severity == Severity::Error);
-    // "exit code 1" says nothing beside the error that caused it.
-    if !told && !(meta.outcome == Outcome::Failed && has_error) {
+    // An exit code is in the result already; beside the error that caused it, it says nothing.
+    if !told && meta.outcome != Outcome::Failed {
         meta.diagnostics.insert(0, Diagnostic::new(Severity::Error, text));
     }
 }

@@ -190,8 +190,10 @@ impl Store {
         let unreadable = || self.row("result");
         let Outputs(outputs) = serde_json::from_str(&raw.outputs).map_err(|_| unreadable())?;
         let gone = |output: &ArtifactMeta| {
+            // A file of another size than was recorded is as good as none. The size of a directory is that of its files.
+            let size = (output.r#type != "dir").then_some(output.size);
             output.size > SMALL
-                && !output.digest.parse().is_ok_and(|digest| self.has_file(&digest, None))
+                && !output.digest.parse().is_ok_and(|digest| self.has_file(&digest, size))
         };
         Ok(StoredResult {
             evicted: raw.evicted || outputs.iter().any(|(_, output)| gone(output)),

@@ -225,7 +225,10 @@ impl Cell<'_> {
         out.write_all(self.rest.as_bytes())?;
         out.flush()?;
         for port in self.exec.outputs.keys() {
-            if let Some(input) = self.exec.inputs.get(port) {
+            // An input and an output can't have one name: `x_out` is made from `x`.
+            let inputs = &self.exec.inputs;
+            let source = inputs.get(port).or_else(|| inputs.get(port.strip_suffix("_out")?));
+            if let Some(input) = source {
                 let from = Path::new(&input.path);
                 let mut to = Path::new(&self.exec.out).join(port);
                 if let Some(extension) = from.extension() {

@@ -24,7 +24,10 @@ pub fn check(world: &World, flows: &[PathBuf], format: Format) -> Outcome {
     let (errors, warnings) = (report.errors(), report.warnings());
     match format {
         Format::Json | Format::Jsonl => {
-            let json = polyloom_load::report_to_json(&report);
+            let mut json = polyloom_load::report_to_json(&report);
+            if let Some(document) = json.as_object_mut() {
+                document.insert("schema".to_owned(), "polyloom.check/1".into());
+            }
             let text = if format == Format::Json {
                 serde_json::to_string_pretty(&json)
             } else {

@@ -1,7 +1,7 @@
 //! `polyloom show RUN [CELL[.PORT]]`: a run, a cell's result, or an output with a preview.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use polyloom_events::Event;
 use polyloom_model::{Digest, Encoding, Type};
@@ -110,17 +110,42 @@ pub fn show(
             };
             let options =
                 PreviewOptions { width: world.screen.columns.unwrap_or(100), ..PreviewOptions::default() };
-            let opened = std::fs::File::open(&path).and_then(|mut file| preview(&subject, &mut file, options));
-            let text = opened.map_err(|error| {
-                Failure::new(Exit::Environment, format!("`{}` can't be read: {error}", path.display()))
-            })?;
+            let digest: Option<Digest> = artifact.digest.parse().ok().filter(|_| path.is_dir());
+            let text = match digest {
+                Some(digest) => folder(world, &store, &digest, &path)?,
+                None => {
+                    let opened = std::fs::File::open(&path)
+                        .and_then(|mut file| preview(&subject, &mut file, options));
+                    opened.map_err(|error| {
+                        let message = format!("`{}` can't be read: {error}", path.display());
+                        Failure::new(Exit::Environment, message)
+                    })?
+                }
+            };
             world.screen.print(&(head + &text));
         }
     }
     Ok(Exit::Ok)
 }
 
-fn write_to(source: &std::path::Path, target: &std::path::Path) -> Outcome {
+/// The files of a directory.
+fn folder(world: &World, store: &Store, digest: &Digest, path: &Path) -> Result<String, Failure> {
+    const SHOWN: usize = 20;
+    let listing = store.listing(digest).map_err(|error| Failure::of(Exit::Environment, &error))?;
+    let mut table = Table::new(&[("", Align::Right), ("", Align::Left)]);
+    for (name, file) in listing.iter().take(SHOWN) {
+        let size = file.as_ref().map_or_else(|| "folder".to_owned(), |file| size(file.size));
+        table.row([&size, name]);
+    }
+    let mut text = format!("dir, {} entries, {}\n", listing.len(), path.display());
+    text.push_str(&table.render(world.screen.out, world.screen.columns));
+    if listing.len() > SHOWN {
+        text.push_str(&format!("… {} more\n", listing.len() - SHOWN));
+    }
+    Ok(text)
+}
+
+fn write_to(source: &Path, target: &Path) -> Outcome {
     let failed = |error: std::io::Error| {
         let message = format!("`{}` can't be written: {error}", target.display());
         Failure::new(Exit::Usage, message)

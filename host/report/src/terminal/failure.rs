@@ -40,6 +40,11 @@ pub(super) fn is_failure(outcome: Outcome) -> bool {
     }
 }
 
+/// Whether the trouble was the host's own: no process of the cell ended, well or badly.
+fn never_ran(meta: &ExecMeta) -> bool {
+    meta.exit_code.is_none() && meta.signal.is_none() && meta.wall_ms == 0.0
+}
+
 /// What the host saw, in a few words.
 pub(super) fn evidence(meta: &ExecMeta) -> String {
     let peak = || match meta.peak_memory {
@@ -57,6 +62,7 @@ pub(super) fn evidence(meta: &ExecMeta) -> String {
         Outcome::PidsExceeded => "too many processes".to_owned(),
         Outcome::OutputMissing => "a declared output is missing".to_owned(),
         Outcome::Denied => "a permission is missing".to_owned(),
+        Outcome::WorkerError if never_ran(meta) => "the host could not run it".to_owned(),
         Outcome::WorkerError => "the executor broke off".to_owned(),
         Outcome::Ok
         | Outcome::Cached
@@ -212,13 +218,10 @@ impl Failure {
                 ),
             ),
             Outcome::Denied => only("it needs a permission that was not granted"),
-            Outcome::WorkerError => (
-                Some(
-                    "the executor broke the protocol, or ended outside of the cell's code"
-                        .to_owned(),
-                ),
-                Some(format!("`polyloom plugin test {}`", escape_line(&self.lang))),
-            ),
+            Outcome::WorkerError if never_ran(&self.meta) => (None, None),
+            Outcome::WorkerError => {
+                only("the executor broke the protocol, or ended outside of the cell's code")
+            }
             Outcome::Killed | Outcome::Failed => match (self.meta.signal, self.meta.exit_code) {
                 (Some(11 | 7), _) => {
                     only("it used memory that is not its own: a wrong index or pointer")
