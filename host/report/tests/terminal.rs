@@ -49,7 +49,7 @@ fn a_failing_run_in_plain_mode() {
       stderr, last lines:
         │ In file included from polyloom.h
         │ stats.cpp:3:12: error
-    hint: `polyloom logs 20261121-031833-ab12 stats` shows all it printed; `polyloom run` goes on from here
+    hint: `polyloom logs 20261121-031833-ab12 stats` shows all it printed; the next run goes on from here
 
     failed in 531ms: 1 ran, 1 cached, 1 failed, 1 skipped
     critical path: load 123ms → stats 400ms
@@ -109,17 +109,17 @@ fn each_outcome_has_a_cause_and_a_next_step() {
     story.at(5100.0).end(Outcome::Failed, Totals { failed: 7, ..Totals::default() });
     let text = plain(&story);
     let end = &text[text.find("\nerror").unwrap()..];
-    insta::assert_snapshot!(end, @r#"
+    insta::assert_snapshot!(end, @"
 
     error: cell `timed-out` (c): timed_out, stopped after 5.00s
     caused by: it ran longer than its time limit
     hint: raise `timeout` under `[cells.timed-out]`, if it really needs more
-    hint: `polyloom logs 20261121-031833-ab12 timed-out` shows all it printed; `polyloom run` goes on from here
+    hint: `polyloom logs 20261121-031833-ab12 timed-out` shows all it printed; the next run goes on from here
 
     error: cell `out-of-memory` (c): out_of_memory, peak memory 256 MiB
     caused by: its processes together used more memory than its limit
     hint: raise `memory` under `[cells.out-of-memory]`, if it really needs more
-    hint: `polyloom logs 20261121-031833-ab12 out-of-memory` shows all it printed; `polyloom run` goes on from here
+    hint: `polyloom logs 20261121-031833-ab12 out-of-memory` shows all it printed; the next run goes on from here
 
     error: cell `output-exceeded` (c): output_exceeded, printed 4 B
       stdout, last lines:
@@ -127,30 +127,29 @@ fn each_outcome_has_a_cause_and_a_next_step() {
         │ y
     caused by: it printed more than its limit
     hint: raise `output_limit` under `[cells.output-exceeded]`, if it really needs more
-    hint: `polyloom logs 20261121-031833-ab12 output-exceeded` shows all it printed; `polyloom run` goes on from here
+    hint: `polyloom logs 20261121-031833-ab12 output-exceeded` shows all it printed; the next run goes on from here
 
     error: cell `pids-exceeded` (c): pids_exceeded, too many processes
     caused by: it started more processes and threads than its limit
     hint: raise `pids` under `[cells.pids-exceeded]`, if it really needs more
-    hint: `polyloom logs 20261121-031833-ab12 pids-exceeded` shows all it printed; `polyloom run` goes on from here
+    hint: `polyloom logs 20261121-031833-ab12 pids-exceeded` shows all it printed; the next run goes on from here
 
     error: cell `output-missing` (c): output_missing, a declared output is missing
     caused by: it ended well but left a declared output out
     hint: assign a variable of the output's name, or write the file `$OUT/NAME`
-    hint: `polyloom logs 20261121-031833-ab12 output-missing` shows all it printed; `polyloom run` goes on from here
+    hint: `polyloom logs 20261121-031833-ab12 output-missing` shows all it printed; the next run goes on from here
 
     error: cell `worker-error` (c): worker_error, the executor broke off
     caused by: the executor broke the protocol, or ended outside of the cell's code
-    hint: `polyloom plugin test c`
-    hint: `polyloom logs 20261121-031833-ab12 worker-error` shows all it printed; `polyloom run` goes on from here
+    hint: `polyloom logs 20261121-031833-ab12 worker-error` shows all it printed; the next run goes on from here
 
     error: cell `killed` (c): killed, signal 11 (SIGSEGV)
     caused by: it used memory that is not its own: a wrong index or pointer
-    hint: `polyloom logs 20261121-031833-ab12 killed` shows all it printed; `polyloom run` goes on from here
+    hint: `polyloom logs 20261121-031833-ab12 killed` shows all it printed; the next run goes on from here
 
     failed in 5.10s: 7 failed
     critical path: load 123ms → stats 400ms
-    "#);
+    ");
 }
 
 #[test]
