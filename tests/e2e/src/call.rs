@@ -25,10 +25,18 @@ pub struct Call {
 }
 
 impl Call {
-    pub(crate) fn new(place: &Place, args: &[&str]) -> Self {
+    /// `through` is a program with arguments that is to start the binary, or nothing.
+    pub(crate) fn new(place: &Place, through: &[&str], args: &[&str]) -> Self {
         let root = place.root().to_owned();
         let home = root.join("home");
-        let mut command = Command::new(binary());
+        let mut command = match through {
+            [] => Command::new(binary()),
+            [program, words @ ..] => {
+                let mut command = Command::new(program);
+                command.args(words).arg(binary());
+                command
+            }
+        };
         command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())

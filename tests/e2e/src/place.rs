@@ -101,7 +101,18 @@ impl Place {
     /// A call of the binary, to be started.
     #[must_use]
     pub fn call(&self, args: &[&str]) -> Call {
-        Call::new(self, args)
+        Call::new(self, &[], args)
+    }
+
+    /// A call of the binary by another program, which gets its path and arguments as its last ones.
+    #[must_use]
+    pub fn call_through(&self, through: &[&str], args: &[&str]) -> Call {
+        Call::new(self, through, args)
+    }
+
+    /// Gives the whole place to another user.
+    pub fn give_to(&self, uid: u32) {
+        give(self.root(), uid);
     }
 
     /// A call of the binary to its end.
@@ -121,6 +132,15 @@ impl Place {
     #[must_use]
     pub fn processes(&self) -> Vec<String> {
         crate::processes_with(self.root().to_str().unwrap())
+    }
+}
+
+fn give(path: &Path, uid: u32) {
+    std::os::unix::fs::lchown(path, Some(uid), Some(uid)).unwrap();
+    if path.is_dir() && !path.is_symlink() {
+        for entry in fs::read_dir(path).unwrap() {
+            give(&entry.unwrap().path(), uid);
+        }
     }
 }
 

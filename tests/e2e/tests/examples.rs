@@ -1,0 +1,69 @@
+//! The examples give what their `expected.txt` says, and their second run executes nothing.
+//!
+//! `POLYLOOM_UPDATE=1` writes the files anew.
+
+use std::path::Path;
+use std::time::Instant;
+
+use polyloom_test_e2e::{Place, Run, needs};
+
+/// `cell outcome`, then `cell.port type digest` of its outputs.
+fn told(run: &Run) -> String {
+    let mut lines = String::new();
+    for (cell, outcome) in run.outcomes() {
+        lines.push_str(&format!("{cell} {outcome}\n"));
+        for (port, output) in run.cell(&cell)["outputs"].as_object().unwrap() {
+            let text = |name: &str| output[name].as_str().unwrap().to_owned();
+            lines.push_str(&format!("{cell}.{port} {} {}\n", text("type"), text("digest")));
+        }
+    }
+    lines
+}
+
+fn compare(name: &str, run: &Run) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(name).join("expected.txt");
+    if std::env::var_os("POLYLOOM_UPDATE").is_some() {
+        std::fs::write(&path, told(run)).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(told(run), expected, "see {}", path.display());
+}
+
+/// Runs it twice: all well, then all cached.
+fn twice(name: &str) {
+    let place = Place::example(name);
+    let _ = place.polyloom(&["check"]).exits(0);
+    let first = place.run(&[]).exits(0);
+    assert!(first.outcomes().values().all(|outcome| outcome == "ok"), "{}", first.told());
+    compare(name, &first);
+    let start = Instant::now();
+    let second = place.run(&[]).exits(0);
+    println!("second run of {name}: {:?}", start.elapsed());
+    assert_eq!(second.ran(), [""; 0]);
+    assert_eq!(told(&second).replace(" cached\n", " ok\n"), told(&first));
+}
+
+#[test]
+fn weather() {
+    needs!("python3", "g++", "bash", "awk");
+    twice("weather");
+}
+
+#[test]
+fn flights() {
+    needs!("python3", "g++", "node");
+    twice("flights");
+}
+
+#[test]
+fn babel() {
+    needs!("python3", "gcc", "g++", "node", "bash", "awk", "perl", "tclsh", "javac", "sqlite3");
+    twice("babel");
+}
+
+#[test]
+fn limits() {
+    needs!("python3", "gcc", "bash");
+    let place = Place::example("limits");
+    compare("limits", &place.run(&["-k"]).exits(5));
+}
