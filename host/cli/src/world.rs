@@ -178,7 +178,11 @@ pub fn given(args: &FlowArgs) -> Given {
 fn prepare_failure(error: &PrepareError) -> Failure {
     match error {
         PrepareError::Select(select) => {
-            let nothing = matches!(select, polyloom_plan::SelectError::Nothing);
+            use polyloom_plan::SelectError::{NoMatch, Nothing, Syntax, UnknownCell, UnknownTag};
+            let nothing = match select {
+                NoMatch { .. } | Nothing | UnknownTag { .. } => true,
+                Syntax { .. } | UnknownCell { .. } => false,
+            };
             let exit = if nothing { Exit::Nothing } else { Exit::Usage };
             Failure::of(exit, select)
         }
@@ -191,9 +195,11 @@ fn prepare_failure(error: &PrepareError) -> Failure {
                     polyloom_worker::tools::ToolError::Broken { .. } => None,
                 })
                 .collect();
-            if !installs.is_empty() {
-                failure.hint = Some(installs.join("; "));
-            }
+            failure.hint = Some(if installs.is_empty() {
+                "polyloom doctor shows what this machine lacks".to_owned()
+            } else {
+                installs.join("; ")
+            });
             failure
         }
         PrepareError::Store(_) => Failure::of(Exit::Environment, error),

@@ -20,4 +20,5 @@ pub use manifest::{
     CommandSpec, DiagnosticsFormat, DiagnosticsSpec, Kind, Manifest, Tool, WorkerSpec,
 };
 pub use polyloom_protocol::value::Value;
-pub use types::{Dtype, Encoding, Type, TypeError};
+pub use polyloom_protocol::npy::Dtype;
+pub use types::{Encoding, Type, TypeError};

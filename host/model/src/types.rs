@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use polyloom_protocol::npy::Dtype;
 use thiserror::Error;
 
 /// The type of a port.
@@ -50,68 +51,6 @@ pub enum Type {
     Vec2,
     /// `#rrggbb` or `#rrggbbaa`.
     Color,
-}
-
-/// The element type of a tensor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the names are the documentation")]
-pub enum Dtype {
-    Bool,
-    I8,
-    I16,
-    I32,
-    I64,
-    U8,
-    U16,
-    U32,
-    U64,
-    F32,
-    F64,
-}
-
-impl Dtype {
-    const ALL: [(&'static str, &'static str, Dtype); 11] = [
-        ("bool", "|b1", Dtype::Bool),
-        ("i8", "|i1", Dtype::I8),
-        ("i16", "<i2", Dtype::I16),
-        ("i32", "<i4", Dtype::I32),
-        ("i64", "<i8", Dtype::I64),
-        ("u8", "|u1", Dtype::U8),
-        ("u16", "<u2", Dtype::U16),
-        ("u32", "<u4", Dtype::U32),
-        ("u64", "<u8", Dtype::U64),
-        ("f32", "<f4", Dtype::F32),
-        ("f64", "<f8", Dtype::F64),
-    ];
-
-    /// The `descr` of a `.npy` header, e.g. `<f8`.
-    #[must_use]
-    pub fn npy(self) -> &'static str {
-        Self::ALL.iter().find(|row| row.2 == self).map_or("", |row| row.1)
-    }
-
-    /// The dtype of a `.npy` header's `descr`, little endian or one byte wide.
-    #[must_use]
-    pub fn from_npy(descr: &str) -> Option<Self> {
-        Self::ALL.iter().find(|row| row.1 == descr).map(|row| row.2)
-    }
-
-    /// Bytes of one element.
-    #[must_use]
-    pub fn size(self) -> u64 {
-        match self {
-            Dtype::Bool | Dtype::I8 | Dtype::U8 => 1,
-            Dtype::I16 | Dtype::U16 => 2,
-            Dtype::I32 | Dtype::U32 | Dtype::F32 => 4,
-            Dtype::I64 | Dtype::U64 | Dtype::F64 => 8,
-        }
-    }
-}
-
-impl fmt::Display for Dtype {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(Self::ALL.iter().find(|row| row.2 == *self).map_or("", |row| row.0))
-    }
 }
 
 /// How a type lies in the store and in a cell's file system.
@@ -183,9 +122,9 @@ impl fmt::Display for Type {
                 f.write_str("}")
             }
             Type::Enum(names) => write!(f, "enum{{{}}}", names.join(",")),
-            Type::Tensor(dtype, None) => write!(f, "tensor<{dtype}>"),
+            Type::Tensor(dtype, None) => write!(f, "tensor<{}>", dtype.name()),
             Type::Tensor(dtype, Some(shape)) => {
-                write!(f, "tensor<{dtype},[")?;
+                write!(f, "tensor<{},[", dtype.name())?;
                 for (i, size) in shape.iter().enumerate() {
                     if i > 0 {
                         f.write_str(",")?;
@@ -356,9 +295,8 @@ impl Parser<'_> {
     fn tensor(&mut self) -> Result<Type, TypeError> {
         self.need('<')?;
         let word = self.word().to_owned();
-        let Some(&(_, _, dtype)) = Dtype::ALL.iter().find(|row| row.0 == word) else {
-            let all: Vec<_> = Dtype::ALL.iter().map(|row| row.0).collect();
-            return self.fail(format!("expected a dtype, one of {}", all.join(", ")));
+        let Some(dtype) = Dtype::ALL.into_iter().find(|dtype| dtype.name() == word) else {
+            return self.fail(format!("expected a dtype, one of {}", Dtype::ALL.map(Dtype::name).join(", ")));
         };
         let mut shape = None;
         if self.eat(',') {

@@ -2,6 +2,7 @@
 //! Artifacts are never parsed beyond that in the host's process.
 
 use polyloom_model::{Dtype, Type, Value, conform};
+use polyloom_protocol::npy::Npy;
 use polyloom_protocol::value::Scalar;
 
 /// The picture formats a port of type image takes: media type and file extension.
@@ -103,67 +104,6 @@ pub fn check_arrow(head: &[u8], tail: &[u8]) -> Result<(), String> {
     }
 }
 
-/// A `.npy` header: element type and shape.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Npy {
-    /// The element type.
-    pub dtype: Dtype,
-    /// Sizes.
-    pub shape: Vec<u64>,
-    /// Where the data starts.
-    pub offset: u64,
-}
-
-/// Reads the header of a `.npy` file (NumPy enhancement proposal 1, version 1.0) in the profile of SPEC.md:
-/// little endian, C order, known dtype, data at a multiple of 64.
-pub fn read_npy(head: &[u8]) -> Result<Npy, String> {
-    let bad = |why: &str| Err(format!("expected a .npy file: {why}"));
-    if !head.starts_with(b"\x93NUMPY") || head.len() < 10 {
-        return bad("it does not begin with \\x93NUMPY");
-    }
-    if head[6] != 1 {
-        return bad("its version is not 1.0");
-    }
-    let length = usize::from(u16::from_le_bytes([head[8], head[9]]));
-    let Some(text) = head.get(10..10 + length).and_then(|bytes| std::str::from_utf8(bytes).ok()) else {
-        return bad("its header is cut short");
-    };
-    let offset = 10 + length as u64;
-    if !offset.is_multiple_of(64) {
-        return bad("its data does not start at a multiple of 64");
-    }
-    let field = |name: &str| {
-        let (_, rest) = text.split_once(&format!("'{name}'"))?;
-        Some(rest.trim_start().strip_prefix(':')?.trim_start())
-    };
-    let (Some(descr), Some(order), Some(shape)) =
-        (field("descr"), field("fortran_order"), field("shape"))
-    else {
-        return bad("its header lacks descr, fortran_order or shape");
-    };
-    let Some(descr) = descr.strip_prefix('\'').and_then(|rest| rest.split('\'').next()) else {
-        return bad("its descr is not a plain dtype");
-    };
-    let Some(dtype) = Dtype::from_npy(descr) else {
-        let shown: String = descr.chars().take(20).flat_map(char::escape_debug).collect();
-        return bad(&format!("its dtype `{shown}` is none of the little-endian bool, i8–i64, u8–u64, f32, f64"));
-    };
-    if !order.starts_with("False") {
-        return bad("it is in Fortran order; valid: C order");
-    }
-    let Some(inner) = shape.strip_prefix('(').and_then(|rest| rest.split_once(')')).map(|(a, _)| a) else {
-        return bad("its shape is not a tuple");
-    };
-    let mut sizes = Vec::new();
-    for part in inner.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-        match part.parse() {
-            Ok(size) if sizes.len() < 32 => sizes.push(size),
-            _ => return bad("its shape is not a tuple of at most 32 sizes"),
-        }
-    }
-    Ok(Npy { dtype, shape: sizes, offset })
-}
-
 /// Checks a `.npy` file of `size` bytes against the declared dtype and shape.
 pub fn check_npy(
     head: &[u8],
@@ -171,9 +111,9 @@ pub fn check_npy(
     dtype: Dtype,
     shape: Option<&[Option<u64>]>,
 ) -> Result<(), String> {
-    let npy = read_npy(head)?;
+    let npy = Npy::parse(head).map_err(|error| error.to_string())?;
     if npy.dtype != dtype {
-        return Err(format!("expected tensor<{dtype}>, found dtype {}", npy.dtype));
+        return Err(format!("expected tensor<{}>, found dtype {}", dtype.name(), npy.dtype.name()));
     }
     if let Some(shape) = shape {
         let fits = shape.len() == npy.shape.len()
@@ -183,9 +123,8 @@ pub fn check_npy(
             return Err(format!("expected {declared}, found shape {:?}", npy.shape));
         }
     }
-    let count = npy.shape.iter().try_fold(1_u64, |all, size| all.checked_mul(*size));
-    let bytes = count.and_then(|count| count.checked_mul(dtype.size()));
-    if bytes.and_then(|bytes| bytes.checked_add(npy.offset)) != Some(size) {
+    let bytes = npy.data_len().and_then(|bytes| bytes.checked_add(npy.data as u64));
+    if bytes != Some(size) {
         return Err(format!("the .npy file has {size} bytes, which is not what its shape needs"));
     }
     Ok(())
@@ -222,39 +161,15 @@ fn from_text(bytes: Vec<u8>, ty: &Type) -> Result<Value, String> {
 mod tests {
     use super::*;
 
-    fn npy(header: &str) -> Vec<u8> {
-        let mut text = header.to_owned();
-        while (10 + text.len() + 1) % 64 != 0 {
-            text.push(' ');
-        }
-        text.push('\n');
-        let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
-        bytes.extend(u16::try_from(text.len()).unwrap().to_le_bytes());
-        bytes.extend(text.as_bytes());
-        bytes
-    }
-
     #[test]
     fn npy_headers_are_checked_against_type_and_size() {
-        let head = npy("{'descr': '<f8', 'fortran_order': False, 'shape': (3,), }");
+        let head = polyloom_protocol::npy::header(Dtype::F64, &[3]);
         let size = head.len() as u64 + 24;
-        assert_eq!(read_npy(&head).unwrap().shape, [3]);
         assert!(check_npy(&head, size, Dtype::F64, Some(&[None])).is_ok());
         assert!(check_npy(&head, size, Dtype::F32, None).is_err());
         assert!(check_npy(&head, size - 1, Dtype::F64, None).is_err());
         assert!(check_npy(&head, size, Dtype::F64, Some(&[Some(4)])).is_err());
-        for bad in [
-            "{'descr': '>f8', 'fortran_order': False, 'shape': (3,), }",
-            "{'descr': '<f8', 'fortran_order': True, 'shape': (3,), }",
-            "{'descr': '|O', 'fortran_order': False, 'shape': (3,), }",
-            "{'descr': '<f8', 'fortran_order': False, 'shape': (-1,), }",
-            "{'descr': '<f8', 'fortran_order': False, 'shape': (99999999999999999999,), }",
-        ] {
-            assert!(read_npy(&npy(bad)).is_err(), "{bad}");
-        }
-        for cut in 0..head.len() {
-            assert!(read_npy(&head[..cut]).is_err());
-        }
+        assert!(check_npy(&head[..20], size, Dtype::F64, None).is_err());
     }
 
     #[test]

@@ -16,5 +16,5 @@ mod talk;
 pub mod tools;
 
 pub use drive::{AttemptError, Workplace, enforcement};
-pub use formats::{Npy, check_file, extension_of, media_of, read_npy, sniff_image};
+pub use formats::{check_file, extension_of, media_of};
 pub use inputs::text_of;

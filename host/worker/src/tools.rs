@@ -159,11 +159,13 @@ fn read_answer(text: &str) -> Memory {
     let mut memory = Memory { identity: String::new(), roots: Vec::new(), watch: Vec::new() };
     for line in text.lines().take(400) {
         let path = |rest: &str| Some(PathBuf::from(rest.trim())).filter(|path| path.is_absolute());
-        if let Some(root) = line.strip_prefix("root:").and_then(path) {
-            memory.roots.push(root);
-        } else if let Some(watched) = line.strip_prefix("watch:").and_then(path) {
-            let was = stat(&watched);
-            memory.watch.push((watched, was));
+        if let Some(rest) = line.strip_prefix("root:") {
+            memory.roots.extend(path(rest));
+        } else if let Some(rest) = line.strip_prefix("watch:") {
+            memory.watch.extend(path(rest).map(|watched| {
+                let was = stat(&watched);
+                (watched, was)
+            }));
         } else if memory.identity.len() < 4096 && !line.trim().is_empty() {
             if !memory.identity.is_empty() {
                 memory.identity.push('\n');
