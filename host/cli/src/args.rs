@@ -10,8 +10,10 @@ use crate::failure::{Exit, Failure};
 /// Run one graph of code cells in any mix of languages: sandboxed, cached, explained.
 #[derive(Debug, Parser)]
 #[command(name = "polyloom", version, propagate_version = true, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 ok, 1 a cell failed, 2 bad usage or flow, 3 environment or plugin problem, \
-4 nothing selected, 5 partial (with -k), 124 run timeout, 130 interrupted.")]
+#[command(
+    after_help = "Exit codes: 0 ok, 1 a cell failed, 2 bad usage or flow, 3 environment or plugin problem, \
+4 nothing selected, 5 partial (with -k), 124 run timeout, 130 interrupted."
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -335,7 +337,6 @@ pub enum Command {
         shell: clap_complete::Shell,
     },
     /// Write manual pages.
-    #[command(hide = true)]
     Man {
         /// The folder they are written to.
         dir: PathBuf,

@@ -93,8 +93,7 @@ impl World {
     /// Loads a flow to run it, or tells everything that is wrong with it.
     pub fn flow(&self, args: &FlowArgs) -> Result<Flow, Failure> {
         let given = given(args);
-        let config =
-            Config { languages: &self.languages, purpose: Purpose::Run, given: &given };
+        let config = Config { languages: &self.languages, purpose: Purpose::Run, given: &given };
         let argument = args.flow.clone().unwrap_or_else(|| PathBuf::from("."));
         let loaded = polyloom_load::load(&argument, &config);
         let width = self.screen.columns.unwrap_or(100);
@@ -115,8 +114,8 @@ impl World {
     pub fn store(&self) -> Result<Arc<Store>, Failure> {
         let environment = |error: &dyn std::error::Error| Failure::of(Exit::Environment, error);
         let cwd = std::env::current_dir().map_err(|e| environment(&e))?;
-        let root =
-            polyloom_store::place(|name| std::env::var_os(name), &cwd).map_err(|e| environment(&e))?;
+        let root = polyloom_store::place(|name| std::env::var_os(name), &cwd)
+            .map_err(|e| environment(&e))?;
         Ok(Arc::new(Store::open(root).map_err(|e| environment(&e))?))
     }
 
@@ -191,7 +190,9 @@ fn prepare_failure(error: &PrepareError) -> Failure {
             let installs: Vec<&str> = errors
                 .iter()
                 .filter_map(|error| match error {
-                    polyloom_worker::tools::ToolError::Missing { install, .. } => install.as_deref(),
+                    polyloom_worker::tools::ToolError::Missing { install, .. } => {
+                        install.as_deref()
+                    }
                     polyloom_worker::tools::ToolError::Broken { .. } => None,
                 })
                 .collect();

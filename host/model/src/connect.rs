@@ -213,21 +213,37 @@ mod tests {
     #[test]
     fn the_table_of_connections() {
         for (a, b) in [
-            ("int", "int"), ("list<int>", "any"), ("tensor<f64,[n]>", "tensor<f64>"),
-            ("tensor<f64,[3]>", "tensor<f64,[n]>"), ("enum{a}", "enum{a,b}"),
+            ("int", "int"),
+            ("list<int>", "any"),
+            ("tensor<f64,[n]>", "tensor<f64>"),
+            ("tensor<f64,[3]>", "tensor<f64,[n]>"),
+            ("enum{a}", "enum{a,b}"),
         ] {
             assert_eq!(connect(a, b), Connection::Same, "{a} {b}");
         }
         for (a, b) in [
-            ("int", "float"), ("list<int>", "list<float>"), ("any", "int"), ("file", "table"),
-            ("table", "file"), ("record{x:int}", "map<float>"), ("tensor<f64,[n]>", "tensor<f64,[3]>"),
+            ("int", "float"),
+            ("list<int>", "list<float>"),
+            ("any", "int"),
+            ("file", "table"),
+            ("table", "file"),
+            ("record{x:int}", "map<float>"),
+            ("tensor<f64,[n]>", "tensor<f64,[3]>"),
         ] {
             assert!(matches!(connect(a, b), Connection::Coerced(_)), "{a} {b}");
-            assert_eq!(can_connect(&a.parse().unwrap(), &b.parse().unwrap(), true), Connection::Refused);
+            assert_eq!(
+                can_connect(&a.parse().unwrap(), &b.parse().unwrap(), true),
+                Connection::Refused
+            );
         }
         for (a, b) in [
-            ("float", "int"), ("str", "int"), ("table", "any"), ("tensor<f64>", "tensor<f32>"),
-            ("tensor<f64,[2]>", "tensor<f64,[3]>"), ("record{x:int}", "record{y:int}"), ("dir", "file"),
+            ("float", "int"),
+            ("str", "int"),
+            ("table", "any"),
+            ("tensor<f64>", "tensor<f32>"),
+            ("tensor<f64,[2]>", "tensor<f64,[3]>"),
+            ("record{x:int}", "record{y:int}"),
+            ("dir", "file"),
         ] {
             assert_eq!(connect(a, b), Connection::Refused, "{a} {b}");
         }
@@ -235,7 +251,8 @@ mod tests {
 
     #[test]
     fn a_mismatch_names_the_place() {
-        let days = Value::List(vec![Value::Map([("temp".to_owned(), Value::Str("x".into()))].into())]);
+        let days =
+            Value::List(vec![Value::Map([("temp".to_owned(), Value::Str("x".into()))].into())]);
         let ty = "list<record{temp:float}>".parse().unwrap();
         let error = conform(days, &ty).unwrap_err();
         assert_eq!(error.to_string(), "[0].temp: expected float, found str \"x\"");
@@ -245,6 +262,9 @@ mod tests {
     fn ints_become_floats_inside() {
         let value = Value::List(vec![Value::Int(1), Value::Float(2.5)]);
         let ty = "list<float>".parse().unwrap();
-        assert_eq!(conform(value, &ty).unwrap(), Value::List(vec![Value::Float(1.0), Value::Float(2.5)]));
+        assert_eq!(
+            conform(value, &ty).unwrap(),
+            Value::List(vec![Value::Float(1.0), Value::Float(2.5)])
+        );
     }
 }

@@ -75,7 +75,8 @@ impl FromStr for Digest {
         let mut bytes = [0; 32];
         for (byte, pair) in bytes.iter_mut().zip(hex.as_bytes().chunks(2)) {
             let digit = |c: u8| (c as char).to_digit(16).and_then(|d| u8::try_from(d).ok());
-            *byte = digit(pair[0]).zip(digit(pair[1])).map(|(a, b)| a << 4 | b).ok_or_else(error)?;
+            *byte =
+                digit(pair[0]).zip(digit(pair[1])).map(|(a, b)| a << 4 | b).ok_or_else(error)?;
         }
         Ok(Self(bytes))
     }

@@ -19,6 +19,6 @@ pub use limits::{Limits, SizeError, format_duration, format_size, parse_duration
 pub use manifest::{
     CommandSpec, DiagnosticsFormat, DiagnosticsSpec, Kind, Manifest, Tool, WorkerSpec,
 };
-pub use polyloom_protocol::value::Value;
 pub use polyloom_protocol::npy::Dtype;
+pub use polyloom_protocol::value::Value;
 pub use types::{Encoding, Type, TypeError};

@@ -182,8 +182,7 @@ impl Parser<'_> {
     fn word(&mut self) -> &str {
         self.space();
         let rest = &self.text[self.at..];
-        let end =
-            rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
         self.at += end;
         &self.text[self.at - end..self.at]
     }
@@ -259,7 +258,8 @@ impl Parser<'_> {
             self.need(':')?;
             let ty = self.ty()?;
             if ty.encoding() != Encoding::Msgpack {
-                return self.fail("lists, maps and records hold values, not tensors, tables or files");
+                return self
+                    .fail("lists, maps and records hold values, not tensors, tables or files");
             }
             if fields.insert(name.clone(), ty).is_some() {
                 return self.fail(format!("field `{name}` is there twice"));
@@ -296,7 +296,10 @@ impl Parser<'_> {
         self.need('<')?;
         let word = self.word().to_owned();
         let Some(dtype) = Dtype::ALL.into_iter().find(|dtype| dtype.name() == word) else {
-            return self.fail(format!("expected a dtype, one of {}", Dtype::ALL.map(Dtype::name).join(", ")));
+            return self.fail(format!(
+                "expected a dtype, one of {}",
+                Dtype::ALL.map(Dtype::name).join(", ")
+            ));
         };
         let mut shape = None;
         if self.eat(',') {
@@ -356,20 +359,43 @@ mod tests {
     #[test]
     fn every_type_is_written_as_it_is_read() {
         for text in [
-            "any", "list<map<int>>", "record{a:int,b:list<str>}", "enum{x,y}", "tensor<f64,[n,3]>",
-            "tensor<u8>", "tensor<f32,[]>", "vec2", "color", "record{}",
+            "any",
+            "list<map<int>>",
+            "record{a:int,b:list<str>}",
+            "enum{x,y}",
+            "tensor<f64,[n,3]>",
+            "tensor<u8>",
+            "tensor<f32,[]>",
+            "vec2",
+            "color",
+            "record{}",
         ] {
             let ty: Type = text.parse().unwrap();
             assert_eq!(ty.to_string(), text);
         }
-        assert_eq!("record{b:int, a:str}".parse::<Type>().unwrap().to_string(), "record{a:str,b:int}");
+        assert_eq!(
+            "record{b:int, a:str}".parse::<Type>().unwrap().to_string(),
+            "record{a:str,b:int}"
+        );
     }
 
     #[test]
     fn bad_types_say_where_and_what() {
         for bad in [
-            "", "integer", "list", "list<", "list<int", "list<int>>", "tensor<f16>", "enum{}", "enum{a,a}",
-            "record{a:int,a:int}", "list<table>", "tensor<f64,[-1]>", "é", "record{a}",
+            "",
+            "integer",
+            "list",
+            "list<",
+            "list<int",
+            "list<int>>",
+            "tensor<f16>",
+            "enum{}",
+            "enum{a,a}",
+            "record{a:int,a:int}",
+            "list<table>",
+            "tensor<f64,[-1]>",
+            "é",
+            "record{a}",
         ] {
             assert!(bad.parse::<Type>().is_err(), "{bad}");
         }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use polyloom_model::{Digest, ExecutorId, Flow, Manifest, PortName};
 use polyloom_plan::{
-    Action, Answers, Artifact, ExecutorFacts, Facts, Force, Graph, GraphError, Key, KeyError, KeyParts,
-    Keyed, Plan, PlanError, Previous, Recorded, Request, SelectError, Selection, keys, plan,
+    Action, Answers, Artifact, ExecutorFacts, Facts, Force, Graph, GraphError, Key, KeyError,
+    KeyParts, Keyed, Plan, PlanError, Previous, Recorded, Request, SelectError, Selection, keys,
+    plan,
 };
 use polyloom_protocol::meta::ArtifactMeta;
 use polyloom_store::{Fault, History, StoredResult};
@@ -149,7 +150,9 @@ fn answers(
     let all_known = keyed.iter().all(|entry| recorded.contains_key(&entry.key));
     // When nothing is out of date nobody asks for reasons, and the parts of 10,000 cells need not be read.
     let previous = match wanted.history {
-        Some(history) if !all_known || wanted.force == Force::All => previous(history, flow, wanted)?,
+        Some(history) if !all_known || wanted.force == Force::All => {
+            previous(history, flow, wanted)?
+        }
         _ => HashMap::new(),
     };
     Ok(Answers { recorded, previous })

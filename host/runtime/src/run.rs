@@ -14,8 +14,8 @@ use polyloom_protocol::Outcome;
 use polyloom_protocol::messages::worker::LogLevel;
 use polyloom_protocol::meta::{Diagnostic, ExecMeta, Severity};
 use polyloom_schedule::{
-    Backoff, Because, Cause, Command, Ended, Finish, KeepGoing, Options, Retry, RunOutcome, Schedule, Span,
-    StepSpec, critical_path,
+    Backoff, Because, Cause, Command, Ended, Finish, KeepGoing, Options, Retry, RunOutcome,
+    Schedule, Span, StepSpec, critical_path,
 };
 use polyloom_store::{ResultRow, RunWriter, StepRow};
 use polyloom_worker::attempt::{self, Live, Stop};
@@ -248,7 +248,9 @@ impl Runner {
                 };
                 log(cell, stream, text)
             }
-            Seen::Live(Live::Progress { fraction, text }) => Event::Progress { cell, fraction, text },
+            Seen::Live(Live::Progress { fraction, text }) => {
+                Event::Progress { cell, fraction, text }
+            }
             Seen::Live(Live::Display { media, data }) => {
                 let text = match String::from_utf8(data) {
                     Ok(text) => text,
@@ -499,7 +501,10 @@ impl Runner {
     fn commit(&mut self) {
         if !self.results.is_empty() {
             if let Err(error) = self.job.place.store.commit(&self.results) {
-                let text = format!("results could not be recorded, they will be made again: {}", chain(&error));
+                let text = format!(
+                    "results could not be recorded, they will be made again: {}",
+                    chain(&error)
+                );
                 self.stream.say(Event::Warning { text });
                 self.environment = true;
             }

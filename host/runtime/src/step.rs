@@ -116,7 +116,8 @@ impl StepRun {
         seen: mpsc::Sender<Seen>,
         stop: watch::Receiver<Stop>,
     ) -> Result<StepEnd, Trouble> {
-        let compiles = matches!(&self.executor.manifest.kind, Kind::Command(c) if c.compile.is_some());
+        let compiles =
+            matches!(&self.executor.manifest.kind, Kind::Command(c) if c.compile.is_some());
         let mut program = None;
         if compiles {
             match Arc::clone(&self).compile(&seen, &stop).await? {
@@ -240,7 +241,9 @@ impl StepRun {
             Content::File(path) => {
                 let size = std::fs::metadata(path).map_or(0, |m| m.len());
                 if size > LARGEST_STDIN {
-                    return Err(Trouble::input(format!("stdin: input `{port}` has {size} bytes, at most {LARGEST_STDIN} can be given")));
+                    return Err(Trouble::input(format!(
+                        "stdin: input `{port}` has {size} bytes, at most {LARGEST_STDIN} can be given"
+                    )));
                 }
                 std::fs::read(path).map_err(|error| Trouble::host(format!("stdin: {error}")))
             }
@@ -267,7 +270,10 @@ impl StepRun {
                 let artifact = files::import(&self.flow.root, path, ty, store, self.unix_ms)
                     .map_err(|error| Trouble::input(chain(&error)))?;
                 if self.planned.get(port).is_some_and(|planned| *planned != artifact.digest) {
-                    let text = format!("`{}` was changed while the flow ran; run it again", path.display());
+                    let text = format!(
+                        "`{}` was changed while the flow ran; run it again",
+                        path.display()
+                    );
                     return Err(Trouble::input(text));
                 }
                 artifact
@@ -344,9 +350,7 @@ impl StepRun {
             Collected::Bytes(_) => Vec::new(),
         };
         let (digest, _) = store.put_tree(entries).map_err(|e| Trouble::host(chain(&e)))?;
-        store
-            .commit_program(key, &digest, self.unix_ms)
-            .map_err(|e| Trouble::host(chain(&e)))?;
+        store.commit_program(key, &digest, self.unix_ms).map_err(|e| Trouble::host(chain(&e)))?;
         self.program_path(&digest)
     }
 

@@ -27,7 +27,8 @@ pub fn outputs(
     if declared.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let collector = cell.collect().map_err(|error| vec![format!("outputs can't be read: {error}")])?;
+    let collector =
+        cell.collect().map_err(|error| vec![format!("outputs can't be read: {error}")])?;
     let caps = ListingCaps { entries: ENTRIES, depth: 1 };
     let listing = collector.list("out", caps);
     let listing = listing.map_err(|refusal| vec![format!("`out` can't be read: {refusal}")])?;
@@ -45,7 +46,9 @@ pub fn outputs(
         return Ok(outputs);
     }
     let refused = listing.refused.iter().take(5);
-    problems.extend(refused.map(|refused| format!("`{}` was left out: {}", refused.path, refused.refusal)));
+    problems.extend(
+        refused.map(|refused| format!("`{}` was left out: {}", refused.path, refused.refusal)),
+    );
     Err(problems)
 }
 
@@ -178,7 +181,8 @@ fn tree(collector: &Collector, path: &str) -> Result<Vec<TreeFile>, String> {
             Kind::Directory => {}
             Kind::File { .. } => {
                 let fd = collector.open_file(&format!("{path}/{}", entry.path));
-                let file = File::from(fd.map_err(|refusal| format!("`{}`: {refusal}", entry.path))?);
+                let file =
+                    File::from(fd.map_err(|refusal| format!("`{}`: {refusal}", entry.path))?);
                 let meta = file.metadata().map_err(|error| format!("`{}`: {error}", entry.path))?;
                 files.push(TreeFile {
                     size: meta.size(),
@@ -206,7 +210,8 @@ pub fn program(cell: &Sandbox) -> Result<Collected, Vec<String>> {
             None => Err("the compiler ended well but left no program".to_owned()),
             Some(Kind::Directory) => Ok(Collected::Tree(tree(&collector, "out/program")?)),
             Some(Kind::File { size, .. }) => {
-                let fd = collector.open_file("out/program").map_err(|refusal| refusal.to_string())?;
+                let fd =
+                    collector.open_file("out/program").map_err(|refusal| refusal.to_string())?;
                 Ok(Collected::File { fd, size })
             }
             Some(kind) => Err(format!("the compiler's program is {}", what(kind))),

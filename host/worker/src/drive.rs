@@ -100,10 +100,8 @@ impl Workplace {
 
     fn base_binds(&self, executor: &Executor) -> Vec<sandbox::Bind> {
         let bind = |source: PathBuf, target: PathBuf| sandbox::Bind { source, target };
-        let mut binds = vec![
-            bind(self.sdk.clone(), SDK.into()),
-            bind(self.binary.clone(), BINARY.into()),
-        ];
+        let mut binds =
+            vec![bind(self.sdk.clone(), SDK.into()), bind(self.binary.clone(), BINARY.into())];
         binds.extend(executor.roots().into_iter().map(|root| bind(root.clone(), root)));
         binds
     }
@@ -197,11 +195,8 @@ impl Workplace {
         let command = matches!(executor.manifest.kind, Kind::Command(_));
         let compile = attempt.phase == Phase::Compile;
         let code = format!("/cell/code/{}", attempt.code_name);
-        let laid = if compile {
-            inputs::Laid::default()
-        } else {
-            inputs::lay(&attempt.inputs, command)
-        };
+        let laid =
+            if compile { inputs::Laid::default() } else { inputs::lay(&attempt.inputs, command) };
         let mut spec = sandbox::Spec {
             env: Self::base_env(executor),
             files: laid.files,
@@ -294,7 +289,10 @@ struct Watch<'a> {
 }
 
 /// Watches a descriptor.
-#[expect(deprecated, reason = "the new form is unsafe for types that lie about their descriptor; OwnedFd does not")]
+#[expect(
+    deprecated,
+    reason = "the new form is unsafe for types that lie about their descriptor; OwnedFd does not"
+)]
 fn watched(fd: OwnedFd, interest: Interest) -> std::io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(fd, interest)
 }
@@ -330,8 +328,12 @@ impl<'a> Watch<'a> {
             stderr: piped(cell.take_stderr())?,
             worker: cell.take_worker().map(|fd| watched(fd, both)).transpose()?,
             oom: match cell.oom_signal() {
-                Some(sandbox::OomSignal::Readable(fd)) => Some(asynchronous(fd, Interest::READABLE)?),
-                Some(sandbox::OomSignal::Priority(fd)) => Some(asynchronous(fd, Interest::PRIORITY)?),
+                Some(sandbox::OomSignal::Readable(fd)) => {
+                    Some(asynchronous(fd, Interest::READABLE)?)
+                }
+                Some(sandbox::OomSignal::Priority(fd)) => {
+                    Some(asynchronous(fd, Interest::PRIORITY)?)
+                }
                 None => None,
             },
             seen: Evidence { is_worker: talk.is_some(), ..Evidence::default() },
@@ -453,7 +455,10 @@ impl<'a> Watch<'a> {
         if usage.oom_kills > 0 {
             self.kill();
         }
-        if usage.peak_memory.is_some_and(|peak| peak > limits.memory.saturating_add(limits.memory / 16)) {
+        if usage
+            .peak_memory
+            .is_some_and(|peak| peak > limits.memory.saturating_add(limits.memory / 16))
+        {
             self.seen.memory_polled = true;
             self.kill();
         }
@@ -475,11 +480,14 @@ impl<'a> Watch<'a> {
         if let Some(talk) = &self.talk {
             if !talk.greeted && now - self.started > HELLO && self.seen.violation.is_none() {
                 let limit = HELLO.as_secs();
-                self.seen.violation = Some(format!("the worker did not say hello within {limit} s"));
+                self.seen.violation =
+                    Some(format!("the worker did not say hello within {limit} s"));
                 self.kill();
             }
-            if self.frame_began.is_some_and(|at| now - at > FRAME) && self.seen.violation.is_none() {
-                self.seen.violation = Some("the worker began a message and did not end it in 5 s".into());
+            if self.frame_began.is_some_and(|at| now - at > FRAME) && self.seen.violation.is_none()
+            {
+                self.seen.violation =
+                    Some("the worker began a message and did not end it in 5 s".into());
                 self.kill();
             }
         }
@@ -635,7 +643,9 @@ impl<'a> Watch<'a> {
             let attempt = Arc::clone(attempt);
             let collected = tokio::task::spawn_blocking(move || match attempt.phase {
                 Phase::Compile => collect::program(&cell).map(|p| (Some(p), Default::default())),
-                Phase::Run { .. } => collect::outputs(&cell, &attempt.outputs).map(|all| (None, all)),
+                Phase::Run { .. } => {
+                    collect::outputs(&cell, &attempt.outputs).map(|all| (None, all))
+                }
             });
             match collected.await.map_err(std::io::Error::other)? {
                 Ok((built, all)) => {

@@ -89,7 +89,12 @@ impl Executor {
                 item.strip_prefix('{').and_then(|rest| rest.strip_suffix(".flags}"))
             {
                 let found = self.tools.get(tool).map(|found| found.name.as_str());
-                let flags = self.manifest.tools.get(tool).zip(found).and_then(|(t, name)| t.flags.get(name));
+                let flags = self
+                    .manifest
+                    .tools
+                    .get(tool)
+                    .zip(found)
+                    .and_then(|(t, name)| t.flags.get(name));
                 argv.extend(flags.into_iter().flatten().map(OsString::from));
             } else {
                 argv.push(self.fill(item, slots));

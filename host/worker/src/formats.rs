@@ -59,8 +59,8 @@ pub fn media_of(extension: &str) -> &'static str {
 #[must_use]
 pub fn extension_of(media: &str) -> &'static str {
     const EXTENSIONS: [&str; 19] = [
-        ".csv", ".tsv", ".json", ".txt", ".md", ".html", ".xml", ".svg", ".png", ".jpg", ".arrow", ".npy", ".parquet",
-        ".pdf", ".zip", ".gz", ".wasm", ".gif", ".webp",
+        ".csv", ".tsv", ".json", ".txt", ".md", ".html", ".xml", ".svg", ".png", ".jpg", ".arrow",
+        ".npy", ".parquet", ".pdf", ".zip", ".gz", ".wasm", ".gif", ".webp",
     ];
     EXTENSIONS.into_iter().find(|extension| media_of(extension) == media).unwrap_or_default()
 }

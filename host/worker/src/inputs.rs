@@ -97,7 +97,11 @@ fn lay_twin(laid: &mut Laid, input: &InputFile, bytes: &[u8]) {
     let (text, extension) = twin(&value, &input.ty);
     let path = format!("/cell/in/{port}{extension}");
     let variable = match String::from_utf8(text.clone()) {
-        Ok(text) if extension != ".bin" && text.len() <= LONGEST_VARIABLE && !text.contains('\0') => text,
+        Ok(text)
+            if extension != ".bin" && text.len() <= LONGEST_VARIABLE && !text.contains('\0') =>
+        {
+            text
+        }
         _ => path.clone(),
     };
     laid.env.push((port.to_owned(), OsString::from(variable)));

@@ -86,10 +86,8 @@ pub fn decide(seen: &Evidence, limits: &Limits) -> (Outcome, Option<String>) {
         return (Outcome::DiskExceeded, Some(text));
     }
     if failed && seen.pids_refused > 0 {
-        let text = format!(
-            "limit of {} processes, {} more refused",
-            limits.pids, seen.pids_refused
-        );
+        let text =
+            format!("limit of {} processes, {} more refused", limits.pids, seen.pids_refused);
         return (Outcome::PidsExceeded, Some(text));
     }
     if let Some(violation) = &seen.violation {
@@ -139,7 +137,10 @@ mod tests {
 
     #[test]
     fn an_exit_code_of_137_means_nothing_by_itself() {
-        assert_eq!(outcome(Evidence { exit_code: Some(137), ..Evidence::default() }), Outcome::Failed);
+        assert_eq!(
+            outcome(Evidence { exit_code: Some(137), ..Evidence::default() }),
+            Outcome::Failed
+        );
         assert_eq!(outcome(Evidence { signal: Some(9), ..Evidence::default() }), Outcome::Killed);
         let oom = Evidence { signal: Some(9), oom_kills: 1, ..Evidence::default() };
         assert_eq!(outcome(oom), Outcome::OutOfMemory);
@@ -147,11 +148,17 @@ mod tests {
 
     #[test]
     fn a_claim_of_success_needs_a_good_exit() {
-        let claim = Evidence { is_worker: true, done: Some(true), signal: Some(11), ..Evidence::default() };
+        let claim =
+            Evidence { is_worker: true, done: Some(true), signal: Some(11), ..Evidence::default() };
         assert_eq!(outcome(claim), Outcome::Killed);
         let silent = Evidence { is_worker: true, exit_code: Some(0), ..Evidence::default() };
         assert_eq!(outcome(silent), Outcome::WorkerError);
-        let good = Evidence { is_worker: true, done: Some(true), exit_code: Some(0), ..Evidence::default() };
+        let good = Evidence {
+            is_worker: true,
+            done: Some(true),
+            exit_code: Some(0),
+            ..Evidence::default()
+        };
         assert_eq!(outcome(good), Outcome::Ok);
     }
 

@@ -75,7 +75,9 @@ impl<'a> Talk<'a> {
                 Err(violation) => return Err(self.words(&violation)),
             };
             match self.conversation.on_frame(&frame) {
-                Ok(Accept::Deliver(message)) => self.deliver(message, &frame.body, &mut reaction)?,
+                Ok(Accept::Deliver(message)) => {
+                    self.deliver(message, &frame.body, &mut reaction)?
+                }
                 Ok(Accept::Late | Accept::Skip) => {}
                 Err(violation) => return Err(self.words(&violation)),
             }
@@ -127,8 +129,10 @@ impl<'a> Talk<'a> {
         match message {
             FromWorker::Hello(hello) => {
                 let declared: Vec<&str> = self.spec.features.iter().map(String::as_str).collect();
-                if let Some(extra) = hello.features.iter().find(|f| !declared.contains(&f.as_str())) {
-                    let shown: String = extra.chars().take(64).flat_map(char::escape_debug).collect();
+                if let Some(extra) = hello.features.iter().find(|f| !declared.contains(&f.as_str()))
+                {
+                    let shown: String =
+                        extra.chars().take(64).flat_map(char::escape_debug).collect();
                     return Err(format!(
                         "the worker's greeting was refused: feature `{shown}` is not in its manifest, which declares [{}]",
                         declared.join(", ")

@@ -180,7 +180,13 @@ fn stat(path: &Path) -> String {
     match std::fs::metadata(path) {
         Ok(m) => {
             let (size, ino, dev) = (m.size(), m.ino(), m.dev());
-            format!("{size} {ino} {dev} {}.{} {}.{}", m.mtime(), m.mtime_nsec(), m.ctime(), m.ctime_nsec())
+            format!(
+                "{size} {ino} {dev} {}.{} {}.{}",
+                m.mtime(),
+                m.mtime_nsec(),
+                m.ctime(),
+                m.ctime_nsec()
+            )
         }
         Err(_) => "absent".to_owned(),
     }
@@ -194,7 +200,8 @@ fn locate(tool: &Tool, chosen: Option<&Path>, around: &Surroundings) -> Option<(
     if let Some(chosen) = chosen {
         let name = chosen.file_name()?.to_str()?;
         // A chosen `python3.12` has the flags of the candidate it begins with.
-        let base = tool.any.iter().filter(|any| name.starts_with(any.as_str())).max_by_key(|a| a.len());
+        let base =
+            tool.any.iter().filter(|any| name.starts_with(any.as_str())).max_by_key(|a| a.len());
         let name = base.cloned().unwrap_or_else(|| name.to_owned());
         if chosen.is_absolute() {
             return executable(chosen).then(|| (name, chosen.to_owned()));
@@ -254,8 +261,10 @@ fn roots_of(program: &Path, home: Option<&Path>) -> Vec<PathBuf> {
         let Ok(target) = std::fs::read_link(&hop) else { break };
         hop = hop.parent().map_or_else(|| target.clone(), |dir| dir.join(&target));
     }
-    if let Some(root) =
-        std::fs::canonicalize(program).ok().and_then(|real| prefix(&real, home)).filter(|r| !system(r))
+    if let Some(root) = std::fs::canonicalize(program)
+        .ok()
+        .and_then(|real| prefix(&real, home))
+        .filter(|r| !system(r))
     {
         if !roots.iter().any(|known| root.starts_with(known)) {
             roots.push(root);
@@ -274,7 +283,11 @@ fn too_wide(root: &Path, home: Option<&Path>) -> bool {
 fn prefix(program: &Path, home: Option<&Path>) -> Option<PathBuf> {
     let dir = program.parent()?;
     let parent = dir.parent()?;
-    if dir.file_name()? == "bin" && !too_wide(parent, home) { Some(parent.to_owned()) } else { Some(dir.to_owned()) }
+    if dir.file_name()? == "bin" && !too_wide(parent, home) {
+        Some(parent.to_owned())
+    } else {
+        Some(dir.to_owned())
+    }
 }
 
 #[cfg(test)]
@@ -285,8 +298,14 @@ mod tests {
     fn a_home_is_never_a_root() {
         let home = Path::new("/home/ada");
         assert_eq!(prefix(Path::new("/home/ada/bin/x"), Some(home)), Some("/home/ada/bin".into()));
-        assert_eq!(prefix(Path::new("/home/ada/.local/bin/x"), Some(home)), Some("/home/ada/.local/bin".into()));
-        assert_eq!(prefix(Path::new("/home/ada/.venv/bin/x"), Some(home)), Some("/home/ada/.venv".into()));
+        assert_eq!(
+            prefix(Path::new("/home/ada/.local/bin/x"), Some(home)),
+            Some("/home/ada/.local/bin".into())
+        );
+        assert_eq!(
+            prefix(Path::new("/home/ada/.venv/bin/x"), Some(home)),
+            Some("/home/ada/.venv".into())
+        );
         assert_eq!(prefix(Path::new("/opt/go/bin/go"), Some(home)), Some("/opt/go".into()));
     }
 
@@ -301,7 +320,8 @@ mod tests {
 
     #[test]
     fn answers_give_identity_roots_and_watched_paths() {
-        let memory = read_answer("cpython 3.11\nroot: /opt/py\nroot: relative\nwatch: /nowhere\n\n");
+        let memory =
+            read_answer("cpython 3.11\nroot: /opt/py\nroot: relative\nwatch: /nowhere\n\n");
         assert_eq!(memory.identity, "cpython 3.11");
         assert_eq!(memory.roots, [PathBuf::from("/opt/py")]);
         assert_eq!(memory.watch, [(PathBuf::from("/nowhere"), "absent".to_owned())]);

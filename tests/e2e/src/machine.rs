@@ -26,7 +26,10 @@ fn program(variable: &str, name: &str) -> PathBuf {
     // target/debug/deps/TEST
     let found = test.ancestors().skip(2).map(|dir| dir.join(name)).find(|path| path.is_file());
     found.unwrap_or_else(|| {
-        panic!("no `{name}` above {}: build it first (`tests/run`), or set {variable}", test.display())
+        panic!(
+            "no `{name}` above {}: build it first (`tests/run`), or set {variable}",
+            test.display()
+        )
     })
 }
 
@@ -83,7 +86,8 @@ pub fn processes_with(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let name = entry.file_name();
-        let Some(pid) = name.to_str().filter(|name| name.bytes().all(|b| b.is_ascii_digit())) else {
+        let Some(pid) = name.to_str().filter(|name| name.bytes().all(|b| b.is_ascii_digit()))
+        else {
             continue;
         };
         if pid == std::process::id().to_string() {

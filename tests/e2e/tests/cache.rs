@@ -99,7 +99,8 @@ fn undone_edit_is_cached() {
 #[test]
 fn comments_limits_and_order_are_not_in_the_key() {
     let place = warm();
-    let text = FLOW.replace("tags = [\"last\"]", "tags = [\"end\"]\ntimeout = \"9s\"\nmemory = \"99MiB\"");
+    let text =
+        FLOW.replace("tags = [\"last\"]", "tags = [\"end\"]\ntimeout = \"9s\"\nmemory = \"99MiB\"");
     place.write("polyloom.toml", format!("# a comment\n{text}"));
     assert_eq!(place.run(&[]).exits(0).ran(), [""; 0]);
 }
@@ -169,7 +170,11 @@ fn no_cache_neither_takes_nor_gives() {
 #[test]
 fn a_cell_without_cache_runs_each_time() {
     let place = place();
-    place.edit("polyloom.toml", "outputs = { n = \"int\" }", "outputs = { n = \"int\" }\ncache = false");
+    place.edit(
+        "polyloom.toml",
+        "outputs = { n = \"int\" }",
+        "outputs = { n = \"int\" }\ncache = false",
+    );
     assert_eq!(place.run(&[]).exits(0).ran().len(), 4);
     assert_eq!(place.run(&[]).exits(0).told(), "a ok, b cached, c cached, d cached");
 }
@@ -272,7 +277,9 @@ fn a_language_of_another_version_is_another_key() {
 
 #[test]
 fn the_environment_of_a_cell_is_in_its_key_and_the_users_is_not() {
-    let place = Place::flow("[cells.a]\nlang = \"sh\"\nenv = { GREETING = \"hi\" }\ncode = 'echo $GREETING $LEAK'\n");
+    let place = Place::flow(
+        "[cells.a]\nlang = \"sh\"\nenv = { GREETING = \"hi\" }\ncode = 'echo $GREETING $LEAK'\n",
+    );
     assert_eq!(place.run(&[]).exits(0).ran(), ["a"]);
     let run = place.call(&["run", "--format", "json"]).env("LEAK", "secret").end().run();
     assert_eq!(run.exits(0).ran(), [""; 0]);

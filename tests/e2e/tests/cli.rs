@@ -53,7 +53,8 @@ fn check_says_ok_and_what_is_wrong() {
     ");
     place.write(
         "polyloom.toml",
-        FLOW.replace("words.list", "words.lists").replace("lang = \"awk\"", "lang = \"awkk\"\nmemory = \"5 parsecs\""),
+        FLOW.replace("words.list", "words.lists")
+            .replace("lang = \"awk\"", "lang = \"awkk\"\nmemory = \"5 parsecs\""),
     );
     insta::assert_snapshot!(place.polyloom(&["check"]).exits(2).screen(), @r#"
     --- stderr
@@ -601,7 +602,20 @@ fn plugin_list_knows_the_bundled_languages() {
         list["executors"].as_array().unwrap().iter().filter_map(|row| row["id"].as_str()).collect();
     assert_eq!(
         ids,
-        ["awk", "c", "cpp", "java", "javascript", "perl", "python", "sh", "shell", "sqlite", "tcl", "wasm"]
+        [
+            "awk",
+            "c",
+            "cpp",
+            "java",
+            "javascript",
+            "perl",
+            "python",
+            "sh",
+            "shell",
+            "sqlite",
+            "tcl",
+            "wasm"
+        ]
     );
     assert_eq!(place.polyloom(&["plugin", "list"]).exits(0).stdout().lines().count(), 13);
 }
@@ -660,7 +674,10 @@ fn help_and_version_and_nonsense() {
     let version = place.polyloom(&["--version"]).exits(0).stdout();
     assert!(version.starts_with("polyloom 0."), "{version}");
     let help = place.polyloom(&["--help"]).exits(0).stdout();
-    for command in ["run", "check", "plan", "why", "status", "graph", "logs", "show", "runs", "new", "fmt", "doctor"] {
+    for command in [
+        "run", "check", "plan", "why", "status", "graph", "logs", "show", "runs", "new", "fmt",
+        "doctor",
+    ] {
         assert!(help.contains(&format!("\n  {command} ")), "{command}: {help}");
     }
     assert!(help.contains("Exit codes"));
@@ -685,6 +702,9 @@ fn json_of_every_command_is_json() {
     ] {
         let words: Vec<&str> = args.iter().chain(&["--format", "json"]).copied().collect();
         let document: Value = place.polyloom(&words).exits(0).json();
-        assert!(document["schema"].as_str().is_some_and(|s| s.starts_with("polyloom.")), "{args:?}: {document}");
+        assert!(
+            document["schema"].as_str().is_some_and(|s| s.starts_with("polyloom.")),
+            "{args:?}: {document}"
+        );
     }
 }

@@ -21,7 +21,10 @@ fn told(run: &Run) -> String {
 }
 
 fn compare(name: &str, run: &Run) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(name).join("expected.txt");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../examples")
+        .join(name)
+        .join("expected.txt");
     if std::env::var_os("POLYLOOM_UPDATE").is_some() {
         std::fs::write(&path, told(run)).unwrap();
     }

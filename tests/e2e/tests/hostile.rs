@@ -58,7 +58,11 @@ fn one_line_without_end_is_bounded() {
 #[test]
 fn a_fork_bomb_ends_with_its_cell() {
     needs!("bash");
-    let (_place, run) = beside("shell", "pids = 64\ntimeout = \"3s\"", "bomb() { bomb | bomb & }; bomb; wait; sleep 60");
+    let (_place, run) = beside(
+        "shell",
+        "pids = 64\ntimeout = \"3s\"",
+        "bomb() { bomb | bomb & }; bomb; wait; sleep 60",
+    );
     assert!(["pids_exceeded", "timed_out"].contains(&run.outcome("bad")), "{}", run.told());
 }
 
@@ -77,7 +81,8 @@ fn a_cell_without_end_is_stopped() {
 
 #[test]
 fn a_cell_deaf_to_signals_is_stopped() {
-    let (_place, run) = beside("sh", "timeout = \"400ms\"", "trap '' TERM INT HUP QUIT; while :; do :; done");
+    let (_place, run) =
+        beside("sh", "timeout = \"400ms\"", "trap '' TERM INT HUP QUIT; while :; do :; done");
     assert_eq!(run.outcome("bad"), "timed_out");
 }
 
@@ -194,7 +199,11 @@ fn a_hard_link_and_an_odd_mode_are_just_files() {
 #[test]
 fn strange_things_in_a_directory_output_are_refused_or_left_out() {
     for code in ["ln -s /etc/passwd $OUT/d/x", "mkfifo $OUT/d/x", "ln -s / $OUT/d/x"] {
-        let (_place, run) = beside("sh", "outputs = { d = \"dir\" }", &format!("mkdir $OUT/d; echo 1 > $OUT/d/ok; {code}"));
+        let (_place, run) = beside(
+            "sh",
+            "outputs = { d = \"dir\" }",
+            &format!("mkdir $OUT/d; echo 1 > $OUT/d/ok; {code}"),
+        );
         if run.outcome("bad") == "ok" {
             let tree = run.path("bad", "d");
             assert!(!tree.join("x").exists(), "{code}");
@@ -206,13 +215,18 @@ fn strange_things_in_a_directory_output_are_refused_or_left_out() {
 
 #[test]
 fn a_file_of_holes_is_not_eight_exabytes_of_store() {
-    let (_place, run) = beside("sh", "outputs = { x = \"file\" }\ndisk = \"16MiB\"", "truncate -s 8T $OUT/x");
+    let (_place, run) =
+        beside("sh", "outputs = { x = \"file\" }\ndisk = \"16MiB\"", "truncate -s 8T $OUT/x");
     assert_ne!(run.outcome("bad"), "ok");
 }
 
 #[test]
 fn names_with_control_characters_reach_no_terminal() {
-    let (_place, run) = beside("sh", "outputs = { x = \"file\" }", "echo hi > \"$OUT/$(printf 'y\\033[31m\\n\\177')\"");
+    let (_place, run) = beside(
+        "sh",
+        "outputs = { x = \"file\" }",
+        "echo hi > \"$OUT/$(printf 'y\\033[31m\\n\\177')\"",
+    );
     assert_eq!(run.outcome("bad"), "output_missing");
     let raw = run.stderr.chars().filter(|c| c.is_control() && *c != '\n').count();
     assert_eq!(raw, 0, "{:?}", run.stderr);
@@ -254,7 +268,8 @@ assert not found, found
 
 #[test]
 fn a_cell_sees_only_its_own_processes() {
-    let (_place, run) = beside("sh", "outputs = { n = \"int\" }", "ls -d /proc/[0-9]* | wc -l > $OUT/n");
+    let (_place, run) =
+        beside("sh", "outputs = { n = \"int\" }", "ls -d /proc/[0-9]* | wc -l > $OUT/n");
     assert!(run.bytes("bad", "n")[0] <= 5);
 }
 

@@ -87,6 +87,8 @@ fn a_cell_that_copes_with_a_full_disk_is_well() {
 
 #[test]
 fn a_short_cell_under_a_tight_limit_is_well() {
-    let place = Place::flow("[cells.a]\nlang = \"sh\"\npids = 2\ndisk = \"1MiB\"\nmemory = \"16MiB\"\ncode = 'echo hi'\n");
+    let place = Place::flow(
+        "[cells.a]\nlang = \"sh\"\npids = 2\ndisk = \"1MiB\"\nmemory = \"16MiB\"\ncode = 'echo hi'\n",
+    );
     assert_eq!(place.run(&[]).exits(0).outcome("a"), "ok");
 }

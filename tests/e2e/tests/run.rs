@@ -168,7 +168,11 @@ fn a_missing_interpreter_is_no_matter_of_cells_that_do_without() {
     let bin = place.root().join("bin");
     std::fs::create_dir(&bin).unwrap();
     std::os::unix::fs::symlink("/bin/sh", bin.join("sh")).unwrap();
-    let run = place.call(&["run", "--format", "json", "polyloom.toml", "b"]).env("PATH", &bin).end().run();
+    let run = place
+        .call(&["run", "--format", "json", "polyloom.toml", "b"])
+        .env("PATH", &bin)
+        .end()
+        .run();
     assert_eq!(run.exits(0).told(), "b ok");
 }
 
@@ -200,7 +204,8 @@ fn a_cell_is_tried_again_as_often_as_it_says() {
 #[test]
 fn independent_cells_run_at_the_same_time() {
     // Each waits until it sees that both had begun: through time alone, since they share nothing.
-    let cell = |name: &str| format!("[cells.{name}]\nlang = \"sh\"\ncode = 'echo begun; sleep 1'\n");
+    let cell =
+        |name: &str| format!("[cells.{name}]\nlang = \"sh\"\ncode = 'echo begun; sleep 1'\n");
     let place = Place::flow(&(cell("a") + &cell("b")));
     let begun = |jobs: &str| {
         let ended = place.polyloom(&["run", "-F", "-j", jobs, "--format", "jsonl"]).exits(0);

@@ -122,7 +122,11 @@ fn a_damaged_store_is_told_and_not_made_worse() {
     let place = Place::flow(FLOW);
     let _ = place.run(&[]).exits(0);
     let index = place.store().join("index.db");
-    std::fs::write(&index, "this is no database, and it is longer than a header of one would be".repeat(20)).unwrap();
+    std::fs::write(
+        &index,
+        "this is no database, and it is longer than a header of one would be".repeat(20),
+    )
+    .unwrap();
     let ended = place.polyloom(&["run"]);
     assert!([0, 3].contains(&ended.code()), "{}", ended.screen());
     assert!(!ended.stderr().contains("panicked"), "{}", ended.screen());
@@ -150,7 +154,8 @@ fn two_runs_at_once_are_both_well() {
         assert_eq!(run.digest("b", "n"), runs[0].digest("b", "n"));
     }
     let runs = place.polyloom(&["runs", "--format", "json"]).exits(0).json();
-    let states: Vec<_> = runs["runs"].as_array().unwrap().iter().map(|r| r["state"].clone()).collect();
+    let states: Vec<_> =
+        runs["runs"].as_array().unwrap().iter().map(|r| r["state"].clone()).collect();
     assert_eq!(states, ["ok"; 4]);
     assert_eq!(place.run(&[]).exits(0).ran(), [""; 0]);
 }
@@ -193,7 +198,8 @@ fn a_full_project_disk_loses_the_record_only() {
     std::fs::create_dir(place.project().join(".polyloom")).unwrap();
     let script = "mount -t tmpfs -o size=64k none .polyloom || exit 77\n\
                   head -c 60000 /dev/zero > .polyloom/filler; exec \"$@\"";
-    let call = place.call_through(&["unshare", "-m", "sh", "-c", script, "sh"], &["run", "--format", "json"]);
+    let call = place
+        .call_through(&["unshare", "-m", "sh", "-c", script, "sh"], &["run", "--format", "json"]);
     let ended = call.end();
     if ended.code() == 77 {
         return skip("no file system can be mounted");
@@ -218,8 +224,14 @@ fn a_project_that_vanishes_while_it_runs_is_survived() {
 fn ten_thousand_cells_are_checked_in_no_time() {
     let mut flow = String::new();
     for i in 0..10_000 {
-        let inputs = if i == 0 { String::new() } else { format!("inputs = {{ before = \"c{}.x\" }}\n", i - 1) };
-        flow.push_str(&format!("[cells.c{i}]\nlang = \"sh\"\n{inputs}outputs = {{ x = \"int\" }}\ncode = 'echo {i}'\n"));
+        let inputs = if i == 0 {
+            String::new()
+        } else {
+            format!("inputs = {{ before = \"c{}.x\" }}\n", i - 1)
+        };
+        flow.push_str(&format!(
+            "[cells.c{i}]\nlang = \"sh\"\n{inputs}outputs = {{ x = \"int\" }}\ncode = 'echo {i}'\n"
+        ));
     }
     let place = Place::flow(&flow);
     let limit = Duration::from_secs(if cfg!(debug_assertions) { 10 } else { 1 });
@@ -228,7 +240,13 @@ fn ten_thousand_cells_are_checked_in_no_time() {
     let took = start.elapsed();
     println!("check of 10,000 cells: {took:?}");
     assert!(took < limit, "{took:?}");
-    for args in [&["plan", "--format", "json"][..], &["status"], &["graph", "--json"], &["graph"], &["graph", "--dot"]] {
+    for args in [
+        &["plan", "--format", "json"][..],
+        &["status"],
+        &["graph", "--json"],
+        &["graph"],
+        &["graph", "--dot"],
+    ] {
         let start = Instant::now();
         let _ = place.polyloom(args).exits(0);
         let took = start.elapsed();
@@ -241,9 +259,13 @@ fn ten_thousand_cells_are_checked_in_no_time() {
 fn a_broken_file_does_not_hide_the_others() {
     let place = Place::flow(FLOW);
     place.write("broken.toml", "[cells.a\nlang = ");
-    place.write("wrong.toml", "[cells.a]\nlang = \"sh\"\ncode = ''\ninputs = { x = \"b.y\" }\ntimeot = \"5s\"\n");
+    place.write(
+        "wrong.toml",
+        "[cells.a]\nlang = \"sh\"\ncode = ''\ninputs = { x = \"b.y\" }\ntimeot = \"5s\"\n",
+    );
     place.write("binary.toml", [0xff, 0xfe, 0, 1]);
-    let flows = ["check", "broken.toml", "polyloom.toml", "wrong.toml", "binary.toml", "absent.toml"];
+    let flows =
+        ["check", "broken.toml", "polyloom.toml", "wrong.toml", "binary.toml", "absent.toml"];
     insta::assert_snapshot!(place.polyloom(&flows).exits(2).screen(), @r#"
     --- stderr
     PL001
@@ -308,7 +330,10 @@ fn bad_manifests_stop_nobody() {
     place.executor("torn", "id = \"torn\nkind");
     place.executor("python", &manifest("python", ""));
     place.executor("keys", &manifest("keys", "colour = \"red\"\n"));
-    place.executor("hole", "id = \"hole\"\nversion = \"1\"\nkind = \"command\"\n[run]\nargv = [\"{nothing}\"]\n");
+    place.executor(
+        "hole",
+        "id = \"hole\"\nversion = \"1\"\nkind = \"command\"\n[run]\nargv = [\"{nothing}\"]\n",
+    );
     place.executor("loader", &(manifest("loader", "") + "[env]\nLD_PRELOAD = \"/tmp/x.so\"\n"));
     std::fs::create_dir(place.executors().join("empty")).unwrap();
     let ended = place.polyloom(&["run"]).exits(0);

@@ -35,7 +35,8 @@ fn name(order: &str) -> String {
     order.split(' ').next().unwrap().to_owned()
 }
 
-const GOOD: &str = "[cells.good]\nlang = \"sh\"\ncode = 'echo 42 > $OUT/answer'\noutputs = { answer = \"int\" }\n";
+const GOOD: &str =
+    "[cells.good]\nlang = \"sh\"\ncode = 'echo 42 > $OUT/answer'\noutputs = { answer = \"int\" }\n";
 
 /// One error message of a cell, which must be there and say something.
 fn message(cell: &Value) -> String {
@@ -141,7 +142,9 @@ fn breaches_in_a_cell() {
         "flood 3",
     ];
     let keys = |order: &str| match order {
-        "no-output" | "symlink-output" | "fifo-output" | "two-outputs" => "outputs = { x = \"int\" }",
+        "no-output" | "symlink-output" | "fifo-output" | "two-outputs" => {
+            "outputs = { x = \"int\" }"
+        }
         _ => "",
     };
     let cells: String =
@@ -153,7 +156,11 @@ fn breaches_in_a_cell() {
         let name = name(order);
         // Whether the host had consumed enough in time is a race.
         if order != "credit-overrun" {
-            told.push_str(&format!("{name}: {} | {}\n", run.outcome(&name), message(run.cell(&name))));
+            told.push_str(&format!(
+                "{name}: {} | {}\n",
+                run.outcome(&name),
+                message(run.cell(&name))
+            ));
         }
     }
     assert!(["ok", "worker_error"].contains(&run.outcome("credit-overrun")));
@@ -215,7 +222,8 @@ fn breaches_in_a_cell() {
 fn workers_that_hang_end_with_their_time() {
     let keys = "timeout = \"600ms\"";
     let orders = ["hang", "hang-deaf", "half-frame", "close-wire"];
-    let cells: String = orders.iter().map(|order| cell(&name(order), "well", keys, order)).collect();
+    let cells: String =
+        orders.iter().map(|order| cell(&name(order), "well", keys, order)).collect();
     let place = place(&["well"], &(cells + GOOD));
     let run = place.run(&["-k", "-j", "5"]).exits(5);
     for order in ["hang", "hang-deaf", "half-frame"] {

@@ -27,8 +27,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "polyloom-runtime",
         &[
-            "polyloom-model", "polyloom-protocol", "polyloom-plan", "polyloom-schedule", "polyloom-worker",
-            "polyloom-store", "polyloom-events",
+            "polyloom-model",
+            "polyloom-protocol",
+            "polyloom-plan",
+            "polyloom-schedule",
+            "polyloom-worker",
+            "polyloom-store",
+            "polyloom-events",
         ],
     ),
 ];
@@ -59,8 +64,10 @@ fn crates_depend_in_one_direction() {
         if name == "polyloom" || name.starts_with("polyloom-test-") || name == "polyloom-fake" {
             continue;
         }
-        let (_, allowed) =
-            MAY_USE.iter().find(|(n, _)| n == name).unwrap_or_else(|| panic!("`{name}` has no row"));
+        let (_, allowed) = MAY_USE
+            .iter()
+            .find(|(n, _)| n == name)
+            .unwrap_or_else(|| panic!("`{name}` has no row"));
         for used in ours {
             assert!(allowed.contains(&used.as_str()), "`{name}` may not use `{used}`");
         }
@@ -72,13 +79,21 @@ fn pure_crates_have_no_way_out() {
     let all = dependencies();
     for name in ["model", "plan", "schedule", "events"] {
         let used = &all[&format!("polyloom-{name}")];
-        for banned in ["tokio", "nix", "libc", "rustix", "cap-std", "rusqlite", "tempfile", "memmap2"] {
+        for banned in
+            ["tokio", "nix", "libc", "rustix", "cap-std", "rusqlite", "tempfile", "memmap2"]
+        {
             assert!(!used.contains(banned), "`{name}` is pure and may not use `{banned}`");
         }
         for (path, text) in sources(&root().join("host").join(name).join("src")) {
             let text = without_tests(&text);
             for banned in [
-                "std::fs", "std::process", "std::net", "std::thread", "std::env", "SystemTime::now", "Instant::now",
+                "std::fs",
+                "std::process",
+                "std::net",
+                "std::thread",
+                "std::env",
+                "SystemTime::now",
+                "Instant::now",
             ] {
                 assert!(!text.contains(banned), "{}: `{banned}` in a pure crate", path.display());
             }
@@ -101,12 +116,18 @@ fn only_the_command_line_prints() {
     for part in ["host", "sandbox", "protocol"] {
         for (path, text) in sources(&root().join(part)) {
             let place = path.strip_prefix(root()).unwrap();
-            if place.starts_with("host/cli") || place.components().any(|c| matches!(c.as_os_str().to_str(), Some("tests" | "examples" | "benches"))) {
+            if place.starts_with("host/cli")
+                || place.components().any(|c| {
+                    matches!(c.as_os_str().to_str(), Some("tests" | "examples" | "benches"))
+                })
+            {
                 continue;
             }
             let text = without_tests(&text);
             for banned in ["println!", "print!(", "dbg!"] {
-                let found = text.lines().find(|line| line.contains(banned) && !line.trim_start().starts_with("//"));
+                let found = text
+                    .lines()
+                    .find(|line| line.contains(banned) && !line.trim_start().starts_with("//"));
                 assert!(found.is_none(), "{}: {}", place.display(), found.unwrap_or_default());
             }
         }
@@ -117,19 +138,25 @@ fn only_the_command_line_prints() {
 fn unsafe_stays_in_its_rooms() {
     // The room, and why it needs it.
     let rooms = [
-        "sandbox/",                  // the kernel's interfaces
-        "executors/wasm/",           // deserialising its own precompiled modules
-        "sdk/rust/",                 // taking over the descriptor the host announces
-        "tests/fake/",               // misbehaving to order
-        "tests/tidy/",               // this text
+        "sandbox/",        // the kernel's interfaces
+        "executors/wasm/", // deserialising its own precompiled modules
+        "sdk/rust/",       // taking over the descriptor the host announces
+        "tests/fake/",     // misbehaving to order
+        "tests/tidy/",     // this text
     ];
     for (path, text) in sources(&root()) {
         let place = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
         let found = text.lines().any(|line| {
             let line = line.trim_start();
-            !line.starts_with("//") && (line.contains("unsafe {") || line.contains("unsafe fn") || line.contains("unsafe impl"))
+            !line.starts_with("//")
+                && (line.contains("unsafe {")
+                    || line.contains("unsafe fn")
+                    || line.contains("unsafe impl"))
         });
-        assert!(!found || rooms.iter().any(|room| place.starts_with(room)), "{place} holds `unsafe`");
+        assert!(
+            !found || rooms.iter().any(|room| place.starts_with(room)),
+            "{place} holds `unsafe`"
+        );
     }
 }
 
@@ -166,7 +193,8 @@ fn sources(dir: &Path) -> Vec<(PathBuf, String)> {
         for entry in std::fs::read_dir(&dir).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-            if path.is_dir() && !name.starts_with('.') && name != "target" && name != "node_modules" {
+            if path.is_dir() && !name.starts_with('.') && name != "target" && name != "node_modules"
+            {
                 dirs.push(path);
             } else if path.extension().is_some_and(|ext| ext == "rs") {
                 all.push((path.clone(), std::fs::read_to_string(&path).unwrap()));

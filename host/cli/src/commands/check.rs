@@ -45,7 +45,11 @@ pub fn check(world: &World, flows: &[PathBuf], format: Format) -> Outcome {
             let files = plural(flows.len(), "flow");
             let text = match (errors, warnings) {
                 (0, 0) => format!("{files} with {}: no problems\n", plural(cells, "cell")),
-                _ => format!("{files}: {}, {}\n", plural(errors, "error"), plural(warnings, "warning")),
+                _ => format!(
+                    "{files}: {}, {}\n",
+                    plural(errors, "error"),
+                    plural(warnings, "warning")
+                ),
             };
             world.screen.note(&text);
         }

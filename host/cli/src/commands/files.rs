@@ -105,8 +105,8 @@ pub fn completion(screen: &Screen, shell: clap_complete::Shell) -> Outcome {
 
 /// `polyloom man`.
 pub fn man(dir: &Path) -> Outcome {
-    let made = std::fs::create_dir_all(dir)
-        .and_then(|()| clap_mangen::generate_to(Cli::command(), dir));
+    let made =
+        std::fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(Cli::command(), dir));
     made.map_err(|error| Failure::of(Exit::Environment, &error))?;
     Ok(Exit::Ok)
 }

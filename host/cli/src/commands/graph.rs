@@ -77,7 +77,13 @@ fn draw_mermaid(flow: &Flow, edges: &[Edge]) -> String {
     let id = |name: &str| format!("c_{}", name.replace('-', "_d_"));
     let mut text = String::from("flowchart LR\n");
     for cell in &flow.cells {
-        let _ = writeln!(text, "  {}[\"{}<br/><small>{}</small>\"]", id(cell.id.as_str()), cell.id, cell.executor);
+        let _ = writeln!(
+            text,
+            "  {}[\"{}<br/><small>{}</small>\"]",
+            id(cell.id.as_str()),
+            cell.id,
+            cell.executor
+        );
     }
     for (from, to, ports) in pairs(edges) {
         let _ = writeln!(text, "  {} -->|{ports}| {}", id(from), id(to));

@@ -61,7 +61,8 @@ pub fn runs(world: &World, project: Option<PathBuf>, limit: usize, format: Forma
     let history = open(world, project)?;
     let rows = history.runs(limit).map_err(|error| Failure::of(Exit::Environment, &error))?;
     let row = |row: &RunRow| {
-        let totals = row.totals.as_deref().and_then(|t| serde_json::from_str::<serde_json::Value>(t).ok());
+        let totals =
+            row.totals.as_deref().and_then(|t| serde_json::from_str::<serde_json::Value>(t).ok());
         json!({
             "run": row.id, "started_unix_ms": row.started_unix_ms, "flow": row.flow, "argv": row.argv,
             "state": row.state.as_str(), "wall_ms": row.wall_ms, "totals": totals,
@@ -171,9 +172,8 @@ pub fn replay(world: &World, run: &str, project: Option<PathBuf>) -> Outcome {
     let row = find(&history, run)?;
     let options = super::run::plain_options(world.screen, Progress::Plain);
     let terminal = Terminal::new(Box::new(io::stderr()), options);
-    let mut reader = history
-        .read_events(&row.id)
-        .map_err(|error| Failure::of(Exit::Environment, &error))?;
+    let mut reader =
+        history.read_events(&row.id).map_err(|error| Failure::of(Exit::Environment, &error))?;
     let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(terminal)];
     polyloom_report::replay(&mut reader, &mut sinks)
         .map_err(|error| Failure::of(Exit::Environment, &error))?;

@@ -42,9 +42,8 @@ pub fn rows(world: &World, place: &Place) -> Vec<Row> {
 fn row(manifest: &Arc<Manifest>, place: &Place, flow: &Flow) -> Row {
     let state = match place.executor(manifest, flow) {
         Ok(executor) => {
-            let identity = |identity: &str| {
-                identity.lines().next().unwrap_or_default().trim().to_owned()
-            };
+            let identity =
+                |identity: &str| identity.lines().next().unwrap_or_default().trim().to_owned();
             let tools: Vec<String> =
                 executor.tools.values().map(|found| identity(&found.identity)).collect();
             Ok(if tools.is_empty() { "built in".to_owned() } else { tools.join("; ") })

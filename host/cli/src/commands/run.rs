@@ -38,7 +38,8 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
     let writer = history.as_ref().and_then(|history| begin(world, history, &flow));
     let run_id = writer.as_ref().map_or_else(|| "unrecorded".to_owned(), |w| w.id().to_owned());
     let document = Document::new();
-    let terminal = Terminal::new(Box::new(io::stderr()), options(world.screen, &flow, args.progress));
+    let terminal =
+        Terminal::new(Box::new(io::stderr()), options(world.screen, &flow, args.progress));
     let sinks = sinks(&args, &terminal, &document, writer.as_ref())?;
     let done = prepared.plan.is_done();
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
@@ -58,9 +59,10 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
         runner.run_cached()
     } else {
         // The spawner must be there before the runtime's threads are.
-        place.workplace.spawner().map_err(|error| {
-            Failure::of(Exit::Environment, &error).hint("polyloom doctor")
-        })?;
+        place
+            .workplace
+            .spawner()
+            .map_err(|error| Failure::of(Exit::Environment, &error).hint("polyloom doctor"))?;
         live(runner, terminal)?
     };
     if let Some(error) = &summary.unwritten {

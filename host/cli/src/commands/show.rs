@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use polyloom_events::Event;
 use polyloom_model::{Digest, Encoding, Type};
 use polyloom_protocol::meta::ExecMeta;
-use polyloom_report::{Align, Paint, PreviewOptions, Style, Subject, Table, duration, escape_line, preview, size};
+use polyloom_report::{
+    Align, Paint, PreviewOptions, Style, Subject, Table, duration, escape_line, preview, size,
+};
 use polyloom_store::Store;
 use serde_json::json;
 
@@ -108,8 +110,10 @@ pub fn show(
                 size: artifact.size,
                 path: Some(&path),
             };
-            let options =
-                PreviewOptions { width: world.screen.columns.unwrap_or(100), ..PreviewOptions::default() };
+            let options = PreviewOptions {
+                width: world.screen.columns.unwrap_or(100),
+                ..PreviewOptions::default()
+            };
             let digest: Option<Digest> = artifact.digest.parse().ok().filter(|_| path.is_dir());
             let text = match digest {
                 Some(digest) => folder(world, &store, &digest, &path)?,
@@ -274,7 +278,8 @@ fn outputs(store: &Store, meta: &ExecMeta, paint: Paint, columns: Option<usize>)
     ]);
     for (port, artifact) in &meta.artifacts {
         let path = place_of(store, &artifact.digest, &artifact.r#type);
-        let path = path.map_or_else(|| "no longer in the store".to_owned(), |p| p.display().to_string());
+        let path =
+            path.map_or_else(|| "no longer in the store".to_owned(), |p| p.display().to_string());
         table.row([port.clone(), artifact.r#type.clone(), size(artifact.size), path]);
     }
     table.render(paint, columns)

@@ -48,9 +48,7 @@ pub fn why(world: &World, cell: &str, flow: &FlowArgs, format: Format) -> Outcom
         Action::Maybe => "may run",
     };
     if format != Format::Text {
-        let change = |c: &PartChange| {
-            json!({ "part": c.part.to_string(), "before": c.before.as_deref(), "after": c.after.as_deref() })
-        };
+        let change = |c: &PartChange| json!({ "part": c.part.to_string(), "before": c.before.as_deref(), "after": c.after.as_deref() });
         let parts = step.parts.iter().map(|(name, part)| {
             json!({ "part": name.to_string(), "digest": part.digest.to_string(), "text": &*part.text })
         });
