@@ -510,11 +510,11 @@ impl Runner {
             }
             self.results.clear();
         }
-        if let Some(history) = self.job.history.as_ref().filter(|_| !self.rows.is_empty()) {
-            if let Err(error) = history.record_steps(&self.rows) {
-                let text = format!("the run's history could not be written: {}", chain(&error));
-                self.stream.say(Event::Warning { text });
-            }
+        if let Some(history) = self.job.history.as_ref().filter(|_| !self.rows.is_empty())
+            && let Err(error) = history.record_steps(&self.rows)
+        {
+            let text = format!("the run's history could not be written: {}", chain(&error));
+            self.stream.say(Event::Warning { text });
         }
         self.rows.clear();
         for event in std::mem::take(&mut self.held) {

@@ -498,10 +498,10 @@ impl<'a> Watch<'a> {
         // A compiler's machine-readable messages become diagnostics instead.
         let quiet = self.hides_stderr();
         for (capture, stderr) in [(&mut self.out, false), (&mut self.err, true)] {
-            if let Some(text) = capture.take_text(last) {
-                if !(quiet && stderr) {
-                    let _ = self.live.send(Live::Text { stderr, text }).await;
-                }
+            if let Some(text) = capture.take_text(last)
+                && !(quiet && stderr)
+            {
+                let _ = self.live.send(Live::Text { stderr, text }).await;
             }
         }
     }

@@ -110,10 +110,10 @@ impl<'a> Talk<'a> {
     fn say(&mut self, message: FromHost, exec: u64, out: &mut Vec<u8>) {
         // A message the conversation does not allow, or that is too large, would be a mistake of this file.
         debug_assert!(self.conversation.clone().on_send(&message, exec).is_ok(), "{message:?}");
-        if self.conversation.on_send(&message, exec).is_ok() {
-            if let Ok(bytes) = message.encode(exec) {
-                out.extend(bytes);
-            }
+        if self.conversation.on_send(&message, exec).is_ok()
+            && let Ok(bytes) = message.encode(exec)
+        {
+            out.extend(bytes);
         }
     }
 

@@ -253,10 +253,10 @@ fn roots_of(program: &Path, home: Option<&Path>) -> Vec<PathBuf> {
     let mut roots: Vec<PathBuf> = Vec::new();
     let mut hop = program.to_owned();
     for _ in 0..16 {
-        if let Some(root) = prefix(&hop, home).filter(|root| !system(root)) {
-            if !roots.iter().any(|known| root.starts_with(known)) {
-                roots.push(root);
-            }
+        if let Some(root) = prefix(&hop, home).filter(|root| !system(root))
+            && !roots.iter().any(|known| root.starts_with(known))
+        {
+            roots.push(root);
         }
         let Ok(target) = std::fs::read_link(&hop) else { break };
         hop = hop.parent().map_or_else(|| target.clone(), |dir| dir.join(&target));
@@ -265,10 +265,9 @@ fn roots_of(program: &Path, home: Option<&Path>) -> Vec<PathBuf> {
         .ok()
         .and_then(|real| prefix(&real, home))
         .filter(|r| !system(r))
+        && !roots.iter().any(|known| root.starts_with(known))
     {
-        if !roots.iter().any(|known| root.starts_with(known)) {
-            roots.push(root);
-        }
+        roots.push(root);
     }
     roots
 }

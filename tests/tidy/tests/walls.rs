@@ -1,5 +1,7 @@
 //! The direction of dependencies between the crates, and the walls around what each may do (host/README.md).
 
+#![expect(clippy::unwrap_used, reason = "a test: a panic with its place is the report")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;

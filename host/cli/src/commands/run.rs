@@ -72,10 +72,10 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
     if args.format != Format::Text {
         print_document(world, &document, &store, args.format);
     }
-    if let Some(history) = &history {
-        if let Err(error) = history.prune(KEEP_RUNS) {
-            tracing::warn!(%error, "old runs could not be removed");
-        }
+    if let Some(history) = &history
+        && let Err(error) = history.prune(KEEP_RUNS)
+    {
+        tracing::warn!(%error, "old runs could not be removed");
     }
     Ok(exit_of(&summary, args.keep_going))
 }
