@@ -22,7 +22,7 @@ pub enum FileError {
         path: PathBuf,
         /// The reason.
         #[source]
-        source: ImportError,
+        source: Box<ImportError>,
     },
     /// A directory.
     #[error("`{}` can't be read", path.display())]
@@ -31,7 +31,7 @@ pub enum FileError {
         path: PathBuf,
         /// The reason.
         #[source]
-        source: TreeError,
+        source: Box<TreeError>,
     },
 }
 
@@ -52,10 +52,20 @@ pub fn digests(
                     let place = flow.root.join(path);
                     let digest = if input.ty == Type::Dir {
                         let hashed = store.hash_dir(&place, DIRECTORY, unix_ms);
-                        hashed.map_err(|source| FileError::Dir { path: path.clone(), source })?.0
+                        hashed
+                            .map_err(|source| FileError::Dir {
+                                path: path.clone(),
+                                source: Box::new(source),
+                            })?
+                            .0
                     } else {
                         let hashed = store.hash_file(&place, unix_ms);
-                        hashed.map_err(|source| FileError::File { path: path.clone(), source })?.0
+                        hashed
+                            .map_err(|source| FileError::File {
+                                path: path.clone(),
+                                source: Box::new(source),
+                            })?
+                            .0
                     };
                     known.insert(path, digest);
                     digest
@@ -78,10 +88,12 @@ pub fn import(
     let place = root.join(path);
     let (digest, size) = if *ty == Type::Dir {
         let imported = store.import_dir(&place, DIRECTORY, unix_ms);
-        imported.map_err(|source| FileError::Dir { path: path.to_owned(), source })?
+        imported
+            .map_err(|source| FileError::Dir { path: path.to_owned(), source: Box::new(source) })?
     } else {
         let imported = store.import_file(&place, u64::MAX, unix_ms);
-        imported.map_err(|source| FileError::File { path: path.to_owned(), source })?
+        imported
+            .map_err(|source| FileError::File { path: path.to_owned(), source: Box::new(source) })?
     };
     let media = (*ty != Type::Dir).then(|| media_of(&extension(path)).to_owned());
     Ok(Artifact { digest, ty: ty.clone(), size, media })
