@@ -1,6 +1,6 @@
 //! `polyloom graph`: the cells and edges of a flow as text, Mermaid, Graphviz or JSON.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 
 use polyloom_model::{Flow, Source};
@@ -39,11 +39,12 @@ pub fn graph(world: &World, args: &FlowArgs, mermaid: bool, dot: bool, json: boo
 }
 
 fn edges(flow: &Flow) -> Vec<Edge> {
+    let by_id: HashMap<_, _> = flow.cells.iter().map(|cell| (&cell.id, cell)).collect();
     let mut edges = Vec::new();
     for cell in &flow.cells {
         for (port, input) in &cell.inputs {
             if let Source::Port(from, output) = &input.source {
-                let ty = flow.cell(from).and_then(|cell| cell.outputs.get(output));
+                let ty = by_id.get(from).and_then(|cell| cell.outputs.get(output));
                 edges.push(Edge {
                     from: from.to_string(),
                     output: output.to_string(),
@@ -57,19 +58,20 @@ fn edges(flow: &Flow) -> Vec<Edge> {
     edges
 }
 
-/// Pairs of cells, each once, with the ports between them.
+/// Pairs of cells, each once, in the order of the file, with the ports between them.
 fn pairs(edges: &[Edge]) -> Vec<(&str, &str, String)> {
-    let mut seen = BTreeSet::new();
-    let mut all = Vec::new();
+    let mut places: HashMap<(&str, &str), usize> = HashMap::new();
+    let mut all: Vec<(&str, &str, BTreeSet<&str>)> = Vec::new();
     for edge in edges {
-        if seen.insert((edge.from.as_str(), edge.to.as_str())) {
-            let between = edges.iter().filter(|e| e.from == edge.from && e.to == edge.to);
-            let ports: BTreeSet<&str> = between.map(|e| e.output.as_str()).collect();
-            let ports: Vec<&str> = ports.into_iter().collect();
-            all.push((edge.from.as_str(), edge.to.as_str(), ports.join(", ")));
-        }
+        let (from, to) = (edge.from.as_str(), edge.to.as_str());
+        let place = *places.entry((from, to)).or_insert_with(|| {
+            all.push((from, to, BTreeSet::new()));
+            all.len() - 1
+        });
+        all[place].2.insert(&edge.output);
     }
-    all
+    let joined = |ports: BTreeSet<&str>| ports.into_iter().collect::<Vec<_>>().join(", ");
+    all.into_iter().map(|(from, to, ports)| (from, to, joined(ports))).collect()
 }
 
 fn draw_mermaid(flow: &Flow, edges: &[Edge]) -> String {
@@ -138,15 +140,17 @@ fn draw_text(world: &World, flow: &Flow, edges: &[Edge]) -> Result<String, Failu
     let graph = Graph::new(flow).map_err(|error| Failure::of(Exit::Usage, &error))?;
     let paint = world.screen.out;
     let mut text = String::new();
+    let mut read: HashMap<&str, Vec<(&str, String)>> = HashMap::new();
+    for (from, to, ports) in pairs(edges) {
+        read.entry(to).or_default().push((from, ports));
+    }
     for cell in graph.order() {
         let cell = &flow.cells[cell.at()];
         let name = paint.cell(cell.id.as_str(), cell.id.as_str());
         let lang = paint.text(Style::Dim, cell.executor.as_str());
         let _ = writeln!(text, "{name} {lang}");
-        for (from, to, ports) in pairs(edges) {
-            if to == cell.id.as_str() {
-                let _ = writeln!(text, "  ← {}: {ports}", paint.cell(from, from));
-            }
+        for (from, ports) in read.get(cell.id.as_str()).into_iter().flatten() {
+            let _ = writeln!(text, "  ← {}: {ports}", paint.cell(from, from));
         }
     }
     Ok(text)
