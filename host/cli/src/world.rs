@@ -132,6 +132,7 @@ impl World {
             workplace: Arc::new(Workplace::new(binary, folder)),
             around: Surroundings::of_process(),
             sdk,
+            unix_ms: unix_ms(),
             version: VERSION,
         }))
     }
@@ -197,7 +198,9 @@ fn prepare_failure(error: &PrepareError) -> Failure {
                 })
                 .collect();
             failure.hint = Some(if installs.is_empty() {
-                "polyloom doctor shows what this machine lacks".to_owned()
+                "polyloom doctor shows what this machine lacks; `version` in the manifest says how a program is asked what it \
+                 is (`version = []`: not at all)"
+                    .to_owned()
             } else {
                 installs.join("; ")
             });

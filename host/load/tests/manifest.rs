@@ -52,73 +52,77 @@ fn placeholders_are_checked_where_they_stand() {
     insta::assert_snapshot!(picture(
         "id = 'x'\nversion = '1'\nkind = 'command'\n[toolchain.cc]\nany = ['gcc']\nflags = { gcc = [] }\n[compile]\n\
          argv = ['{cc}', 'a{cc.flags}', '{args}', '{cod}', '{code']\n[run]\nargv = ['{program}', '-{args}', '{cc.flag}']\n"
-    ), @r#"
-PL060
+    ), @"
+    PL060
 
-  × `{cc.flags}` stands for several arguments and must be one of its own
-   ╭─[executor.toml:8:17]
- 7 │ [compile]
- 8 │ argv = ['{cc}', 'a{cc.flags}', '{args}', '{cod}', '{code']
-   ·                 ─────────────
- 9 │ [run]
-   ╰────
-  help: valid here: `{code}`, `{program}`, `{work}`, `{sdk}`, `{polyloom}`, `{cc}`, `{cc.flags}`
+      × `{cc.flags}` stands for several arguments and must be one of its own
+       ╭─[executor.toml:8:17]
+     7 │ [compile]
+     8 │ argv = ['{cc}', 'a{cc.flags}', '{args}', '{cod}', '{code']
+       ·                 ─────────────
+     9 │ [run]
+       ╰────
+      help: valid here: `{code}`, `{program}`, `{work}`, `{dir}`, `{sdk}`, `{polyloom}`, `{cc}`,
+            `{cc.flags}`
 
-PL060
+    PL060
 
-  × unknown placeholder `{args}`
-   ╭─[executor.toml:8:32]
- 7 │ [compile]
- 8 │ argv = ['{cc}', 'a{cc.flags}', '{args}', '{cod}', '{code']
-   ·                                ────────
- 9 │ [run]
-   ╰────
-  help: valid here: `{code}`, `{program}`, `{work}`, `{sdk}`, `{polyloom}`, `{cc}`, `{cc.flags}`
+      × unknown placeholder `{args}`
+       ╭─[executor.toml:8:32]
+     7 │ [compile]
+     8 │ argv = ['{cc}', 'a{cc.flags}', '{args}', '{cod}', '{code']
+       ·                                ────────
+     9 │ [run]
+       ╰────
+      help: valid here: `{code}`, `{program}`, `{work}`, `{dir}`, `{sdk}`, `{polyloom}`, `{cc}`,
+            `{cc.flags}`
 
-PL060
+    PL060
 
-  × unknown placeholder `{cod}`
-   ╭─[executor.toml:8:42]
- 7 │ [compile]
- 8 │ argv = ['{cc}', 'a{cc.flags}', '{args}', '{cod}', '{code']
-   ·                                          ───────
- 9 │ [run]
-   ╰────
-  help: valid here: `{code}`, `{program}`, `{work}`, `{sdk}`, `{polyloom}`, `{cc}`, `{cc.flags}`
+      × unknown placeholder `{cod}`
+       ╭─[executor.toml:8:42]
+     7 │ [compile]
+     8 │ argv = ['{cc}', 'a{cc.flags}', '{args}', '{cod}', '{code']
+       ·                                          ───────
+     9 │ [run]
+       ╰────
+      help: valid here: `{code}`, `{program}`, `{work}`, `{dir}`, `{sdk}`, `{polyloom}`, `{cc}`,
+            `{cc.flags}`
 
-PL060
+    PL060
 
-  × the placeholder in `{code` has no end
-   ╭─[executor.toml:8:51]
- 7 │ [compile]
- 8 │ argv = ['{cc}', 'a{cc.flags}', '{args}', '{cod}', '{code']
-   ·                                                   ───────
- 9 │ [run]
-   ╰────
-  help: valid here: `{code}`, `{program}`, `{work}`, `{sdk}`, `{polyloom}`, `{cc}`, `{cc.flags}`
+      × the placeholder in `{code` has no end
+       ╭─[executor.toml:8:51]
+     7 │ [compile]
+     8 │ argv = ['{cc}', 'a{cc.flags}', '{args}', '{cod}', '{code']
+       ·                                                   ───────
+     9 │ [run]
+       ╰────
+      help: valid here: `{code}`, `{program}`, `{work}`, `{dir}`, `{sdk}`, `{polyloom}`, `{cc}`,
+            `{cc.flags}`
 
-PL060
+    PL060
 
-  × `{args}` stands for several arguments and must be one of its own
-    ╭─[executor.toml:10:22]
-  9 │ [run]
- 10 │ argv = ['{program}', '-{args}', '{cc.flag}']
-    ·                      ─────────
-    ╰────
-  help: valid here: `{code}`, `{program}`, `{args}`, `{in}`, `{out}`, `{work}`, `{sdk}`,
-        `{polyloom}`, `{cc}`, `{cc.flags}`
+      × `{args}` stands for several arguments and must be one of its own
+        ╭─[executor.toml:10:22]
+      9 │ [run]
+     10 │ argv = ['{program}', '-{args}', '{cc.flag}']
+        ·                      ─────────
+        ╰────
+      help: valid here: `{code}`, `{program}`, `{args}`, `{in}`, `{out}`, `{work}`, `{dir}`, `{sdk}`,
+            `{polyloom}`, `{cc}`, `{cc.flags}`
 
-PL060
+    PL060
 
-  × unknown placeholder `{cc.flag}`
-    ╭─[executor.toml:10:33]
-  9 │ [run]
- 10 │ argv = ['{program}', '-{args}', '{cc.flag}']
-    ·                                 ───────────
-    ╰────
-  help: valid here: `{code}`, `{program}`, `{args}`, `{in}`, `{out}`, `{work}`, `{sdk}`,
-        `{polyloom}`, `{cc}`, `{cc.flags}`
-"#);
+      × unknown placeholder `{cc.flag}`
+        ╭─[executor.toml:10:33]
+      9 │ [run]
+     10 │ argv = ['{program}', '-{args}', '{cc.flag}']
+        ·                                 ───────────
+        ╰────
+      help: valid here: `{code}`, `{program}`, `{args}`, `{in}`, `{out}`, `{work}`, `{dir}`, `{sdk}`,
+            `{polyloom}`, `{cc}`, `{cc.flags}`
+    ");
 }
 
 #[test]
@@ -144,128 +148,128 @@ fn unknown_keys_are_refused_but_in_meta() {
         "id = 'X'\nversion = 1\nkind = 'comand'\nextension = ['x']\nextensions = ['.x']\n[toolchain.code]\nany = ['x']\n\
          [toolchain.x]\nany = ['y']\nflags = { z = [] }\n[env]\nLD_PRELOAD = 'x'\n[limits]\nretries = 1\n[diagnostics]\n\
          format = 'regex'\nregex = '(?P<massage>x'\nstream = 'both'\n[meta]\nanything = 'goes'\n"
-    ), @r#"
-PL007
+    ), @"
+    PL007
 
-  × executor id `X` has the character 'X' at position 1; valid: [a-z0-9][a-z0-9._-]{0,63}
-   ╭─[executor.toml:1:6]
- 1 │ id = 'X'
-   ·      ───
- 2 │ version = 1
-   ╰────
+      × executor id `X` has the character 'X' at position 1; valid: [a-z0-9][a-z0-9._-]{0,63}
+       ╭─[executor.toml:1:6]
+     1 │ id = 'X'
+       ·      ───
+     2 │ version = 1
+       ╰────
 
-PL005
+    PL005
 
-  × `version` takes a text, not an int
-   ╭─[executor.toml:2:11]
- 1 │ id = 'X'
- 2 │ version = 1
-   ·           ─
- 3 │ kind = 'comand'
-   ╰────
-  help: put it in quotes
+      × `version` takes a text, not an int
+       ╭─[executor.toml:2:11]
+     1 │ id = 'X'
+     2 │ version = 1
+       ·           ─
+     3 │ kind = 'comand'
+       ╰────
+      help: put it in quotes
 
-PL063
+    PL063
 
-  × unknown kind `comand`
-   ╭─[executor.toml:3:8]
- 2 │ version = 1
- 3 │ kind = 'comand'
-   ·        ────────
- 4 │ extension = ['x']
-   ╰────
-  help: valid: `command`, `worker`
+      × unknown kind `comand`
+       ╭─[executor.toml:3:8]
+     2 │ version = 1
+     3 │ kind = 'comand'
+       ·        ────────
+     4 │ extension = ['x']
+       ╰────
+      help: valid: `command`, `worker`
 
-PL003
+    PL003
 
-  × unknown key `extension` in the manifest
-   ╭─[executor.toml:4:1]
- 3 │ kind = 'comand'
- 4 │ extension = ['x']
-   · ────┬────
-   ·     ╰── nobody reads this
- 5 │ extensions = ['.x']
-   ╰────
-  help: did you mean `extensions`?
+      × unknown key `extension` in the manifest
+       ╭─[executor.toml:4:1]
+     3 │ kind = 'comand'
+     4 │ extension = ['x']
+       · ────┬────
+       ·     ╰── nobody reads this
+     5 │ extensions = ['.x']
+       ╰────
+      help: did you mean `extensions`?
 
-PL007
+    PL007
 
-  × `.x` is not a file extension
-   ╭─[executor.toml:5:14]
- 4 │ extension = ['x']
- 5 │ extensions = ['.x']
-   ·              ──────
- 6 │ [toolchain.code]
-   ╰────
-  help: letters and digits, without the dot: `py`
+      × `.x` is not a file extension
+       ╭─[executor.toml:5:14]
+     4 │ extension = ['x']
+     5 │ extensions = ['.x']
+       ·              ──────
+     6 │ [toolchain.code]
+       ╰────
+      help: letters and digits, without the dot: `py`
 
-PL007
+    PL007
 
-  × a tool can't be called `code`
-   ╭─[executor.toml:6:12]
- 5 │ extensions = ['.x']
- 6 │ [toolchain.code]
-   ·            ────
- 7 │ any = ['x']
-   ╰────
-  help: valid: [A-Za-z0-9_-]+, but for `code`, `program`, `args`, `in`, `out`, `work`, `sdk`,
-        `polyloom`
+      × a tool can't be called `code`
+       ╭─[executor.toml:6:12]
+     5 │ extensions = ['.x']
+     6 │ [toolchain.code]
+       ·            ────
+     7 │ any = ['x']
+       ╰────
+      help: valid: [A-Za-z0-9_-]+, but for `code`, `program`, `args`, `in`, `out`, `work`, `dir`,
+            `sdk`, `polyloom`
 
-PL003
+    PL003
 
-  × `flags` for `z`, which is not in `any`
-    ╭─[executor.toml:10:11]
-  9 │ any = ['y']
- 10 │ flags = { z = [] }
-    ·           ─
- 11 │ [env]
-    ╰────
-  help: valid: `y`
+      × `flags` for `z`, which is not in `any`
+        ╭─[executor.toml:10:11]
+      9 │ any = ['y']
+     10 │ flags = { z = [] }
+        ·           ─
+     11 │ [env]
+        ╰────
+      help: valid: `y`
 
-PL053
+    PL053
 
-  × the environment variable `LD_PRELOAD` can't be set by a manifest
-    ╭─[executor.toml:12:1]
- 11 │ [env]
- 12 │ LD_PRELOAD = 'x'
-    · ──────────
- 13 │ [limits]
-    ╰────
-  help: every cell is given its own; use another name or an argument
+      × the environment variable `LD_PRELOAD` can't be set by a manifest
+        ╭─[executor.toml:12:1]
+     11 │ [env]
+     12 │ LD_PRELOAD = 'x'
+        · ──────────
+     13 │ [limits]
+        ╰────
+      help: every cell is given its own; use another name or an argument
 
-PL003
+    PL003
 
-  × unknown key `retries` in `[limits]`
-    ╭─[executor.toml:14:1]
- 13 │ [limits]
- 14 │ retries = 1
-    · ───┬───
-    ·    ╰── nobody reads this
- 15 │ [diagnostics]
-    ╰────
-  help: valid: `timeout`, `memory`, `cpus`, `cpu_time`, `pids`, `disk`, `output_limit`
+      × unknown key `retries` in `[limits]`
+        ╭─[executor.toml:14:1]
+     13 │ [limits]
+     14 │ retries = 1
+        · ───┬───
+        ·    ╰── nobody reads this
+     15 │ [diagnostics]
+        ╰────
+      help: valid: `timeout`, `memory`, `cpus`, `cpu_time`, `pids`, `disk`, `output_limit`
 
-PL062
+    PL062
 
-  × not a regular expression: found open group without closing ')'
-    ╭─[executor.toml:17:9]
- 16 │ format = 'regex'
- 17 │ regex = '(?P<massage>x'
-    ·         ───────────────
- 18 │ stream = 'both'
-    ╰────
+      × not a regular expression: found open group without closing ')'
+        ╭─[executor.toml:17:9]
+     16 │ format = 'regex'
+     17 │ regex = '(?P<massage>x'
+        ·         ───────────────
+     18 │ stream = 'both'
+        ╰────
 
-PL051
+    PL051
 
-  × unknown stream `both`
-    ╭─[executor.toml:18:10]
- 17 │ regex = '(?P<massage>x'
- 18 │ stream = 'both'
-    ·          ──────
- 19 │ [meta]
-    ╰────
-  help: valid: `stderr`, `stdout`
-"#);
+      × unknown stream `both`
+        ╭─[executor.toml:18:10]
+     17 │ regex = '(?P<massage>x'
+     18 │ stream = 'both'
+        ·          ──────
+     19 │ [meta]
+        ╰────
+      help: valid: `stderr`, `stdout`
+    ");
 }
 
 #[test]

@@ -32,6 +32,20 @@ pub struct Manifest {
     pub path: Option<PathBuf>,
 }
 
+impl Manifest {
+    /// Whether an argument of its command lines holds this placeholder.
+    #[must_use]
+    pub fn mentions(&self, placeholder: &str) -> bool {
+        let holds = |argv: &[String]| argv.iter().any(|item| item.contains(placeholder));
+        match &self.kind {
+            Kind::Command(command) => {
+                command.compile.as_deref().is_some_and(holds) || holds(&command.run)
+            }
+            Kind::Worker(worker) => holds(&worker.argv),
+        }
+    }
+}
+
 /// The class of an executor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {

@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use polyloom_model::{Digest, ExecutorId, Flow, Kind, Manifest};
+use polyloom_model::{Digest, ExecutorId, Flow, Manifest};
 use polyloom_plan::ExecutorFacts;
-use polyloom_store::Store;
+use polyloom_store::{Store, TreeLimits};
 use polyloom_worker::Workplace;
 use polyloom_worker::executor::Executor;
 use polyloom_worker::tools::{self, Surroundings, ToolCache, ToolError};
+
+/// What may lie beside a manifest.
+const FOLDER: TreeLimits = TreeLimits { bytes: 1 << 30, entries: 20_000 };
 
 /// The impure surroundings of a run.
 pub struct Place {
@@ -21,6 +24,8 @@ pub struct Place {
     pub around: Surroundings,
     /// The digest of the embedded SDK: part of the identity of executors that use it.
     pub sdk: Digest,
+    /// The time, milliseconds since 1970.
+    pub unix_ms: u64,
     /// The version of this program: part of the identity of executors that are it.
     pub version: &'static str,
 }
@@ -103,24 +108,24 @@ impl Place {
         let tools = executor.tools.iter();
         let lines = tools.map(|(name, found)| (name.as_str(), found.identity.as_str()));
         let toolchain = ExecutorFacts::toolchain(lines);
-        ExecutorFacts::of_manifest(&executor.manifest, &self.program(&executor.manifest), toolchain)
+        ExecutorFacts::of_manifest(&executor.manifest, &self.program(executor), toolchain)
     }
 
-    /// The digest of the files of ours that an executor's command lines refer to.
-    fn program(&self, manifest: &Manifest) -> Digest {
-        let argv: Vec<&String> = match &manifest.kind {
-            Kind::Command(command) => {
-                command.compile.iter().flatten().chain(&command.run).collect()
-            }
-            Kind::Worker(worker) => worker.argv.iter().collect(),
-        };
-        let uses = |word: &str| argv.iter().any(|item| item.contains(word));
+    /// The digest of the files that an executor's command lines refer to: ours, and those beside its manifest.
+    fn program(&self, executor: &Executor) -> Digest {
         let mut text = String::new();
-        if uses("{sdk}") {
+        if executor.manifest.mentions("{sdk}") {
             text.push_str(&self.sdk.hex());
         }
-        if uses("{polyloom}") {
+        if executor.manifest.mentions("{polyloom}") {
             text.push_str(self.version);
+        }
+        if let Some(folder) = executor.folder() {
+            match self.store.hash_dir(&folder, FOLDER, self.unix_ms) {
+                Ok((digest, _)) => text.push_str(&digest.hex()),
+                // A folder that can't be read is told when its cell runs; until then it is like no other.
+                Err(error) => text.push_str(&error.to_string()),
+            }
         }
         Digest::of(text.as_bytes())
     }

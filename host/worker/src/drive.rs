@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, watch};
 use crate::attempt::{Attempt, Live, Phase, Report, Stop};
 use crate::capture::{COMPILER, Capture, TAIL};
 use crate::collect;
-use crate::executor::{BINARY, Executor, SDK, Slots};
+use crate::executor::{BINARY, DIR, Executor, SDK, Slots};
 use crate::inputs;
 use crate::messages;
 use crate::outcome::{Evidence, decide};
@@ -102,6 +102,10 @@ impl Workplace {
         let bind = |source: PathBuf, target: PathBuf| sandbox::Bind { source, target };
         let mut binds =
             vec![bind(self.sdk.clone(), SDK.into()), bind(self.binary.clone(), BINARY.into())];
+        // What comes with a manifest is in view of its own cells alone.
+        if let Some(folder) = executor.folder() {
+            binds.push(bind(folder, DIR.into()));
+        }
         binds.extend(executor.roots().into_iter().map(|root| bind(root.clone(), root)));
         binds
     }

@@ -11,6 +11,8 @@ use crate::tools::Found;
 
 /// Where the host's own binary is inside a sandbox.
 pub const BINARY: &str = "/polyloom/bin/polyloom";
+/// Where the folder of an executor's manifest is inside a sandbox.
+pub const DIR: &str = "/polyloom/executor";
 /// Where the embedded SDK is inside a sandbox.
 pub const SDK: &str = "/polyloom/sdk";
 
@@ -46,6 +48,17 @@ impl Executor {
             text.push('\n');
         }
         text
+    }
+
+    /// The folder of its manifest, where its arguments refer to it (`{dir}`).
+    #[must_use]
+    pub fn folder(&self) -> Option<PathBuf> {
+        if !self.manifest.mentions("{dir}") {
+            return None;
+        }
+        let folder = self.manifest.path.as_ref()?.parent()?;
+        // The spawner's own folder is another one.
+        std::path::absolute(folder).ok()
     }
 
     /// Directories to bind read-only beyond the system's.
@@ -119,6 +132,7 @@ impl Executor {
                 "in" => out.push("/cell/in"),
                 "out" => out.push("/cell/out"),
                 "work" => out.push("/cell/work"),
+                "dir" => out.push(DIR),
                 "sdk" => out.push(SDK),
                 "polyloom" => out.push(BINARY),
                 tool => match self.tools.get(tool) {

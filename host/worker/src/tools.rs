@@ -69,8 +69,12 @@ pub enum ToolError {
         install: Option<String>,
     },
     /// It is there but does not answer the version question.
-    #[error("`{}` does not work: {why}", .program.display())]
+    #[error("`{} {}` of `{executor}` failed: {why}", .program.display(), .args.join(" "))]
     Broken {
+        /// The executor.
+        executor: ExecutorId,
+        /// The arguments.
+        args: Vec<String>,
         /// The program.
         program: PathBuf,
         /// Its last words or the error of starting it.
@@ -133,8 +137,10 @@ pub fn find(
             let said = if tool.version.is_empty() {
                 format!("{name}, known by its file\n{}", stat(&program))
             } else {
-                ask(&program, &tool.version, &roots)
-                    .map_err(|why| ToolError::Broken { program: program.clone(), why })?
+                ask(&program, &tool.version, &roots).map_err(|why| {
+                    let (executor, args) = (manifest.id.clone(), tool.version.clone());
+                    ToolError::Broken { executor, program: program.clone(), args, why }
+                })?
             };
             let memory = read_answer(&said);
             if let Ok(text) = serde_json::to_string(&memory) {

@@ -19,7 +19,7 @@ pub(crate) enum Place {
 impl Place {
     fn has(self, name: &str) -> bool {
         match name {
-            "sdk" | "polyloom" | "work" => true,
+            "dir" | "sdk" | "polyloom" | "work" => true,
             "code" => self != Place::Worker,
             "program" => matches!(self, Place::Compile | Place::Run { compiled: true }),
             "args" | "in" | "out" => matches!(self, Place::Run { .. }),
@@ -28,7 +28,7 @@ impl Place {
     }
 
     fn valid(self, tools: &BTreeMap<String, Tool>) -> String {
-        let fixed = ["code", "program", "args", "in", "out", "work", "sdk", "polyloom"];
+        let fixed = ["code", "program", "args", "in", "out", "work", "dir", "sdk", "polyloom"];
         let mut all: Vec<String> = fixed
             .iter()
             .filter(|name| self.has(name))
@@ -47,7 +47,7 @@ impl Place {
 
 /// The names that tools can't have.
 pub(crate) const FIXED: &[&str] =
-    &["code", "program", "args", "in", "out", "work", "sdk", "polyloom"];
+    &["code", "program", "args", "in", "out", "work", "dir", "sdk", "polyloom"];
 
 /// Checks one argument.
 pub(crate) fn check(
