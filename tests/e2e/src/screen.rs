@@ -24,6 +24,9 @@ fn filtered(root: &Path, text: &str) -> String {
         (r"\d{8}-\d{6}-[0-9a-f]{4}", "[RUN]"),
         (r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?", "[TIME]"),
         (r"\b[0-9a-f]{64}\b", "[DIGEST]"),
+        (r"\b([0-9a-f]{32}|[0-9a-f]{12})\b", "[HEX]"),
+        // Right-aligned columns are as wide as their longest number.
+        (r" +(took|memory|size)\b", " $1"),
         (r" +\d+(\.\d+)?(ms|µs| ms| µs|s| s)\b", " [TOOK]"),
         (r" +\d+(\.\d+)? (B|KiB|MiB|GiB)\b", " [SIZE]"),
         (r", \d+ at once", ", [N] at once"),

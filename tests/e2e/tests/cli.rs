@@ -1,5 +1,7 @@
 //! Every command as a whole screen, and what it does with odd arguments.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use polyloom_test_e2e::{Place, needs};
 use serde_json::Value;
 
@@ -170,6 +172,7 @@ fn check_says_ok_and_what_is_wrong() {
           "severity": "error"
         }
       ],
+      "schema": "polyloom.check/1",
       "warnings": 0
     }
     "#);
@@ -495,10 +498,13 @@ lang = "python"
 outputs = { table = "table", tensor = "tensor<f64,[2,3]>", picture = "image", folder = "dir", raw = "bytes" }
 code = '''
 from pathlib import Path
-import polyloom
+import struct, zlib
 table = {"day": [1, 2, 3], "temp": [1.5, float("nan"), -3.0], "name": ["x", "é", None]}
 tensor = [[0.0, 1.5, 2.0], [3.0, 4.0, -5.0]]
-picture = [[[(x * y) % 256, x, y] for x in range(40)] for y in range(20)]
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+picture = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 40, 20, 8, 0, 0, 0, 0))
+picture += chunk(b"IDAT", zlib.compress(bytes(41 * 20))) + chunk(b"IEND", b"")
 folder = Path("f")
 folder.mkdir()
 (folder / "one.txt").write_text("1")
@@ -509,13 +515,23 @@ raw = bytes(range(20))
     let _ = place.run(&[]).exits(0);
     insta::assert_snapshot!(place.polyloom(&["show", "latest", "a.table"]).exits(0).screen(), @"
     --- stdout
+    a.table: table, [SIZE], [ROOT]/store/blobs/c6/[DIGEST]
+    3 rows × 3 columns
+    day  temp  name
+    i64   f64  str
+      1   1.5  x
+      2   NaN  é
+      3    -3  null
+    --- exit 0
+    ");
+    insta::assert_snapshot!(place.polyloom(&["show", "latest", "a.tensor"]).exits(0).screen(), @"
+    --- stdout
     a.tensor: tensor<f64,[2,3]>, [SIZE], [ROOT]/store/blobs/1a/[DIGEST]
     f64 [2, 3]
     0 1.5 2 3 4 -5
     min -5  max 4  mean 0.916667
     --- exit 0
     ");
-    insta::assert_snapshot!(place.polyloom(&["show", "latest", "a.tensor"]).exits(0).screen(), @"");
     let picture = place.polyloom(&["show", "latest", "a.picture"]).exits(0).stdout();
     assert!(picture.contains("40 × 20"), "{picture}");
     let folder = place.polyloom(&["show", "latest", "a.folder"]).exits(0).stdout();
@@ -526,10 +542,20 @@ raw = bytes(range(20))
 #[test]
 fn runs_are_listed_newest_first() {
     let place = Place::flow(FLOW);
-    insta::assert_snapshot!(place.polyloom(&["runs"]).exits(0).screen(), @"");
+    insta::assert_snapshot!(place.polyloom(&["runs"]).exits(0).screen(), @"
+    --- stderr
+    no run has been recorded here
+    --- exit 0
+    ");
     let _ = place.run(&[]).exits(0);
     let _ = place.run(&[]).exits(0);
-    insta::assert_snapshot!(place.polyloom(&["runs"]).exits(0).screen(), @"");
+    insta::assert_snapshot!(place.polyloom(&["runs"]).exits(0).screen(), @"
+    --- stdout
+    run                   started              flow           state   took  cells
+    [RUN]  [TIME]  polyloom.toml  ok [TOOK]  3 cached
+    [RUN]  [TIME]  polyloom.toml  ok [TOOK]  3 ok
+    --- exit 0
+    ");
     let runs = place.polyloom(&["runs", "--limit", "1", "--format", "json"]).exits(0).json();
     assert_eq!(runs["runs"].as_array().unwrap().len(), 1);
     assert_eq!(runs["runs"][0]["totals"]["cached"], 3);
@@ -553,12 +579,23 @@ fn replay_looks_like_the_run() {
 #[test]
 fn new_makes_a_flow_that_runs() {
     let place = Place::new();
-    insta::assert_snapshot!(place.polyloom(&["new", "garden"]).exits(0).screen(), @"");
+    insta::assert_snapshot!(place.polyloom(&["new", "garden"]).exits(0).screen(), @"
+    --- stderr
+    wrote garden/polyloom.toml
+    wrote garden/count.py
+    wrote garden/report.sh
+    now: polyloom run garden
+    --- exit 0
+    ");
     let _ = place.polyloom(&["check", "garden"]).exits(0);
     let run = place.run(&["garden"]).exits(0);
     assert_eq!(run.document["outcome"], "ok");
     let _ = place.polyloom(&["fmt", "--check", "garden"]).exits(0);
-    insta::assert_snapshot!(place.polyloom(&["new", "garden"]).exits(2).screen(), @"");
+    insta::assert_snapshot!(place.polyloom(&["new", "garden"]).exits(2).screen(), @"
+    --- stderr
+    error: `garden` is there already; nothing was written
+    --- exit 2
+    ");
     let _ = place.polyloom(&["new", ""]).exits(2);
 }
 
@@ -570,7 +607,16 @@ fn fmt_has_one_layout_and_keeps_comments() {
     let told = place.polyloom(&["fmt", "--check"]).exits(1);
     assert!(told.stdout().contains("polyloom.toml"));
     let _ = place.polyloom(&["fmt"]).exits(0);
-    insta::assert_snapshot!(place.read("polyloom.toml"), @"");
+    insta::assert_snapshot!(place.read("polyloom.toml"), @r#"
+    # top
+    [cells.a]
+    lang = "sh"
+    outputs = { x = "int" }
+    code = 'echo hi' # what it does
+
+    [flow]
+    name = 'x'
+    "#);
     let _ = place.polyloom(&["fmt", "--check"]).exits(0);
     place.write("bad.toml", "[cells");
     let _ = place.polyloom(&["fmt", "bad.toml"]).exits(2);
@@ -683,7 +729,17 @@ fn help_and_version_and_nonsense() {
     assert!(help.contains("Exit codes"));
     let _ = place.polyloom(&[]).exits(2);
     let _ = place.polyloom(&["rnu"]).exits(2);
-    insta::assert_snapshot!(place.polyloom(&["rnu"]).exits(2).screen(), @"");
+    insta::assert_snapshot!(place.polyloom(&["rnu"]).exits(2).screen(), @"
+    --- stderr
+    error: unrecognized subcommand 'rnu'
+
+      tip: a similar subcommand exists: 'runs'
+
+    Usage: polyloom [OPTIONS] <COMMAND>
+
+    For more information, try '--help'.
+    --- exit 2
+    ");
 }
 
 #[test]

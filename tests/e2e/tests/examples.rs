@@ -2,6 +2,8 @@
 //!
 //! `POLYLOOM_UPDATE=1` writes the files anew.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use std::path::Path;
 use std::time::Instant;
 
@@ -29,7 +31,16 @@ fn compare(name: &str, run: &Run) {
         std::fs::write(&path, told(run)).unwrap();
     }
     let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(told(run), expected, "see {}", path.display());
+    // Compilers of other processors fuse multiplications and additions: last digits of floats differ.
+    let exact = cfg!(target_arch = "x86_64");
+    let lines = |text: &str| -> Vec<String> {
+        let line = |line: &str| match line.rsplit_once(' ') {
+            Some((head, _)) if !exact && line.contains(" b3:") => head.to_owned(),
+            _ => line.to_owned(),
+        };
+        text.lines().map(line).collect()
+    };
+    assert_eq!(lines(&told(run)), lines(&expected), "see {}", path.display());
 }
 
 /// Runs it twice: all well, then all cached.

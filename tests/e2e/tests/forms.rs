@@ -1,5 +1,7 @@
 //! One flow in three forms: TOML, JSON and Markdown mean the same cells with the same keys.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use polyloom_test_e2e::Place;
 use serde_json::Value;
 

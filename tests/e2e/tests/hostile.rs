@@ -1,5 +1,7 @@
 //! Cells that mean harm: each ends with an outcome that says what it did, nothing of it is left, and a cell beside it is well.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use std::time::Duration;
 
 use polyloom_test_e2e::{Place, Run, eventually, groups_of_the_dead, needs, processes_with};
@@ -178,7 +180,9 @@ fn strange_outputs_are_refused() {
         let outcome = run.outcome("bad");
         assert!(["output_missing", "failed", "denied"].contains(&outcome), "{what}: {outcome}");
         assert!(run.cell("bad")["outputs"]["x"].is_null(), "{what}");
-        assert!(run.messages("bad").contains('x'), "{what}: {}", run.messages("bad"));
+        // Making it may have been refused already: then the cell failed by itself.
+        let told = run.messages("bad");
+        assert!(told.contains('x') || run.cell("bad")["exit_code"] != 0, "{what}: {told}");
     }
 }
 
@@ -208,7 +212,8 @@ fn strange_things_in_a_directory_output_are_refused_or_left_out() {
             let tree = run.path("bad", "d");
             assert!(!tree.join("x").exists(), "{code}");
         } else {
-            assert!(run.messages("bad").contains('d'), "{code}");
+            let told = run.messages("bad");
+            assert!(told.contains('d') || run.cell("bad")["exit_code"] != 0, "{code}: {told}");
         }
     }
 }

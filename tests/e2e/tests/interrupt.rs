@@ -1,5 +1,7 @@
 //! Ctrl-C, twice, and the death of the host itself.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use std::time::Duration;
 
 use polyloom_test_e2e::{Place, Running, eventually, needs, processes_with};

@@ -1,5 +1,7 @@
 //! How a run goes and ends: exit codes, parallel cells, `-k`, retries, timeouts, missing programs, what it prints.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use polyloom_test_e2e::{Place, is_root};
 use serde_json::Value;
 
@@ -69,7 +71,6 @@ fn failure_ends_with_place_reason_and_next_command() {
     failed  bad  sh [TOOK]  exit code 7
 
     error: cell `bad` (sh): failed, exit code 7
-      error: exit code 7
       stderr, last lines:
         │ the reason
     hint: `polyloom logs [RUN] bad` shows all it printed; the next run goes on from here

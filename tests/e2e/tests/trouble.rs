@@ -1,5 +1,7 @@
 //! When the world is not as it should be: folders that can't be written, full disks, newer stores, two runs at once.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -41,7 +43,7 @@ fn a_read_only_project_runs_and_is_recorded_elsewhere() {
     let ended = as_nobody(&place, &["run"]).exits(0);
     insta::assert_snapshot!(ended.screen(), @"
     --- stderr
-    warning: the project can't hold its history (can't make the folder `./.polyloom/runs`: Permission denied (os error 13)); it is kept in [ROOT]/store/projects/6a463aa9e7aea96f889e137463a4c396
+    warning: the project can't hold its history (can't make the folder `./.polyloom/runs`: Permission denied (os error 13)); it is kept in [ROOT]/store/projects/[HEX]
     run [RUN]: project (./polyloom.toml), 2 cells, [N] at once
     ok      a  sh [TOOK]  never ran
     ok      b  sh [TOOK]  never ran
@@ -347,7 +349,7 @@ fn bad_manifests_stop_nobody() {
      5 │ argv = ["{nothing}"]
        ·         ───────────
        ╰────
-      help: valid here: `{code}`, `{args}`, `{in}`, `{out}`, `{work}`, `{sdk}`, `{polyloom}`
+      help: valid here: `{code}`, `{args}`, `{in}`, `{out}`, `{work}`, `{dir}`, `{sdk}`, `{polyloom}`
 
     PL003
 
@@ -418,7 +420,7 @@ fn an_executor_that_cannot_say_its_version_is_named() {
         "id = \"bad\"\nversion = \"1\"\nkind = \"command\"\n[toolchain.t]\nany = [\"false\"]\n[run]\nargv = [\"{t}\"]\n",
     );
     let told = place.polyloom(&["run"]).exits(3).stderr();
-    assert!(told.contains("false` does not work: exit code 1"), "{told}");
+    assert!(told.contains("false --version` of `bad` failed: exit code 1"), "{told}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Executors that break the protocol in every way the fake one knows: the cell says so, the host lives, the next cell runs.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use polyloom_test_e2e::{Place, fake};
 use serde_json::Value;
 
@@ -201,11 +203,11 @@ fn breaches_in_a_cell() {
     unknown-kind: ok | 
     must-understand: worker_error | the worker broke the protocol: kind N must be understood and is not known
     close-wire-exit: worker_error | the worker ended before it said that the cell is done
-    exit: failed | exit code N
+    exit: failed | 
     exit-quietly: worker_error | the worker ended before it said that the cell is done
     crash: killed | ended by SIGSEGV
     done-then-crash: killed | ended by SIGSEGV
-    done-then-exit: failed | exit code N
+    done-then-exit: failed | 
     extras-claims: ok | 
     fork-and-exit: worker_error | the worker ended before it said that the cell is done
     fork-holding-wire: worker_error | the worker ended before it said that the cell is done

@@ -4,6 +4,8 @@
 //! languages the second takes what the first gave. Python, C, C++ and JavaScript decode and encode natively; the others pass on
 //! what the host made of the values: text, JSON, files. Tables have no canonical bytes: their rows are compared.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 mod cases;
 mod native;
 mod plain;
@@ -34,15 +36,21 @@ fn languages() -> Vec<(&'static str, bool, String)> {
 }
 
 fn cell(lang: &str, code: &str, from: &str) -> serde_json::Value {
-    let inputs: serde_json::Map<_, _> =
-        CASES.iter().map(|case| (format!("i_{}", case.name), json!(format!("{from}.{}", case.name)))).collect();
+    let inputs: serde_json::Map<_, _> = CASES
+        .iter()
+        .map(|case| (format!("i_{}", case.name), json!(format!("{from}.{}", case.name))))
+        .collect();
     let argv = if lang == "wasm" { plain::wasm_arguments() } else { Vec::new() };
     // Cells that get the same bytes are one computation: the variable makes each of them run.
     json!({ "lang": lang, "code": code, "inputs": inputs, "outputs": outputs(), "argv": argv, "env": { "FROM": from } })
 }
 
 fn outputs() -> serde_json::Value {
-    CASES.iter().map(|case| (case.name.to_owned(), json!(case.ty))).collect::<serde_json::Map<_, _>>().into()
+    CASES
+        .iter()
+        .map(|case| (case.name.to_owned(), json!(case.ty)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 /// Languages whose programs are here; for the others it is told what is missing.
@@ -66,12 +74,16 @@ fn ready(place: &Place) -> BTreeSet<String> {
 fn every_type_from_every_language_to_every_language() {
     let place = Place::new();
     let ready = ready(&place);
-    let languages: Vec<_> = languages().into_iter().filter(|(lang, _, _)| ready.contains(*lang)).collect();
+    let languages: Vec<_> =
+        languages().into_iter().filter(|(lang, _, _)| ready.contains(*lang)).collect();
     if !ready.contains("python") {
         return skip("the values are made in Python");
     }
     let mut cells = serde_json::Map::new();
-    cells.insert("source".into(), json!({ "lang": "python", "code": native::source(), "outputs": outputs() }));
+    cells.insert(
+        "source".into(),
+        json!({ "lang": "python", "code": native::source(), "outputs": outputs() }),
+    );
     let mut tables = serde_json::Map::new();
     tables.insert("source".into(), json!("source.days"));
     for (lang, _, code) in &languages {
@@ -90,7 +102,12 @@ fn every_type_from_every_language_to_every_language() {
     );
     place.write("polyloom.json", json!({ "cells": cells }).to_string());
     let run = place.run(&["-k"]);
-    println!("{} cells, {} values each, in {}", ids.len() + 2, CASES.len(), run.document["wall_ms"]);
+    println!(
+        "{} cells, {} values each, in {}",
+        ids.len() + 2,
+        CASES.len(),
+        run.document["wall_ms"]
+    );
     let mut wrong = String::new();
     if run.outcome("source") != "ok" {
         wrong = run.stderr.clone();

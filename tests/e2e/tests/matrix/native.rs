@@ -49,7 +49,8 @@ pub fn python() -> String {
     let pass = |case: &Case| format!("{0} = i_{0}\n", case.name);
     // Tables go through plain lists, so that every cell is decoded and encoded.
     let table = "days = polyloom.Table(i_days.to_pydict())\n";
-    let lines = CASES.iter().map(|case| if case.ty == "table" { table.to_owned() } else { pass(case) });
+    let lines =
+        CASES.iter().map(|case| if case.ty == "table" { table.to_owned() } else { pass(case) });
     format!("import polyloom\n{}", lines.collect::<String>())
 }
 
@@ -159,7 +160,9 @@ pub fn cpp() -> String {
             "int" | "seed" => whole("long long"),
             "float" => whole("double"),
             "str" | "color" | "enum{low,high}" => whole("std::string"),
-            "bytes" => format!("pl_out_bytes(\"{name}\", pl_in_bytes(\"i_{name}\").data, pl_in_bytes(\"i_{name}\").size);"),
+            "bytes" => format!(
+                "pl_out_bytes(\"{name}\", pl_in_bytes(\"i_{name}\").data, pl_in_bytes(\"i_{name}\").size);"
+            ),
             "list<int>" => list("std::vector<long long>"),
             "list<float>" | "vec2" => list("std::vector<double>"),
             "list<str>" => list("std::vector<std::string>"),
@@ -171,7 +174,9 @@ pub fn cpp() -> String {
             "tensor<u8,[2,2,2]>" => array("unsigned char", "{2, 2, 2}"),
             "tensor<f32,[n]>" => array("float", "from.size()"),
             "table" => format!("table(\"{name}\", \"i_{name}\");").replace("table(", "::table("),
-            "file" | "image" | "dir" => format!("pl_out_copy(\"{name}\", pl_in_path(\"i_{name}\"));"),
+            "file" | "image" | "dir" => {
+                format!("pl_out_copy(\"{name}\", pl_in_path(\"i_{name}\"));")
+            }
             _ => format!("walk(pl_out_value(\"{name}\"), pl_in_value(\"i_{name}\"));"),
         };
         format!("  {call}\n")

@@ -62,7 +62,12 @@ pub fn perl() -> String {
     let code = program(
         |case| format!("put('{0}', $ENV{{i_{0}}} . \"\\n\");", case.name),
         |from, to| format!("copy(\"$ENV{{IN}}/{from}\", \"$ENV{{OUT}}/{to}\") or die;"),
-        |case| format!("system('cp', '-r', \"$ENV{{IN}}/i_{0}\", \"$ENV{{OUT}}/{0}\") == 0 or die;", case.name),
+        |case| {
+            format!(
+                "system('cp', '-r', \"$ENV{{IN}}/i_{0}\", \"$ENV{{OUT}}/{0}\") == 0 or die;",
+                case.name
+            )
+        },
     );
     format!(
         "use strict;\nuse warnings;\nuse File::Copy;\n\
@@ -84,7 +89,12 @@ pub fn tcl() -> String {
 
 pub fn java() -> String {
     let code = program(
-        |case| format!("    Files.writeString(out.resolve(\"{0}\"), System.getenv(\"i_{0}\") + \"\\n\");", case.name),
+        |case| {
+            format!(
+                "    Files.writeString(out.resolve(\"{0}\"), System.getenv(\"i_{0}\") + \"\\n\");",
+                case.name
+            )
+        },
         |from, to| format!("    Files.copy(in.resolve(\"{from}\"), out.resolve(\"{to}\"));"),
         |case| format!("    tree(in.resolve(\"i_{0}\"), out.resolve(\"{0}\"));", case.name),
     );
@@ -100,12 +110,19 @@ pub fn java() -> String {
 
 /// Numbers are copied as their text, which SQLite would round.
 pub fn sqlite() -> String {
-    let copied = |from: &str, to: &str| format!("select writefile('/cell/out/{to}', readfile('/cell/in/{from}'));");
+    let copied = |from: &str, to: &str| {
+        format!("select writefile('/cell/out/{to}', readfile('/cell/in/{from}'));")
+    };
     program(
         |case| match case.ty {
             "float" => copied(&file(case, "txt"), case.name),
-            "null" => format!("select writefile('/cell/out/{0}', coalesce(@i_{0}, ''));", case.name),
-            "bool" => format!("select writefile('/cell/out/{0}', iif(@i_{0}, 'true', 'false'));", case.name),
+            "null" => {
+                format!("select writefile('/cell/out/{0}', coalesce(@i_{0}, ''));", case.name)
+            }
+            "bool" => format!(
+                "select writefile('/cell/out/{0}', iif(@i_{0}, 'true', 'false'));",
+                case.name
+            ),
             _ => format!("select writefile('/cell/out/{0}', @i_{0} || char(10));", case.name),
         },
         copied,
