@@ -181,6 +181,18 @@ pub struct RunArgs {
     pub progress: Progress,
 }
 
+/// A place in a project's history.
+#[derive(Debug, Args, Clone)]
+pub struct At {
+    /// [PROJECT] [RUN] [CELL]: a folder or flow file; a run's id, a unique beginning of one, or `latest` (the
+    /// default); a cell of it, where that makes sense.
+    #[arg(value_name = "WORD", num_args = 0..=3)]
+    pub words: Vec<String>,
+    /// The project [default: the folder you are in].
+    #[arg(short = 'C', long, value_name = "DIR")]
+    pub project: Option<PathBuf>,
+}
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -243,28 +255,18 @@ pub enum Command {
     },
     /// Show what cells printed in a run.
     Logs {
-        /// A run: an id, a unique beginning of one, or `latest`.
-        #[arg(default_value = "latest")]
-        run: String,
-        /// Only this cell.
-        cell: Option<String>,
-        /// The project [default: the folder you are in].
-        #[arg(short = 'C', long, value_name = "DIR")]
-        project: Option<PathBuf>,
+        /// Which run, which cell.
+        #[command(flatten)]
+        at: At,
         /// Only the last N lines.
         #[arg(long, value_name = "N")]
         tail: Option<usize>,
     },
-    /// Show a run, a cell's result, or an output.
+    /// Show a run, a cell's result, or an output (CELL.PORT).
     Show {
-        /// A run: an id, a unique beginning of one, or `latest`.
-        #[arg(default_value = "latest")]
-        run: String,
-        /// A cell, or CELL.PORT.
-        place: Option<String>,
-        /// The project [default: the folder you are in].
-        #[arg(short = 'C', long, value_name = "DIR")]
-        project: Option<PathBuf>,
+        /// Which run, which cell or output.
+        #[command(flatten)]
+        at: At,
         /// Write an output's bytes to this file, or to stdout with `-`.
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
@@ -274,9 +276,11 @@ pub enum Command {
     },
     /// List the runs of a project.
     Runs {
-        /// The project [default: the folder you are in].
-        #[arg(short = 'C', long, value_name = "DIR")]
+        /// The project: a folder or a flow file [default: the folder you are in].
         project: Option<PathBuf>,
+        /// The same.
+        #[arg(short = 'C', long = "project", value_name = "DIR", conflicts_with = "project")]
+        folder: Option<PathBuf>,
         /// At most this many, newest first.
         #[arg(long, default_value_t = 20, value_name = "N")]
         limit: usize,
@@ -286,12 +290,9 @@ pub enum Command {
     },
     /// Show a recorded run again through the same reporters.
     Replay {
-        /// A run: an id, a unique beginning of one, or `latest`.
-        #[arg(default_value = "latest")]
-        run: String,
-        /// The project [default: the folder you are in].
-        #[arg(short = 'C', long, value_name = "DIR")]
-        project: Option<PathBuf>,
+        /// Which run.
+        #[command(flatten)]
+        at: At,
     },
     /// Look after the store.
     Cache {

@@ -10,6 +10,7 @@ mod world;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::Parser;
 
@@ -19,6 +20,7 @@ use crate::screen::Screen;
 use crate::world::World;
 
 fn main() -> ExitCode {
+    let started = Instant::now();
     let mut words = std::env::args_os().skip(1);
     match words.next() {
         Some(word) if word == polyloom_sandbox::SPAWNER_ARG => polyloom_sandbox::spawner_main(),
@@ -28,7 +30,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let screen = Screen::new(&cli.global);
     trace(&screen);
-    match dispatch(cli, screen) {
+    match dispatch(cli, screen, started) {
         Ok(exit) => exit.into(),
         Err(failure) => {
             screen.tell(&failure.render(screen.err));
@@ -63,10 +65,15 @@ fn trace(screen: &Screen) {
         .init();
 }
 
-fn dispatch(cli: Cli, screen: Screen) -> failure::Outcome {
+fn dispatch(cli: Cli, screen: Screen, started: Instant) -> failure::Outcome {
     let global = cli.global;
+    if let Some(missing) = global.executor_dir.iter().find(|folder| !folder.is_dir()) {
+        let message =
+            format!("there is no folder `{}`, given as --executor-dir", missing.display());
+        return Err(Failure::new(Exit::Usage, message));
+    }
     let world = || {
-        let world = World::new(&global, screen);
+        let world = World::new(&global, screen, started);
         world.tell_problems();
         world
     };
@@ -82,16 +89,12 @@ fn dispatch(cli: Cli, screen: Screen) -> failure::Outcome {
         Command::Graph { flow, mermaid, dot, json } => {
             commands::graph::graph(&world(), &flow, mermaid, dot, json)
         }
-        Command::Logs { run, cell, project, tail } => {
-            commands::history::logs(&world(), &run, cell.as_deref(), project, tail)
+        Command::Logs { at, tail } => commands::history::logs(&world(), &at, tail),
+        Command::Show { at, output, format } => commands::show::show(&world(), &at, output, format),
+        Command::Runs { project, folder, limit, format } => {
+            commands::history::runs(&world(), project.or(folder), limit, format)
         }
-        Command::Show { run, place, project, output, format } => {
-            commands::show::show(&world(), &run, place.as_deref(), project, output, format)
-        }
-        Command::Runs { project, limit, format } => {
-            commands::history::runs(&world(), project, limit, format)
-        }
-        Command::Replay { run, project } => commands::history::replay(&world(), &run, project),
+        Command::Replay { at } => commands::history::replay(&world(), &at),
         Command::Cache { command: CacheCommand::Stats } => commands::cache::stats(&world()),
         Command::Cache { command: CacheCommand::Gc { max_size, dry_run } } => {
             commands::cache::gc(&world(), &max_size, dry_run)

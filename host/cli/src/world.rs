@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use polyloom_load::{Config, Given, Languages, Problem, Purpose, Report, Source};
 use polyloom_model::{Digest, ExecutorId, Flow, Manifest};
@@ -35,11 +35,13 @@ pub struct World {
     manifests: HashMap<ExecutorId, Arc<Manifest>>,
     /// What was wrong with manifests; told, never fatal.
     pub problems: Vec<Problem>,
+    /// When the command began.
+    pub started: Instant,
 }
 
 impl World {
     /// Reads the manifests.
-    pub fn new(global: &Global, screen: Screen) -> Self {
+    pub fn new(global: &Global, screen: Screen, started: Instant) -> Self {
         let mut manifests = Vec::new();
         let mut problems = Vec::new();
         for file in polyloom_executors::manifests() {
@@ -53,26 +55,35 @@ impl World {
             manifests.extend(manifest);
             problems.extend(report.problems);
         }
-        let (found, more) = polyloom_load::discover(&Self::folders(global));
-        manifests.extend(found);
+        let (given, more) = polyloom_load::discover(&global.executor_dir);
         problems.extend(more);
+        let (mut kept, more) = polyloom_load::discover(&Self::folders());
+        problems.extend(more);
+        // A folder that was named on the command line goes before those that are always there.
+        let claimed = |name: &ExecutorId| {
+            given.iter().any(|manifest| manifest.id == *name || manifest.aliases.contains(name))
+        };
+        kept.retain(|manifest| !claimed(&manifest.id) && !manifest.aliases.iter().any(claimed));
+        manifests.extend(kept);
+        manifests.extend(given);
         let (languages, more) = Languages::new(manifests);
         problems.extend(more);
         let mut by_id = HashMap::new();
         for manifest in languages.all() {
             by_id.insert(manifest.id.clone(), Arc::new(manifest.clone()));
         }
-        Self { screen, languages, manifests: by_id, problems }
+        Self { screen, languages, manifests: by_id, problems, started }
     }
 
-    /// Where executors are searched besides the bundled ones.
-    fn folders(global: &Global) -> Vec<PathBuf> {
-        let mut folders = global.executor_dir.clone();
+    /// Where executors are searched besides the bundled ones and those of the command line.
+    fn folders() -> Vec<PathBuf> {
         let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
         let home = std::env::var_os("HOME").map(PathBuf::from).filter(|p| p.is_absolute());
         let data = data.or_else(|| home.map(|home| home.join(".local/share")));
-        folders.extend(data.map(|data| data.join("polyloom/executors")).filter(|dir| dir.is_dir()));
-        folders
+        data.map(|data| data.join("polyloom/executors"))
+            .filter(|dir| dir.is_dir())
+            .into_iter()
+            .collect()
     }
 
     /// An executor's manifest.
@@ -106,7 +117,6 @@ impl World {
             let what = argument.display();
             let noun = if errors == 1 { "error" } else { "errors" };
             Failure::new(Exit::Usage, format!("`{what}` has {errors} {noun}; nothing was run"))
-                .hint(format!("polyloom check {what}"))
         })
     }
 

@@ -14,7 +14,7 @@ use crate::source::Source;
 const MAX_FLOW: u64 = 32 << 20;
 
 /// The flow file that an argument means: the file itself, or a folder's `polyloom.toml`, else the only
-/// `*.flow.toml`, `*.flow.json`, `*.md` or `*.qmd` in it.
+/// `*.flow.toml`, `*.flow.json`, `*.flow.md` or `*.qmd` in it, else the only Markdown file that has a cell.
 pub fn find_flow(argument: &Path) -> Result<PathBuf, Problem> {
     if !argument.exists() {
         return Err(unreadable(argument, "there is no such file or folder"));
@@ -41,11 +41,12 @@ pub fn find_flow(argument: &Path) -> Result<PathBuf, Problem> {
     };
     let mut flows = named(&["polyloom.json", ".flow.toml", ".flow.json"]);
     if flows.is_empty() {
-        flows = named(&[".md", ".qmd"]);
-        // A read-me is rarely the flow when something else may be.
-        if flows.len() > 1 {
-            flows.retain(|name| !name.eq_ignore_ascii_case("readme.md"));
-        }
+        flows = named(&[".flow.md", ".qmd"]);
+    }
+    if flows.is_empty() {
+        // Most Markdown is prose: only a file with a cell in it is a flow.
+        flows = named(&[".md"]);
+        flows.retain(|name| has_cell(&argument.join(name)));
     }
     match flows.as_slice() {
         [only] => Ok(argument.join(only)),
@@ -70,6 +71,13 @@ pub fn find_flow(argument: &Path) -> Result<PathBuf, Problem> {
 
 fn unreadable(path: &Path, why: &str) -> Problem {
     Problem::error(Code::Unreadable, format!("can't read `{}`: {why}", path.display()))
+}
+
+/// Whether a Markdown file has a block that is a cell: a fence with a language in braces.
+fn has_cell(path: &Path) -> bool {
+    let short = fs::metadata(path).is_ok_and(|meta| meta.len() <= 1 << 20);
+    let text = if short { fs::read_to_string(path).unwrap_or_default() } else { String::new() };
+    text.lines().any(|line| line.trim_start().starts_with("```{"))
 }
 
 /// Reads a text file.

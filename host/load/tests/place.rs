@@ -30,10 +30,18 @@ fn a_folder_means_its_only_flow() {
         (&["a.md", "b.txt"], "a.md"),
         (&["a.qmd", "README.md"], "a.qmd"),
     ] {
-        let files: Vec<_> = files.iter().map(|name| (*name, "")).collect();
+        let cell = "```{python}\nx = 1\n```\n";
+        let text = |name: &str| if name == "a.md" { cell } else { "" };
+        let files: Vec<_> = files.iter().map(|name| (*name, text(name))).collect();
         let folder = folder(&files);
         assert_eq!(find_flow(folder.path()).unwrap(), folder.path().join(meant));
     }
+}
+
+#[test]
+fn prose_is_no_flow() {
+    let folder = folder(&[("README.md", "# Title\n\n```python\nx\n```\n"), ("NEWS.md", "x")]);
+    assert!(find_flow(folder.path()).is_err());
 }
 
 #[test]

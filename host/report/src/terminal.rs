@@ -15,6 +15,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use polyloom_events::{Action, Event, Phase, Record, Sink, Stream};
+use polyloom_protocol::Value;
 use polyloom_protocol::meta::{ExecMeta, Outcome, Severity};
 
 use crate::escape::escape_line;
@@ -380,6 +381,9 @@ impl Screen {
         };
         if attempts > 1 {
             let _ = write!(about, ", {attempts} attempts");
+        }
+        if let Some(Value::Float(ms)) = meta.extras.get("compiled_ms") {
+            let _ = write!(about, ", compiled in {}", units::duration(*ms));
         }
         let _ = write!(line, " {name}  {lang}  {wall:>6}  {}", self.paint.text(Style::Dim, &about));
         line.trim_end().to_owned()

@@ -136,7 +136,7 @@ fn each_outcome_has_a_cause_and_a_next_step() {
 
     error: cell `output-missing` (c): output_missing, a declared output is missing
     caused by: it ended well but left a declared output out
-    hint: assign a variable of the output's name, or write the file `$OUT/NAME`
+    hint: write the file `$OUT/NAME`; in Python and JavaScript, set a variable of that name
     hint: `polyloom logs 20261121-031833-ab12 output-missing` shows all it printed; the next run goes on from here
 
     error: cell `worker-error` (c): worker_error, the executor broke off

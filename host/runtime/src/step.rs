@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use polyloom_model::{
     Cell, Digest, Encoding, Flow, Kind, PortName, Source, Stdin, Type, Value, conform,
@@ -119,30 +120,38 @@ impl StepRun {
         let compiles =
             matches!(&self.executor.manifest.kind, Kind::Command(c) if c.compile.is_some());
         let mut program = None;
+        let mut compiled_ms = None;
         if compiles {
+            let began = Instant::now();
             match Arc::clone(&self).compile(&seen, &stop).await? {
-                Ok(path) => program = Some(path),
+                Ok((path, made)) => {
+                    program = Some(path);
+                    compiled_ms = made.then(|| began.elapsed().as_secs_f64() * 1e3);
+                }
                 Err(end) => return Ok(*end),
             }
         }
         let step = Arc::clone(&self);
         let attempt = blocking(move || step.attempt(program)).await??;
-        let report = self.attempt_once(attempt, &seen, &stop).await?;
+        let mut report = self.attempt_once(attempt, &seen, &stop).await?;
+        if let Some(ms) = compiled_ms {
+            report.meta.extras.insert("compiled_ms".to_owned(), Value::Float(ms));
+        }
         let step = Arc::clone(&self);
         blocking(move || step.keep(report)).await?
     }
 
-    /// The compiled program, from the store or made now; or the end of a step that does not compile.
+    /// The compiled program and whether it was made now; or the end of a step that does not compile.
     async fn compile(
         self: Arc<Self>,
         seen: &mpsc::Sender<Seen>,
         stop: &watch::Receiver<Stop>,
-    ) -> Result<Result<PathBuf, Box<StepEnd>>, Trouble> {
+    ) -> Result<Result<(PathBuf, bool), Box<StepEnd>>, Trouble> {
         let key = self.program_key();
         let step = Arc::clone(&self);
         let known = blocking(move || step.known_program(&key)).await??;
         if let Some(path) = known {
-            return Ok(Ok(path));
+            return Ok(Ok((path, false)));
         }
         let mut limits = self.cell().limits.clone();
         limits.timeout = limits.timeout.max(COMPILE_TIMEOUT);
@@ -163,7 +172,7 @@ impl StepRun {
         };
         let step = Arc::clone(&self);
         let path = blocking(move || step.keep_program(&key, collected)).await??;
-        Ok(Ok(path))
+        Ok(Ok((path, true)))
     }
 
     async fn attempt_once(

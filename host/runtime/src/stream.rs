@@ -12,10 +12,10 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// A stream that starts now.
+    /// A stream whose times count from `started`: when the user asked, so that loading and planning are in them.
     #[must_use]
-    pub fn new(sinks: Vec<Box<dyn Sink>>) -> Self {
-        Self { sinks, started: Instant::now(), seq: 0 }
+    pub fn new(sinks: Vec<Box<dyn Sink>>, started: Instant) -> Self {
+        Self { sinks, started, seq: 0 }
     }
 
     /// Milliseconds since it started.

@@ -9,7 +9,7 @@ use polyloom_report::{Align, Style, Table, Terminal, date_time, duration, escape
 use polyloom_store::{FindError, History, RunRow, RunState};
 use serde_json::json;
 
-use crate::args::{Format, Progress};
+use crate::args::{At, Format, Progress};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::world::World;
 
@@ -27,6 +27,43 @@ pub fn open(world: &World, project: Option<PathBuf>) -> Result<Arc<History>, Fai
     world.history(&project, &store)
 }
 
+/// A run, and what is asked of it.
+pub struct Found {
+    /// The history it is in.
+    pub history: Arc<History>,
+    /// The run.
+    pub row: RunRow,
+    /// A cell, or CELL.PORT.
+    pub place: Option<String>,
+}
+
+/// Finds what the words after `show`, `logs` and `replay` mean.
+pub fn locate(world: &World, at: &At) -> Result<Found, Failure> {
+    let mut words = at.words.clone();
+    let mut project = at.project.clone();
+    if let Some(first) = words.first() {
+        let path = Path::new(first);
+        let named = first.contains('/') || first == "." || path.is_file();
+        // A folder called like a cell is the cell: it is what these commands are about.
+        if project.is_none() && path.exists() && (named || words.len() == 3) {
+            project = Some(PathBuf::from(words.remove(0)));
+        }
+    }
+    let history = open(world, project)?;
+    let mut words = words.into_iter();
+    let (first, second) = (words.next(), words.next());
+    let (row, place) = match (first, second) {
+        (None, _) => (find(&history, "latest")?, None),
+        (Some(run), Some(place)) => (find(&history, &run)?, Some(place)),
+        // One word is a run if there is such a run, else a cell of the latest.
+        (Some(word), None) => match history.find_run(&word) {
+            Ok(row) => (row, None),
+            Err(_) => (find(&history, "latest")?, Some(word)),
+        },
+    };
+    Ok(Found { history, row, place })
+}
+
 /// The run that a text means.
 pub fn find(history: &History, text: &str) -> Result<RunRow, Failure> {
     history.find_run(text).map_err(|error| {
@@ -34,7 +71,11 @@ pub fn find(history: &History, text: &str) -> Result<RunRow, Failure> {
             FindError::None => Exit::Nothing,
             _ => Exit::Usage,
         };
-        Failure::of(exit, &error).hint("polyloom runs")
+        let next = match error {
+            FindError::None => "polyloom run; another project is named with -C FOLDER",
+            _ => "polyloom runs",
+        };
+        Failure::of(exit, &error).hint(next)
     })
 }
 
@@ -124,22 +165,9 @@ fn counts(totals: Option<&str>) -> String {
 }
 
 /// `polyloom logs`.
-pub fn logs(
-    world: &World,
-    run: &str,
-    cell: Option<&str>,
-    project: Option<PathBuf>,
-    tail: Option<usize>,
-) -> Outcome {
-    let history = open(world, project)?;
-    // `polyloom logs CELL` means the latest run.
-    let (row, cell) = match (history.find_run(run), cell) {
-        (Ok(row), cell) => (row, cell),
-        (Err(_), None) if run.parse::<polyloom_model::CellId>().is_ok() => {
-            (find(&history, "latest")?, Some(run))
-        }
-        (Err(_), _) => (find(&history, run)?, cell),
-    };
+pub fn logs(world: &World, at: &At, tail: Option<usize>) -> Outcome {
+    let Found { history, row, place } = locate(world, at)?;
+    let cell = place.as_deref();
     let mut lines = Vec::new();
     let mut known = false;
     for record in records(&history, &row.id)? {
@@ -161,15 +189,35 @@ pub fn logs(
         let message = format!("run `{}` has no cell `{}`", row.id, cell.escape_debug());
         return Err(Failure::new(Exit::Usage, message).hint("polyloom show"));
     }
+    if let Some(cell) = cell.filter(|_| lines.is_empty()) {
+        // A cached cell printed in the run that made its result.
+        let made = history.previous_parts(&row.flow).ok().and_then(|mut all| all.remove(cell));
+        if let Some(made) = made.filter(|made| made.run != row.id) {
+            world.screen.note(&format!(
+                "`{cell}` did not run in {}; this is what it printed in {}\n",
+                row.id, made.run
+            ));
+            for record in records(&history, &made.run)? {
+                if let Event::Log { cell: id, text, .. } = record.event
+                    && id == cell
+                {
+                    lines.extend(text.lines().map(|line| format!("{}\n", escape(line))));
+                }
+            }
+        }
+    }
     let skip = tail.map_or(0, |tail| lines.len().saturating_sub(tail));
     world.screen.print(&lines[skip..].concat());
     Ok(Exit::Ok)
 }
 
 /// `polyloom replay`.
-pub fn replay(world: &World, run: &str, project: Option<PathBuf>) -> Outcome {
-    let history = open(world, project)?;
-    let row = find(&history, run)?;
+pub fn replay(world: &World, at: &At) -> Outcome {
+    let Found { history, row, place } = locate(world, at)?;
+    if let Some(place) = place {
+        let message = format!("there is no run `{}`", place.escape_debug());
+        return Err(Failure::new(Exit::Usage, message).hint("polyloom runs"));
+    }
     let options = super::run::plain_options(world.screen, Progress::Plain);
     let terminal = Terminal::new(Box::new(io::stderr()), options);
     let mut reader =

@@ -54,7 +54,7 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
         run: run_id,
         history: writer,
     };
-    let runner = Runner::new(job, Stream::new(sinks));
+    let runner = Runner::new(job, Stream::new(sinks, world.started));
     let summary = if done {
         runner.run_cached()
     } else {

@@ -12,8 +12,8 @@ use polyloom_report::{
 use polyloom_store::Store;
 use serde_json::json;
 
-use super::history;
-use crate::args::Format;
+use super::history::{self, Found};
+use crate::args::{At, Format};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::world::World;
 
@@ -37,29 +37,16 @@ pub fn place_of(store: &Store, digest: &str, ty: &str) -> Option<PathBuf> {
 }
 
 /// The command.
-pub fn show(
-    world: &World,
-    run: &str,
-    place: Option<&str>,
-    project: Option<PathBuf>,
-    output: Option<PathBuf>,
-    format: Format,
-) -> Outcome {
-    let history = history::open(world, project)?;
+pub fn show(world: &World, at: &At, output: Option<PathBuf>, format: Format) -> Outcome {
+    let Found { history, row, place } = history::locate(world, at)?;
     let store = world.store()?;
-    // `polyloom show CELL.PORT` means the latest run.
-    let (row, place) = match (history.find_run(run), place) {
-        (Ok(row), place) => (row, place),
-        (Err(_), None) => (history::find(&history, "latest")?, Some(run)),
-        (Err(_), Some(_)) => (history::find(&history, run)?, place),
-    };
     let mut steps: Vec<Step> = Vec::new();
     for record in history::records(&history, &row.id)? {
         if let Event::StepFinished { cell, lang, reason, meta, .. } = record.event {
             steps.push(Step { cell, lang, reason, meta: *meta });
         }
     }
-    let Some(place) = place else {
+    let Some(place) = place.as_deref() else {
         return Ok(show_run(world, &row.id, &steps, format));
     };
     let (cell, port) = match place.split_once('.') {
@@ -72,7 +59,10 @@ pub fn show(
         return Err(Failure::new(Exit::Usage, message).hint(format!("it has {}", names.join(", "))));
     };
     let Some(port) = port else {
-        return Ok(show_step(world, &store, step, format));
+        let cached = step.meta.outcome == polyloom_protocol::Outcome::Cached;
+        let made = history.previous_parts(&row.flow).ok().and_then(|mut all| all.remove(cell));
+        let made = made.map(|made| made.run).filter(|_| cached);
+        return Ok(show_step(world, &store, step, made.as_deref(), format));
     };
     let Some(artifact) = step.meta.artifacts.get(port) else {
         let names: Vec<_> = step.meta.artifacts.keys().map(String::as_str).collect();
@@ -216,7 +206,13 @@ fn to_json(step: &Step) -> serde_json::Value {
     json!({ "cell": step.cell, "lang": step.lang, "reason": step.reason, "meta": step.meta })
 }
 
-fn show_step(world: &World, store: &Store, step: &Step, format: Format) -> Exit {
+fn show_step(
+    world: &World,
+    store: &Store,
+    step: &Step,
+    made: Option<&str>,
+    format: Format,
+) -> Exit {
     if format != Format::Text {
         let text = serde_json::to_string_pretty(&to_json(step)).unwrap_or_default();
         world.screen.print(&(text + "\n"));
@@ -228,6 +224,9 @@ fn show_step(world: &World, store: &Store, step: &Step, format: Format) -> Exit 
     facts.row(["outcome", meta.outcome.as_str()]);
     facts.row(["lang", &step.lang]);
     facts.row(["why", &step.reason]);
+    if let Some(run) = made {
+        facts.row(["last ran in", run]);
+    }
     if let Some(code) = meta.exit_code {
         facts.row(["exit code", &code.to_string()]);
     }

@@ -213,7 +213,7 @@ impl Failure {
             Outcome::OutputMissing => (
                 Some("it ended well but left a declared output out".to_owned()),
                 Some(
-                    "assign a variable of the output's name, or write the file `$OUT/NAME`"
+                    "write the file `$OUT/NAME`; in Python and JavaScript, set a variable of that name"
                         .to_owned(),
                 ),
             ),

@@ -81,7 +81,10 @@ pub(super) fn end(screen: &Screen, end: &End<'_>) -> String {
     let _ = writeln!(out, "{word} in {}: {counts}", units::duration(end.wall_ms));
     let ran = totals.ok + totals.failed + totals.cancelled;
     if ran > 1 {
-        times(&mut out, screen, "critical path", " → ", end.critical_path);
+        // One cell is no path: it only ended last.
+        if end.critical_path.len() > 1 {
+            times(&mut out, screen, "critical path", " → ", end.critical_path);
+        }
         // With few cells the lines above show it.
         if ran > 5 {
             times(&mut out, screen, "slowest", ", ", end.slowest);
