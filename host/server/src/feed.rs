@@ -52,6 +52,7 @@ impl Sink for Feed {
 /// The record of a run, read while it is written.
 pub trait Recorded: Send + Sync {
     /// Reads bytes of the record from the byte `at` on. The record has a line for each event, in order; every record
-    /// that was given to the recording before this call is there, and 0 bytes mean that there is nothing more.
+    /// that was given to the recording before this call is there. 0 bytes mean that there is nothing more just now, and are
+    /// given only at the end of a line.
     fn read(&self, at: u64, into: &mut [u8]) -> io::Result<usize>;
 }

@@ -185,14 +185,15 @@ impl Client {
         // A run that does not take it is ending anyway.
         let _ = self.stops.send(stop).await;
         self.say(&Word::Stopping(stop)).await?;
-        loop {
-            let progress = *self.progress.borrow_and_update();
-            if let Some(exit) = progress.exit {
-                return self.say(&Word::Exit(exit)).await;
+        let exit = tokio::select! {
+            ended = self.progress.wait_for(|progress| progress.exit.is_some()) => {
+                ended.ok().and_then(|progress| progress.exit)
             }
-            if !self.more().await? {
-                return Ok(());
-            }
+            _ = self.stream.fill_buf() => None,
+        };
+        match exit {
+            Some(exit) => self.say(&Word::Exit(exit)).await,
+            None => Ok(()),
         }
     }
 
@@ -229,7 +230,7 @@ impl Client {
     }
 
     /// Sends the next part of the record. Gives the number of bytes read.
-    async fn pass(&self, reading: &mut Reading) -> io::Result<usize> {
+    async fn pass(&mut self, reading: &mut Reading) -> io::Result<usize> {
         let (record, at) = (Arc::clone(&self.record), reading.at);
         // The record is a file, on whatever disk: not on the threads that the run has.
         let read = tokio::task::spawn_blocking(move || {
@@ -239,7 +240,7 @@ impl Client {
             io::Result::Ok(chunk)
         });
         let chunk = read.await.map_err(io::Error::other)??;
-        (&mut &*self.stream.get_ref()).write_all(reading.wanted(&chunk)).await?;
+        self.stream.get_mut().write_all(reading.wanted(&chunk)).await?;
         Ok(chunk.len())
     }
 }

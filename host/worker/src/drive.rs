@@ -358,6 +358,10 @@ impl<'a> Watch<'a> {
         })
     }
 
+    fn violated(&mut self, words: &str) {
+        self.seen.violation.get_or_insert_with(|| words.to_owned());
+    }
+
     fn kill(&mut self) {
         if !self.killed {
             self.killed = true;
@@ -478,7 +482,13 @@ impl<'a> Watch<'a> {
         if self.term_sent.is_some_and(|at| now - at > GRACE) {
             self.kill();
         }
-        if self.farewell.is_some_and(|at| now - at > FAREWELL) {
+        if self.farewell.is_some_and(|at| now - at > FAREWELL) && !self.killed {
+            match self.talk.as_ref().and_then(|talk| talk.done) {
+                Some(_) => self.seen.lingered = true,
+                None => self.violated(
+                    "the worker closed its connection before it said that the cell is done",
+                ),
+            }
             self.kill();
         }
         if let Some(talk) = &self.talk {
@@ -539,14 +549,12 @@ impl<'a> Watch<'a> {
             nix::unistd::read(fd, buffer).map_err(std::io::Error::from)
         });
         let bytes = match read {
-            Ok(0) => {
-                self.worker = None;
-                return;
-            }
-            Ok(count) => &buffer[..count],
+            Ok(count @ 1..) => &buffer[..count],
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
-            Err(_) => {
+            // Its end is closed: as a rule the process is about to end, too.
+            Ok(0) | Err(_) => {
                 self.worker = None;
+                self.farewell.get_or_insert_with(Instant::now);
                 return;
             }
         };
@@ -631,6 +639,7 @@ impl<'a> Watch<'a> {
         }
         if let Some(talk) = &self.talk {
             seen.done = talk.done;
+            seen.greeted = talk.greeted;
         }
         let (mut outcome, mut explanation) = decide(seen, &attempt.limits);
 

@@ -37,6 +37,10 @@ pub struct Evidence {
     pub signal: Option<i32>,
     /// For a worker: what its Done claimed; `None`: no Done came.
     pub done: Option<bool>,
+    /// For a worker: whether it had said hello.
+    pub greeted: bool,
+    /// The worker had said that the cell is done and did not end; the host ended it.
+    pub lingered: bool,
     /// Whether a Done was due.
     pub is_worker: bool,
     /// Highest memory in bytes.
@@ -90,6 +94,9 @@ pub fn decide(seen: &Evidence, limits: &Limits) -> (Outcome, Option<String>) {
             format!("limit of {} processes, {} more refused", limits.pids, seen.pids_refused);
         return (Outcome::PidsExceeded, Some(text));
     }
+    if seen.lingered && seen.done == Some(true) {
+        return (Outcome::Ok, None);
+    }
     if let Some(violation) = &seen.violation {
         return (Outcome::WorkerError, Some(violation.clone()));
     }
@@ -103,6 +110,10 @@ pub fn decide(seen: &Evidence, limits: &Limits) -> (Outcome, Option<String>) {
     }
     if seen.is_worker && seen.done.is_none() {
         return match seen.exit_code {
+            Some(code) if !seen.greeted => {
+                let text = format!("the worker ended with exit code {code} before it said hello");
+                (Outcome::WorkerError, Some(text))
+            }
             Some(code) if code != 0 => (Outcome::Failed, Some(format!("exit code {code}"))),
             _ => (
                 Outcome::WorkerError,
@@ -151,6 +162,16 @@ mod tests {
         let claim =
             Evidence { is_worker: true, done: Some(true), signal: Some(11), ..Evidence::default() };
         assert_eq!(outcome(claim), Outcome::Killed);
+        let lingering = Evidence {
+            is_worker: true,
+            done: Some(true),
+            lingered: true,
+            signal: Some(9),
+            ..Evidence::default()
+        };
+        assert_eq!(outcome(lingering), Outcome::Ok);
+        let early = Evidence { is_worker: true, exit_code: Some(3), ..Evidence::default() };
+        assert_eq!(outcome(early), Outcome::WorkerError);
         let silent = Evidence { is_worker: true, exit_code: Some(0), ..Evidence::default() };
         assert_eq!(outcome(silent), Outcome::WorkerError);
         let good = Evidence {

@@ -427,7 +427,7 @@ fn show_a_run_a_cell_and_an_output() {
     insta::assert_snapshot!(place.polyloom(&["show"]).exits(0).screen(), @"
     --- stdout
     run [RUN]
-        cell       lang   took   memory  why
+        cell       lang took memory  why
     ok  words      sh [TOOK] [SIZE]  never ran
     ok  count      awk [TOOK] [SIZE]  never ran
     ok  end-of-it  sh [TOOK] [SIZE]  never ran
@@ -551,7 +551,7 @@ fn runs_are_listed_newest_first() {
     let _ = place.run(&[]).exits(0);
     insta::assert_snapshot!(place.polyloom(&["runs"]).exits(0).screen(), @"
     --- stdout
-    run                   started              flow           state   took  cells
+    run                   started              flow           state took  cells
     [RUN]  [TIME]  polyloom.toml  ok [TOOK]  3 cached
     [RUN]  [TIME]  polyloom.toml  ok [TOOK]  3 ok
     --- exit 0
