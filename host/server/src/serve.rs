@@ -211,12 +211,8 @@ impl Client {
             if let Some(exit) = progress.exit {
                 return self.say(&Word::Exit(exit)).await;
             }
-            if !self.more().await? {
+            if !(self.more().await? && self.gather().await?) {
                 return Ok(());
-            }
-            tokio::select! {
-                () = sleep(GATHER) => {}
-                _ = self.progress.wait_for(|progress| progress.exit.is_some()) => {}
             }
         }
     }
@@ -225,6 +221,15 @@ impl Client {
     async fn more(&mut self) -> io::Result<bool> {
         tokio::select! {
             changed = self.progress.changed() => Ok(changed.is_ok()),
+            said = self.stream.fill_buf() => said.map(|_| false),
+        }
+    }
+
+    /// Waits a moment for what comes along with it, unless that was the end.
+    async fn gather(&mut self) -> io::Result<bool> {
+        tokio::select! {
+            () = sleep(GATHER) => Ok(true),
+            ended = self.progress.wait_for(|progress| progress.exit.is_some()) => Ok(ended.is_ok()),
             said = self.stream.fill_buf() => said.map(|_| false),
         }
     }
