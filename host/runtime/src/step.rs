@@ -163,7 +163,10 @@ impl StepRun {
         attempt.limits = limits;
         let report = self.attempt_once(attempt, seen, stop).await?;
         if report.meta.outcome != Outcome::Ok {
-            let Report { meta, explanation, .. } = report;
+            let Report { mut meta, explanation, .. } = report;
+            if meta.outcome == Outcome::Failed {
+                meta.extras.insert("did_not_compile".to_owned(), Value::Bool(true));
+            }
             let end = StepEnd { meta, outputs: None, explanation, environment: false };
             return Ok(Err(Box::new(end)));
         }

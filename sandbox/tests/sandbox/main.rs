@@ -32,6 +32,10 @@ fn main() -> ExitCode {
     let cases: Vec<Case> =
         [confinement::CASES, limits::CASES, lives::CASES, collecting::CASES].concat();
     if arguments.iter().any(|argument| argument == "--list") {
+        // A runner asks for the ignored ones apart; there are none.
+        if arguments.iter().any(|argument| argument == "--ignored") {
+            return ExitCode::SUCCESS;
+        }
         cases.iter().for_each(|(name, _)| println!("{name}: test"));
         return ExitCode::SUCCESS;
     }

@@ -109,6 +109,7 @@ class table_out {
   void put(const char *name, int64_t row, const T &text) {
     pl_put_text_at(table_, name, row, text.data(), text.size());
   }
+  void put(const char *name, int64_t row, pl_text text) { pl_put_text_at(table_, name, row, text.data, text.size); }
   void put(const char *name, int64_t row, const char *text) { pl_put_str_at(table_, name, row, text); }
   void put(const char *name, int64_t row, bool value) { pl_put_bool_at(table_, name, row, value); }
   void put_null(const char *name, int64_t row) { pl_put_null_at(table_, name, row); }

@@ -171,7 +171,7 @@ T read(pl_value v) {
 template <class T>
 struct reader<T, scalar_like> {
   static_assert(number<T>::known,
-                "no port type reads as this; use bool, a number, std::string, std::vector, std::map or span");
+                "no port type reads as this; use bool, a number, std::string, std::vector, std::map or span (a table: polyloom::table t(port))");
   static T get(pl_value v) { return number<T>::get(v); }
 };
 template <>

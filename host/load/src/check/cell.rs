@@ -174,9 +174,15 @@ impl<'l> Check<'_, 'l> {
                     Some(extension) => format!("{id}.{extension}"),
                     None => id.to_string(),
                 };
-                let origin = Origin {
-                    path: PathBuf::from(self.file_name()),
-                    first_line: self.document.first_line(node),
+                let first_line = self.document.first_line(node);
+                let origin = if self.document.is_line_by_line(node, text, first_line) {
+                    Origin { path: PathBuf::from(self.file_name()), first_line }
+                } else {
+                    // Its lines are not lines of the file: they are counted within the code.
+                    Origin {
+                        path: PathBuf::from(format!("{}#{id}", self.file_name())),
+                        first_line: 1,
+                    }
                 };
                 Some(CellCode { name, bytes: Arc::from(text.as_bytes()), origin })
             }

@@ -99,6 +99,16 @@ impl Document {
     }
 }
 
+impl Document {
+    /// Whether each line of a text is a line of the file: no line break in it is written as an escape.
+    pub(crate) fn is_line_by_line(&self, node: &Node, text: &str, first_line: u32) -> bool {
+        let breaks = text.bytes().filter(|byte| *byte == b'\n').count();
+        let last = self.source.position(node.span.end).line;
+        self.format == Format::Markdown
+            || u32::try_from(breaks).is_ok_and(|breaks| first_line.saturating_add(breaks) == last)
+    }
+}
+
 /// No argument, path or variable can carry a NUL, so that no text of a file may.
 pub(crate) fn refuse_nul(node: &Node, findings: &mut Findings) {
     let mut refuse = |span, what| {

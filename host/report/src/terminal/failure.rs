@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use polyloom_protocol::Value;
 use polyloom_protocol::meta::{Diagnostic, ExecMeta, Outcome, Severity};
 
 use super::{Screen, SourceLines, log};
@@ -71,6 +72,13 @@ pub(super) fn evidence(meta: &ExecMeta) -> String {
         | Outcome::Killed
         | Outcome::Cancelled => match (meta.signal, meta.exit_code) {
             (Some(signal), _) => signal_name(signal),
+            _ if meta.extras.get("did_not_compile") == Some(&Value::Bool(true)) => {
+                "did not compile".to_owned()
+            }
+            // A worker ends well after it has told of an error.
+            (None, Some(0)) if meta.outcome == Outcome::Failed => {
+                "its code ended in an error".to_owned()
+            }
             (None, Some(code)) => format!("exit code {code}"),
             (None, None) => String::new(),
         },
