@@ -89,6 +89,15 @@ impl Run {
         std::fs::read(self.path(cell, port)).unwrap()
     }
 
+    /// How well a mechanism of the sandbox was enforced on a cell: `full`, `partial` or `none`.
+    #[must_use]
+    #[track_caller]
+    pub fn level(&self, cell: &str, mechanism: &str) -> &str {
+        let all = self.cell(cell)["enforcement"].as_array().unwrap();
+        let row = all.iter().find(|row| row["mechanism"] == mechanism);
+        row.and_then(|row| row["level"].as_str()).unwrap_or("none")
+    }
+
     /// Messages of a cell's diagnostics.
     #[must_use]
     #[track_caller]

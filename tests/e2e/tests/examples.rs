@@ -30,7 +30,11 @@ fn compare(name: &str, run: &Run) {
     if std::env::var_os("POLYLOOM_UPDATE").is_some() {
         std::fs::write(&path, told(run)).unwrap();
     }
-    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    let mut expected = std::fs::read_to_string(&path).unwrap_or_default();
+    if name == "limits" && run.level("processes", "processes") != "full" {
+        // Without a control group nobody counts the processes that were refused.
+        expected = expected.replace("processes pids_exceeded", "processes failed");
+    }
     // Compilers of other processors fuse multiplications and additions: last digits of floats differ.
     let exact = cfg!(target_arch = "x86_64");
     let lines = |text: &str| -> Vec<String> {
