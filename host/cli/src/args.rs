@@ -193,6 +193,41 @@ pub struct At {
     pub project: Option<PathBuf>,
 }
 
+/// A run that is going on.
+#[derive(Debug, Args, Clone)]
+pub struct LiveAt {
+    /// [PROJECT] [RUN]: a folder or flow file; a run's id, or a unique beginning of one [default: the newest run that
+    /// is going on].
+    #[arg(value_name = "WORD", num_args = 0..=2)]
+    pub words: Vec<String>,
+    /// The project [default: the folder you are in].
+    #[arg(short = 'C', long, value_name = "DIR")]
+    pub project: Option<PathBuf>,
+}
+
+/// `attach`.
+#[derive(Debug, Args, Clone)]
+pub struct AttachArgs {
+    /// Which run.
+    #[command(flatten)]
+    pub at: LiveAt,
+    /// Begin with the event of this number.
+    #[arg(long, value_name = "SEQ", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub from: u64,
+    /// As on the terminal of the run, or events as JSON lines on stdout.
+    #[arg(long, value_enum, default_value_t = LiveFormat::Text)]
+    pub format: LiveFormat,
+}
+
+/// How a run is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LiveFormat {
+    /// For people, on stderr.
+    Text,
+    /// One event a line, on stdout.
+    Jsonl,
+}
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -293,6 +328,17 @@ pub enum Command {
         /// Which run.
         #[command(flatten)]
         at: At,
+    },
+    /// Watch a run that is going on, from its first event to its end. Ctrl-C ends the watching, not the run.
+    Attach(AttachArgs),
+    /// Stop a run that is going on, as Ctrl-C where it was started would, and wait for its end.
+    Stop {
+        /// Which run.
+        #[command(flatten)]
+        at: LiveAt,
+        /// As a second Ctrl-C would: at once.
+        #[arg(long)]
+        now: bool,
     },
     /// Look after the store.
     Cache {

@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
+use polyloom_server::Stop;
 
 use crate::args::{CacheCommand, Cli, Command, PluginCommand};
 use crate::failure::{Exit, Failure};
@@ -95,6 +96,11 @@ fn dispatch(cli: Cli, screen: Screen, started: Instant) -> failure::Outcome {
             commands::history::runs(&world(), project.or(folder), limit, format)
         }
         Command::Replay { at } => commands::history::replay(&world(), &at),
+        Command::Attach(args) => commands::attach::attach(&world(), &args),
+        Command::Stop { at, now } => {
+            let how = if now { Stop::Now } else { Stop::Gracefully };
+            commands::attach::stop(&world(), &at, how)
+        }
         Command::Cache { command: CacheCommand::Stats } => commands::cache::stats(&world()),
         Command::Cache { command: CacheCommand::Gc { max_size, dry_run } } => {
             commands::cache::gc(&world(), &max_size, dry_run)

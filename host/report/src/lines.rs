@@ -1,6 +1,7 @@
 //! The stream as it is, one JSON object a line: for other programs, and for the run's own record.
 
 use std::io::{self, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use polyloom_events::{Event, Record, Sink};
 
@@ -28,7 +29,7 @@ impl Jsonl {
     /// Whole lines leave in one write each, so that a reader seldom sees half of one. After an error nothing more is
     /// written: a gap in the numbers would be worse than an end.
     fn pass_on(&mut self) {
-        if self.failed.is_none() {
+        if self.failed.is_none() && !self.buffer.is_empty() {
             let written = self.out.write_all(&self.buffer).and_then(|()| self.out.flush());
             self.failed = written.err();
         }
@@ -53,8 +54,12 @@ impl Sink for Jsonl {
 }
 
 /// Writes a run's own event log: chatter is held back for a moment, everything else passed on at once, so that a crash
-/// loses a little chatter and no result.
-pub struct Recording {
+/// loses a little chatter and no result. Clones are one recording: give one to the run as a sink, keep another for
+/// [`Recording::pass_on`].
+#[derive(Clone)]
+pub struct Recording(Arc<Mutex<Held>>);
+
+struct Held {
     lines: Jsonl,
     passed_ms: f64,
 }
@@ -67,13 +72,24 @@ impl Recording {
     /// Writes to `out`, a file opened for appending.
     #[must_use]
     pub fn new(out: Box<dyn Write + Send>) -> Self {
-        Self { lines: Jsonl::new(out), passed_ms: 0.0 }
+        Self(Arc::new(Mutex::new(Held { lines: Jsonl::new(out), passed_ms: 0.0 })))
+    }
+
+    /// Passes on what is held back. A run that has fallen silent does not do so by itself; to be called now and then,
+    /// and by whoever wants to read the record as it is now.
+    pub fn pass_on(&self) {
+        self.lock().lines.pass_on();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Sink for Recording {
     fn record(&mut self, record: &Record) {
-        self.lines.append(record);
+        let mut held = self.lock();
+        held.lines.append(record);
         let chatter = matches!(
             record.event,
             Event::Log { .. }
@@ -81,14 +97,14 @@ impl Sink for Recording {
                 | Event::Display { .. }
                 | Event::StepPlanned { .. }
         );
-        let late = record.at_ms - self.passed_ms > HOLD_MS;
-        if !chatter || late || self.lines.buffer.len() > HOLD {
-            self.lines.pass_on();
-            self.passed_ms = record.at_ms;
+        let late = record.at_ms - held.passed_ms > HOLD_MS;
+        if !chatter || late || held.lines.buffer.len() > HOLD {
+            held.lines.pass_on();
+            held.passed_ms = record.at_ms;
         }
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        self.lines.end()
+        self.lock().lines.end()
     }
 }

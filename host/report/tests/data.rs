@@ -63,6 +63,18 @@ fn a_recording_keeps_chatter_back_but_no_result() {
 }
 
 #[test]
+fn chatter_of_a_recording_can_be_asked_for() {
+    let out = Out::default();
+    let recording = Recording::new(out.boxed());
+    let mut sink = recording.clone();
+    for record in &failing().records {
+        sink.record(record);
+        recording.pass_on();
+        assert_eq!(out.text().lines().count() as u64, record.seq);
+    }
+}
+
+#[test]
 fn an_error_of_writing_comes_out_at_the_end() {
     struct Full;
     impl Write for Full {

@@ -150,7 +150,7 @@ pub fn runs(world: &World, project: Option<PathBuf>, limit: usize, format: Forma
 }
 
 /// `3 ok, 2 cached`, leaving out what there is none of.
-fn counts(totals: Option<&str>) -> String {
+pub fn counts(totals: Option<&str>) -> String {
     let totals = totals.and_then(|text| serde_json::from_str::<polyloom_events::Totals>(text).ok());
     let Some(t) = totals else { return String::new() };
     let all = [

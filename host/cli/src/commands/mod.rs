@@ -1,5 +1,6 @@
 //! One file for each group of commands. Each does one thing: load, ask the crates, print.
 
+pub mod attach;
 pub mod cache;
 pub mod check;
 pub mod doctor;
@@ -10,4 +11,5 @@ pub mod plan;
 pub mod plugin;
 pub mod run;
 pub mod show;
+pub mod socket;
 pub mod why;

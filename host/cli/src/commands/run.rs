@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use polyloom_events::Sink;
 use polyloom_model::{Flow, parse_duration};
-use polyloom_report::{Document, Jsonl, Options, Progress, Recording, Terminal, Verbosity};
+use polyloom_report::{Document, Jsonl, Options, Progress, Terminal, Verbosity};
 use polyloom_runtime::{Job, Runner, Stream, Summary};
 use polyloom_schedule::{KeepGoing, RunOutcome};
 use polyloom_store::{History, HistoryPlace, NewRun, RunWriter, Store};
 use tokio::sync::mpsc;
 
+use super::socket::{self, Watched};
 use crate::args::{Format, Progress as ProgressFlag, RunArgs};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::screen::Screen;
@@ -40,7 +41,9 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
     let document = Document::new();
     let terminal =
         Terminal::new(Box::new(io::stderr()), options(world.screen, &flow, args.progress));
-    let sinks = sinks(&args, &terminal, &document, writer.as_ref())?;
+    let watched = history.as_ref().zip(writer.as_ref());
+    let watched = watched.map(|(history, writer)| Watched::new(history, writer)).transpose()?;
+    let sinks = sinks(&args, &terminal, &document, watched.as_ref())?;
     let done = prepared.plan.is_done();
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let jobs = args.jobs.and_then(|jobs| NonZeroUsize::new(jobs as usize)).unwrap_or(cores);
@@ -63,7 +66,7 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
             .workplace
             .spawner()
             .map_err(|error| Failure::of(Exit::Environment, &error).hint("polyloom doctor"))?;
-        live(runner, terminal)?
+        live(world, runner, terminal, watched, args.keep_going)?
     };
     if let Some(error) = &summary.unwritten {
         let text = format!("the run's events could not all be written: {error}");
@@ -80,8 +83,14 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
     Ok(exit_of(&summary, args.keep_going))
 }
 
-/// Runs on the async runtime, with ticks for the terminal and signals for the runner.
-fn live(runner: Runner, terminal: Terminal) -> Result<Summary, Failure> {
+/// Runs on the async runtime, with ticks for the terminal, a socket for other terminals, and signals for the runner.
+fn live(
+    world: &World,
+    runner: Runner,
+    terminal: Terminal,
+    watched: Option<Watched>,
+    keep_going: bool,
+) -> Result<Summary, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -89,39 +98,30 @@ fn live(runner: Runner, terminal: Terminal) -> Result<Summary, Failure> {
         .map_err(|error| Failure::of(Exit::Environment, &error))?;
     let summary = runtime.block_on(async {
         let (sender, interrupts) = mpsc::channel(4);
-        tokio::spawn(signals(sender));
+        let (stop, stops) = mpsc::channel(1);
+        let server = watched.as_ref().and_then(|watched| watched.open(world, stop));
+        tokio::spawn(socket::interrupts(stops, sender));
         let ticks = tokio::spawn(async move {
             let started = std::time::Instant::now();
             let mut tick = tokio::time::interval(std::time::Duration::from_millis(100));
             loop {
                 tick.tick().await;
                 terminal.tick(started.elapsed().as_secs_f64() * 1e3);
+                if let Some(watched) = &watched {
+                    watched.pass_on();
+                }
             }
         });
         let summary = runner.run(interrupts).await;
         ticks.abort();
+        if let Some(server) = server {
+            server.finish(exit_of(&summary, keep_going) as u8).await;
+        }
         summary
     });
     // Blocking tasks of attempts that were killed may still be reading; nobody waits for them.
     runtime.shutdown_background();
     Ok(summary)
-}
-
-/// A word for each SIGINT, SIGTERM and SIGHUP.
-async fn signals(sender: mpsc::Sender<()>) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let streams = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-    let [Ok(mut int), Ok(mut term), Ok(mut hup)] = streams.map(signal) else { return };
-    loop {
-        tokio::select! {
-            _ = int.recv() => {}
-            _ = term.recv() => {}
-            _ = hup.recv() => {}
-        }
-        if sender.send(()).await.is_err() {
-            return;
-        }
-    }
 }
 
 fn open_history(world: &World, flow: &Flow, store: &Store) -> Option<Arc<History>> {
@@ -206,7 +206,7 @@ fn sinks(
     args: &RunArgs,
     terminal: &Terminal,
     document: &Document,
-    writer: Option<&RunWriter>,
+    watched: Option<&Watched>,
 ) -> Result<Vec<Box<dyn Sink>>, Failure> {
     let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(terminal.clone())];
     if let Some(path) = &args.events {
@@ -225,10 +225,8 @@ fn sinks(
         Format::Json => sinks.push(Box::new(document.clone())),
         Format::Jsonl => sinks.push(Box::new(Jsonl::new(Box::new(io::stdout())))),
     }
-    if let Some(log) = writer.map(RunWriter::log) {
-        let log = log.map_err(|error| Failure::of(Exit::Environment, &error))?;
-        sinks.push(Box::new(Recording::new(Box::new(BufWriter::new(log)))));
-    }
+    // Behind the others: a face shows nothing later for being recorded.
+    sinks.extend(watched.into_iter().flat_map(Watched::sinks));
     Ok(sinks)
 }
 
