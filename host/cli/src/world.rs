@@ -200,7 +200,7 @@ fn prepare_failure(error: &PrepareError) -> Failure {
             let mut failure = Failure::new(Exit::Environment, error.to_string());
             let installs: Vec<&str> = errors
                 .iter()
-                .filter_map(|error| match error {
+                .filter_map(|(error, _)| match error {
                     polyloom_worker::tools::ToolError::Missing { install, .. } => {
                         install.as_deref()
                     }

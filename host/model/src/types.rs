@@ -125,13 +125,21 @@ impl fmt::Display for Type {
             Type::Tensor(dtype, None) => write!(f, "tensor<{}>", dtype.name()),
             Type::Tensor(dtype, Some(shape)) => {
                 write!(f, "tensor<{},[", dtype.name())?;
+                let mut names = 0_usize;
                 for (i, size) in shape.iter().enumerate() {
                     if i > 0 {
                         f.write_str(",")?;
                     }
                     match size {
                         Some(n) => write!(f, "{n}")?,
-                        None => f.write_str("n")?,
+                        None => {
+                            // Any size each, under a name of its own, lest it look like a square.
+                            match ["n", "m", "k", "l"].get(names) {
+                                Some(name) => f.write_str(name)?,
+                                None => write!(f, "n{names}")?,
+                            }
+                            names += 1;
+                        }
                     }
                 }
                 f.write_str("]>")
@@ -364,6 +372,7 @@ mod tests {
             "record{a:int,b:list<str>}",
             "enum{x,y}",
             "tensor<f64,[n,3]>",
+            "tensor<f64,[n,m]>",
             "tensor<u8>",
             "tensor<f32,[]>",
             "vec2",

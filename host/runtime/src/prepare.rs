@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use polyloom_model::{Digest, ExecutorId, Flow, Manifest, PortName};
+use polyloom_model::{CellId, Digest, ExecutorId, Flow, Manifest, PortName};
 use polyloom_plan::{
     Action, Answers, Artifact, ExecutorFacts, Facts, Force, Graph, GraphError, Key, KeyError,
     KeyParts, Keyed, Plan, PlanError, Previous, Recorded, Request, SelectError, Selection, keys,
@@ -56,14 +56,22 @@ pub enum PrepareError {
     Plan(#[from] PlanError),
     /// Programs that cells to be run need.
     #[error("{}", missing(.0))]
-    Tools(Vec<ToolError>),
+    Tools(Vec<(ToolError, Vec<CellId>)>),
     /// The store or the history.
     #[error(transparent)]
     Store(#[from] Fault),
 }
 
-fn missing(errors: &[ToolError]) -> String {
-    let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
+fn missing(errors: &[(ToolError, Vec<CellId>)]) -> String {
+    const NAMED: usize = 5;
+    let texts: Vec<_> = errors
+        .iter()
+        .map(|(error, cells)| {
+            let names: Vec<_> = cells.iter().take(NAMED).map(|cell| format!("`{cell}`")).collect();
+            let more = if cells.len() > NAMED { " and others" } else { "" };
+            format!("{error}; cells that need it: {}{more}", names.join(", "))
+        })
+        .collect();
     texts.join("; ")
 }
 
@@ -121,13 +129,17 @@ pub fn prepare<'m>(
         force: wanted.force,
     };
     let plan = plan(&request)?;
-    let mut lacking = executors.missing;
-    let needed: Vec<ToolError> = plan
-        .steps
-        .iter()
-        .filter(|step| step.action.may_run())
-        .filter_map(|step| lacking.remove(&flow.cells[step.index.at()].executor))
-        .collect();
+    let mut needed = Vec::new();
+    for (id, error) in executors.missing {
+        let runs = plan.steps.iter().filter(|step| step.action.may_run());
+        let cells: Vec<CellId> = runs
+            .filter(|step| flow.cells[step.index.at()].executor == id)
+            .map(|step| step.cell.clone())
+            .collect();
+        if !cells.is_empty() {
+            needed.push((error, cells));
+        }
+    }
     if !needed.is_empty() {
         return Err(PrepareError::Tools(needed));
     }
@@ -162,7 +174,7 @@ fn previous(
     history: &History,
     flow: &Flow,
     wanted: &Wanted<'_>,
-) -> Result<HashMap<polyloom_model::CellId, Previous>, PrepareError> {
+) -> Result<HashMap<CellId, Previous>, PrepareError> {
     let mut rows = history.previous_parts(wanted.flow_name)?;
     let mut all = HashMap::new();
     for cell in &flow.cells {

@@ -368,7 +368,7 @@ impl StepRun {
 
     /// Puts the outputs of an attempt into the store.
     fn keep(&self, report: Report) -> Result<StepEnd, Trouble> {
-        let Report { mut meta, outputs, explanation, .. } = report;
+        let Report { mut meta, outputs, extra, explanation, .. } = report;
         if meta.outcome != Outcome::Ok {
             return Ok(StepEnd { meta, outputs: None, explanation, environment: false });
         }
@@ -380,6 +380,10 @@ impl StepRun {
             })?;
             meta.artifacts.insert(port.to_string(), artifact_meta(&artifact));
             kept.insert(port, artifact);
+        }
+        for (name, output) in extra {
+            let artifact = keep_output(&self.place.store, output)?;
+            meta.artifacts.insert(name, artifact_meta(&artifact));
         }
         Ok(StepEnd { meta, outputs: Some(kept), explanation, environment: false })
     }

@@ -165,6 +165,8 @@ pub struct Report {
     pub meta: ExecMeta,
     /// The collected outputs; empty unless the outcome is ok.
     pub outputs: BTreeMap<PortName, Output>,
+    /// Results beyond the declared outputs, by the name the cell gave them.
+    pub extra: BTreeMap<String, Output>,
     /// The compiled program of a compile phase.
     pub program: Option<Collected>,
     /// Which limit was hit and by how much, for people: `limit 64 MiB, peak 64 MiB`.

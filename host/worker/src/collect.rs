@@ -199,6 +199,60 @@ fn tree(collector: &Collector, path: &str) -> Result<Vec<TreeFile>, String> {
     Ok(files)
 }
 
+/// Results beyond the declared outputs that a worker named: files that are there, each under a name of its own. What can't
+/// be taken is told and left.
+pub fn extra(
+    cell: &Sandbox,
+    claims: &[(String, String)],
+    declared: &BTreeMap<PortName, Type>,
+) -> (BTreeMap<String, Output>, Vec<String>) {
+    let mut taken = BTreeMap::new();
+    let mut problems = Vec::new();
+    let Ok(collector) = cell.collect() else { return (taken, problems) };
+    for (name, path) in claims {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        let fits =
+            (1..=64).contains(&name.len()) && name.chars().all(plain) && !name.starts_with('.');
+        let port = name.parse::<PortName>().is_ok_and(|port| declared.contains_key(&port));
+        let output = if !fits || port {
+            Err("its name is that of an output, or has characters beyond A-Z a-z 0-9 . _ -"
+                .to_owned())
+        } else {
+            file_of(&collector, path)
+        };
+        match output {
+            Ok(output) => {
+                taken.insert(name.clone(), output);
+            }
+            Err(why) => {
+                let shown: String = name.chars().take(64).flat_map(char::escape_debug).collect();
+                problems.push(format!("artifact `{shown}` was left out: {why}"));
+            }
+        }
+    }
+    (taken, problems)
+}
+
+fn file_of(collector: &Collector, path: &str) -> Result<Output, String> {
+    let fd = collector.open_file(&format!("out/{path}")).map_err(|refusal| refusal.to_string())?;
+    let file = File::from(fd);
+    let read = |error: std::io::Error| format!("can't be read: {error}");
+    let size = file.metadata().map_err(read)?.size();
+    let mut head = vec![0; usize::try_from(size.min(1024)).unwrap_or(1024)];
+    file.read_exact_at(&mut head, 0).map_err(read)?;
+    let (ty, media) = match formats::sniff_image(&head) {
+        Some((media, _)) => (Type::Image, media),
+        None => (Type::File, formats::media_of(extension(path))),
+    };
+    Ok(Output {
+        encoding: ty.encoding(),
+        ty,
+        content: Collected::File { fd: OwnedFd::from(file), size },
+        media: media.to_owned(),
+        extension: String::new(),
+    })
+}
+
 /// What a compiler left as its program: a file or a directory.
 pub fn program(cell: &Sandbox) -> Result<Collected, Vec<String>> {
     let taken = || -> Result<Collected, String> {

@@ -2,13 +2,14 @@
 //!
 //! Every fact of the result comes from here: timers, counters, wait status. What the worker says is passed on as claims.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use polyloom_model::{Kind, Type};
+use polyloom_model::{Kind, PortName, Type};
 use polyloom_protocol::messages::host::{Exec, Output as ExecOutput};
 use polyloom_protocol::meta::{Enforcement, ExecMeta, Level, Severity};
 use polyloom_protocol::{Diagnostic, Outcome};
@@ -18,7 +19,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
 
-use crate::attempt::{Attempt, Live, Phase, Report, Stop};
+use crate::attempt::{Attempt, Collected, Live, Output, Phase, Report, Stop};
 use crate::capture::{COMPILER, Capture, TAIL};
 use crate::collect;
 use crate::executor::{BINARY, DIR, Executor, SDK, Slots};
@@ -268,6 +269,12 @@ impl Workplace {
     }
 }
 
+/// What was collected from a dead cell.
+enum Taken {
+    Program(Collected),
+    Outputs(BTreeMap<PortName, Output>, (BTreeMap<String, Output>, Vec<String>)),
+}
+
 /// One attempt under watch.
 struct Watch<'a> {
     attempt: &'a Arc<Attempt>,
@@ -448,7 +455,11 @@ impl<'a> Watch<'a> {
     }
 
     fn on_output(&mut self) {
-        if self.out.bytes + self.err.bytes > self.attempt.limits.output && !self.seen.output {
+        // What a worker logs lies in the run's record as what it prints does.
+        let logged = self.talk.as_ref().map_or(0, |talk| talk.metered);
+        if self.out.bytes + self.err.bytes + logged > self.attempt.limits.output
+            && !self.seen.output
+        {
             self.seen.output = true;
             self.kill();
         }
@@ -562,10 +573,13 @@ impl<'a> Watch<'a> {
         if self.seen.violation.is_some() {
             return;
         }
+        let frames = talk.frames;
         let reaction = talk.on_bytes(bytes);
+        // The clock is that of one frame: it starts anew where another was completed.
         self.frame_began = match (talk.mid_frame(), self.frame_began) {
             (false, _) => None,
-            (true, began) => Some(began.unwrap_or_else(Instant::now)),
+            (true, Some(began)) if talk.frames == frames => Some(began),
+            (true, _) => Some(Instant::now()),
         };
         if talk.done.is_some() && self.farewell.is_none() {
             self.farewell = Some(Instant::now());
@@ -574,6 +588,7 @@ impl<'a> Watch<'a> {
             Ok(reaction) => {
                 self.unsent.extend(reaction.send);
                 self.flush_worker();
+                self.on_output();
                 for live in reaction.live {
                     self.on_live(live).await;
                 }
@@ -652,18 +667,25 @@ impl<'a> Watch<'a> {
             stderr.text = messages::as_text(&told);
         }
         self.diagnostics.extend(told);
+        let mut extra = Default::default();
         if outcome == Outcome::Ok {
             let attempt = Arc::clone(attempt);
+            let claims = self.talk.as_mut().map(|talk| std::mem::take(&mut talk.artifacts));
+            let claims = claims.unwrap_or_default();
             let collected = tokio::task::spawn_blocking(move || match attempt.phase {
-                Phase::Compile => collect::program(&cell).map(|p| (Some(p), Default::default())),
+                Phase::Compile => collect::program(&cell).map(Taken::Program),
                 Phase::Run { .. } => {
-                    collect::outputs(&cell, &attempt.outputs).map(|all| (None, all))
+                    let all = collect::outputs(&cell, &attempt.outputs)?;
+                    Ok(Taken::Outputs(all, collect::extra(&cell, &claims, &attempt.outputs)))
                 }
             });
             match collected.await.map_err(std::io::Error::other)? {
-                Ok((built, all)) => {
-                    program = built;
+                Ok(Taken::Program(built)) => program = Some(built),
+                Ok(Taken::Outputs(all, (more, left))) => {
                     outputs = all;
+                    extra = more;
+                    let warning = |text| Diagnostic::new(Severity::Warning, text);
+                    self.diagnostics.extend(left.into_iter().map(warning));
                 }
                 Err(problems) => {
                     outcome = Outcome::OutputMissing;
@@ -687,7 +709,7 @@ impl<'a> Watch<'a> {
             meta.extras = talk.extras;
         }
         meta.enforcement = achieved;
-        Ok(Report { meta, outputs, program, explanation })
+        Ok(Report { meta, outputs, extra, program, explanation })
     }
 
     /// Reads what is left in the pipes, without waiting for their end.

@@ -12,6 +12,9 @@ use polyloom_protocol::{FromHost, FromWorker, Violation};
 
 use crate::attempt::Live;
 
+/// More results beyond the declared ones are left where they are.
+const MOST_ARTIFACTS: usize = 64;
+
 /// The only exec of a one-shot worker.
 const EXEC: u64 = 1;
 
@@ -32,12 +35,18 @@ pub struct Talk<'a> {
     decoder: Decoder,
     conversation: Conversation,
     owed: u64,
+    /// Whole frames that came.
+    pub frames: u64,
+    /// Bytes of logs, displays and the like: they count as output.
+    pub metered: u64,
     /// What Done claimed.
     pub done: Option<bool>,
     /// What Done claimed of the session.
     pub session_changed: bool,
     /// The executor's own facts: claims.
     pub extras: BTreeMap<String, Value>,
+    /// Results beyond the declared outputs: name and path below the output folder. Claims.
+    pub artifacts: Vec<(String, String)>,
     /// Whether the handshake is complete.
     pub greeted: bool,
 }
@@ -52,9 +61,12 @@ impl<'a> Talk<'a> {
             decoder: Decoder::new(),
             conversation: Conversation::new(),
             owed: 0,
+            frames: 0,
+            metered: 0,
             done: None,
             session_changed: false,
             extras: BTreeMap::new(),
+            artifacts: Vec::new(),
             greeted: false,
         }
     }
@@ -74,6 +86,7 @@ impl<'a> Talk<'a> {
                 Ok(None) => break,
                 Err(violation) => return Err(self.words(&violation)),
             };
+            self.frames += 1;
             match self.conversation.on_frame(&frame) {
                 Ok(Accept::Deliver(message)) => {
                     self.deliver(message, &frame.body, &mut reaction)?
@@ -125,6 +138,7 @@ impl<'a> Talk<'a> {
     ) -> Result<(), String> {
         if message.is_metered() {
             self.owed += body.len() as u64;
+            self.metered += body.len() as u64;
         }
         match message {
             FromWorker::Hello(hello) => {
@@ -170,7 +184,10 @@ impl<'a> Talk<'a> {
                 let shown: String = error.text.chars().take(400).collect();
                 return Err(format!("the worker gave up: {shown}"));
             }
-            // Undeclared results are left where they are; catalogs and pongs were not asked for here.
+            FromWorker::Artifact(artifact) if self.artifacts.len() < MOST_ARTIFACTS => {
+                self.artifacts.push((artifact.name, artifact.path));
+            }
+            // Catalogs and pongs were not asked for here.
             FromWorker::Started(_)
             | FromWorker::Artifact(_)
             | FromWorker::Catalog(_)

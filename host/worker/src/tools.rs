@@ -125,7 +125,8 @@ pub fn find(
             executor: manifest.id.clone(),
             any: tool.any.clone(),
             chosen: chosen.map(Path::to_owned),
-            install: tool.install.clone(),
+            // What is missing is a file of the user's then, not a package.
+            install: tool.install.clone().filter(|_| chosen.is_none()),
         });
     };
     let mut roots = roots_of(&program, around.home.as_deref());
@@ -209,8 +210,10 @@ fn locate(tool: &Tool, chosen: Option<&Path>, around: &Surroundings) -> Option<(
         let base =
             tool.any.iter().filter(|any| name.starts_with(any.as_str())).max_by_key(|a| a.len());
         let name = base.cloned().unwrap_or_else(|| name.to_owned());
-        if chosen.is_absolute() {
-            return executable(chosen).then(|| (name, chosen.to_owned()));
+        if chosen.components().count() > 1 {
+            // The sandbox shows it at the same place, which has to be an absolute one.
+            let program = std::path::absolute(chosen).ok()?;
+            return executable(&program).then_some((name, program));
         }
         let program = around.path.iter().find_map(|dir| candidate(&dir.join(chosen)))?;
         return Some((name, program));

@@ -246,11 +246,13 @@ impl View<'_> {
         interrupt: &mut Signal,
     ) -> Result<Option<Watched>, AttachError> {
         let mut tick = tokio::time::interval(RETRY);
+        let mut shown = false;
         loop {
             let answer = tokio::select! {
                 answer = client.next() => answer?,
                 _ = interrupt.recv() => return Ok(Some(Watched::Detached(Exit::Interrupted))),
-                _ = tick.tick() => {
+                // Before the first event there is nothing to draw.
+                _ = tick.tick(), if shown => {
                     let since = unix_ms().saturating_sub(self.started);
                     #[expect(clippy::cast_precision_loss, reason = "milliseconds of a run")]
                     self.face.tick(since as f64);
@@ -263,6 +265,7 @@ impl View<'_> {
                         return Ok(Some(Watched::Detached(Exit::Ok)));
                     }
                     self.next += 1;
+                    shown = true;
                 }
                 Some(Answer::Stopping) => {}
                 Some(Answer::Ended { exit }) => return Ok(Some(Watched::Ended(exit_from(exit)))),

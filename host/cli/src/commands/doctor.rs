@@ -1,7 +1,7 @@
 //! `polyloom doctor`: what this machine offers, and what is missing.
 
 use polyloom_report::{Align, Style, Table, size};
-use polyloom_sandbox::{Enforcement, Level, Policy};
+use polyloom_sandbox::{Enforcement, Level, Mechanism, Policy};
 use serde_json::json;
 
 use super::plugin;
@@ -29,6 +29,15 @@ pub fn doctor(world: &World, format: Format) -> Outcome {
             Err(error) => {
                 text.push_str(&Failure::of(Exit::Environment, error).render(world.screen.out));
             }
+        }
+        let weak = |mechanism| {
+            probed.as_ref().is_ok_and(|probed| probed.level(mechanism) == Level::Partial)
+        };
+        if weak(Mechanism::Memory) || weak(Mechanism::Processes) {
+            text.push_str(
+                "hint: a control group of your own makes these full, e.g. \
+                 `systemd-run --user --scope -p Delegate=yes polyloom run …`\n",
+            );
         }
         text.push_str("\nlanguages\n");
         text.push_str(&plugin::to_text(world, &rows));

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use polyloom_events::Event;
-use polyloom_model::{Digest, Encoding, Type};
+use polyloom_model::{Digest, Encoding, Type, Value};
 use polyloom_protocol::meta::ExecMeta;
 use polyloom_report::{
     Align, Paint, PreviewOptions, Style, Subject, Table, duration, escape_line, preview, size,
@@ -80,7 +80,11 @@ pub fn show(world: &World, at: &At, output: Option<PathBuf>, format: Format) -> 
     };
     let path = place_of(&store, &artifact.digest, &artifact.r#type).ok_or_else(gone)?;
     if let Some(target) = output {
-        return write_to(&path, &target);
+        let ty: Option<Type> = artifact.r#type.parse().ok();
+        return match ty.map(|ty| ty.encoding()) {
+            Some(Encoding::Msgpack) => write_value(&path, &target),
+            _ => write_to(&path, &target),
+        };
     }
     match format {
         Format::Json | Format::Jsonl => {
@@ -139,11 +143,31 @@ fn folder(world: &World, store: &Store, digest: &Digest, path: &Path) -> Result<
     Ok(text)
 }
 
-fn write_to(source: &Path, target: &Path) -> Outcome {
-    let failed = |error: std::io::Error| {
-        let message = format!("`{}` can't be written: {error}", target.display());
-        Failure::new(Exit::Usage, message)
+/// Writes a value as a person or a shell wants it: texts and bytes as they are, lists and maps as JSON.
+fn write_value(source: &Path, target: &Path) -> Outcome {
+    let bytes = std::fs::read(source).map_err(|error| unwritten(target, &error))?;
+    let value =
+        Value::from_msgpack(&bytes).map_err(|error| Failure::of(Exit::Environment, &error))?;
+    let text = match value {
+        Value::Bytes(bytes) => bytes,
+        value => value.to_text().unwrap_or_else(|| value.to_json() + "\n").into_bytes(),
     };
+    if target.as_os_str() == "-" {
+        let mut out = std::io::stdout().lock();
+        // A reader that has gone away is no error.
+        let _ = out.write_all(&text).and_then(|()| out.flush());
+    } else {
+        std::fs::write(target, text).map_err(|error| unwritten(target, &error))?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn unwritten(target: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(Exit::Usage, format!("`{}` can't be written: {error}", target.display()))
+}
+
+fn write_to(source: &Path, target: &Path) -> Outcome {
+    let failed = |error: std::io::Error| unwritten(target, &error);
     if source.is_dir() {
         let message = "the output is a directory; its path is in `--format json`";
         return Err(Failure::new(Exit::Usage, message));

@@ -41,6 +41,18 @@ pub(super) fn is_failure(outcome: Outcome) -> bool {
     }
 }
 
+/// What programs say of a file that is not there: the first thing a cell misses is the folder its flow lies in.
+const MISSING_FILE: [&str; 4] =
+    ["No such file or directory", "FileNotFoundError", "ENOENT", "NoSuchFileException"];
+/// What they say where there is no network.
+const NO_NETWORK: [&str; 5] = [
+    "Name or service not known",
+    "Temporary failure in name resolution",
+    "Network is unreachable",
+    "EAI_AGAIN",
+    "UnknownHostException",
+];
+
 /// Whether the trouble was the host's own: no process of the cell ended, well or badly.
 fn never_ran(meta: &ExecMeta) -> bool {
     meta.exit_code.is_none() && meta.signal.is_none() && meta.wall_ms == 0.0
@@ -207,6 +219,7 @@ impl Failure {
             (Some(cause.to_owned()), Some(hint))
         };
         let only = |cause: &str| (Some(cause.to_owned()), None);
+        let hint = |hint: &str| (None, Some(hint.to_owned()));
         match self.meta.outcome {
             Outcome::TimedOut => limit("timeout", "it ran longer than its time limit"),
             Outcome::OutOfMemory => {
@@ -230,6 +243,10 @@ impl Failure {
             Outcome::WorkerError => {
                 only("the executor broke the protocol, or ended outside of the cell's code")
             }
+            Outcome::Failed if self.says(&MISSING_FILE) => hint(
+                "cells see only their inputs: give it the file, `inputs = { name = \"file:PATH\" }`",
+            ),
+            Outcome::Failed if self.says(&NO_NETWORK) => hint("cells have no network: bring what they need as inputs"),
             Outcome::Killed | Outcome::Failed => match (self.meta.signal, self.meta.exit_code) {
                 (Some(11 | 7), _) => {
                     only("it used memory that is not its own: a wrong index or pointer")
@@ -250,6 +267,13 @@ impl Failure {
             },
             Outcome::Ok | Outcome::Cached | Outcome::Skipped | Outcome::Cancelled => (None, None),
         }
+    }
+
+    /// Whether an error or the end of stderr holds one of these words.
+    fn says(&self, words: &[&str]) -> bool {
+        let errors = self.errors.iter().map(|error| error.message.as_str());
+        let mut texts = errors.chain([self.meta.stderr.text.as_str()]);
+        texts.any(|text| words.iter().any(|word| text.contains(word)))
     }
 
     fn next(&self, screen: &Screen) -> String {

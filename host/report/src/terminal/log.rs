@@ -25,9 +25,10 @@ pub(super) fn limit(verbosity: Verbosity) -> u64 {
 pub(super) struct Log {
     /// A line of stdout and one of stderr whose end has not come yet.
     open: [String; 2],
+    /// Whether the next text begins that line anew.
+    returned: [bool; 2],
     shown: u64,
     hidden: u64,
-    last: String,
 }
 
 impl Log {
@@ -38,23 +39,23 @@ impl Log {
             Stream::Stdout | Stream::Stderr => {
                 let which = usize::from(stream == Stream::Stderr);
                 let mut open = std::mem::take(&mut self.open[which]);
-                // A carriage return without a line feed is how progress bars draw over themselves; here they get a
-                // line each, since drawing over is what a cell must not be able to do.
                 for part in text.split_inclusive(['\n', '\r']) {
-                    let room = (MAX_LINE + 4).saturating_sub(open.len());
                     let body = part.trim_end_matches(['\n', '\r']);
-                    open.push_str(&body[..floor(body, room)]);
-                    if body.len() < part.len() {
-                        // `\r\n` is one end, not two.
-                        if !(open.is_empty() && part == "\n" && self.last == "\r") {
-                            self.show(which, &open, limit, &mut lines);
-                        }
+                    // A carriage return without a line feed is how progress bars draw over themselves: the last
+                    // state is the line.
+                    if self.returned[which] && !body.is_empty() {
                         open.clear();
-                        part[body.len()..].clone_into(&mut self.last);
+                        self.returned[which] = false;
                     }
-                }
-                if !text.ends_with(['\n', '\r']) {
-                    self.last.clear();
+                    let room = (MAX_LINE + 4).saturating_sub(open.len());
+                    open.push_str(&body[..floor(body, room)]);
+                    if part.ends_with('\n') {
+                        self.show(which, &open, limit, &mut lines);
+                        open.clear();
+                        self.returned[which] = false;
+                    } else if part.ends_with('\r') {
+                        self.returned[which] = true;
+                    }
                 }
                 self.open[which] = open;
             }
@@ -92,7 +93,7 @@ impl Log {
     fn show(&mut self, which: usize, line: &str, limit: u64, lines: &mut Vec<(Style, String)>) {
         if self.admit(limit) {
             let style = if which == 1 { Style::Warn } else { Style::Plain };
-            lines.push((style, cut(line)));
+            lines.push((style, cut(&plain(line))));
         }
     }
 
@@ -104,6 +105,28 @@ impl Log {
         self.hidden += 1;
         false
     }
+}
+
+/// The text without the sequences that only colour it (`ESC [ … m`); all others stay and are shown as escapes.
+fn plain(line: &str) -> String {
+    let mut out = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(at) = rest.find("\u{1b}[") {
+        let body = &rest[at + 2..];
+        let end = body.find(|c: char| !c.is_ascii_digit() && c != ';' && c != ':');
+        match end.filter(|end| body[*end..].starts_with('m')) {
+            Some(end) => {
+                out.push_str(&rest[..at]);
+                rest = &body[end + 1..];
+            }
+            None => {
+                out.push_str(&rest[..at + 2]);
+                rest = body;
+            }
+        }
+    }
+    out.push_str(rest);
+    out
 }
 
 fn floor(text: &str, at: usize) -> usize {
@@ -137,10 +160,19 @@ mod tests {
         let mut log = Log::default();
         assert_eq!(texts(log.take(Stream::Stdout, "a\nb", 9)), ["a"]);
         assert_eq!(texts(log.take(Stream::Stderr, "x\n", 9)), ["x"]);
-        assert_eq!(texts(log.take(Stream::Stdout, "c\r\n\nd\re", 9)), ["bc", "", "d"]);
-        assert_eq!(texts(log.take(Stream::Stdout, "\r", 9)), ["e"]);
-        assert_eq!(texts(log.take(Stream::Stdout, "\n", 9)), [""; 0]);
+        assert_eq!(texts(log.take(Stream::Stdout, "c\r\n\nd\re", 9)), ["bc", ""]);
+        assert_eq!(texts(log.take(Stream::Stdout, "\r", 9)), [""; 0]);
+        assert_eq!(texts(log.take(Stream::Stdout, "\n", 9)), ["e"]);
         assert_eq!(texts(log.end(9).0), [""; 0]);
+    }
+
+    #[test]
+    fn a_progress_bar_is_its_last_state_and_colours_are_left_out() {
+        let mut log = Log::default();
+        let bar = "\r 10%\r 20%\r\u{1b}[1;32m100%\u{1b}[0m";
+        assert_eq!(texts(log.take(Stream::Stderr, bar, 9)), [""; 0]);
+        assert_eq!(texts(log.end(9).0), ["100%"]);
+        assert_eq!(plain("\u{1b}[2Jx\u{1b}[mé\u{1b}["), "\u{1b}[2Jxé\u{1b}[");
     }
 
     #[test]

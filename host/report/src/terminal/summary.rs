@@ -78,7 +78,9 @@ pub(super) fn end(screen: &Screen, end: &End<'_>) -> String {
     if !screen.failures.is_empty() {
         out.push('\n');
     }
-    let _ = writeln!(out, "{word} in {}: {counts}", units::duration(end.wall_ms));
+    let stopped = matches!(end.outcome, Outcome::Cancelled | Outcome::TimedOut);
+    let next = if stopped { "; the next run goes on from here" } else { "" };
+    let _ = writeln!(out, "{word} in {}: {counts}{next}", units::duration(end.wall_ms));
     let ran = totals.ok + totals.failed + totals.cancelled;
     if ran > 1 {
         // One cell is no path: it only ended last.
