@@ -1,5 +1,7 @@
 //! A live run from another terminal: watched, left, stopped; and runs that are not live.
 
+#![expect(clippy::unwrap_used, reason = "a test: a panic with its place is the report")]
+
 use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::time::Duration;

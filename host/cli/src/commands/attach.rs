@@ -102,7 +102,7 @@ impl Face {
                     project: project.map(|path| path.display().to_string()),
                     ..super::run::plain_options(screen, Progress::Auto)
                 };
-                Self::Text(Terminal::new(Box::new(io::stderr()), options))
+                Self::Text(Terminal::new(Box::new(crate::screen::People), options))
             }
             LiveFormat::Jsonl => Self::Lines(io::stdout()),
         }
