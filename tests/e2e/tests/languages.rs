@@ -1,0 +1,264 @@
+//! Languages as a flow has them: the samples beside each manifest, lines of errors, compilers, the choice of an interpreter.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use polyloom_test_e2e::{Place, needs, skip};
+use serde_json::Value;
+
+/// Languages that are ready here and have this sample in `executors/ID/tests`: id and the sample's file.
+fn samples(place: &Place, stem: &str) -> Vec<(String, PathBuf)> {
+    let executors = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../executors");
+    let list = place.polyloom(&["plugin", "list", "--format", "json"]).exits(0).json();
+    let mut found = Vec::new();
+    for row in list["executors"].as_array().unwrap() {
+        let id = row["id"].as_str().unwrap();
+        let Ok(entries) = std::fs::read_dir(executors.join(id).join("tests")) else { continue };
+        let code = |path: &PathBuf| {
+            let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+            path.file_stem().is_some_and(|name| name == stem)
+                && !["stdout", "diagnostic"].contains(&extension)
+        };
+        let Some(path) = entries.flatten().map(|entry| entry.path()).find(code) else { continue };
+        if row["ready"] == true {
+            found.push((id.to_owned(), path));
+        } else {
+            skip(&format!("{id}: {}", row["missing"]));
+        }
+    }
+    assert!(found.len() > 2, "{found:?}");
+    found
+}
+
+#[test]
+fn samples_say_hello() {
+    let place = Place::new();
+    let mut flow = String::new();
+    let samples = samples(&place, "hello");
+    for (id, path) in &samples {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        place.write(&format!("{id}/{name}"), std::fs::read(path).unwrap());
+        flow.push_str(&format!(
+            "[cells.{id}]\nlang = \"{id}\"\nfile = \"{id}/{name}\"\n\
+             params = {{ name = \"world\", x = 20 }}\noutputs = {{ y = \"int\" }}\n"
+        ));
+    }
+    place.write("polyloom.toml", flow);
+    let run = place.run(&["-k"]);
+    for (id, path) in &samples {
+        assert_eq!(run.outcome(id), "ok", "{id}: {}", run.messages(id));
+        assert_eq!(run.bytes(id, "y"), [42], "{id}");
+        let logs = place.polyloom(&["logs", "latest", id]).exits(0).stdout();
+        let wanted = std::fs::read_to_string(path.with_extension("stdout")).unwrap();
+        assert!(logs.contains(wanted.trim()), "{id}: {logs}");
+    }
+}
+
+#[test]
+fn errors_name_line_and_message() {
+    let place = Place::new();
+    let mut flow = String::new();
+    let samples = samples(&place, "fail");
+    for (id, path) in &samples {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        place.write(&format!("{id}/{name}"), std::fs::read(path).unwrap());
+        flow.push_str(&format!("[cells.{id}]\nlang = \"{id}\"\nfile = \"{id}/{name}\"\n"));
+    }
+    place.write("polyloom.toml", flow);
+    let run = place.run(&["-k"]).exits(1);
+    for (id, path) in &samples {
+        let wanted = std::fs::read_to_string(path.with_extension("diagnostic")).unwrap();
+        // One letter stands for any words: those of compilers differ from version to version.
+        let (line, message) = wanted.trim().split_once(' ').unwrap();
+        let line: u64 = line.parse().unwrap();
+        let fits = |diagnostic: &Value| {
+            let said = diagnostic["message"].as_str().unwrap_or_default();
+            diagnostic["line"] == line && (message.len() == 1 || said.contains(message))
+        };
+        let all = run.cell(id)["diagnostics"].as_array().unwrap();
+        assert!(all.iter().any(fits), "{id} wants {wanted}: {all:#?}");
+        assert_eq!(run.outcome(id), "failed", "{id}");
+    }
+}
+
+#[test]
+fn scripts_name_line_and_message() {
+    needs!("python3", "node");
+    let place = Place::new();
+    place.write("bad.py", "x = 1\n\ndef f():\n    return [][3]\n\nf()\n");
+    place.write(
+        "bad.mjs",
+        "const x = 1;\nfunction f() {\n  throw new TypeError('no good');\n}\nf();\n",
+    );
+    place.write("syntax.py", "x = 1\nif x\n");
+    place.write("syntax.mjs", "const x = 1;\nconst x = 2;\n");
+    let cells = [("a", "bad.py"), ("b", "bad.mjs"), ("c", "syntax.py"), ("d", "syntax.mjs")];
+    let flow: String =
+        cells.iter().map(|(id, file)| format!("[cells.{id}]\nfile = \"{file}\"\n")).collect();
+    place.write("polyloom.toml", flow);
+    let run = place.run(&["-k"]).exits(1);
+    let wanted = [
+        ("a", 4, "IndexError: list index out of range"),
+        ("b", 3, "TypeError: no good"),
+        ("c", 2, "SyntaxError"),
+        ("d", 2, "SyntaxError"),
+    ];
+    for (id, line, message) in wanted {
+        let diagnostic = &run.cell(id)["diagnostics"][0];
+        assert_eq!(diagnostic["line"], line, "{id}: {diagnostic:#}");
+        assert!(diagnostic["message"].as_str().unwrap().contains(message), "{id}: {diagnostic:#}");
+    }
+}
+
+#[test]
+fn compiling_is_confined_too() {
+    needs!("gcc");
+    let place = Place::new();
+    let cell = |id: &str, code: &str| {
+        format!(
+            "[cells.{id}]\nlang = \"c\"\ntimeout = \"3s\"\nmemory = \"256MiB\"\ncode = '''\n{code}\n'''\n"
+        )
+    };
+    let flow = cell("secret", "#include \"/etc/shadow\"\nint main(void) { return 0; }")
+        + &cell("home", "#include \"/root/.bashrc\"\nint main(void) { return 0; }")
+        + &cell("endless", "#include \"/dev/zero\"\nint main(void) { return 0; }")
+        + &cell("huge", "char x[1ull << 40] = {1};\nint main(void) { return x[5]; }")
+        + &cell("fine", "int main(void) { return 0; }");
+    place.write("polyloom.toml", flow);
+    let run = place.run(&["-k"]).exits(5);
+    assert_eq!(run.outcome("fine"), "ok");
+    for cell in ["secret", "home", "endless", "huge"] {
+        let outcome = run.outcome(cell);
+        let stopped =
+            ["failed", "timed_out", "out_of_memory", "disk_exceeded", "killed", "output_exceeded"];
+        assert!(stopped.contains(&outcome), "{cell}: {outcome}");
+    }
+    assert!(!run.stderr.contains("root:"), "{}", run.stderr);
+    assert_eq!(place.processes(), [""; 0]);
+}
+
+#[test]
+fn a_program_is_compiled_once() {
+    needs!("gcc");
+    let place = Place::flow(
+        r#"
+[params.x]
+type = "int"
+default = 1
+
+[cells.a]
+lang = "c"
+inputs = { x = "param:x" }
+outputs = { y = "int" }
+code = '''
+#include <polyloom.h>
+int main(void) { pl_out_int("y", 2 * pl_in_int("x")); return 0; }
+'''
+"#,
+    );
+    let phases = |args: &[&str]| {
+        let words: Vec<&str> = ["run", "--format", "jsonl"].iter().chain(args).copied().collect();
+        let events = place.polyloom(&words).exits(0).json_lines();
+        let phases: Vec<String> = events
+            .iter()
+            .filter(|event| event["event"] == "step.started")
+            .map(|event| event["phase"].as_str().unwrap().to_owned())
+            .collect();
+        phases.join(" ")
+    };
+    let first = phases(&[]);
+    assert!(first.contains("compile"), "{first}");
+    let second = phases(&["-p", "x=2"]);
+    assert!(!second.contains("compile"), "{second}");
+}
+
+#[test]
+fn the_interpreter_is_that_of_flow_environment_or_path() {
+    needs!("python3");
+    let place = Place::flow(
+        "[cells.a]\nlang = \"python\"\noutputs = { prefix = \"str\" }\ncode = 'import sys; prefix = sys.prefix'\n",
+    );
+    let venv = |name: &str| {
+        let path = place.project().join(name);
+        let made = std::process::Command::new("python3")
+            .args(["-m", "venv", "--without-pip"])
+            .arg(&path)
+            .status();
+        assert!(made.unwrap().success());
+        path
+    };
+    let (one, two) = (venv("one"), venv(".venv"));
+    let prefix = |run: &polyloom_test_e2e::Run| {
+        String::from_utf8_lossy(&run.bytes("a", "prefix")).into_owned()
+    };
+    let plain = place.run(&[]).exits(0);
+    assert!(!prefix(&plain).contains("project"), "{}", prefix(&plain));
+    let call = || place.call(&["run", "--format", "json"]).env("VIRTUAL_ENV", &one);
+    let run = call().end().run().exits(0);
+    assert_eq!(run.ran(), ["a"], "another interpreter is another key");
+    assert!(prefix(&run).ends_with("project/one"), "{}", prefix(&run));
+    assert_eq!(call().end().run().exits(0).ran(), [""; 0]);
+    let flow = place.read("polyloom.toml");
+    place.write(
+        "polyloom.toml",
+        format!("[executors.python]\npython = \".venv/bin/python\"\n{flow}"),
+    );
+    let run = call().end().run().exits(0);
+    assert!(prefix(&run).ends_with("project/.venv"), "{}", prefix(&run));
+    std::fs::remove_dir_all(two).unwrap();
+    let ended = place.polyloom(&["run"]).exits(3);
+    assert!(ended.stderr().contains(".venv/bin/python"), "{}", ended.screen());
+}
+
+#[test]
+fn ten_lines_make_a_language() {
+    let place = Place::flow(
+        "[cells.a]\nlang = \"shout\"\nparams = { who = \"world\" }\noutputs = { y = \"str\" }\nargv = [\"!\"]\ncode = 'Hello %s'\n\
+         [cells.b]\nlang = \"shout\"\ncode = 'oops'\n",
+    );
+    place.executor(
+        "shout",
+        r#"id = "shout"
+version = "1"
+kind = "command"
+extensions = ["shout"]
+[toolchain.sh]
+any = ["sh"]
+version = []
+[run]
+argv = ["{sh}", "-c", 'if grep -q oops {code}; then echo "{code}:1:2: error: no oops" >&2; exit 1; fi; printf "$(cat {code})$1" "$who" | tr a-z A-Z > {out}/y', "shout", "{args}"]
+[diagnostics]
+format = "regex"
+regex = '^(?P<file>[^:]+):(?P<line>\d+):(?P<col>\d+): (?P<severity>error): (?P<message>.*)$'
+"#,
+    );
+    let run = place.run(&["-k"]).exits(5);
+    assert_eq!(run.bytes("a", "y")[1..], *b"HELLO WORLD!");
+    let diagnostic = &run.cell("b")["diagnostics"][0];
+    assert_eq!(diagnostic["message"], "no oops");
+    assert_eq!(diagnostic["col"], 2);
+}
+
+#[test]
+fn one_warm_python_cell() {
+    needs!("python3");
+    let place =
+        Place::flow("[cells.a]\nlang = \"python\"\noutputs = { x = \"int\" }\ncode = 'x = 1'\n");
+    let _ = place.run(&[]).exits(0);
+    let mut best = None;
+    for round in 0..5 {
+        place.write(
+            "polyloom.toml",
+            format!(
+                "[cells.a]\nlang = \"python\"\noutputs = {{ x = \"int\" }}\ncode = 'x = 1{round}'\n"
+            ),
+        );
+        let start = Instant::now();
+        assert_eq!(place.run(&[]).exits(0).ran(), ["a"]);
+        let took = start.elapsed();
+        best = Some(best.map_or(took, |best: std::time::Duration| best.min(took)));
+    }
+    println!("one warm Python cell, from command to exit: {:?}", best.unwrap());
+}
