@@ -32,6 +32,11 @@ fn main() -> ExitCode {
     let screen = Screen::new(&cli.global);
     trace(&screen);
     match dispatch(cli, screen, started) {
+        Ok(Exit::Ok) if screen::unwritten() => {
+            let failure = Failure::new(Exit::Environment, "standard output can't be written");
+            screen.tell(&failure.render(screen.err));
+            failure.exit.into()
+        }
         Ok(exit) => exit.into(),
         Err(failure) => {
             screen.tell(&failure.render(screen.err));

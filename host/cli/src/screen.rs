@@ -1,10 +1,34 @@
 //! Where text goes: stdout is for data, stderr for people. The only file that prints.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use polyloom_report::Paint;
+use polyloom_report::{Paint, json_text};
+use serde::Serialize;
 
 use crate::args::{Global, When};
+
+/// Whether data was lost on its way to stdout.
+static UNWRITTEN: AtomicBool = AtomicBool::new(false);
+
+/// Whether something that was printed could not be written, for another reason than that nobody reads it.
+pub fn unwritten() -> bool {
+    UNWRITTEN.load(Ordering::Relaxed)
+}
+
+/// Stderr as the place where people are told: what can't be told there changes nothing.
+pub struct People;
+
+impl Write for People {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = io::stderr().write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 /// The two streams and what they can show.
 #[derive(Debug, Clone, Copy)]
@@ -43,10 +67,25 @@ impl Screen {
         }
     }
 
-    /// Prints data. A reader that has gone away (`| head`) is no error.
+    /// Prints data. A reader that has gone away (`| head`) is no error; see [`unwritten`] for others.
     pub fn print(&self, text: &str) {
         let mut out = io::stdout().lock();
-        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        if written.is_err_and(|error| error.kind() != io::ErrorKind::BrokenPipe) {
+            UNWRITTEN.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Prints a document as JSON, indented.
+    pub fn json(&self, document: &impl Serialize) {
+        let text = serde_json::to_string_pretty(document).unwrap_or_default();
+        self.print(&(json_text(&text).into_owned() + "\n"));
+    }
+
+    /// Prints a document as JSON on one line.
+    pub fn json_line(&self, document: &impl Serialize) {
+        let text = serde_json::to_string(document).unwrap_or_default();
+        self.print(&(json_text(&text).into_owned() + "\n"));
     }
 
     /// Tells a person.

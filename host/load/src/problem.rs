@@ -55,6 +55,22 @@ impl Label {
     }
 }
 
+/// A text in which no character steers a terminal: names of files and folders are in messages too.
+fn plain(text: String) -> String {
+    let steers = |c: char| {
+        (c.is_control() && c != '\n')
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(steers) {
+        return text;
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if steers(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
+    }
+    out
+}
+
 /// One thing that is wrong.
 #[derive(Debug, Clone)]
 pub struct Problem {
@@ -74,7 +90,7 @@ impl Problem {
     /// An error without a place.
     #[must_use]
     pub fn error(code: Code, message: impl Into<String>) -> Self {
-        let message = message.into();
+        let message = plain(message.into());
         Self { code, severity: Severity::Error, message, help: None, labels: Vec::new() }
     }
 
@@ -95,7 +111,7 @@ impl Problem {
     /// The same, with help.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(plain(help.into()));
         self
     }
 }
@@ -152,5 +168,18 @@ impl Report {
     /// Takes over another report's problems.
     pub fn extend(&mut self, other: Report) {
         self.problems.extend(other.problems);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_name_steers_no_terminal() {
+        let problem =
+            Problem::error(Code::Unreadable, "can't read `q\u{1b}[2J\u{202e}`").help("a\nb\u{7}");
+        assert_eq!(problem.message, "can't read `q\\u{1b}[2J\\u{202e}`");
+        assert_eq!(problem.help.as_deref(), Some("a\nb\\u{7}"));
     }
 }

@@ -49,11 +49,42 @@ pub fn escape_line(text: &str) -> Cow<'_, str> {
     escaped(text, |_| false)
 }
 
+/// JSON whose texts hold no character that steers a terminal or turns the reading direction: each is written as an
+/// escape of JSON, so that a reader gets what was meant. `text` must be JSON; only the layout's line feeds stay.
+#[must_use]
+pub fn json_text(text: &str) -> Cow<'_, str> {
+    let steers = |c: char| is_hostile(c) && c != '\n';
+    if !text.chars().any(steers) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if steers(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a string does not fail.
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn json_keeps_its_meaning_without_characters_that_steer() {
+        let hostile = "a\u{9b}2J\u{7f}\u{202e}é\u{e0001}\u{1b}\n";
+        let text = serde_json::to_string(hostile).unwrap();
+        let safe = json_text(&text);
+        assert!(!safe.chars().any(is_hostile), "{safe}");
+        assert_eq!(serde_json::from_str::<String>(&safe).unwrap(), hostile);
+    }
 
     #[test]
     fn sequences_that_steer_terminals_become_visible() {

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use polyloom_events::{Event, Record, Sink};
 
+use crate::escape::json_text;
+
 /// Writes every record at once, for a reader that follows along.
 pub struct Jsonl {
     out: Box<dyn Write + Send>,
@@ -20,8 +22,11 @@ impl Jsonl {
     }
 
     fn append(&mut self, record: &Record) {
-        if let Err(error) = serde_json::to_writer(&mut self.buffer, record) {
-            self.failed.get_or_insert(error.into());
+        match serde_json::to_string(record) {
+            Ok(line) => self.buffer.extend(json_text(&line).as_bytes()),
+            Err(error) => {
+                self.failed.get_or_insert(error.into());
+            }
         }
         self.buffer.push(b'\n');
     }

@@ -46,6 +46,12 @@ pub enum Fault {
     },
 }
 
+/// Whether the disk of a folder has no room for a page.
+fn is_full(folder: &Path) -> bool {
+    rustix::fs::statvfs(folder)
+        .is_ok_and(|stat| stat.f_bavail.saturating_mul(stat.f_frsize) < 64 << 10)
+}
+
 impl Fault {
     /// Sorts an error of the system: a full disk is told apart.
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
@@ -60,7 +66,10 @@ impl Fault {
 
     /// Sorts an error of SQLite: a full disk is told apart.
     pub(crate) fn index(action: &'static str, folder: &Path, source: rusqlite::Error) -> Self {
-        if source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull) {
+        let full = source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull);
+        // Some files of SQLite's say only that a write failed (its shared memory, for one).
+        let failed = source.sqlite_error_code() == Some(rusqlite::ErrorCode::SystemIoFailure);
+        if full || (failed && is_full(folder)) {
             return Self::Full { folder: folder.to_owned() };
         }
         Self::Index { action, folder: folder.to_owned(), source }

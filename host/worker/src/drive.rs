@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use polyloom_model::{Kind, PortName, Type};
 use polyloom_protocol::messages::host::{Exec, Output as ExecOutput};
 use polyloom_protocol::meta::{Enforcement, ExecMeta, Level, Severity};
@@ -78,6 +79,10 @@ impl Workplace {
     pub fn spawner(&self) -> Result<&sandbox::Spawner, sandbox::SpawnError> {
         if let Some(spawner) = self.spawner.get() {
             return Ok(spawner);
+        }
+        // Each running cell takes a dozen descriptors of the host's; a soft limit is only a default.
+        if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+            let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
         }
         // What a host that was killed left behind goes first; it is known by its dead owner.
         sandbox::sweep();

@@ -28,12 +28,11 @@ pub fn check(world: &World, flows: &[PathBuf], format: Format) -> Outcome {
             if let Some(document) = json.as_object_mut() {
                 document.insert("schema".to_owned(), "polyloom.check/1".into());
             }
-            let text = if format == Format::Json {
-                serde_json::to_string_pretty(&json)
+            if format == Format::Json {
+                world.screen.json(&json);
             } else {
-                serde_json::to_string(&json)
-            };
-            world.screen.print(&(text.unwrap_or_default() + "\n"));
+                world.screen.json_line(&json);
+            }
         }
         Format::Text => {
             let width = world.screen.columns.unwrap_or(100);

@@ -71,8 +71,7 @@ pub fn doctor(world: &World, format: Format) -> Outcome {
             "executors": rows.iter().map(plugin::to_json).collect::<Vec<_>>(),
             "store": store.as_ref().ok().map(|store| store.root().display().to_string()),
         });
-        let text = serde_json::to_string_pretty(&document).unwrap_or_default();
-        world.screen.print(&(text + "\n"));
+        world.screen.json(&document);
     }
     Ok(if enough && store.is_ok() { Exit::Ok } else { Exit::Environment })
 }

@@ -132,7 +132,8 @@ fn draw_json(flow: &Flow, edges: &[Edge]) -> String {
         "cells": cells.collect::<Vec<_>>(),
         "edges": edges.collect::<Vec<_>>(),
     });
-    serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
+    let text = serde_json::to_string_pretty(&document).unwrap_or_default();
+    polyloom_report::json_text(&text).into_owned() + "\n"
 }
 
 /// Cells in an order that can be run, each with what it reads.

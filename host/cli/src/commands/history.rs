@@ -1,6 +1,6 @@
 //! `runs`, `logs`, `replay`: what earlier runs left in the project's history.
 
-use std::io::{self, BufRead};
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -113,12 +113,11 @@ pub fn runs(world: &World, project: Option<PathBuf>, limit: usize, format: Forma
         Format::Json => {
             let runs: Vec<_> = rows.iter().map(row).collect();
             let document = json!({ "schema": "polyloom.runs/1", "runs": runs });
-            let text = serde_json::to_string_pretty(&document).unwrap_or_default();
-            world.screen.print(&(text + "\n"));
+            world.screen.json(&document);
         }
         Format::Jsonl => {
             for found in &rows {
-                world.screen.print(&(row(found).to_string() + "\n"));
+                world.screen.json_line(&row(found));
             }
         }
         Format::Text if rows.is_empty() => world.screen.note("no run has been recorded here\n"),
@@ -219,7 +218,7 @@ pub fn replay(world: &World, at: &At) -> Outcome {
         return Err(Failure::new(Exit::Usage, message).hint("polyloom runs"));
     }
     let options = super::run::plain_options(world.screen, Progress::Plain);
-    let terminal = Terminal::new(Box::new(io::stderr()), options);
+    let terminal = Terminal::new(Box::new(crate::screen::People), options);
     let mut reader =
         history.read_events(&row.id).map_err(|error| Failure::of(Exit::Environment, &error))?;
     let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(terminal)];

@@ -71,12 +71,11 @@ fn show(
                 "flow": prepared.flow.name,
                 "steps": steps.iter().map(row).collect::<Vec<_>>(),
             });
-            let text = serde_json::to_string_pretty(&document).unwrap_or_default();
-            world.screen.print(&(text + "\n"));
+            world.screen.json(&document);
         }
         Format::Jsonl => {
             for step in steps {
-                world.screen.print(&(row(step).to_string() + "\n"));
+                world.screen.json_line(&row(step));
             }
         }
         Format::Text => {

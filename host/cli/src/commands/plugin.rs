@@ -109,12 +109,11 @@ pub fn list(world: &World, format: Format) -> Outcome {
         Format::Json => {
             let all: Vec<_> = rows.iter().map(to_json).collect();
             let document = json!({ "schema": "polyloom.plugins/1", "executors": all });
-            let text = serde_json::to_string_pretty(&document).unwrap_or_default();
-            world.screen.print(&(text + "\n"));
+            world.screen.json(&document);
         }
         Format::Jsonl => {
             for row in &rows {
-                world.screen.print(&(to_json(row).to_string() + "\n"));
+                world.screen.json_line(&to_json(row));
             }
         }
     }

@@ -40,7 +40,7 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
     let run_id = writer.as_ref().map_or_else(|| "unrecorded".to_owned(), |w| w.id().to_owned());
     let document = Document::new();
     let terminal =
-        Terminal::new(Box::new(io::stderr()), options(world.screen, &flow, args.progress));
+        Terminal::new(Box::new(crate::screen::People), options(world.screen, &flow, args.progress));
     let watched = history.as_ref().zip(writer.as_ref());
     let watched = watched.map(|(history, writer)| Watched::new(history, writer)).transpose()?;
     let sinks = sinks(&args, &terminal, &document, watched.as_ref())?;
@@ -242,9 +242,7 @@ fn print_document(world: &World, document: &Document, store: &Store, format: For
                 .map(|path| path.display().to_string());
         }
     }
-    if let Ok(text) = serde_json::to_string_pretty(&run) {
-        world.screen.print(&(text + "\n"));
-    }
+    world.screen.json(&run);
 }
 
 fn exit_of(summary: &Summary, keep_going: bool) -> Exit {

@@ -93,7 +93,7 @@ pub fn show(world: &World, at: &At, output: Option<PathBuf>, format: Format) -> 
                 "digest": artifact.digest, "size": artifact.size, "media_type": artifact.media_type,
                 "path": path.display().to_string(),
             });
-            world.screen.print(&(document.to_string() + "\n"));
+            world.screen.json_line(&document);
         }
         Format::Text => {
             let paint = world.screen.out;
@@ -197,8 +197,7 @@ fn show_run(world: &World, run: &str, steps: &[Step], format: Format) -> Exit {
     if format != Format::Text {
         let cells: Vec<_> = steps.iter().map(to_json).collect();
         let document = json!({ "schema": "polyloom.show/1", "run": run, "cells": cells });
-        let text = serde_json::to_string_pretty(&document).unwrap_or_default();
-        world.screen.print(&(text + "\n"));
+        world.screen.json(&document);
         return Exit::Ok;
     }
     let mut table = Table::new(&[
@@ -238,8 +237,7 @@ fn show_step(
     format: Format,
 ) -> Exit {
     if format != Format::Text {
-        let text = serde_json::to_string_pretty(&to_json(step)).unwrap_or_default();
-        world.screen.print(&(text + "\n"));
+        world.screen.json(&to_json(step));
         return Exit::Ok;
     }
     let paint = world.screen.out;

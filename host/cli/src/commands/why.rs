@@ -63,8 +63,7 @@ pub fn why(world: &World, cell: &str, flow: &FlowArgs, format: Format) -> Outcom
             "causes": causes,
             "parts": parts.collect::<Vec<_>>(),
         });
-        let text = serde_json::to_string_pretty(&document).unwrap_or_default();
-        world.screen.print(&(text + "\n"));
+        world.screen.json(&document);
         return Ok(Exit::Ok);
     }
     let paint = world.screen.out;
