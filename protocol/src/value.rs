@@ -16,6 +16,10 @@ pub use text::{Scalar, TextError};
 /// Deepest nesting of lists and maps in a value that is stored as a file.
 pub const MAX_VALUE_DEPTH: usize = 64;
 
+/// Most values (elements and entries, all levels together) in one that is stored as a file. Read into memory each takes some
+/// thirty times the byte it may take on the disk; larger data belongs into tensors, tables and files.
+pub const MAX_VALUES: usize = 1 << 21;
+
 /// One value. Integers are 64-bit signed, floats 64-bit; map keys are sorted by their bytes.
 ///
 /// Equality is of the stored form: NaN equals NaN, and 0.0 differs from -0.0.

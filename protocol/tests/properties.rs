@@ -8,7 +8,7 @@ use polyloom_protocol::check::{Limits, check};
 use polyloom_protocol::frame::{Decoder, PREAMBLE};
 use polyloom_protocol::messages::worker::{Done, Log, LogLevel};
 use polyloom_protocol::npy::{Dtype, Npy, header};
-use polyloom_protocol::value::Scalar;
+use polyloom_protocol::value::{JsonError, Scalar};
 use polyloom_protocol::{Conversation, Frame, FromHost, FromWorker, Value};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -183,4 +183,15 @@ fn unknown_texts_are_kept() {
     let read = FromWorker::decode(3, &Value::Map(body).to_msgpack()).unwrap();
     let FromWorker::Log(log) = read else { panic!("not a log") };
     assert_eq!(log.level, LogLevel::Other("shout".to_owned()));
+}
+
+#[test]
+fn a_value_of_millions_of_nothings_is_refused() {
+    let mut nils = b"\xdd\x00\x20\x00\x01".to_vec();
+    nils.resize(5 + (1 << 21) + 1, 0xc0);
+    assert!(Value::from_msgpack(&nils).is_err());
+    let json = format!("[{}1]", "1,".repeat(1 << 21));
+    assert!(matches!(Value::from_json(&json), Err(JsonError::TooMany)));
+    let text = format!("\"{}\"", ",[".repeat(1 << 21));
+    assert!(Value::from_json(&text).is_ok(), "commas inside a text are no values");
 }

@@ -55,7 +55,15 @@ impl World {
             manifests.extend(manifest);
             problems.extend(report.problems);
         }
-        let (given, more) = polyloom_load::discover(&global.executor_dir);
+        let mut named: Vec<PathBuf> = Vec::new();
+        for folder in &global.executor_dir {
+            // A folder that is named twice is one.
+            let same = |other: &PathBuf| other.canonicalize().ok() == folder.canonicalize().ok();
+            if !named.iter().any(same) {
+                named.push(folder.clone());
+            }
+        }
+        let (given, more) = polyloom_load::discover(&named);
         problems.extend(more);
         let (mut kept, more) = polyloom_load::discover(&Self::folders());
         problems.extend(more);

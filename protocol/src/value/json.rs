@@ -12,7 +12,7 @@ use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
-use super::Value;
+use super::{MAX_VALUES, Value};
 
 /// Why a text is not the JSON form of a value.
 #[derive(Debug, Error)]
@@ -24,6 +24,9 @@ pub enum JsonError {
     /// A whole number that a 64-bit signed integer cannot hold, and that a float would round.
     #[error("integer `{0}` does not fit a 64-bit signed integer")]
     TooLargeInt(String),
+    /// More values than one may hold.
+    #[error("more than {MAX_VALUES} values; larger data belongs into a tensor, a table or a file")]
+    TooMany,
 }
 
 impl Value {
@@ -38,12 +41,31 @@ impl Value {
     /// # Errors
     /// [`JsonError`]; duplicate keys and integers that do not fit are refused, not repaired.
     pub fn from_json(text: &str) -> Result<Self, JsonError> {
+        if count(text) > MAX_VALUES {
+            return Err(JsonError::TooMany);
+        }
         let value = serde_json::from_str(text).map_err(JsonError::Syntax)?;
         match wide_int(text) {
             Some(int) => Err(JsonError::TooLargeInt(int.to_owned())),
             None => Ok(value),
         }
     }
+}
+
+/// How many values a JSON text has at most, without reading any: commas, colons and opening brackets outside of texts
+/// each begin one.
+fn count(json: &str) -> usize {
+    let (mut values, mut inside, mut escaped) = (1, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if inside => escaped = true,
+            b'"' => inside = !inside,
+            b',' | b'[' | b'{' if !inside => values += 1,
+            _ => {}
+        }
+    }
+    values
 }
 
 /// The first whole number in a sound JSON text that does not fit. The JSON reader itself would turn

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-use super::{MAX_VALUE_DEPTH, Value, float_bits};
+use super::{MAX_VALUE_DEPTH, MAX_VALUES, Value, float_bits};
 use crate::Violation;
 use crate::check::{Limits, check};
 
@@ -50,7 +50,7 @@ impl Value {
     /// # Errors
     /// [`ValueError`] with the first thing that is wrong.
     pub fn from_msgpack(bytes: &[u8]) -> Result<Self, ValueError> {
-        let limits = Limits { depth: MAX_VALUE_DEPTH, values: usize::MAX };
+        let limits = Limits { depth: MAX_VALUE_DEPTH, values: MAX_VALUES };
         check(bytes, limits).map_err(ValueError::Unsound)?;
         let mut rest = bytes;
         read(&mut rest)
