@@ -114,6 +114,9 @@ pub enum Refusal {
     /// There is nothing of that name.
     #[error("it does not exist")]
     Missing,
+    /// The host has too many files open; the cell's files are not at fault.
+    #[error("this program has too many files open (`ulimit -n`)")]
+    OutOfDescriptors,
     /// The system refused.
     #[error("it cannot be read: {0}")]
     Unreadable(io::ErrorKind),
@@ -125,6 +128,7 @@ impl Refusal {
             Some(libc::ELOOP) => Self::Symlink,
             Some(libc::EXDEV) => Self::BadPath,
             Some(libc::ENOENT | libc::ENOTDIR) => Self::Missing,
+            Some(libc::EMFILE | libc::ENFILE) => Self::OutOfDescriptors,
             _ => Self::Unreadable(error.kind()),
         }
     }
@@ -196,6 +200,8 @@ struct Walk {
 impl Walk {
     fn refuse(&mut self, path: &Path, refusal: Refusal) {
         // Bounded like the entries themselves, which were counted before this.
+        // The listed directory itself has no name in its own listing.
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         self.listing.refused.push(Refused { path: escape(path.as_os_str()), refusal });
     }
 

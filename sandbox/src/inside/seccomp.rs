@@ -68,10 +68,19 @@ const UNKNOWN: &[libc::c_long] = &[
     libc::SYS_nfsservctl,
     libc::SYS_move_pages,
     libc::SYS_migrate_pages,
+    // Watches see through read-only binds: they tell which programs and libraries anybody on the machine opens.
+    libc::SYS_inotify_init1,
+    libc::SYS_inotify_add_watch,
     // statmount and listmount (6.8): describe the host's mounts.
     457,
     458,
 ];
+
+/// The same for calls that only x86-64 has.
+#[cfg(target_arch = "x86_64")]
+const UNKNOWN_HERE: &[libc::c_long] = &[libc::SYS_inotify_init];
+#[cfg(not(target_arch = "x86_64"))]
+const UNKNOWN_HERE: &[libc::c_long] = &[];
 
 /// Answered EPERM: programs that ask are told no.
 const FORBIDDEN: &[libc::c_long] = &[
@@ -179,18 +188,19 @@ pub fn filter() -> Vec<libc::sock_filter> {
 
 /// Fates by first call number, ascending, without neighbours of the same fate.
 fn fates() -> Vec<(u32, Fate)> {
-    let special: [(libc::c_long, Rules); 6] = [
+    let special: [(libc::c_long, Rules); 7] = [
         (libc::SYS_socket, socket_rules),
         (libc::SYS_socketpair, socket_rules),
         (libc::SYS_clone, clone_rules),
         (libc::SYS_ioctl, ioctl_rules),
+        (libc::SYS_fcntl, fcntl_rules),
         (libc::SYS_personality, personality_rules),
         (libc::SYS_seccomp, seccomp_rules),
     ];
     let mut out: Vec<(u32, Fate)> = Vec::new();
     for number in 0..=NEWEST + 1 {
         let call = libc::c_long::from(number);
-        let fate = if number > NEWEST || UNKNOWN.contains(&call) {
+        let fate = if number > NEWEST || UNKNOWN.contains(&call) || UNKNOWN_HERE.contains(&call) {
             Fate::Answer(errno(libc::ENOSYS))
         } else if FORBIDDEN.contains(&call) || FORBIDDEN_HERE.contains(&call) {
             Fate::Answer(errno(libc::EPERM))
@@ -250,6 +260,13 @@ fn ioctl_rules(program: &mut Program) {
     // Pushing input into a terminal; the cell has none, but the kernel's default still allows it.
     program.when(JUMP_EQ, libc::TIOCSTI as u32, errno(libc::EPERM));
     program.when(JUMP_EQ, 0x541C /* TIOCLINUX */, errno(libc::EPERM));
+    program.push(RETURN, ALLOW, 0, 0);
+}
+
+fn fcntl_rules(program: &mut Program) {
+    program.load(argument(1));
+    // The older way to watch a directory, by signals.
+    program.when(JUMP_EQ, libc::F_NOTIFY as u32, errno(libc::EINVAL));
     program.push(RETURN, ALLOW, 0, 0);
 }
 
@@ -337,7 +354,8 @@ mod tests {
         for number in 0..2000_u32 {
             let call = libc::c_long::from(number);
             let decided = decide(&program, ARCH, number, [libc::AF_UNIX as u32, 0]);
-            let expected = if number > NEWEST || UNKNOWN.contains(&call) {
+            let unknown = UNKNOWN.contains(&call) || UNKNOWN_HERE.contains(&call);
+            let expected = if number > NEWEST || unknown {
                 errno(libc::ENOSYS)
             } else if FORBIDDEN.contains(&call)
                 || FORBIDDEN_HERE.contains(&call)
@@ -366,6 +384,8 @@ mod tests {
         assert_eq!(decide(libc::SYS_socket, [libc::AF_INET6 as u32, 3]), errno(libc::EPERM));
         assert_eq!(decide(libc::SYS_socket, [40, 1]), errno(libc::EAFNOSUPPORT));
         assert_eq!(decide(libc::SYS_ioctl, [0, libc::TIOCSTI as u32]), errno(libc::EPERM));
+        assert_eq!(decide(libc::SYS_fcntl, [0, libc::F_NOTIFY as u32]), errno(libc::EINVAL));
+        assert_eq!(decide(libc::SYS_fcntl, [0, libc::F_GETFD as u32]), ALLOW);
         assert_eq!(decide(libc::SYS_seccomp, [1, 8]), errno(libc::EPERM));
         assert_eq!(decide(libc::SYS_personality, [0, 0]), ALLOW);
     }

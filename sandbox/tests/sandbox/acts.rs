@@ -227,6 +227,12 @@ fn calls() {
         println!("clone newuser={}", errno_of(libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0)));
         println!("io_uring={}", errno_of(libc::syscall(libc::SYS_io_uring_setup, 4, 0)));
         println!("ptrace={}", errno_of(libc::syscall(libc::SYS_ptrace, 16, 1, 0, 0)));
+        println!("inotify={}", errno_of(libc::inotify_init1(0).into()));
+        println!(
+            "inotify watch={}",
+            errno_of(libc::inotify_add_watch(0, c"/usr".as_ptr(), 1).into())
+        );
+        println!("dnotify={}", errno_of(libc::fcntl(0, libc::F_NOTIFY, 1).into()));
         println!("mount={}", errno_of(libc::syscall(libc::SYS_mount, 0, 0, 0, 0, 0)));
         println!("umount={}", errno_of(libc::syscall(libc::SYS_umount2, 0, 0)));
         println!("mkfifo={}", errno_of(libc::mkfifo(c"f".as_ptr(), 0o600).into()));
