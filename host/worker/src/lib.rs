@@ -12,9 +12,11 @@ mod formats;
 mod inputs;
 mod messages;
 mod outcome;
+mod pipes;
 mod talk;
 pub mod tools;
+mod workplace;
 
-pub use drive::{AttemptError, Workplace, enforcement};
 pub use formats::{check_file, extension_of, media_of};
 pub use inputs::text_of;
+pub use workplace::{AttemptError, Workplace, enforcement};
