@@ -167,6 +167,7 @@ impl StepRun {
             if meta.outcome == Outcome::Failed {
                 meta.extras.insert("did_not_compile".to_owned(), Value::Bool(true));
             }
+            let explanation = explanation.map(|text| format!("while compiling: {text}"));
             let end = StepEnd { meta, outputs: None, explanation, environment: false };
             return Ok(Err(Box::new(end)));
         }

@@ -49,7 +49,7 @@ pub struct Found {
     pub program: PathBuf,
     /// What it says it is.
     pub identity: String,
-    /// Directories it needs in view beyond the system's.
+    /// Directories and files it needs in view beyond the system's.
     pub roots: Vec<PathBuf>,
 }
 
@@ -153,6 +153,7 @@ pub fn find(
     for root in memory.roots {
         if !system(&root)
             && !too_wide(&root, around.home.as_deref())
+            && installation(&root)
             && !roots.iter().any(|known| root.starts_with(known))
         {
             roots.push(root);
@@ -221,7 +222,8 @@ fn locate(tool: &Tool, chosen: Option<&Path>, around: &Surroundings) -> Option<(
     let prefix = tool.env.as_ref().and_then(|name| around.vars.get(name)).map(|p| p.join("bin"));
     let in_order = |dirs: &[PathBuf]| {
         // The best candidate wins wherever it is: `clang` in an earlier folder does not hide `gcc`.
-        tool.any.iter().find_map(|name| {
+        // A name with a slash would climb out of the folders.
+        tool.any.iter().filter(|name| !name.contains('/')).find_map(|name| {
             let program = dirs.iter().find_map(|dir| candidate(&dir.join(name)))?;
             Some((name.clone(), program))
         })
@@ -256,27 +258,23 @@ fn system(path: &Path) -> bool {
         .any(|dir| path.starts_with(dir))
 }
 
-/// The directories a program outside of the system's needs: for each hop of its chain of symbolic links the
-/// installation prefix, or only its own folder where the prefix is the user's home or the whole disk.
+/// What a program outside of the system's folders needs in view, for each hop of its chain of symbolic links.
 fn roots_of(program: &Path, home: Option<&Path>) -> Vec<PathBuf> {
     let mut roots: Vec<PathBuf> = Vec::new();
-    let mut hop = program.to_owned();
-    for _ in 0..16 {
-        if let Some(root) = prefix(&hop, home).filter(|root| !system(root))
-            && !roots.iter().any(|known| root.starts_with(known))
-        {
+    let mut add = |hop: &Path| {
+        let root = prefix(hop, home, installation);
+        if !system(&root) && !roots.iter().any(|known| root.starts_with(known)) {
             roots.push(root);
         }
+    };
+    let mut hop = program.to_owned();
+    for _ in 0..16 {
+        add(&hop);
         let Ok(target) = std::fs::read_link(&hop) else { break };
         hop = hop.parent().map_or_else(|| target.clone(), |dir| dir.join(&target));
     }
-    if let Some(root) = std::fs::canonicalize(program)
-        .ok()
-        .and_then(|real| prefix(&real, home))
-        .filter(|r| !system(r))
-        && !roots.iter().any(|known| root.starts_with(known))
-    {
-        roots.push(root);
+    if let Ok(real) = std::fs::canonicalize(program) {
+        add(&real);
     }
     roots
 }
@@ -288,13 +286,21 @@ fn too_wide(root: &Path, home: Option<&Path>) -> bool {
         || home.is_some_and(|home| home.starts_with(root) || root == home.join(".local"))
 }
 
-fn prefix(program: &Path, home: Option<&Path>) -> Option<PathBuf> {
-    let dir = program.parent()?;
-    let parent = dir.parent()?;
-    if dir.file_name()? == "bin" && !too_wide(parent, home) {
-        Some(parent.to_owned())
-    } else {
-        Some(dir.to_owned())
+/// Whether a directory looks like the prefix of an installation, or like a folder of installed packages. A program can name
+/// any directory as what it needs, and a flow any program: only what was installed comes into view, never somebody's files.
+fn installation(root: &Path) -> bool {
+    let packages = root.file_name().is_some_and(|n| n == "site-packages" || n == "dist-packages");
+    packages
+        || root.join("pyvenv.cfg").is_file()
+        || ["lib", "lib64"].iter().any(|d| root.join(d).is_dir())
+}
+
+/// What a program outside of the system's folders needs in view: the prefix of its installation, else itself alone.
+fn prefix(program: &Path, home: Option<&Path>, installed: impl Fn(&Path) -> bool) -> PathBuf {
+    let bin = program.parent().filter(|dir| dir.file_name().is_some_and(|name| name == "bin"));
+    match bin.and_then(Path::parent) {
+        Some(prefix) if !too_wide(prefix, home) && installed(prefix) => prefix.to_owned(),
+        _ => program.to_owned(),
     }
 }
 
@@ -303,18 +309,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_home_is_never_a_root() {
-        let home = Path::new("/home/ada");
-        assert_eq!(prefix(Path::new("/home/ada/bin/x"), Some(home)), Some("/home/ada/bin".into()));
-        assert_eq!(
-            prefix(Path::new("/home/ada/.local/bin/x"), Some(home)),
-            Some("/home/ada/.local/bin".into())
-        );
-        assert_eq!(
-            prefix(Path::new("/home/ada/.venv/bin/x"), Some(home)),
-            Some("/home/ada/.venv".into())
-        );
-        assert_eq!(prefix(Path::new("/opt/go/bin/go"), Some(home)), Some("/opt/go".into()));
+    fn an_installation_is_bound_whole_and_any_other_program_alone() {
+        let home = Some(Path::new("/home/ada"));
+        let bound = |program: &str, installed: bool| {
+            prefix(Path::new(program), home, |_| installed).display().to_string()
+        };
+        assert_eq!(bound("/home/ada/.venv/bin/x", true), "/home/ada/.venv");
+        assert_eq!(bound("/home/ada/.cargo/bin/x", false), "/home/ada/.cargo/bin/x");
+        for alone in
+            ["/home/ada/bin/x", "/home/ada/.local/bin/x", "/home/ada/secret/run.sh", "/bin/x"]
+        {
+            assert_eq!(bound(alone, true), alone);
+        }
     }
 
     #[test]

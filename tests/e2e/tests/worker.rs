@@ -240,7 +240,7 @@ fn breaches_in_a_cell() {
     symlink-output: output_missing | output `x`: expected a file, found a symbolic link
     fifo-output: output_missing | output `x` (int) was not written
     two-outputs: output_missing | output `x` is there more than once: `x.json`, `x.txt`
-    escaping-artifact: ok | 
+    escaping-artifact: ok | artifact `passwd` was left out: it is not a plain relative path
     huge-display: worker_error | the worker broke the protocol: message `Display` is malformed: `data` is over N bytes
     flood: ok |
     ");
