@@ -177,3 +177,12 @@ fn data_that_cant_be_written_is_an_error() {
     let ended = place.call_through(&["sh", "-c", &script], &[]).end();
     assert_eq!(ended.code(), 3);
 }
+
+#[test]
+fn looking_where_nothing_ran_makes_no_folder() {
+    let place = Place::flow("[cells.a]\nlang = \"sh\"\ncode = \"true\"\n");
+    assert_eq!(place.polyloom(&["runs"]).exits(0).stdout(), "");
+    let told = place.polyloom(&["logs"]).exits(4).stderr();
+    assert!(told.contains("no run has been recorded"), "{told}");
+    assert!(!place.project().join(".polyloom").exists());
+}

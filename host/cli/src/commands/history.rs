@@ -13,6 +13,9 @@ use crate::args::{At, Format, Progress};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::world::World;
 
+/// What to do where nothing has been recorded.
+const NO_RUN: &str = "polyloom run; another project is named with -C FOLDER";
+
 /// The history of the project that was named, or of the folder we are in.
 pub fn open(world: &World, project: Option<PathBuf>) -> Result<Arc<History>, Failure> {
     let mut project = project.unwrap_or_else(|| PathBuf::from("."));
@@ -24,6 +27,9 @@ pub fn open(world: &World, project: Option<PathBuf>) -> Result<Arc<History>, Fai
         project = PathBuf::from(".");
     }
     let store = world.store()?;
+    if !History::is_there(&project, &store) {
+        return Err(Failure::of(Exit::Nothing, &FindError::None).hint(NO_RUN));
+    }
     world.history(&project, &store)
 }
 
@@ -72,7 +78,7 @@ pub fn find(history: &History, text: &str) -> Result<RunRow, Failure> {
             _ => Exit::Usage,
         };
         let next = match error {
-            FindError::None => "polyloom run; another project is named with -C FOLDER",
+            FindError::None => NO_RUN,
             _ => "polyloom runs",
         };
         Failure::of(exit, &error).hint(next)
@@ -99,8 +105,14 @@ fn state(state: RunState) -> (Style, &'static str) {
 
 /// `polyloom runs`.
 pub fn runs(world: &World, project: Option<PathBuf>, limit: usize, format: Format) -> Outcome {
-    let history = open(world, project)?;
-    let rows = history.runs(limit).map_err(|error| Failure::of(Exit::Environment, &error))?;
+    let rows = match open(world, project) {
+        Ok(history) => {
+            history.runs(limit).map_err(|error| Failure::of(Exit::Environment, &error))?
+        }
+        // An empty list is an answer.
+        Err(nothing) if nothing.exit == Exit::Nothing => Vec::new(),
+        Err(failure) => return Err(failure),
+    };
     let row = |row: &RunRow| {
         let totals =
             row.totals.as_deref().and_then(|t| serde_json::from_str::<serde_json::Value>(t).ok());

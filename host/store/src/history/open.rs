@@ -66,6 +66,14 @@ pub struct History {
 }
 
 impl History {
+    /// Whether anything has been recorded for a project; reading should not make folders where nothing was.
+    #[must_use]
+    pub fn is_there(project: &Path, store: &Store) -> bool {
+        [project.join(".polyloom"), beside(project, store)]
+            .iter()
+            .any(|folder| folder.join(layout::INDEX).is_file())
+    }
+
     /// Opens, and if need be makes, the history of the project in `project`.
     pub fn open(project: &Path, store: &Store) -> Result<Self, HistoryError> {
         let own = project.join(".polyloom");
@@ -73,9 +81,7 @@ impl History {
             Ok(()) => HistoryPlace::Project(own),
             Err(fault) if fault.is_full() => return Err(fault.into()),
             Err(fault) => {
-                let path = project.canonicalize().unwrap_or_else(|_| project.to_owned());
-                let name = Digest::of(path.as_os_str().as_bytes()).hex();
-                let folder = store.root().join(layout::PROJECTS).join(&name[..32]);
+                let folder = beside(project, store);
                 prepare(&folder)?;
                 let reason = match &fault {
                     Fault::Io { source, .. } => format!("{fault}: {source}"),
@@ -184,6 +190,13 @@ impl History {
 }
 
 /// Makes the folder, tells git to leave it alone, and finds out whether it can be written to.
+/// Where the history of a project lies that can't hold its own.
+fn beside(project: &Path, store: &Store) -> PathBuf {
+    let path = project.canonicalize().unwrap_or_else(|_| project.to_owned());
+    let name = Digest::of(path.as_os_str().as_bytes()).hex();
+    store.root().join(layout::PROJECTS).join(&name[..32])
+}
+
 fn prepare(folder: &Path) -> Result<(), Fault> {
     let runs = folder.join("runs");
     DirBuilder::new()
