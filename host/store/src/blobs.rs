@@ -267,13 +267,13 @@ impl Store {
         }
     }
 
-    /// Moves a finished temporary file to its digest's place. Another process may do the same at once: the bytes
-    /// are the same, the last rename stands.
+    /// Moves a finished temporary file to its digest's place. Another thread or process may do the same at once: the
+    /// first stands, since its file may be bound into a sandbox by now, and a replaced file can't be.
     fn place(&self, temporary: &str, file: File, digest: &Digest) -> Result<(), Fault> {
         let name = layout::blob(digest);
         let moved = rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o444))
             .map_err(std::io::Error::from)
-            .and_then(|()| self.rename(temporary, &name));
+            .and_then(|()| self.put_in_place(temporary, &name, digest, file.metadata()?.len()));
         if let Err(error) = moved {
             let _ = self.dir.remove_file(temporary);
             return Err(self.io("make", &name, error));
@@ -283,6 +283,36 @@ impl Store {
         match self.dir.open(&name) {
             Ok(file) => self.defer_sync(file.into_std()),
             Err(error) => Err(self.io("open", &name, error)),
+        }
+    }
+
+    fn put_in_place(
+        &self,
+        temporary: &str,
+        name: &str,
+        digest: &Digest,
+        size: u64,
+    ) -> std::io::Result<()> {
+        use rustix::fs::{RenameFlags, renameat_with};
+        use rustix::io::Errno;
+        let exclusive =
+            || renameat_with(&self.dir, temporary, &self.dir, name, RenameFlags::NOREPLACE);
+        let moved = match exclusive() {
+            Err(Errno::NOENT) => {
+                let parent = name.rsplit_once('/').map_or("", |(parent, _)| parent);
+                self.dir.create_dir_all(parent)?;
+                exclusive()
+            }
+            other => other,
+        };
+        match moved {
+            Ok(()) => Ok(()),
+            Err(Errno::EXIST) if self.has_file(digest, Some(size)) => {
+                self.dir.remove_file(temporary)
+            }
+            // What is there is damaged, or the file system can't rename exclusively.
+            Err(Errno::EXIST | Errno::INVAL | Errno::NOSYS) => self.rename(temporary, name),
+            Err(errno) => Err(errno.into()),
         }
     }
 
