@@ -132,8 +132,8 @@ x = [line for line in x.stdout.splitlines() if "socket:" in line]
     def test_cancel_and_the_signal_that_goes_with_it_are_one(self) -> None:
         code = """
 import time
-print("on", flush=True)
 try:
+    print("on", flush=True)
     time.sleep(60)
 finally:
     time.sleep(0.05)
