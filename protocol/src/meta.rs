@@ -33,6 +33,10 @@ pub enum Outcome {
     DiskExceeded,
     /// It started more processes than its limit.
     PidsExceeded,
+    /// It opened as many files as its limit, and failed.
+    FilesExceeded,
+    /// It left more results, or larger ones, than its limit.
+    ArtifactsExceeded,
     /// It died of a signal that the host did not send for any reason listed here.
     Killed,
     /// It ended well but a declared output is not there.
@@ -60,6 +64,8 @@ impl Outcome {
             Self::OutputExceeded => "output_exceeded",
             Self::DiskExceeded => "disk_exceeded",
             Self::PidsExceeded => "pids_exceeded",
+            Self::FilesExceeded => "files_exceeded",
+            Self::ArtifactsExceeded => "artifacts_exceeded",
             Self::Killed => "killed",
             Self::OutputMissing => "output_missing",
             Self::Denied => "denied",
@@ -186,6 +192,39 @@ pub enum Level {
     Full,
 }
 
+/// The sandbox's mechanisms by the names that results, policies and `enforce` in flows use.
+pub const MECHANISMS: [&str; 13] = [
+    "namespaces",
+    "files",
+    "network",
+    "two_users",
+    "privileges",
+    "landlock",
+    "seccomp",
+    "memory",
+    "processes",
+    "cpu_time",
+    "cpu_share",
+    "disk",
+    "kill",
+];
+
+/// A text that is no level.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a level; valid: `full`, `partial`, `none`")]
+pub struct LevelError(pub String);
+
+impl std::str::FromStr for Level {
+    type Err = LevelError;
+    fn from_str(text: &str) -> Result<Self, LevelError> {
+        let known = [Self::None, Self::Partial, Self::Full];
+        known
+            .into_iter()
+            .find(|level| level.as_str() == text)
+            .ok_or_else(|| LevelError(text.chars().take(40).flat_map(char::escape_debug).collect()))
+    }
+}
+
 impl Level {
     /// The name on the wire and in events.
     #[must_use]
@@ -215,6 +254,33 @@ pub struct Enforcement {
     /// Why not fully, or how.
     #[serde(default)]
     pub detail: String,
+}
+
+/// How well an attempt had to be confined, and what it was granted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct PolicyMeta {
+    /// The preset's name: `strict`, `default` or `trusted`.
+    pub preset: String,
+    /// Levels required beyond the preset's, by mechanism.
+    #[serde(default)]
+    pub enforce: BTreeMap<String, Level>,
+    /// What was granted, each as `net example.com:443`.
+    #[serde(default)]
+    pub granted: Vec<String>,
+}
+
+/// A limit that ended an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct LimitMeta {
+    /// Its key, such as `memory`.
+    pub name: String,
+    /// How much there may be: milliseconds, bytes, or a number.
+    pub limit: u64,
+    /// The most there was, in the same unit, when it could be measured.
+    #[serde(default)]
+    pub peak: Option<u64>,
 }
 
 /// The uniform result of an attempt, whatever the language.
@@ -259,6 +325,12 @@ pub struct ExecMeta {
     /// What the sandbox achieved, mechanism by mechanism.
     #[serde(default)]
     pub enforcement: Vec<Enforcement>,
+    /// What was asked of the sandbox, and what was granted.
+    #[serde(default)]
+    pub policy: Option<PolicyMeta>,
+    /// The limit that ended it.
+    #[serde(default)]
+    pub limit: Option<LimitMeta>,
 }
 
 impl ExecMeta {
@@ -279,6 +351,8 @@ impl ExecMeta {
             session_changed: false,
             extras: BTreeMap::new(),
             enforcement: Vec::new(),
+            policy: None,
+            limit: None,
         }
     }
 }

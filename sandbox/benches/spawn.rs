@@ -1,6 +1,7 @@
 //! How long a sandbox takes: spawn → exit seen → torn down, of a static binary that does nothing.
 //!
-//! `cargo bench -p polyloom-sandbox [-- COUNT]`. Medians of a run, in microseconds; only ratios inside one run count.
+//! `cargo bench -p polyloom-sandbox [-- COUNT]`. Medians of a run, in microseconds; only ratios inside one run count. The same program without a sandbox,
+//! in ours, and in `bwrap --unshare-all` where that is installed, take turns, so that load meets all alike.
 #![allow(clippy::unwrap_used, reason = "a benchmark")]
 
 use std::{
@@ -31,8 +32,7 @@ fn main() {
     for (name, values) in ["ready", "exit seen", "torn down", "its cpu"].iter().zip(&mut steps) {
         print(name, values);
     }
-    let mut bare: Vec<Duration> = (0..count).map(|_| bare(&program)).collect();
-    print("no sandbox", &mut bare);
+    compare(&spawner, &policy, &spec, &program, count);
     fs::remove_dir_all(directory).unwrap();
 }
 
@@ -57,6 +57,45 @@ fn measure(spawner: &Spawner, policy: &Policy, spec: &Spec, count: usize) -> [Ve
         assert_eq!(fact.exit, Exit::Code(0));
     }
     steps
+}
+
+/// Three ways to run the same program, in turn: fork and exec, our sandbox from spawn to exit seen, bubblewrap.
+fn compare(spawner: &Spawner, policy: &Policy, spec: &Spec, program: &Path, count: usize) {
+    let bubblewrap = Path::new("/usr/bin/bwrap").exists();
+    let (mut plain, mut ours, mut theirs) = (vec![], vec![], vec![]);
+    for _ in 0..count {
+        plain.push(bare(program));
+        let start = Instant::now();
+        let mut sandbox = spawner.spawn(policy, spec).unwrap();
+        sandbox.wait(Duration::from_secs(10)).unwrap();
+        ours.push(start.elapsed());
+        assert!(sandbox.finish().complete);
+        if bubblewrap {
+            theirs.push(bubble(program));
+        }
+    }
+    println!();
+    print("no sandbox", &mut plain);
+    print("ours", &mut ours);
+    let median = |values: &[Duration]| values[values.len() / 2].as_secs_f64() * 1e3;
+    println!("ours adds {:.2} ms at the median", median(&ours) - median(&plain));
+    if bubblewrap {
+        print("bwrap", &mut theirs);
+        println!("bwrap adds {:.2} ms", median(&theirs) - median(&plain));
+        println!("ours / bwrap: {:.2}", median(&ours) / median(&theirs));
+    } else {
+        println!("bwrap is not installed: nothing to compare with");
+    }
+}
+
+fn bubble(program: &Path) -> Duration {
+    let start = Instant::now();
+    let mut command = Command::new("/usr/bin/bwrap");
+    command.arg("--unshare-all").arg("--ro-bind").arg(program).arg("/nothing");
+    assert!(
+        command.args(["--proc", "/proc", "--dev", "/dev", "/nothing"]).status().unwrap().success()
+    );
+    start.elapsed()
 }
 
 fn bare(program: &Path) -> Duration {

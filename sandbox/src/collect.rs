@@ -8,17 +8,23 @@ use std::{
         unix::ffi::OsStrExt,
     },
     path::{Component, Path, PathBuf},
+    sync::Arc,
 };
 
-use crate::sys::{
-    self,
-    file::{self, NO_ESCAPE, RESOLVE_NO_XDEV},
+use crate::{
+    disk::Folder,
+    sys::{
+        self,
+        file::{self, NO_ESCAPE, RESOLVE_NO_XDEV},
+    },
 };
 
 /// Reads files below one directory. Use it when nobody can change them any more.
 #[derive(Debug)]
 pub struct Collector {
     root: OwnedFd,
+    /// Files on disk are there as long as somebody reads them.
+    _folder: Option<Arc<Folder>>,
 }
 
 /// How much of a tree is looked at.
@@ -137,7 +143,11 @@ impl Refusal {
 impl Collector {
     /// Reads below this directory (an `O_PATH` descriptor will do).
     pub fn new(root: OwnedFd) -> Self {
-        Self { root }
+        Self { root, _folder: None }
+    }
+
+    pub(crate) fn of_cell(root: OwnedFd, folder: Option<Arc<Folder>>) -> Self {
+        Self { root, _folder: folder }
     }
 
     /// Lists `directory` (relative to the cell's root, e.g. `out`) and what is below it, as far as the caps allow.

@@ -15,15 +15,18 @@ use serde_bytes::ByteBuf;
 
 use crate::{
     WORKER_FD,
-    policy::Policy,
+    policy::{Network, Policy},
     spawner::SpawnError,
-    spec::{Spec, Stdin},
-    sys::{self, file, socket},
+    spec::{File, Spec, Stdin},
+    sys::{self, file, process, socket},
+    view::View,
     wire::{self, Mode, Order, OrderFile, OrderLimits, Report},
 };
 
 /// The spawner and its supervisors answer within this, or something is very wrong.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+/// Once they did not, the next requests wait only this long, until one is answered: a run with many cells shall not wait for each.
+pub const SHORT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Files on a tmpfs take whole pages; larger pages than this only make the limit a little generous.
 const PAGE: u64 = 1 << 16;
@@ -41,6 +44,7 @@ pub struct Launched {
     pub stdout: OwnedFd,
     pub stderr: OwnedFd,
     pub worker: Option<OwnedFd>,
+    pub doors: Vec<OwnedFd>,
 }
 
 /// Both ends of everything: (ours, theirs).
@@ -84,21 +88,36 @@ impl Ends {
         })
     }
 
-    /// Drops their ends and waits for the supervisor.
-    pub fn wait_ready(self) -> Result<Launched, SpawnError> {
+    /// Drops their ends and waits for the supervisor. A supervisor that is not ready in time is killed.
+    pub fn wait_ready(self, patience: Duration) -> Result<Launched, SpawnError> {
+        let mut spawned = None;
+        let outcome = self.await_ready(patience, &mut spawned);
+        if let (Err(_), Some((_, pidfd))) = (&outcome, &spawned) {
+            // One that is stopped does not see that nobody waits for it any more.
+            let _ = process::signal_pidfd(pidfd.as_fd(), libc::SIGKILL);
+        }
+        outcome
+    }
+
+    fn await_ready(
+        self,
+        patience: Duration,
+        spawned: &mut Option<(i32, OwnedFd)>,
+    ) -> Result<Launched, SpawnError> {
         let control = self.control.0;
         drop(self.control.1);
-        let mut spawned = None;
+        let mut doors = Vec::new();
         loop {
             let mut fds = [sys::interest(control.as_fd(), libc::POLLIN)];
-            let answered = sys::poll(&mut fds, PATIENCE.as_millis() as i32);
+            let answered = sys::poll(&mut fds, patience.as_millis() as i32);
             if !answered.is_ok_and(|ready| ready > 0) {
-                return Err(SpawnError::Lost);
+                return Err(SpawnError::Silent);
             }
-            match wire::receive_report(control.as_fd()).map_err(|_| SpawnError::Lost)? {
-                Some(Report::Spawned { pid, pidfd }) => spawned = Some((pid, pidfd)),
+            match wire::receive_report(control.as_fd()).map_err(SpawnError::Descriptors)? {
+                Some(Report::Spawned { pid, pidfd }) => *spawned = Some((pid, pidfd)),
+                Some(Report::Doors(fds)) => doors = fds,
                 Some(Report::Ready { root, given }) => {
-                    let (pid, pidfd) = spawned.ok_or(SpawnError::Lost)?;
+                    let (pid, pidfd) = spawned.take().ok_or(SpawnError::Lost)?;
                     file::set_nonblocking(control.as_fd()).map_err(SpawnError::Descriptors)?;
                     return Ok(Launched {
                         control,
@@ -109,6 +128,7 @@ impl Ends {
                         stdout: self.stdout.0,
                         stderr: self.stderr.0,
                         worker: self.worker.map(|(ours, _)| ours),
+                        doors,
                     });
                 }
                 Some(Report::SetupFailed(failure) | Report::NotStarted(failure)) => {
@@ -145,7 +165,23 @@ fn sealed(bytes: &[u8]) -> io::Result<OwnedFd> {
     file::open(&path, libc::O_RDONLY)
 }
 
-pub fn write_order(policy: &Policy, spec: &Spec, memory_cgroup: bool) -> io::Result<OwnedFd> {
+/// What files take at most.
+pub fn given(files: &[File]) -> u64 {
+    files.iter().map(|file| (file.bytes.len() as u64).next_multiple_of(PAGE)).sum()
+}
+
+/// What the same files take where blocks have the usual size.
+pub fn taken(files: &[File]) -> u64 {
+    files.iter().map(|file| (file.bytes.len() as u64).next_multiple_of(4096)).sum()
+}
+
+pub fn write_order(
+    policy: &Policy,
+    spec: &Spec,
+    view: &View,
+    mode: Mode,
+    memory_cgroup: bool,
+) -> io::Result<OwnedFd> {
     let limits = &policy.limits;
     let mut env: Vec<ByteBuf> = spec
         .env
@@ -155,7 +191,12 @@ pub fn write_order(policy: &Policy, spec: &Spec, memory_cgroup: bool) -> io::Res
     if spec.worker_socket {
         env.push(ByteBuf::from(format!("POLYLOOM_W={WORKER_FD}")));
     }
-    let cwd = if spec.cwd.as_os_str().is_empty() { Path::new("/cell/work") } else { &spec.cwd };
+    let work = view.cell_root().join("work");
+    let cwd = if spec.cwd.as_os_str().is_empty() { &work } else { &spec.cwd };
+    let doors = match &policy.network {
+        Network::None => None,
+        Network::Doors(ports) => Some(ports.clone()),
+    };
     let order = Order {
         argv: spec.argv.iter().map(|argument| ByteBuf::from(argument.as_bytes())).collect(),
         env,
@@ -169,19 +210,17 @@ pub fn write_order(policy: &Policy, spec: &Spec, memory_cgroup: bool) -> io::Res
                 length: file.bytes.len() as u64,
             })
             .collect(),
+        doors,
         limits: OrderLimits {
             files: limits.files,
             disk: limits.disk,
             inodes: limits.inodes,
-            given: spec
-                .files
-                .iter()
-                .map(|file| (file.bytes.len() as u64).next_multiple_of(PAGE))
-                .sum(),
+            given: given(&spec.files),
             stack: limits.stack,
             cpu_seconds: limits.cpu_time.map(|time| time.as_secs() + 2),
             // One more than the cgroup, whose refusals are counted; where one user serves for both, the supervisor is that one.
-            processes: u64::from(limits.pids) + 1,
+            // Without a user namespace the user is the host's, with all that user does besides.
+            processes: (mode != Mode::Bare).then_some(u64::from(limits.pids) + 1),
             data: (!memory_cgroup).then_some(limits.memory),
         },
     };

@@ -11,29 +11,53 @@
 
 mod cgroup;
 mod collect;
+mod disk;
 mod enforcement;
 mod inside;
 mod launch;
+mod missing;
+mod owner;
 mod policy;
 mod probe;
 mod sandbox;
 mod spawner;
 mod spec;
+mod survey;
 mod sys;
 mod usage;
+mod view;
 mod wire;
 
 pub use cgroup::{SweepReport, sweep};
 pub use collect::{Collector, Entry, Kind, Listing, ListingCaps, Refusal, Refused};
+pub use disk::sweep_folders;
 pub use enforcement::{Enforcement, Level, Mechanism, Status};
 pub use inside::spawner_main;
-pub use policy::{Limits, Network, Policy, Seccomp};
+pub use policy::{Limits, MOST_DOORS, Network, Policy, Seccomp};
 pub use probe::probe;
-pub use sandbox::{Exit, ExitFact, OomSignal, Sandbox, Teardown};
+pub use sandbox::{Doors, Exit, ExitFact, OomSignal, Sandbox, Teardown};
 pub use spawner::{SpawnError, Spawner};
-pub use spec::{Bind, File, Spec, SpecError, Stdin};
+pub use spec::{Access, Bind, File, Opening, Spec, SpecError, Stdin};
+pub use survey::{Row, Survey, survey};
 pub use usage::Usage;
+pub use view::View;
 pub use wire::Stage;
+
+/// The host's end of a worker's socket.
+pub mod stream {
+    use std::io;
+    use std::os::fd::AsFd;
+
+    /// Whether the other end has taken all that was sent to it.
+    pub fn all_taken(socket: impl AsFd) -> io::Result<bool> {
+        crate::sys::socket::all_taken(socket.as_fd())
+    }
+
+    /// Reads without waiting. Descriptors that come along are closed unseen; whether there were some is the second value.
+    pub fn read(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, bool)> {
+        crate::sys::socket::read_bare(socket.as_fd(), buffer)
+    }
+}
 
 /// The hidden first argument under which the binary becomes the spawner (see [`spawner_main`]).
 pub const SPAWNER_ARG: &str = "__spawner";

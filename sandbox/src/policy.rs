@@ -1,10 +1,16 @@
 //! What is wanted of a sandbox, as plain data. Does not know what this machine can do: that is [`crate::Enforcement`].
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
-use crate::enforcement::{Level, Mechanism};
+use crate::{
+    enforcement::{Level, Mechanism},
+    spec::SpecError,
+};
 
 /// What a cell may use and how well it must be confined.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,6 +41,26 @@ impl Policy {
             (Mechanism::Kill, Level::Partial),
         ]);
         Self { limits, network: Network::None, seccomp: Seccomp::Default, require }
+    }
+}
+
+impl Policy {
+    /// The same for code that is to share nothing at all: every limit is held by the kernel, and what could carry messages between cells
+    /// and can be refused is.
+    pub fn strict(limits: Limits) -> Self {
+        let mut policy = Self::untrusted(limits);
+        let whole = Mechanism::ALL.into_iter().filter(|mechanism| {
+            // A share is for who asks for one, and an ordinary user has no second user to give.
+            !matches!(mechanism, Mechanism::CpuShare | Mechanism::TwoUsers)
+        });
+        policy.require = whole.map(|mechanism| (mechanism, Level::Full)).collect();
+        policy.seccomp = Seccomp::Strict;
+        policy
+    }
+
+    /// The policy for one's own code: whatever this machine has takes hold, and nothing is required.
+    pub fn trusted(limits: Limits) -> Self {
+        Self { require: BTreeMap::new(), ..Self::untrusted(limits) }
     }
 }
 
@@ -82,19 +108,47 @@ impl Default for Limits {
 }
 
 /// What a cell may reach over the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Network {
     /// Nothing: an empty network namespace, and no internet sockets at all.
     None,
+    /// A network namespace of its own in which every address leads to the host, at these ports (see [`crate::Doors`]). Nothing in it leads
+    /// anywhere else: what the cell reaches through a door is the caller's to decide and to carry.
+    Doors(Vec<u16>),
 }
 
+impl Network {
+    /// The ports of its doors, checked.
+    pub(crate) fn ports(&self) -> Result<&[u16], SpecError> {
+        match self {
+            Self::None => Ok(&[]),
+            Self::Doors(ports) => {
+                let different: BTreeSet<u16> = ports.iter().copied().collect();
+                let fit = ports.len() <= MOST_DOORS && different.len() == ports.len();
+                if fit && !different.contains(&0) {
+                    Ok(ports)
+                } else {
+                    Err(SpecError::BadDoors(ports.len()))
+                }
+            }
+        }
+    }
+}
+
+/// More doors than this are refused: each is a socket of the host's.
+pub const MOST_DOORS: usize = 16;
+
 /// Which system calls are refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Seccomp {
     /// A deny-list that lets ordinary compilers and interpreters run unchanged.
     Default,
+    /// The same, and what could carry messages between cells: locks on files that all see, sockets with names.
+    Strict,
+    /// An allow-list of what our own runner of WebAssembly needs: files, memory, threads and clocks; no processes, no sockets.
+    Runner,
 }

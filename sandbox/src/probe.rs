@@ -4,8 +4,8 @@ use std::path::Path;
 
 use crate::{
     cgroup::{self, Layout},
-    enforcement::{Enforcement, Mechanism, Status},
-    policy::Policy,
+    enforcement::{Enforcement, Level, Mechanism, Status},
+    policy::{Network, Policy, Seccomp},
     spawner::{SpawnError, Spawner},
     wire::{Mode, Ready},
 };
@@ -18,20 +18,45 @@ pub fn probe(exe: &Path, policy: &Policy) -> Result<Enforcement, SpawnError> {
 
 /// What the facts and the policy amount to. Whatever is planned here and fails inside stops the cell from starting, so the plan
 /// is the truth.
-pub(crate) fn achieved(ready: &Ready, layout: &Layout, policy: &Policy) -> Enforcement {
+pub(crate) fn achieved(
+    ready: &Ready,
+    layout: &Layout,
+    policy: &Policy,
+    disk: Status,
+    why_bare: Option<&str>,
+) -> Enforcement {
     let mut out = Enforcement::default();
     let full = |used: &str| Status::full(used);
     out.set(
         Mechanism::Namespaces,
-        full("user, process, mount, ipc, host-name and cgroup namespaces"),
+        if ready.cgroup_namespace {
+            full("user, process, mount, ipc, host-name and cgroup namespaces")
+        } else {
+            Status::partial(
+                "user, process, mount, ipc and host-name namespaces",
+                "this kernel has no cgroup namespaces: a cell sees the names of its groups",
+            )
+        },
     );
-    out.set(Mechanism::Files, full("own root of read-only mounts, private tmpfs"));
-    out.set(Mechanism::Network, full("empty network namespace, no internet sockets"));
+    out.set(Mechanism::Files, full("own root of read-only mounts, private work directory"));
+    out.set(
+        Mechanism::Network,
+        match &policy.network {
+            Network::None => full("empty network namespace, no internet sockets"),
+            Network::Doors(ports) => {
+                let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+                full(&format!(
+                    "own network namespace, doors to the host at port {}",
+                    ports.join(", ")
+                ))
+            }
+        },
+    );
     out.set(
         Mechanism::TwoUsers,
         match ready.mode {
             Mode::Root => full("two host users"),
-            Mode::User => {
+            Mode::User | Mode::Bare => {
                 Status::none("not root: supervisor and cell share the one user of the namespace")
             }
         },
@@ -48,8 +73,65 @@ pub(crate) fn achieved(ready: &Ready, layout: &Layout, policy: &Policy) -> Enfor
             abi => Status::full(format!("Landlock ABI {abi}")),
         },
     );
-    out.set(Mechanism::Seccomp, full("deny-list filter"));
-    out.set(Mechanism::Disk, full("size of the private tmpfs, RLIMIT_FSIZE"));
+    out.set(
+        Mechanism::Seccomp,
+        full(match policy.seccomp {
+            Seccomp::Default => "deny-list filter",
+            Seccomp::Strict => "deny-list filter, no locks on shared files, no named sockets",
+            Seccomp::Runner => "allow-list filter",
+        }),
+    );
+    out.set(Mechanism::Disk, disk);
     cgroup::describe(layout, &policy.limits, &mut out);
+    if ready.mode == Mode::Bare {
+        without_namespaces(ready, why_bare.unwrap_or_default(), &mut out);
+    }
     out
+}
+
+/// What is weaker where there are no namespaces.
+fn without_namespaces(ready: &Ready, why: &str, out: &mut Enforcement) {
+    let why = if why.is_empty() { "no namespaces" } else { why };
+    out.set(Mechanism::Namespaces, Status::none(why));
+    out.set(
+        Mechanism::Files,
+        if ready.landlock > 0 {
+            Status::partial(
+                "Landlock",
+                "no mount namespace: names and sizes of the host's files are seen, and its toolchains are read where they are",
+            )
+        } else {
+            Status::none("neither a mount namespace nor Landlock: files are the user's own to read and change")
+        },
+    );
+    out.set(
+        Mechanism::Network,
+        Status::partial(
+            "system call filter: no sockets but pairs",
+            "no network namespace: only the filter is in the way",
+        ),
+    );
+    out.set(
+        Mechanism::TwoUsers,
+        Status::none("no user namespace: the cell is the user who runs the host"),
+    );
+    if out.level(Mechanism::Processes) != Level::Full {
+        out.set(
+            Mechanism::Processes,
+            Status::none("no pids cgroup, and without a user namespace a limit would count all of the user's processes"),
+        );
+    }
+    let by_group = out.mechanisms.get(&Mechanism::Kill);
+    let by_group = by_group.is_some_and(|status| status.used.starts_with("cgroup.kill"));
+    out.set(
+        Mechanism::Kill,
+        Status::partial(
+            if by_group {
+                "cgroup.kill, then a supervisor that adopts what its children leave"
+            } else {
+                "a supervisor that adopts what its children leave, and kills until nobody is left"
+            },
+            "no process namespace: what forks faster than it is killed lives on until it stops, and so does all of it if the supervisor is killed",
+        ),
+    );
 }

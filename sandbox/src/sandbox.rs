@@ -5,16 +5,21 @@
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use crate::{
     cgroup::Groups,
     collect::Collector,
+    disk::{Disk, Measure},
     enforcement::Enforcement,
-    sys::{self, file, process},
-    usage::{Usage, read_tree},
+    sys::{self, file, process, socket},
+    usage::{Usage, open_files, read_tree},
+    view::View,
     wire::{self, Report, Stage},
 };
 
@@ -30,16 +35,44 @@ pub struct Sandbox {
     pub(crate) root: OwnedFd,
     /// Bytes taken by the files of the order.
     pub(crate) disk_before: u64,
+    /// Files and directories that were there before the cell.
+    pub(crate) inodes_before: u64,
+    pub(crate) disk: Disk,
+    pub(crate) measure: Measure,
     pub(crate) stdout: Option<OwnedFd>,
     pub(crate) stderr: Option<OwnedFd>,
     pub(crate) worker: Option<OwnedFd>,
+    pub(crate) doors: Option<Doors>,
     pub(crate) groups: Groups,
+    /// Without namespaces: the supervisor has to end its cell itself.
+    pub(crate) bare: bool,
+    pub(crate) view: View,
     pub(crate) enforcement: Enforcement,
     pub(crate) exit: Option<ExitFact>,
     /// Highest sum seen by polling; only where no cgroup counts.
     pub(crate) polled_peak: AtomicU64,
     pub(crate) polled_cpu: AtomicU64,
     pub(crate) torn_down: Option<Teardown>,
+}
+
+/// Where a cell's network leads: sockets in its own network namespace, held by the host.
+///
+/// A connection that is accepted from one of them has, as its local address, the address the cell meant to reach; datagrams are those of the cell's
+/// resolver. Whatever is behind a door is made by who holds it: nothing passes by itself.
+#[derive(Debug)]
+pub struct Doors {
+    /// A datagram socket on port 53 of the cell's loopback, non-blocking.
+    pub names: OwnedFd,
+    /// A listening stream socket for each port, non-blocking.
+    pub listeners: Vec<(u16, OwnedFd)>,
+}
+
+impl Doors {
+    pub(crate) fn of(fds: Vec<OwnedFd>, ports: &[u16]) -> Option<Self> {
+        let mut fds = fds.into_iter();
+        let names = fds.next()?;
+        Some(Self { names, listeners: ports.iter().copied().zip(fds).collect() })
+    }
 }
 
 /// How the main process ended.
@@ -111,6 +144,11 @@ impl Sandbox {
         self.worker.take()
     }
 
+    /// The doors of its network, if it has some.
+    pub fn take_doors(&mut self) -> Option<Doors> {
+        self.doors.take()
+    }
+
     /// The supervisor's process id on the host, for people.
     pub fn pid(&self) -> i32 {
         self.pid
@@ -134,7 +172,7 @@ impl Sandbox {
                 Ok(Some(Report::NotStarted(failure) | Report::SetupFailed(failure))) => {
                     self.exit = Some(lost(Exit::NotStarted(failure.stage, failure.errno)));
                 }
-                Ok(Some(Report::Spawned { .. } | Report::Ready { .. })) => {}
+                Ok(Some(Report::Spawned { .. } | Report::Doors(_) | Report::Ready { .. })) => {}
                 Ok(None) => self.exit = Some(lost(Exit::SupervisorLost)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
                 // A socket that cannot be read any more tells nothing any more.
@@ -171,10 +209,38 @@ impl Sandbox {
         if usage.memory.is_none() || usage.cpu.is_zero() {
             self.poll_tree(&mut usage);
         }
-        usage.disk = file::bytes_used(self.root.as_fd()).saturating_sub(self.disk_before);
-        usage.disk_full = file::fstatfs(self.root.as_fd())
-            .is_ok_and(|stat| stat.f_bavail == 0 || stat.f_ffree == 0);
+        self.measure_disk(&mut usage);
         usage
+    }
+
+    /// Most open files of one of its processes now, where the kernel tells.
+    #[must_use]
+    pub fn open_files(&self) -> Option<u64> {
+        if self.torn_down.is_some() || self.ended() { None } else { open_files(self.pid) }
+    }
+
+    fn measure_disk(&self, usage: &mut Usage) {
+        match &self.disk {
+            Disk::Memory | Disk::Image(_) => {
+                usage.disk = file::bytes_used(self.root.as_fd()).saturating_sub(self.disk_before);
+                // A file system on disk keeps some last blocks for its own tables.
+                let last = if matches!(self.disk, Disk::Image(_)) { 64 } else { 0 };
+                if let Ok(stat) = file::fstatfs(self.root.as_fd()) {
+                    let files = stat.f_files.saturating_sub(stat.f_ffree);
+                    usage.inodes = files.saturating_sub(self.inodes_before);
+                    usage.inodes_full = stat.f_ffree == 0;
+                    usage.disk_full = stat.f_bavail <= last || usage.inodes_full;
+                }
+            }
+            Disk::Folder(folder) => {
+                let supervisor = (!self.ended()).then_some(self.pid);
+                let sum = self.measure.sum(&folder.inner, supervisor);
+                usage.disk = sum.bytes.saturating_sub(self.disk_before);
+                usage.inodes = sum.files.saturating_sub(self.inodes_before);
+                usage.inodes_full = sum.over && self.measure.too_many(sum);
+                usage.disk_over = sum.over;
+            }
+        }
     }
 
     fn poll_tree(&self, usage: &mut Usage) {
@@ -218,8 +284,18 @@ impl Sandbox {
         }
         // Both: the group reaches whoever is in it even if process 1 cannot run, and process 1 takes its namespace along
         // where there is no group.
-        self.groups.kill();
-        let _ = process::signal_pidfd(self.pidfd.as_fd(), libc::SIGKILL);
+        let grouped = self.groups.kill();
+        if self.bare {
+            // A supervisor killed outright would leave its cell behind: it is told that its host is gone, and does what it does then.
+            socket::end_sending(self.control.as_fd());
+            return;
+        }
+        let signalled = process::signal_pidfd(self.pidfd.as_fd(), libc::SIGKILL);
+        let refused = |error: io::Error| error.raw_os_error() != Some(libc::ESRCH);
+        if !grouped && signalled.is_err_and(refused) {
+            // What is left is that process 1 ends when our end of S does.
+            let _ = socket::end(self.control.as_fd());
+        }
     }
 
     /// Kills what is left, waits until nothing is, reads the final counters and removes the control groups. Blocks, normally for
@@ -235,12 +311,24 @@ impl Sandbox {
         // Process 1 of a namespace ends only after every other process of it.
         let dead = sys::poll(&mut fds, PATIENCE.as_millis() as i32).is_ok_and(|ready| ready > 0);
         let fact = self.poll_exit();
+        if self.bare && !dead {
+            let _ = process::signal_pidfd(self.pidfd.as_fd(), libc::SIGKILL);
+        }
         let usage = self.usage();
+        let grouped = self.groups.home().is_some();
         let removed = self.groups.remove();
+        // Where no namespace ends with the supervisor, its word, or a group that could be removed, says that nobody is left.
+        let told = fact.is_some_and(|fact| fact.exit != Exit::SupervisorLost);
+        let dead = dead && (!self.bare || told || (grouped && removed));
         let leftovers_killed = fact.map_or(0, |fact| fact.leftovers);
         let teardown = Teardown { leftovers_killed, complete: dead && removed, usage };
         self.torn_down = Some(teardown);
         teardown
+    }
+
+    /// How the cell calls its paths.
+    pub fn view(&self) -> &View {
+        &self.view
     }
 
     /// What was achieved for this sandbox.
@@ -250,7 +338,11 @@ impl Sandbox {
 
     /// Reads the results. Call after [`Self::finish`]: before it, files may change under the reader.
     pub fn collect(&self) -> io::Result<Collector> {
-        Ok(Collector::new(self.root.try_clone()?))
+        let folder = match &self.disk {
+            Disk::Folder(folder) => Some(Arc::clone(folder)),
+            Disk::Memory | Disk::Image(_) => None,
+        };
+        Ok(Collector::of_cell(self.root.try_clone()?, folder))
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use crate::CELL_ROOT;
+use crate::{CELL_ROOT, view::View};
 
 /// One command and everything it finds when it starts.
 #[derive(Debug, Default)]
@@ -21,6 +21,10 @@ pub struct Spec {
     pub files: Vec<File>,
     /// Host trees and files mounted read-only.
     pub binds: Vec<Bind>,
+    /// Files and folders of somebody's that were granted to the cell.
+    pub openings: Vec<Opening>,
+    /// How the paths in `argv`, `env` and `cwd` were spelled; see [`crate::Spawner::view`].
+    pub view: View,
     /// Standard input.
     pub stdin: Stdin,
     /// Whether the cell gets a stream socket to the caller as fd 3, announced as `POLYLOOM_W`.
@@ -46,6 +50,29 @@ pub struct Bind {
     /// Absolute, in the sandbox. A bind below `/cell` belongs to this sandbox alone; a bind elsewhere leaves the (empty) name of
     /// its mount point visible to other sandboxes of the same spawner.
     pub target: PathBuf,
+}
+
+/// A file or folder of somebody's that comes into view as if the cell's user owned it.
+///
+/// Unlike a [`Bind`] its source is walked without following any link, so that nothing else than what was granted can be meant by it, and
+/// files of its owner that nobody else may read are readable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opening {
+    /// On the host; absolute and free of symbolic links.
+    pub source: PathBuf,
+    /// Absolute, in the sandbox; the rules of a bind's target hold.
+    pub target: PathBuf,
+    /// Whether the cell may change it.
+    pub access: Access,
+}
+
+/// What may be done with an [`Opening`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Reading and executing.
+    Read,
+    /// Everything but making devices.
+    Write,
 }
 
 /// Standard input of the main process.
@@ -76,6 +103,9 @@ pub enum SpecError {
     /// A file outside `/cell`.
     #[error("file `{0}` is not below `/cell`")]
     FileOutsideCell(PathBuf),
+    /// Doors that can't be.
+    #[error("{0} doors are too many, or one has no port; valid: at most {most} different ports from 1", most = crate::policy::MOST_DOORS)]
+    BadDoors(usize),
     /// A mount point that belongs to the sandbox itself.
     #[error("`{0}` cannot be a mount point: it belongs to the sandbox")]
     ReservedTarget(PathBuf),
@@ -126,12 +156,15 @@ impl Spec {
                 return Err(SpecError::FileOutsideCell(file.path.clone()));
             }
         }
-        for bind in &self.binds {
-            plain(&bind.target)?;
-            let inside_own =
-                ["/proc", "/dev", "/sys"].iter().any(|own| bind.target.starts_with(own));
-            if inside_own || RESERVED.iter().any(|own| bind.target == Path::new(own)) {
-                return Err(SpecError::ReservedTarget(bind.target.clone()));
+        for opening in &self.openings {
+            plain(&opening.source)?;
+        }
+        let openings = self.openings.iter().map(|opening| &opening.target);
+        for target in self.binds.iter().map(|bind| &bind.target).chain(openings) {
+            plain(target)?;
+            let inside_own = ["/proc", "/dev", "/sys"].iter().any(|own| target.starts_with(own));
+            if inside_own || RESERVED.iter().any(|own| target == Path::new(own)) {
+                return Err(SpecError::ReservedTarget(target.clone()));
             }
         }
         Ok(())

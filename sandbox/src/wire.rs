@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::sys::socket;
+use crate::{policy::Seccomp, sys::socket};
 
 /// First of the host users given to sandboxes in root mode; nobody assigns users this high.
 pub const FIRST_UID: u32 = 0x7000_0000;
@@ -22,6 +22,8 @@ pub enum Mode {
     Root,
     /// An ordinary user in a user namespace of its own: one host user for all.
     User,
+    /// No namespaces at all.
+    Bare,
 }
 
 /// First message of the spawner: what it could prepare.
@@ -36,6 +38,8 @@ pub struct Ready {
     pub mode: Mode,
     /// Landlock's ABI version; 0 is none.
     pub landlock: u32,
+    /// Whether the kernel has cgroup namespaces.
+    pub cgroup_namespace: bool,
 }
 
 /// Preparation that failed: nothing can be started.
@@ -50,9 +54,35 @@ pub struct Missing {
 pub struct Launch {
     /// First of the two host users (Root mode).
     pub first_uid: u32,
+    pub filter: Filter,
+    /// Whether it gets a network namespace of its own.
+    pub doors: bool,
+    /// Folder of the host's that is the cell's own file system, if it is not in memory.
+    pub folder: Option<serde_bytes::ByteBuf>,
     /// Source and target of each bind, as bytes.
     pub binds: Vec<(serde_bytes::ByteBuf, serde_bytes::ByteBuf)>,
+    /// Source, target, and whether it may be changed.
+    pub openings: Vec<(serde_bytes::ByteBuf, serde_bytes::ByteBuf, bool)>,
     pub roles: Vec<Role>,
+}
+
+/// Which system call filter a cell gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Filter {
+    pub calls: Seccomp,
+    /// Memory that no process maps is counted by nobody, so the calls that make it are refused.
+    pub uncounted: bool,
+    /// Internet sockets are let be: its network namespace is its own.
+    pub internet: bool,
+    /// No local sockets with names, or to them.
+    pub unnamed: bool,
+    /// No file may lend its owner's user or group: the cell makes files that are somebody's.
+    pub plain_modes: bool,
+}
+
+/// Entries of the cell's file system that are not the cell's: our own directories, the files it was given and the directories they are in.
+pub fn own_inodes(files: usize) -> u64 {
+    16 + 2 * files as u64
 }
 
 /// What a passed descriptor is for.
@@ -67,6 +97,8 @@ pub enum Role {
     Stderr,
     /// The cell's end of the worker socket.
     Worker,
+    /// A mount to be the cell's own file system.
+    Files,
     /// v2 directory the supervisor is born in.
     Home,
     /// A `cgroup.procs` the cell joins right before exec.
@@ -82,6 +114,8 @@ pub struct Order {
     pub env: Vec<serde_bytes::ByteBuf>,
     pub cwd: serde_bytes::ByteBuf,
     pub files: Vec<OrderFile>,
+    /// Ports of the doors; nothing where it gets no network.
+    pub doors: Option<Vec<u16>>,
     pub limits: OrderLimits,
 }
 
@@ -105,8 +139,8 @@ pub struct OrderLimits {
     pub stack: u64,
     /// Backstop per process, seconds.
     pub cpu_seconds: Option<u64>,
-    /// Backstop for processes of the cell's user.
-    pub processes: u64,
+    /// Backstop for processes of the cell's user, where that user is the sandbox's alone.
+    pub processes: Option<u64>,
     /// Only where there is no memory cgroup.
     pub data: Option<u64>,
 }
@@ -158,6 +192,9 @@ stages! {
     Seccomp = 24, "install the system call filter";
     WorkDirectory = 25, "enter the working directory";
     Exec = 26, "execute the program";
+    Opening = 27, "open a granted path";
+    Doors = 29, "open the doors of its network";
+    OpeningOwner = 28, "map the owner of a granted path to the cell's user";
 }
 
 impl std::fmt::Display for Stage {
@@ -191,6 +228,8 @@ pub enum Report {
     Spawned { pid: i32, pidfd: OwnedFd },
     /// The cell's file system exists: its directory, and the bytes that given files take in it.
     Ready { root: OwnedFd, given: u64 },
+    /// The doors: the socket that names are asked of, then one listener a port.
+    Doors(Vec<OwnedFd>),
     /// The sandbox could not be built.
     SetupFailed(Failure),
     /// The sandbox stands but the program could not be started.
@@ -204,6 +243,7 @@ const READY: u32 = 2;
 const SETUP_FAILED: u32 = 3;
 const NOT_STARTED: u32 = 4;
 const EXITED: u32 = 5;
+const DOORS: u32 = 6;
 
 /// Bytes of a report: kind u32, a i32, b u32, zero u32, c u64, d u64, little endian.
 pub const REPORT_BYTES: usize = 32;
@@ -224,6 +264,10 @@ pub fn send_spawned(s: BorrowedFd<'_>, pid: i32, pidfd: BorrowedFd<'_>) -> io::R
 
 pub fn send_ready(s: BorrowedFd<'_>, root: BorrowedFd<'_>, given: u64) -> io::Result<()> {
     socket::send(s, &report(READY, 0, 0, given, 0), &[root])
+}
+
+pub fn send_doors(s: BorrowedFd<'_>, doors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    socket::send(s, &report(DOORS, 0, doors.len() as u32, 0, 0), doors)
 }
 
 pub fn send_setup_failed(s: BorrowedFd<'_>, failure: Failure) -> io::Result<()> {
@@ -270,6 +314,7 @@ pub fn receive_report(s: BorrowedFd<'_>) -> io::Result<Option<Report>> {
     Ok(Some(match u32::from_le_bytes(word(0)) {
         SPAWNED => Report::Spawned { pid: a, pidfd: received.fds.pop().ok_or_else(bad)? },
         READY => Report::Ready { root: received.fds.pop().ok_or_else(bad)?, given: long(16) },
+        DOORS if received.fds.len() == b as usize => Report::Doors(received.fds),
         SETUP_FAILED => Report::SetupFailed(failure()?),
         NOT_STARTED => Report::NotStarted(failure()?),
         EXITED => {

@@ -102,6 +102,12 @@ function setGlobal(name, value) {
 export class Cell {
   /** @type {any} */
   #module = null;
+  /**
+   * What the module imports. Node 20 does not keep it itself: a garbage collection before the
+   * evaluation takes the wrappers away, which is a crash.
+   * @type {any[]}
+   */
+  #imports = [];
   /** @type {Set<string>} outputs that exist as globals only because we made them */
   #globals = new Set();
 
@@ -134,7 +140,9 @@ export class Cell {
     await own.evaluate();
     await this.#module.link(async (/** @type {string} */ specifier) => {
       const loaded = await load(specifier);
-      return loaded === own ? own : synthetic(specifier, loaded);
+      const linked = loaded === own ? own : synthetic(specifier, loaded);
+      this.#imports.push(linked);
+      return linked;
     });
   }
 

@@ -5,6 +5,7 @@
 mod args;
 mod commands;
 mod failure;
+mod permission;
 mod screen;
 mod world;
 
@@ -84,7 +85,7 @@ fn dispatch(cli: Cli, screen: Screen, started: Instant) -> failure::Outcome {
         world
     };
     match cli.command {
-        Command::Run(args) => commands::run::run(&world(), args),
+        Command::Run(args) => commands::run::run(&world(), *args),
         Command::Check { flows, format } => commands::check::check(&world(), &flows, format),
         Command::Plan { mut flow, mut select, format } => {
             select.settle(&mut flow);
@@ -110,12 +111,16 @@ fn dispatch(cli: Cli, screen: Screen, started: Instant) -> failure::Outcome {
         Command::Cache { command: CacheCommand::Gc { max_size, dry_run } } => {
             commands::cache::gc(&world(), &max_size, dry_run)
         }
+        Command::Grants { project, revoke, format } => {
+            commands::grants::grants(&world(), project.as_deref(), &revoke, format)
+        }
         Command::New { name } => commands::files::new(&screen, &name),
         Command::Fmt { flows, check } => commands::files::fmt(&screen, &flows, check),
         Command::Plugin { command: PluginCommand::List { format } } => {
             commands::plugin::list(&world(), format)
         }
-        Command::Doctor { format } => commands::doctor::doctor(&world(), format),
+        Command::Doctor { attack: true, format } => commands::attack::run(&world(), format),
+        Command::Doctor { attack: false, format } => commands::doctor::doctor(&world(), format),
         Command::Schema { of } => commands::files::schema(&screen, of),
         Command::Completion { shell } => commands::files::completion(&screen, shell),
         Command::Man { dir } => commands::files::man(&dir),

@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use polyloom_load::{Config, Given, Languages, Problem, Purpose, Report, Source};
 use polyloom_model::{Digest, ExecutorId, Flow, Manifest};
 use polyloom_runtime::{Place, PrepareError, Prepared, Wanted};
-use polyloom_store::{History, Store};
+use polyloom_store::{History, OpenError, Store};
 use polyloom_worker::Workplace;
 use polyloom_worker::tools::Surroundings;
 
@@ -35,6 +35,8 @@ pub struct World {
     manifests: HashMap<ExecutorId, Arc<Manifest>>,
     /// What was wrong with manifests; told, never fatal.
     pub problems: Vec<Problem>,
+    /// Where executors may be put, also where there is no folder yet: what is in them runs as its manifest says.
+    pub executor_folders: Vec<PathBuf>,
     /// When the command began.
     pub started: Instant,
 }
@@ -65,7 +67,9 @@ impl World {
         }
         let (given, more) = polyloom_load::discover(&named);
         problems.extend(more);
-        let (mut kept, more) = polyloom_load::discover(&Self::folders());
+        let own: Vec<PathBuf> = Self::folder().into_iter().collect();
+        let there: Vec<PathBuf> = own.iter().filter(|dir| dir.is_dir()).cloned().collect();
+        let (mut kept, more) = polyloom_load::discover(&there);
         problems.extend(more);
         // A folder that was named on the command line goes before those that are always there.
         let claimed = |name: &ExecutorId| {
@@ -80,18 +84,16 @@ impl World {
         for manifest in languages.all() {
             by_id.insert(manifest.id.clone(), Arc::new(manifest.clone()));
         }
-        Self { screen, languages, manifests: by_id, problems, started }
+        let executor_folders = [own, named].concat();
+        Self { screen, languages, manifests: by_id, problems, executor_folders, started }
     }
 
     /// Where executors are searched besides the bundled ones and those of the command line.
-    fn folders() -> Vec<PathBuf> {
+    fn folder() -> Option<PathBuf> {
         let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
         let home = std::env::var_os("HOME").map(PathBuf::from).filter(|p| p.is_absolute());
         let data = data.or_else(|| home.map(|home| home.join(".local/share")));
         data.map(|data| data.join("polyloom/executors"))
-            .filter(|dir| dir.is_dir())
-            .into_iter()
-            .collect()
     }
 
     /// An executor's manifest.
@@ -128,13 +130,28 @@ impl World {
         })
     }
 
-    /// Opens the store.
-    pub fn store(&self) -> Result<Arc<Store>, Failure> {
+    /// Where the store is.
+    pub fn store_folder(&self) -> Result<PathBuf, Failure> {
         let environment = |error: &dyn std::error::Error| Failure::of(Exit::Environment, error);
         let cwd = std::env::current_dir().map_err(|e| environment(&e))?;
-        let root = polyloom_store::place(|name| std::env::var_os(name), &cwd)
-            .map_err(|e| environment(&e))?;
-        Ok(Arc::new(Store::open(root).map_err(|e| environment(&e))?))
+        polyloom_store::place(|name| std::env::var_os(name), &cwd).map_err(|e| environment(&e))
+    }
+
+    /// Opens the store.
+    pub fn store(&self) -> Result<Arc<Store>, Failure> {
+        let opened = Store::open(self.store_folder()?);
+        let store = opened.map_err(|error| {
+            let failure = Failure::of(Exit::Environment, &error);
+            match error {
+                OpenError::Fault(fault) if fault.is_full() => {
+                    failure.hint("`polyloom cache gc --max-size SIZE` makes room")
+                }
+                OpenError::Fault(_) | OpenError::Newer { .. } | OpenError::Unreadable { .. } => {
+                    failure
+                }
+            }
+        })?;
+        Ok(Arc::new(store))
     }
 
     /// The surroundings of a run.
@@ -145,9 +162,10 @@ impl World {
             polyloom_executors::sdk().iter().map(|file| (file.path, file.bytes)).collect();
         let folder = store.ensure_share(&sdk, &files).map_err(|e| environment(&e))?;
         let binary = std::env::current_exe().map_err(|e| environment(&e))?;
+        let scratch = store.scratch();
         Ok(Arc::new(Place {
             store,
-            workplace: Arc::new(Workplace::new(binary, folder)),
+            workplace: Arc::new(Workplace::new(binary, folder, scratch)),
             around: Surroundings::of_process(),
             sdk,
             unix_ms: unix_ms(),

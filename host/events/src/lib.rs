@@ -106,6 +106,20 @@ pub enum Event {
         /// The message.
         diagnostic: Diagnostic,
     },
+    /// A cell comes to a limit.
+    #[serde(rename = "limit")]
+    Limit {
+        /// The cell.
+        cell: String,
+        /// The limit's key, such as `timeout`.
+        name: String,
+        /// What is done about it.
+        stage: Stage,
+        /// How much there is by now: milliseconds, bytes, or a number.
+        used: Option<u64>,
+        /// How much there may be, in the same unit.
+        limit: u64,
+    },
     /// An output is in the store.
     #[serde(rename = "artifact")]
     Artifact {
@@ -184,6 +198,18 @@ pub enum Stream {
     Info,
     Warn,
     Error,
+}
+
+/// What is done about a cell that comes to a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Nothing yet: a soft limit is passed.
+    Warning,
+    /// It is asked to end, by SIGTERM and, if it is a worker, a message.
+    Term,
+    /// It is ended with all its processes.
+    Kill,
 }
 
 /// A cell and its time.

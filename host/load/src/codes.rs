@@ -46,7 +46,7 @@ codes! {
     BadName = "PL007", "bad name", "A name that does not work on every platform and in every language. The message gives the valid pattern.";
     Empty = "PL008", "empty flow", "The flow has no cell.";
     Requires = "PL009", "needs another version", "The flow's `requires` asks for a newer polyloom, or can't be read.";
-    Unsupported = "PL010", "not supported by this version", "A word that is reserved for a later version: `map`, `when`, `session`, `secrets`, `allow`.";
+    Unsupported = "PL010", "not supported by this version", "A word that is reserved for a later version: `map`, `when`, `session`.";
     Nul = "PL011", "NUL in a text", "Texts can't hold the character U+0000: no argument, path or environment variable can.";
     NoFlow = "PL012", "no flow file", "A folder was named that holds no flow file, or several of them.";
     UnknownLanguage = "PL020", "unknown language", "No executor of that name is installed. `polyloom plugin list` shows those that are.";
@@ -57,20 +57,21 @@ codes! {
     NotAFile = "PL032", "not a usable file", "The path is a device, a socket, a directory where a file is needed, too large, or can't be read.";
     UnknownCell = "PL040", "unknown cell", "An input names a cell that the flow does not have.";
     UnknownPort = "PL041", "unknown port", "An input names a port that its cell does not have.";
-    DoublyBound = "PL042", "name bound twice", "One name stands for two things in a cell: an input and a constant, an input and an output, a port and a variable of `env`.";
+    DoublyBound = "PL042", "name bound twice", "One name stands for two things in a cell: an input and a constant, an input and an output, a port and a variable of `env` or `secrets`.";
     SelfLoop = "PL043", "cell feeds itself", "A cell's input is one of its own outputs.";
     Cycle = "PL044", "cycle", "Cells wait for each other in a circle, so that none of them can be first. The message shows the way round.";
     TypeMismatch = "PL045", "types don't fit", "The source's type can't be wired to the input's type.";
     BadInput = "PL046", "not an input", "An input is not one of the forms `CELL.PORT`, `file:PATH`, `param:NAME` or a constant.";
     UnknownParam = "PL047", "unknown param", "A param is named that the flow does not declare.";
-    BadType = "PL050", "bad type", "A text that is not a type, or a type that can't be used there.";
+    BadSecret = "PL048", "not the handle of a secret", "A secret is not one of the forms `env:NAME`, `file:PATH`, `cmd:PROGRAM ARGS`. The secret itself never stands in a flow file.";
+    BadType = "PL050", "bad type", "A text that is not a type, a type that is too long, or one that can't be used there.";
     BadValue = "PL051", "value does not fit", "A value is not of the declared type.";
     BadLimit = "PL052", "bad duration, size or number", "A limit can't be read or is out of range.";
     RefusedName = "PL053", "name would shadow the system's", "An environment variable or port whose name steers the loader, the shell or an interpreter.";
     NoValue = "PL054", "param without a value", "A param has no default and none was given. A warning when checking, an error when running.";
     Placeholder = "PL060", "bad placeholder", "An argument of a manifest holds a `{…}` that does not exist or can't stand there.";
     Claimed = "PL061", "name claimed twice", "Two executors claim one id or alias; neither gets it.";
-    BadPattern = "PL062", "bad pattern", "A regular expression of a manifest can't be read or lacks its groups.";
+    BadPattern = "PL062", "bad pattern", "A regular expression of a manifest can't be read, is too large or lacks its groups.";
     NotRunnable = "PL063", "manifest can't run", "The manifest's kind and its tables don't fit together.";
 }
 

@@ -10,8 +10,8 @@ pub enum Shape {
     Bool,
     /// A whole number in a range.
     Int(i64, i64),
-    /// A positive number.
-    Number,
+    /// A number in a range.
+    Number(f64, f64),
     /// `"5s"`, `"1m30s"`.
     Duration,
     /// `"256MiB"` or a number of bytes.
@@ -20,6 +20,8 @@ pub enum Shape {
     Texts,
     /// Texts by name.
     TextMap,
+    /// Handles of secrets by name.
+    Secrets,
     /// A type such as `"list<int>"`.
     Type,
     /// Any value.
@@ -107,9 +109,28 @@ pub const PARAM: &[Key] = &[
 ];
 
 const TIMEOUT: Key = key("timeout", Shape::Duration, "10m", "Wall-clock time from start to exit.");
+const SOFT_TIMEOUT: Key = key(
+    "soft_timeout",
+    Shape::Duration,
+    "none",
+    "Wall-clock time after which the cell is said to take long.",
+);
+const GRACE: Key = key(
+    "grace",
+    Shape::Duration,
+    "2s",
+    "What a cell that is asked to end (SIGTERM, because of `timeout` or Ctrl-C) is given before it is ended (SIGKILL).",
+);
 const MEMORY: Key =
     key("memory", Shape::Size, "2GiB", "Physical memory of all the cell's processes together.");
-const CPUS: Key = key("cpus", Shape::Number, "no quota", "Processors' worth of time: `0.5`, `2`.");
+const RETRY_MEMORY: Key = key(
+    "retry_memory",
+    Shape::Number(1.0, 16.0),
+    "1",
+    "By what `memory` grows for each attempt that ran out of it, with `retries`: `1.5`, `2`.",
+);
+const CPUS: Key =
+    key("cpus", Shape::Number(0.01, 4096.0), "no quota", "Processors' worth of time: `0.5`, `2`.");
 const CPU_TIME: Key = key(
     "cpu_time",
     Shape::Duration,
@@ -118,21 +139,119 @@ const CPU_TIME: Key = key(
 );
 const PIDS: Key =
     key("pids", Shape::Int(1, 1_000_000), "256", "Processes and threads alive at once.");
-const DISK: Key =
-    key("disk", Shape::Size, "1GiB", "Bytes the cell may write into its own file system.");
+const OPEN_FILES: Key = key(
+    "open_files",
+    Shape::Int(32, 1_000_000),
+    "1024",
+    "Open files of each of the cell's processes.",
+);
+const DISK: Key = key(
+    "disk",
+    Shape::Size,
+    "1GiB",
+    "Bytes the cell may write into its own file system; more than `memory` is kept on disk. The default is no more than `memory`.",
+);
 const OUTPUT_LIMIT: Key =
     key("output_limit", Shape::Size, "64MiB", "Bytes of stdout and stderr together.");
-const RETRIES: Key =
-    key("retries", Shape::Int(0, 100), "0", "Further attempts after a failed one.");
+const INODES: Key = key(
+    "inodes",
+    Shape::Int(32, 10_000_000),
+    "65536",
+    "Files and directories the cell may make in its own file system.",
+);
+const ARTIFACTS: Key = key(
+    "artifacts",
+    Shape::Int(1, 1_000_000),
+    "10000",
+    "Files that are kept of a cell: outputs, those in directories of them, further results.",
+);
+const ARTIFACT_SIZE: Key =
+    key("artifact_size", Shape::Size, "what `disk` allows", "Bytes of all these together.");
+const RETRIES: Key = key(
+    "retries",
+    Shape::Int(0, 100),
+    "0",
+    "Further attempts after a failed one, after 1 s, 2 s, 4 s and so on, at most 60 s.",
+);
 const CACHE: Key =
     key("cache", Shape::Bool, "true", "Whether a result may be taken from and put into the store.");
 
+const POLICY: Key = key(
+    "policy",
+    Shape::Text,
+    "default",
+    "How well cells must be confined: `default` or `strict`. A file can only tighten; `--policy` has the last word.",
+);
+const ENFORCE: Key = key(
+    "enforce",
+    Shape::TextMap,
+    "",
+    "The least level of single mechanisms below which nothing is started: `{ memory = \"full\" }`.",
+);
+
+/// `allow` of a cell.
+pub const ALLOW: &[Key] = &[
+    key("net", Shape::Texts, "", "Hosts and ports it reaches: `[\"example.com:443\"]`."),
+    key(
+        "read",
+        Shape::Texts,
+        "",
+        "Files and folders it reads. Relative to the flow's folder, and there under the same name in its working directory; others under their own path.",
+    ),
+    key("write", Shape::Texts, "", "The same for what it changes."),
+    key(
+        "env",
+        Shape::Texts,
+        "",
+        "Variables of the environment of whoever runs it. Their values are part of the key.",
+    ),
+    key(
+        "run",
+        Shape::Texts,
+        "",
+        "Programs outside of the system's folders, by path or by their name on PATH.",
+    ),
+];
+
 /// `[defaults]`.
-pub const DEFAULTS: &[Key] =
-    &[TIMEOUT, MEMORY, CPUS, CPU_TIME, PIDS, DISK, OUTPUT_LIMIT, RETRIES, CACHE];
+pub const DEFAULTS: &[Key] = &[
+    TIMEOUT,
+    SOFT_TIMEOUT,
+    GRACE,
+    MEMORY,
+    RETRY_MEMORY,
+    CPUS,
+    CPU_TIME,
+    PIDS,
+    OPEN_FILES,
+    DISK,
+    INODES,
+    OUTPUT_LIMIT,
+    ARTIFACTS,
+    ARTIFACT_SIZE,
+    RETRIES,
+    CACHE,
+    POLICY,
+    ENFORCE,
+];
 
 /// `[limits]` of a manifest.
-pub const LIMITS: &[Key] = &[TIMEOUT, MEMORY, CPUS, CPU_TIME, PIDS, DISK, OUTPUT_LIMIT];
+pub const LIMITS: &[Key] = &[
+    TIMEOUT,
+    SOFT_TIMEOUT,
+    GRACE,
+    MEMORY,
+    RETRY_MEMORY,
+    CPUS,
+    CPU_TIME,
+    PIDS,
+    OPEN_FILES,
+    DISK,
+    INODES,
+    OUTPUT_LIMIT,
+    ARTIFACTS,
+    ARTIFACT_SIZE,
+];
 
 /// `[cells.ID]`, in the order the formatter writes: `code` at the end, for it is long.
 pub const CELL: &[Key] = &[
@@ -157,6 +276,12 @@ pub const CELL: &[Key] = &[
         "Constants that the cell sees as inputs, by port: `{ n = 5 }`.",
     ),
     key("env", Shape::TextMap, "", "Environment variables beyond the fixed ones."),
+    key(
+        "secrets",
+        Shape::Secrets,
+        "",
+        "Secrets by the variable that brings each to the cell: `{ TOKEN = \"env:API_TOKEN\" }`. Shown as `***` wherever the cell prints them.",
+    ),
     key("argv", Shape::Texts, "", "Arguments of the program."),
     key(
         "stdin",
@@ -165,20 +290,33 @@ pub const CELL: &[Key] = &[
         "What it reads on stdin: a text, or `{ input = \"PORT\" }`.",
     ),
     TIMEOUT,
+    SOFT_TIMEOUT,
+    GRACE,
     MEMORY,
+    RETRY_MEMORY,
     CPUS,
     CPU_TIME,
     PIDS,
+    OPEN_FILES,
     DISK,
+    INODES,
     OUTPUT_LIMIT,
+    ARTIFACTS,
+    ARTIFACT_SIZE,
     RETRIES,
     CACHE,
+    POLICY,
+    ENFORCE,
     key("session", Shape::Reserved, "", "Reserved."),
     key("seed", Shape::Int(i64::MIN, i64::MAX), "", "The seed of its random streams."),
     key("when", Shape::Reserved, "", "Reserved."),
     key("map", Shape::Reserved, "", "Reserved."),
-    key("allow", Shape::Reserved, "", "Reserved."),
-    key("secrets", Shape::Reserved, "", "Reserved."),
+    key(
+        "allow",
+        Shape::Table(ALLOW),
+        "nothing",
+        "What the cell asks for beyond its inputs. Who runs the flow grants it, never the flow.",
+    ),
     key("tags", Shape::Texts, "", "Words to select cells by."),
     key("doc", Shape::Text, "", "One line about it."),
     key("code", Shape::Text, "", "The code itself. Exactly one of `code` and `file` is there."),
@@ -228,6 +366,12 @@ pub const MANIFEST: &[Key] = &[
     key("worker", Shape::Table(WORKER), "", "Starts the worker. Needed by kind `worker`."),
     key("limits", Shape::Table(LIMITS), "", "Limits that differ from the general defaults."),
     key("env", Shape::TextMap, "", "Fixed environment of its cells."),
+    key(
+        "sandbox",
+        Shape::Table(SANDBOX),
+        "",
+        "What its programs are left with. It can only take away: no manifest widens its sandbox.",
+    ),
     key("diagnostics", Shape::Table(DIAGNOSTICS), "", "How the tool's messages are read."),
     key("meta", Shape::Free, "", "Free: nobody reads it."),
 ];
@@ -254,6 +398,14 @@ pub const TOOL: &[Key] = &[
 /// `[compile]` and `[run]`.
 pub const COMMAND: &[Key] =
     &[key("argv", Shape::Texts, "", "Program and arguments; no shell reads them. Required.")];
+
+/// `[sandbox]`.
+pub const SANDBOX: &[Key] = &[key(
+    "seccomp",
+    Shape::Text,
+    "`default`",
+    "`default`: the system calls of ordinary programs; `runner`: only those of polyloom's own WebAssembly runner.",
+)];
 
 /// `[worker]`.
 pub const WORKER: &[Key] = &[

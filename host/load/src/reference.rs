@@ -1,7 +1,7 @@
 //! The tables of the README, from `keys`: a test holds the README to them.
 
 use crate::keys::{CELL, DEFAULTS, FLOW, INPUT, Key, MANIFEST, PARAM, Shape, TOP};
-use crate::keys::{COMMAND, DIAGNOSTICS, LIMITS, TOOL, WORKER};
+use crate::keys::{COMMAND, DIAGNOSTICS, LIMITS, SANDBOX, TOOL, WORKER};
 
 /// Every table of keys in Markdown, under its heading.
 #[must_use]
@@ -14,6 +14,7 @@ pub fn reference() -> String {
         ("### `[defaults]`", DEFAULTS),
         ("### `[cells.ID]`", CELL),
         ("### An input as a table", INPUT),
+        ("### What a cell asks for: `allow`", crate::keys::ALLOW),
     ] {
         section(&mut text, heading, keys);
     }
@@ -30,6 +31,7 @@ pub fn manifest_reference() -> String {
         ("### `[compile]` and `[run]`", COMMAND),
         ("### `[worker]`", WORKER),
         ("### `[limits]`", LIMITS),
+        ("### `[sandbox]`", SANDBOX),
         ("### `[diagnostics]`", DIAGNOSTICS),
     ] {
         section(&mut text, heading, keys);
@@ -64,11 +66,12 @@ fn takes(shape: Shape) -> String {
         Shape::Bool => "`true` `false`",
         Shape::Int(i64::MIN, _) => "whole number",
         Shape::Int(least, most) => return format!("{least} to {most}"),
-        Shape::Number => "number",
+        Shape::Number(..) => "number",
         Shape::Duration => "duration",
         Shape::Size => "size",
         Shape::Texts => "list of texts",
         Shape::TextMap => "texts by name",
+        Shape::Secrets => "handles by name",
         Shape::Type => "type",
         Shape::Value => "any value",
         Shape::Values => "values by port",

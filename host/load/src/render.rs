@@ -165,9 +165,10 @@ impl Diagnostic for Picture<'_> {
         let labels = self.labels.iter().enumerate().map(|(index, label)| {
             let start = label.source.clamp(label.span.start);
             let end = label.source.clamp(label.span.end).max(start);
-            // What is marked is what is on its first line: a whole table would hide the point.
+            // What is marked is what is on its first line, and no more of it than is shown: a whole table would hide the point.
             let line = label.source.line_span(label.source.line_index(start));
-            let length = end.min(line.end.max(start)) - start;
+            let end = end.min(line.end.max(start)).min(label.source.clamp(start + LONGEST / 2));
+            let length = end.max(start) - start;
             let text = Some(label.text.clone()).filter(|text| !text.is_empty());
             match index {
                 0 => LabeledSpan::new_primary_with_span(text, (start, length)),
@@ -258,6 +259,13 @@ mod tests {
         let text = format!("{}é!{}", "x".repeat(100_000), "y".repeat(100_000));
         let picture = one(&text, 100_002..100_003);
         assert!(picture.len() < 2000 && picture.contains("1:100002"), "{picture}");
+    }
+
+    #[test]
+    fn an_endless_place_is_cut() {
+        let text = format!("a = \"{}\"", "é".repeat(1 << 19));
+        let picture = one(&text, 4..text.len());
+        assert!(picture.len() < 4000 && picture.contains("x.toml:1:5"), "{}", picture.len());
     }
 
     #[test]

@@ -80,6 +80,14 @@ fn ty() -> Value {
     json!({ "type": "string", "examples": Type::WORDS, "minLength": 1 })
 }
 
+fn secret() -> Value {
+    json!({
+        "type": "string",
+        "pattern": "^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+|cmd:.+)$",
+        "description": "`env:NAME`, `file:PATH` or `cmd:PROGRAM ARGS`: where the secret is to be had",
+    })
+}
+
 fn input() -> Value {
     let source = json!({
         "type": "string",
@@ -126,7 +134,9 @@ fn shape(key: &Key) -> Value {
             json!({ "type": "integer" })
         }
         Shape::Int(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
-        Shape::Number => json!({ "type": "number", "minimum": 0.01, "maximum": 4096 }),
+        Shape::Number(least, most) => {
+            json!({ "type": "number", "minimum": least, "maximum": most })
+        }
         Shape::Duration => json!({
             "type": "string",
             "pattern": "^\\s*([0-9.]+(ms|s|sec|m|min|h|d)\\s*)+$",
@@ -147,6 +157,7 @@ fn shape(key: &Key) -> Value {
             "type": "array", "items": { "type": "integer", "minimum": 1, "maximum": 65535 }, "minItems": 1,
         }),
         Shape::TextMap => named("[A-Za-z_][A-Za-z0-9_]*", json!({ "type": "string" })),
+        Shape::Secrets => named("[A-Za-z_][A-Za-z0-9_]*", secret()),
         Shape::TextsMap => json!({ "type": "object", "additionalProperties": texts }),
         Shape::Type => ty(),
         Shape::Value => json!({}),

@@ -161,9 +161,10 @@ PL003
    ·   ╰── nobody reads this
  8 │ [cell.b]
    ╰────
-  help: valid: `lang`, `file`, `inputs`, `outputs`, `params`, `env`, `argv`, `stdin`, `timeout`,
-        `memory`, `cpus`, `cpu_time`, `pids`, `disk`, `output_limit`, `retries`, `cache`, `seed`,
-        `tags`, `doc`, `code`
+  help: valid: `lang`, `file`, `inputs`, `outputs`, `params`, `env`, `secrets`, `argv`, `stdin`,
+        `timeout`, `soft_timeout`, `grace`, `memory`, `retry_memory`, `cpus`, `cpu_time`, `pids`,
+        `open_files`, `disk`, `inodes`, `output_limit`, `artifacts`, `artifact_size`, `retries`,
+        `cache`, `policy`, `enforce`, `seed`, `allow`, `tags`, `doc`, `code`
 
 PL003
 
@@ -290,7 +291,7 @@ fn reserved_words() {
 lang = 'python'
 code = ''
 session = 'x'
-allow = { net = ['example.com'] }
+when = 'x'
 "#), @r#"
 PL010
 
@@ -300,19 +301,142 @@ PL010
  4 │ session = 'x'
    · ───┬───
    ·    ╰── reserved for a later version
- 5 │ allow = { net = ['example.com'] }
+ 5 │ when = 'x'
    ╰────
 
 PL010
 
-  × `allow` is not supported by this version
+  × `when` is not supported by this version
    ╭─[x.toml:5:1]
  4 │ session = 'x'
- 5 │ allow = { net = ['example.com'] }
-   · ──┬──
+ 5 │ when = 'x'
+   · ──┬─
    ·   ╰── reserved for a later version
    ╰────
 "#);
+}
+
+#[test]
+fn asks_and_policies_that_mean_nothing() {
+    insta::assert_snapshot!(picture("x.toml", r#"[cells.a]
+lang = 'python'
+code = ''
+policy = 'trusted'
+enforce = { memroy = 'full', disk = 'whole' }
+[cells.a.allow]
+net = ['example.com', 'http://a.org:80']
+read = ['../up']
+env = ['A=B', 'LD_PRELOAD']
+write = true
+nett = []
+"#), @"
+    PL051
+
+      × a file can't ask for `trusted`; valid there: `strict`, `default`. Who runs it may say
+      │ `--policy=trusted`
+       ╭─[x.toml:4:10]
+     3 │ code = ''
+     4 │ policy = 'trusted'
+       ·          ─────────
+     5 │ enforce = { memroy = 'full', disk = 'whole' }
+       ╰────
+
+    PL003
+
+      × `memroy` is not a mechanism of the sandbox
+       ╭─[x.toml:5:13]
+     4 │ policy = 'trusted'
+     5 │ enforce = { memroy = 'full', disk = 'whole' }
+       ·             ──────
+     6 │ [cells.a.allow]
+       ╰────
+      help: did you mean `memory`?
+
+    PL051
+
+      × `whole` is not a level; valid: `full`, `partial`, `none`
+       ╭─[x.toml:5:37]
+     4 │ policy = 'trusted'
+     5 │ enforce = { memroy = 'full', disk = 'whole' }
+       ·                                     ───────
+     6 │ [cells.a.allow]
+       ╰────
+
+    PL051
+
+      × `example.com` has no port that can be reached; valid: `HOST:PORT`, with a port from 1 to 65535
+       ╭─[x.toml:7:8]
+     6 │ [cells.a.allow]
+     7 │ net = ['example.com', 'http://a.org:80']
+       ·        ─────────────
+     8 │ read = ['../up']
+       ╰────
+
+    PL051
+
+      × `http://a.org` is not a host; valid: `example.com`, `*.example.com`, `10.0.0.5`, `[::1]`, in
+      │ ASCII
+       ╭─[x.toml:7:23]
+     6 │ [cells.a.allow]
+     7 │ net = ['example.com', 'http://a.org:80']
+       ·                       ─────────────────
+     8 │ read = ['../up']
+       ╰────
+
+    PL051
+
+      × `../up` is not a path; valid: a relative path without `..`, an absolute path, or `~/PATH`
+       ╭─[x.toml:8:9]
+     7 │ net = ['example.com', 'http://a.org:80']
+     8 │ read = ['../up']
+       ·         ───────
+     9 │ env = ['A=B', 'LD_PRELOAD']
+       ╰────
+
+    PL051
+
+      × `A=B` is not the name of an environment variable; valid: [A-Za-z_][A-Za-z0-9_]*
+        ╭─[x.toml:9:8]
+      8 │ read = ['../up']
+      9 │ env = ['A=B', 'LD_PRELOAD']
+        ·        ─────
+     10 │ write = true
+        ╰────
+
+    PL053
+
+      × the environment variable `LD_PRELOAD` can't be set by a flow
+        ╭─[x.toml:9:15]
+      8 │ read = ['../up']
+      9 │ env = ['A=B', 'LD_PRELOAD']
+        ·               ──────┬─────
+        ·                     ╰── steers the system
+     10 │ write = true
+        ╰────
+      help: choose another name; the program of an executor is set in `[executors.ID]`
+
+    PL005
+
+      × `write` takes a list of texts, not a bool
+        ╭─[x.toml:10:9]
+      9 │ env = ['A=B', 'LD_PRELOAD']
+     10 │ write = true
+        ·         ────
+     11 │ nett = []
+        ╰────
+      help: a cell says what it needs, one by one: whoever grants it has to know
+
+    PL003
+
+      × unknown key `nett` in `allow`
+        ╭─[x.toml:11:1]
+     10 │ write = true
+     11 │ nett = []
+        · ──┬─
+        ·   ╰── nobody reads this
+        ╰────
+      help: did you mean `net`?
+    ");
 }
 
 #[test]
@@ -916,6 +1040,27 @@ PL050
   help: types: `any`, `null`, `bool`, `int`, `float`, `str`, `bytes`, `list`, `map`, `record`,
         `enum`, `tensor`, `table`, `image`, `file`, `dir`, `seed`, `vec2`, `color`
 "#);
+}
+
+#[test]
+fn types_that_are_too_long() {
+    let names = |count| (0..count).map(|at| format!("n{at}")).collect::<Vec<_>>().join(",");
+    let many = format!(
+        "[cells.a]\nlang = 'python'\ncode = ''\noutputs = {{ a = 'enum{{{}}}' }}\n",
+        names(2000)
+    );
+    let long = many.replace(&names(2000), &"x".repeat(20_000));
+    for (text, why) in [(many, "more than 1024 names in an enum"), (long, "longer than 16 KiB")] {
+        let report = check("x.toml", &text, None).report;
+        let [problem] = &report.problems[..] else { panic!("{report:?}") };
+        assert_eq!(problem.code.as_str(), "PL050");
+        assert!(
+            problem.message.ends_with(&format!("… is not a type: {why}"))
+                || problem.message.ends_with(&format!("…` is not a type: {why}")),
+            "{}",
+            problem.message
+        );
+    }
 }
 
 #[test]
@@ -1545,6 +1690,38 @@ PL006
 }
 
 #[test]
+fn markdown_options_that_the_block_has_already() {
+    insta::assert_snapshot!(picture("x.md", "```{python}\n#| code: y\n#| lang: c\n1\n```\n"), @r"
+PL006
+
+  × a cell's code is what stands in its block, not an option
+   ╭─[x.md:2:4]
+ 1 │ ```{python}
+ 2 │ #| code: y
+   ·    ────
+ 3 │ #| lang: c
+ 4 │ 1
+   · ┬
+   · ╰── first here
+ 5 │ ```
+   ╰────
+
+PL006
+
+  × a cell's language stands in the braces, not in an option
+   ╭─[x.md:3:4]
+ 1 │ ```{python}
+   ·     ───┬──
+   ·        ╰── first here
+ 2 │ #| code: y
+ 3 │ #| lang: c
+   ·    ────
+ 4 │ 1
+   ╰────
+");
+}
+
+#[test]
 fn markdown_problems_point_at_the_option() {
     insta::assert_snapshot!(picture("x.qmd", "# T\n\n```{python}\n#| id: a\n#| timeot: 5s\n#| inputs: {x: b.z, y: {from: \"param:k\"}}\n#| echo: false\nx\n```\n"), @r#"
 PL003
@@ -1658,4 +1835,63 @@ PL003
    ╰────
   help: did you mean `input`?
 "#);
+}
+
+#[test]
+fn a_secret_is_a_handle_under_a_name_of_its_own() {
+    insta::assert_snapshot!(cell("env = { A = 'x' }\nsecrets = { A = 'env:A', PATH = 'env:B', C = 'cmd:a | b', D = 5 }"), @"
+    PL042
+
+      × `A` is both a variable of `env` and a secret
+       ╭─[x.toml:5:13]
+     3 │ code = ''
+     4 │ env = { A = 'x' }
+       ·         ┬
+       ·         ╰── a variable of `env`
+     5 │ secrets = { A = 'env:A', PATH = 'env:B', C = 'cmd:a | b', D = 5 }
+       ·             ┬
+       ·             ╰── a secret
+       ╰────
+      help: programs see each as a variable of that name: rename one
+
+    PL053
+
+      × the environment variable `PATH` can't be set by a flow
+       ╭─[x.toml:5:26]
+     4 │ env = { A = 'x' }
+     5 │ secrets = { A = 'env:A', PATH = 'env:B', C = 'cmd:a | b', D = 5 }
+       ·                          ──┬─
+       ·                            ╰── steers the system
+       ╰────
+      help: choose another name; the program of an executor is set in `[executors.ID]`
+
+    PL048
+
+      × `C` of `secrets`: `|` in `cmd:` would need a shell, and none reads it; put it in single quotes
+       ╭─[x.toml:5:46]
+     4 │ env = { A = 'x' }
+     5 │ secrets = { A = 'env:A', PATH = 'env:B', C = 'cmd:a | b', D = 5 }
+       ·                                              ───────────
+       ╰────
+      help: name the place where the secret is kept; it never stands in the flow file itself
+
+    PL005
+
+      × `D` takes a text, not an int
+       ╭─[x.toml:5:63]
+     4 │ env = { A = 'x' }
+     5 │ secrets = { A = 'env:A', PATH = 'env:B', C = 'cmd:a | b', D = 5 }
+       ·                                                               ─
+       ╰────
+      help: put it in quotes
+    ");
+}
+
+#[test]
+fn handles_are_read() {
+    let text = "[cells.a]\nlang = 'python'\ncode = ''\nsecrets = { A = 'env:B', C = 'file:~/c', D = \"cmd:x 'a b'\" }\n";
+    let flow = check("x.toml", text, None).flow.unwrap();
+    let told: Vec<String> =
+        flow.cells[0].secrets.iter().map(|(name, handle)| format!("{name} {handle}")).collect();
+    assert_eq!(told, ["A env:B", "C file:~/c", "D cmd:x 'a b'"]);
 }

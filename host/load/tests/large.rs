@@ -70,3 +70,36 @@ fn a_ring_of_10_000_cells_is_one_problem() {
     assert!(message.starts_with("cells wait for each other: c0 → c1 → c2"), "{message}");
     assert!(message.ends_with("(9992 more) → c0"), "{message}");
 }
+
+#[test]
+fn options_that_keep_changing_their_indentation_are_read_in_a_moment() {
+    let mut text = String::from("---\nparams: 1\n");
+    for line in 0..100_000 {
+        write!(text, "params{line}: 1\n  x: 1\n").unwrap();
+    }
+    text.push_str("---\n```{python}\n");
+    for line in 0..100_000 {
+        write!(text, "#| k{line}: 1\n#|   x: 1\n").unwrap();
+    }
+    text.push_str("```\n");
+    let start = Instant::now();
+    let report = check("x.md", &text, None).report;
+    assert!(report.errors() >= 100_000);
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
+#[test]
+fn thousands_of_wires_share_a_long_type() {
+    let names = (0..1000).map(|at| format!("n{at}")).collect::<Vec<_>>().join(",");
+    let mut text = format!(
+        "[cells.a]\nlang = 'python'\ncode = ''\noutputs = {{ o = 'enum{{{names}}}' }}\n\
+         [cells.b]\nlang = 'python'\ncode = ''\n[cells.b.inputs]\n"
+    );
+    for wire in 0..2_000 {
+        writeln!(text, "i{wire} = 'a.o'\nj{wire} = {{ from = 'a.o', type = 'int' }}").unwrap();
+    }
+    let (loaded, took) = timed("4,000 wires", &text);
+    assert_eq!(loaded.report.errors(), 2_000);
+    assert!(loaded.report.problems.iter().all(|problem| problem.message.len() < 400));
+    assert!(took < Duration::from_secs(60), "{took:?}");
+}

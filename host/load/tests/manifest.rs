@@ -247,7 +247,8 @@ fn unknown_keys_are_refused_but_in_meta() {
         ·    ╰── nobody reads this
      15 │ [diagnostics]
         ╰────
-      help: valid: `timeout`, `memory`, `cpus`, `cpu_time`, `pids`, `disk`, `output_limit`
+      help: valid: `timeout`, `soft_timeout`, `grace`, `memory`, `retry_memory`, `cpus`, `cpu_time`,
+            `pids`, `open_files`, `disk`, `inodes`, `output_limit`, `artifacts`, `artifact_size`
 
     PL062
 
@@ -270,6 +271,26 @@ fn unknown_keys_are_refused_but_in_meta() {
         ╰────
       help: valid: `stderr`, `stdout`
     ");
+}
+
+#[test]
+fn patterns_have_a_size() {
+    for (pattern, message) in [
+        (
+            "(?P<message>.){300}{300}".to_owned(),
+            "not a regular expression: compiled regex exceeded size limit",
+        ),
+        (format!("(?P<message>.){}", "(x)".repeat(16)), "a pattern with more than 16 groups"),
+        (format!("(?P<message>.){}", "x".repeat(4096)), "a pattern of more than 4 KiB"),
+    ] {
+        let text = format!(
+            "id = 'x'\nversion = '1'\nkind = 'command'\n[run]\nargv = ['x']\n[diagnostics]\nformat = 'regex'\nregex = '{pattern}'\n"
+        );
+        let (manifest, report) = parse_manifest(&Source::new("executor.toml", text.as_str()), None);
+        assert!(manifest.is_none());
+        let [problem] = &report.problems[..] else { panic!("{report:?}") };
+        assert_eq!((problem.code.as_str(), problem.message.as_str()), ("PL062", message));
+    }
 }
 
 #[test]

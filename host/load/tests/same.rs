@@ -98,6 +98,7 @@ fn said(name: &str, text: &str) -> String {
     for cell in &mut flow.cells {
         cell.code.origin.path = "x".into();
         cell.code.origin.first_line = 0;
+        cell.lines = Default::default();
     }
     format!("{flow:#?}")
 }

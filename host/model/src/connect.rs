@@ -163,7 +163,7 @@ fn go(value: Value, ty: &Type, place: &mut Vec<String>) -> Result<Value, (String
                 return Err((found, format!("only the fields {}", names.join(", "))));
             }
             let mut all = BTreeMap::new();
-            for (name, field) in fields {
+            for (name, field) in fields.iter() {
                 let Some(item) = items.remove(name) else {
                     return Err(("none".into(), format!("field `{name}`")));
                 };

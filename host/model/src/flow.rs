@@ -1,10 +1,13 @@
 //! The graph file once understood. Cells keep the order of the file; edges are inputs that name a cell's port.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::{CellId, ExecutorId, Limits, ParamName, PortName, Type, Value};
+use crate::{
+    Ask, CellId, ExecutorId, LimitLines, Limits, ParamName, Policy, PortName, SecretHandle, Type,
+    Value,
+};
 
 /// A flow: parameters, cells and how they are wired.
 #[derive(Debug, Clone)]
@@ -64,16 +67,24 @@ pub struct Cell {
     pub outputs: BTreeMap<PortName, Type>,
     /// Environment beyond the fixed one.
     pub env: BTreeMap<String, String>,
+    /// Secrets by the variable that brings each to the cell: where they are to be had.
+    pub secrets: BTreeMap<String, SecretHandle>,
     /// Arguments of the program.
     pub argv: Vec<String>,
     /// What stdin gives; nothing when absent.
     pub stdin: Option<Stdin>,
     /// Limits.
     pub limits: Limits,
+    /// Where they are set.
+    pub lines: LimitLines,
     /// Further attempts after a failed one.
     pub retries: u32,
     /// Whether a result may be taken from and put into the store.
     pub cache: bool,
+    /// How well it must be confined.
+    pub policy: Policy,
+    /// What it asks for beyond its inputs.
+    pub asks: BTreeSet<Ask>,
     /// The seed of its random streams.
     pub seed: Option<i64>,
     /// Words to select by.

@@ -9,16 +9,29 @@ mod flow;
 mod ids;
 mod limits;
 mod manifest;
+mod net;
+mod permission;
+mod policy;
+mod secret;
 mod types;
 
 pub use connect::{Coercion, Connection, Mismatch, can_connect, conform};
 pub use digest::{Digest, DigestError};
 pub use flow::{Cell, Code, Flow, Input, Origin, Param, Source, Stdin, ToolChoice};
 pub use ids::{CellId, ExecutorId, NameError, ParamName, PortName};
-pub use limits::{Limits, SizeError, format_duration, format_size, parse_duration, parse_size};
-pub use manifest::{
-    CommandSpec, DiagnosticsFormat, DiagnosticsSpec, Kind, Manifest, Tool, WorkerSpec,
+pub use limits::{
+    LIMIT_KEYS, Limit, LimitError, LimitLines, Limits, SizeError, format_duration, format_size,
+    parse_duration, parse_size,
 };
+pub use manifest::{
+    Calls, CommandSpec, DiagnosticsFormat, DiagnosticsSpec, Kind, MAX_PATTERN, MAX_PATTERN_GROUPS,
+    MAX_PATTERN_PROGRAM, Manifest, Tool, WorkerSpec,
+};
+pub use net::{Host, NetError, NetGrant, NetRule};
+pub use permission::{Ask, AskError, Grant, Grants, Permission, Verdict};
+pub use policy::{Levels, Policy, Preset, PresetError};
+pub use polyloom_protocol::meta::{Level, LevelError, MECHANISMS};
 pub use polyloom_protocol::npy::Dtype;
 pub use polyloom_protocol::value::Value;
+pub use secret::{HandleError, SecretHandle};
 pub use types::{Encoding, Type, TypeError};

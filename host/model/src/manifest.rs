@@ -26,6 +26,8 @@ pub struct Manifest {
     pub limits: Limits,
     /// Fixed environment of its cells.
     pub env: BTreeMap<String, String>,
+    /// Which system calls its programs are left.
+    pub calls: Calls,
     /// How its compiler's or interpreter's messages are read.
     pub diagnostics: Option<DiagnosticsSpec>,
     /// Where the manifest was found; a bundled one has none.
@@ -53,6 +55,16 @@ pub enum Kind {
     Command(CommandSpec),
     /// A process that speaks the protocol.
     Worker(WorkerSpec),
+}
+
+/// Which system calls the programs of an executor are left: `seccomp` in `[sandbox]`. It can only take away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Calls {
+    /// Those of ordinary programs.
+    #[default]
+    Ordinary,
+    /// Only those that polyloom's own runner of WebAssembly needs.
+    Runner,
 }
 
 /// `kind = "command"`.
@@ -98,6 +110,13 @@ pub struct DiagnosticsSpec {
     /// Read stdout instead of stderr.
     pub stdout: bool,
 }
+
+/// A longer pattern of a manifest is refused.
+pub const MAX_PATTERN: usize = 4 << 10;
+/// So is one that is larger when compiled (bytes): the time of a search grows with it, for each character.
+pub const MAX_PATTERN_PROGRAM: usize = 32 << 10;
+/// So is one with more groups: their places are copied with every step.
+pub const MAX_PATTERN_GROUPS: usize = 16;
 
 /// How messages are read.
 #[derive(Debug, Clone, PartialEq, Eq)]

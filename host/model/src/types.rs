@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use polyloom_protocol::npy::Dtype;
 use thiserror::Error;
@@ -31,10 +32,10 @@ pub enum Type {
     List(Box<Type>),
     /// Text keys, values of one type.
     Map(Box<Type>),
-    /// Named fields, all present.
-    Record(BTreeMap<String, Type>),
+    /// Named fields, all present. Shared, as the names of an enum are: every wire from a port has its type.
+    Record(Arc<BTreeMap<String, Type>>),
     /// One text of a closed set, in the order declared.
-    Enum(Vec<String>),
+    Enum(Arc<Vec<String>>),
     /// A dense array; `shape` holds sizes, `None` where a name (any size) stands; no shape: any rank.
     Tensor(Dtype, Option<Vec<Option<u64>>>),
     /// Named columns: an Arrow IPC file.
@@ -169,6 +170,10 @@ pub struct TypeError {
 
 /// Nested deeper than this, a type is refused; the same bound as for values on the wire.
 const DEPTH: usize = 32;
+/// A longer text is no type. Types are quoted in problems, stand in manifests and go out with every exec.
+const LONGEST: usize = 16 << 10;
+/// An enum with more names, or a record with more fields, is refused: what is that long is a value, not a type.
+const MOST: usize = 1024;
 
 struct Parser<'a> {
     text: &'a str,
@@ -272,12 +277,15 @@ impl Parser<'_> {
             if fields.insert(name.clone(), ty).is_some() {
                 return self.fail(format!("field `{name}` is there twice"));
             }
+            if fields.len() > MOST {
+                return self.fail(format!("more than {MOST} fields"));
+            }
             if !self.eat(',') {
                 self.need('}')?;
                 break;
             }
         }
-        Ok(Type::Record(fields))
+        Ok(Type::Record(Arc::new(fields)))
     }
 
     fn choices(&mut self) -> Result<Type, TypeError> {
@@ -288,6 +296,9 @@ impl Parser<'_> {
             if name.is_empty() || names.contains(&name) {
                 return self.fail("expected a name that is not there yet");
             }
+            if names.len() == MOST {
+                return self.fail(format!("more than {MOST} names in an enum"));
+            }
             names.push(name);
             if !self.eat(',') {
                 self.need('}')?;
@@ -297,7 +308,7 @@ impl Parser<'_> {
         if names.is_empty() {
             return self.fail("an enum needs at least one name");
         }
-        Ok(Type::Enum(names))
+        Ok(Type::Enum(Arc::new(names)))
     }
 
     fn tensor(&mut self) -> Result<Type, TypeError> {
@@ -339,6 +350,9 @@ impl FromStr for Type {
     type Err = TypeError;
     fn from_str(text: &str) -> Result<Self, TypeError> {
         let mut parser = Parser { text, at: 0, depth: 0 };
+        if text.len() > LONGEST {
+            return parser.fail(format!("longer than {} KiB", LONGEST >> 10));
+        }
         let ty = parser.ty()?;
         parser.space();
         if parser.at < text.len() {
@@ -408,7 +422,20 @@ mod tests {
         ] {
             assert!(bad.parse::<Type>().is_err(), "{bad}");
         }
-        assert!("list<".repeat(100_000).parse::<Type>().is_err());
+        assert!("list<".repeat(10_000).parse::<Type>().is_err());
         assert_eq!("list<intt>".parse::<Type>().unwrap_err().at, 6);
+    }
+    #[test]
+    fn types_have_a_size() {
+        let names = |count| (0..count).map(|at| format!("n{at}")).collect::<Vec<_>>();
+        let choices = |count| format!("enum{{{}}}", names(count).join(",")).parse::<Type>();
+        assert!(choices(MOST).is_ok());
+        assert_eq!(choices(MOST + 1).unwrap_err().why, "more than 1024 names in an enum");
+        let record =
+            |count| format!("record{{{}:int}}", names(count).join(":int,")).parse::<Type>();
+        assert!(record(MOST).is_ok());
+        assert_eq!(record(MOST + 1).unwrap_err().why, "more than 1024 fields");
+        let long = format!("enum{{{}}}", "x".repeat(LONGEST)).parse::<Type>().unwrap_err();
+        assert_eq!((long.why.as_str(), long.text.len()), ("longer than 16 KiB", 120));
     }
 }

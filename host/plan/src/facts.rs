@@ -75,4 +75,6 @@ pub struct Facts {
     pub executors: HashMap<ExecutorId, ExecutorFacts>,
     /// The content of each `file:` input (for a directory: of its tree).
     pub files: HashMap<(CellId, PortName), Digest>,
+    /// The values of the variables that cells ask for; nothing where one is not set.
+    pub env: HashMap<String, Option<Digest>>,
 }

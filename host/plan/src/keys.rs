@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use polyloom_model::{
-    Cell, CellId, Digest, ExecutorId, Flow, ParamName, PortName, Source, Stdin, Type, Value,
+    Ask, Cell, CellId, Digest, ExecutorId, Flow, ParamName, PortName, Source, Stdin, Type, Value,
 };
 use thiserror::Error;
 
@@ -112,6 +112,20 @@ impl<'a> Maker<'a> {
             let part = Part::new(Digest::of(value.as_bytes()), value);
             parts.push((PartName::Env(name.clone()), part));
         }
+        for (name, handle) in &cell.secrets {
+            let handle = handle.to_string();
+            let part = Part::new(Digest::of(handle.as_bytes()), &handle);
+            parts.push((PartName::Secret(name.clone()), part));
+        }
+        if !cell.asks.is_empty() {
+            parts.push((PartName::Allow, allow(cell)));
+        }
+        for ask in &cell.asks {
+            if let Ask::Env(name) = ask {
+                let value = self.facts.env.get(name).copied().flatten();
+                parts.push((PartName::Env(name.clone()), granted_variable(value)));
+            }
+        }
         if !cell.argv.is_empty() {
             parts.push((PartName::Argv, argv(&cell.argv)));
         }
@@ -199,6 +213,35 @@ fn code(cell: &Cell) -> Part {
     let [a, b, c, d, ..] = *digest.as_bytes();
     let short = u32::from_be_bytes([a, b, c, d]);
     Part::new(digest, &format!("{}, {lines} {unit}, {short:08x}", cell.code.name))
+}
+
+/// What it asks for, not what it is granted: without all of it, it does not run.
+fn allow(cell: &Cell) -> Part {
+    let asks: Vec<String> = cell.asks.iter().map(Ask::to_string).collect();
+    let mut message = Message::new("polyloom.key/1 allow");
+    message.count(asks.len());
+    for ask in &asks {
+        message.text(ask);
+    }
+    Part::new(message.finish(), &asks.join(", "))
+}
+
+/// A variable of the person's environment. Its value is theirs: people are shown only whether it is the same.
+fn granted_variable(value: Option<Digest>) -> Part {
+    let mut message = Message::new("polyloom.key/1 granted variable");
+    let text = match value {
+        Some(digest) => {
+            message.text("set").digest(&digest);
+            "set"
+        }
+        None => {
+            message.text("not set");
+            "not set"
+        }
+    };
+    let digest = message.finish();
+    let short = digest.short();
+    Part::new(digest, &if value.is_some() { format!("{text}, {short}") } else { text.to_owned() })
 }
 
 fn ports<'a>(ports: impl ExactSizeIterator<Item = (&'a PortName, &'a Type)>) -> Part {

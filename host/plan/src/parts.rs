@@ -14,6 +14,8 @@ use thiserror::Error;
 /// version of the key's schema.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PartName {
+    /// What the cell asks for; absent when nothing.
+    Allow,
     /// The arguments; absent when there are none.
     Argv,
     /// The cell's code: bytes and file name extension.
@@ -30,6 +32,8 @@ pub enum PartName {
     Outputs,
     /// The version of the key itself.
     Schema,
+    /// The handle of a secret, never the secret.
+    Secret(String),
     /// The seed; absent when the cell has none.
     Seed,
     /// What stdin gives; absent when nothing.
@@ -41,7 +45,7 @@ pub enum PartName {
 /// A text that is not the name of a part.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "`{0}` is not a part of a key; valid: argv, code, env.NAME, executor, input.PORT, inputs, outputs, schema, seed, stdin, toolchain"
+    "`{0}` is not a part of a key; valid: allow, argv, code, env.NAME, executor, input.PORT, inputs, outputs, schema, secret.NAME, seed, stdin, toolchain"
 )]
 pub struct PartNameError(pub String);
 
@@ -49,6 +53,7 @@ impl PartName {
     /// Appends the name to `text`: a key is made of many names, and this allocates nothing.
     pub(crate) fn push_to(&self, text: &mut String) {
         match self {
+            Self::Allow => text.push_str("allow"),
             Self::Argv => text.push_str("argv"),
             Self::Code => text.push_str("code"),
             Self::Env(name) => {
@@ -63,6 +68,10 @@ impl PartName {
             Self::Inputs => text.push_str("inputs"),
             Self::Outputs => text.push_str("outputs"),
             Self::Schema => text.push_str("schema"),
+            Self::Secret(name) => {
+                text.push_str("secret.");
+                text.push_str(name);
+            }
             Self::Seed => text.push_str("seed"),
             Self::Stdin => text.push_str("stdin"),
             Self::Toolchain => text.push_str("toolchain"),
@@ -83,6 +92,7 @@ impl FromStr for PartName {
     fn from_str(text: &str) -> Result<Self, PartNameError> {
         let error = || PartNameError(text.chars().take(80).flat_map(char::escape_debug).collect());
         Ok(match text {
+            "allow" => Self::Allow,
             "argv" => Self::Argv,
             "code" => Self::Code,
             "executor" => Self::Executor,
@@ -94,6 +104,7 @@ impl FromStr for PartName {
             "toolchain" => Self::Toolchain,
             _ => match text.split_once('.') {
                 Some(("env", name)) => Self::Env(name.to_owned()),
+                Some(("secret", name)) => Self::Secret(name.to_owned()),
                 Some(("input", port)) => Self::Input(port.parse().map_err(|_| error())?),
                 _ => return Err(error()),
             },
@@ -221,7 +232,9 @@ mod tests {
 
     #[test]
     fn names_are_read_as_they_are_written() {
-        for text in ["argv", "code", "env.A.B", "input.temps", "inputs", "toolchain", "env."] {
+        for text in
+            ["argv", "code", "env.A.B", "input.temps", "inputs", "secret.A", "toolchain", "env."]
+        {
             assert_eq!(text.parse::<PartName>().unwrap().to_string(), text);
         }
         for bad in ["", "input", "input.", "input.A", "limits", "env"] {

@@ -51,9 +51,11 @@ impl fmt::Display for PartChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.part {
             PartName::Env(name) => write!(f, "env {name}")?,
+            PartName::Secret(name) => write!(f, "secret {name}")?,
             PartName::Input(port) => write!(f, "input {port}")?,
             PartName::Inputs => f.write_str("input types")?,
             PartName::Schema => f.write_str("key format")?,
+            PartName::Allow => f.write_str("what it asks for")?,
             PartName::Argv
             | PartName::Code
             | PartName::Executor

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use polyloom_events::{Event, Record, Sink};
-use polyloom_protocol::meta::{ArtifactMeta, Diagnostic, Enforcement, Outcome};
+use polyloom_protocol::meta::{ArtifactMeta, Diagnostic, Enforcement, LimitMeta, Outcome};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +45,8 @@ pub struct CellDocument {
     pub peak_memory: Option<u64>,
     /// Exit code, if it exited.
     pub exit_code: Option<i32>,
+    /// The limit that ended it, with the most there was of it.
+    pub limit: Option<LimitMeta>,
     /// Messages about its code.
     pub diagnostics: Vec<Diagnostic>,
     /// What the sandbox achieved.
@@ -129,6 +131,7 @@ impl Gathered {
                 cpu_ms: 0.0,
                 peak_memory: None,
                 exit_code: None,
+                limit: None,
                 diagnostics: Vec::new(),
                 enforcement: Vec::new(),
                 outputs: BTreeMap::new(),
@@ -172,6 +175,7 @@ impl Gathered {
                 cell.cpu_ms = meta.cpu_ms;
                 cell.peak_memory = meta.peak_memory;
                 cell.exit_code = meta.exit_code;
+                cell.limit.clone_from(&meta.limit);
                 cell.diagnostics.clone_from(&meta.diagnostics);
                 cell.enforcement.clone_from(&meta.enforcement);
                 for (port, artifact) in &meta.artifacts {

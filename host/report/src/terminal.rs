@@ -14,7 +14,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use polyloom_events::{Action, Event, Phase, Record, Sink, Stream};
+use polyloom_events::{Action, Event, Phase, Record, Sink, Stage, Stream};
 use polyloom_protocol::Value;
 use polyloom_protocol::meta::{ExecMeta, Outcome, Severity};
 
@@ -215,6 +215,21 @@ impl Screen {
                     false => format!("[{media}] {text}"),
                 };
                 self.logged(cell, Stream::Info, &(text.trim_end().to_owned() + "\n"));
+            }
+            // What ends a cell is told with its end.
+            Event::Limit { stage: Stage::Term | Stage::Kill, .. } => {}
+            Event::Limit { cell, name, stage: Stage::Warning, used, limit } => {
+                if !self.says(Verbosity::Normal) {
+                    return;
+                }
+                let time =
+                    |ms: u64| units::duration(u32::try_from(ms).map_or(f64::INFINITY, f64::from));
+                let used = used.map_or_else(String::new, time);
+                let soft = time(*limit);
+                let name = escape_line(name);
+                let text =
+                    format!("it takes long: {used} by now, {soft} expected (`soft_{name}`)\n");
+                self.logged(cell, Stream::Warn, &text);
             }
             Event::Diagnostic { cell, diagnostic } => match &diagnostic.severity {
                 Severity::Error => {

@@ -119,6 +119,7 @@ fn a_run_is_one_document() {
           "cpu_ms": 0.0,
           "peak_memory": null,
           "exit_code": 0,
+          "limit": null,
           "diagnostics": [],
           "enforcement": [],
           "outputs": {}
@@ -132,6 +133,7 @@ fn a_run_is_one_document() {
           "cpu_ms": 0.0,
           "peak_memory": null,
           "exit_code": 0,
+          "limit": null,
           "diagnostics": [],
           "enforcement": [],
           "outputs": {
@@ -153,6 +155,7 @@ fn a_run_is_one_document() {
           "cpu_ms": 0.0,
           "peak_memory": null,
           "exit_code": 1,
+          "limit": null,
           "diagnostics": [
             {
               "severity": "error",
@@ -177,6 +180,7 @@ fn a_run_is_one_document() {
           "cpu_ms": 0.0,
           "peak_memory": null,
           "exit_code": null,
+          "limit": null,
           "diagnostics": [],
           "enforcement": [],
           "outputs": {}

@@ -113,12 +113,12 @@ fn each_outcome_has_a_cause_and_a_next_step() {
 
     error: cell `timed-out` (c): timed_out, stopped after 5.00s
     caused by: it ran longer than its time limit
-    hint: raise `timeout` under `[cells.timed-out]`, if it really needs more
+    hint: raise `timeout` under `[cells.timed-out]`, if it really needs more; for one run, `--limit timed-out.timeout=…`
     hint: `polyloom logs 20261121-031833-ab12 timed-out` shows all it printed; the next run goes on from here
 
     error: cell `out-of-memory` (c): out_of_memory, peak memory 256 MiB
     caused by: its processes together used more memory than its limit
-    hint: raise `memory` under `[cells.out-of-memory]`, if it really needs more
+    hint: raise `memory` under `[cells.out-of-memory]`, if it really needs more; for one run, `--limit out-of-memory.memory=…`
     hint: `polyloom logs 20261121-031833-ab12 out-of-memory` shows all it printed; the next run goes on from here
 
     error: cell `output-exceeded` (c): output_exceeded, printed 4 B
@@ -126,12 +126,12 @@ fn each_outcome_has_a_cause_and_a_next_step() {
         │ y
         │ y
     caused by: it printed more than its limit
-    hint: raise `output_limit` under `[cells.output-exceeded]`, if it really needs more
+    hint: raise `output_limit` under `[cells.output-exceeded]`, if it really needs more; for one run, `--limit output-exceeded.output_limit=…`
     hint: `polyloom logs 20261121-031833-ab12 output-exceeded` shows all it printed; the next run goes on from here
 
     error: cell `pids-exceeded` (c): pids_exceeded, too many processes
     caused by: it started more processes and threads than its limit
-    hint: raise `pids` under `[cells.pids-exceeded]`, if it really needs more
+    hint: raise `pids` under `[cells.pids-exceeded]`, if it really needs more; for one run, `--limit pids-exceeded.pids=…`
     hint: `polyloom logs 20261121-031833-ab12 pids-exceeded` shows all it printed; the next run goes on from here
 
     error: cell `output-missing` (c): output_missing, a declared output is missing

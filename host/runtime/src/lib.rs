@@ -3,6 +3,7 @@
 //! Knows no flow file and no terminal. `prepare` asks what planning needs to know, `run` is the only loop.
 
 mod files;
+pub mod permit;
 mod place;
 mod prepare;
 mod run;
@@ -11,8 +12,9 @@ mod stream;
 mod words;
 
 pub use files::FileError;
+pub use permit::Permit;
 pub use place::{Executors, Place};
 pub use prepare::{PrepareError, Prepared, Wanted, action_of, prepare};
-pub use run::{Job, Runner, Summary};
+pub use run::{Job, PolicyWord, Runner, Summary};
 pub use stream::Stream;
 pub use words::chain;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use polyloom_model::{Digest, ExecutorId, Flow, Manifest};
 use polyloom_plan::ExecutorFacts;
 use polyloom_store::{Store, TreeLimits};
-use polyloom_worker::Workplace;
 use polyloom_worker::executor::Executor;
 use polyloom_worker::tools::{self, Surroundings, ToolCache, ToolError};
+use polyloom_worker::{Asker, Workplace};
 
 /// What may lie beside a manifest.
 const FOLDER: TreeLimits = TreeLimits { bytes: 1 << 30, entries: 20_000 };
@@ -80,9 +80,6 @@ impl Place {
 
     /// Finds the programs of one executor as `flow` chooses them.
     pub fn executor(&self, manifest: &Arc<Manifest>, flow: &Flow) -> Result<Executor, ToolError> {
-        let ask = |program: &Path, args: &[String], roots: &[PathBuf]| {
-            self.workplace.ask(program, args, roots)
-        };
         let mut found = BTreeMap::new();
         for (name, tool) in &manifest.tools {
             let chosen = flow.tools.iter().find(|c| c.executor == manifest.id && c.tool == *name);
@@ -95,6 +92,11 @@ impl Place {
                 }
             });
             let memory = Memory(&self.store);
+            let ours = manifest.path.is_none() && chosen.is_none();
+            let asker = if ours { Asker::Ourselves } else { Asker::Others };
+            let ask = |program: &Path, args: &[String], roots: &[PathBuf]| {
+                self.workplace.ask(program, args, roots, asker)
+            };
             let program =
                 tools::find(manifest, tool, chosen.as_deref(), &self.around, &memory, &ask)?;
             found.insert(name.clone(), program);

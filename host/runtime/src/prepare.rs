@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use polyloom_model::{CellId, Digest, ExecutorId, Flow, Manifest, PortName};
+use polyloom_model::{Cell, CellId, Digest, ExecutorId, Flow, Input, Manifest, PortName, Source};
 use polyloom_plan::{
-    Action, Answers, Artifact, ExecutorFacts, Facts, Force, Graph, GraphError, Key, KeyError,
-    KeyParts, Keyed, Plan, PlanError, Previous, Recorded, Request, SelectError, Selection, keys,
-    plan,
+    Action, Answers, Artifact, Check, ExecutorFacts, Facts, Force, Graph, GraphError, Key,
+    KeyError, KeyParts, Keyed, Plan, PlanError, Previous, Recorded, Request, SelectError,
+    Selection, keys, plan,
 };
 use polyloom_protocol::meta::ArtifactMeta;
 use polyloom_store::{Fault, History, StoredResult};
@@ -16,6 +16,7 @@ use polyloom_worker::tools::ToolError;
 use thiserror::Error;
 
 use crate::files::{self, FileError};
+use crate::permit::{self, Permit};
 use crate::place::Place;
 
 /// A plan and all that running it needs.
@@ -34,6 +35,74 @@ pub struct Prepared {
     pub keyed: Vec<Keyed>,
     /// What is known of them.
     pub answers: Answers,
+}
+
+impl Prepared {
+    /// The cells of the plan, and those from which what they read came, that ask for something.
+    #[must_use]
+    pub fn asking(&self) -> Vec<&Cell> {
+        let cells = &self.flow.cells;
+        let asks = |cell: &Cell| !cell.asks.is_empty() || !cell.secrets.is_empty();
+        if !cells.iter().any(asks) {
+            return Vec::new();
+        }
+        let sources = sources(&self.flow);
+        let mut met = vec![false; cells.len()];
+        let mut todo: Vec<usize> = self.plan.steps.iter().map(|step| step.index.at()).collect();
+        while let Some(at) = todo.pop() {
+            if !std::mem::replace(&mut met[at], true) {
+                todo.extend(&sources[at]);
+            }
+        }
+        let met = cells.iter().zip(met).filter(|(_, met)| *met);
+        met.map(|(cell, _)| cell).filter(|cell| asks(cell)).collect()
+    }
+
+    /// Lets the plan use no result of a cell that was denied what it asks for, and make or use none of what that gave: such cells
+    /// are started, and refused there.
+    pub fn refuse(&mut self, permits: &mut HashMap<CellId, Permit>) {
+        let flow = &self.flow;
+        let denied = |id: &CellId| matches!(permits.get(id), Some(Permit::Denied(_)));
+        let mut todo: Vec<usize> =
+            (0..flow.cells.len()).filter(|at| denied(&flow.cells[*at].id)).collect();
+        if todo.is_empty() {
+            return;
+        }
+        let mut readers = vec![Vec::new(); flow.cells.len()];
+        for (at, sources) in sources(flow).iter().enumerate() {
+            sources.iter().for_each(|source| readers[*source].push(at));
+        }
+        let mut because: HashMap<usize, usize> = todo.iter().map(|at| (*at, *at)).collect();
+        while let Some(at) = todo.pop() {
+            for reader in &readers[at] {
+                if !because.contains_key(reader) {
+                    because.insert(*reader, because[&at]);
+                    todo.push(*reader);
+                }
+            }
+        }
+        for step in &mut self.plan.steps {
+            let Some(first) = because.get(&step.index.at()) else { continue };
+            let first = &flow.cells[*first].id;
+            if let (true, Some(Permit::Denied(why))) = (*first != step.cell, permits.get(first)) {
+                let text = format!("it is made of what `{first}` gave, which {why}");
+                permits.insert(step.cell.clone(), Permit::Denied(text));
+            }
+            step.action = Action::Run;
+            step.check = Check::Nothing;
+        }
+    }
+}
+
+/// For each cell, those whose outputs it reads.
+fn sources(flow: &Flow) -> Vec<Vec<usize>> {
+    let places: HashMap<&CellId, usize> =
+        flow.cells.iter().enumerate().map(|(at, cell)| (&cell.id, at)).collect();
+    let read = |input: &Input| match &input.source {
+        Source::Port(cell, _) => places.get(cell).copied(),
+        Source::Param(_) | Source::File(_) | Source::Value(_) => None,
+    };
+    flow.cells.iter().map(|cell| cell.inputs.values().filter_map(read).collect()).collect()
 }
 
 /// Why there is no plan.
@@ -102,6 +171,7 @@ pub fn prepare<'m>(
     let mut facts = Facts {
         executors: HashMap::new(),
         files: files::digests(&flow, &place.store, wanted.unix_ms)?,
+        env: permit::variables(&flow),
     };
     let mut identities = HashMap::new();
     for (id, executor) in &executors.ready {

@@ -3,14 +3,15 @@
 //! Nothing here waits for work: attempts are tasks that send causes. What ended is committed to the store before it is said.
 
 mod record;
+mod starts;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use polyloom_events::{Event, Phase, Stream as Channel, Totals};
-use polyloom_model::{PortName, Source};
+use polyloom_events::{Event, Phase, Stage, Stream as Channel, Totals};
+use polyloom_model::{CellId, Levels, Limit, LimitLines, Limits, Policy, PortName, Preset, Source};
 use polyloom_plan::{Action, Artifact, StepIndex, content_key};
 use polyloom_protocol::Outcome;
 use polyloom_protocol::messages::worker::LogLevel;
@@ -23,6 +24,8 @@ use polyloom_store::{ResultRow, RunWriter, StepRow};
 use polyloom_worker::attempt::{self, Live, Stop};
 use tokio::sync::{mpsc, watch};
 
+use self::starts::Starts;
+use crate::permit::Permit;
 use crate::place::Place;
 use crate::prepare::{Prepared, action_of, to_recorded};
 use crate::step::{Seen, StepEnd, StepRun, artifact_meta};
@@ -43,10 +46,32 @@ pub struct Job {
     pub timeout: Option<Duration>,
     /// Results are not put into the store for later runs.
     pub no_cache: bool,
+    /// The word on each cell of the plan that asks for something.
+    pub permits: HashMap<CellId, Permit>,
+    /// The person's word on how well cells must be confined, over that of the flow.
+    pub policy: PolicyWord,
     /// The run's id, for events.
     pub run: String,
     /// Where the run is recorded.
     pub history: Option<RunWriter>,
+}
+
+/// What is said about policies outside of the flow.
+#[derive(Debug, Clone, Default)]
+pub struct PolicyWord {
+    /// The project's, which can only tighten.
+    pub project: (Option<Preset>, Levels),
+    /// The person's, which replaces what files say.
+    pub person: (Option<Preset>, Levels),
+}
+
+impl PolicyWord {
+    /// What holds for a cell.
+    #[must_use]
+    pub fn over(&self, cell: &Policy) -> Policy {
+        let ((project, levels), (person, last)) = (&self.project, &self.person);
+        cell.clone().tightened(*project, levels).replaced(*person, last)
+    }
 }
 
 /// How a run ended.
@@ -79,6 +104,8 @@ struct Slot {
     end: Option<Box<StepEnd>>,
     stop: Option<watch::Sender<Stop>>,
     attempt: u32,
+    /// Attempts that ran out of memory.
+    starved: u32,
     started_ms: Option<f64>,
     ended_ms: Option<f64>,
     reason: String,
@@ -91,6 +118,7 @@ pub struct Runner {
     schedule: Schedule,
     specs: Vec<StepSpec>,
     slots: Vec<Slot>,
+    starts: Starts,
     commands: VecDeque<Command>,
     rows: Vec<StepRow>,
     results: Vec<ResultRow>,
@@ -148,6 +176,7 @@ impl Runner {
             schedule,
             specs,
             slots,
+            starts: Starts::default(),
             commands: VecDeque::new(),
             rows: Vec::new(),
             results: Vec::new(),
@@ -223,6 +252,11 @@ impl Runner {
         &self.job.prepared.flow.cells[index.at()]
     }
 
+    /// The limits of its present attempt.
+    fn limits(&self, step: StepIndex) -> Limits {
+        self.cell(step).limits.grown(self.slots[step.at()].starved)
+    }
+
     fn name(&self, step: StepIndex) -> String {
         self.job.prepared.plan.steps[step.at()].cell.to_string()
     }
@@ -261,18 +295,40 @@ impl Runner {
                 Event::Display { cell, media, text }
             }
             Seen::Live(Live::Diagnostic(diagnostic)) => Event::Diagnostic { cell, diagnostic },
+            Seen::Live(Live::Limit { limit, stage, used }) => {
+                let amount = match (stage, limit) {
+                    (attempt::Stage::Warning, Limit::Timeout) => {
+                        let soft = self.cell(step).limits.soft_timeout;
+                        soft.and_then(|soft| u64::try_from(soft.as_millis()).ok())
+                    }
+                    _ => self.limits(step).amount(limit),
+                };
+                let stage = match stage {
+                    attempt::Stage::Warning => Stage::Warning,
+                    attempt::Stage::Term => Stage::Term,
+                    attempt::Stage::Kill => Stage::Kill,
+                };
+                let name = limit.key().to_owned();
+                Event::Limit { cell, name, stage, used, limit: amount.unwrap_or(0) }
+            }
         };
         self.stream.say(event);
     }
 
     fn on_ended(&mut self, step: StepIndex, end: Box<StepEnd>) {
+        let index = self.job.prepared.plan.steps[step.at()].index;
+        let cell = &self.job.prepared.flow.cells[index.at()];
+        self.starts.saw(&cell.executor, &cell.id, &end);
+        let given_up = self.starts.given_up(&cell.executor, &self.job.run).is_some();
         let finish = match (&end.outputs, end.meta.outcome) {
             (Some(_), _) => Finish::Ok,
             (None, Outcome::Cancelled) => Finish::Cancelled,
             (None, Outcome::OutputMissing | Outcome::Denied) => Finish::Failed(Retry::Never),
+            (None, _) if given_up => Finish::Failed(Retry::Never),
             (None, _) => Finish::Failed(Retry::Allowed),
         };
         let slot = &mut self.slots[step.at()];
+        slot.starved += u32::from(end.meta.outcome == Outcome::OutOfMemory);
         slot.stop = None;
         slot.outputs = end.outputs.clone().map(Arc::new);
         slot.end = Some(end);
@@ -360,6 +416,10 @@ impl Runner {
         let prepared = &self.job.prepared;
         let planned = &prepared.plan.steps[step.at()];
         let cell = &prepared.flow.cells[planned.index.at()];
+        if let Some(text) = self.starts.given_up(&cell.executor, &self.job.run) {
+            self.on_ended(step, Box::new(StepEnd::not_begun(text)));
+            return;
+        }
         let files = cell.inputs.iter().filter(|(_, input)| matches!(input.source, Source::File(_)));
         let (Some(executor), Some(identity)) =
             (prepared.executors.get(&cell.executor), prepared.identities.get(&cell.executor))
@@ -380,6 +440,9 @@ impl Runner {
                     Some((port.clone(), *digest))
                 })
                 .collect(),
+            permit: self.job.permits.get(&cell.id).cloned(),
+            policy: self.job.policy.over(&cell.policy),
+            limits: self.limits(step),
             unix_ms: unix_ms(),
         };
         let (stop, stopped) = watch::channel(Stop::No);
@@ -390,13 +453,12 @@ impl Runner {
         let sender = self.sender.clone();
         tokio::spawn(async move {
             let (seen, mut heard) = mpsc::channel(64);
-            let onward = sender.clone();
-            let relay = async move {
-                while let Some(seen) = heard.recv().await {
-                    let _ = onward.send(Happened::Seen(step, seen)).await;
-                }
-            };
-            let (end, ()) = tokio::join!(run.run(seen, stopped), relay);
+            // A task of its own: whatever becomes of it, the loop hears of an end.
+            let work = tokio::spawn(run.run(seen, stopped));
+            while let Some(seen) = heard.recv().await {
+                let _ = sender.send(Happened::Seen(step, seen)).await;
+            }
+            let end = work.await.unwrap_or_else(|error| StepEnd::broken(&error));
             let _ = sender.send(Happened::Ended(step, Box::new(end))).await;
         });
     }
@@ -404,6 +466,7 @@ impl Runner {
     fn end(&mut self, step: StepIndex, ended: Ended, attempts: u32) {
         let cell = self.cell(step);
         let (id, lang) = (cell.id.to_string(), cell.executor.to_string());
+        let lines = cell.lines.clone();
         let now = self.stream.now_ms();
         let slot = &mut self.slots[step.at()];
         let end = slot.end.take();
@@ -416,7 +479,7 @@ impl Runner {
             (Ended::Ok | Ended::Failed | Ended::Cancelled, Some(end)) => {
                 self.environment |= end.environment;
                 let StepEnd { mut meta, explanation, .. } = *end;
-                explain(&mut meta, explanation);
+                explain(&mut meta, explanation, &lines);
                 meta
             }
             (Ended::Cached, _) => ExecMeta::new(Outcome::Cached),
@@ -456,12 +519,22 @@ impl Runner {
 }
 
 /// The sentence about a limit goes with the diagnostics, first: it is what the person has to read.
-fn explain(meta: &mut ExecMeta, explanation: Option<String>) {
+/// It points to the line of the flow file that sets the limit.
+fn explain(meta: &mut ExecMeta, explanation: Option<String>, lines: &LimitLines) {
     let Some(text) = explanation else { return };
     let told = meta.diagnostics.iter().any(|diagnostic| diagnostic.message == text);
     // An exit code is in the result already; beside the error that caused it, it says nothing.
     if !told && meta.outcome != Outcome::Failed {
-        meta.diagnostics.insert(0, Diagnostic::new(Severity::Error, text));
+        let mut diagnostic = Diagnostic::new(Severity::Error, text);
+        match meta.limit.as_ref().map(|limit| lines.of(&limit.name)) {
+            Some(0) => diagnostic.message.push_str(" (set by `--limit`)"),
+            Some(line) => {
+                diagnostic.file = Some(lines.path.display().to_string());
+                diagnostic.line = Some(line);
+            }
+            None => {}
+        }
+        meta.diagnostics.insert(0, diagnostic);
     }
 }
 

@@ -9,20 +9,24 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use polyloom_model::{
-    Cell, Digest, Encoding, Flow, Kind, PortName, Source, Stdin, Type, Value, conform,
+    Cell, Digest, Encoding, Flow, Kind, Limits, Policy, PortName, Source, Stdin, Type, Value,
+    conform,
 };
 use polyloom_plan::Artifact;
 use polyloom_protocol::meta::{ArtifactMeta, ExecMeta, Severity};
 use polyloom_protocol::{Diagnostic, Outcome};
 use polyloom_store::{Store, TreeEntry};
 use polyloom_worker::attempt::{
-    Attempt, Collected, Content, InputFile, Live, Output, Phase, Report, Stop,
+    Attempt, Collected, Content, Granted, InputFile, Live, Output, Phase, Report, Start, Stop,
+    TreeFile,
 };
 use polyloom_worker::executor::Executor;
+use polyloom_worker::secrets::{self, SecretError, Secrets, Why};
 use polyloom_worker::{AttemptError, check_file, extension_of, text_of};
 use tokio::sync::{mpsc, watch};
 
 use crate::files;
+use crate::permit::Permit;
 use crate::place::Place;
 use crate::words::chain;
 
@@ -50,6 +54,12 @@ pub struct StepRun {
     pub edges: BTreeMap<PortName, Artifact>,
     /// Digests of the files as planned.
     pub planned: BTreeMap<PortName, Digest>,
+    /// The word on what its cell asks for.
+    pub permit: Option<Permit>,
+    /// How well it must be confined.
+    pub policy: Policy,
+    /// What this attempt may use.
+    pub limits: Limits,
     /// The time, milliseconds since 1970.
     pub unix_ms: u64,
 }
@@ -64,6 +74,8 @@ pub struct StepEnd {
     pub explanation: Option<String>,
     /// Whether it is this machine or an installation that failed, and not the cell.
     pub environment: bool,
+    /// Whether its worker came up.
+    pub start: Start,
 }
 
 /// What is seen while a step goes on.
@@ -87,9 +99,37 @@ impl Trouble {
         Self { outcome: Outcome::Failed, text, environment: false }
     }
 
+    /// It asks for something it was not granted.
+    fn denied(text: String) -> Self {
+        Self { outcome: Outcome::Denied, text, environment: false }
+    }
+
     /// The store or the machine failed.
     fn host(text: String) -> Self {
         Self { outcome: Outcome::WorkerError, text, environment: true }
+    }
+}
+
+impl Trouble {
+    fn end(self) -> StepEnd {
+        let mut meta = ExecMeta::new(self.outcome);
+        if !self.text.is_empty() {
+            meta.diagnostics.push(Diagnostic::new(Severity::Error, self.text));
+        }
+        let (environment, start) = (self.environment, Start::None);
+        StepEnd { meta, outputs: None, explanation: None, environment, start }
+    }
+}
+
+impl StepEnd {
+    /// The end of a step that was not begun.
+    pub fn not_begun(text: String) -> Self {
+        Trouble { outcome: Outcome::WorkerError, text, environment: false }.end()
+    }
+
+    /// The end of a step whose task did not come to one.
+    pub fn broken(error: &tokio::task::JoinError) -> Self {
+        Trouble::host(format!("an internal step failed: {error}")).end()
     }
 }
 
@@ -103,12 +143,7 @@ impl StepRun {
         let step = Arc::new(self);
         match step.clone().go(seen, stop).await {
             Ok(end) => end,
-            Err(trouble) => {
-                let mut meta = ExecMeta::new(trouble.outcome);
-                meta.diagnostics.push(Diagnostic::new(Severity::Error, trouble.text));
-                let environment = trouble.environment;
-                StepEnd { meta, outputs: None, explanation: None, environment }
-            }
+            Err(trouble) => trouble.end(),
         }
     }
 
@@ -117,6 +152,17 @@ impl StepRun {
         seen: mpsc::Sender<Seen>,
         stop: watch::Receiver<Stop>,
     ) -> Result<StepEnd, Trouble> {
+        let granted = self.granted()?;
+        // The default is as many as there may be.
+        let most = polyloom_worker::most_open_files();
+        let asked = self.limits.open_files != Limits::default().open_files
+            || self.cell().lines.keys.contains_key("open_files");
+        if asked && u64::from(self.limits.open_files) > most {
+            return Err(Trouble::input(format!(
+                "`open_files` is {}, more than the {most} that a process may have here (`ulimit -Hn`)",
+                self.limits.open_files
+            )));
+        }
         let compiles =
             matches!(&self.executor.manifest.kind, Kind::Command(c) if c.compile.is_some());
         let mut program = None;
@@ -131,14 +177,46 @@ impl StepRun {
                 Err(end) => return Ok(*end),
             }
         }
+        let secrets = self.read_secrets(&granted, &stop).await?;
         let step = Arc::clone(&self);
-        let attempt = blocking(move || step.attempt(program)).await??;
+        let mut attempt = blocking(move || step.attempt(program)).await??;
+        attempt.granted = granted;
+        attempt.secrets = secrets;
         let mut report = self.attempt_once(attempt, &seen, &stop).await?;
         if let Some(ms) = compiled_ms {
             report.meta.extras.insert("compiled_ms".to_owned(), Value::Float(ms));
         }
         let step = Arc::clone(&self);
         blocking(move || step.keep(report)).await?
+    }
+
+    /// The secrets that were granted, read anew for each attempt: from the user's environment and files, and by programs that run as the user.
+    async fn read_secrets(
+        &self,
+        granted: &Granted,
+        stop: &watch::Receiver<Stop>,
+    ) -> Result<Option<Arc<Secrets>>, Trouble> {
+        let cell = self.cell();
+        let handles = &granted.secrets;
+        if handles.is_empty() {
+            return Ok(None);
+        }
+        let root = std::path::absolute(&self.flow.root);
+        let root = root.map_err(|error| Trouble::host(format!("the flow's folder: {error}")))?;
+        let host = secrets::Host {
+            root: &root,
+            home: self.place.around.home.as_deref(),
+            variable: &|name| std::env::var_os(name),
+            pins: &granted.pins,
+            patience: secrets::PATIENCE,
+        };
+        match secrets::read(handles, &host, stop).await {
+            Ok(secrets) => Ok(Some(Arc::new(secrets))),
+            Err(SecretError { why: Why::Stopped, .. }) => {
+                Err(Trouble { outcome: Outcome::Cancelled, ..Trouble::input(String::new()) })
+            }
+            Err(error) => Err(Trouble::input(format!("cell `{}`: {error}", cell.id))),
+        }
     }
 
     /// The compiled program and whether it was made now; or the end of a step that does not compile.
@@ -153,12 +231,17 @@ impl StepRun {
         if let Some(path) = known {
             return Ok(Ok((path, false)));
         }
-        let mut limits = self.cell().limits.clone();
+        let mut limits = self.limits.clone();
         limits.timeout = limits.timeout.max(COMPILE_TIMEOUT);
         limits.memory = limits.memory.max(COMPILE_MEMORY);
         limits.pids = limits.pids.max(64);
         limits.disk = limits.disk.max(512 << 20);
         limits.cpu_time = None;
+        limits.soft_timeout = None;
+        limits.open_files = limits.open_files.max(1024);
+        limits.inodes = limits.inodes.max(65_536);
+        limits.artifacts = limits.artifacts.max(10_000);
+        limits.artifact_size = None;
         let mut attempt = self.bare(Phase::Compile);
         attempt.limits = limits;
         let report = self.attempt_once(attempt, seen, stop).await?;
@@ -168,7 +251,8 @@ impl StepRun {
                 meta.extras.insert("did_not_compile".to_owned(), Value::Bool(true));
             }
             let explanation = explanation.map(|text| format!("while compiling: {text}"));
-            let end = StepEnd { meta, outputs: None, explanation, environment: false };
+            let start = Start::None;
+            let end = StepEnd { meta, outputs: None, explanation, environment: false, start };
             return Ok(Err(Box::new(end)));
         }
         let Some(collected) = report.program else {
@@ -177,6 +261,17 @@ impl StepRun {
         let step = Arc::clone(&self);
         let path = blocking(move || step.keep_program(&key, collected)).await??;
         Ok(Ok((path, true)))
+    }
+
+    /// What the cell gets beyond its inputs; all it asks for, or it does not run.
+    fn granted(&self) -> Result<Granted, Trouble> {
+        let cell = self.cell();
+        match &self.permit {
+            Some(Permit::Denied(text)) => Err(Trouble::denied(text.clone())),
+            _ if cell.asks.is_empty() && cell.secrets.is_empty() => Ok(Granted::default()),
+            Some(Permit::Granted(granted)) => Ok(Granted::clone(granted)),
+            None => Err(Trouble::denied("nobody was asked to grant what it asks for".to_owned())),
+        }
     }
 
     async fn attempt_once(
@@ -216,10 +311,17 @@ impl StepRun {
             inputs: Vec::new(),
             outputs: BTreeMap::new(),
             env: BTreeMap::new(),
+            secrets: None,
             argv: Vec::new(),
             stdin: None,
             seed: None,
-            limits: cell.limits.clone(),
+            limits: Limits {
+                open_files: u32::try_from(polyloom_worker::most_open_files())
+                    .map_or(self.limits.open_files, |most| self.limits.open_files.min(most)),
+                ..self.limits.clone()
+            },
+            policy: self.policy.clone(),
+            granted: Granted::default(),
         }
     }
 
@@ -355,8 +457,7 @@ impl StepRun {
             Collected::Tree(files) => {
                 let mut entries = Vec::with_capacity(files.len());
                 for file in files {
-                    let (fd, size) = (File::from(file.fd), file.size);
-                    entries.push(tree_entry(store, file.path, fd, size, file.executable)?);
+                    entries.push(tree_file(store, file)?);
                 }
                 entries
             }
@@ -369,9 +470,9 @@ impl StepRun {
 
     /// Puts the outputs of an attempt into the store.
     fn keep(&self, report: Report) -> Result<StepEnd, Trouble> {
-        let Report { mut meta, outputs, extra, explanation, .. } = report;
+        let Report { mut meta, outputs, extra, explanation, start, .. } = report;
         if meta.outcome != Outcome::Ok {
-            return Ok(StepEnd { meta, outputs: None, explanation, environment: false });
+            return Ok(StepEnd { meta, outputs: None, explanation, environment: false, start });
         }
         let mut kept = BTreeMap::new();
         for (port, output) in outputs {
@@ -386,7 +487,7 @@ impl StepRun {
             let artifact = keep_output(&self.place.store, output)?;
             meta.artifacts.insert(name, artifact_meta(&artifact));
         }
-        Ok(StepEnd { meta, outputs: Some(kept), explanation, environment: false })
+        Ok(StepEnd { meta, outputs: Some(kept), explanation, environment: false, start })
     }
 }
 
@@ -405,6 +506,11 @@ fn tree_entry(
     Ok(TreeEntry { path, file: Some(polyloom_store::ListingEntry { digest, exec, size }) })
 }
 
+fn tree_file(store: &Store, file: TreeFile) -> Result<TreeEntry, Trouble> {
+    let fd = file.open().map_err(|refusal| Trouble::host(format!("`{}`: {refusal}", file.path)))?;
+    tree_entry(store, file.path, File::from(fd), file.size, file.executable)
+}
+
 fn keep_output(store: &Store, output: Output) -> Result<Artifact, Trouble> {
     let host = |error: &dyn std::error::Error| Trouble::host(chain(error));
     let (digest, size) = match output.content {
@@ -417,8 +523,7 @@ fn keep_output(store: &Store, output: Output) -> Result<Artifact, Trouble> {
         Collected::Tree(files) => {
             let mut entries = Vec::with_capacity(files.len());
             for file in files {
-                let (fd, size) = (File::from(file.fd), file.size);
-                entries.push(tree_entry(store, file.path, fd, size, file.executable)?);
+                entries.push(tree_file(store, file)?);
             }
             store.put_tree(entries).map_err(|e| host(&e))?
         }

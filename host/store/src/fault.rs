@@ -46,10 +46,18 @@ pub enum Fault {
     },
 }
 
-/// Whether the disk of a folder has no room for a page.
-fn is_full(folder: &Path) -> bool {
-    rustix::fs::statvfs(folder)
-        .is_ok_and(|stat| stat.f_bavail.saturating_mul(stat.f_frsize) < 64 << 10)
+/// Whether an error of SQLite's means that the disk is full.
+pub(crate) fn is_full(folder: &Path, error: &rusqlite::Error) -> bool {
+    let room = || {
+        rustix::fs::statvfs(folder)
+            .is_ok_and(|stat| stat.f_bavail.saturating_mul(stat.f_frsize) < 64 << 10)
+    };
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DiskFull) => true,
+        // Some files of SQLite's say only that a write failed (its shared memory, for one).
+        Some(rusqlite::ErrorCode::SystemIoFailure) => room(),
+        _ => false,
+    }
 }
 
 impl Fault {
@@ -66,10 +74,7 @@ impl Fault {
 
     /// Sorts an error of SQLite: a full disk is told apart.
     pub(crate) fn index(action: &'static str, folder: &Path, source: rusqlite::Error) -> Self {
-        let full = source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull);
-        // Some files of SQLite's say only that a write failed (its shared memory, for one).
-        let failed = source.sqlite_error_code() == Some(rusqlite::ErrorCode::SystemIoFailure);
-        if full || (failed && is_full(folder)) {
+        if is_full(folder, &source) {
             return Self::Full { folder: folder.to_owned() };
         }
         Self::Index { action, folder: folder.to_owned(), source }

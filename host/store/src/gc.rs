@@ -13,7 +13,7 @@ use crate::layout;
 use crate::store::Store;
 
 /// Another process may be about to use what it looked up: while other stores are open, nothing younger is evicted.
-const GRACE_MS: u64 = 3_600_000;
+pub(crate) const GRACE_MS: u64 = 3_600_000;
 const DAY_MS: u64 = 86_400_000;
 
 /// What a collection is to do.
@@ -126,9 +126,11 @@ impl Store {
             gone.insert(*digest);
         }
         report.left = left;
+        // What went without us (from a full disk, by hand) is as lost.
+        let lacks = |digest: &Digest| gone.contains(digest) || !blobs.contains_key(digest);
         let lost: Vec<_> = results
             .iter()
-            .filter(|row| !row.evicted && row.outputs.iter().any(|digest| gone.contains(digest)))
+            .filter(|row| !row.evicted && row.outputs.iter().any(&lacks))
             .map(|row| row.key)
             .collect();
         report.results = lost.len() as u64;

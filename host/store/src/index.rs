@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
-use crate::fault::Fault;
+use crate::fault::{Fault, is_full};
 
 /// The version of the index's schema that this program reads and writes.
 pub const INDEX_VERSION: i64 = 2;
@@ -56,12 +56,32 @@ pub(crate) fn open(path: &Path) -> Result<Connection, IndexError> {
 /// Opens a database and brings it to the version that `steps` lead to. The caller holds a lock that keeps others from doing the same at
 /// once: the switch to WAL is the one moment when SQLite answers "busy" without waiting.
 pub(crate) fn open_with(path: &Path, steps: &[&str]) -> Result<Connection, IndexError> {
+    match open_in(path, steps, Sharing::Shared) {
+        // The shared memory of a WAL is a file, too. Who has the index alone needs none: reading goes on.
+        Err(IndexError::Other(error)) if is_full(path.parent().unwrap_or(path), &error) => {
+            open_in(path, steps, Sharing::Alone)
+        }
+        other => other,
+    }
+}
+
+/// Whether other processes may have the index open at the same time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    Shared,
+    Alone,
+}
+
+fn open_in(path: &Path, steps: &[&str], sharing: Sharing) -> Result<Connection, IndexError> {
     let version = i64::try_from(steps.len()).unwrap_or(i64::MAX);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(sort)?;
     connection.busy_timeout(Duration::from_secs(20)).map_err(sort)?;
+    if sharing == Sharing::Alone {
+        connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE").map_err(sort)?;
+    }
     let found = user_version(&connection).map_err(sort)?;
     if found > version {
         return Err(IndexError::Newer(found));

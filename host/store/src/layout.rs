@@ -12,6 +12,8 @@ pub(crate) const BLOBS: &str = "blobs";
 pub(crate) const TREES: &str = "trees";
 /// Files being written. Nothing in here is referred to.
 pub(crate) const TMP: &str = "tmp";
+/// Files of living cells that do not fit into memory: theirs, and removed with them. Nothing of the store is in here.
+pub(crate) const CELLS: &str = "cells";
 /// Files of the program itself, by the digest of the set.
 pub(crate) const SHARE: &str = "share";
 /// Histories of projects that can't hold their own.

@@ -11,6 +11,7 @@ mod gc;
 mod history;
 mod index;
 mod layout;
+mod rescue;
 mod results;
 mod share;
 mod stats;
@@ -26,6 +27,7 @@ pub use history::{
 };
 pub use index::INDEX_VERSION;
 pub use layout::{PlaceError, place};
+pub use rescue::collect;
 pub use results::{ResultRow, StoredResult};
 pub use stats::{ImportError, StatKey};
 pub use store::{OpenError, Store};

@@ -189,11 +189,17 @@ impl Store {
     fn checked(&self, raw: Raw) -> Result<StoredResult, Fault> {
         let unreadable = || self.row("result");
         let Outputs(outputs) = serde_json::from_str(&raw.outputs).map_err(|_| unreadable())?;
+        let there = |digest: &Digest, size: u64| size <= SMALL || self.has_file(digest, Some(size));
         let gone = |output: &ArtifactMeta| {
-            // A file of another size than was recorded is as good as none. The size of a directory is that of its files.
-            let size = (output.r#type != "dir").then_some(output.size);
-            output.size > SMALL
-                && !output.digest.parse().is_ok_and(|digest| self.has_file(&digest, size))
+            let Ok(digest) = output.digest.parse() else { return true };
+            if output.r#type != "dir" {
+                // A file of another size than was recorded is as good as none.
+                return !there(&digest, output.size);
+            }
+            // The size of a directory is that of its files; its own blob is their listing.
+            !self.listing(&digest).is_ok_and(|listing| {
+                listing.values().flatten().all(|entry| there(&entry.digest, entry.size))
+            })
         };
         Ok(StoredResult {
             evicted: raw.evicted || outputs.iter().any(|(_, output)| gone(output)),

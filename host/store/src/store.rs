@@ -1,7 +1,7 @@
 //! An open store: its folder, its index, and what waits to be written to the index in one go.
 
 use std::collections::HashMap;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -93,7 +93,7 @@ impl Store {
         let make = |path: &Path| DirBuilder::new().recursive(true).mode(0o700).create(path);
         make(root).map_err(|error| fault("make the folder", root, error))?;
         let root = root.canonicalize().map_err(|error| fault("open", root, error))?;
-        for name in [layout::BLOBS, layout::TREES, layout::TMP, layout::SHARE] {
+        for name in [layout::BLOBS, layout::TREES, layout::TMP, layout::CELLS, layout::SHARE] {
             let path = root.join(name);
             make(&path).map_err(|error| fault("make the folder", &path, error))?;
         }
@@ -127,8 +127,10 @@ impl Store {
         let shared = lock_file(layout::LOCK)?;
         let opening = lock_file("opening")?;
         let locked = |error| Fault::io("lock", root, error);
-        shared.lock_shared().map_err(locked)?;
         opening.lock().map_err(locked)?;
+        // To have it alone means that no other process is here: whoever began the files in `tmp` is dead.
+        let alone = shared.try_lock().is_ok();
+        shared.lock_shared().map_err(locked)?;
         let path = root.join(layout::INDEX);
         let connection = index::open(&path).map_err(|error| match error {
             IndexError::Newer(found) => {
@@ -137,6 +139,9 @@ impl Store {
             IndexError::Unreadable(source) => OpenError::Unreadable { path: path.clone(), source },
             IndexError::Other(source) => Fault::index("open", root, source).into(),
         })?;
+        if alone {
+            clear(&root.join(layout::TMP));
+        }
         Ok((shared, connection))
     }
 
@@ -144,6 +149,12 @@ impl Store {
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// A folder for the files of living cells, on the store's disk.
+    #[must_use]
+    pub fn scratch(&self) -> PathBuf {
+        self.root.join(layout::CELLS)
     }
 
     /// Writes what waits in memory: small blobs and digests of files. Also done by every commit and on drop.
@@ -260,6 +271,15 @@ impl Store {
             pending.unsynced.len() > PENDING_FILES
         };
         if full { self.sync() } else { Ok(()) }
+    }
+}
+
+/// Empties a folder as far as that is possible: what stays is in nobody's way.
+pub(crate) fn clear(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let path = entry.path();
+        let _ = if is_dir { fs::remove_dir_all(path) } else { fs::remove_file(path) };
     }
 }
 

@@ -140,12 +140,12 @@ fn the_latest_of_a_cell_is_its_last_attempt_not_a_skip() {
 fn old_runs_are_pruned_and_the_reasons_stay() {
     let root = tempfile::tempdir().unwrap();
     let history = open(root.path());
+    let running = history.begin(&new(START - 1000)).unwrap();
     for i in 0..4 {
         let run = history.begin(&new(START + i * 1000)).unwrap();
         run.record_steps(&[step(&format!("c{i}"), Outcome::Ok, "{}")]).unwrap();
         run.finish(&end()).unwrap();
     }
-    let running = history.begin(&new(START - 1000)).unwrap();
     assert_eq!(history.prune(2).unwrap(), 2);
     assert_eq!(history.runs(10).unwrap().len(), 3, "a living run stays however old");
     assert_eq!(fs::read_dir(history.place().folder().join("runs")).unwrap().count(), 3);
@@ -177,4 +177,27 @@ fn a_newer_history_is_refused() {
     let store = Store::open(root.path().join("store")).unwrap();
     let error = History::open(&root.path().join("project"), &store).unwrap_err();
     assert!(matches!(error, HistoryError::Newer { found: 9, known: 1, .. }), "{error}");
+}
+
+#[test]
+fn a_clock_that_was_set_back_does_not_change_which_run_is_the_latest() {
+    let root = tempfile::tempdir().unwrap();
+    let history = open(root.path());
+    let day = 86_400_000;
+    let ids: Vec<String> = [20 * day, 21 * day, 19 * day]
+        .iter()
+        .map(|at| {
+            let run = history.begin(&new(*at)).unwrap();
+            let id = run.id().to_owned();
+            run.finish(&end()).unwrap();
+            id
+        })
+        .collect();
+    assert_eq!(history.find_run("latest").unwrap().id, ids[2]);
+    assert_eq!(history.find_run("latest~1").unwrap().id, ids[1]);
+    history.prune(1).unwrap();
+    assert_eq!(
+        history.runs(9).unwrap().into_iter().map(|run| run.id).collect::<Vec<_>>(),
+        ids[2..]
+    );
 }

@@ -410,3 +410,42 @@ fn outputs_survive_in_their_recorded_form() {
     let found = store.lookup_many(&[row.key]).unwrap();
     assert_eq!(found[&row.key].outputs, row.outputs.into_iter().collect::<Vec<_>>());
 }
+
+#[test]
+fn a_directory_is_found_as_long_as_its_files_are_there() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(root.path());
+    let file = |byte: u8| {
+        let digest = store.put_bytes(&vec![byte; 20_000]).unwrap();
+        let file = polyloom_store::ListingEntry { digest, exec: false, size: 20_000 };
+        (digest, polyloom_store::TreeEntry { path: format!("f{byte}"), file: Some(file) })
+    };
+    let ((first, a), (_, b)) = (file(1), file(2));
+    let (digest, size) = store.put_tree(vec![a, b]).unwrap();
+    assert_eq!(size, 40_000, "more than the listing itself");
+    let mut row = result("a", &[(digest, size)], NOW);
+    row.outputs.get_mut("port0").unwrap().r#type = "dir".into();
+    store.commit(&[row]).unwrap();
+    let evicted = || store.lookup_many(&[Digest::of(b"a")]).unwrap()[&Digest::of(b"a")].evicted;
+    assert!(!evicted());
+    fs::remove_file(store.path(&first).unwrap()).unwrap();
+    assert!(evicted());
+}
+
+#[test]
+fn what_the_dead_left_half_written_goes_when_nobody_else_is_here() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(root.path());
+    let folder = store.root().join("tmp");
+    let leave = || {
+        fs::write(folder.join("0123456789abcdef-0"), "half").unwrap();
+        fs::create_dir_all(folder.join("0123456789abcdef-1/sub")).unwrap();
+    };
+    let left = || fs::read_dir(&folder).unwrap().count();
+    leave();
+    drop(open(root.path()));
+    assert_eq!(left(), 2, "they may be the other store's");
+    drop(store);
+    let _store = open(root.path());
+    assert_eq!(left(), 0);
+}

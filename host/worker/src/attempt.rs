@@ -5,10 +5,17 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use polyloom_model::{CellId, Encoding, Limits, Origin, PortName, Type};
+use polyloom_model::{
+    CellId, Encoding, Limit, Limits, NetGrant, NetRule, Origin, Policy, PortName, SecretHandle,
+    Type,
+};
+use polyloom_protocol::Outcome;
 use polyloom_protocol::meta::{Diagnostic, ExecMeta};
+use polyloom_sandbox::{Collector, Refusal};
 
 use crate::executor::Executor;
+use crate::mask::Mask;
+use crate::secrets::{Pin, Secrets};
 
 /// One attempt of one phase of a step.
 #[derive(Debug, Clone)]
@@ -31,6 +38,8 @@ pub struct Attempt {
     pub outputs: BTreeMap<PortName, Type>,
     /// The cell's own environment.
     pub env: BTreeMap<String, String>,
+    /// The cell's secrets: variables of its environment, hidden in all that comes back.
+    pub secrets: Option<Arc<Secrets>>,
     /// The cell's arguments.
     pub argv: Vec<String>,
     /// Bytes given on stdin.
@@ -39,6 +48,50 @@ pub struct Attempt {
     pub seed: Option<i64>,
     /// Limits of this attempt.
     pub limits: Limits,
+    /// How well it must be confined.
+    pub policy: Policy,
+    /// What it was granted beyond its inputs.
+    pub granted: Granted,
+}
+
+/// What a cell was granted beyond its inputs.
+#[derive(Debug, Clone, Default)]
+pub struct Granted {
+    /// Hosts and ports.
+    pub net: Vec<NetRule>,
+    /// Hosts and ports that no name may lead to.
+    pub denied: Vec<NetGrant>,
+    /// Files and folders of the host.
+    pub openings: Vec<Opening>,
+    /// Variables of the host's environment.
+    pub env: BTreeMap<String, String>,
+    /// Where its secrets are had, by the names of their variables.
+    pub secrets: BTreeMap<String, SecretHandle>,
+    /// What those led to when they were granted.
+    pub pins: BTreeMap<String, Vec<Pin>>,
+    /// Whether programs are among the openings, so that they are on PATH.
+    pub programs: bool,
+    /// All of it for the record.
+    pub texts: Vec<String>,
+}
+
+/// A file or folder of the host that comes into view of a cell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opening {
+    /// On the host; absolute and free of links.
+    pub source: PathBuf,
+    /// Where the cell finds it.
+    pub target: PathBuf,
+    /// Whether the cell may change it.
+    pub writable: bool,
+}
+
+impl Attempt {
+    /// What hides the cell's secrets, where it has any.
+    #[must_use]
+    pub fn mask(&self) -> Option<&Arc<Mask>> {
+        self.secrets.as_ref().map(|secrets| secrets.mask())
+    }
 }
 
 /// Compile a cell's code, or run it.
@@ -110,17 +163,36 @@ pub enum Collected {
     Tree(Vec<TreeFile>),
 }
 
-/// One file of a collected directory.
+/// One file of a collected directory; opened only when it is read, since a directory may have more files than a process may
+/// have open.
 #[derive(Debug)]
 pub struct TreeFile {
     /// Relative path with `/`.
     pub path: String,
-    /// The file, open for reading.
-    pub fd: OwnedFd,
     /// Its size in bytes.
     pub size: u64,
     /// Whether it may be executed.
     pub executable: bool,
+    collector: Arc<Collector>,
+    at: String,
+}
+
+impl TreeFile {
+    /// The file that `collector` finds under `at`; the tree that wrote it is dead.
+    pub(crate) fn new(
+        collector: &Arc<Collector>,
+        at: String,
+        path: String,
+        size: u64,
+        executable: bool,
+    ) -> Self {
+        Self { path, size, executable, collector: Arc::clone(collector), at }
+    }
+
+    /// Opens it for reading.
+    pub fn open(&self) -> Result<OwnedFd, Refusal> {
+        self.collector.open_file(&self.at)
+    }
 }
 
 /// What is seen while an attempt goes on. Nothing of it is believed.
@@ -156,6 +228,26 @@ pub enum Live {
     },
     /// A message about the code, already mapped to its author's file.
     Diagnostic(Diagnostic),
+    /// It comes to a limit.
+    Limit {
+        /// Which.
+        limit: Limit,
+        /// What is done about it.
+        stage: Stage,
+        /// How much there is by now, in the limit's unit.
+        used: Option<u64>,
+    },
+}
+
+/// What is done about a cell that comes to a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// A soft limit is passed: nothing yet.
+    Warning,
+    /// It is asked to end.
+    Term,
+    /// It is ended.
+    Kill,
 }
 
 /// The end of an attempt.
@@ -171,6 +263,35 @@ pub struct Report {
     pub program: Option<Collected>,
     /// Which limit was hit and by how much, for people: `limit 64 MiB, peak 64 MiB`.
     pub explanation: Option<String>,
+    /// Whether its worker came up.
+    pub start: Start,
+}
+
+/// Whether a worker came up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Start {
+    /// There was none, or it was ended before it could: by a person or by a limit of the cell's.
+    #[default]
+    None,
+    /// It greeted, and was understood.
+    Greeted,
+    /// It ended, was silent too long or was refused before the greeting was over.
+    Failed,
+}
+
+impl Report {
+    /// The end of an attempt that was called off before it had begun.
+    #[must_use]
+    pub fn cancelled() -> Self {
+        Self {
+            meta: ExecMeta::new(Outcome::Cancelled),
+            outputs: BTreeMap::new(),
+            extra: BTreeMap::new(),
+            program: None,
+            explanation: None,
+            start: Start::None,
+        }
+    }
 }
 
 /// What a person may ask of a running attempt.

@@ -1,6 +1,11 @@
-//! One output stream of a cell: counted always, kept up to a bound, passed on in whole lines.
+//! One output stream of a cell: counted always, kept up to a bound, passed on in whole lines. Secrets are hidden before
+//! anything is kept.
+
+use std::sync::Arc;
 
 use polyloom_protocol::meta::Tail;
+
+use crate::mask::{Mask, Masker};
 
 /// Passed on to the run's log at most; the rest is counted and thrown away while it is still drained.
 const LOG: u64 = 8 << 20;
@@ -15,6 +20,10 @@ const LINE: usize = 64 << 10;
 #[derive(Debug)]
 pub struct Capture {
     keep: usize,
+    masker: Option<Masker>,
+    masked: Vec<u8>,
+    /// Bytes to be shown that came, which is another number where secrets were hidden.
+    shown: u64,
     /// Bytes that came.
     pub bytes: u64,
     /// Whether the stream has ended.
@@ -25,15 +34,43 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// A stream of whose end `keep` bytes are kept.
-    pub fn new(keep: usize) -> Self {
-        let (waiting, tail) = (Vec::new(), Vec::new());
-        Self { keep, bytes: 0, ended: false, passed: 0, waiting, tail }
+    /// A stream of whose end `keep` bytes are kept, without the secrets of `mask`.
+    pub fn new(keep: usize, mask: Option<&Arc<Mask>>) -> Self {
+        Self {
+            keep,
+            masker: mask.map(|mask| Masker::new(Arc::clone(mask))),
+            masked: Vec::new(),
+            shown: 0,
+            bytes: 0,
+            ended: false,
+            passed: 0,
+            waiting: Vec::new(),
+            tail: Vec::new(),
+        }
     }
 
     /// Takes bytes as they came.
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes += bytes.len() as u64;
+        let Some(masker) = &mut self.masker else { return self.take(bytes) };
+        let mut masked = std::mem::take(&mut self.masked);
+        masker.push(bytes, &mut masked);
+        self.take(&masked);
+        masked.clear();
+        self.masked = masked;
+    }
+
+    /// Nothing more will come: what was held back for a secret's sake is none.
+    pub fn finish(&mut self) {
+        if let Some(masker) = &mut self.masker {
+            let mut masked = Vec::new();
+            masker.finish(&mut masked);
+            self.take(&masked);
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        self.shown += bytes.len() as u64;
         let room = usize::try_from(LOG.saturating_sub(self.passed)).unwrap_or(usize::MAX);
         let taken = &bytes[..bytes.len().min(room)];
         self.passed += taken.len() as u64;
@@ -67,7 +104,7 @@ impl Capture {
         Tail {
             text: String::from_utf8_lossy(kept).into_owned(),
             bytes: self.bytes,
-            truncated: self.bytes - kept.len() as u64,
+            truncated: self.shown - kept.len() as u64,
         }
     }
 }
@@ -78,7 +115,7 @@ mod tests {
 
     #[test]
     fn lines_are_passed_on_whole_and_the_rest_at_the_end() {
-        let mut capture = Capture::new(TAIL);
+        let mut capture = Capture::new(TAIL, None);
         capture.push(b"one\ntw");
         assert_eq!(capture.take_text(false).as_deref(), Some("one\n"));
         assert_eq!(capture.take_text(false), None);
@@ -87,8 +124,21 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_hidden_in_lines_and_tail_and_the_count_is_that_of_what_came() {
+        let mask = Arc::new(Mask::new([("S", &b"hunter2!"[..])]));
+        let mut capture = Capture::new(TAIL, Some(&mask));
+        capture.push(b"it is hunt");
+        assert_eq!(capture.take_text(true).as_deref(), Some("it is "));
+        capture.push(b"er2! and hunt");
+        capture.finish();
+        assert_eq!(capture.take_text(true).as_deref(), Some("*** and hunt"));
+        let tail = capture.tail();
+        assert_eq!((tail.text.as_str(), tail.bytes, tail.truncated), ("it is *** and hunt", 23, 0));
+    }
+
+    #[test]
     fn a_flood_is_counted_but_not_kept() {
-        let mut capture = Capture::new(TAIL);
+        let mut capture = Capture::new(TAIL, None);
         for _ in 0..200 {
             capture.push(&[b'x'; 64 << 10]);
             capture.take_text(false);

@@ -1,41 +1,146 @@
-//! Outputs from a dead cell's files: found by descriptor, checked against their declared types (SPEC.md, «Files of a cell»).
+//! Outputs from a dead cell's files: found by descriptor, searched for secrets, checked against their declared types (SPEC.md,
+//! «Files of a cell»).
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::Arc;
 
-use polyloom_model::{Encoding, PortName, Type, format_size};
-use polyloom_sandbox::{Collector, Entry, Kind, ListingCaps, Sandbox};
+use polyloom_model::{CellId, Encoding, PortName, Type, format_size};
+use polyloom_sandbox::{Collector, Entry, Kind, ListingCaps, Refusal, Sandbox};
 
 use crate::attempt::{Collected, Output, TreeFile};
-use crate::formats;
+use crate::mask::{Found, Mask};
+use crate::{formats, messages, names, portable};
 
 /// Values are read into memory, so they are bounded; what is larger belongs into a tensor, a table or a file.
 const LARGEST_VALUE: u64 = 64 << 20;
-/// Entries looked at in one output directory.
+/// Entries looked at in the folder of outputs.
 const ENTRIES: usize = 10_000;
 /// Levels of an output directory.
 const DEPTH: usize = 16;
 
-/// The declared outputs, or everything that is wrong with them.
+/// Every declared output.
+#[derive(Default)]
+pub struct Gathered {
+    /// By port.
+    pub outputs: BTreeMap<PortName, Output>,
+    /// What is odd about them, in words.
+    pub odd: Vec<String>,
+}
+
+/// Why something was not taken.
+#[derive(Debug)]
+pub enum Problem {
+    /// The cell left something else than it declared.
+    Cell(String),
+    /// The host could not look: the cell is not at fault.
+    Host(String),
+    /// What would be kept holds a secret: what, as `output `x``.
+    Secret(String, Found),
+    /// There are more files than may be kept.
+    Many,
+}
+
+impl Problem {
+    fn of(self, what: impl Display) -> Self {
+        match self {
+            Self::Cell(why) => Self::Cell(format!("{what}: {why}")),
+            Self::Host(why) => Self::Host(format!("{what}: {why}")),
+            Self::Secret(_, found) => Self::Secret(what.to_string(), found),
+            Self::Many => Self::Many,
+        }
+    }
+
+    /// Whether a secret was found.
+    pub fn is_secret(&self) -> bool {
+        matches!(self, Self::Secret(..))
+    }
+
+    /// Whether there is simply too much.
+    pub fn is_many(&self) -> bool {
+        matches!(self, Self::Many)
+    }
+
+    /// Why nothing of `cell` is kept, where a secret was found.
+    pub fn secret(&self, cell: &CellId) -> Option<String> {
+        match self {
+            Self::Secret(what, found) => Some(messages::secret_kept(what, cell, found)),
+            Self::Cell(_) | Self::Host(_) | Self::Many => None,
+        }
+    }
+
+    fn reading(error: std::io::Error) -> Self {
+        Self::Host(format!("can't be read: {error}"))
+    }
+}
+
+impl From<String> for Problem {
+    fn from(why: String) -> Self {
+        Self::Cell(why)
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::OutOfDescriptors => Self::Host(refusal.to_string()),
+            _ => Self::Cell(refusal.to_string()),
+        }
+    }
+}
+
+/// Looks for secrets where a cell has any. Before anything else is: what is said of a content must not tell one either.
+fn secret_free(mask: Option<&Mask>, bytes: &[u8]) -> Result<(), Problem> {
+    match mask.and_then(|mask| mask.find(bytes)) {
+        Some(found) => Err(Problem::Secret(String::new(), found)),
+        None => Ok(()),
+    }
+}
+
+/// The same for a file, which is read whole and set back to its start.
+fn secret_free_file(mask: Option<&Mask>, mut file: &File) -> Result<(), Problem> {
+    let Some(mask) = mask else { return Ok(()) };
+    if let Some(found) = mask.find_in(file).map_err(Problem::reading)? {
+        return Err(Problem::Secret(String::new(), found));
+    }
+    file.rewind().map_err(Problem::reading)
+}
+
+/// How many files these are, and how many bytes.
+pub fn amount<'o>(outputs: impl Iterator<Item = &'o Output>) -> (u64, u64) {
+    outputs.fold((0, 0), |(files, bytes), output| match &output.content {
+        Collected::Bytes(content) => (files + 1, bytes + content.len() as u64),
+        Collected::File { size, .. } => (files + 1, bytes + size),
+        Collected::Tree(all) => {
+            (files + all.len() as u64, all.iter().fold(bytes, |bytes, file| bytes + file.size))
+        }
+    })
+}
+
+/// The declared outputs, or everything that is wrong with them. Directories hold at most `most` entries.
 pub fn outputs(
     cell: &Sandbox,
     declared: &BTreeMap<PortName, Type>,
-) -> Result<BTreeMap<PortName, Output>, Vec<String>> {
+    most: u32,
+    mask: Option<&Mask>,
+) -> Result<Gathered, Vec<Problem>> {
     if declared.is_empty() {
-        return Ok(BTreeMap::new());
+        return Ok(Gathered::default());
     }
-    let collector =
-        cell.collect().map_err(|error| vec![format!("outputs can't be read: {error}")])?;
+    let collector = cell.collect().map_err(|error| vec![Problem::reading(error).of("outputs")])?;
+    let collector = Arc::new(collector);
     let caps = ListingCaps { entries: ENTRIES, depth: 1 };
     let listing = collector.list("out", caps);
-    let listing = listing.map_err(|refusal| vec![format!("`out` can't be read: {refusal}")])?;
+    let listing =
+        listing.map_err(|refusal| vec![Problem::from(refusal).of("`out` can't be read")])?;
     let mut outputs = BTreeMap::new();
     let mut problems = Vec::new();
     for (port, ty) in declared {
-        match one(&collector, &listing.entries, port, ty) {
+        match one(&collector, &listing.entries, port, ty, most, mask) {
             Ok(output) => {
                 outputs.insert(port.clone(), output);
             }
@@ -43,42 +148,46 @@ pub fn outputs(
         }
     }
     if problems.is_empty() {
-        return Ok(outputs);
+        let odd = outputs.iter().filter_map(|(port, output)| match &output.content {
+            Collected::Tree(files) => {
+                let what = portable::problem(files.iter().map(|file| file.path.as_str()))?;
+                Some(format!("output `{port}` has names that are not portable: {what}"))
+            }
+            Collected::Bytes(_) | Collected::File { .. } => None,
+        });
+        let odd = odd.collect();
+        return Ok(Gathered { outputs, odd });
     }
-    let refused = listing.refused.iter().take(5);
-    problems.extend(
-        refused.map(|refused| format!("`{}` was left out: {}", refused.path, refused.refusal)),
-    );
+    let refused = listing.refused.into_iter().take(5);
+    problems.extend(refused.map(|refused| {
+        Problem::from(refused.refusal).of(format_args!("`{}` was left out", refused.path))
+    }));
     Err(problems)
 }
 
-/// Compares the start of an entry's name with a port's: `PORT` or `PORT.ext`.
-fn belongs(entry: &Entry, port: &str) -> bool {
-    let rest = entry.path.strip_prefix(port);
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-}
-
 fn one(
-    collector: &Collector,
+    collector: &Arc<Collector>,
     entries: &[Entry],
     port: &PortName,
     ty: &Type,
-) -> Result<Output, String> {
-    let found: Vec<&Entry> = entries.iter().filter(|entry| belongs(entry, port.as_str())).collect();
+    most: u32,
+    mask: Option<&Mask>,
+) -> Result<Output, Problem> {
+    let found: Vec<&Entry> =
+        entries.iter().filter(|entry| names::belongs(&entry.path, port)).collect();
     let entry = match found[..] {
-        [] => return Err(missing(entries, port, ty)),
+        [] => return Err(missing(entries, port, ty).into()),
         [entry] => entry,
         _ => {
             let names: Vec<_> = found.iter().take(4).map(|e| format!("`{}`", e.path)).collect();
-            return Err(format!("output `{port}` is there more than once: {}", names.join(", ")));
+            let names = names.join(", ");
+            return Err(format!("output `{port}` is there more than once: {names}").into());
         }
     };
-    let output = content(collector, entry, ty).map_err(|why| format!("output `{port}`: {why}"))?;
-    let extension = &entry.path[port.as_str().len()..];
-    let plain = extension.len() <= 17
-        && extension.chars().skip(1).all(|c| c.is_ascii_alphanumeric())
-        && extension.len() > 1;
-    Ok(Output { extension: if plain { extension.to_owned() } else { String::new() }, ..output })
+    let output = secret_free(mask, entry.path.as_bytes())
+        .and_then(|()| content(collector, entry, ty, most, mask));
+    let output = output.map_err(|why| why.of(format_args!("output `{port}`")))?;
+    Ok(Output { extension: names::extension(&entry.path, port).to_owned(), ..output })
 }
 
 fn missing(entries: &[Entry], port: &PortName, ty: &Type) -> String {
@@ -100,7 +209,13 @@ fn what(kind: Kind) -> &'static str {
     }
 }
 
-fn content(collector: &Collector, entry: &Entry, ty: &Type) -> Result<Output, String> {
+fn content(
+    collector: &Arc<Collector>,
+    entry: &Entry,
+    ty: &Type,
+    most: u32,
+    mask: Option<&Mask>,
+) -> Result<Output, Problem> {
     let path = format!("out/{}", entry.path);
     let output = |content, media: &str| Output {
         ty: ty.clone(),
@@ -111,16 +226,16 @@ fn content(collector: &Collector, entry: &Entry, ty: &Type) -> Result<Output, St
     };
     if *ty == Type::Dir {
         if entry.kind != Kind::Directory {
-            return Err(format!("expected a directory, found {}", what(entry.kind)));
+            return Err(format!("expected a directory, found {}", what(entry.kind)).into());
         }
-        return Ok(output(Collected::Tree(tree(collector, &path)?), ""));
+        return Ok(output(Collected::Tree(tree(collector, &path, most, mask)?), ""));
     }
     let Kind::File { size, .. } = entry.kind else {
-        return Err(format!("expected a file, found {}", what(entry.kind)));
+        return Err(format!("expected a file, found {}", what(entry.kind)).into());
     };
-    let fd = collector.open_file(&path).map_err(|refusal| refusal.to_string())?;
-    let file = File::from(fd);
-    let read = |error: std::io::Error| format!("can't be read: {error}");
+    let file = File::from(collector.open_file(&path)?);
+    let read = Problem::reading;
+    secret_free_file(mask, &file)?;
     match ty.encoding() {
         Encoding::Msgpack => {
             if size > LARGEST_VALUE {
@@ -128,13 +243,20 @@ fn content(collector: &Collector, entry: &Entry, ty: &Type) -> Result<Output, St
                     "{} is too much for a value (at most {}); declare it as tensor, table or file",
                     format_size(size),
                     format_size(LARGEST_VALUE)
-                ));
+                )
+                .into());
             }
             let mut bytes = Vec::new();
             file.take(LARGEST_VALUE).read_to_end(&mut bytes).map_err(read)?;
             let encoded = entry.path.ends_with(".msgpack");
             let value = formats::read_value(bytes, encoded, ty)?;
-            Ok(output(Collected::Bytes(value.to_msgpack()), "application/msgpack"))
+            let bytes = value.to_msgpack();
+            if mask.is_some() {
+                // The value may say what its text had in another form, and its numbers what its bytes don't show.
+                secret_free(mask, &bytes)?;
+                secret_free(mask, value.to_json().as_bytes())?;
+            }
+            Ok(output(Collected::Bytes(bytes), "application/msgpack"))
         }
         Encoding::Npy | Encoding::Arrow | Encoding::Raw | Encoding::Dir => {
             // The tree is dead: the size can't change any more.
@@ -154,7 +276,10 @@ fn content(collector: &Collector, entry: &Entry, ty: &Type) -> Result<Output, St
                 }
                 Type::Image => match formats::sniff_image(&head) {
                     Some((media, _)) => media,
-                    None => return Err("expected a PNG, JPEG, GIF, WebP or SVG picture".to_owned()),
+                    None => {
+                        let text = "expected a PNG, JPEG, GIF, WebP or SVG picture";
+                        return Err(text.to_owned().into());
+                    }
                 },
                 _ => formats::media_of(extension(&entry.path)),
             };
@@ -169,30 +294,38 @@ fn extension(name: &str) -> &str {
 
 /// The files below a directory; anything but files and directories is refused, not left out: what a consumer gets is what
 /// the cell wrote.
-fn tree(collector: &Collector, path: &str) -> Result<Vec<TreeFile>, String> {
-    let caps = ListingCaps { entries: ENTRIES, depth: DEPTH };
-    let listing = collector.list(path, caps).map_err(|refusal| refusal.to_string())?;
-    if let Some(refused) = listing.refused.first() {
-        return Err(format!("`{}` can't be taken: {}", refused.path, refused.refusal));
+fn tree(
+    collector: &Arc<Collector>,
+    path: &str,
+    most: u32,
+    mask: Option<&Mask>,
+) -> Result<Vec<TreeFile>, Problem> {
+    let caps = ListingCaps { entries: usize::try_from(most).unwrap_or(ENTRIES), depth: DEPTH };
+    let listing = collector.list(path, caps)?;
+    if listing.refused.iter().any(|refused| matches!(refused.refusal, Refusal::TooMany)) {
+        return Err(Problem::Many);
+    }
+    if let Some(refused) = listing.refused.into_iter().next() {
+        let what = format!("`{}` can't be taken", refused.path);
+        return Err(Problem::from(refused.refusal).of(what));
     }
     let mut files = Vec::new();
     for entry in listing.entries {
         match entry.kind {
             Kind::Directory => {}
             Kind::File { .. } => {
-                let fd = collector.open_file(&format!("{path}/{}", entry.path));
-                let file =
-                    File::from(fd.map_err(|refusal| format!("`{}`: {refusal}", entry.path))?);
-                let meta = file.metadata().map_err(|error| format!("`{}`: {error}", entry.path))?;
-                files.push(TreeFile {
-                    size: meta.size(),
-                    executable: meta.mode() & 0o100 != 0,
-                    path: entry.path,
-                    fd: OwnedFd::from(file),
-                });
+                let at = format!("{path}/{}", entry.path);
+                let named = |problem: Problem| problem.of(format_args!("`{}`", entry.path));
+                let fd = collector.open_file(&at).map_err(|refusal| named(refusal.into()))?;
+                secret_free(mask, entry.path.as_bytes())?;
+                let file = File::from(fd);
+                secret_free_file(mask, &file)?;
+                let meta = file.metadata().map_err(|error| named(Problem::reading(error)))?;
+                let (size, executable) = (meta.size(), meta.mode() & 0o100 != 0);
+                files.push(TreeFile::new(collector, at, entry.path, size, executable));
             }
             Kind::Symlink | Kind::Other => {
-                return Err(format!("`{}` is {}", entry.path, what(entry.kind)));
+                return Err(format!("`{}` is {}", entry.path, what(entry.kind)).into());
             }
         }
     }
@@ -205,38 +338,40 @@ pub fn extra(
     cell: &Sandbox,
     claims: &[(String, String)],
     declared: &BTreeMap<PortName, Type>,
-) -> (BTreeMap<String, Output>, Vec<String>) {
+    mask: Option<&Mask>,
+) -> Result<(BTreeMap<String, Output>, Vec<String>), Problem> {
     let mut taken = BTreeMap::new();
     let mut problems = Vec::new();
-    let Ok(collector) = cell.collect() else { return (taken, problems) };
+    let Ok(collector) = cell.collect() else { return Ok((taken, problems)) };
     for (name, path) in claims {
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-        let fits =
-            (1..=64).contains(&name.len()) && name.chars().all(plain) && !name.starts_with('.');
         let port = name.parse::<PortName>().is_ok_and(|port| declared.contains_key(&port));
-        let output = if !fits || port {
-            Err("its name is that of an output, or has characters beyond A-Z a-z 0-9 . _ -"
-                .to_owned())
+        let output = if !names::fits_extra(name) || port {
+            let text = "its name is that of an output, or has characters beyond A-Z a-z 0-9 . _ -";
+            Err(Problem::Cell(text.to_owned()))
         } else {
-            file_of(&collector, path)
+            file_of(&collector, path, mask)
         };
         match output {
             Ok(output) => {
                 taken.insert(name.clone(), output);
             }
-            Err(why) => {
+            Err(secret @ Problem::Secret(..)) => {
+                return Err(secret.of(format_args!("artifact `{name}`")));
+            }
+            Err(Problem::Many) => return Err(Problem::Many),
+            Err(Problem::Cell(why) | Problem::Host(why)) => {
                 let shown: String = name.chars().take(64).flat_map(char::escape_debug).collect();
                 problems.push(format!("artifact `{shown}` was left out: {why}"));
             }
         }
     }
-    (taken, problems)
+    Ok((taken, problems))
 }
 
-fn file_of(collector: &Collector, path: &str) -> Result<Output, String> {
-    let fd = collector.open_file(&format!("out/{path}")).map_err(|refusal| refusal.to_string())?;
-    let file = File::from(fd);
-    let read = |error: std::io::Error| format!("can't be read: {error}");
+fn file_of(collector: &Collector, path: &str, mask: Option<&Mask>) -> Result<Output, Problem> {
+    let file = File::from(collector.open_file(&format!("out/{path}"))?);
+    let read = Problem::reading;
+    secret_free_file(mask, &file)?;
     let size = file.metadata().map_err(read)?.size();
     let mut head = vec![0; usize::try_from(size.min(1024)).unwrap_or(1024)];
     file.read_exact_at(&mut head, 0).map_err(read)?;
@@ -254,21 +389,21 @@ fn file_of(collector: &Collector, path: &str) -> Result<Output, String> {
 }
 
 /// What a compiler left as its program: a file or a directory.
-pub fn program(cell: &Sandbox) -> Result<Collected, Vec<String>> {
-    let taken = || -> Result<Collected, String> {
-        let collector = cell.collect().map_err(|error| error.to_string())?;
+pub fn program(cell: &Sandbox) -> Result<Collected, Vec<Problem>> {
+    let taken = || -> Result<Collected, Problem> {
+        let collector = Arc::new(cell.collect().map_err(Problem::reading)?);
         let caps = ListingCaps { entries: ENTRIES, depth: 1 };
-        let listing = collector.list("out", caps).map_err(|refusal| refusal.to_string())?;
+        let listing = collector.list("out", caps)?;
         let entry = listing.entries.iter().find(|entry| entry.path == "program");
         match entry.map(|entry| entry.kind) {
-            None => Err("the compiler ended well but left no program".to_owned()),
-            Some(Kind::Directory) => Ok(Collected::Tree(tree(&collector, "out/program")?)),
-            Some(Kind::File { size, .. }) => {
-                let fd =
-                    collector.open_file("out/program").map_err(|refusal| refusal.to_string())?;
-                Ok(Collected::File { fd, size })
+            None => Err("the compiler ended well but left no program".to_owned().into()),
+            Some(Kind::Directory) => {
+                Ok(Collected::Tree(tree(&collector, "out/program", 10_000, None)?))
             }
-            Some(kind) => Err(format!("the compiler's program is {}", what(kind))),
+            Some(Kind::File { size, .. }) => {
+                Ok(Collected::File { fd: collector.open_file("out/program")?, size })
+            }
+            Some(kind) => Err(format!("the compiler's program is {}", what(kind)).into()),
         }
     };
     taken().map_err(|problem| vec![problem])

@@ -1,11 +1,13 @@
 //! What compilers and interpreters print, read as diagnostics.
 //!
-//! Pure functions from text to plain data. The text comes from a cell and is hostile: whatever it is, reading takes time
-//! linear in it, yields at most [`MAX_DIAGNOSTICS`] and never fails. Knows no cell, no sandbox and no language: what differs between tools
+//! From text to plain data. The text comes from a cell and is hostile: whatever it is, reading takes time linear in it, or a
+//! pattern is given up after a while; it yields at most [`MAX_DIAGNOSTICS`] and never fails. Knows no cell, no sandbox and no language: what differs between tools
 //! is in the manifest's `[diagnostics]`.
 
 use std::fmt;
+use std::time::{Duration, Instant};
 
+use polyloom_model::{MAX_PATTERN, MAX_PATTERN_GROUPS, MAX_PATTERN_PROGRAM};
 use regex_lite::{Captures, Regex, RegexBuilder};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, SeqAccess, Visitor};
@@ -18,6 +20,10 @@ pub const MAX_MESSAGE: usize = 8 * 1024;
 const MAX_GCC_TEXT: usize = 4 << 20;
 /// A pattern reads this much from the beginning and from the end: compilers begin with what matters, interpreters end with it.
 const MAX_REGEX_TEXT: usize = 64 << 10;
+/// Matches that say nothing are passed over, this many of them.
+const MAX_MATCHES: usize = 16 * MAX_DIAGNOSTICS;
+/// After this long a pattern is not tried again; what it found counts.
+const MAX_PATTERN_TIME: Duration = Duration::from_secs(2);
 /// Text that looks like the beginning of GCC's JSON and is not could make the parser start over on every line.
 const MAX_JSON_ATTEMPTS: usize = 16;
 
@@ -234,10 +240,17 @@ fn header_line(line: &str) -> Option<Diag> {
 
 /// `FILE:LINE:COL: error: MESSAGE [-Wcode]`, `FILE:LINE: …`, `TOOL: error: MESSAGE`.
 fn tool_line(line: &str) -> Option<Diag> {
-    let (at, word) = [": fatal error: ", ": error: ", ": warning: ", ": note: "]
-        .iter()
-        .filter_map(|mark| Some((line.find(mark)?, *mark)))
-        .min()?;
+    // The capital ones are the assembler's.
+    let marks = [
+        ": fatal error: ",
+        ": error: ",
+        ": warning: ",
+        ": note: ",
+        ": Fatal error: ",
+        ": Error: ",
+        ": Warning: ",
+    ];
+    let (at, word) = marks.iter().filter_map(|mark| Some((line.find(mark)?, *mark))).min()?;
     let mut diag = Diag {
         severity: severity(word.trim_matches([':', ' '])).to_owned(),
         message: line[at + word.len()..].to_owned(),
@@ -317,21 +330,28 @@ fn severity(word: &str) -> &'static str {
 
 fn by_pattern(pattern: &str, text: &str) -> Vec<Diag> {
     // A pattern that does not compile was reported when its manifest was read.
-    let Ok(regex) = RegexBuilder::new(pattern).multi_line(true).size_limit(1 << 20).build() else {
+    let built = RegexBuilder::new(pattern).multi_line(true).size_limit(MAX_PATTERN_PROGRAM).build();
+    let Ok(regex) = built else { return Vec::new() };
+    if pattern.len() > MAX_PATTERN || regex.captures_len() > MAX_PATTERN_GROUPS + 1 {
         return Vec::new();
-    };
-    let (head, tail) = ends(text);
-    let mut found: Vec<Diag> = matches(&regex, head).take(MAX_DIAGNOSTICS / 2).collect();
-    if tail.is_empty() {
-        found.extend(matches(&regex, head).skip(found.len()).take(MAX_DIAGNOSTICS / 2));
-    } else {
-        found.extend(matches(&regex, tail).take(MAX_DIAGNOSTICS / 2));
     }
-    found
+    let until = Instant::now() + MAX_PATTERN_TIME;
+    match ends(text) {
+        (all, "") => matches(&regex, all, until).take(MAX_DIAGNOSTICS).collect(),
+        (head, tail) => [head, tail]
+            .into_iter()
+            .flat_map(|part| matches(&regex, part, until).take(MAX_DIAGNOSTICS / 2))
+            .collect(),
+    }
 }
 
-fn matches(regex: &Regex, text: &str) -> impl Iterator<Item = Diag> {
-    regex.captures_iter(text).filter_map(|groups| of_match(&groups))
+/// One search is linear in the text, all of them are not: each may look at everything that is left.
+fn matches(regex: &Regex, text: &str, until: Instant) -> impl Iterator<Item = Diag> {
+    regex
+        .captures_iter(text)
+        .take(MAX_MATCHES)
+        .take_while(move |_| Instant::now() < until)
+        .filter_map(|groups| of_match(&groups))
 }
 
 fn of_match(groups: &Captures<'_>) -> Option<Diag> {
@@ -365,8 +385,6 @@ fn ends(text: &str) -> (&str, &str) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
 
     const CODE: &str = "/cell/code/load.c";
@@ -395,6 +413,12 @@ mod tests {
 
     fn of_regex(pattern: &str, text: &str) -> Vec<String> {
         shown(&parse(&Format::Regex(pattern.to_owned()), text, CODE))
+    }
+
+    #[test]
+    fn the_assembler_is_understood() {
+        let text = "[]\n/tmp/x.s: Assembler messages:\n/tmp/x.s:5: Error: file not found: /nope\n";
+        assert_eq!(of_gcc(text), [r#"error /tmp/x.s:5:---:- "" file not found: /nope"#]);
     }
 
     #[test]
@@ -508,6 +532,30 @@ collect2: error: ld returned 1 exit status
                 // Quadratic time would be hours.
                 assert!(begun.elapsed().as_secs() < 60, "{piece:?} {format:?}");
             }
+        }
+    }
+
+    #[test]
+    fn hostile_patterns_end() {
+        let text = "a".repeat(2 * MAX_REGEX_TEXT);
+        for pattern in [
+            // Every match is empty and looks at all that is left.
+            r"(?:.*y)|(?P<message>)".to_owned(),
+            r"(?P<message>(?:.*y)?)".to_owned(),
+            r"(?P<message>(?:a?){200}b)|".to_owned(),
+            format!("(?P<message>{}b)|", "(?:a|a|aa)*".repeat(30)),
+        ] {
+            let begun = Instant::now();
+            assert!(parse(&Format::Regex(pattern.clone()), &text, CODE).is_empty(), "{pattern}");
+            // The time of all searches is bounded but for the last one; without that it would be hours.
+            assert!(begun.elapsed().as_secs() < 120, "{pattern}");
+        }
+        for refused in [
+            "(?P<message>(?:a{100}){100})".to_owned(),
+            format!("(?P<message>a){}", "()".repeat(MAX_PATTERN_GROUPS)),
+            format!("(?P<message>a){}", " ".repeat(MAX_PATTERN)),
+        ] {
+            assert_eq!(parse(&Format::Regex(refused), "a", CODE), []);
         }
     }
 

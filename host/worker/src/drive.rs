@@ -2,28 +2,28 @@
 //!
 //! Every fact of the result comes from here: timers, counters, wait status. What the worker says is passed on as claims.
 
-use std::collections::BTreeMap;
+mod finish;
+
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use polyloom_model::{Kind, PortName};
+use polyloom_model::{Kind, Limit};
+use polyloom_protocol::Diagnostic;
 use polyloom_protocol::messages::host::Exec;
-use polyloom_protocol::meta::{ExecMeta, Severity};
-use polyloom_protocol::{Diagnostic, Outcome};
+use polyloom_protocol::meta::Severity;
 use polyloom_sandbox as sandbox;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
 
-use crate::attempt::{Attempt, Collected, Live, Output, Phase, Report, Stop};
+use crate::attempt::{Attempt, Live, Phase, Report, Stage, Stop};
 use crate::capture::{COMPILER, Capture, TAIL};
-use crate::collect;
+use crate::gate::{self, Gate};
 use crate::messages;
-use crate::outcome::{Evidence, decide};
+use crate::outcome::Evidence;
 use crate::pipes::{asynchronous, oom_of, piped, read, ready_of, watched};
 use crate::talk::Talk;
-use crate::workplace::enforcement;
 
 /// A worker must have said hello by then, counted from the spawn.
 const HELLO: Duration = Duration::from_secs(20);
@@ -31,20 +31,18 @@ const HELLO: Duration = Duration::from_secs(20);
 const FRAME: Duration = Duration::from_secs(5);
 /// The signal of the host's own kill.
 const KILL: i32 = 9;
-/// Between TERM and KILL.
-const GRACE: Duration = Duration::from_secs(2);
+/// A cell that is called off is given no more than this, whatever its flow says.
+const LONGEST_FAREWELL: Duration = Duration::from_secs(10);
 /// A worker that has said Done is given this long to end by itself.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// Words of the gate that wait to be told.
+const REFUSALS: usize = 32;
 /// How often counters are read and text is passed on.
 const TICK: Duration = Duration::from_millis(50);
+/// A tick that comes later than this shows that the host did not run.
+const LATE: Duration = Duration::from_millis(500);
 /// After the main process ended, pipes are drained for at most this long: a daemon may hold them.
 const DRAIN: Duration = Duration::from_millis(100);
-
-/// What was collected from a dead cell.
-enum Taken {
-    Program(Collected),
-    Outputs(BTreeMap<PortName, Output>, (BTreeMap<String, Output>, Vec<String>)),
-}
 
 /// One attempt under watch.
 pub struct Watch<'a> {
@@ -61,13 +59,21 @@ pub struct Watch<'a> {
     err: Capture,
     diagnostics: Vec<Diagnostic>,
     live: mpsc::Sender<Live>,
+    /// What is behind the doors of its network, and what it was refused there.
+    gate: Option<Gate>,
+    refusals: mpsc::Receiver<String>,
     stop: watch::Receiver<Stop>,
     seen: Evidence,
     started: Instant,
+    ticked: Instant,
+    greeting_due: Instant,
     frame_began: Option<Instant>,
     farewell: Option<Instant>,
-    term_sent: Option<Instant>,
+    /// When a cell that was asked to end is ended.
+    kill_due: Option<Instant>,
     killed: bool,
+    /// What is to be told as soon as there is time to.
+    pending: Vec<Live>,
 }
 
 impl<'a> Watch<'a> {
@@ -80,9 +86,20 @@ impl<'a> Watch<'a> {
         stop: watch::Receiver<Stop>,
         started: Instant,
     ) -> std::io::Result<Self> {
+        let (refuse, refusals) = mpsc::channel(REFUSALS);
+        let gate = match cell.take_doors() {
+            Some(doors) => {
+                let granted = &attempt.granted;
+                let (rules, denied) = (granted.net.clone(), granted.denied.clone());
+                Some(Gate::open(doors, rules, denied, gate::system(), refuse)?)
+            }
+            None => None,
+        };
         let manifest = &attempt.executor.manifest;
         let talk = match (&manifest.kind, exec) {
-            (Kind::Worker(spec), Some(exec)) => Some(Talk::new(manifest, spec, exec)),
+            (Kind::Worker(spec), Some(exec)) => {
+                Some(Talk::new(manifest, spec, exec, attempt.mask().cloned()))
+            }
             (Kind::Command(_), _) | (Kind::Worker(_), None) => None,
         };
         let both = Interest::READABLE | Interest::WRITABLE;
@@ -104,16 +121,21 @@ impl<'a> Watch<'a> {
             seen: Evidence { is_worker: talk.is_some(), ..Evidence::default() },
             talk,
             unsent: Vec::new(),
-            out: Capture::new(keep),
-            err: Capture::new(keep),
+            out: Capture::new(keep, attempt.mask()),
+            err: Capture::new(keep, attempt.mask()),
             diagnostics: Vec::new(),
             live,
+            gate,
+            refusals,
             stop,
             started,
+            ticked: Instant::now(),
+            greeting_due: started + HELLO,
             frame_began: None,
             farewell: None,
-            term_sent: None,
+            kill_due: None,
             killed: false,
+            pending: Vec::new(),
             attempt,
             cell,
         })
@@ -130,11 +152,49 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// Ends it because of a limit.
+    fn kill_for(&mut self, limit: Limit, used: Option<u64>) {
+        if !self.killed {
+            self.pending.push(Live::Limit { limit, stage: Stage::Kill, used });
+            self.kill();
+        }
+    }
+
+    /// Asks it to end; what becomes of that is seen at the ticks.
+    fn ask_to_end(&mut self, most: Duration) {
+        let grace = self.attempt.limits.grace.min(most);
+        if let Some(due) = &mut self.kill_due {
+            *due = (*due).min(Instant::now() + grace);
+            return;
+        }
+        if let Some(talk) = &mut self.talk {
+            let bytes = talk.cancel(u64::try_from(grace.as_millis()).unwrap_or(u64::MAX));
+            self.unsent.extend(bytes);
+            self.flush_worker();
+        }
+        // Failing means that it is ending already.
+        let _ = self.cell.signal(nix::sys::signal::Signal::SIGTERM as i32);
+        self.kill_due = Some(Instant::now() + grace);
+    }
+
+    fn on_time(&mut self, stage: Stage) {
+        let used = u64::try_from(self.started.elapsed().as_millis()).ok();
+        self.pending.push(Live::Limit { limit: Limit::Timeout, stage, used });
+        if stage == Stage::Term {
+            self.seen.wall = true;
+            self.ask_to_end(Duration::MAX);
+        }
+    }
+
     /// Watches it to its end.
     pub async fn run(mut self) -> std::io::Result<Report> {
         let limits = &self.attempt.limits;
         let wall = tokio::time::sleep_until((self.started + limits.timeout).into());
         tokio::pin!(wall);
+        let mut soft_due = limits.soft_timeout.filter(|soft| *soft < limits.timeout);
+        let soft = self.started + soft_due.unwrap_or_default();
+        let soft = tokio::time::sleep_until(soft.into());
+        tokio::pin!(soft);
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut stop = self.stop.clone();
@@ -157,8 +217,13 @@ impl<'a> Watch<'a> {
                     }
                 }
                 () = &mut wall, if !self.seen.wall => {
-                    self.seen.wall = true;
-                    self.kill();
+                    self.on_time(Stage::Term);
+                    self.tell_pending().await;
+                }
+                () = &mut soft, if soft_due.is_some() => {
+                    soft_due = None;
+                    self.on_time(Stage::Warning);
+                    self.tell_pending().await;
                 }
                 changed = stop.changed(), if stop_open => match changed {
                     Ok(()) => self.on_stop(*stop.borrow_and_update()),
@@ -167,6 +232,9 @@ impl<'a> Watch<'a> {
                 ready = oom_of(self.oom.as_ref()), if self.oom.is_some() => {
                     ready?;
                     self.on_usage();
+                }
+                Some(text) = self.refusals.recv(), if self.gate.is_some() => {
+                    self.on_live(Live::Diagnostic(Diagnostic::new(Severity::Warning, text))).await;
                 }
                 _ = tick.tick() => self.on_tick().await,
                 ready = self.stdout.readable(), if !self.out.ended => {
@@ -191,16 +259,9 @@ impl<'a> Watch<'a> {
         match stop {
             Stop::No => {}
             Stop::Gracefully => {
-                self.seen.cancelled = true;
-                if let Some(talk) = &mut self.talk {
-                    let grace = u64::try_from(GRACE.as_millis()).unwrap_or(u64::MAX);
-                    let bytes = talk.cancel(grace);
-                    self.unsent.extend(bytes);
-                    self.flush_worker();
-                }
-                // Failing means that it is ending already.
-                let _ = self.cell.signal(nix::sys::signal::Signal::SIGTERM as i32);
-                self.term_sent = Some(Instant::now());
+                // One whose time is over already has an end of its own.
+                self.seen.cancelled |= !self.seen.wall;
+                self.ask_to_end(LONGEST_FAREWELL);
             }
             Stop::Now => {
                 self.seen.cancelled = true;
@@ -212,41 +273,68 @@ impl<'a> Watch<'a> {
     fn on_output(&mut self) {
         // What a worker logs lies in the run's record as what it prints does.
         let logged = self.talk.as_ref().map_or(0, |talk| talk.metered);
-        if self.out.bytes + self.err.bytes + logged > self.attempt.limits.output
-            && !self.seen.output
-        {
+        self.seen.printed = self.out.bytes + self.err.bytes + logged;
+        if self.seen.printed > self.attempt.limits.output && !self.seen.output {
             self.seen.output = true;
-            self.kill();
+            self.kill_for(Limit::Output, Some(self.seen.printed));
         }
     }
 
     /// Looks at the counters; ends the cell where a limit is passed that the kernel does not hold by itself.
     fn on_usage(&mut self) {
         let usage = self.cell.usage();
-        let limits = &self.attempt.limits;
-        self.seen.oom_kills = usage.oom_kills;
-        self.seen.disk_full |= usage.disk_full || usage.disk >= limits.disk;
+        let attempt = Arc::clone(self.attempt);
+        let limits = &attempt.limits;
+        self.seen.take_in(&usage, limits);
+        if usage.disk_over {
+            let (limit, used) = match usage.inodes_full {
+                true => (Limit::Inodes, usage.inodes),
+                false => (Limit::Disk, usage.disk),
+            };
+            self.kill_for(limit, Some(used));
+        }
         if usage.oom_kills > 0 {
-            self.kill();
+            self.kill_for(Limit::Memory, usage.peak_memory);
         }
         if usage
             .peak_memory
             .is_some_and(|peak| peak > limits.memory.saturating_add(limits.memory / 16))
         {
             self.seen.memory_polled = true;
-            self.kill();
+            self.kill_for(Limit::Memory, usage.peak_memory);
         }
         if limits.cpu_time.is_some_and(|limit| usage.cpu > limit) {
             self.seen.cpu = true;
-            self.kill();
+            self.kill_for(Limit::CpuTime, u64::try_from(usage.cpu.as_millis()).ok());
+        }
+    }
+
+    /// A host that was itself stopped (a Ctrl-Z) has heard nothing meanwhile: what was due from the worker in that time may
+    /// wait in its socket. The cell's own time limit goes on, as the cell did.
+    fn excuse(&mut self, late: Duration) {
+        self.greeting_due += late;
+        for clock in [&mut self.frame_began, &mut self.farewell, &mut self.kill_due] {
+            *clock = clock.map(|at| at + late);
         }
     }
 
     async fn on_tick(&mut self) {
         self.on_usage();
+        self.seen.open_files = self.seen.open_files.max(self.cell.open_files());
         let now = Instant::now();
-        if self.term_sent.is_some_and(|at| now - at > GRACE) {
-            self.kill();
+        let late = (now - self.ticked).saturating_sub(TICK);
+        self.ticked = now;
+        if late > LATE {
+            self.excuse(late);
+        }
+        if self.kill_due.is_some_and(|due| now > due) {
+            match self.seen.wall {
+                true => self.kill_for(
+                    Limit::Timeout,
+                    u64::try_from(self.started.elapsed().as_millis()).ok(),
+                ),
+                false => self.kill(),
+            }
         }
         if self.farewell.is_some_and(|at| now - at > FAREWELL) && !self.killed {
             match self.talk.as_ref().and_then(|talk| talk.done) {
@@ -258,7 +346,7 @@ impl<'a> Watch<'a> {
             self.kill();
         }
         if let Some(talk) = &self.talk {
-            if !talk.greeted && now - self.started > HELLO && self.seen.violation.is_none() {
+            if !talk.greeted && now > self.greeting_due && self.seen.violation.is_none() {
                 let limit = HELLO.as_secs();
                 self.seen.violation =
                     Some(format!("the worker did not say hello within {limit} s"));
@@ -271,10 +359,20 @@ impl<'a> Watch<'a> {
                 self.kill();
             }
         }
+        // A worker that waits for credit sends nothing by which it would be noticed.
+        self.on_taken();
+        self.flush_worker();
         self.pass_text_on(false).await;
     }
 
+    async fn tell_pending(&mut self) {
+        for live in std::mem::take(&mut self.pending) {
+            let _ = self.live.send(live).await;
+        }
+    }
+
     async fn pass_text_on(&mut self, last: bool) {
+        self.tell_pending().await;
         // A compiler's machine-readable messages become diagnostics instead.
         let quiet = self.hides_stderr();
         for (capture, stderr) in [(&mut self.out, false), (&mut self.err, true)] {
@@ -308,26 +406,42 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// Asks whether the worker has taken all that was sent to it.
+    fn on_taken(&mut self) {
+        let (Some(worker), Some(talk)) = (&self.worker, &mut self.talk) else { return };
+        // Where the kernel can't say, a worker is believed.
+        if self.unsent.is_empty() && sandbox::stream::all_taken(worker.get_ref()).unwrap_or(true) {
+            self.unsent.extend(talk.on_taken());
+        }
+    }
+
     async fn on_worker(&mut self, buffer: &mut [u8]) {
         self.flush_worker();
         let Some(worker) = &self.worker else { return };
-        let read = worker.try_io(Interest::READABLE, |fd| {
-            nix::unistd::read(fd, buffer).map_err(std::io::Error::from)
-        });
+        let read = worker.try_io(Interest::READABLE, |fd| sandbox::stream::read(fd, buffer));
         let bytes = match read {
-            Ok(count @ 1..) => &buffer[..count],
+            Ok((1.., true)) => {
+                self.violated(
+                    "the worker broke the protocol: descriptors came, which were not agreed",
+                );
+                self.kill();
+                return;
+            }
+            Ok((count @ 1.., false)) => &buffer[..count],
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
             // Its end is closed: as a rule the process is about to end, too.
-            Ok(0) | Err(_) => {
+            Ok((0, _)) | Err(_) => {
                 self.worker = None;
                 self.farewell.get_or_insert_with(Instant::now);
                 return;
             }
         };
-        let Some(talk) = &mut self.talk else { return };
         if self.seen.violation.is_some() {
             return;
         }
+        // Asked after the read: whatever credit these bytes were sent under was taken before.
+        self.on_taken();
+        let Some(talk) = &mut self.talk else { return };
         let frames = talk.frames;
         let reaction = talk.on_bytes(bytes);
         // The clock is that of one frame: it starts anew where another was completed.
@@ -357,127 +471,15 @@ impl<'a> Watch<'a> {
 
     async fn on_live(&mut self, mut live: Live) {
         if let Live::Diagnostic(diagnostic) = &mut live {
-            messages::to_author(diagnostic, self.attempt);
+            messages::to_author(diagnostic, self.attempt, self.cell.view());
+            if let Some(mask) = self.attempt.mask() {
+                mask.hide_diagnostic(diagnostic);
+            }
             if self.diagnostics.len() >= 200 {
                 return;
             }
             self.diagnostics.push(diagnostic.clone());
         }
         let _ = self.live.send(live).await;
-    }
-
-    async fn finish(
-        mut self,
-        exit: sandbox::ExitFact,
-        wall: Duration,
-        mut buffer: Vec<u8>,
-    ) -> std::io::Result<Report> {
-        // What the worker said before it ended still counts.
-        let deadline = tokio::time::Instant::now() + DRAIN;
-        while let Some(worker) = &self.worker {
-            match tokio::time::timeout_at(deadline, worker.readable()).await {
-                Ok(Ok(guard)) => drop(guard),
-                Ok(Err(_)) | Err(_) => break,
-            }
-            self.on_worker(&mut buffer).await;
-        }
-        self.drain(&mut buffer).await?;
-        self.pass_text_on(true).await;
-        self.on_usage();
-
-        let hidden = self.hides_stderr();
-        let achieved = enforcement(self.cell.enforcement());
-        let mut cell = self.cell;
-        let joined = tokio::task::spawn_blocking(move || {
-            let teardown = cell.finish();
-            (cell, teardown)
-        });
-        let (cell, teardown) = joined.await.map_err(std::io::Error::other)?;
-
-        let attempt = self.attempt;
-        let seen = &mut self.seen;
-        seen.oom_kills = teardown.usage.oom_kills;
-        seen.pids_refused = teardown.usage.pids_refused;
-        seen.peak_memory = teardown.usage.peak_memory;
-        seen.disk_full |= teardown.usage.disk_full || teardown.usage.disk >= attempt.limits.disk;
-        match exit.exit {
-            sandbox::Exit::Code(code) => seen.exit_code = Some(code),
-            sandbox::Exit::Signal(signal) => seen.signal = Some(signal),
-            sandbox::Exit::SupervisorLost if self.killed => seen.signal = Some(KILL),
-            sandbox::Exit::SupervisorLost => seen.supervisor_lost = true,
-            exit => seen.not_started = Some(messages::exit_words(exit)),
-        }
-        if let Some(talk) = &self.talk {
-            seen.done = talk.done;
-            seen.greeted = talk.greeted;
-        }
-        let (mut outcome, mut explanation) = decide(seen, &attempt.limits);
-
-        let mut meta = ExecMeta::new(Outcome::Ok);
-        let mut outputs = Default::default();
-        let mut program = None;
-        let (stdout, mut stderr) = (self.out.tail(), self.err.tail());
-        let told = messages::of_tools(attempt, &stdout.text, &stderr.text);
-        if hidden {
-            stderr.text = messages::as_text(&told);
-        }
-        self.diagnostics.extend(told);
-        let mut extra = Default::default();
-        if outcome == Outcome::Ok {
-            let attempt = Arc::clone(attempt);
-            let claims = self.talk.as_mut().map(|talk| std::mem::take(&mut talk.artifacts));
-            let claims = claims.unwrap_or_default();
-            let collected = tokio::task::spawn_blocking(move || match attempt.phase {
-                Phase::Compile => collect::program(&cell).map(Taken::Program),
-                Phase::Run { .. } => {
-                    let all = collect::outputs(&cell, &attempt.outputs)?;
-                    Ok(Taken::Outputs(all, collect::extra(&cell, &claims, &attempt.outputs)))
-                }
-            });
-            match collected.await.map_err(std::io::Error::other)? {
-                Ok(Taken::Program(built)) => program = Some(built),
-                Ok(Taken::Outputs(all, (more, left))) => {
-                    outputs = all;
-                    extra = more;
-                    let warning = |text| Diagnostic::new(Severity::Warning, text);
-                    self.diagnostics.extend(left.into_iter().map(warning));
-                }
-                Err(problems) => {
-                    outcome = Outcome::OutputMissing;
-                    explanation = problems.first().cloned();
-                    let error = |text| Diagnostic::new(Severity::Error, text);
-                    self.diagnostics.extend(problems.into_iter().map(error));
-                }
-            }
-        }
-        meta.outcome = outcome;
-        meta.exit_code = seen.exit_code;
-        meta.signal = seen.signal;
-        meta.wall_ms = wall.as_secs_f64() * 1e3;
-        meta.cpu_ms = teardown.usage.cpu.as_secs_f64() * 1e3;
-        meta.peak_memory = teardown.usage.peak_memory;
-        meta.stdout = stdout;
-        meta.stderr = stderr;
-        meta.diagnostics = self.diagnostics;
-        if let Some(talk) = self.talk {
-            meta.session_changed = talk.session_changed;
-            meta.extras = talk.extras;
-        }
-        meta.enforcement = achieved;
-        Ok(Report { meta, outputs, extra, program, explanation })
-    }
-
-    /// Reads what is left in the pipes, without waiting for their end.
-    async fn drain(&mut self, buffer: &mut [u8]) -> std::io::Result<()> {
-        let deadline = tokio::time::Instant::now() + DRAIN;
-        for (pipe, capture) in [(&self.stdout, &mut self.out), (&self.stderr, &mut self.err)] {
-            while !capture.ended {
-                match tokio::time::timeout_at(deadline, pipe.readable()).await {
-                    Ok(ready) => read(&mut ready?, capture, buffer),
-                    Err(_) => break,
-                }
-            }
-        }
-        Ok(())
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use polyloom_model::Manifest;
+use polyloom_sandbox::View;
 
 use crate::tools::Found;
 
@@ -34,6 +35,8 @@ pub struct Slots<'a> {
     pub program: &'a str,
     /// The cell's arguments.
     pub args: &'a [String],
+    /// How paths are to be spelled.
+    pub view: &'a View,
 }
 
 impl Executor {
@@ -129,12 +132,12 @@ impl Executor {
             match name {
                 "code" => out.push(slots.code),
                 "program" => out.push(slots.program),
-                "in" => out.push("/cell/in"),
-                "out" => out.push("/cell/out"),
-                "work" => out.push("/cell/work"),
-                "dir" => out.push(DIR),
-                "sdk" => out.push(SDK),
-                "polyloom" => out.push(BINARY),
+                "in" => out.push(slots.view.path("/cell/in")),
+                "out" => out.push(slots.view.path("/cell/out")),
+                "work" => out.push(slots.view.path("/cell/work")),
+                "dir" => out.push(slots.view.path(DIR)),
+                "sdk" => out.push(slots.view.path(SDK)),
+                "polyloom" => out.push(slots.view.path(BINARY)),
                 tool => match self.tools.get(tool) {
                     Some(found) => out.push(&found.program),
                     None => {

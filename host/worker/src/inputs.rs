@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use polyloom_model::{Type, Value};
 use polyloom_protocol::messages::host::{Encoding, Input};
-use polyloom_sandbox::{Bind, File};
+use polyloom_sandbox::{Bind, File, View};
 
 use crate::attempt::{Content, InputFile};
 
@@ -50,8 +50,8 @@ pub fn text_of(input: &InputFile) -> Option<Vec<u8>> {
     }
 }
 
-/// Lays out `inputs`. `twins`: also the text forms and variables that plain programs read.
-pub fn lay(inputs: &[InputFile], twins: bool) -> Laid {
+/// Lays out `inputs`. `twins`: also the text forms and variables that plain programs read. What is told to the cell is spelled by `view`.
+pub fn lay(inputs: &[InputFile], twins: bool, view: &View) -> Laid {
     let mut laid = Laid::default();
     for input in inputs {
         let port = input.port.as_str();
@@ -60,7 +60,7 @@ pub fn lay(inputs: &[InputFile], twins: bool) -> Laid {
                 let path = format!("/cell/in/{port}.msgpack");
                 laid.files.push(file(&path, bytes.to_vec()));
                 if twins {
-                    lay_twin(&mut laid, input, bytes);
+                    lay_twin(&mut laid, input, bytes, view);
                 }
                 (path, Encoding::Msgpack)
             }
@@ -80,6 +80,7 @@ pub fn lay(inputs: &[InputFile], twins: bool) -> Laid {
                 (path, Encoding::Dir)
             }
         };
+        let path = view.path(&path);
         if twins && !matches!(input.content, Content::Value(_)) {
             laid.env.push((port.to_owned(), OsString::from(&path)));
         }
@@ -90,7 +91,7 @@ pub fn lay(inputs: &[InputFile], twins: bool) -> Laid {
     laid
 }
 
-fn lay_twin(laid: &mut Laid, input: &InputFile, bytes: &[u8]) {
+fn lay_twin(laid: &mut Laid, input: &InputFile, bytes: &[u8], view: &View) {
     let port = input.port.as_str();
     // What the store holds was checked when it was put there; a value that can't be read has no twin.
     let Ok(value) = Value::from_msgpack(bytes) else { return };
@@ -102,7 +103,7 @@ fn lay_twin(laid: &mut Laid, input: &InputFile, bytes: &[u8]) {
         {
             text
         }
-        _ => path.clone(),
+        _ => view.path(&path),
     };
     laid.env.push((port.to_owned(), OsString::from(variable)));
     laid.files.push(file(&path, text));

@@ -9,14 +9,21 @@ pub mod diagnostics;
 mod drive;
 pub mod executor;
 mod formats;
+mod gate;
 mod inputs;
+pub mod mask;
 mod messages;
+pub mod names;
 mod outcome;
 mod pipes;
+pub mod portable;
+pub mod secrets;
 mod talk;
 pub mod tools;
 mod workplace;
 
-pub use formats::{check_file, extension_of, media_of};
+pub use formats::{
+    check_arrow, check_file, check_npy, extension_of, media_of, read_value, sniff_image,
+};
 pub use inputs::text_of;
-pub use workplace::{AttemptError, Workplace, enforcement};
+pub use workplace::{Asker, AttemptError, Workplace, enforcement, most_open_files};

@@ -3,13 +3,15 @@
 use std::error::Error;
 use std::fmt::Write as _;
 
+use polyloom_model::CellId;
 use polyloom_model::DiagnosticsFormat;
 use polyloom_protocol::Diagnostic;
-use polyloom_protocol::meta::Severity;
-use polyloom_sandbox::Exit;
+use polyloom_protocol::meta::{ExecMeta, Severity};
+use polyloom_sandbox::{Exit, View};
 
 use crate::attempt::Attempt;
 use crate::diagnostics::{self, Diag, Format};
+use crate::mask::{Found, Mask};
 
 /// An error and its causes in one line.
 pub fn chain(error: &dyn Error) -> String {
@@ -42,8 +44,13 @@ pub fn exit_words(exit: Exit) -> String {
     }
 }
 
+/// Where a cell's code lies.
+pub fn code_path(attempt: &Attempt) -> String {
+    format!("/cell/code/{}", attempt.code_name)
+}
+
 /// Reads what compilers and interpreters said, as the manifest's `[diagnostics]` describes it.
-pub fn of_tools(attempt: &Attempt, stdout: &str, stderr: &str) -> Vec<Diagnostic> {
+pub fn of_tools(attempt: &Attempt, view: &View, stdout: &str, stderr: &str) -> Vec<Diagnostic> {
     let Some(spec) = &attempt.executor.manifest.diagnostics else { return Vec::new() };
     let text = if spec.stdout { stdout } else { stderr };
     if text.is_empty() {
@@ -53,12 +60,11 @@ pub fn of_tools(attempt: &Attempt, stdout: &str, stderr: &str) -> Vec<Diagnostic
         DiagnosticsFormat::Gcc => Format::Gcc,
         DiagnosticsFormat::Regex(pattern) => Format::Regex(pattern.clone()),
     };
-    let code = format!("/cell/code/{}", attempt.code_name);
-    let found = diagnostics::parse(&format, text, &code);
-    found.into_iter().map(|diag| of_diag(diag, attempt)).collect()
+    let found = diagnostics::parse(&format, text, &view.path(&code_path(attempt)));
+    found.into_iter().map(|diag| of_diag(diag, attempt, view)).collect()
 }
 
-fn of_diag(diag: Diag, attempt: &Attempt) -> Diagnostic {
+fn of_diag(diag: Diag, attempt: &Attempt, view: &View) -> Diagnostic {
     let severity = match diag.severity.as_str() {
         "warning" => Severity::Warning,
         "note" | "info" => Severity::Info,
@@ -74,13 +80,13 @@ fn of_diag(diag: Diag, attempt: &Attempt) -> Diagnostic {
         end_line: diag.end_line,
         end_col: diag.end_col,
     };
-    to_author(&mut diagnostic, attempt);
+    to_author(&mut diagnostic, attempt, view);
     diagnostic
 }
 
 /// Maps a place in `/cell/code` to the file and line where the author wrote it.
-pub fn to_author(diagnostic: &mut Diagnostic, attempt: &Attempt) {
-    let code = format!("/cell/code/{}", attempt.code_name);
+pub fn to_author(diagnostic: &mut Diagnostic, attempt: &Attempt, view: &View) {
+    let code = view.path(&code_path(attempt));
     let own = match diagnostic.file.as_deref() {
         None => diagnostic.line.is_some(),
         Some(file) => file == code || file == attempt.code_name,
@@ -94,8 +100,36 @@ pub fn to_author(diagnostic: &mut Diagnostic, attempt: &Attempt) {
     diagnostic.end_line = diagnostic.end_line.map(|line| line.saturating_add(shift));
 }
 
+/// What is kept of a compiler's stderr whose messages were meant for machines: the messages as text; or, where none was understood, what
+/// it printed beside them, so that nothing goes without a word.
+pub fn in_place_of(stderr: &str, told: &[Diagnostic]) -> String {
+    if !told.is_empty() {
+        return as_text(told);
+    }
+    let plain = stderr.lines().filter(|line| !line.starts_with('[') && !line.is_empty());
+    plain.map(|line| format!("{line}\n")).collect()
+}
+
+/// Why nothing of a cell is kept whose results hold a secret.
+pub fn secret_kept(what: &str, cell: &CellId, found: &Found) -> String {
+    let Found { secret, form } = found;
+    format!(
+        "{what} of cell `{cell}` holds the secret `{secret}` ({form}), so nothing was kept; leave it out, or give on only what was made with it"
+    )
+}
+
+/// Hides secrets in a result and its explanation: the last thing before it leaves. What came in streams was masked on its way.
+pub fn hide(mask: &Mask, meta: &mut ExecMeta, explanation: &mut Option<String>) {
+    for diagnostic in &mut meta.diagnostics {
+        mask.hide_diagnostic(diagnostic);
+    }
+    if let Some(text) = explanation {
+        mask.hide(text);
+    }
+}
+
 /// Diagnostics as a compiler would print them.
-pub fn as_text(diagnostics: &[Diagnostic]) -> String {
+fn as_text(diagnostics: &[Diagnostic]) -> String {
     let mut text = String::new();
     for d in diagnostics {
         if let Some(file) = &d.file {

@@ -3,8 +3,11 @@
 //! Everything it reads is a fact of the host (timers, counters, wait status); claims of the worker can only turn a
 //! success into a failure.
 
-use polyloom_model::{Limits, format_duration, format_size};
+use std::time::Duration;
+
+use polyloom_model::{Limit, Limits};
 use polyloom_protocol::Outcome;
+use polyloom_sandbox::Usage;
 
 /// What the host saw.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +28,8 @@ pub struct Evidence {
     pub pids_refused: u64,
     /// The cell's file system is full, or a file hit the size limit.
     pub disk_full: bool,
+    /// It held more than it may (where only summing up finds that).
+    pub disk_over: bool,
     /// The worker broke the protocol, in words.
     pub violation: Option<String>,
     /// The supervisor vanished without a report.
@@ -45,60 +50,117 @@ pub struct Evidence {
     pub is_worker: bool,
     /// Highest memory in bytes.
     pub peak_memory: Option<u64>,
+    /// Time on the wall.
+    pub wall_time: Duration,
+    /// Processor time of all processes.
+    pub cpu_time: Duration,
+    /// Bytes printed and logged.
+    pub printed: u64,
+    /// Most bytes in its file system.
+    pub disk: u64,
+    /// Most files and directories there.
+    pub inodes: u64,
+    /// It is the files that are too many there, not the bytes.
+    pub inodes_full: bool,
+    /// Most processes and threads that were counted.
+    pub processes: u64,
+    /// Most open files of one process that were counted, where the kernel tells.
+    pub open_files: Option<u64>,
+}
+
+impl Evidence {
+    /// Takes in the counters; what was once seen stays.
+    pub fn take_in(&mut self, usage: &Usage, limits: &Limits) {
+        self.oom_kills = usage.oom_kills;
+        self.pids_refused = usage.pids_refused;
+        self.peak_memory = self.peak_memory.max(usage.peak_memory);
+        self.cpu_time = usage.cpu;
+        self.disk = self.disk.max(usage.disk);
+        self.inodes = self.inodes.max(usage.inodes);
+        self.inodes_full |= usage.inodes_full;
+        self.disk_full |= usage.disk_full || usage.disk >= limits.disk;
+        self.disk_over |= usage.disk_over;
+        self.processes = self.processes.max(usage.processes.unwrap_or(0));
+    }
 }
 
 /// The kernel's signal for a file that would grow over the limit.
 const SIGXFSZ: i32 = 25;
 
-/// The outcome, and the sentence that explains a limit.
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// The outcome.
+    pub outcome: Outcome,
+    /// The limit that it ran into, and the most there was of it.
+    pub hit: Option<(Limit, Option<u64>)>,
+    /// The sentence that explains it.
+    pub text: Option<String>,
+}
+
+impl Verdict {
+    fn new(outcome: Outcome, text: impl Into<Option<String>>) -> Self {
+        Self { outcome, hit: None, text: text.into() }
+    }
+
+    /// That of a cell that ran into a limit.
+    #[must_use]
+    pub fn limit(outcome: Outcome, limit: Limit, limits: &Limits, peak: Option<u64>) -> Self {
+        Self { outcome, hit: Some((limit, peak)), text: Some(limit.reached(limits, peak)) }
+    }
+}
+
+/// What is said of all that was seen.
 #[must_use]
-pub fn decide(seen: &Evidence, limits: &Limits) -> (Outcome, Option<String>) {
+pub fn decide(seen: &Evidence, limits: &Limits) -> Verdict {
     let failed = seen.exit_code != Some(0) || (seen.is_worker && seen.done != Some(true));
-    let memory = || {
-        let peak = seen.peak_memory.map_or("unknown".to_owned(), format_size);
-        format!("memory limit {}, peak {peak}", format_size(limits.memory))
-    };
+    let hit = |outcome, limit, peak| Verdict::limit(outcome, limit, limits, peak);
+    let ms = |time: Duration| Some(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
     if seen.cancelled {
-        return (Outcome::Cancelled, None);
+        return Verdict::new(Outcome::Cancelled, None);
     }
     if seen.oom_kills > 0 || seen.memory_polled {
-        return (Outcome::OutOfMemory, Some(memory()));
+        return hit(Outcome::OutOfMemory, Limit::Memory, seen.peak_memory);
     }
     if seen.wall {
-        let limit = format_duration(limits.timeout);
-        return (Outcome::TimedOut, Some(format!("time limit {limit}")));
+        return hit(Outcome::TimedOut, Limit::Timeout, ms(seen.wall_time));
     }
     if seen.cpu {
-        let limit = limits.cpu_time.map_or_else(String::new, format_duration);
-        let text = format!("processor time limit {limit}");
-        return (Outcome::CpuExceeded, Some(text));
+        return hit(Outcome::CpuExceeded, Limit::CpuTime, ms(seen.cpu_time));
     }
     if seen.output {
-        let limit = format_size(limits.output);
-        let text = format!("output limit {limit}");
-        return (Outcome::OutputExceeded, Some(text));
+        return hit(Outcome::OutputExceeded, Limit::Output, Some(seen.printed));
     }
     if seen.supervisor_lost {
-        return (Outcome::WorkerError, Some("the sandbox ended without a report".to_owned()));
+        let text = "the sandbox ended without a report".to_owned();
+        return Verdict::new(Outcome::WorkerError, text);
     }
     if let Some(words) = &seen.not_started {
-        return (Outcome::WorkerError, Some(words.clone()));
+        return Verdict::new(Outcome::WorkerError, words.clone());
     }
-    if failed && (seen.disk_full || seen.signal == Some(SIGXFSZ)) {
-        let limit = format_size(limits.disk);
-        let text = format!("disk limit {limit}");
-        return (Outcome::DiskExceeded, Some(text));
+    if seen.disk_over || (failed && (seen.disk_full || seen.signal == Some(SIGXFSZ))) {
+        return match seen.inodes_full {
+            true => hit(Outcome::DiskExceeded, Limit::Inodes, Some(seen.inodes)),
+            false => hit(Outcome::DiskExceeded, Limit::Disk, Some(seen.disk)),
+        };
     }
     if failed && seen.pids_refused > 0 {
-        let text =
-            format!("limit of {} processes, {} more refused", limits.pids, seen.pids_refused);
-        return (Outcome::PidsExceeded, Some(text));
+        // A refusal shows that there were as many as there may be.
+        let peak = seen.processes.max(limits.pids.into());
+        let mut verdict = hit(Outcome::PidsExceeded, Limit::Pids, Some(peak));
+        if let Some(text) = &mut verdict.text {
+            text.push_str(&format!(", {} more refused", seen.pids_refused));
+        }
+        return verdict;
+    }
+    if failed && seen.open_files.is_some_and(|most| most >= limits.open_files.into()) {
+        return hit(Outcome::FilesExceeded, Limit::OpenFiles, seen.open_files);
     }
     if seen.lingered && seen.done == Some(true) {
-        return (Outcome::Ok, None);
+        return Verdict::new(Outcome::Ok, None);
     }
     if let Some(violation) = &seen.violation {
-        return (Outcome::WorkerError, Some(violation.clone()));
+        return Verdict::new(Outcome::WorkerError, violation.clone());
     }
     if let Some(signal) = seen.signal {
         let name = signal_name(signal);
@@ -106,19 +168,19 @@ pub fn decide(seen: &Evidence, limits: &Limits) -> (Outcome, Option<String>) {
             31 => format!("ended by {name}: a system call that the sandbox forbids"),
             _ => format!("ended by {name}"),
         };
-        return (Outcome::Killed, Some(text));
+        return Verdict::new(Outcome::Killed, text);
     }
     if seen.is_worker && seen.done.is_none() {
         return match seen.exit_code {
             Some(code) if !seen.greeted => {
                 let text = format!("the worker ended with exit code {code} before it said hello");
-                (Outcome::WorkerError, Some(text))
+                Verdict::new(Outcome::WorkerError, text)
             }
-            Some(code) if code != 0 => (Outcome::Failed, Some(format!("exit code {code}"))),
-            _ => (
-                Outcome::WorkerError,
-                Some("the worker ended before it said that the cell is done".to_owned()),
-            ),
+            Some(code) if code != 0 => Verdict::new(Outcome::Failed, format!("exit code {code}")),
+            _ => {
+                let text = "the worker ended before it said that the cell is done".to_owned();
+                Verdict::new(Outcome::WorkerError, text)
+            }
         };
     }
     if failed {
@@ -126,9 +188,9 @@ pub fn decide(seen: &Evidence, limits: &Limits) -> (Outcome, Option<String>) {
             Some(0) | None => None,
             Some(code) => Some(format!("exit code {code}")),
         };
-        return (Outcome::Failed, text);
+        return Verdict::new(Outcome::Failed, text);
     }
-    (Outcome::Ok, None)
+    Verdict::new(Outcome::Ok, None)
 }
 
 /// `SIGSEGV` for 11.
@@ -143,7 +205,7 @@ mod tests {
     use super::*;
 
     fn outcome(seen: Evidence) -> Outcome {
-        decide(&seen, &Limits::default()).0
+        decide(&seen, &Limits::default()).outcome
     }
 
     #[test]
@@ -181,6 +243,29 @@ mod tests {
             ..Evidence::default()
         };
         assert_eq!(outcome(good), Outcome::Ok);
+    }
+
+    #[test]
+    fn a_limit_is_named_with_what_there_was() {
+        let limits = Limits { open_files: 64, ..Limits::default() };
+        let many = Evidence { exit_code: Some(1), open_files: Some(64), ..Evidence::default() };
+        let verdict = decide(&many, &limits);
+        assert_eq!(verdict.outcome, Outcome::FilesExceeded);
+        assert_eq!(verdict.text.as_deref(), Some("open file limit 64, peak 64"));
+        let coped = Evidence { exit_code: Some(0), ..many.clone() };
+        assert_eq!(decide(&coped, &limits).outcome, Outcome::Ok);
+        let few = Evidence { open_files: Some(63), ..many };
+        assert_eq!(decide(&few, &limits).outcome, Outcome::Failed);
+        let files = Evidence {
+            exit_code: Some(1),
+            disk_full: true,
+            inodes_full: true,
+            inodes: 65_536,
+            ..Evidence::default()
+        };
+        let verdict = decide(&files, &limits);
+        assert_eq!(verdict.hit, Some((Limit::Inodes, Some(65_536))));
+        assert_eq!(verdict.outcome, Outcome::DiskExceeded);
     }
 
     #[test]

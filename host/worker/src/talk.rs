@@ -1,6 +1,8 @@
-//! The host's words in the conversation with a worker: bytes in, reactions out. Knows no socket and no clock.
+//! The host's words in the conversation with a worker: bytes in, reactions out. Knows no socket and no clock. Secrets are hidden
+//! here, before anything is cut, so that no half of one is left.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use polyloom_model::{Manifest, Value, WorkerSpec};
 use polyloom_protocol::frame::{Decoder, PREAMBLE};
@@ -11,6 +13,7 @@ use polyloom_protocol::state::{Accept, Conversation, State};
 use polyloom_protocol::{FromHost, FromWorker, Violation};
 
 use crate::attempt::Live;
+use crate::mask::Mask;
 
 /// More results beyond the declared ones are left where they are.
 const MOST_ARTIFACTS: usize = 64;
@@ -32,9 +35,12 @@ pub struct Talk<'a> {
     manifest: &'a Manifest,
     spec: &'a WorkerSpec,
     exec: Option<Exec>,
+    mask: Option<Arc<Mask>>,
     decoder: Decoder,
     conversation: Conversation,
     owed: u64,
+    /// Credit that was sent and that the worker has not taken yet, as far as is known.
+    granted: u64,
     /// Whole frames that came.
     pub frames: u64,
     /// Bytes of logs, displays and the like: they count as output.
@@ -52,15 +58,22 @@ pub struct Talk<'a> {
 }
 
 impl<'a> Talk<'a> {
-    /// A conversation that will ask for `exec` as soon as the worker has said hello.
-    pub fn new(manifest: &'a Manifest, spec: &'a WorkerSpec, exec: Exec) -> Self {
+    /// A conversation that will ask for `exec` as soon as the worker has said hello. `mask` hides what its cell may not show.
+    pub fn new(
+        manifest: &'a Manifest,
+        spec: &'a WorkerSpec,
+        exec: Exec,
+        mask: Option<Arc<Mask>>,
+    ) -> Self {
         Self {
             manifest,
             spec,
             exec: Some(exec),
+            mask,
             decoder: Decoder::new(),
             conversation: Conversation::new(),
             owed: 0,
+            granted: 0,
             frames: 0,
             metered: 0,
             done: None,
@@ -74,6 +87,29 @@ impl<'a> Talk<'a> {
     /// Whether bytes have stopped in the middle of a frame; the caller times that.
     pub fn mid_frame(&self) -> bool {
         self.decoder.mid_frame()
+    }
+
+    /// Hears that the worker has taken everything that was sent to it; gives what is to be sent then. Only now does credit count: a worker
+    /// that does not read has none, however much the host has granted. Nothing else is sent before that, or it would not be known which part was taken.
+    pub fn on_taken(&mut self) -> Vec<u8> {
+        let mut out = Vec::new();
+        let granted = FromHost::Credit(Credit { bytes: std::mem::take(&mut self.granted) });
+        // A cell that is done needs none.
+        let _ = self.conversation.on_send(&granted, EXEC);
+        self.grant(&mut out);
+        out
+    }
+
+    /// Credit goes back in large pieces, so that a chatty cell does not cost a message each.
+    fn grant(&mut self, out: &mut Vec<u8>) {
+        let running = matches!(self.conversation.state(), State::Busy(_));
+        if self.granted == 0 && self.owed >= 64 << 10 && running {
+            self.granted = std::mem::take(&mut self.owed);
+            let message = FromHost::Credit(Credit { bytes: self.granted });
+            if let Ok(bytes) = message.encode(EXEC) {
+                out.extend(bytes);
+            }
+        }
     }
 
     /// Takes bytes from the worker. An error is a violation in words; the worker is to be killed.
@@ -108,11 +144,28 @@ impl<'a> Talk<'a> {
     }
 
     fn words(&self, violation: &Violation) -> String {
+        // The protocol has cut what it quotes, which may have left the half of a secret.
+        match violation {
+            Violation::DuplicateKey { .. } if self.mask.is_some() => {
+                return "the worker broke the protocol: a key occurs twice in one map".to_owned();
+            }
+            Violation::BadMessage { message, .. } if self.mask.is_some() => {
+                return format!("the worker broke the protocol: message `{message}` is malformed");
+            }
+            _ => {}
+        }
         if self.greeted {
-            return format!("the worker broke the protocol: {violation}");
+            return self.hidden(format!("the worker broke the protocol: {violation}"));
         }
         let refused = refusal(violation, &self.offer(&[]));
-        format!("the worker's greeting was refused: {}", refused.reason)
+        self.hidden(format!("the worker's greeting was refused: {}", refused.reason))
+    }
+
+    fn hidden(&self, mut text: String) -> String {
+        if let Some(mask) = &self.mask {
+            mask.hide(&mut text);
+        }
+        text
     }
 
     fn offer<'b>(&'b self, features: &'b [&'b str]) -> Offer<'b> {
@@ -140,11 +193,19 @@ impl<'a> Talk<'a> {
             self.owed += body.len() as u64;
             self.metered += body.len() as u64;
         }
+        let mut message = message;
+        if let Some(mask) = &self.mask {
+            hide(mask, &mut message);
+        }
         match message {
-            FromWorker::Hello(hello) => {
+            FromWorker::Hello(mut hello) => {
+                if hello.executor != self.manifest.id.as_str() {
+                    hello.executor = self.hidden(hello.executor);
+                }
                 let declared: Vec<&str> = self.spec.features.iter().map(String::as_str).collect();
                 if let Some(extra) = hello.features.iter().find(|f| !declared.contains(&f.as_str()))
                 {
+                    let extra = self.hidden(extra.clone());
                     let shown: String =
                         extra.chars().take(64).flat_map(char::escape_debug).collect();
                     return Err(format!(
@@ -156,7 +217,8 @@ impl<'a> Talk<'a> {
                 match negotiate(&hello, &self.offer(&declared)) {
                     Ok(ok) => self.say(FromHost::HelloOk(ok), 0, &mut reaction.send),
                     Err(no) => {
-                        return Err(format!("the worker's greeting was refused: {}", no.reason));
+                        let text = format!("the worker's greeting was refused: {}", no.reason);
+                        return Err(self.hidden(text));
                     }
                 }
                 self.greeted = true;
@@ -165,7 +227,14 @@ impl<'a> Talk<'a> {
                 }
             }
             FromWorker::Log(log) => {
-                reaction.live.push(Live::Log { level: log.level, text: log.text });
+                // What came in one piece is shown in one: many small logs cost as little as few large ones.
+                match reaction.live.last_mut() {
+                    Some(Live::Log { level, text }) if *level == log.level => {
+                        text.push('\n');
+                        text.push_str(&log.text);
+                    }
+                    _ => reaction.live.push(Live::Log { level: log.level, text: log.text }),
+                }
             }
             FromWorker::Progress(p) => {
                 reaction.live.push(Live::Progress { fraction: p.fraction, text: p.text });
@@ -194,11 +263,165 @@ impl<'a> Talk<'a> {
             | FromWorker::Pong(_)
             | FromWorker::Unknown { .. } => {}
         }
-        // Credit goes back in large pieces, so that a chatty cell does not cost a message each.
-        if self.owed >= 64 << 10 && matches!(self.conversation.state(), State::Busy(_)) {
-            let bytes = std::mem::take(&mut self.owed);
-            self.say(FromHost::Credit(Credit { bytes }), EXEC, &mut reaction.send);
-        }
+        self.grant(&mut reaction.send);
         Ok(())
+    }
+}
+
+/// Hides secrets in all that a message shows. A greeting is compared and not shown; where it is refused, the words are hidden.
+fn hide(mask: &Mask, message: &mut FromWorker) {
+    match message {
+        FromWorker::Log(log) => mask.hide(&mut log.text),
+        FromWorker::Progress(progress) => mask.hide(&mut progress.text),
+        FromWorker::Display(display) => {
+            mask.hide(&mut display.media);
+            if let std::borrow::Cow::Owned(data) = mask.bytes(&display.data) {
+                display.data = data;
+            }
+        }
+        FromWorker::Diagnostic(diagnostic) => mask.hide_diagnostic(diagnostic),
+        FromWorker::Artifact(artifact) => {
+            // A path with a secret leads nowhere after this, which is meant: the name is all that would be kept of it.
+            mask.hide(&mut artifact.name);
+            mask.hide(&mut artifact.path);
+        }
+        FromWorker::Done(done) => {
+            let extras = std::mem::take(&mut done.extras).into_iter();
+            let hidden =
+                extras.map(|(key, value)| (mask.text(&key).into_owned(), mask.value(value)));
+            done.extras = hidden.collect();
+        }
+        FromWorker::Error(error) => {
+            mask.hide(&mut error.code);
+            mask.hide(&mut error.text);
+        }
+        FromWorker::Hello(_)
+        | FromWorker::Started(_)
+        | FromWorker::Catalog(_)
+        | FromWorker::Pong(_)
+        | FromWorker::Unknown { .. } => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use polyloom_model::Kind;
+    use polyloom_protocol::messages::ErrorMessage;
+    use polyloom_protocol::messages::worker::{
+        Artifact, Display, Done, Hello, Log, LogLevel, Progress,
+    };
+    use polyloom_protocol::meta::{Diagnostic, Severity};
+
+    use super::*;
+
+    const SECRET: &str = "hunter2 is no \"secret\"";
+
+    fn manifest() -> Manifest {
+        let worker =
+            WorkerSpec { argv: vec!["x".to_owned()], protocol: vec![1], features: Vec::new() };
+        Manifest {
+            id: "x".parse().unwrap(),
+            version: "1".to_owned(),
+            title: "x".to_owned(),
+            aliases: Vec::new(),
+            extensions: Vec::new(),
+            tools: BTreeMap::new(),
+            kind: Kind::Worker(worker),
+            limits: polyloom_model::Limits::default(),
+            env: BTreeMap::new(),
+            diagnostics: None,
+            calls: Default::default(),
+            path: None,
+        }
+    }
+
+    /// What a worker's messages lead to, in words; the talk itself for what it keeps.
+    fn told(messages: &[(u64, FromWorker)], check: impl Fn(&Talk<'_>)) -> String {
+        let manifest = manifest();
+        let Kind::Worker(spec) = &manifest.kind else { unreachable!() };
+        let exec = Exec {
+            cell: "a".to_owned(),
+            code: String::new(),
+            inputs: BTreeMap::new(),
+            outputs: BTreeMap::new(),
+            out: String::new(),
+            argv: Vec::new(),
+            seed: None,
+            deadline_ms: None,
+        };
+        let mask = Mask::new([("S", SECRET.as_bytes())]);
+        let mut talk = Talk::new(&manifest, spec, exec, Some(Arc::new(mask)));
+        let mut told = String::new();
+        let mut bytes = PREAMBLE.to_vec();
+        for (exec, message) in messages {
+            bytes.extend(message.encode(*exec).unwrap());
+            match talk.on_bytes(&std::mem::take(&mut bytes)) {
+                Ok(reaction) => told.push_str(&format!("{:?}", reaction.live)),
+                Err(words) => told.push_str(&words),
+            }
+        }
+        check(&talk);
+        told.push_str(&format!("{:?} {:?}", talk.extras, talk.artifacts));
+        told
+    }
+
+    fn hello(executor: &str, features: &[&str]) -> (u64, FromWorker) {
+        let hello = Hello {
+            executor: executor.to_owned(),
+            version: "1".to_owned(),
+            protocol: vec![VERSION],
+            features: features.iter().map(|feature| (*feature).to_owned()).collect(),
+            runtime: String::new(),
+        };
+        (0, FromWorker::Hello(hello))
+    }
+
+    #[test]
+    fn no_message_of_a_worker_shows_a_secret() {
+        let text = format!("it is {SECRET}!");
+        let started = (EXEC, FromWorker::Started(Default::default()));
+        let log = Log { level: LogLevel::Info, text: text.clone() };
+        let progress = Progress { fraction: None, text: text.clone() };
+        let display = Display { media: text.clone(), data: text.clone().into_bytes() };
+        let mut diagnostic = Diagnostic::new(Severity::Error, text.clone());
+        diagnostic.code = Some(text.clone());
+        diagnostic.file = Some(text.clone());
+        let artifact = Artifact { name: text.clone(), path: text.clone(), media: None };
+        let value = Value::List(vec![
+            Value::Str(text.clone()),
+            Value::Bytes(text.clone().into_bytes()),
+            Value::Map([(text.clone(), Value::Int(1))].into()),
+        ]);
+        let extras = [(text.clone(), value)].into();
+        let done = Done { ok: true, session_changed: false, extras };
+        let messages = [
+            hello("x", &[]),
+            started,
+            (EXEC, FromWorker::Log(log)),
+            (EXEC, FromWorker::Progress(progress)),
+            (EXEC, FromWorker::Display(display)),
+            (EXEC, FromWorker::Diagnostic(diagnostic)),
+            (EXEC, FromWorker::Artifact(artifact)),
+            (EXEC, FromWorker::Done(done)),
+        ];
+        let told = told(&messages, |talk| assert_eq!(talk.done, Some(true)));
+        assert!(!told.contains("hunter2"), "{told}");
+        let bytes = "[105, 116, 32, 105, 115, 32, 42, 42, 42, 33]";
+        assert_eq!(told.matches(bytes).count(), 2, "{told}");
+        assert_eq!(told.matches("it is ***!").count(), 11, "{told}");
+    }
+
+    #[test]
+    fn no_word_about_a_bad_worker_shows_a_secret() {
+        for refused in [hello(SECRET, &[]), hello("x", &[SECRET])] {
+            let told = told(&[refused], |_| {});
+            assert!(told.contains("refused") && told.contains("***"), "{told}");
+            assert!(!told.contains("hunter2"), "{told}");
+        }
+        // Cut at 400 characters, which would leave the half of it.
+        let text = format!("{} {SECRET}", "x".repeat(385));
+        let error = FromWorker::Error(ErrorMessage { code: String::new(), text });
+        let told = told(&[hello("x", &[]), (0, error)], |_| {});
+        assert!(told.contains("gave up") && !told.contains("hunter"), "{told}");
     }
 }

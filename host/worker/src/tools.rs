@@ -69,7 +69,7 @@ pub enum ToolError {
         install: Option<String>,
     },
     /// It is there but does not answer the version question.
-    #[error("`{} {}` of `{executor}` failed: {why}", .program.display(), .args.join(" "))]
+    #[error("`{} {}` of `{executor}` failed: {why}", .program.display(), short(.args))]
     Broken {
         /// The executor.
         executor: ExecutorId,
@@ -80,6 +80,18 @@ pub enum ToolError {
         /// Its last words or the error of starting it.
         why: String,
     },
+}
+
+/// Arguments as they fit into a sentence: some are programs of many lines.
+fn short(args: &[String]) -> String {
+    let words = args.iter().map(|arg| {
+        let line = arg.trim_start().lines().next().unwrap_or_default();
+        if line.len() == arg.len() && line.chars().count() <= 60 {
+            return line.to_owned();
+        }
+        format!("{}…", line.chars().take(20).collect::<String>().trim_end())
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 fn list(any: &[String]) -> String {
@@ -307,6 +319,13 @@ fn prefix(program: &Path, home: Option<&Path>, installed: impl Fn(&Path) -> bool
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_question_of_many_lines_is_told_in_a_few_words() {
+        let question = ["-I", "-c", "\nimport os, sys\nprint(sys.version)\n", "--version"];
+        let question: Vec<String> = question.iter().map(|&word| word.to_owned()).collect();
+        assert_eq!(short(&question), "-I -c import os, sys… --version");
+    }
 
     #[test]
     fn an_installation_is_bound_whole_and_any_other_program_alone() {

@@ -2,20 +2,21 @@
 //!
 //! Starts attempts and leaves the watching to `drive`.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use polyloom_model::{Kind, Type};
+use polyloom_model::{Calls, Kind, Policy, Preset, Type};
 use polyloom_protocol::messages::host::{Exec, Output as ExecOutput};
 use polyloom_protocol::meta::{Enforcement, Level};
 use polyloom_sandbox as sandbox;
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 
-use crate::attempt::{Attempt, Live, Phase, Report, Stop};
+use crate::attempt::{Attempt, Live, Opening, Phase, Report, Stop};
 use crate::drive::Watch;
 use crate::executor::{BINARY, DIR, Executor, SDK, Slots};
 use crate::inputs;
@@ -24,6 +25,9 @@ use crate::messages;
 /// How long a program may take to say what it is.
 const ASKING: Duration = Duration::from_secs(20);
 
+/// A sandbox that was asked for before the run was stopped is waited for so long: as a rule a millisecond is enough.
+const BEGINNING: Duration = Duration::from_millis(500);
+
 /// What every attempt of a run shares.
 pub struct Workplace {
     spawner: OnceLock<sandbox::Spawner>,
@@ -31,6 +35,17 @@ pub struct Workplace {
     binary: PathBuf,
     /// The embedded SDK, extracted.
     sdk: PathBuf,
+    /// Where cells keep what does not fit into their memory.
+    scratch: PathBuf,
+}
+
+/// Who chose a program and the question it is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    /// A bundled manifest, of a program on PATH: it is asked in whatever sandbox this machine has.
+    Ourselves,
+    /// Anybody's manifest, or the flow: not without a whole sandbox.
+    Others,
 }
 
 /// An attempt could not be made at all: nothing of the cell ran.
@@ -40,15 +55,21 @@ pub enum AttemptError {
     #[error("no sandbox could be made")]
     Spawn(#[source] sandbox::SpawnError),
     /// The runtime's own plumbing failed.
-    #[error("the attempt could not be watched")]
+    #[error("the attempt could not be followed to its end")]
     Watch(#[source] std::io::Error),
+}
+
+/// Open files that a process may have at most on this machine.
+#[must_use]
+pub fn most_open_files() -> u64 {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(_, hard)| hard)
 }
 
 impl Workplace {
     /// A workplace whose spawner is not started yet.
     #[must_use]
-    pub fn new(binary: PathBuf, sdk: PathBuf) -> Self {
-        Self { spawner: OnceLock::new(), binary, sdk }
+    pub fn new(binary: PathBuf, sdk: PathBuf, scratch: PathBuf) -> Self {
+        Self { spawner: OnceLock::new(), binary, sdk, scratch }
     }
 
     /// The spawner, started now if it was not. Call it once before other threads exist: the spawner dies with the thread
@@ -63,22 +84,42 @@ impl Workplace {
         }
         // What a host that was killed left behind goes first; it is known by its dead owner.
         sandbox::sweep();
-        let started = sandbox::Spawner::start(&self.binary)?;
+        sandbox::sweep_folders(&self.scratch);
+        let started = sandbox::Spawner::start(&self.binary)?.with_scratch(&self.scratch);
         Ok(self.spawner.get_or_init(|| started))
+    }
+
+    /// Whether this machine meets a policy, before any cell is tried.
+    pub fn meets(&self, policy: &Policy) -> Result<(), sandbox::SpawnError> {
+        self.spawner()?.check(&policy_of(policy, sandbox::Limits::default()))
     }
 
     /// The sandbox's policy for an attempt.
     fn policy(attempt: &Attempt, laid_bytes: u64) -> sandbox::Policy {
         let limits = &attempt.limits;
-        sandbox::Policy::untrusted(sandbox::Limits {
+        // What the host lays into the cell's file system is not the cell's use of it.
+        let disk = limits.disk.saturating_add(laid_bytes);
+        // Files in memory count as memory: more than that is for who asked for it, since it means a disk.
+        let disk = if limits.disk_asked { disk } else { disk.min(limits.memory) };
+        let limits = sandbox::Limits {
             memory: limits.memory,
             pids: limits.pids,
             cpu_time: limits.cpu_time,
             cpus: limits.cpus,
-            // What the host lays into the cell's file system is not the cell's use of it.
-            disk: limits.disk.saturating_add(laid_bytes),
+            disk,
+            files: limits.open_files.into(),
+            inodes: limits.inodes.into(),
             ..sandbox::Limits::default()
-        })
+        };
+        let mut policy = policy_of(&attempt.policy, limits);
+        let ports: BTreeSet<u16> = attempt.granted.net.iter().map(|rule| rule.port).collect();
+        if !ports.is_empty() {
+            policy.network = sandbox::Network::Doors(ports.into_iter().collect());
+        }
+        if attempt.executor.manifest.calls == Calls::Runner {
+            policy.seccomp = sandbox::Seccomp::Runner;
+        }
+        policy
     }
 
     fn base_binds(&self, executor: &Executor) -> Vec<sandbox::Bind> {
@@ -93,18 +134,14 @@ impl Workplace {
         binds
     }
 
-    fn base_env(executor: &Executor) -> Vec<(String, std::ffi::OsString)> {
-        let fixed = [
-            ("HOME", "/cell/work"),
-            ("TMPDIR", "/tmp"),
-            ("LANG", "C.UTF-8"),
-            ("TZ", "UTC"),
-            ("IN", "/cell/in"),
-            ("OUT", "/cell/out"),
-            ("PYTHONHASHSEED", "0"),
-        ];
+    fn base_env(executor: &Executor, view: &sandbox::View) -> Vec<(String, std::ffi::OsString)> {
+        let paths =
+            [("HOME", "/cell/work"), ("TMPDIR", "/tmp"), ("IN", "/cell/in"), ("OUT", "/cell/out")];
+        let fixed = [("LANG", "C.UTF-8"), ("TZ", "UTC"), ("PYTHONHASHSEED", "0")];
         let mut env: Vec<_> =
             fixed.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+        let paths = paths.into_iter().map(|(name, path)| (name.to_owned(), view.path(path).into()));
+        env.extend(paths);
         env.push(("PATH".to_owned(), executor.path()));
         let manifest = executor.manifest.env.iter();
         env.extend(manifest.map(|(name, value)| (name.clone(), value.into())));
@@ -117,19 +154,26 @@ impl Workplace {
         program: &std::path::Path,
         args: &[String],
         roots: &[PathBuf],
+        asker: Asker,
     ) -> Result<String, String> {
+        let view = self.spawner().and_then(sandbox::Spawner::view);
+        let view = view.map_err(|error| messages::chain(&error))?;
         let mut spec = sandbox::Spec::default();
         spec.argv.push(program.into());
         spec.argv.extend(args.iter().map(Into::into));
         spec.env = vec![
-            ("HOME".into(), "/cell/work".into()),
+            ("HOME".into(), view.path("/cell/work").into()),
             ("LANG".into(), "C.UTF-8".into()),
             ("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into()),
         ];
         let bind = |root: &PathBuf| sandbox::Bind { source: root.clone(), target: root.clone() };
         spec.binds = roots.iter().map(bind).collect();
+        spec.view = view;
         let limits = sandbox::Limits { memory: 1 << 30, ..sandbox::Limits::default() };
-        let policy = sandbox::Policy::untrusted(limits);
+        let policy = match asker {
+            Asker::Ourselves => sandbox::Policy::trusted(limits),
+            Asker::Others => sandbox::Policy::untrusted(limits),
+        };
         let spawned = self.spawner().and_then(|spawner| spawner.spawn(&policy, &spec));
         let mut cell = spawned.map_err(|error| messages::chain(&error))?;
         let pipes = [cell.take_stdout(), cell.take_stderr()];
@@ -162,12 +206,20 @@ impl Workplace {
         stop: watch::Receiver<Stop>,
     ) -> Result<Report, AttemptError> {
         let started = Instant::now();
-        let (spec, policy, exec) = self.prepare(attempt);
-        let place = Arc::clone(self);
-        let spawned =
-            tokio::task::spawn_blocking(move || place.spawner()?.spawn(&policy, &spec)).await;
-        let cell = match spawned {
-            Ok(cell) => cell.map_err(AttemptError::Spawn)?,
+        let (place, wanted) = (Arc::clone(self), Arc::clone(attempt));
+        let spawned = tokio::task::spawn_blocking(move || {
+            let spawner = place.spawner()?;
+            let (spec, policy, exec) = place.prepare(&wanted, spawner.view()?);
+            Ok((spawner.spawn(&policy, &spec)?, exec))
+        });
+        let mut told = stop.clone();
+        let spawned = tokio::select! {
+            spawned = spawned => spawned,
+            // What is made after all is killed where it is dropped.
+            () = stopped(&mut told) => return Ok(Report::cancelled()),
+        };
+        let (cell, exec) = match spawned {
+            Ok(made) => made.map_err(AttemptError::Spawn)?,
             Err(error) => return Err(AttemptError::Watch(std::io::Error::other(error))),
         };
         Watch::new(attempt, cell, exec, live, stop, started)
@@ -177,20 +229,28 @@ impl Workplace {
             .map_err(AttemptError::Watch)
     }
 
-    fn prepare(&self, attempt: &Attempt) -> (sandbox::Spec, sandbox::Policy, Option<Exec>) {
+    fn prepare(
+        &self,
+        attempt: &Attempt,
+        view: sandbox::View,
+    ) -> (sandbox::Spec, sandbox::Policy, Option<Exec>) {
         let executor = &attempt.executor;
         let command = matches!(executor.manifest.kind, Kind::Command(_));
         let compile = attempt.phase == Phase::Compile;
-        let code = format!("/cell/code/{}", attempt.code_name);
-        let laid =
-            if compile { inputs::Laid::default() } else { inputs::lay(&attempt.inputs, command) };
+        let code = messages::code_path(attempt);
+        let laid = if compile {
+            inputs::Laid::default()
+        } else {
+            inputs::lay(&attempt.inputs, command, &view)
+        };
         let mut spec = sandbox::Spec {
-            env: Self::base_env(executor),
+            env: Self::base_env(executor, &view),
             files: laid.files,
             binds: self.base_binds(executor),
             ..sandbox::Spec::default()
         };
         spec.files.push(inputs::file(&code, attempt.code.to_vec()));
+        let code = view.path(&code);
         spec.binds.extend(laid.binds);
         spec.env.push(("POLYLOOM_CELL".to_owned(), attempt.cell.as_str().into()));
         let program = match &attempt.phase {
@@ -203,7 +263,16 @@ impl Workplace {
                 "/cell/program"
             }
         };
-        let slots = Slots { code: &code, program, args: &attempt.argv };
+        let granted = &attempt.granted;
+        spec.openings = granted.openings.iter().map(opening).collect();
+        if granted.programs
+            && let Some((_, path)) = spec.env.iter_mut().find(|(name, _)| name == "PATH")
+        {
+            path.push(":");
+            path.push(view.path("/cell/run"));
+        }
+        let program = view.path(program);
+        let slots = Slots { code: &code, program: &program, args: &attempt.argv, view: &view };
         let mut exec = None;
         match &executor.manifest.kind {
             Kind::Command(command) if compile => {
@@ -224,7 +293,7 @@ impl Workplace {
                     code,
                     inputs: laid.exec.into_iter().collect(),
                     outputs: outputs.map(|(port, ty)| (port.to_string(), output(ty))).collect(),
-                    out: "/cell/out".to_owned(),
+                    out: view.path("/cell/out"),
                     argv: attempt.argv.clone(),
                     seed: attempt.seed,
                     deadline_ms: u64::try_from(attempt.limits.timeout.as_millis()).ok(),
@@ -240,15 +309,52 @@ impl Workplace {
             if let Some(seed) = attempt.seed {
                 spec.env.push(("POLYLOOM_SEED".to_owned(), seed.to_string().into()));
             }
+            spec.env.extend(granted.env.iter().map(|(name, value)| (name.clone(), value.into())));
             spec.env.extend(attempt.env.iter().map(|(name, value)| (name.clone(), value.into())));
+            spec.env.extend(attempt.secrets.iter().flat_map(|secrets| secrets.variables()));
             if let Some(bytes) = &attempt.stdin {
                 spec.stdin = sandbox::Stdin::Bytes(bytes.clone());
             }
         }
+        spec.view = view;
         let laid_bytes = spec.files.iter().map(|file| file.bytes.len() as u64 + 4096).sum();
         let policy = Self::policy(attempt, laid_bytes);
         (spec, policy, exec)
     }
+}
+
+fn opening(opening: &Opening) -> sandbox::Opening {
+    let access = if opening.writable { sandbox::Access::Write } else { sandbox::Access::Read };
+    sandbox::Opening { source: opening.source.clone(), target: opening.target.clone(), access }
+}
+
+/// What the sandbox is asked for by a policy.
+fn policy_of(policy: &Policy, limits: sandbox::Limits) -> sandbox::Policy {
+    let mut wanted = match policy.preset {
+        Preset::Strict => sandbox::Policy::strict(limits),
+        Preset::Default => sandbox::Policy::untrusted(limits),
+        Preset::Trusted => sandbox::Policy::trusted(limits),
+    };
+    for mechanism in sandbox::Mechanism::ALL {
+        if let Some(level) = policy.enforce.get(mechanism.name()) {
+            let level = match level {
+                Level::None => sandbox::Level::None,
+                Level::Partial => sandbox::Level::Partial,
+                Level::Full => sandbox::Level::Full,
+            };
+            wanted.require.insert(mechanism, level);
+        }
+    }
+    wanted
+}
+
+/// Ends once the attempt was asked to stop and had some time to begin: a spawner that does not answer keeps nobody waiting.
+async fn stopped(stop: &mut watch::Receiver<Stop>) {
+    if stop.wait_for(|stop| *stop != Stop::No).await.is_err() {
+        // Nobody is left who could ask.
+        std::future::pending::<()>().await;
+    }
+    tokio::time::sleep(BEGINNING).await;
 }
 
 /// The host's summary of what the sandbox achieved.
@@ -265,4 +371,13 @@ pub fn enforcement(of: &sandbox::Enforcement) -> Vec<Enforcement> {
         detail: if status.reason.is_empty() { status.used.clone() } else { status.reason.clone() },
     };
     of.mechanisms.iter().map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn mechanisms_have_one_name() {
+        let names = super::sandbox::Mechanism::ALL.map(|mechanism| mechanism.name());
+        assert_eq!(names, polyloom_protocol::meta::MECHANISMS);
+    }
 }

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::name;
+use crate::owner;
 
 /// Directories under which a sandbox's groups are made, per v1 controller and for v2.
 #[derive(Debug, Default)]
@@ -27,6 +27,8 @@ pub struct Unified {
     pub parent: PathBuf,
     /// Of memory, pids and cpu, those that children get. Empty on a machine whose controllers live in v1.
     pub controllers: Vec<String>,
+    /// Whether one write ends everybody in a group.
+    pub kills: bool,
 }
 
 /// A mounted hierarchy, and our own place in it.
@@ -38,6 +40,12 @@ struct Hierarchy {
 }
 
 impl Layout {
+    /// Whether a control group counts every page of a cell.
+    pub fn counts_memory(&self) -> bool {
+        let handed_out = |unified: &Unified| unified.controllers.iter().any(|one| one == "memory");
+        self.memory.is_some() || self.unified.as_ref().is_some_and(handed_out)
+    }
+
     /// Looks around. Never fails: what cannot be used is absent, with a reason.
     pub fn detect() -> Self {
         let mut layout = Self::default();
@@ -90,7 +98,8 @@ fn unified(hierarchy: &Hierarchy, why: &mut String) -> Option<Unified> {
         let has = |name: &str| controllers.iter().any(|controller| controller == name);
         let useful = has("memory") && has("pids");
         if useful && writable(&place.join("cgroup.procs")) && attempt(&place).is_ok() {
-            return Some(Unified { parent: place, controllers });
+            let kills = kills(&place);
+            return Some(Unified { parent: place, controllers, kills });
         }
         if place == hierarchy.mount || !place.pop() || !place.starts_with(&hierarchy.mount) {
             break;
@@ -98,7 +107,11 @@ fn unified(hierarchy: &Hierarchy, why: &mut String) -> Option<Unified> {
     }
     // Without controllers a group still kills and counts time.
     match attempt(&hierarchy.own) {
-        Ok(()) => Some(Unified { parent: hierarchy.own.clone(), controllers: Vec::new() }),
+        Ok(()) => Some(Unified {
+            parent: hierarchy.own.clone(),
+            controllers: Vec::new(),
+            kills: kills(&hierarchy.own),
+        }),
         Err(error) => {
             if why.is_empty() {
                 let place = hierarchy.own.display();
@@ -107,6 +120,18 @@ fn unified(hierarchy: &Hierarchy, why: &mut String) -> Option<Unified> {
             None
         }
     }
+}
+
+/// Whether a group made here could be killed at once. The root group has no such file: so another one is asked.
+fn kills(place: &Path) -> bool {
+    let trial = place.join(owner::fresh());
+    let made = fs::create_dir(&trial).is_ok();
+    let kills = fs::OpenOptions::new().write(true).open(trial.join("cgroup.kill")).is_ok();
+    if made {
+        // Empty, so that it goes at once.
+        let _ = fs::remove_dir(&trial);
+    }
+    kills
 }
 
 fn handed_out(place: &Path) -> Vec<String> {
@@ -123,7 +148,7 @@ fn writable(path: &Path) -> bool {
 
 /// Makes and removes a group: permissions, delegation and limits on depth are all answered by this.
 fn attempt(place: &Path) -> io::Result<()> {
-    let trial = place.join(name::fresh());
+    let trial = place.join(owner::fresh());
     fs::create_dir(&trial)?;
     // v1 `cpuset` style surprises aside, a group that was made and not used can be removed.
     fs::remove_dir(&trial)

@@ -4,7 +4,7 @@
 //! and counts time; none. Knows files of cgroupfs; does not know processes, sandboxes or policies.
 
 mod layout;
-mod name;
+mod sweep;
 mod v1;
 mod v2;
 
@@ -12,12 +12,13 @@ use std::{fs, io, os::fd::OwnedFd, path::Path, time::Duration};
 
 use crate::{
     enforcement::{Enforcement, Mechanism, Status},
+    owner,
     policy::Limits,
     sandbox::OomSignal,
     usage::Usage,
 };
 pub use layout::Layout;
-pub use name::{SweepReport, sweep};
+pub use sweep::{SweepReport, sweep};
 
 /// The groups of one sandbox.
 #[derive(Debug, Default)]
@@ -29,7 +30,7 @@ pub struct Groups {
 impl Groups {
     /// Makes the groups with their limits. What fails halfway is removed again.
     pub fn create(layout: &Layout, limits: &Limits) -> io::Result<Self> {
-        let name = name::fresh();
+        let name = owner::fresh();
         let mut groups = Self::default();
         let outcome = (|| {
             groups.v2 =
@@ -88,16 +89,16 @@ pub fn describe(layout: &Layout, limits: &Limits, out: &mut Enforcement) {
     };
     let why = &layout.why;
     let memory = if v2_has("memory") {
-        Status::full("cgroup v2 memory")
+        Status::full("M3: cgroup v2 memory")
     } else if layout.memory.is_some() {
         if swap_present() && !layout.memory_swap {
-            Status::partial("cgroup v1 memory", "swap is on and not accounted")
+            Status::partial("M2: cgroup v1 memory", "swap is on and not accounted")
         } else {
-            Status::full("cgroup v1 memory")
+            Status::full("M2: cgroup v1 memory")
         }
     } else {
         Status::partial(
-            "RLIMIT_DATA and polling",
+            "M1: RLIMIT_DATA and polling",
             format!(
                 "no memory cgroup ({why}): bursts between two polls and shared memory are missed"
             ),
@@ -130,10 +131,15 @@ pub fn describe(layout: &Layout, limits: &Limits, out: &mut Enforcement) {
         Some(_) => Status::none(format!("no cpu cgroup ({why})")),
     };
     out.set(Mechanism::CpuShare, cpu_share);
-    let kill = if layout.unified.is_some() {
+    let kill = if layout.unified.as_ref().is_some_and(|unified| unified.kills) {
         Status::full("cgroup.kill, then process 1 of the namespace")
-    } else {
+    } else if crate::sys::process::can_signal_pidfds() {
         Status::full("process 1 of the namespace")
+    } else {
+        Status::partial(
+            "process 1 ends with the host's end of its socket",
+            "no v2 control group, and `pidfd_send_signal` is refused: a process 1 that hangs lives on",
+        )
     };
     out.set(Mechanism::Kill, kill);
 }

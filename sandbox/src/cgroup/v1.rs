@@ -40,10 +40,13 @@ impl Groups {
             write(&directory, "pids.max", limits.pids)?;
             self.pids = Some(directory);
         }
-        if let (Some(parent), Some(cpus)) = (&layout.cpu, limits.cpus) {
+        if let Some(parent) = &layout.cpu {
+            // A group also without a quota: cells then share the processors evenly, however many processes each has.
             let directory = self.group(parent, name)?;
-            write(&directory, "cpu.cfs_period_us", PERIOD)?;
-            write(&directory, "cpu.cfs_quota_us", ((cpus * PERIOD as f64) as u64).max(1000))?;
+            if let Some(cpus) = limits.cpus {
+                write(&directory, "cpu.cfs_period_us", PERIOD)?;
+                write(&directory, "cpu.cfs_quota_us", ((cpus * PERIOD as f64) as u64).max(1000))?;
+            }
         }
         // Time is counted by the v2 group where there is one.
         if let (Some(parent), None) = (&layout.cpuacct, &layout.unified) {

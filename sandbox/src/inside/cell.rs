@@ -1,8 +1,8 @@
 //! The last steps of a process before it becomes the cell, in the one order that works. Does not know mounts.
 
-use std::{ffi::CString, io, os::fd::AsFd};
+use std::{ffi::CString, io, os::fd::AsFd, path::Path};
 
-use super::{Handles, Prepared, landlock, seccomp};
+use super::{Handles, Prepared, landlock, mounts::PreparedBind, seccomp};
 use crate::{
     WORKER_FD,
     sys::{file, process},
@@ -15,27 +15,33 @@ pub const SUPERVISOR_ID: u32 = 0;
 pub const CELL_ID: u32 = 1000;
 
 /// Becomes the cell; returns only the reason why not.
-pub fn start(prepared: &Prepared, handles: &Handles, order: &Order) -> Failure {
-    match confine(prepared, handles, order) {
+pub fn start(
+    prepared: &Prepared,
+    handles: &Handles,
+    filter: &[libc::sock_filter],
+    order: &Order,
+    binds: &[PreparedBind],
+) -> Failure {
+    match confine(prepared, handles, filter, order, binds) {
         Ok(program) => Failure { stage: Stage::Exec, errno: program.execute() },
         Err(failure) => failure,
     }
 }
 
-fn confine(prepared: &Prepared, handles: &Handles, order: &Order) -> Result<Program, Failure> {
+fn confine(
+    prepared: &Prepared,
+    handles: &Handles,
+    filter: &[libc::sock_filter],
+    order: &Order,
+    binds: &[PreparedBind],
+) -> Result<Program, Failure> {
     let program = Program::new(order).at(Stage::Exec)?;
-    // Joining from here keeps the supervisor outside: it is neither charged nor killed for the cell's memory.
-    for procs in &handles.joins {
-        file::write_whole(procs.as_fd(), b"0").at(Stage::JoinCgroup)?;
+    join(handles)?;
+    if prepared.cgroup_namespace {
+        // Hides the names of the cgroups just joined.
+        process::unshare(libc::CLONE_NEWCGROUP).at(Stage::JoinCgroup)?;
     }
-    // Hides the names of the cgroups just joined. Kernels without cgroup namespaces show them, which tells a cell little.
-    let _ = process::unshare(libc::CLONE_NEWCGROUP);
-    process::default_signal(libc::SIGPIPE);
-    process::unblock_signals();
-    // A group of its own to be signalled as one. Not a session: the spawner's has no terminal either, and with automatic
-    // scheduling groups each session competes anew for the processors, which doubled the time of a start under load.
-    // SAFETY: integers only; a fresh child never leads a group yet.
-    unsafe { libc::setpgid(0, 0) };
+    fresh_signals();
     streams(handles).at(Stage::Stdio)?;
     limits(&order.limits).at(Stage::Limits)?;
     privileges(prepared.mode).at(Stage::Privileges)?;
@@ -43,16 +49,41 @@ fn confine(prepared: &Prepared, handles: &Handles, order: &Order) -> Result<Prog
         CString::new(order.cwd.as_slice()).map_err(io::Error::other).at(Stage::WorkDirectory)?;
     // SAFETY: the path is NUL-terminated.
     crate::sys::check_int(unsafe { libc::chdir(cwd.as_ptr()) }).at(Stage::WorkDirectory)?;
-    landlock::restrict(prepared.landlock).at(Stage::Landlock)?;
-    // Marked, not closed: the rest of the way may still need one.
-    let first = if handles.worker.is_some() { WORKER_FD + 1 } else { WORKER_FD };
-    process::close_range(first as u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
-        .at(Stage::Descriptors)?;
-    seccomp::install(&prepared.filter).at(Stage::Seccomp)?;
+    let granted = binds.iter().filter(|bind| bind.writable());
+    let granted: io::Result<Vec<CString>> =
+        granted.map(|bind| crate::sys::c_path(&Path::new("/").join(bind.target()))).collect();
+    let ports = order.doors.as_deref().unwrap_or_default();
+    landlock::restrict(prepared.landlock, &granted.at(Stage::Landlock)?, ports)
+        .at(Stage::Landlock)?;
+    mark_descriptors(handles)?;
+    seccomp::install(filter).at(Stage::Seccomp)?;
     Ok(program)
 }
 
-fn streams(handles: &Handles) -> io::Result<()> {
+/// Joining from here keeps the supervisor outside: it is neither charged nor killed for the cell's memory.
+pub fn join(handles: &Handles) -> Result<(), Failure> {
+    for procs in &handles.joins {
+        file::write_whole(procs.as_fd(), b"0").at(Stage::JoinCgroup)?;
+    }
+    Ok(())
+}
+
+pub fn fresh_signals() {
+    process::default_signal(libc::SIGPIPE);
+    process::unblock_signals();
+    // A group of its own to be signalled as one. Not a session: the spawner's has no terminal either, and with automatic
+    // scheduling groups each session competes anew for the processors, which doubled the time of a start under load.
+    // SAFETY: integers only; a fresh child never leads a group yet.
+    unsafe { libc::setpgid(0, 0) };
+}
+
+/// Marked, not closed: the rest of the way may still need one.
+pub fn mark_descriptors(handles: &Handles) -> Result<(), Failure> {
+    let first = if handles.worker.is_some() { WORKER_FD + 1 } else { WORKER_FD };
+    process::close_range(first as u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC).at(Stage::Descriptors)
+}
+
+pub fn streams(handles: &Handles) -> io::Result<()> {
     match &handles.stdin {
         Some(stdin) => process::place_fd(stdin.as_fd(), 0)?,
         None => process::place_fd(file::open(c"/dev/null", libc::O_RDONLY)?.as_fd(), 0)?,
@@ -66,7 +97,7 @@ fn streams(handles: &Handles) -> io::Result<()> {
 }
 
 /// Backstops per process. What counts over all processes is the cgroup's.
-fn limits(limits: &OrderLimits) -> io::Result<()> {
+pub fn limits(limits: &OrderLimits) -> io::Result<()> {
     process::limit(libc::RLIMIT_CORE, 0)?;
     process::limit(libc::RLIMIT_MEMLOCK, 0)?;
     process::limit(libc::RLIMIT_MSGQUEUE, 0)?;
@@ -76,7 +107,9 @@ fn limits(limits: &OrderLimits) -> io::Result<()> {
     process::limit(libc::RLIMIT_SIGPENDING, 64)?;
     process::limit(libc::RLIMIT_NOFILE, limits.files)?;
     process::limit(libc::RLIMIT_STACK, limits.stack)?;
-    process::limit(libc::RLIMIT_NPROC, limits.processes)?;
+    if let Some(processes) = limits.processes {
+        process::limit(libc::RLIMIT_NPROC, processes)?;
+    }
     // Covers memfds too, which no file system limit does.
     process::limit(libc::RLIMIT_FSIZE, limits.disk)?;
     if let Some(seconds) = limits.cpu_seconds {
@@ -114,14 +147,14 @@ fn privileges(mode: Mode) -> io::Result<()> {
 }
 
 /// Everything `execve` needs, allocated before the confinement.
-struct Program {
+pub struct Program {
     candidates: Vec<CString>,
     argv: Vec<CString>,
     env: Vec<CString>,
 }
 
 impl Program {
-    fn new(order: &Order) -> io::Result<Self> {
+    pub fn new(order: &Order) -> io::Result<Self> {
         let text = |bytes: &[u8]| CString::new(bytes).map_err(io::Error::other);
         let argv =
             order.argv.iter().map(|argument| text(argument)).collect::<io::Result<Vec<_>>>()?;
@@ -142,7 +175,7 @@ impl Program {
     }
 
     /// Returns only on failure: the most telling errno of all candidates.
-    fn execute(&self) -> i32 {
+    pub fn execute(&self) -> i32 {
         let pointers = |list: &[CString]| {
             list.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>()
         };

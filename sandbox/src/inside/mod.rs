@@ -3,9 +3,14 @@
 //! It knows how to open mounts, clone and map users. What happens after the clone is `supervisor`'s; what a
 //! request means for the caller is the host side's (`crate::spawner`).
 
+mod bare;
 mod cell;
+mod doors;
 mod landlock;
+mod look;
 mod mounts;
+mod owners;
+mod runner;
 mod seccomp;
 mod supervisor;
 mod template;
@@ -29,9 +34,29 @@ pub const MAX_LAUNCH: usize = 128 << 10;
 /// Second argument of a spawner that may ask the kernel to end it with the thread that started it.
 pub const TIED: &str = "tied";
 
+/// Second argument by which the binary looks around from inside a sandbox, or tries one kind of namespace.
+pub const LOOK: &str = "look";
+pub const TRY: &str = "try";
+pub use bare::inside as bare_inside;
+pub use look::NAMESPACES;
+
+/// Argument of a spawner that is to do without namespaces.
+pub const BARE: &str = "bare";
+
 /// Becomes the spawner. The binary calls this first when its first argument is [`crate::SPAWNER_ARG`]; standard input is the
 /// control socket. Ends with the host.
 pub fn spawner_main() -> ! {
+    let argument = |index| std::env::args().nth(index).unwrap_or_default();
+    match argument(2).as_str() {
+        LOOK => look::look(),
+        TRY => look::try_namespace(&argument(3)),
+        _ => become_spawner(),
+    }
+    // Not by `exit_now`: what was printed is to arrive.
+    std::process::exit(0)
+}
+
+fn become_spawner() -> ! {
     process::exit_now(match serve() {
         Ok(()) => 0,
         Err(_) => 70,
@@ -42,12 +67,14 @@ pub fn spawner_main() -> ! {
 pub struct Prepared {
     mode: Mode,
     landlock: u32,
+    cgroup_namespace: bool,
     template: Template,
-    filter: Vec<libc::sock_filter>,
+    filters: seccomp::Filters,
 }
 
 fn serve() -> io::Result<()> {
-    if std::env::args_os().nth(2).is_some_and(|argument| argument == TIED) {
+    let told = |word: &str| std::env::args_os().skip(2).any(|argument| argument == word);
+    if told(TIED) {
         // The end of the control socket is the rule; this also reaches a spawner that is stopped.
         process::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64, 0, 0, 0)?;
     }
@@ -64,17 +91,37 @@ fn serve() -> io::Result<()> {
     }
     let control = claim_low_descriptors()?;
 
+    if told(BARE) {
+        let prepared = bare::Prepared::new();
+        send_facts(&control, Ok(prepared.ready()))?;
+        return serve_launches(&control, |launch, handles| {
+            bare::start(&prepared, launch, handles, &control)
+        });
+    }
     let prepared = prepare();
-    let facts = Facts {
-        outcome: match &prepared {
-            Ok(prepared) => Ok(Ready { mode: prepared.mode, landlock: prepared.landlock }),
-            Err(failure) => Err(Missing { stage: failure.stage, errno: failure.errno }),
-        },
+    let outcome = match &prepared {
+        Ok(prepared) => Ok(Ready {
+            mode: prepared.mode,
+            landlock: prepared.landlock,
+            cgroup_namespace: prepared.cgroup_namespace,
+        }),
+        Err(failure) => Err(Missing { stage: failure.stage, errno: failure.errno }),
     };
-    let bytes = rmp_serde::to_vec(&facts).map_err(io::Error::other)?;
-    socket::send(control.as_fd(), &bytes, &[])?;
+    send_facts(&control, outcome)?;
     let Ok(prepared) = prepared else { return Ok(()) };
+    serve_launches(&control, |launch, handles| start(&prepared, launch, handles, &control))
+}
 
+fn send_facts(control: &OwnedFd, outcome: Result<Ready, Missing>) -> io::Result<()> {
+    let bytes = rmp_serde::to_vec(&Facts { outcome }).map_err(io::Error::other)?;
+    socket::send(control.as_fd(), &bytes, &[])
+}
+
+/// Until the host is gone.
+fn serve_launches(
+    control: &OwnedFd,
+    start: impl Fn(&Launch, &Handles) -> Result<(), Failure>,
+) -> io::Result<()> {
     let mut buffer = vec![0; MAX_LAUNCH];
     loop {
         let received = socket::receive(control.as_fd(), &mut buffer)?;
@@ -85,7 +132,7 @@ fn serve() -> io::Result<()> {
             continue;
         };
         let Some(handles) = Handles::sort(&launch.roles, received.fds) else { continue };
-        if let Err(failure) = start(&prepared, &launch, &handles, &control) {
+        if let Err(failure) = start(&launch, &handles) {
             // A host that is gone does not want to know.
             let _ = crate::wire::send_setup_failed(handles.control.as_fd(), failure);
         }
@@ -117,6 +164,7 @@ pub struct Handles {
     stderr: OwnedFd,
     worker: Option<OwnedFd>,
     home: Option<OwnedFd>,
+    files: Option<OwnedFd>,
     joins: Vec<OwnedFd>,
 }
 
@@ -127,6 +175,7 @@ impl Handles {
         }
         let (mut order, mut control, mut stdin, mut stdout) = (None, None, None, None);
         let (mut stderr, mut worker, mut home, mut joins) = (None, None, None, Vec::new());
+        let mut files = None;
         for (role, fd) in roles.iter().zip(fds) {
             match role {
                 Role::Order => order = Some(fd),
@@ -136,6 +185,7 @@ impl Handles {
                 Role::Stderr => stderr = Some(fd),
                 Role::Worker => worker = Some(fd),
                 Role::Home => home = Some(fd),
+                Role::Files => files = Some(fd),
                 Role::Join => joins.push(fd),
             }
         }
@@ -147,6 +197,7 @@ impl Handles {
             stderr: stderr?,
             worker,
             home,
+            files,
             joins,
         })
     }
@@ -173,7 +224,15 @@ fn prepare() -> Result<Prepared, Failure> {
     // it inherited, so there this fails, and only costs time.
     let _ = sys::mount::detach(c"/sys");
     let template = Template::build(mode).at(Stage::Template)?;
-    Ok(Prepared { mode, landlock: landlock::abi(), template, filter: seccomp::filter() })
+    // A kernel that has them never refuses them to who has a user namespace of their own.
+    let cgroup_namespace = std::path::Path::new("/proc/self/ns/cgroup").exists();
+    Ok(Prepared {
+        mode,
+        landlock: landlock::abi(),
+        cgroup_namespace,
+        template,
+        filters: seccomp::Filters::default(),
+    })
 }
 
 /// Whether the users that sandboxes get exist here: a container's root often has only some thousand.
@@ -200,14 +259,20 @@ fn start(
     control: &OwnedFd,
 ) -> Result<(), Failure> {
     let binds = open_binds(prepared, launch)?;
+    let folder = launch.folder.as_ref().map(|path| mounts::open_folder(path));
+    let folder = folder.transpose().at(Stage::CellFiles)?;
+    let files = folder.as_ref().or(handles.files.as_ref()).map(AsFd::as_fd);
+    // Built here, so that the copy that is about to be made has it, and so has the next.
+    let filter = prepared.filters.get(launch.filter);
     let (wait, release) = sys::file::pipe().at(Stage::Clone)?;
-    // The network namespace is the spawner's own empty one: making one per sandbox costs more than all the others together.
+    // Without doors the network namespace is the spawner's own empty one: making one costs more than all the others together.
     // The cgroup namespace is made by the cell once it has joined its cgroups.
     let spaces = libc::CLONE_NEWUSER
         | libc::CLONE_NEWPID
         | libc::CLONE_NEWNS
         | libc::CLONE_NEWIPC
-        | libc::CLONE_NEWUTS;
+        | libc::CLONE_NEWUTS
+        | if launch.doors { libc::CLONE_NEWNET } else { 0 };
     let home = handles.home.as_ref().map(AsFd::as_fd);
     // SAFETY: the spawner never starts a thread.
     match unsafe { process::clone_into(spaces as u64, home) }.at(Stage::Clone)? {
@@ -215,7 +280,7 @@ fn start(
             // Only the spawner may hold its control socket and the release end: their ends are how death is noticed.
             close(control.as_fd());
             close(release.as_fd());
-            supervisor::run(prepared, handles, &binds, wait.as_fd())
+            supervisor::run(prepared, handles, &filter, &binds, files, wait.as_fd())
         }
         process::Cloned::Parent(pid, pidfd) => {
             crate::wire::send_spawned(handles.control.as_fd(), pid, pidfd.as_fd())
@@ -239,6 +304,14 @@ fn open_binds(prepared: &Prepared, launch: &Launch) -> Result<Vec<PreparedBind>,
     for (source, target) in &launch.binds {
         binds.push(PreparedBind::open(source, target).at(Stage::BindSource)?);
     }
+    for (source, target, writable) in &launch.openings {
+        // Who is granted a file may read it as its owner may; under one user for all there is nothing to map.
+        let owners = |stat: &libc::stat| match prepared.mode {
+            Mode::Root => owners::map(stat.st_uid, stat.st_gid, launch.first_uid + 1).map(Some),
+            Mode::User | Mode::Bare => Ok(None),
+        };
+        binds.push(PreparedBind::open_granted(source, target, *writable, owners)?);
+    }
     for bind in &binds {
         if bind.in_cell().is_none() {
             prepared.template.ensure(bind).at(Stage::BindTarget)?;
@@ -252,7 +325,7 @@ fn map_users(mode: Mode, pid: i32, first: u32) -> io::Result<()> {
         Mode::Root => {
             format!("{} {first} 1\n{} {} 1\n", cell::SUPERVISOR_ID, cell::CELL_ID, first + 1)
         }
-        Mode::User => format!("{} 0 1\n", cell::CELL_ID),
+        Mode::User | Mode::Bare => format!("{} 0 1\n", cell::CELL_ID),
     };
     for file in ["uid_map", "gid_map"] {
         let path =

@@ -16,6 +16,7 @@ use crate::{
         self, file,
         mount::{self, Reach},
     },
+    wire::{At, Failure, Stage},
 };
 
 const RESOLVE_IN_ROOT: u64 = 0x10;
@@ -26,6 +27,7 @@ pub struct PreparedBind {
     /// Relative to the sandbox's root.
     target: Vec<u8>,
     directory: bool,
+    writable: bool,
 }
 
 impl PreparedBind {
@@ -40,6 +42,28 @@ impl PreparedBind {
             mount::RDONLY | mount::NOSUID | mount::NODEV,
             Reach::Tree,
         )?;
+        Self::placed(mount, target, false)
+    }
+
+    /// Opens what was granted, without following any link on the way to it.
+    pub fn open_granted(
+        source: &[u8],
+        target: &[u8],
+        writable: bool,
+        owners: impl FnOnce(&libc::stat) -> io::Result<Option<OwnedFd>>,
+    ) -> Result<Self, Failure> {
+        let found = find_plain(source).at(Stage::Opening)?;
+        let mount = mount::clone_tree_of(found.as_fd()).at(Stage::Opening)?;
+        let attributes = mount::NOSUID | mount::NODEV | if writable { 0 } else { mount::RDONLY };
+        mount::add_attributes(mount.as_fd(), attributes, Reach::Tree).at(Stage::Opening)?;
+        let stat = file::fstat(found.as_fd()).at(Stage::Opening)?;
+        if let Some(namespace) = owners(&stat).at(Stage::OpeningOwner)? {
+            mount::map_owners(mount.as_fd(), namespace.as_fd()).at(Stage::OpeningOwner)?;
+        }
+        Self::placed(mount, target, writable).at(Stage::Opening)
+    }
+
+    fn placed(mount: OwnedFd, target: &[u8], writable: bool) -> io::Result<Self> {
         let directory = file::fstat(mount.as_fd())?.st_mode & libc::S_IFMT == libc::S_IFDIR;
         let mut target: Vec<u8> = target.iter().copied().skip_while(|byte| *byte == b'/').collect();
         for link in [&b"tmp/"[..], b"var/tmp/"] {
@@ -48,7 +72,12 @@ impl PreparedBind {
                 target = [b"cell/tmp/", rest].concat();
             }
         }
-        Ok(Self { mount, target, directory })
+        Ok(Self { mount, target, directory, writable })
+    }
+
+    /// Whether the cell may change it.
+    pub fn writable(&self) -> bool {
+        self.writable
     }
 
     /// The target relative to the cell's own file system, if it is in there.
@@ -72,6 +101,23 @@ impl PreparedBind {
     pub fn target(&self) -> &Path {
         Path::new(OsStr::from_bytes(&self.target))
     }
+}
+
+/// Finds an absolute path in which no part is a link.
+pub fn find_plain(path: &[u8]) -> io::Result<OwnedFd> {
+    let root = file::open(c"/", libc::O_PATH)?;
+    let relative: Vec<u8> = path.iter().copied().skip_while(|byte| *byte == b'/').collect();
+    let relative = if relative.is_empty() { b".".to_vec() } else { relative };
+    let relative =
+        CString::new(relative).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    file::openat2(root.as_fd(), &relative, libc::O_PATH, 0, file::NO_ESCAPE)
+}
+
+/// A folder of the host's as a detached mount of its own. The host has made it; nothing on the way to it is a link.
+pub fn open_folder(path: &[u8]) -> io::Result<OwnedFd> {
+    let mount = mount::clone_tree_of(find_plain(path)?.as_fd())?;
+    mount::add_attributes(mount.as_fd(), mount::NOSUID | mount::NODEV, Reach::Tree)?;
+    Ok(mount)
 }
 
 /// Attaches a detached mount exactly on what `point` refers to.

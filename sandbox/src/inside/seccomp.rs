@@ -2,11 +2,12 @@
 //!
 //! Knows system call numbers. Does not know files, users or which cell runs. A deny-list lets compilers and
 //! interpreters run unchanged over C library versions; what it leaves is cut by lack of capabilities, an empty network
-//! namespace and Landlock.
+//! namespace and Landlock. Our own runner gets the reverse: what it is known to need, and nothing else.
 
-use std::io;
+use std::{cell::RefCell, collections::BTreeMap, io, rc::Rc};
 
-use crate::sys::check;
+use super::runner;
+use crate::{policy::Seccomp, sys::check, wire::Filter};
 
 #[cfg(target_arch = "x86_64")]
 const ARCH: u32 = 0xC000_003E;
@@ -121,6 +122,10 @@ const FORBIDDEN_HERE: &[libc::c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const FORBIDDEN_HERE: &[libc::c_long] = &[];
 
+/// Calls that make memory which no process has to map: where no control group counts it, nobody does. Answered ENOSYS.
+const UNCOUNTED: &[libc::c_long] =
+    &[libc::SYS_memfd_create, libc::SYS_shmget, libc::SYS_msgget, libc::SYS_semget];
+
 const LOAD: u16 = 0x20;
 const JUMP_EQ: u16 = 0x15;
 const JUMP: u16 = 0x05;
@@ -171,9 +176,19 @@ impl Fate {
     }
 }
 
-/// The filter every cell runs under. The kernel tries every call number on it when it is installed, once per sandbox, so calls
+/// The filters that were asked for so far: each is built once.
+#[derive(Default)]
+pub struct Filters(RefCell<BTreeMap<Filter, Rc<[libc::sock_filter]>>>);
+
+impl Filters {
+    pub fn get(&self, which: Filter) -> Rc<[libc::sock_filter]> {
+        Rc::clone(self.0.borrow_mut().entry(which).or_insert_with(|| filter(which).into()))
+    }
+}
+
+/// The filter a cell runs under. The kernel tries every call number on it when it is installed, once per sandbox, so calls
 /// are found by halving, which makes that four times cheaper than a list.
-pub fn filter() -> Vec<libc::sock_filter> {
+fn filter(which: Filter) -> Vec<libc::sock_filter> {
     let mut program = Program::default();
     // First of all: a 32-bit entry has other numbers, and would walk through every rule below.
     program.load(OFFSET_ARCH);
@@ -182,33 +197,117 @@ pub fn filter() -> Vec<libc::sock_filter> {
     program.load(OFFSET_NR);
     #[cfg(target_arch = "x86_64")]
     program.when(JUMP_GE, X32_BIT, errno(libc::ENOSYS));
-    halve(&fates(), &mut program);
+    halve(&fates(which), &mut program);
     program.0
 }
 
+/// Calls whose arguments are looked at.
+const LOOKED_AT: &[(libc::c_long, Rules)] = &[
+    (libc::SYS_socket, socket_rules),
+    (libc::SYS_socketpair, socket_rules),
+    (libc::SYS_clone, clone_rules),
+    (libc::SYS_ioctl, ioctl_rules),
+    (libc::SYS_fcntl, fcntl_rules),
+    (libc::SYS_personality, personality_rules),
+    (libc::SYS_seccomp, seccomp_rules),
+];
+
+/// The same where cells are to share nothing: `flock` and the questions about locks tell of other readers of a file. What a program locks for
+/// itself works.
+const LOOKED_AT_STRICT: &[(libc::c_long, Rules)] = &[
+    (libc::SYS_socket, socket_rules),
+    (libc::SYS_socketpair, socket_rules),
+    (libc::SYS_clone, clone_rules),
+    (libc::SYS_ioctl, ioctl_rules),
+    (libc::SYS_fcntl, quiet_fcntl_rules),
+    (libc::SYS_personality, personality_rules),
+    (libc::SYS_seccomp, seccomp_rules),
+];
+
+/// The same for our own runner.
+const LOOKED_AT_RUNNER: &[(libc::c_long, Rules)] = &[
+    (libc::SYS_socketpair, socket_rules),
+    (libc::SYS_clone, thread_rules),
+    (libc::SYS_ioctl, plain_ioctl_rules),
+    (libc::SYS_fcntl, quiet_fcntl_rules),
+    (libc::SYS_prctl, prctl_rules),
+];
+
+/// Calls that give a file its mode. What a cell leaves in somebody's folder is that somebody's, perhaps root's: with a set-user-id bit it
+/// would run as them wherever the folder is not mounted `nosuid`. `openat2` has its mode in memory, where a filter can't look, and is ENOSYS.
+const MODES: &[(libc::c_long, Rules)] = &[
+    (libc::SYS_fchmod, |program| mode_rules(program, 1)),
+    (libc::SYS_fchmodat, |program| mode_rules(program, 2)),
+    (libc::SYS_fchmodat2, |program| mode_rules(program, 2)),
+    (libc::SYS_openat, |program| made_rules(program, 2)),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_chmod, |program| mode_rules(program, 1)),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_creat, |program| mode_rules(program, 1)),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_open, |program| made_rules(program, 1)),
+];
+
+/// What becomes of a call.
+fn fate(which: Filter, number: u32) -> Fate {
+    let call = libc::c_long::from(number);
+    let fate = fate_by_list(which, number);
+    // Modes are a further condition: what the lists refuse stays refused.
+    if !which.plain_modes || !fate.is(&Fate::Answer(ALLOW)) {
+        return fate;
+    }
+    if call == libc::SYS_openat2 {
+        return Fate::Answer(errno(libc::ENOSYS));
+    }
+    let rules = MODES.iter().find(|(special, _)| *special == call);
+    rules.map_or(fate, |(_, rules)| Fate::Look(*rules))
+}
+
+/// What becomes of a call whatever mode it gives a file.
+fn fate_by_list(which: Filter, number: u32) -> Fate {
+    let call = libc::c_long::from(number);
+    let among = |lists: [&[libc::c_long]; 2]| lists.iter().any(|list| list.contains(&call));
+    let uncounted = which.uncounted && UNCOUNTED.contains(&call);
+    if number > NEWEST || uncounted || among([UNKNOWN, UNKNOWN_HERE]) {
+        return Fate::Answer(errno(libc::ENOSYS));
+    }
+    let (looked_at, otherwise) = match which.calls {
+        Seccomp::Default if among([FORBIDDEN, FORBIDDEN_HERE]) => {
+            return Fate::Answer(errno(libc::EPERM));
+        }
+        Seccomp::Default => (LOOKED_AT, ALLOW),
+        Seccomp::Strict if among([FORBIDDEN, FORBIDDEN_HERE]) || call == libc::SYS_flock => {
+            return Fate::Answer(errno(libc::EPERM));
+        }
+        Seccomp::Strict => (LOOKED_AT_STRICT, ALLOW),
+        Seccomp::Runner if among([runner::CALLS, runner::CALLS_HERE]) => {
+            return Fate::Answer(ALLOW);
+        }
+        Seccomp::Runner => (LOOKED_AT_RUNNER, errno(libc::EPERM)),
+    };
+    // Our own runner has no sockets to begin with.
+    if call == libc::SYS_socket && which.calls != Seccomp::Runner {
+        return Fate::Look(match (which.internet, which.unnamed) {
+            (false, false) => socket_rules,
+            (false, true) => unnamed_socket_rules,
+            (true, false) => internet_socket_rules,
+            (true, true) => internet_unnamed_socket_rules,
+        });
+    }
+    if call == libc::SYS_socketpair && which.unnamed {
+        return Fate::Look(unnamed_pair_rules);
+    }
+    match looked_at.iter().find(|(special, _)| *special == call) {
+        Some((_, rules)) => Fate::Look(*rules),
+        None => Fate::Answer(otherwise),
+    }
+}
+
 /// Fates by first call number, ascending, without neighbours of the same fate.
-fn fates() -> Vec<(u32, Fate)> {
-    let special: [(libc::c_long, Rules); 7] = [
-        (libc::SYS_socket, socket_rules),
-        (libc::SYS_socketpair, socket_rules),
-        (libc::SYS_clone, clone_rules),
-        (libc::SYS_ioctl, ioctl_rules),
-        (libc::SYS_fcntl, fcntl_rules),
-        (libc::SYS_personality, personality_rules),
-        (libc::SYS_seccomp, seccomp_rules),
-    ];
+fn fates(which: Filter) -> Vec<(u32, Fate)> {
     let mut out: Vec<(u32, Fate)> = Vec::new();
     for number in 0..=NEWEST + 1 {
-        let call = libc::c_long::from(number);
-        let fate = if number > NEWEST || UNKNOWN.contains(&call) || UNKNOWN_HERE.contains(&call) {
-            Fate::Answer(errno(libc::ENOSYS))
-        } else if FORBIDDEN.contains(&call) || FORBIDDEN_HERE.contains(&call) {
-            Fate::Answer(errno(libc::EPERM))
-        } else if let Some((_, rules)) = special.iter().find(|(special, _)| *special == call) {
-            Fate::Look(*rules)
-        } else {
-            Fate::Answer(ALLOW)
-        };
+        let fate = fate(which, number);
         if out.last().is_none_or(|(_, last)| !last.is(&fate)) {
             out.push((number, fate));
         }
@@ -240,6 +339,23 @@ fn halve(fates: &[(u32, Fate)], program: &mut Program) {
     }
 }
 
+/// A mode without the bits that lend the owner's user or group.
+fn mode_rules(program: &mut Program, at: u32) {
+    program.load(argument(at));
+    program.when(JUMP_BITS, libc::S_ISUID | libc::S_ISGID, errno(libc::EPERM));
+    program.push(RETURN, ALLOW, 0, 0);
+}
+
+/// The same where the flags at `at` say that a file is made; else there is no mode behind them.
+fn made_rules(program: &mut Program, at: u32) {
+    // O_TMPFILE without the O_DIRECTORY that goes with it.
+    const TMPFILE: i32 = 0x40_0000;
+    program.load(argument(at));
+    program.push(JUMP_BITS, (libc::O_CREAT | TMPFILE) as u32, 1, 0);
+    program.push(RETURN, ALLOW, 0, 0);
+    mode_rules(program, at + 1);
+}
+
 fn clone_rules(program: &mut Program) {
     const CLONE_UNTRACED: i32 = 0x0080_0000;
     let refused = libc::CLONE_NEWNS
@@ -255,6 +371,32 @@ fn clone_rules(program: &mut Program) {
     program.push(RETURN, ALLOW, 0, 0);
 }
 
+/// Threads, never processes.
+fn thread_rules(program: &mut Program) {
+    program.load(argument(0));
+    program.push(JUMP_BITS, libc::CLONE_THREAD as u32, 1, 0);
+    program.push(RETURN, errno(libc::EPERM), 0, 0);
+    clone_rules(program);
+}
+
+/// What any descriptor may be asked; no device, no terminal.
+fn plain_ioctl_rules(program: &mut Program) {
+    program.load(argument(1));
+    for request in [libc::TCGETS, libc::FIONREAD, libc::FIONBIO, libc::FIOCLEX] {
+        program.when(JUMP_EQ, request as u32, ALLOW);
+    }
+    program.push(RETURN, errno(libc::ENOTTY), 0, 0);
+}
+
+/// Names of threads and of mappings.
+fn prctl_rules(program: &mut Program) {
+    program.load(argument(0));
+    for option in [libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_SET_VMA] {
+        program.when(JUMP_EQ, option as u32, ALLOW);
+    }
+    program.push(RETURN, errno(libc::EPERM), 0, 0);
+}
+
 fn ioctl_rules(program: &mut Program) {
     program.load(argument(1));
     // Pushing input into a terminal; the cell has none, but the kernel's default still allows it.
@@ -268,6 +410,62 @@ fn fcntl_rules(program: &mut Program) {
     // The older way to watch a directory, by signals.
     program.when(JUMP_EQ, libc::F_NOTIFY as u32, errno(libc::EINVAL));
     program.push(RETURN, ALLOW, 0, 0);
+}
+
+/// Where the network namespace is the cell's own: streams and datagrams, in their plain form. MPTCP, UDP-Lite and SCTP are not bound by Landlock's
+/// rules for TCP, and raw sockets are nobody's need.
+fn internet_socket_rules(program: &mut Program) {
+    internet_rules(program);
+    socket_rules(program);
+}
+
+fn internet_unnamed_socket_rules(program: &mut Program) {
+    internet_rules(program);
+    unnamed_socket_rules(program);
+}
+
+fn internet_rules(program: &mut Program) {
+    let plain = [
+        (libc::SOCK_STREAM, 0),
+        (libc::SOCK_STREAM, libc::IPPROTO_TCP),
+        (libc::SOCK_DGRAM, 0),
+        (libc::SOCK_DGRAM, libc::IPPROTO_UDP),
+    ];
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        for (kind, protocol) in plain {
+            // All three fit, or the next block is tried.
+            program.load(argument(0));
+            program.push(JUMP_EQ, family as u32, 0, 6);
+            program.load(argument(1));
+            program.push(AND, 0xf, 0, 0);
+            program.push(JUMP_EQ, kind as u32, 0, 3);
+            program.load(argument(2));
+            program.when(JUMP_EQ, protocol as u32, ALLOW);
+        }
+    }
+}
+
+fn quiet_fcntl_rules(program: &mut Program) {
+    const F_OFD_GETLK: u32 = 36;
+    program.load(argument(1));
+    program.when(JUMP_EQ, libc::F_GETLK as u32, errno(libc::EACCES));
+    program.when(JUMP_EQ, F_OFD_GETLK, errno(libc::EACCES));
+    fcntl_rules(program);
+}
+
+/// No socket that could have a name or call one.
+fn unnamed_socket_rules(program: &mut Program) {
+    program.load(argument(0));
+    program.when(JUMP_EQ, libc::AF_UNIX as u32, errno(libc::EACCES));
+    socket_rules(program);
+}
+
+/// A pair is made of two descriptors; one of streams can't be turned to anybody else, one of datagrams can.
+fn unnamed_pair_rules(program: &mut Program) {
+    program.load(argument(1));
+    program.push(AND, 0xf, 0, 0);
+    program.when(JUMP_EQ, libc::SOCK_DGRAM as u32, errno(libc::EACCES));
+    socket_rules(program);
 }
 
 fn personality_rules(program: &mut Program) {
@@ -314,7 +512,12 @@ mod tests {
     use super::*;
 
     /// A small interpreter of what we emit: the oracle for the tree is the lists it was made from.
-    fn decide(program: &[libc::sock_filter], arch: u32, number: u32, arguments: [u32; 2]) -> u32 {
+    fn decide<const N: usize>(
+        program: &[libc::sock_filter],
+        arch: u32,
+        number: u32,
+        arguments: [u32; N],
+    ) -> u32 {
         let (mut at, mut word) = (0, 0);
         loop {
             let step = &program[at];
@@ -324,9 +527,7 @@ mod tests {
                     word = match step.k {
                         OFFSET_NR => number,
                         OFFSET_ARCH => arch,
-                        16 => arguments[0],
-                        24 => arguments[1],
-                        other => panic!("load of {other}"),
+                        at => arguments[(at as usize - 16) / 8],
                     };
                     continue;
                 }
@@ -348,36 +549,201 @@ mod tests {
         }
     }
 
+    const EVERY: [Filter; 5] = [
+        Filter {
+            calls: Seccomp::Default,
+            uncounted: false,
+            internet: false,
+            unnamed: false,
+            plain_modes: false,
+        },
+        Filter {
+            calls: Seccomp::Default,
+            uncounted: true,
+            internet: false,
+            unnamed: false,
+            plain_modes: false,
+        },
+        Filter {
+            calls: Seccomp::Strict,
+            uncounted: false,
+            internet: false,
+            unnamed: true,
+            plain_modes: false,
+        },
+        Filter {
+            calls: Seccomp::Runner,
+            uncounted: false,
+            internet: false,
+            unnamed: false,
+            plain_modes: false,
+        },
+        Filter {
+            calls: Seccomp::Runner,
+            uncounted: true,
+            internet: false,
+            unnamed: false,
+            plain_modes: false,
+        },
+    ];
+    const DENY: Filter = EVERY[0];
+    const STRICT: Filter = EVERY[2];
+    const RUNNER: Filter = EVERY[3];
+
     #[test]
     fn every_call_gets_the_fate_of_its_list() {
-        let program = filter();
+        for which in EVERY {
+            let program = filter(which);
+            for number in 0..2000_u32 {
+                let call = libc::c_long::from(number);
+                let decided = decide(&program, ARCH, number, [libc::AF_UNIX as u32, 0]);
+                let unknown = UNKNOWN.contains(&call)
+                    || UNKNOWN_HERE.contains(&call)
+                    || which.uncounted && UNCOUNTED.contains(&call);
+                let refused = match which.calls {
+                    Seccomp::Default => {
+                        FORBIDDEN.contains(&call)
+                            || FORBIDDEN_HERE.contains(&call)
+                            || call == libc::SYS_personality
+                    }
+                    Seccomp::Strict => {
+                        FORBIDDEN.contains(&call)
+                            || FORBIDDEN_HERE.contains(&call)
+                            || [libc::SYS_personality, libc::SYS_flock].contains(&call)
+                    }
+                    Seccomp::Runner => {
+                        let more = [libc::SYS_socketpair, libc::SYS_fcntl];
+                        !runner::CALLS.contains(&call)
+                            && !runner::CALLS_HERE.contains(&call)
+                            && !more.contains(&call)
+                    }
+                };
+                let expected = if number > NEWEST || unknown {
+                    errno(libc::ENOSYS)
+                } else if which.unnamed && call == libc::SYS_socket {
+                    errno(libc::EACCES)
+                } else if which.calls == Seccomp::Runner && call == libc::SYS_ioctl {
+                    errno(libc::ENOTTY)
+                } else if refused {
+                    errno(libc::EPERM)
+                } else {
+                    ALLOW
+                };
+                assert_eq!(decided, expected, "call {number} of {which:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_runner_may_nothing_that_others_may_not() {
+        let (deny, runner) = (filter(DENY), filter(RUNNER));
         for number in 0..2000_u32 {
-            let call = libc::c_long::from(number);
-            let decided = decide(&program, ARCH, number, [libc::AF_UNIX as u32, 0]);
-            let unknown = UNKNOWN.contains(&call) || UNKNOWN_HERE.contains(&call);
-            let expected = if number > NEWEST || unknown {
-                errno(libc::ENOSYS)
-            } else if FORBIDDEN.contains(&call)
-                || FORBIDDEN_HERE.contains(&call)
-                || call == libc::SYS_personality
-            {
-                errno(libc::EPERM)
-            } else {
-                ALLOW
+            for arguments in [[1, 0], [libc::CLONE_THREAD as u32, libc::FIONREAD as u32]] {
+                let allowed = |program| decide(program, ARCH, number, arguments) == ALLOW;
+                assert!(!allowed(&runner) || allowed(&deny), "call {number}");
+            }
+        }
+    }
+
+    #[test]
+    fn behind_doors_plain_streams_and_datagrams_are_let_be() {
+        let program = filter(Filter { internet: true, ..DENY });
+        let (stream, datagram) = (libc::SOCK_STREAM as u32, libc::SOCK_DGRAM as u32);
+        for family in [libc::AF_INET, libc::AF_INET6] {
+            let socket = |kind: u32, protocol: u32| {
+                let kind = kind | libc::SOCK_CLOEXEC as u32;
+                decide(&program, ARCH, libc::SYS_socket as u32, [family as u32, kind, protocol])
             };
-            assert_eq!(decided, expected, "call {number}");
+            for (kind, protocol) in [(stream, 0), (stream, 6), (datagram, 0), (datagram, 17)] {
+                assert_eq!(socket(kind, protocol), ALLOW, "{kind} {protocol}");
+            }
+            // MPTCP, SCTP, UDP-Lite, ICMP, and the two mixed up.
+            for (kind, protocol) in [
+                (stream, 262),
+                (stream, 132),
+                (datagram, 136),
+                (datagram, 1),
+                (stream, 17),
+                (datagram, 6),
+            ] {
+                assert_eq!(socket(kind, protocol), errno(libc::EACCES), "{kind} {protocol}");
+            }
+            assert_eq!(socket(libc::SOCK_RAW as u32, 6), errno(libc::EPERM));
+        }
+        let other =
+            |family: u32| decide(&program, ARCH, libc::SYS_socket as u32, [family, stream, 0]);
+        assert_eq!(other(libc::AF_UNIX as u32), ALLOW);
+        for family in [libc::AF_NETLINK, libc::AF_PACKET, libc::AF_VSOCK, libc::AF_BLUETOOTH] {
+            assert_eq!(other(family as u32), errno(libc::EAFNOSUPPORT));
+        }
+    }
+
+    #[test]
+    fn plain_modes_allow_nothing_more() {
+        for which in EVERY {
+            let (plain, other) = (filter(Filter { plain_modes: true, ..which }), filter(which));
+            for number in 0..2000_u32 {
+                let allowed = |program| decide(program, ARCH, number, [1, 0, 0, 0]) == ALLOW;
+                assert!(!allowed(&plain) || allowed(&other), "call {number} of {which:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn modes_that_lend_a_user_are_refused_where_files_are_somebodys() {
+        let (plain, all) = (filter(Filter { plain_modes: true, ..DENY }), filter(DENY));
+        let (make, tmp) = (libc::O_CREAT as u32 | 1, 0x41_0000 | 1);
+        for (call, arguments, refused) in [
+            (libc::SYS_fchmod, [3, 0o4755, 0, 0], true),
+            (libc::SYS_fchmod, [3, 0o755, 0o4755, 0o4755], false),
+            (libc::SYS_fchmodat, [0, 0, 0o2755, 0], true),
+            (libc::SYS_fchmodat, [0, 0, 0o1777, 0o4755], false),
+            (libc::SYS_fchmodat2, [0, 0, 0o6755, 0], true),
+            (libc::SYS_openat, [0, 0, make, 0o4755], true),
+            (libc::SYS_openat, [0, 0, tmp, 0o4755], true),
+            (libc::SYS_openat, [0, 0, make, 0o644], false),
+            // Without making a file the fourth argument is whatever was in the register.
+            (libc::SYS_openat, [0, 0, 0, 0o4755], false),
+            (libc::SYS_mkdirat, [0, 0, 0o755, 0], false),
+        ] {
+            let decided = decide(&plain, ARCH, call as u32, arguments);
+            assert_eq!(
+                decided,
+                if refused { errno(libc::EPERM) } else { ALLOW },
+                "{call} {arguments:?}"
+            );
+            assert_eq!(decide(&all, ARCH, call as u32, arguments), ALLOW);
+        }
+        assert_eq!(decide(&plain, ARCH, libc::SYS_openat2 as u32, [0; 4]), errno(libc::ENOSYS));
+    }
+
+    #[test]
+    fn without_names_there_is_no_local_socket_but_a_pair() {
+        for internet in [false, true] {
+            let program = filter(Filter { internet, unnamed: true, ..DENY });
+            let socket = |family: i32| {
+                let stream = libc::SOCK_STREAM as u32;
+                decide(&program, ARCH, libc::SYS_socket as u32, [family as u32, stream, 0])
+            };
+            assert_eq!(socket(libc::AF_UNIX), errno(libc::EACCES));
+            assert_eq!(socket(libc::AF_INET) == ALLOW, internet);
         }
     }
 
     #[test]
     fn other_architectures_are_killed() {
-        assert_eq!(decide(&filter(), 0x4000_0003, 20, [0, 0]), KILL_PROCESS);
+        for which in EVERY {
+            assert_eq!(decide(&filter(which), 0x4000_0003, 20, [0, 0]), KILL_PROCESS);
+        }
     }
 
     #[test]
     fn arguments_are_looked_at() {
-        let program = filter();
-        let decide = |call: libc::c_long, arguments| decide(&program, ARCH, call as u32, arguments);
+        let program = filter(DENY);
+        let decide_in = |program: &[libc::sock_filter], call: libc::c_long, arguments| {
+            decide(program, ARCH, call as u32, arguments)
+        };
+        let decide = |call, arguments| decide_in(&program, call, arguments);
         assert_eq!(decide(libc::SYS_clone, [libc::CLONE_NEWUSER as u32, 0]), errno(libc::EPERM));
         assert_eq!(decide(libc::SYS_clone, [libc::SIGCHLD as u32, 0]), ALLOW);
         assert_eq!(decide(libc::SYS_socket, [libc::AF_INET as u32, 1]), errno(libc::EACCES));
@@ -388,5 +754,28 @@ mod tests {
         assert_eq!(decide(libc::SYS_fcntl, [0, libc::F_GETFD as u32]), ALLOW);
         assert_eq!(decide(libc::SYS_seccomp, [1, 8]), errno(libc::EPERM));
         assert_eq!(decide(libc::SYS_personality, [0, 0]), ALLOW);
+
+        let strict = filter(STRICT);
+        let decide = |call, arguments| decide_in(&strict, call, arguments);
+        assert_eq!(decide(libc::SYS_fcntl, [0, libc::F_GETLK as u32]), errno(libc::EACCES));
+        assert_eq!(decide(libc::SYS_fcntl, [0, libc::F_SETLK as u32]), ALLOW);
+        assert_eq!(decide(libc::SYS_fcntl, [0, libc::F_NOTIFY as u32]), errno(libc::EINVAL));
+        assert_eq!(decide(libc::SYS_socketpair, [libc::AF_UNIX as u32, 1]), ALLOW);
+        let pair = [libc::AF_UNIX as u32, (libc::SOCK_DGRAM | libc::SOCK_CLOEXEC) as u32];
+        assert_eq!(decide(libc::SYS_socketpair, pair), errno(libc::EACCES));
+
+        let runner = filter(RUNNER);
+        let decide = |call, arguments| decide_in(&runner, call, arguments);
+        let thread = libc::CLONE_THREAD | libc::CLONE_VM | libc::CLONE_SIGHAND;
+        assert_eq!(decide(libc::SYS_clone, [thread as u32, 0]), ALLOW);
+        assert_eq!(decide(libc::SYS_clone, [libc::SIGCHLD as u32, 0]), errno(libc::EPERM));
+        let both = thread | libc::CLONE_NEWUSER;
+        assert_eq!(decide(libc::SYS_clone, [both as u32, 0]), errno(libc::EPERM));
+        assert_eq!(decide(libc::SYS_socket, [libc::AF_UNIX as u32, 1]), errno(libc::EPERM));
+        assert_eq!(decide(libc::SYS_socketpair, [libc::AF_INET as u32, 1]), errno(libc::EACCES));
+        assert_eq!(decide(libc::SYS_ioctl, [0, libc::FIONREAD as u32]), ALLOW);
+        assert_eq!(decide(libc::SYS_ioctl, [0, libc::TIOCSTI as u32]), errno(libc::ENOTTY));
+        assert_eq!(decide(libc::SYS_prctl, [libc::PR_SET_NAME as u32, 0]), ALLOW);
+        assert_eq!(decide(libc::SYS_prctl, [libc::PR_SET_DUMPABLE as u32, 1]), errno(libc::EPERM));
     }
 }

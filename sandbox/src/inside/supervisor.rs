@@ -17,6 +17,7 @@ use std::{
 use super::{
     Handles, Prepared,
     cell::{self, CELL_ID, SUPERVISOR_ID},
+    doors,
     mounts::{PreparedBind, attach_at, lookup, make_point},
 };
 use crate::{
@@ -48,20 +49,19 @@ const MASKED_DIRECTORIES: [&CStr; 4] = [c"proc/bus", c"proc/driver", c"proc/fs",
 pub fn run(
     prepared: &Prepared,
     handles: &Handles,
+    filter: &[libc::sock_filter],
     binds: &[PreparedBind],
+    files: Option<BorrowedFd<'_>>,
     wait: BorrowedFd<'_>,
 ) -> ! {
     let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        // For the time until we change our user: whoever is stopped here does not see the end of a socket.
+        let _ = die_with_parent();
         // The release comes once our users are mapped; end of file means the spawner died or refused.
-        let mut byte = [0];
-        // SAFETY: the buffer is valid for writing one byte.
-        let got = unsafe {
-            libc::read(std::os::fd::AsRawFd::as_raw_fd(&wait), byte.as_mut_ptr().cast(), 1)
-        };
-        if got != 1 {
+        if !file::read_byte(wait) {
             return;
         }
-        if let Err(failure) = supervise(prepared, handles, binds) {
+        if let Err(failure) = supervise(prepared, handles, filter, binds, files) {
             let _ = wire::send_setup_failed(handles.control.as_fd(), failure);
         }
     }));
@@ -71,19 +71,26 @@ pub fn run(
 fn supervise(
     prepared: &Prepared,
     handles: &Handles,
+    filter: &[libc::sock_filter],
     binds: &[PreparedBind],
+    files: Option<BorrowedFd<'_>>,
 ) -> Result<(), Failure> {
     become_supervisor(prepared.mode).at(Stage::Identity)?;
     let (order, files_at) = read_order(handles.order.as_fd()).at(Stage::Message)?;
-    let root = build_root(prepared, &order, handles.order.as_fd(), files_at, binds)?;
+    let root = build_root(prepared, &order, handles.order.as_fd(), files_at, binds, files)?;
+    if let Some(ports) = &order.doors {
+        let doors = doors::open(ports).at(Stage::Doors)?;
+        let doors: Vec<_> = doors.iter().map(AsFd::as_fd).collect();
+        wire::send_doors(handles.control.as_fd(), &doors).at(Stage::Doors)?;
+    }
     let given = file::bytes_used(root.as_fd());
     wire::send_ready(handles.control.as_fd(), root.as_fd(), given).at(Stage::CellFiles)?;
 
     // The spawner ignores SIGCHLD, which would reap our children behind our back.
     process::default_signal(libc::SIGCHLD);
-    let signals = process::child_signals().at(Stage::Fork)?;
+    let signals = process::signals(&[libc::SIGCHLD]).at(Stage::Fork)?;
     let mut failure = None;
-    let mut cell = || failure = Some(cell::start(prepared, handles, &order));
+    let mut cell = || failure = Some(cell::start(prepared, handles, filter, &order, binds));
     // SAFETY: the supervisor is single-threaded, and the cell's side only allocates and makes system calls.
     let main = unsafe { process::run_borrowing(&mut cell) }.at(Stage::Fork)?;
     release_descriptors(handles);
@@ -95,20 +102,24 @@ fn supervise(
     Ok(())
 }
 
+fn die_with_parent() -> io::Result<()> {
+    process::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64, 0, 0, 0).map(drop)
+}
+
 fn become_supervisor(mode: Mode) -> io::Result<()> {
     if mode == Mode::Root {
         process::drop_groups()?;
         process::become_user(SUPERVISOR_ID, SUPERVISOR_ID)?;
     }
     // Only now: the kernel clears it at every change of user.
-    process::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64, 0, 0, 0)?;
+    die_with_parent()?;
     process::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0)?;
     // SAFETY: integers only. Modes below are meant literally.
     unsafe { libc::umask(0) };
     Ok(())
 }
 
-fn read_order(fd: BorrowedFd<'_>) -> io::Result<(Order, u64)> {
+pub fn read_order(fd: BorrowedFd<'_>) -> io::Result<(Order, u64)> {
     let mut length = [0; 8];
     file::read_at(fd, &mut length, 0)?;
     let length = u64::from_le_bytes(length);
@@ -126,6 +137,7 @@ fn build_root(
     memory: BorrowedFd<'_>,
     files_at: u64,
     binds: &[PreparedBind],
+    files: Option<BorrowedFd<'_>>,
 ) -> Result<OwnedFd, Failure> {
     // A copy, laid over the template itself: the inherited one is locked into this namespace and could not be pivoted into.
     let root = mount::clone_tree(prepared.template.place).at(Stage::Root)?;
@@ -136,7 +148,7 @@ fn build_root(
     mount::enter(root.as_fd()).at(Stage::Root)?;
     mount_proc(root.as_fd()).at(Stage::Proc)?;
 
-    let cell = make_cell_files(prepared.mode, order).at(Stage::CellFiles)?;
+    let cell = make_cell_files(prepared.mode, order, files).at(Stage::CellFiles)?;
     write_files(cell.as_fd(), order, memory, files_at).at(Stage::WriteFiles)?;
     for bind in binds {
         if let Some(relative) = bind.in_cell() {
@@ -184,16 +196,15 @@ fn mount_proc(root: BorrowedFd<'_>) -> io::Result<()> {
 
 /// The cell's own file system. Its descriptor outlives the mount namespace, which is how the host reads results without any
 /// path and after every process is gone.
-fn make_cell_files(mode: Mode, order: &Order) -> io::Result<OwnedFd> {
-    let limits = &order.limits;
-    // Our own directories, the files we were given and the directories they are in.
-    let own_inodes = 16 + 2 * order.files.len() as u64;
-    let size = CString::new((limits.disk + limits.given).to_string()).map_err(io::Error::other)?;
-    let inodes =
-        CString::new((limits.inodes + own_inodes).to_string()).map_err(io::Error::other)?;
-    let options =
-        [(c"size", size.as_c_str()), (c"nr_inodes", inodes.as_c_str()), (c"mode", c"0755")];
-    let cell = mount::new_filesystem(c"tmpfs", &options, mount::NOSUID | mount::NODEV)?;
+fn make_cell_files(
+    mode: Mode,
+    order: &Order,
+    files: Option<BorrowedFd<'_>>,
+) -> io::Result<OwnedFd> {
+    let cell = match files {
+        Some(mount) => mount.try_clone_to_owned()?,
+        None => make_tmpfs(order)?,
+    };
     for directory in [c"code", c"in"] {
         file::mkdirat(cell.as_fd(), directory, 0o755)?;
     }
@@ -206,7 +217,17 @@ fn make_cell_files(mode: Mode, order: &Order) -> io::Result<OwnedFd> {
     Ok(cell)
 }
 
-fn write_files(
+fn make_tmpfs(order: &Order) -> io::Result<OwnedFd> {
+    let limits = &order.limits;
+    let size = CString::new((limits.disk + limits.given).to_string()).map_err(io::Error::other)?;
+    let inodes = limits.inodes + wire::own_inodes(order.files.len());
+    let inodes = CString::new(inodes.to_string()).map_err(io::Error::other)?;
+    let options =
+        [(c"size", size.as_c_str()), (c"nr_inodes", inodes.as_c_str()), (c"mode", c"0755")];
+    mount::new_filesystem(c"tmpfs", &options, mount::NOSUID | mount::NODEV)
+}
+
+pub fn write_files(
     cell: BorrowedFd<'_>,
     order: &Order,
     memory: BorrowedFd<'_>,
@@ -228,7 +249,7 @@ fn write_files(
 
 /// Gives up what belongs to the cell alone: the host sees end of file on the pipes when the last cell process is gone, and no
 /// cgroup can be joined through us.
-fn release_descriptors(handles: &Handles) {
+pub fn release_descriptors(handles: &Handles) {
     super::close(handles.stdout.as_fd());
     super::close(handles.stderr.as_fd());
     for fd in handles.stdin.iter().chain(&handles.worker).chain(&handles.joins).chain(&handles.home)

@@ -16,10 +16,10 @@ use crate::{
 };
 
 /// Host trees seen read-only by every cell. A link (`/bin` → `usr/bin`) is replicated as a link.
-const TREES: [&str; 8] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "nix/store"];
+pub const TREES: [&str; 8] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "nix/store"];
 
 /// Directories of `/etc` that toolchains read; an entry ending in `*` is a prefix.
-const ETC_TREES: [&str; 8] =
+pub const ETC_TREES: [&str; 8] =
     ["alternatives", "ssl/certs", "java*", "fonts", "ld.so.conf.d", "python3*", "perl", "R"];
 
 /// A directory of `/etc` with at most this many entries is copied instead of bound.
@@ -28,7 +28,7 @@ const COPIED_ENTRIES: usize = 48;
 const COPIED_BYTES: u64 = 64 << 10;
 
 /// Files of `/etc` that toolchains read; copied, since they are small.
-const ETC_FILES: [&str; 6] =
+pub const ETC_FILES: [&str; 6] =
     ["ld.so.cache", "ld.so.conf", "mime.types", "services", "protocols", "ssl/openssl.cnf"];
 
 /// What replaces the host's own. The two users are those of `cell`.
@@ -43,7 +43,7 @@ const ETC_OWN: [(&str, &str); 6] = [
     ("hosts", "127.0.0.1 localhost cell\n::1 localhost\n"),
     (
         "nsswitch.conf",
-        "passwd: files\ngroup: files\nhosts: files\nservices: files\nprotocols: files\n",
+        "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n",
     ),
     ("hostname", "cell\n"),
     ("os-release", "ID=linux\nNAME=Linux\nPRETTY_NAME=\"a polyloom cell\"\n"),
@@ -199,7 +199,7 @@ impl Template {
 }
 
 /// Existing entries of `base` for a pattern; only the last part of a pattern may end in `*`.
-fn matches(base: &Path, pattern: &str) -> Vec<PathBuf> {
+pub fn matches(base: &Path, pattern: &str) -> Vec<PathBuf> {
     let Some(prefix) = pattern.strip_suffix('*') else { return vec![base.join(pattern)] };
     let Ok(entries) = fs::read_dir(base) else { return Vec::new() };
     entries

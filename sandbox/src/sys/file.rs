@@ -68,6 +68,53 @@ pub fn mkdirat(dir: BorrowedFd<'_>, path: &CStr, mode: u32) -> io::Result<()> {
     }
 }
 
+/// `mkdirat` of something new that is the caller's alone.
+pub fn make_private_dir(dir: BorrowedFd<'_>, path: &CStr) -> io::Result<()> {
+    // SAFETY: the path is NUL-terminated.
+    check_int(unsafe { libc::mkdirat(dir.as_raw_fd(), path.as_ptr(), 0o700) }).map(drop)
+}
+
+/// `unlinkat`, of anything but a directory.
+pub fn unlinkat(dir: BorrowedFd<'_>, path: &CStr) -> io::Result<()> {
+    // SAFETY: the path is NUL-terminated.
+    check_int(unsafe { libc::unlinkat(dir.as_raw_fd(), path.as_ptr(), 0) }).map(drop)
+}
+
+/// `unlinkat`, of an empty directory.
+pub fn rmdirat(dir: BorrowedFd<'_>, path: &CStr) -> io::Result<()> {
+    // SAFETY: the path is NUL-terminated.
+    check_int(unsafe { libc::unlinkat(dir.as_raw_fd(), path.as_ptr(), libc::AT_REMOVEDIR) })
+        .map(drop)
+}
+
+/// Moves within one file system onto a name that must not exist.
+pub fn rename_new(
+    from: BorrowedFd<'_>,
+    old: &CStr,
+    to: BorrowedFd<'_>,
+    new: &CStr,
+) -> io::Result<()> {
+    let (from, to) = (from.as_raw_fd(), to.as_raw_fd());
+    // SAFETY: both paths are NUL-terminated.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_renameat2,
+            from,
+            old.as_ptr(),
+            to,
+            new.as_ptr(),
+            libc::RENAME_NOREPLACE,
+        )
+    })
+    .map(drop)
+}
+
+/// Takes the exclusive lock of what is open, unless another has it. It goes with the last copy of the descriptor.
+pub fn try_lock(fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: integers only.
+    check_int(unsafe { libc::flock(fd.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }).is_ok()
+}
+
 /// `symlinkat`.
 pub fn symlinkat(target: &CStr, dir: BorrowedFd<'_>, path: &CStr) -> io::Result<()> {
     // SAFETY: both paths are NUL-terminated.
@@ -125,6 +172,13 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     check_int(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) })?;
     // SAFETY: on success both are new descriptors nobody else owns.
     Ok(unsafe { (OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])) })
+}
+
+/// Waits for one byte; false at the end of the file, or where it can't be read.
+pub fn read_byte(fd: BorrowedFd<'_>) -> bool {
+    let mut byte = [0_u8];
+    // SAFETY: the buffer is valid for writing one byte.
+    unsafe { libc::read(fd.as_raw_fd(), byte.as_mut_ptr().cast(), 1) == 1 }
 }
 
 /// Makes a pipe as large as allowed, at most `bytes`. A refusal is harmless: the pipe keeps its size.

@@ -2,7 +2,9 @@
 //! Knows no policy.
 
 pub mod file;
+pub mod loops;
 pub mod mount;
+pub mod netlink;
 pub mod process;
 pub mod socket;
 

@@ -46,9 +46,28 @@ pub fn clone_tree(path: &CStr) -> io::Result<OwnedFd> {
     new_fd(unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) })
 }
 
+/// A detached copy of the mount tree that a descriptor refers to.
+pub fn clone_tree_of(found: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let flags = OPEN_TREE_CLONE | AT_RECURSIVE | libc::O_CLOEXEC | libc::AT_EMPTY_PATH;
+    // SAFETY: the path is NUL-terminated.
+    new_fd(unsafe { libc::syscall(libc::SYS_open_tree, found.as_raw_fd(), c"".as_ptr(), flags) })
+}
+
+/// Shows a detached mount with other owners: those that the user namespace maps (`mount_setattr(2)`, MOUNT_ATTR_IDMAP).
+pub fn map_owners(mount: BorrowedFd<'_>, namespace: BorrowedFd<'_>) -> io::Result<()> {
+    const IDMAP: u64 = 0x0010_0000;
+    let attr =
+        MountAttr { set: IDMAP, clear: 0, propagation: 0, userns_fd: namespace.as_raw_fd() as u64 };
+    set_attributes(mount, &attr, Reach::Tree)
+}
+
 /// Adds attributes to a mount, and to everything mounted below it when `recursive` is [`Reach::Tree`].
 pub fn add_attributes(mount: BorrowedFd<'_>, attributes: u64, reach: Reach) -> io::Result<()> {
     let attr = MountAttr { set: attributes, clear: 0, propagation: 0, userns_fd: 0 };
+    set_attributes(mount, &attr, reach)
+}
+
+fn set_attributes(mount: BorrowedFd<'_>, attr: &MountAttr, reach: Reach) -> io::Result<()> {
     let flags = libc::AT_EMPTY_PATH | if reach == Reach::Tree { AT_RECURSIVE } else { 0 };
     // SAFETY: `attr` outlives the call and its exact size is given.
     check(unsafe {
@@ -57,7 +76,7 @@ pub fn add_attributes(mount: BorrowedFd<'_>, attributes: u64, reach: Reach) -> i
             mount.as_raw_fd(),
             c"".as_ptr(),
             flags,
-            &raw const attr,
+            std::ptr::from_ref(attr),
             size_of::<MountAttr>(),
         )
     })

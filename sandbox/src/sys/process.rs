@@ -148,6 +148,14 @@ pub fn signal_pidfd(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
         .map(drop)
 }
 
+/// Whether [`signal_pidfd`] works here: some containers refuse the call. Asked of no descriptor, which is an error of its own.
+pub fn can_signal_pidfds() -> bool {
+    let none: *const libc::siginfo_t = std::ptr::null();
+    // SAFETY: as above; -1 is never a descriptor.
+    check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, -1, 0, none, 0) })
+        .is_err_and(|error| error.raw_os_error() == Some(libc::EBADF))
+}
+
 /// `kill`, for process 1 of a namespace, whose ids nobody else can reuse.
 pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
     // SAFETY: integers only.
@@ -162,18 +170,36 @@ pub fn wait_any(options: i32) -> io::Result<Option<(i32, i32)>> {
     Ok(if pid == 0 { None } else { Some((pid, status)) })
 }
 
-/// Blocks SIGCHLD and returns a descriptor that is readable while one is pending.
-pub fn child_signals() -> io::Result<OwnedFd> {
+/// Blocks signals and returns a descriptor that is readable while one is pending.
+pub fn signals(which: &[i32]) -> io::Result<OwnedFd> {
     // SAFETY: `sigset_t` is plain integers; sigemptyset initialises it; every pointer refers to the live local.
     let fd = unsafe {
         let mut set: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut set);
-        libc::sigaddset(&raw mut set, libc::SIGCHLD);
+        for signal in which {
+            libc::sigaddset(&raw mut set, *signal);
+        }
         libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
         check_int(libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK))?
     };
     // SAFETY: a non-negative result is a new descriptor nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Takes what is pending on such a descriptor: the numbers, each once.
+pub fn take_signals(fd: BorrowedFd<'_>) -> Vec<i32> {
+    let mut taken = Vec::new();
+    loop {
+        // SAFETY: `signalfd_siginfo` is plain integers; zero is a valid value of each.
+        let mut one: libc::signalfd_siginfo = unsafe { std::mem::zeroed() };
+        let size = size_of::<libc::signalfd_siginfo>();
+        // SAFETY: `one` is valid for writing its size; the descriptor does not block.
+        let got = unsafe { libc::read(fd.as_raw_fd(), (&raw mut one).cast(), size) };
+        if got != size as isize {
+            return taken;
+        }
+        taken.push(one.ssi_signo as i32);
+    }
 }
 
 /// Puts a signal back to its default. The two that cannot be changed are not.

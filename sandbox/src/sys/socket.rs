@@ -27,6 +27,21 @@ struct Control([u8; 256]);
 
 /// Sends one message with descriptors. A vanished peer is `EPIPE`, never a signal.
 pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    send_with(socket, bytes, fds, 0)
+}
+
+/// The same, but a peer that has long not read is `WouldBlock`.
+pub fn send_now(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    send_with(socket, bytes, fds, libc::MSG_DONTWAIT)
+}
+
+fn send_with(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    fds: &[BorrowedFd<'_>],
+    flags: i32,
+) -> io::Result<()> {
+    let flags = flags | libc::MSG_NOSIGNAL;
     assert!(fds.len() <= MAX_FDS, "callers pass a bounded set of descriptors");
     let mut control = Control([0; 256]);
     let mut iov = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
@@ -54,10 +69,17 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io:
     }
     // SAFETY: every pointer in `message` refers to a live local.
     let sent = retry(|| {
-        check(unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) }
-            as libc::c_long)
+        check(
+            unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, flags) } as libc::c_long
+        )
     })?;
     if sent as usize == bytes.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+}
+
+/// Tells the other side that nothing more comes.
+pub fn end_sending(socket: BorrowedFd<'_>) {
+    // SAFETY: integers only. A peer that is gone needs no telling.
+    unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_WR) };
 }
 
 /// What [`receive`] found.
@@ -102,8 +124,98 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Received
             header = libc::CMSG_NXTHDR(&raw const message, header);
         }
     }
-    if message.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0 {
+    if message.msg_flags & libc::MSG_TRUNC != 0 {
         return Err(io::Error::from_raw_os_error(libc::EMSGSIZE));
     }
+    // There is room for more than anybody here sends: what did not fit had no number to be given.
+    if message.msg_flags & libc::MSG_CTRUNC != 0 {
+        return Err(io::Error::from_raw_os_error(libc::EMFILE));
+    }
     Ok(Received { length, fds })
+}
+
+fn internet(family: i32, kind: i32) -> io::Result<OwnedFd> {
+    // SAFETY: integers only.
+    let fd = check_int(unsafe { libc::socket(family, kind | libc::SOCK_CLOEXEC, 0) })?;
+    // SAFETY: a non-negative result is a new descriptor nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// A datagram socket on 127.0.0.1.
+pub fn bind_loopback_datagram(port: u16) -> io::Result<OwnedFd> {
+    let socket = internet(libc::AF_INET, libc::SOCK_DGRAM)?;
+    bind_v4(&socket, u32::from(std::net::Ipv4Addr::LOCALHOST), port)?;
+    Ok(socket)
+}
+
+/// A listening socket on every address of a family; for IPv6 on those of IPv4, too.
+pub fn listen_everywhere(family: i32, port: u16) -> io::Result<OwnedFd> {
+    const WAITING: i32 = 128;
+    let socket = internet(family, libc::SOCK_STREAM)?;
+    if family == libc::AF_INET6 {
+        let off: libc::c_int = 0;
+        // SAFETY: the option's value is a live integer of the given size.
+        check_int(unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                libc::IPPROTO_IPV6,
+                libc::IPV6_V6ONLY,
+                (&raw const off).cast(),
+                size_of::<libc::c_int>() as libc::socklen_t,
+            )
+        })?;
+        // SAFETY: `sockaddr_in6` is plain integers; zero is the address that stands for all.
+        let mut address: libc::sockaddr_in6 = unsafe { std::mem::zeroed() };
+        address.sin6_family = libc::AF_INET6 as libc::sa_family_t;
+        address.sin6_port = port.to_be();
+        let size = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
+        // SAFETY: the address is live and its exact size is given.
+        check_int(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size) })?;
+    } else {
+        bind_v4(&socket, 0, port)?;
+    }
+    // SAFETY: integers only.
+    check_int(unsafe { libc::listen(socket.as_raw_fd(), WAITING) })?;
+    Ok(socket)
+}
+
+fn bind_v4(socket: &OwnedFd, address: u32, port: u16) -> io::Result<()> {
+    // SAFETY: `sockaddr_in` is plain integers; zero is a valid value of each.
+    let mut to: libc::sockaddr_in = unsafe { std::mem::zeroed() };
+    to.sin_family = libc::AF_INET as libc::sa_family_t;
+    to.sin_port = port.to_be();
+    to.sin_addr.s_addr = address.to_be();
+    let size = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+    // SAFETY: the address is live and its exact size is given.
+    check_int(unsafe { libc::bind(socket.as_raw_fd(), (&raw const to).cast(), size) }).map(drop)
+}
+
+/// Tells the other end that nothing more will come; what it still sends can be read.
+pub fn end(socket: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: integers only.
+    check_int(unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_WR) }).map(drop)
+}
+
+/// Whether the other end of a stream has taken all that was sent to it.
+pub fn all_taken(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut waiting: libc::c_int = 0;
+    // SAFETY: SIOCOUTQ (by its other name) writes one integer, which is live.
+    check_int(unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut waiting) })?;
+    Ok(waiting == 0)
+}
+
+/// Reads from a stream. Descriptors that come along are closed by the kernel, since there is no room for them; whether there were some is
+/// the second value.
+pub fn read_bare(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, bool)> {
+    let mut iov = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: `msghdr` is plain integers and pointers for which zero is valid.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = &raw mut iov;
+    message.msg_iovlen = 1;
+    let length = retry(|| {
+        // SAFETY: every pointer in `message` refers to a live local.
+        check(unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) }
+            as libc::c_long)
+    })? as usize;
+    Ok((length, message.msg_flags & libc::MSG_CTRUNC != 0))
 }

@@ -22,6 +22,8 @@ pub fn run(arguments: &[String]) -> ! {
         "term" => term(),
         "look" => look(),
         "calls" => calls(),
+        "calls-runner" => calls_of_a_runner(),
+        "uncounted" => uncounted(),
         "kill-all" => kill_all(),
         "spin" => spin(argument.parse().unwrap()),
         "worker" => worker(),
@@ -242,7 +244,8 @@ fn calls() {
         println!("memfd huge={}", {
             let fd = libc::memfd_create(c"x".as_ptr(), 0);
             libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
-            errno_of(libc::ftruncate(fd, 1 << 40).into())
+            let made = errno_of(fd.into());
+            if made == 0 { errno_of(libc::ftruncate(fd, 1 << 40).into()) } else { made }
         });
         let raise = libc::rlimit { rlim_cur: 1 << 20, rlim_max: 1 << 20 };
         println!(
@@ -258,6 +261,41 @@ fn calls() {
         std::arch::asm!("int 0x80", inout("rax") 20_i64 => _);
     }
     println!("int80=survived");
+}
+
+/// What the allow-list refuses beyond the deny-list, and what it leaves.
+fn calls_of_a_runner() {
+    // SAFETY: a child that should not be there ends at once; the other calls take integers or literals.
+    unsafe {
+        let child = libc::fork();
+        if child == 0 {
+            libc::_exit(0);
+        }
+        println!("fork={}", errno_of(child.into()));
+        println!("vfork={}", errno_of(libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0)));
+        println!("socket={}", errno_of(libc::socket(libc::AF_UNIX, libc::SOCK_STREAM, 0).into()));
+        println!("kill={}", errno_of(libc::kill(libc::getpid(), 0).into()));
+        println!("chmod={}", errno_of(libc::chmod(c"/cell/out".as_ptr(), 0o777).into()));
+        println!("chdir={}", errno_of(libc::chdir(c"/".as_ptr()).into()));
+        println!("prctl={}", errno_of(libc::prctl(libc::PR_SET_DUMPABLE, 1).into()));
+        println!("shmget={}", errno_of(libc::shmget(0, 4096, 0o600).into()));
+        println!("personality={}", errno_of(libc::personality(0xffff_ffff).into()));
+        println!("io_uring={}", errno_of(libc::syscall(libc::SYS_io_uring_setup, 4, 0)));
+    }
+    println!("thread={}", std::thread::spawn(|| 5).join().unwrap());
+    println!("file={}", error_of(fs::write("/cell/out/x", "x")));
+    println!("list={}", fs::read_dir("/cell/out").unwrap().count());
+}
+
+/// Memory that no process maps.
+fn uncounted() {
+    // SAFETY: integers and a literal only.
+    unsafe {
+        println!("memfd={}", errno_of(libc::memfd_create(c"x".as_ptr(), 0).into()));
+        println!("shmget={}", errno_of(libc::shmget(libc::IPC_PRIVATE, 4096, 0o600).into()));
+        println!("msgget={}", errno_of(libc::msgget(libc::IPC_PRIVATE, 0o600).into()));
+        println!("semget={}", errno_of(libc::semget(libc::IPC_PRIVATE, 1, 0o600).into()));
+    }
 }
 
 fn abstract_connect() -> String {

@@ -2,11 +2,13 @@
 
 use std::os::linux::net::SocketAddrExt;
 
-use polyloom_sandbox::{Bind, Exit, File, Limits, Mechanism, SpawnError, Spec, Stdin};
+use polyloom_sandbox::{
+    Bind, Exit, File, Level, Limits, Mechanism, Policy, Seccomp, SpawnError, Spec, Stdin,
+};
 
 use crate::{
     Case,
-    support::{Lab, is_root, shell},
+    support::{Lab, finish, is_root, shell},
 };
 
 pub const CASES: &[Case] = &[
@@ -19,6 +21,8 @@ pub const CASES: &[Case] = &[
     ("bind_below_a_private_directory_works", private_bind),
     ("host_is_out_of_sight", look),
     ("refused_system_calls_are_refused", calls),
+    ("the_runner_gets_an_allow_list", runner_calls),
+    ("memory_that_nobody_counts_is_refused", uncounted),
     ("worker_socket_is_descriptor_three", worker),
     ("wrong_specs_are_refused", wrong_specs),
     ("ordinary_programs_run_unchanged", ordinary),
@@ -26,6 +30,7 @@ pub const CASES: &[Case] = &[
 
 const EPERM: &str = "1";
 const ENOSYS: &str = "38";
+const EFBIG: &str = "27";
 const EROFS: &str = "30";
 const EACCES: &str = "13";
 const EAFNOSUPPORT: &str = "97";
@@ -198,13 +203,47 @@ fn calls(lab: &Lab) {
         ("keyctl", ENOSYS),
         ("bpf", ENOSYS),
         ("future", ENOSYS),
-        ("memfd huge", "27"),
+        ("memfd huge", if lab.has(Mechanism::Memory) { EFBIG } else { ENOSYS }),
         ("raise nofile", EPERM),
     ] {
         assert_eq!(done.said(key), value, "{key}");
     }
     assert_ne!(done.said("abstract"), "done");
     assert!(canary.accept().is_err(), "nobody reached the host's socket");
+}
+
+fn runner_calls(lab: &Lab) {
+    let policy = Policy { seccomp: Seccomp::Runner, ..Policy::default() };
+    let sandbox = lab.spawner.spawn(&policy, &lab.act(&["calls-runner"])).unwrap();
+    let status = &sandbox.enforcement().mechanisms[&Mechanism::Seccomp];
+    assert_eq!((status.level, status.used.as_str()), (Level::Full, "allow-list filter"));
+    let done = finish(sandbox);
+    assert_eq!(done.code(), 0, "{}{}", done.stdout, done.stderr);
+    for (key, value) in [
+        ("fork", EPERM),
+        ("vfork", EPERM),
+        ("socket", EPERM),
+        ("kill", EPERM),
+        ("chmod", EPERM),
+        ("chdir", EPERM),
+        ("prctl", EPERM),
+        ("shmget", if lab.has(Mechanism::Memory) { EPERM } else { ENOSYS }),
+        ("personality", EPERM),
+        ("io_uring", ENOSYS),
+        ("thread", "5"),
+        ("file", "done"),
+        ("list", "1"),
+    ] {
+        assert_eq!(done.said(key), value, "{key}");
+    }
+}
+
+fn uncounted(lab: &Lab) {
+    let done = lab.run(&lab.act(&["uncounted"]), Limits::default());
+    let expected = if lab.has(Mechanism::Memory) { "0" } else { ENOSYS };
+    for key in ["memfd", "shmget", "msgget", "semget"] {
+        assert_eq!(done.said(key), expected, "{key}");
+    }
 }
 
 fn worker(lab: &Lab) {

@@ -27,6 +27,7 @@ pub const CASES: &[Case] = &[
     ("dropping_a_sandbox_ends_it", dropped),
     ("a_hundred_cells_leave_nothing", many),
     ("cells_run_side_by_side", parallel),
+    ("a_sandbox_costs_at_most_six_milliseconds", cost),
     ("machine_without_user_namespaces_is_a_typed_error", unavailable),
     ("root_of_a_small_container_lives_like_a_user", small_container),
 ];
@@ -127,6 +128,41 @@ fn many(lab: &Lab) {
     assert_eq!(count(), before, "descriptors and groups");
 }
 
+/// The bound is for the sandbox, not for what else this machine does: of a few series the quietest counts, and one that is within it is enough.
+fn cost(lab: &Lab) {
+    let mut least = Duration::MAX;
+    for _ in 0..8 {
+        least = least.min(added(lab));
+        if least < Duration::from_millis(6) {
+            return;
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    panic!("{least:?}");
+}
+
+/// What a sandbox adds to a start, at the median. In turn, so that load meets both alike.
+fn added(lab: &Lab) -> Duration {
+    let (mut plain, mut ours) = (Vec::new(), Vec::new());
+    let spec = lab.act(&["exit", "0"]);
+    for _ in 0..60 {
+        let start = Instant::now();
+        let mut command = Command::new(&lab.exe);
+        let status = command.args(["__act", "exit", "0"]).env_clear().status().unwrap();
+        plain.push(start.elapsed());
+        assert!(status.success());
+        let start = Instant::now();
+        let mut sandbox = lab.start(&spec, Limits::default());
+        assert_eq!(sandbox.wait(LONG).unwrap().exit, Exit::Code(0));
+        ours.push(start.elapsed());
+        assert!(sandbox.finish().complete);
+    }
+    plain.sort_unstable();
+    ours.sort_unstable();
+    println!("       {:?} without, {:?} with", plain[30], ours[30]);
+    ours[30].saturating_sub(plain[30])
+}
+
 fn parallel(lab: &Lab) {
     std::thread::scope(|scope| {
         for number in 0..8 {
@@ -180,7 +216,7 @@ fn host_death(lab: &Lab) {
     assert_eq!(left(), 0);
 }
 
-fn alive(pid: i32) -> bool {
+pub fn alive(pid: i32) -> bool {
     // A zombie is dead.
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
@@ -213,9 +249,12 @@ fn ours() -> Vec<PathBuf> {
 }
 
 /// Runs this binary as `role` behind a shell line that takes something away first. None if the tools are missing.
-fn behind(prelude: &str, lab: &Lab, role: &str) -> Option<String> {
+pub fn behind(prelude: &str, lab: &Lab, role: &str) -> Option<String> {
     let line = format!("{prelude} \"$0\" {role}");
-    let output = Command::new("unshare").args(["-Ur", "sh", "-c", &line]).arg(&lab.exe).output();
+    let output = Command::new("timeout")
+        .args(["-k", "1", "120", "unshare", "-Ur", "sh", "-c", &line])
+        .arg(&lab.exe)
+        .output();
     match output {
         Ok(output) if !output.stdout.is_empty() => {
             Some(String::from_utf8_lossy(&output.stdout).into_owned())
@@ -227,10 +266,12 @@ fn behind(prelude: &str, lab: &Lab, role: &str) -> Option<String> {
     }
 }
 
+/// Takes the right to make user namespaces, and every other way to namespaces, from what is executed after it.
+pub const WITHOUT_NAMESPACES: &str = "echo 0 > /proc/sys/user/max_user_namespaces; \
+                                      exec setpriv --bounding-set=-all --inh-caps=-all";
+
 fn unavailable(lab: &Lab) {
-    let prelude = "echo 0 > /proc/sys/user/max_user_namespaces; \
-                   exec setpriv --bounding-set=-all --inh-caps=-all";
-    if let Some(said) = behind(prelude, lab, "__unavailable") {
+    if let Some(said) = behind(WITHOUT_NAMESPACES, lab, "__unavailable") {
         assert_eq!(said, "cannot make a user namespace\n");
     }
 }
@@ -239,7 +280,10 @@ fn unavailable(lab: &Lab) {
 pub fn without_namespaces() -> ! {
     let lab = Lab::open();
     match lab.spawner.spawn(&Policy::default(), &shell("echo ran")) {
-        Err(SpawnError::Unavailable { stage, .. }) => println!("cannot {stage}"),
+        Err(SpawnError::Unavailable { stage, why, .. }) => {
+            println!("cannot {stage}");
+            assert!(why.contains("sysctl user.max_user_namespaces"), "{why}");
+        }
         other => println!("{other:?}"),
     }
     drop(lab);

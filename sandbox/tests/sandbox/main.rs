@@ -6,10 +6,14 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod acts;
+mod bare;
 mod collecting;
 mod confinement;
+mod disks;
+mod doors;
 mod limits;
 mod lives;
+mod openings;
 mod support;
 
 use std::{env, panic, process::ExitCode};
@@ -26,11 +30,24 @@ fn main() -> ExitCode {
         Some("__act") => acts::run(&arguments[2..]),
         Some("__host") => lives::victim_host(),
         Some("__unavailable") => lives::without_namespaces(),
+        Some("__folder") => disks::without_loop_devices(),
+        Some("__disk_host") => disks::victim_host(),
+        Some("__bare") => bare::without_namespaces(),
+        Some("__bare_host") => bare::victim_host(),
         Some("__small") => lives::container_root(),
         _ => {}
     }
-    let cases: Vec<Case> =
-        [confinement::CASES, limits::CASES, lives::CASES, collecting::CASES].concat();
+    let cases: Vec<Case> = [
+        confinement::CASES,
+        doors::CASES,
+        openings::CASES,
+        limits::CASES,
+        disks::CASES,
+        lives::CASES,
+        bare::CASES,
+        collecting::CASES,
+    ]
+    .concat();
     if arguments.iter().any(|argument| argument == "--list") {
         // A runner asks for the ignored ones apart; there are none.
         if arguments.iter().any(|argument| argument == "--ignored") {

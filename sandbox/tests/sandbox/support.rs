@@ -118,7 +118,8 @@ pub fn finish(mut sandbox: Sandbox) -> Done {
         if let Some(fact) = fact {
             break fact;
         }
-        if sandbox.usage().oom_kills > 0 {
+        let usage = sandbox.usage();
+        if usage.oom_kills > 0 || usage.disk_over {
             sandbox.kill();
         }
         assert!(Instant::now() < deadline, "the cell did not end");

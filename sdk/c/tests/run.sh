@@ -9,7 +9,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export ASAN_OPTIONS=allocator_may_return_null=1:exitcode=99 UBSAN_OPTIONS=halt_on_error=1:exitcode=99
 warn="-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Werror"
-check="-g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -I$here/.."
+plain="-g -O1 -I$here/.."
+sanitize="-fsanitize=address,undefined -fno-sanitize-recover=all"
 
 compare() { # expected actual
   if [ "${accept:-}" ]; then cp "$2" "$1"; else diff -u "$1" "$2"; fi
@@ -17,6 +18,15 @@ compare() { # expected actual
 
 one() { # cc cxx c-standard c++-standard
   echo "== $1 $3, $2 $4"
+  # A compiler may be there without its sanitizers' libraries.
+  echo 'int main(void) { return 0; }' > "$work/empty.c"
+  # shellcheck disable=SC2086
+  if $1 $sanitize "$work/empty.c" -o "$work/empty" 2> /dev/null; then
+    check="$plain $sanitize"
+  else
+    check=$plain
+    echo "$1 has no sanitizers here"
+  fi
   rm -rf "$work/in" "$work/out" "$work/damaged"
   mkdir "$work/in" "$work/out" "$work/damaged"
   python3 "$here/inputs.py" "$work/in"

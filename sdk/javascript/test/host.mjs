@@ -20,12 +20,13 @@ export class Host {
   stderr = "";
   #waiting = [];
 
-  constructor() {
+  /** @param {string[]} flags for node, besides its usual ones */
+  constructor(flags = []) {
     this.root = fs.mkdtempSync(path.join(os.tmpdir(), "polyloom-js-"));
     for (const name of ["code", "in", "out", "work"]) fs.mkdirSync(path.join(this.root, name));
     this.started = process.hrtime.bigint();
     // Node makes every "pipe" a UNIX stream socket, which is what the host gives a worker.
-    this.child = spawn(process.execPath, [...FLAGS, WORKER], {
+    this.child = spawn(process.execPath, [...FLAGS, ...flags, WORKER], {
       cwd: path.join(this.root, "work"),
       env: { PATH: process.env.PATH, POLYLOOM_W: "3" },
       stdio: ["ignore", "pipe", "pipe", "pipe"],
@@ -108,9 +109,9 @@ export class Host {
 }
 
 /** Runs `body` with a host that is closed afterwards. */
-export function withHost(body) {
+export function withHost(body, flags = []) {
   return async () => {
-    const host = new Host();
+    const host = new Host(flags);
     try {
       await body(host);
     } finally {

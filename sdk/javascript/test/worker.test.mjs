@@ -63,6 +63,22 @@ test("imports, require and top-level await work", withHost(async (host) => {
   assert.deepEqual(value(host, "out"), ["a/b", 3, "function", "function", true, "function", "cell"]);
 }));
 
+test("what a cell imports outlives a garbage collection before it runs", withHost(async (host) => {
+  // Collects whenever the worker writes: so before the cell's first line, when it says that it has started.
+  fs.writeFileSync(host.path("code/lib.mjs"), `
+    import fs from "node:fs";
+    const { writeSync } = fs;
+    fs.writeSync = (...words) => {
+      gc();
+      return writeSync(...words);
+    };
+    export const three = 3;`);
+  const code = 'import { join } from "node:path";\nimport { three } from "./lib.mjs";\nconst out = join("a", `${three}`);';
+  const result = await host.run(code, { outputs: { out: "any" } });
+  assert.equal(result.ok, true, result.stderr);
+  assert.equal(value(host, "out"), "a/3");
+}, ["--expose-gc"]));
+
 test("callbacks that are still to come belong to the cell", withHost(async (host) => {
   const result = await host.run("let late;\nsetTimeout(() => { late = 5; }, 10);", { outputs: { late: "int" } });
   assert.equal(result.ok, true, result.stderr);

@@ -77,6 +77,7 @@ class Connection:
         self._greeted = False
         self._write = RLock()
         self._read = allocate_lock()
+        self._asked = False
 
     @property
     def credit(self) -> int:
@@ -128,25 +129,28 @@ class Connection:
             self._fill(0)
 
     def poll(self) -> list[Frame]:
-        """The frames that have arrived, without waiting; none while another thread is reading.
+        """The frames that have arrived, without waiting; none while they are being polled already.
 
-        Credit is taken in on the way.
+        Who is polling then looks once more, so that nothing stays behind that arrived between its
+        last look and its end. Credit is taken in on the way.
         """
-        if not self._read.acquire(False):
-            return []
-        try:
-            frames: list[Frame] = []
-            while True:
-                frame = self._next()
-                if frame is not None:
-                    if frame.kind != CREDIT:
-                        frames.append(frame)
-                    elif frame.exec_id == self._exec_id:
-                        self._granted += int(frame.body.get("bytes", 0))
-                elif not self._fill(_socket.MSG_DONTWAIT):
-                    return frames
-        finally:
-            self._read.release()
+        frames: list[Frame] = []
+        self._asked = True
+        while self._asked and self._read.acquire(False):
+            try:
+                self._asked = False
+                while True:
+                    frame = self._next()
+                    if frame is not None:
+                        if frame.kind != CREDIT:
+                            frames.append(frame)
+                        elif frame.exec_id == self._exec_id:
+                            self._granted += int(frame.body.get("bytes", 0))
+                    elif not self._fill(_socket.MSG_DONTWAIT):
+                        break
+            finally:
+                self._read.release()
+        return frames
 
     def _fill(self, flags: int) -> bool:
         try:

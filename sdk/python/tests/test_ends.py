@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import socket
+import tempfile
 import unittest
 
 from conversation import Conversation, Host
+
+from polyloom import _frames
 
 
 class Ends(Conversation):
     def test_cancel_interrupts_a_sleeping_cell(self) -> None:
         self.host.greet()
-        exec_id = self.host.start("import time\nprint('on', flush=True)\ntime.sleep(60)\n")
+        # Short sleeps: none ends by a signal that comes just before its system call.
+        code = "import time\nprint('on', flush=True)\nfor _ in range(600): time.sleep(0.1)\n"
+        exec_id = self.host.start(code)
         self.assertEqual(self.host.receive()[0], "Started")
         self.host.send("Cancel", exec_id, {"grace_ms": 1000})
         done = self.host.finish(exec_id)
@@ -26,7 +33,7 @@ class Ends(Conversation):
         code = """
 import os, signal, time
 try:
-    time.sleep(60)
+    for _ in range(600): time.sleep(0.1)
 finally:
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(0.01)
@@ -130,16 +137,20 @@ x = [line for line in x.stdout.splitlines() if "socket:" in line]
         self.assertEqual(self.host.output("x"), [])
 
     def test_cancel_and_the_signal_that_goes_with_it_are_one(self) -> None:
-        code = """
-import time
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        for signal_first in (True, False):
+            both_sent = os.path.join(folder, str(signal_first))
+            code = f"""
+import os, time
 try:
     print("on", flush=True)
-    time.sleep(60)
+    for _ in range(600): time.sleep(0.1)
 finally:
-    time.sleep(0.05)
+    while not os.path.exists({both_sent!r}):
+        time.sleep(0.001)
     print("tidy")
 """
-        for signal_first in (True, False):
             host = Host()
             self.addCleanup(host.__exit__)
             host.greet()
@@ -150,9 +161,37 @@ finally:
                 host.process.send_signal(signal.SIGTERM)
             host.send("Cancel", exec_id, {"grace_ms": 1000})
             host.process.send_signal(signal.SIGTERM)
+            os.close(os.open(both_sent, os.O_CREAT | os.O_WRONLY))
             done = host.finish(exec_id)
             self.assertEqual((done["ok"], done["extras"]), (False, {"cancelled": True}))
             self.assertEqual(host.text("stdout"), "on\ntidy\n")
+
+    def test_what_arrives_while_arrivals_are_taken_in_is_taken_in(self) -> None:
+        ours, theirs = socket.socketpair()
+        self.addCleanup(ours.close)
+        self.addCleanup(theirs.close)
+        host = _frames.Connection(theirs)
+
+        class Late:
+            """A socket where a frame, and the signal of it, come just after a look in vain."""
+
+            late = True
+
+            def recv(self, size: int, flags: int) -> bytes:
+                try:
+                    return ours.recv(size, flags)
+                except BlockingIOError:
+                    if self.late:
+                        self.late = False
+                        host.send_preamble()
+                        host.send(_frames.CANCEL, 7, {})
+                        found.append(worker.poll())
+                    raise
+
+        worker = _frames.Connection(Late())  # type: ignore[arg-type]
+        found: list[list[_frames.Frame]] = []
+        found.append(worker.poll())
+        self.assertEqual([[frame.exec_id for frame in frames] for frames in found], [[], [7]])
 
     def test_asyncio_is_cancelled_in_its_own_way(self) -> None:
         self.host.greet()

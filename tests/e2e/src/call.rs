@@ -81,6 +81,12 @@ impl Call {
         self
     }
 
+    /// The command itself, for a test that looks after the process on its own.
+    #[must_use]
+    pub fn into_command(self) -> Command {
+        self.command
+    }
+
     /// Starts it. Its stdout is read by [`Running::until`] or at its end.
     #[must_use]
     pub fn start(mut self) -> Running {
@@ -158,6 +164,12 @@ impl Running {
                 && event["cell"] == cell
                 && event["text"].as_str().is_some_and(|said| said.contains(text))
         });
+    }
+
+    /// The process id of what was started.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal to the host alone.

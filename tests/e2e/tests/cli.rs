@@ -637,7 +637,37 @@ fn doctor_tells_of_sandbox_languages_and_store() {
     for word in ["seccomp", "landlock", "python", "sh", "store"] {
         assert!(text.to_lowercase().contains(word), "{word}: {text}");
     }
-    assert!(place.polyloom(&["doctor", "--format", "json"]).exits(0).json().is_object());
+    for word in ["user namespace", "cgroup namespace", "masked /proc", "no_new_privs", "sweep"] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    let document = place.polyloom(&["doctor", "--format", "json"]).exits(0).json();
+    let parts = document["sandbox_parts"].as_array().unwrap();
+    let row = |name: &str| parts.iter().find(|row| row["mechanism"] == name).unwrap();
+    // Seen from inside of a sandbox, not supposed.
+    for name in ["user", "process", "mount", "network", "ipc", "host-name", "cgroup"] {
+        let row = row(&format!("{name} namespace"));
+        assert_eq!(
+            (&row["available"], &row["used"]),
+            (&"full".into(), &"a new one".into()),
+            "{row}"
+        );
+    }
+    for name in [
+        "read-only binds",
+        "root",
+        "synthetic /etc",
+        "synthetic /dev",
+        "masked /proc",
+        "dropped capabilities",
+        "no_new_privs",
+        "cell's user",
+        "rlimits",
+        "sweep",
+    ] {
+        assert_eq!(row(name)["available"], "full", "{}", row(name));
+    }
+    let memory = row("memory")["used"].as_str().unwrap();
+    assert!(memory.starts_with('M'), "{memory}");
 }
 
 #[test]

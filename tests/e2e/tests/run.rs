@@ -239,7 +239,7 @@ fn the_document_has_every_field() {
     let good = run.cell("good");
     assert_eq!(
         keys(good),
-        "cpu_ms diagnostics enforcement exit_code id lang outcome outputs peak_memory reason wall_ms"
+        "cpu_ms diagnostics enforcement exit_code id lang limit outcome outputs peak_memory reason wall_ms"
     );
     assert_eq!(keys(&good["outputs"]["y"]), "digest media_type path size type");
     assert_eq!(good["outputs"]["y"]["size"], 1);

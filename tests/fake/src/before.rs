@@ -1,12 +1,15 @@
 //! How it behaves until the handshake is over. It knows no cell.
 
 use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use polyloom_protocol::FromWorker;
 use polyloom_protocol::frame::{Header, PREAMBLE};
 use polyloom_protocol::messages::Version;
 use polyloom_protocol::messages::worker::Hello;
+use rustix::process::{Signal, getpid, kill_process};
 
 use crate::order::Order;
 use crate::wire::{Wire, forever};
@@ -39,6 +42,11 @@ pub enum Before {
     DoneBeforeExec,
     CloseAfterHello,
     ExitAfterHello,
+    RawHello,
+    RawStart,
+    Stop,
+    Daemon,
+    WordsBeforeCrash,
 }
 
 impl Order for Before {
@@ -54,7 +62,11 @@ impl Order for Before {
             "one-byte-at-a-time",
             "send the hello one byte per write; else behave",
         ),
-        (Self::Banner, "banner", "print on stdout and stderr before the hello; else behave"),
+        (
+            Self::Banner,
+            "banner",
+            "print 36 lines on stdout and one on stderr before the hello; else behave",
+        ),
         (Self::BannerOnWire, "banner-on-wire", "send a line of text instead of the preamble"),
         (Self::WrongMagic, "wrong-magic", "send another magic"),
         (Self::WrongPreambleVersion, "wrong-preamble", "send preamble version 2"),
@@ -81,6 +93,15 @@ impl Order for Before {
             "close the connection behind the hello, live on",
         ),
         (Self::ExitAfterHello, "exit-after-hello", "exit with status 0 behind the hello"),
+        (Self::RawHello, "raw-hello", "HEX: send a hello with this body (`1MiB` zeros)"),
+        (Self::RawStart, "raw-start", "HEX: send these bytes first of all, live on"),
+        (Self::Stop, "stop-before-hello", "stop oneself by SIGSTOP"),
+        (Self::Daemon, "daemon-before-hello", "leave a process that holds the connection, exit"),
+        (
+            Self::WordsBeforeCrash,
+            "words-before-crash",
+            "print 200 lines and what steers a terminal on stderr, exit with status 9",
+        ),
     ];
 }
 
@@ -119,7 +140,7 @@ pub fn greet(wire: &mut Wire, before: Before) -> io::Result<()> {
         }),
         Before::OneByteAtATime => bytes(&hello())?.iter().try_for_each(|byte| wire.raw(&[*byte])),
         Before::Banner => {
-            println!("Welcome to fake 1.0!");
+            (1..=36).for_each(|line| println!("Welcome to fake 1.0! ({line} of 36)"));
             io::stdout().flush()?;
             eprintln!("fake: a warning nobody asked for");
             whole(wire, &hello())
@@ -183,7 +204,31 @@ pub fn greet(wire: &mut Wire, before: Before) -> io::Result<()> {
             whole(wire, &hello())?;
             std::process::exit(0)
         }
+        Before::RawHello => raw_hello(wire, &ordered()?),
+        Before::RawStart => {
+            wire.raw(&ordered()?)?;
+            forever()
+        }
+        Before::Stop => {
+            kill_process(getpid(), Signal::STOP)?;
+            whole(wire, &hello())
+        }
+        Before::Daemon => {
+            let held = wire.share()?.into();
+            Command::new("sleep").arg("600").stdin::<Stdio>(held).process_group(0).spawn()?;
+            std::process::exit(0)
+        }
+        Before::WordsBeforeCrash => {
+            (1..=200).for_each(|line| eprintln!("fake: line {line} of many"));
+            eprintln!("fake: \x1b[2J\u{202e}no library\x07");
+            std::process::exit(9)
+        }
     }
+}
+
+/// The bytes of the second argument.
+fn ordered() -> io::Result<Vec<u8>> {
+    crate::bytes::of_hex(&std::env::args().nth(2).unwrap_or_default())
 }
 
 fn bytes(hello: &Hello) -> io::Result<Vec<u8>> {

@@ -1,18 +1,24 @@
 //! Running cells as ordered. Everything but the ordered breach is as the protocol wants it.
 
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
 use std::{fs, path::Path};
 
-use polyloom_protocol::frame::Header;
+use polyloom_protocol::frame::{HEADER, Header};
 use polyloom_protocol::messages::host::Exec;
 use polyloom_protocol::messages::worker::{Artifact, Display, Done, Log, LogLevel, Pong, Started};
 use polyloom_protocol::{Diagnostic, FromHost, FromWorker, Severity, Value};
 use rustix::process::{Signal, getpid, kill_process};
 
+use crate::bytes::{self, Frame};
 use crate::during::During;
 use crate::order::Order;
 use crate::wire::{Wire, forever};
+
+/// The kind of a done.
+const DONE: u8 = 8;
 
 /// Runs cells until the host says goodbye.
 pub fn serve(wire: &mut Wire) -> io::Result<ExitCode> {
@@ -22,8 +28,9 @@ pub fn serve(wire: &mut Wire) -> io::Result<ExitCode> {
                 let code = fs::read_to_string(&exec.code)?;
                 let (first, rest) = code.split_once('\n').unwrap_or((&code, ""));
                 let first = first.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
-                let (word, number) = first.trim().split_once(' ').unwrap_or((first.trim(), ""));
-                let cell = Cell { id, exec: &exec, rest, number: number.trim().parse().ok() };
+                let (word, words) = first.trim().split_once(' ').unwrap_or((first.trim(), ""));
+                let number = words.trim().parse().ok();
+                let cell = Cell { id, exec: &exec, rest, words, number };
                 match During::named(word) {
                     Some(during) => {
                         if let Some(end) = cell.run(wire, during)? {
@@ -58,6 +65,8 @@ struct Cell<'a> {
     id: u64,
     exec: &'a Exec,
     rest: &'a str,
+    /// What follows the order's word.
+    words: &'a str,
     number: Option<u32>,
 }
 
@@ -190,6 +199,74 @@ impl Cell<'_> {
                 drop(out);
                 self.echo(wire)?;
             }
+            During::Frame => {
+                fs::write(Path::new(&self.exec.out).join("extra.txt"), "extra\n")?;
+                let frame = Frame::read(self.words)?;
+                (0..frame.times).try_for_each(|_| wire.raw(&frame.bytes))?;
+                if frame.kind != DONE {
+                    self.echo(wire)?;
+                }
+            }
+            During::Bytes => {
+                let (bytes, times) = bytes::read(self.words)?;
+                (0..times).try_for_each(|_| wire.raw(&bytes))?;
+                self.echo(wire)?;
+            }
+            During::DribbleFrame => {
+                for byte in log("slowly, but surely").encode(id).map_err(io::Error::other)? {
+                    wire.raw(&[byte])?;
+                    std::thread::sleep(Duration::from_secs(1));
+                }
+            }
+            During::LogFlood => self.logs(wire, "small", self.or(20_000))?,
+            During::PassDescriptors => {
+                let null = fs::File::open("/dev/null")?;
+                let many = vec![null.as_fd(); 253];
+                let frame = log("with gifts").encode(id).map_err(io::Error::other)?;
+                (0..self.or(100)).try_for_each(|_| wire.pass(&frame, &many))?;
+                self.echo(wire)?;
+            }
+            During::Pass => {
+                let gift = bytes::gift(self.words.trim(), wire)?;
+                let (name, path) = ("gift".to_owned(), "gift".to_owned());
+                let artifact = FromWorker::Artifact(Artifact { name, path, media: None });
+                wire.pass(&artifact.encode(id).map_err(io::Error::other)?, &[gift.as_fd()])?;
+                self.echo(wire)?;
+            }
+            During::LateArtifact => {
+                fs::write(Path::new(&self.exec.out).join("extra.txt"), "extra\n")?;
+                self.echo(wire)?;
+                let (name, path) = ("extra".to_owned(), "extra.txt".to_owned());
+                wire.send(id, &FromWorker::Artifact(Artifact { name, path, media: None }))?;
+            }
+            During::Artifacts => {
+                for number in 0..self.or(10_000) {
+                    let (name, path) = (format!("a{number}"), format!("a{number}"));
+                    wire.send(id, &FromWorker::Artifact(Artifact { name, path, media: None }))?;
+                }
+                self.echo(wire)?;
+            }
+            During::LargeExtras => {
+                let body = b"\x82\xa2ok\xc3\xa6extras\x81\xa1x".to_vec();
+                wire.frame(DONE, 0, id, &bytes::with_zeros(body, self.or(65_536)))?;
+            }
+            During::LargeDisplay => {
+                let body = b"\x82\xa5media\xa9image/png\xa4data".to_vec();
+                wire.frame(5, 0, id, &bytes::with_zeros(body, self.or(1 << 20)))?;
+            }
+            During::Daemon => {
+                self.echo(wire)?;
+                while !matches!(wire.receive()?, Some((_, FromHost::Shutdown(_))) | None) {}
+                // Sessions and groups of their own; the first one's parent is gone at once.
+                let script = "setsid sleep 600 & setsid sleep 600 & exit 0";
+                Command::new("sh").args(["-c", script]).stdout(Stdio::null()).status()?;
+                return Ok(Some(ExitCode::SUCCESS));
+            }
+            During::DeafEcho => {
+                self.echo(wire)?;
+                forever();
+            }
+            During::Stop => kill_process(getpid(), Signal::STOP)?,
         }
         Ok(None)
     }
@@ -247,10 +324,15 @@ impl Cell<'_> {
 
     /// Sends many logs the right way.
     fn spend(&self, wire: &mut Wire) -> io::Result<()> {
-        let message = log(&"x".repeat(60 << 10));
-        let cost = message.encode(self.id).map_err(io::Error::other)?.len() as u64;
+        self.logs(wire, &"x".repeat(60 << 10), self.or(160))
+    }
+
+    fn logs(&self, wire: &mut Wire, text: &str, times: u32) -> io::Result<()> {
+        let message = log(text);
+        let frame = message.encode(self.id).map_err(io::Error::other)?;
+        let cost = (frame.len() - HEADER) as u64;
         let mut credit = polyloom_protocol::state::START_CREDIT;
-        for _ in 0..self.or(160) {
+        for _ in 0..times {
             while credit < cost {
                 match wire.receive()? {
                     Some((id, FromHost::Credit(more))) if id == self.id => credit += more.bytes,

@@ -48,6 +48,19 @@ pub enum During {
     EscapingArtifact,
     HugeDisplay,
     Flood,
+    Frame,
+    Bytes,
+    DribbleFrame,
+    LogFlood,
+    PassDescriptors,
+    Pass,
+    Artifacts,
+    LateArtifact,
+    LargeExtras,
+    LargeDisplay,
+    Daemon,
+    DeafEcho,
+    Stop,
 }
 
 impl Order for During {
@@ -124,5 +137,34 @@ impl Order for During {
         ),
         (Self::HugeDisplay, "huge-display", "a display over its cap"),
         (Self::Flood, "flood", "NUMBER (64) MiB on stdout, then echo"),
+        (
+            Self::Frame,
+            "frame",
+            "KIND FLAGS EXEC HEX [TIMES]: write out/extra.txt, send such frames (`-` is an empty body, `1MiB` zeros); then echo, but after a done",
+        ),
+        (Self::Bytes, "bytes", "HEX [TIMES]: these bytes as they are, then echo"),
+        (Self::DribbleFrame, "dribble-frame", "a log, one byte per second"),
+        (
+            Self::LogFlood,
+            "log-flood",
+            "NUMBER (20000) small logs as fast as credit allows; then echo",
+        ),
+        (
+            Self::PassDescriptors,
+            "pass-descriptors",
+            "NUMBER (100) logs, each with 253 descriptors, then echo",
+        ),
+        (
+            Self::Pass,
+            "pass",
+            "WHAT: an artifact with a descriptor of a `device`, `folder`, `fifo`, `path`, `memory` or of the connection `itself`; then echo",
+        ),
+        (Self::LateArtifact, "late-artifact", "write out/extra.txt, echo, then an artifact of it"),
+        (Self::Artifacts, "artifacts", "NUMBER (10000) artifacts, then echo"),
+        (Self::LargeExtras, "large-extras", "a done with NUMBER (65536) bytes of extras"),
+        (Self::LargeDisplay, "large-display", "a display with NUMBER (1048576) bytes of data"),
+        (Self::Daemon, "daemon", "echo; told to end, leave two processes in sessions of their own"),
+        (Self::DeafEcho, "deaf-echo", "echo, then live on and read nothing"),
+        (Self::Stop, "stop", "stop oneself by SIGSTOP"),
     ];
 }

@@ -5,6 +5,7 @@
 //! cell is the first line of the cell's code. `--help` lists both.
 
 mod before;
+mod bytes;
 mod cell;
 mod during;
 mod order;

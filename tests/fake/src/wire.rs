@@ -1,11 +1,13 @@
 //! Raw access to the connection: whole messages, and any bytes at all. It knows no behaviour.
 
-use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::io::{self, IoSlice, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use polyloom_protocol::frame::{Decoder, Header};
 use polyloom_protocol::{FromHost, FromWorker};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 /// The connection.
 pub struct Wire {
@@ -34,6 +36,18 @@ impl Wire {
     pub fn send(&mut self, exec: u64, message: &FromWorker) -> io::Result<()> {
         let bytes = message.encode(exec).map_err(io::Error::other)?;
         self.raw(&bytes)
+    }
+
+    /// Sends bytes with descriptors, at most 253 of them.
+    pub fn pass(&mut self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let stream = self.stream.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(253))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !control.push(SendAncillaryMessage::ScmRights(fds)) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let sent = sendmsg(stream, &[IoSlice::new(bytes)], &mut control, SendFlags::empty())?;
+        self.raw(&bytes[sent..])
     }
 
     /// The next message of the host; `None` at the end.

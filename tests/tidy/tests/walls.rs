@@ -26,6 +26,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("polyloom-worker", &["polyloom-model", "polyloom-protocol", "polyloom-sandbox"]),
     ("polyloom-report", &["polyloom-events", "polyloom-protocol"]),
     ("polyloom-server", &["polyloom-events"]),
+    ("polyloom-attack", &["polyloom-events", "polyloom-protocol"]),
     (
         "polyloom-runtime",
         &[
@@ -159,6 +160,28 @@ fn unsafe_stays_in_its_rooms() {
             !found || rooms.iter().any(|room| place.starts_with(room)),
             "{place} holds `unsafe`"
         );
+    }
+}
+
+/// A number is somebody else's as soon as its owner was waited for; a descriptor is not.
+#[test]
+fn no_process_is_signalled_by_its_number() {
+    // The room, and why a number can't be another's there.
+    let rooms = [
+        "sandbox/src/sys/process.rs", // the call itself
+        "sandbox/src/inside/",        // process 1: nobody else's numbers, and nobody else waits
+        "host/attack/src/stage.rs",   // a group whose leader has not been waited for
+    ];
+    for part in ["host", "sandbox/src", "sdk/rust/src", "executors"] {
+        for (path, text) in sources(&root().join(part)) {
+            let place = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+            if place.contains("/tests/") || rooms.iter().any(|room| place.starts_with(room)) {
+                continue;
+            }
+            for banned in ["libc::kill(", "process::kill(", "signal::kill", "kill_process"] {
+                assert!(!text.contains(banned), "{place}: {banned}");
+            }
+        }
     }
 }
 

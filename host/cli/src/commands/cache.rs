@@ -26,9 +26,9 @@ pub fn stats(world: &World) -> Outcome {
 /// `polyloom cache gc`.
 pub fn gc(world: &World, max_size: &str, dry_run: bool) -> Outcome {
     let max_bytes = parse_size(max_size).map_err(|error| Failure::of(Exit::Usage, &error))?;
-    let store = world.store()?;
     let request = GcRequest { max_bytes, dry_run, now_unix_ms: unix_ms() };
-    let report = store.gc(request).map_err(|error| Failure::of(Exit::Environment, &error))?;
+    let report = polyloom_store::collect(&world.store_folder()?, request)
+        .map_err(|error| Failure::of(Exit::Environment, &error))?;
     let verb = if dry_run { "would remove" } else { "removed" };
     let text = format!(
         "{verb} {} artifacts ({}); {} left; {} results lose their outputs\n",

@@ -1,7 +1,9 @@
 //! `polyloom doctor`: what this machine offers, and what is missing.
 
+use std::path::Path;
+
 use polyloom_report::{Align, Style, Table, size};
-use polyloom_sandbox::{Enforcement, Level, Mechanism, Policy};
+use polyloom_sandbox::{Enforcement, Level, Mechanism, Policy, Row, Survey};
 use serde_json::json;
 
 use super::plugin;
@@ -14,8 +16,11 @@ pub fn doctor(world: &World, format: Format) -> Outcome {
     let binary = std::env::current_exe();
     let binary = binary.map_err(|error| Failure::of(Exit::Environment, &error))?;
     let policy = Policy::default();
-    let probed = polyloom_sandbox::probe(&binary, &policy);
     let store = world.store();
+    let scratch = store.as_ref().ok().map(|store| store.scratch());
+    let Survey { enforcement: probed, rows: mut parts } =
+        polyloom_sandbox::survey(&binary, &policy, scratch.as_deref());
+    parts.push(swept(scratch.as_deref()));
     let place = match &store {
         Ok(store) => world.place(store.clone()).ok(),
         Err(_) => None,
@@ -24,11 +29,9 @@ pub fn doctor(world: &World, format: Format) -> Outcome {
     let enough = probed.as_ref().is_ok_and(|probed| meets(probed, &policy));
     if format == Format::Text {
         let mut text = format!("polyloom {VERSION} on {}\n\nsandbox\n", std::env::consts::OS);
-        match &probed {
-            Ok(probed) => text.push_str(&table(world, probed)),
-            Err(error) => {
-                text.push_str(&Failure::of(Exit::Environment, error).render(world.screen.out));
-            }
+        text.push_str(&table(world, &parts));
+        if let Err(error) = &probed {
+            text.push_str(&Failure::of(Exit::Environment, error).render(world.screen.out));
         }
         let weak = |mechanism| {
             probed.as_ref().is_ok_and(|probed| probed.level(mechanism) == Level::Partial)
@@ -62,10 +65,20 @@ pub fn doctor(world: &World, format: Format) -> Outcome {
                 })
             })
             .collect();
+        let parts: Vec<_> = parts
+            .iter()
+            .map(|row| {
+                json!({
+                    "mechanism": row.mechanism.trim(), "available": row.available.to_string(),
+                    "used": row.used, "why": row.why,
+                })
+            })
+            .collect();
         let document = json!({
             "schema": "polyloom.doctor/1",
             "version": VERSION,
             "sandbox": mechanisms,
+            "sandbox_parts": parts,
             "sandbox_error": probed.as_ref().err().map(ToString::to_string),
             "sandbox_enough": enough,
             "executors": rows.iter().map(plugin::to_json).collect::<Vec<_>>(),
@@ -81,24 +94,43 @@ fn meets(probed: &Enforcement, policy: &Policy) -> bool {
     policy.require.iter().all(|(mechanism, level)| probed.level(*mechanism) >= *level)
 }
 
-fn table(world: &World, probed: &Enforcement) -> String {
+/// Removes what killed hosts left, as every run does when it starts.
+fn swept(scratch: Option<&Path>) -> Row {
+    let mut report = polyloom_sandbox::sweep();
+    if let Some(scratch) = scratch {
+        let folders = polyloom_sandbox::sweep_folders(scratch);
+        report.removed += folders.removed;
+        report.stuck += folders.stuck;
+    }
+    let used = match report.removed {
+        0 => "nothing was left by dead hosts".to_owned(),
+        count => format!("{count} leftovers of dead hosts removed"),
+    };
+    let (available, why) = match report.stuck {
+        0 => (Level::Full, String::new()),
+        count => (Level::Partial, format!("{count} leftovers would not go")),
+    };
+    Row { mechanism: "sweep".to_owned(), available, used, why }
+}
+
+fn table(world: &World, rows: &[Row]) -> String {
     let mut table = Table::new(&[
         ("mechanism", Align::Left),
-        ("level", Align::Left),
+        ("available", Align::Left),
         ("used", Align::Left),
         ("why not", Align::Left),
     ]);
-    for (mechanism, status) in &probed.mechanisms {
-        let style = match status.level {
-            Level::Full => Style::Good,
-            Level::Partial => Style::Warn,
-            Level::None => Style::Bad,
+    for row in rows {
+        let (style, available) = match row.available {
+            Level::Full => (Style::Good, "yes"),
+            Level::Partial => (Style::Warn, "in part"),
+            Level::None => (Style::Bad, "no"),
         };
         table.styled([
-            (Style::Plain, mechanism.name().to_owned()),
-            (style, status.level.to_string()),
-            (Style::Plain, status.used.clone()),
-            (Style::Dim, status.reason.clone()),
+            (Style::Plain, row.mechanism.clone()),
+            (style, available.to_owned()),
+            (Style::Plain, row.used.clone()),
+            (Style::Dim, row.why.clone()),
         ]);
     }
     table.render(world.screen.out, world.screen.columns)

@@ -16,8 +16,8 @@ use crate::world::World;
 /// What to do where nothing has been recorded.
 const NO_RUN: &str = "polyloom run; another project is named with -C FOLDER";
 
-/// The history of the project that was named, or of the folder we are in.
-pub fn open(world: &World, project: Option<PathBuf>) -> Result<Arc<History>, Failure> {
+/// The project that was named, or the folder we are in.
+fn project_of(project: Option<PathBuf>) -> PathBuf {
     let mut project = project.unwrap_or_else(|| PathBuf::from("."));
     // A flow file stands for its folder.
     if project.is_file() {
@@ -26,6 +26,22 @@ pub fn open(world: &World, project: Option<PathBuf>) -> Result<Arc<History>, Fai
     if project.as_os_str().is_empty() {
         project = PathBuf::from(".");
     }
+    project
+}
+
+/// The folder of a project's history, where there is one.
+pub fn folder(world: &World, project: Option<&Path>) -> Result<Option<PathBuf>, Failure> {
+    let project = project_of(project.map(Path::to_owned));
+    let store = world.store()?;
+    if !History::is_there(&project, &store) {
+        return Ok(None);
+    }
+    Ok(Some(world.history(&project, &store)?.place().folder().to_owned()))
+}
+
+/// The history of the project that was named, or of the folder we are in.
+pub fn open(world: &World, project: Option<PathBuf>) -> Result<Arc<History>, Failure> {
+    let project = project_of(project);
     let store = world.store()?;
     if !History::is_there(&project, &store) {
         return Err(Failure::of(Exit::Nothing, &FindError::None).hint(NO_RUN));

@@ -1,10 +1,12 @@
 //! One file for each group of commands. Each does one thing: load, ask the crates, print.
 
 pub mod attach;
+pub mod attack;
 pub mod cache;
 pub mod check;
 pub mod doctor;
 pub mod files;
+pub mod grants;
 pub mod graph;
 pub mod history;
 pub mod plan;

@@ -1,15 +1,18 @@
 //! `polyloom run`: plans, starts what has to run, and lets the sinks tell.
 
+use std::any::Any;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::mem::ManuallyDrop;
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use polyloom_events::Sink;
-use polyloom_model::{Flow, parse_duration};
+use polyloom_model::{CellId, Flow, Policy, parse_duration};
 use polyloom_report::{Document, Jsonl, Options, Progress, Terminal, Verbosity};
-use polyloom_runtime::{Job, Runner, Stream, Summary};
+use polyloom_runtime::{Job, Place, PolicyWord, Prepared, Runner, Stream, Summary};
 use polyloom_schedule::{KeepGoing, RunOutcome};
 use polyloom_store::{History, HistoryPlace, NewRun, RunWriter, Store};
 use tokio::sync::mpsc;
@@ -17,6 +20,7 @@ use tokio::sync::mpsc;
 use super::socket::{self, Watched};
 use crate::args::{Format, Progress as ProgressFlag, RunArgs};
 use crate::failure::{Exit, Failure, Outcome};
+use crate::permission::{self, Settled};
 use crate::screen::Screen;
 use crate::world::{World, flow_name, unix_ms};
 
@@ -31,11 +35,23 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
     }
     let timeout = args.timeout.as_deref().map(parse_duration).transpose();
     let timeout = timeout.map_err(|error| Failure::of(Exit::Usage, &error))?;
-    let flow = Arc::new(world.flow(&args.flow)?);
+    let mut flow = world.flow(&args.flow)?;
+    args.limits.iter().try_for_each(|words| limit(&mut flow, words))?;
+    let flow = Arc::new(flow);
     let store = world.store()?;
     let place = world.place(Arc::clone(&store))?;
     let history = open_history(world, &flow, &store);
-    let prepared = world.prepare(&place, Arc::clone(&flow), history.as_deref(), &args.select)?;
+    let mut prepared =
+        world.prepare(&place, Arc::clone(&flow), history.as_deref(), &args.select)?;
+    let folder = history.as_ref().map(|history| history.place().folder());
+    let Settled { mut permits, policy } =
+        permission::settle(world, &place, &prepared, &args.permissions, folder)?;
+    prepared.refuse(&mut permits);
+    let done = prepared.plan.is_done();
+    if !done {
+        // The spawner must be there before the runtime's threads are.
+        able(&place, &prepared, &policy)?;
+    }
     let writer = history.as_ref().and_then(|history| begin(world, history, &flow));
     let run_id = writer.as_ref().map_or_else(|| "unrecorded".to_owned(), |w| w.id().to_owned());
     let document = Document::new();
@@ -44,7 +60,6 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
     let watched = history.as_ref().zip(writer.as_ref());
     let watched = watched.map(|(history, writer)| Watched::new(history, writer)).transpose()?;
     let sinks = sinks(&args, &terminal, &document, watched.as_ref())?;
-    let done = prepared.plan.is_done();
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let jobs = args.jobs.and_then(|jobs| NonZeroUsize::new(jobs as usize)).unwrap_or(cores);
     let job = Job {
@@ -54,6 +69,8 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
         keep_going: if args.keep_going { KeepGoing::Yes } else { KeepGoing::No },
         timeout,
         no_cache: args.select.no_cache,
+        permits,
+        policy,
         run: run_id,
         history: writer,
     };
@@ -61,11 +78,6 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
     let summary = if done {
         runner.run_cached()
     } else {
-        // The spawner must be there before the runtime's threads are.
-        place
-            .workplace
-            .spawner()
-            .map_err(|error| Failure::of(Exit::Environment, &error).hint("polyloom doctor"))?;
         live(world, runner, terminal, watched, args.keep_going)?
     };
     if let Some(error) = &summary.unwritten {
@@ -83,6 +95,90 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
     Ok(exit_of(&summary, args.keep_going))
 }
 
+/// Puts a limit of the command line, `[CELL.]NAME=VALUE`, over those of the flow.
+fn limit(flow: &mut Flow, words: &str) -> Result<(), Failure> {
+    let wrong = |why: String| {
+        Failure::new(Exit::Usage, format!("`--limit {}`: {why}", words.escape_debug()))
+            .hint("`--limit timeout=30s` for every cell, `--limit CELL.memory=4GiB` for one")
+    };
+    let (place, value) =
+        words.split_once('=').ok_or_else(|| wrong("it has no `=VALUE`".to_owned()))?;
+    let (cell, key) = place.rsplit_once('.').map_or((None, place), |(cell, key)| (Some(cell), key));
+    let meant = |id: &CellId| cell.is_none_or(|cell| id.as_str() == cell);
+    if !flow.cells.iter().any(|cell| meant(&cell.id)) {
+        let cells: Vec<_> = flow.cells.iter().take(20).map(|cell| cell.id.as_str()).collect();
+        let cell = cell.unwrap_or_default().escape_debug();
+        return Err(wrong(format!("the flow has no cell `{cell}`; it has {}", cells.join(", "))));
+    }
+    for cell in flow.cells.iter_mut().filter(|cell| meant(&cell.id)) {
+        cell.limits.set(key, value).map_err(|error| wrong(error.to_string()))?;
+        cell.lines.keys.insert(key.to_owned(), 0);
+    }
+    Ok(())
+}
+
+/// Threads of the async runtime itself.
+const WORKERS: usize = 2;
+/// A thread for what waits for the disk is kept this long when there is nothing to do: another might not be had later.
+const KEPT: Duration = Duration::from_secs(3600);
+
+/// The async runtime and a first thread for what waits for the disk, where the machine has threads to give.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let held = Mutex::new(());
+    let tried = std::thread::scope(|scope| {
+        let _hold = held.lock();
+        let thread = || {
+            let waits = || drop(held.lock());
+            std::thread::Builder::new().spawn_scoped(scope, waits).map(drop)
+        };
+        (0..=WORKERS).try_for_each(|_| thread())
+    });
+    let none = |error: io::Error| {
+        Failure::new(Exit::Environment, format!("no thread could be started: {error}"))
+            .hint("`ulimit -u` and `pids.max` of the control group say how many there may be")
+    };
+    tried.map_err(none)?;
+    // Others may have taken them since, and where the runtime gets no thread it panics: that is the machine's fault, too. What
+    // it has begun by then can't be ended, only left.
+    let build = || -> io::Result<_> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(WORKERS)
+            .thread_keep_alive(KEPT)
+            .enable_all()
+            .build()
+            .map(ManuallyDrop::new)?;
+        let first = runtime.spawn_blocking(|| ());
+        runtime.block_on(first).map_err(io::Error::other)?;
+        Ok(runtime)
+    };
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| ()));
+    let built = std::panic::catch_unwind(build);
+    std::panic::set_hook(told);
+    let words = |why: Box<dyn Any + Send>| why.downcast_ref().cloned().unwrap_or_else(String::new);
+    let built = built.unwrap_or_else(|why| Err(io::Error::other(words(why)))).map_err(none)?;
+    Ok(ManuallyDrop::into_inner(built))
+}
+
+/// Starts the spawner. Where it can start no cell of the plan at all, that is told once and no run begins.
+fn able(place: &Place, prepared: &Prepared, word: &PolicyWord) -> Result<(), Failure> {
+    let mut policies: Vec<Policy> = Vec::new();
+    for step in prepared.plan.steps.iter().filter(|step| step.action.may_run()) {
+        let wanted = word.over(&prepared.flow.cells[step.index.at()].policy);
+        if !policies.contains(&wanted) {
+            policies.push(wanted);
+        }
+    }
+    let refusals: Vec<_> =
+        policies.iter().map(|policy| place.workplace.meets(policy).err()).collect();
+    match refusals.first() {
+        Some(Some(error)) if refusals.iter().all(Option::is_some) => {
+            Err(Failure::of(Exit::Environment, error).hint("polyloom doctor"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Runs on the async runtime, with ticks for the terminal, a socket for other terminals, and signals for the runner.
 fn live(
     world: &World,
@@ -91,11 +187,7 @@ fn live(
     watched: Option<Watched>,
     keep_going: bool,
 ) -> Result<Summary, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::of(Exit::Environment, &error))?;
+    let runtime = runtime()?;
     let summary = runtime.block_on(async {
         let (sender, interrupts) = mpsc::channel(4);
         let (stop, stops) = mpsc::channel(1);

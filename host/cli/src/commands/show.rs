@@ -262,6 +262,13 @@ fn show_step(
     if let Some(peak) = meta.peak_memory {
         facts.row(["peak memory", &size(peak)]);
     }
+    if let Some(policy) = &meta.policy {
+        let levels = policy.enforce.iter().map(|(name, level)| format!(", {name} {level}"));
+        facts.row(["policy", &(policy.preset.clone() + &levels.collect::<String>())]);
+        for granted in &policy.granted {
+            facts.row(["granted", granted]);
+        }
+    }
     facts.row(["stdout", &size(meta.stdout.bytes)]);
     facts.row(["stderr", &size(meta.stderr.bytes)]);
     let mut text = format!("{}\n", paint.text(Style::Strong, &escape_line(&step.cell)));

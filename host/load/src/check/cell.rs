@@ -1,11 +1,15 @@
 //! One cell as written, before it is wired to the others.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use polyloom_model::{CellId, Code as CellCode, Limits, Manifest, Origin, PortName, Stdin, Type};
+use polyloom_model::{
+    Ask, CellId, Code as CellCode, LimitLines, Limits, Manifest, Origin, PortName, SecretHandle,
+    Stdin, Type,
+};
 
+use super::allow;
 use super::env::{By, check_port, check_variable};
 use super::input::{self, Wire};
 use super::limits::{Habits, Partial, habits};
@@ -30,17 +34,20 @@ pub(crate) struct Draft<'l> {
     /// Whether every output was understood: only then is a port that is not there an error.
     pub outputs_known: bool,
     pub env: BTreeMap<String, String>,
+    pub secrets: BTreeMap<String, SecretHandle>,
     pub argv: Vec<String>,
     pub stdin: Option<Stdin>,
     pub limits: Limits,
+    pub lines: LimitLines,
     pub habits: Habits,
     pub seed: Option<i64>,
+    pub asks: BTreeSet<Ask>,
     pub tags: Vec<String>,
     pub doc: Option<String>,
 }
 
 /// Who has a name already, for messages.
-type Taken<'d> = HashMap<&'d str, (Span, &'static str)>;
+pub(super) type Taken<'d> = HashMap<&'d str, (Span, &'static str)>;
 
 impl<'l> Check<'_, 'l> {
     pub(super) fn cell(&mut self, id: CellId, entry: &Entry, map: &Map) -> Draft<'l> {
@@ -51,7 +58,8 @@ impl<'l> Check<'_, 'l> {
         let mut taken = Taken::new();
         let wires = self.wires(map, &mut taken);
         let (outputs, outputs_known) = self.outputs(map, &mut taken);
-        let env = self.env(map, &taken);
+        let env = self.env(map, &mut taken);
+        let secrets = self.secrets(map, &taken);
         let findings = &mut self.findings;
         let argv =
             map.get("argv").and_then(|node| findings.texts("argv", node)).unwrap_or_default();
@@ -59,10 +67,17 @@ impl<'l> Check<'_, 'l> {
             map.get("tags").and_then(|node| findings.texts("tags", node)).unwrap_or_default();
         let seed = map.get("seed").and_then(|node| findings.int("seed", node, i64::MIN, i64::MAX));
         let doc = map.get("doc").and_then(|node| findings.text("doc", node)).map(str::to_owned);
-        let mut own = self.habits;
+        let asks = map.get("allow").map(|node| allow::read(findings, node)).unwrap_or_default();
+        let mut own = self.habits.clone();
         habits(findings, map, &mut own);
         let base = manifest.map_or_else(Limits::default, |manifest| manifest.limits.clone());
-        let limits = Partial::read(findings, map).over(&self.limits.over(&base));
+        let set = Partial::read(findings, map);
+        let limits = set.over(&self.limits.over(&base));
+        let lines = LimitLines {
+            cell: findings.source.position(entry.key.span.start).line,
+            keys: self.limits.lines().chain(set.lines()).collect(),
+            path: PathBuf::from(self.file_name()),
+        };
         let stdin = map.get("stdin").and_then(|node| self.stdin(node, &wires));
         Draft {
             id,
@@ -73,11 +88,14 @@ impl<'l> Check<'_, 'l> {
             outputs,
             outputs_known,
             env,
+            secrets,
             argv,
             stdin,
             limits,
+            lines,
             habits: own,
             seed,
+            asks,
             tags,
             doc,
         }
@@ -285,7 +303,7 @@ impl<'l> Check<'_, 'l> {
         (outputs, known)
     }
 
-    fn env(&mut self, map: &Map, taken: &Taken<'_>) -> BTreeMap<String, String> {
+    fn env<'d>(&mut self, map: &'d Map, taken: &mut Taken<'d>) -> BTreeMap<String, String> {
         let Some(node) = map.get("env") else { return BTreeMap::new() };
         for entry in node.as_map().map_or(&[][..], |table| &table.entries) {
             let span = &entry.key.span;
@@ -297,6 +315,8 @@ impl<'l> Check<'_, 'l> {
                     .error(Code::DoublyBound, span, message, "a variable")
                     .also(first, *what)
                     .help("programs see ports as variables of the same name: rename one");
+            } else {
+                taken.insert(&entry.key.text, (span.clone(), "a variable of `env`"));
             }
         }
         self.findings.text_map("env", node)

@@ -1,23 +1,25 @@
 //! Limits, retries and the like: the same keys in `[defaults]`, in cells and in manifests.
 
-use std::time::Duration;
+use polyloom_model::{
+    Level, Levels, Limits, MECHANISMS, Policy, Preset, parse_duration, parse_size,
+};
 
-use polyloom_model::{Limits, parse_duration, parse_size};
-
-use crate::findings::Findings;
+use crate::findings::{Findings, shown, suggestion};
+use crate::keys::{LIMITS, Shape};
 use crate::problem::Code;
 use crate::tree::{Data, Map, Node};
 
 /// What `[defaults]` and a cell can set besides limits.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Habits {
     pub retries: u32,
     pub cache: bool,
+    pub policy: Policy,
 }
 
 impl Default for Habits {
     fn default() -> Self {
-        Self { retries: 0, cache: true }
+        Self { retries: 0, cache: true, policy: Policy::default() }
     }
 }
 
@@ -33,51 +35,96 @@ pub(crate) fn habits(findings: &mut Findings, map: &Map, habits: &mut Habits) {
     {
         habits.cache = flag;
     }
+    let preset = map.get("policy").and_then(|node| preset(findings, node));
+    let enforce = map.get("enforce").map(|node| levels(findings, node)).unwrap_or_default();
+    habits.policy = std::mem::take(&mut habits.policy).tightened(preset, &enforce);
 }
 
-/// Limits as far as a table sets them.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Partial {
-    timeout: Option<Duration>,
-    memory: Option<u64>,
-    pids: Option<u32>,
-    cpu_time: Option<Duration>,
-    cpus: Option<f64>,
-    disk: Option<u64>,
-    output: Option<u64>,
+fn preset(findings: &mut Findings, node: &Node) -> Option<Preset> {
+    let text = findings.text("policy", node)?;
+    match Preset::from_file(text) {
+        Ok(preset) => Some(preset),
+        Err(error) => {
+            findings.error(Code::BadValue, &node.span, error.to_string(), "");
+            None
+        }
+    }
 }
+
+fn levels(findings: &mut Findings, node: &Node) -> Levels {
+    let mut levels = Levels::new();
+    let Some(map) = findings.table("enforce", node) else { return levels };
+    for entry in &map.entries {
+        let name = entry.key.text.as_str();
+        if !MECHANISMS.contains(&name) {
+            let nearest = findings.nearest(name, MECHANISMS);
+            let message = format!("`{}` is not a mechanism of the sandbox", shown(name));
+            findings
+                .error(Code::UnknownKey, &entry.key.span, message, "")
+                .help_opt(suggestion(nearest, &MECHANISMS));
+            continue;
+        }
+        let Some(text) = findings.text(name, &entry.node) else { continue };
+        match text.parse::<Level>() {
+            Ok(level) => {
+                levels.insert(name.to_owned(), level);
+            }
+            Err(error) => {
+                findings.error(Code::BadValue, &entry.node.span, error.to_string(), "");
+            }
+        }
+    }
+    levels
+}
+
+/// Limits as far as a table sets them: key, what it says, line.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Partial(Vec<(&'static str, String, u32)>);
 
 impl Partial {
     /// Reads the limits that `map` has.
     pub fn read(findings: &mut Findings, map: &Map) -> Self {
-        let pids = map.get("pids").and_then(|node| findings.int("pids", node, 1, 1_000_000));
-        Self {
-            timeout: duration(findings, map, "timeout"),
-            memory: size(findings, map, "memory"),
-            pids: pids.and_then(|number| u32::try_from(number).ok()),
-            cpu_time: duration(findings, map, "cpu_time"),
-            cpus: map.get("cpus").and_then(|node| cpus(findings, node)),
-            disk: size(findings, map, "disk"),
-            output: size(findings, map, "output_limit"),
+        let mut set = Vec::new();
+        for key in LIMITS {
+            let Some(node) = map.get(key.name) else { continue };
+            let text = match key.shape {
+                Shape::Duration => duration(findings, node, key.name),
+                Shape::Size => size(findings, node, key.name),
+                Shape::Int(least, most) => {
+                    findings.int(key.name, node, least, most).map(|number| number.to_string())
+                }
+                Shape::Number(least, most) => number(findings, node, key.name, least, most),
+                _ => None,
+            };
+            let line = findings.source.position(node.span.start).line;
+            let Some(text) = text else { continue };
+            match Limits::default().set(key.name, &text) {
+                Ok(()) => set.push((key.name, text, line)),
+                Err(error) => {
+                    findings.error(Code::BadLimit, &node.span, error.to_string(), "");
+                }
+            }
         }
+        Self(set)
     }
 
     /// Puts what is set over `limits`.
     pub fn over(&self, limits: &Limits) -> Limits {
-        Limits {
-            timeout: self.timeout.unwrap_or(limits.timeout),
-            memory: self.memory.unwrap_or(limits.memory),
-            pids: self.pids.unwrap_or(limits.pids),
-            cpu_time: self.cpu_time.or(limits.cpu_time),
-            cpus: self.cpus.or(limits.cpus),
-            disk: self.disk.unwrap_or(limits.disk),
-            output: self.output.unwrap_or(limits.output),
+        let mut limits = limits.clone();
+        for (key, text, _) in &self.0 {
+            let set = limits.set(key, text);
+            debug_assert!(set.is_ok(), "{key} was read as {text}: {set:?}");
         }
+        limits
+    }
+
+    /// The lines by key.
+    pub fn lines(&self) -> impl Iterator<Item = (String, u32)> {
+        self.0.iter().map(|(key, _, line)| ((*key).to_owned(), *line))
     }
 }
 
-fn duration(findings: &mut Findings, map: &Map, key: &str) -> Option<Duration> {
-    let node = map.get(key)?;
+fn duration(findings: &mut Findings, node: &Node, key: &str) -> Option<String> {
     if let Data::Int(number) = node.data {
         findings
             .error(Code::BadLimit, &node.span, format!("`{key}` needs a unit"), "")
@@ -89,7 +136,7 @@ fn duration(findings: &mut Findings, map: &Map, key: &str) -> Option<Duration> {
         return None;
     };
     match parse_duration(text) {
-        Ok(duration) => Some(duration),
+        Ok(_) => Some(text.to_owned()),
         Err(error) => {
             findings.error(Code::BadLimit, &node.span, error.to_string(), "");
             None
@@ -97,8 +144,7 @@ fn duration(findings: &mut Findings, map: &Map, key: &str) -> Option<Duration> {
     }
 }
 
-fn size(findings: &mut Findings, map: &Map, key: &str) -> Option<u64> {
-    let node = map.get(key)?;
+fn size(findings: &mut Findings, node: &Node, key: &str) -> Option<String> {
     let text = match &node.data {
         Data::Int(number) => number.to_string(),
         Data::Str(text) => text.clone(),
@@ -110,7 +156,7 @@ fn size(findings: &mut Findings, map: &Map, key: &str) -> Option<u64> {
         }
     };
     match parse_size(&text) {
-        Ok(size) => Some(size),
+        Ok(_) => Some(text),
         Err(error) => {
             findings.error(Code::BadLimit, &node.span, error.to_string(), "");
             None
@@ -118,21 +164,27 @@ fn size(findings: &mut Findings, map: &Map, key: &str) -> Option<u64> {
     }
 }
 
-fn cpus(findings: &mut Findings, node: &Node) -> Option<f64> {
+fn number(
+    findings: &mut Findings,
+    node: &Node,
+    key: &str,
+    least: f64,
+    most: f64,
+) -> Option<String> {
     #[expect(clippy::cast_precision_loss, reason = "checked to be small just below")]
     let number = match node.data {
         Data::Int(number) => number as f64,
         Data::Float(number) => number,
         _ => {
-            findings.wrong_kind("cpus", node, "a number");
+            findings.wrong_kind(key, node, "a number");
             return None;
         }
     };
-    if (0.01..=4096.0).contains(&number) {
-        return Some(number);
+    if (least..=most).contains(&number) {
+        return Some(number.to_string());
     }
     findings
-        .error(Code::BadLimit, &node.span, format!("`cpus` is {number}, out of range"), "")
-        .help("valid: 0.01 to 4096");
+        .error(Code::BadLimit, &node.span, format!("`{key}` is {number}, out of range"), "")
+        .help(format!("valid: {least} to {most}"));
     None
 }

@@ -3,6 +3,7 @@
 //! Cells are read one by one, then wired, then ordered. Each step goes on after a problem and leaves out what is
 //! broken; a thing that was reported is not reported again by what depends on it. Time is linear in the file.
 
+mod allow;
 mod cell;
 mod env;
 pub(crate) mod field;
@@ -12,6 +13,7 @@ mod input;
 pub(crate) mod limits;
 mod order;
 mod params;
+mod secrets;
 pub(crate) mod value;
 mod wire;
 
@@ -283,11 +285,15 @@ fn finish(
             .map(|(name, ty)| Some((name, ty?)))
             .collect::<Option<_>>()?,
         env: draft.env,
+        secrets: draft.secrets,
         argv: draft.argv,
         stdin: draft.stdin,
         limits: draft.limits,
+        lines: draft.lines,
         retries: draft.habits.retries,
         cache: draft.habits.cache,
+        policy: draft.habits.policy,
+        asks: draft.asks,
         seed: draft.seed,
         tags: draft.tags,
         doc: draft.doc,

@@ -16,18 +16,17 @@ pub(crate) fn cycles(edges: &[Vec<(usize, Span)>]) -> Vec<Cycle> {
         Done,
     }
     let mut state = vec![State::New; edges.len()];
-    let mut reported = vec![false; edges.len()];
     let mut found = Vec::new();
-    // The path: a cell and how many of its edges were followed.
-    let mut path: Vec<(usize, usize)> = Vec::new();
+    // The path: a cell, how many of its edges were followed, and the depth from which on no cell was reported.
+    let mut path: Vec<(usize, usize, usize)> = Vec::new();
     for start in 0..edges.len() {
         if state[start] != State::New {
             continue;
         }
         state[start] = State::Open(0);
-        path.push((start, 0));
+        path.push((start, 0, 0));
         while let Some(last) = path.last_mut() {
-            let (cell, next) = *last;
+            let (cell, next, fresh) = *last;
             let Some((source, _)) = edges[cell].get(next) else {
                 state[cell] = State::Done;
                 path.pop();
@@ -37,15 +36,16 @@ pub(crate) fn cycles(edges: &[Vec<(usize, Span)>]) -> Vec<Cycle> {
             match state[*source] {
                 State::New => {
                     state[*source] = State::Open(path.len());
-                    path.push((*source, 0));
+                    path.push((*source, 0, fresh));
                 }
-                State::Open(depth) if !reported[cell] && !reported[*source] => {
-                    let round = &path[depth..];
+                // Rounds that share cells are one round told many times: together as long as the square of the flow.
+                State::Open(depth) if depth >= fresh => {
+                    let round = &mut path[depth..];
                     // Written in the direction of the data: the source first.
                     let mut cycle: Cycle = Vec::with_capacity(round.len());
-                    for (cell, followed) in round.iter().rev() {
-                        reported[*cell] = true;
-                        cycle.push((*cell, edges[*cell][followed - 1].1.clone()));
+                    for (at, (cell, followed, fresh)) in round.iter_mut().enumerate().rev() {
+                        *fresh = depth + at + 1;
+                        cycle.push((*cell, edges[*cell][*followed - 1].1.clone()));
                     }
                     found.push(cycle);
                 }
@@ -73,6 +73,16 @@ mod tests {
         assert!(found(&[&[], &[0], &[0, 1]]).is_empty());
         assert_eq!(found(&[&[2], &[0], &[1]]).len(), 1);
         assert_eq!(found(&[&[1], &[0], &[3], &[2]]).len(), 2);
+    }
+
+    #[test]
+    fn rounds_that_share_cells_are_told_once() {
+        // A long way down, and from its end many ways back up.
+        let size = 20_000;
+        let mut all: Vec<Vec<(usize, Span)>> = (1..=size).map(|next| vec![(next, 0..0)]).collect();
+        all.push((size + 1..=2 * size).map(|tip| (tip, 0..0)).collect());
+        all.extend((0..size).rev().map(|top| vec![(top, 0..0)]));
+        assert_eq!(cycles(&all).len(), 1);
     }
 
     #[test]

@@ -75,8 +75,9 @@ impl Check<'_, '_> {
     }
 
     fn mismatch(&mut self, name: &PortName, wire: &Wire, ty: &Type, target: &Type) {
+        let (given, wanted) = (brief(ty), brief(target));
         let help = if can_connect(ty, target, false) == Connection::Refused {
-            format!("declare the input `{name}` as {ty}, or convert in a cell between them")
+            format!("declare the input `{name}` as {given}, or convert in a cell between them")
         } else {
             "this needs a coercion, and the flow is `strict`".to_owned()
         };
@@ -84,8 +85,8 @@ impl Check<'_, '_> {
             .error(
                 Code::TypeMismatch,
                 &wire.span,
-                format!("types don't fit: the source is {ty}, the input `{name}` is {target}"),
-                format!("gives {ty}"),
+                format!("types don't fit: the source is {given}, the input `{name}` is {wanted}"),
+                format!("gives {given}"),
             )
             .help(help);
     }
@@ -226,6 +227,15 @@ impl Check<'_, '_> {
                 "expected `CELL.PORT`, `file:PATH` or `param:NAME`",
             )
             .help(help);
+    }
+}
+
+/// A type as it may be shown: thousands of wires can come from one long type.
+fn brief(ty: &Type) -> String {
+    let text = ty.to_string();
+    match text.char_indices().nth(200) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
     }
 }
 

@@ -5,15 +5,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use polyloom_model::{
-    CommandSpec, DiagnosticsFormat, DiagnosticsSpec, ExecutorId, Kind, Limits, Manifest, Tool,
-    WorkerSpec,
+    Calls, CommandSpec, DiagnosticsFormat, DiagnosticsSpec, ExecutorId, Kind, Limits, MAX_PATTERN,
+    MAX_PATTERN_GROUPS, MAX_PATTERN_PROGRAM, Manifest, Tool, WorkerSpec,
 };
+use regex_lite::RegexBuilder;
 
 use super::placeholder::{self, Place};
 use crate::check::limits::Partial;
 use crate::check::{By, check_variable};
 use crate::findings::{Findings, list, shown};
-use crate::keys::{COMMAND, DIAGNOSTICS, Key, LIMITS, MANIFEST, TOOL, WORKER};
+use crate::keys::{COMMAND, DIAGNOSTICS, Key, LIMITS, MANIFEST, SANDBOX, TOOL, WORKER};
 use crate::problem::{Code, Report};
 use crate::read::{read_toml, refuse_nul};
 use crate::source::Source;
@@ -57,6 +58,7 @@ fn read(findings: &mut Findings, top: &Map, path: Option<&Path>) -> Option<Manif
         }
         None => BTreeMap::new(),
     };
+    let calls = calls(findings, top);
     let diagnostics = diagnostics(findings, top);
     let id = id?;
     Some(Manifest {
@@ -69,6 +71,7 @@ fn read(findings: &mut Findings, top: &Map, path: Option<&Path>) -> Option<Manif
         tools,
         limits,
         env,
+        calls,
         diagnostics,
         path: path.map(Path::to_owned),
     })
@@ -289,6 +292,22 @@ fn protocol(findings: &mut Findings, map: &Map) -> Option<Vec<u16>> {
     majors
 }
 
+fn calls(findings: &mut Findings, top: &Map) -> Calls {
+    let node = section(findings, top, "sandbox", SANDBOX).and_then(|map| map.get("seccomp"));
+    match node.map(|node| (node, findings.text("seccomp", node))) {
+        None | Some((_, None | Some("default"))) => Calls::Ordinary,
+        Some((_, Some("runner"))) => Calls::Runner,
+        Some((node, Some(other))) => {
+            let message = format!("unknown filter `{}`", shown(other));
+            findings
+                .error(Code::BadValue, &node.span, message, "")
+                .help("valid: `default`, `runner`");
+            // Whatever was meant, the manifest is refused.
+            Calls::Runner
+        }
+    }
+}
+
 fn diagnostics(findings: &mut Findings, top: &Map) -> Option<DiagnosticsSpec> {
     const GROUPS: &[&str] = &["file", "line", "col", "severity", "code", "message"];
     let map = section(findings, top, "diagnostics", DIAGNOSTICS)?;
@@ -317,7 +336,19 @@ fn diagnostics(findings: &mut Findings, top: &Map) -> Option<DiagnosticsSpec> {
                 return None;
             };
             let text = findings.text("regex", node)?;
-            match regex_lite::Regex::new(text) {
+            let built =
+                RegexBuilder::new(text).multi_line(true).size_limit(MAX_PATTERN_PROGRAM).build();
+            match built {
+                _ if text.len() > MAX_PATTERN => {
+                    let message = format!("a pattern of more than {} KiB", MAX_PATTERN >> 10);
+                    findings.error(Code::BadPattern, &node.span, message, "");
+                }
+                Ok(regex) if regex.captures_len() > MAX_PATTERN_GROUPS + 1 => {
+                    let message = format!("a pattern with more than {MAX_PATTERN_GROUPS} groups");
+                    findings
+                        .error(Code::BadPattern, &node.span, message, "")
+                        .help("`(?:…)` groups without taking note of the place");
+                }
                 Ok(regex) => {
                     let names: Vec<&str> = regex.capture_names().flatten().collect();
                     let unknown = names.iter().find(|name| !GROUPS.contains(name));

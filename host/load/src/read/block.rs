@@ -51,9 +51,10 @@ pub(crate) fn read(
     let lines: Vec<Line<'_>> = lines.iter().copied().filter(|line| !line.blank()).collect();
     let mut reader = Reader { lines: &lines, at: 0, failures };
     let mut map = Map::default();
+    let mut seen = HashMap::new();
     while let Some(line) = reader.peek() {
         let before = reader.at;
-        reader.map(line.indent(), 0, Some(wanted), &mut map);
+        reader.map(line.indent(), 0, Some(wanted), &mut map, &mut seen);
         if reader.at == before {
             // A line that is less indented than the first one, or no `key: value`.
             reader.at += 1;
@@ -94,10 +95,8 @@ impl<'t> Reader<'_, 't> {
         depth: usize,
         wanted: Option<&dyn Fn(&str) -> bool>,
         map: &mut Map,
+        seen: &mut HashMap<String, Span>,
     ) {
-        let known =
-            map.entries.iter().map(|entry| (entry.key.text.clone(), entry.key.span.clone()));
-        let mut seen: HashMap<String, Span> = known.collect();
         while let Some(line) = self.peek().filter(|line| line.indent() == indent) {
             self.at += 1;
             let Some((key, rest)) = split(line) else {
@@ -151,7 +150,7 @@ impl<'t> Reader<'_, 't> {
         }
         if next.indent() > indent {
             let mut map = Map::default();
-            self.map(next.indent(), depth + 1, None, &mut map);
+            self.map(next.indent(), depth + 1, None, &mut map, &mut HashMap::new());
             return Node { span: key.span.clone(), data: Data::Map(map) };
         }
         null

@@ -147,6 +147,21 @@ fn cell(
         // Unnamed cells are usual in documents; what nobody refers to needs no name of its own.
         (None, None) => Key { text: format!("cell-{number}"), span: fence.lang_span.clone() },
     };
+    // Else the table would have one name twice, which no other form can write.
+    for (name, own, what) in [
+        ("code", &fence.body, "a cell's code is what stands in its block, not an option"),
+        ("lang", &fence.lang_span, "a cell's language stands in the braces, not in an option"),
+    ] {
+        let Some(at) = options.entries.iter().position(|entry| entry.key.text == name) else {
+            continue;
+        };
+        failures.push(Failure {
+            code: Code::Duplicate,
+            message: what.to_owned(),
+            span: options.entries.remove(at).key.span,
+            first: Some(own.clone()),
+        });
+    }
     let body = &source.text()[fence.body.clone()];
     let from_file = options.get("file").is_some();
     let mut push = |name: &str, span: &Span, data| {

@@ -28,7 +28,7 @@ fn parts_changed(change: impl Fn(&mut World)) -> Vec<String> {
 #[test]
 fn what_decides_a_result_is_keyed_under_its_name() {
     type Edit = fn(&mut World);
-    let edits: [(&str, Edit); 13] = [
+    let edits: [(&str, Edit); 14] = [
         ("code", |w| w.edit("a", "x")),
         ("code", |w| w.edit("a", "a\r\n")),
         ("code", |w| w.cell("a").code.name = "a.sh".into()),
@@ -37,6 +37,9 @@ fn what_decides_a_result_is_keyed_under_its_name() {
         ("seed", |w| w.cell("a").seed = Some(0)),
         ("env.PATH", |w| {
             w.cell("a").env.insert("PATH".into(), String::new());
+        }),
+        ("secret.TOKEN", |w| {
+            w.cell("a").secrets.insert("TOKEN".into(), "env:TOKEN".parse().unwrap());
         }),
         ("outputs", |w| {
             w.cell("a").outputs.insert(port("more"), Type::Int);

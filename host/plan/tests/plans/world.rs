@@ -58,6 +58,7 @@ impl World {
         let facts = Facts {
             executors: [("python".parse().unwrap(), executor)].into(),
             files: HashMap::new(),
+            env: HashMap::new(),
         };
         Self {
             flow,
@@ -209,11 +210,15 @@ pub fn cell(id: &str, from: &[&str]) -> Cell {
         inputs: from.iter().enumerate().map(wire).collect(),
         outputs: [(port("out"), Type::Any)].into(),
         env: BTreeMap::new(),
+        secrets: BTreeMap::new(),
         argv: Vec::new(),
         stdin: None,
         limits: Limits::default(),
+        lines: Default::default(),
         retries: 0,
         cache: true,
+        policy: Default::default(),
+        asks: Default::default(),
         seed: None,
         tags: Vec::new(),
         doc: None,

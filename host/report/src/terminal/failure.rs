@@ -34,6 +34,8 @@ pub(super) fn is_failure(outcome: Outcome) -> bool {
         | Outcome::OutputExceeded
         | Outcome::DiskExceeded
         | Outcome::PidsExceeded
+        | Outcome::FilesExceeded
+        | Outcome::ArtifactsExceeded
         | Outcome::Killed
         | Outcome::OutputMissing
         | Outcome::Denied
@@ -44,6 +46,8 @@ pub(super) fn is_failure(outcome: Outcome) -> bool {
 /// What programs say of a file that is not there: the first thing a cell misses is the folder its flow lies in.
 const MISSING_FILE: [&str; 4] =
     ["No such file or directory", "FileNotFoundError", "ENOENT", "NoSuchFileException"];
+/// What they say where no more files can be opened.
+const MANY_FILES: [&str; 2] = ["Too many open files", "EMFILE"];
 /// What they say where there is no network.
 const NO_NETWORK: [&str; 5] = [
     "Name or service not known",
@@ -71,9 +75,16 @@ pub(super) fn evidence(meta: &ExecMeta) -> String {
         Outcome::OutputExceeded => {
             format!("printed {}", units::size(meta.stdout.bytes.saturating_add(meta.stderr.bytes)))
         }
+        Outcome::DiskExceeded if meta.limit.as_ref().is_some_and(|it| it.name == "inodes") => {
+            "made more files than its limit".to_owned()
+        }
         Outcome::DiskExceeded => "wrote more than its disk limit".to_owned(),
         Outcome::PidsExceeded => "too many processes".to_owned(),
+        Outcome::FilesExceeded => "too many open files".to_owned(),
+        Outcome::ArtifactsExceeded => "too many or too large results".to_owned(),
         Outcome::OutputMissing => "a declared output is missing".to_owned(),
+        // It ran, and what it left may not be kept.
+        Outcome::Denied if !never_ran(meta) => "its results were refused".to_owned(),
         Outcome::Denied => "a permission is missing".to_owned(),
         Outcome::WorkerError if never_ran(meta) => "the host could not run it".to_owned(),
         Outcome::WorkerError => "the executor broke off".to_owned(),
@@ -213,9 +224,13 @@ impl Failure {
 
     /// The likely cause, where the diagnostics don't say it, and what to change.
     fn cause(&self) -> (Option<String>, Option<String>) {
-        let limit = |key: &str, cause: &str| {
+        let limit = |usual: &str, cause: &str| {
             let cell = escape_line(&self.cell);
-            let hint = format!("raise `{key}` under `[cells.{cell}]`, if it really needs more");
+            let key = self.meta.limit.as_ref().map_or(usual, |limit| limit.name.as_str());
+            let key = escape_line(key);
+            let hint = format!(
+                "raise `{key}` under `[cells.{cell}]`, if it really needs more; for one run, `--limit {cell}.{key}=…`"
+            );
             (Some(cause.to_owned()), Some(hint))
         };
         let only = |cause: &str| (Some(cause.to_owned()), None);
@@ -231,6 +246,12 @@ impl Failure {
             Outcome::PidsExceeded => {
                 limit("pids", "it started more processes and threads than its limit")
             }
+            Outcome::FilesExceeded => {
+                limit("open_files", "it opened as many files as its limit, and failed")
+            }
+            Outcome::ArtifactsExceeded => {
+                limit("artifacts", "it left more results, or larger ones, than its limit")
+            }
             Outcome::OutputMissing => (
                 Some("it ended well but left a declared output out".to_owned()),
                 Some(
@@ -238,15 +259,24 @@ impl Failure {
                         .to_owned(),
                 ),
             ),
+            Outcome::Denied if self.says(&["--allow-"]) => hint(
+                "the flags above grant it for one run, `-A` grants all but commands for secrets; on a terminal you are asked",
+            ),
+            Outcome::Denied if !never_ran(&self.meta) => (None, None),
             Outcome::Denied => only("it needs a permission that was not granted"),
             Outcome::WorkerError if never_ran(&self.meta) => (None, None),
             Outcome::WorkerError => {
                 only("the executor broke the protocol, or ended outside of the cell's code")
             }
+            Outcome::Failed if self.says(&MANY_FILES) => hint(
+                "it may have run into its limit of open files: `open_files`, 1024 without it",
+            ),
             Outcome::Failed if self.says(&MISSING_FILE) => hint(
                 "cells see only their inputs: give it the file, `inputs = { name = \"file:PATH\" }`",
             ),
-            Outcome::Failed if self.says(&NO_NETWORK) => hint("cells have no network: bring what they need as inputs"),
+            Outcome::Failed if self.says(&NO_NETWORK) => hint(
+                "cells have no network but what they ask for and are granted: `allow = { net = [\"HOST:PORT\"] }`; or bring what they need as inputs",
+            ),
             Outcome::Killed | Outcome::Failed => match (self.meta.signal, self.meta.exit_code) {
                 (Some(11 | 7), _) => {
                     only("it used memory that is not its own: a wrong index or pointer")

@@ -37,13 +37,14 @@ pub enum FindError {
     Fault(#[from] Fault),
 }
 
+/// Runs are in the order in which they were begun, which is that of their rows: a clock may have been set back since.
 impl History {
     /// The newest `limit` runs, newest first.
     pub fn runs(&self, limit: usize) -> Result<Vec<RunRow>, Fault> {
         let raw = self.query(|index| {
             let mut statement = index.prepare_cached(
                 "SELECT id, started, flow, argv, outcome, wall, totals FROM runs
-                 ORDER BY started DESC, id DESC LIMIT ?1",
+                 ORDER BY rowid DESC LIMIT ?1",
             )?;
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
             statement.query_map([limit], read)?.collect::<Result<Vec<_>, _>>()
@@ -66,7 +67,7 @@ impl History {
         let found = self.query(|index| {
             let mut statement = index.prepare_cached(
                 "SELECT id, started, flow, argv, outcome, wall, totals FROM runs
-                 WHERE substr(id, 1, length(?1)) = ?1 ORDER BY started DESC, id DESC LIMIT 6",
+                 WHERE substr(id, 1, length(?1)) = ?1 ORDER BY rowid DESC LIMIT 6",
             )?;
             statement.query_map([text], read)?.collect::<Result<Vec<_>, _>>()
         })?;
@@ -88,7 +89,7 @@ impl History {
         let raw = self.query(|index| {
             let mut statement = index.prepare_cached(
                 "SELECT id, started, flow, argv, outcome, wall, totals FROM runs
-                 ORDER BY started DESC, id DESC LIMIT 1 OFFSET ?1",
+                 ORDER BY rowid DESC LIMIT 1 OFFSET ?1",
             )?;
             statement.query_map([back], read)?.next().transpose()
         })?;

@@ -91,8 +91,7 @@ impl History {
     /// Removes all but the newest `keep` runs that have ended. What is known of each cell stays. Gives how many went.
     pub fn prune(&self, keep: usize) -> Result<u64, Fault> {
         let ids: Vec<String> = self.query(|index| {
-            let mut statement =
-                index.prepare_cached("SELECT id FROM runs ORDER BY started DESC, id DESC")?;
+            let mut statement = index.prepare_cached("SELECT id FROM runs ORDER BY rowid DESC")?;
             statement.query_map([], |row| row.get(0))?.collect()
         })?;
         let old: HashSet<_> =

@@ -1,21 +1,19 @@
-//! Names of groups, which say whose they are, and removing those whose owner is dead.
+//! Names of what a host makes outside of its own memory, which say whose it is: what a dead host left is known by its name alone.
+//! Knows neither groups nor folders.
 
 use std::{
     fs,
-    path::Path,
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
     },
 };
 
-use super::{layout, remove_directory};
-
 const PREFIX: &str = "polyloom-";
 
 /// A host process that cannot be confused with another: ids are reused, start times and boots are not.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Owner {
+pub struct Owner {
     pid: u32,
     /// Clock ticks since boot.
     start: u64,
@@ -32,7 +30,8 @@ impl Owner {
         })
     }
 
-    fn parse(name: &str) -> Option<Self> {
+    /// From a name of ours; nothing else is one.
+    pub fn parse(name: &str) -> Option<Self> {
         let mut parts = name.strip_prefix(PREFIX)?.split('-');
         let owner = Self {
             pid: parts.next()?.parse().ok()?,
@@ -43,7 +42,8 @@ impl Owner {
         parts.next().is_none().then_some(owner)
     }
 
-    fn is_dead(&self) -> bool {
+    /// Proven, not supposed.
+    pub fn is_dead(&self) -> bool {
         let boot = boot();
         // An unreadable boot id proves nothing.
         !boot.is_empty() && (self.boot != boot || start_time(self.pid) != Some(self.start))
@@ -67,73 +67,6 @@ fn boot() -> String {
 fn start_time(pid: u32) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     text.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
-}
-
-/// What [`sweep`] found.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SweepReport {
-    /// Groups of dead hosts that were removed.
-    pub removed: u32,
-    /// Groups of dead hosts that would not go.
-    pub stuck: u32,
-}
-
-/// Removes control groups left behind by hosts that are dead (killed, or from before a reboot in a container that kept its
-/// groups). Groups of living hosts, of other users and anything not named by us are never touched. Looks everywhere, since the
-/// dead host may have lived in another session's group.
-pub fn sweep() -> SweepReport {
-    let mut report = SweepReport::default();
-    for mount in layout::mounts() {
-        let mut left = MOST_DIRECTORIES;
-        visit(&mount, &mut left, &mut report);
-    }
-    report
-}
-
-/// A machine with more groups than this is swept in part; some microseconds each.
-const MOST_DIRECTORIES: usize = 4096;
-
-fn visit(directory: &Path, left: &mut usize, report: &mut SweepReport) {
-    let Ok(entries) = fs::read_dir(directory) else { return };
-    for entry in entries.flatten() {
-        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) || *left == 0 {
-            continue;
-        }
-        *left -= 1;
-        let name = entry.file_name();
-        match name.to_str().and_then(Owner::parse) {
-            None => visit(&entry.path(), left, report),
-            Some(owner) if owner.is_dead() && is_mine(&entry) => {
-                if remove_group(&entry.path()) {
-                    report.removed += 1;
-                } else {
-                    report.stuck += 1;
-                }
-            }
-            Some(_) => {}
-        }
-    }
-}
-
-fn is_mine(entry: &fs::DirEntry) -> bool {
-    // SAFETY: no arguments.
-    let me = unsafe { libc::geteuid() };
-    me == 0
-        || entry
-            .metadata()
-            .is_ok_and(|metadata| std::os::unix::fs::MetadataExt::uid(&metadata) == me)
-}
-
-fn remove_group(top: &Path) -> bool {
-    // Cells die with their host; whoever is still there is on the way out. A v1 group has no such switch.
-    let _ = super::write(top, "cgroup.kill", 1);
-    for leaf in ["supervisor", "cell"] {
-        let leaf = top.join(leaf);
-        if leaf.exists() {
-            remove_directory(&leaf);
-        }
-    }
-    remove_directory(top)
 }
 
 #[cfg(test)]

@@ -1,0 +1,4 @@
+#![no_main]
+//! `polyloom_test_fuzz::arrow` under libFuzzer.
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| polyloom_test_fuzz::arrow(bytes));

@@ -1,0 +1,4 @@
+#![no_main]
+//! `polyloom_test_fuzz::flow_markdown` under libFuzzer.
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| polyloom_test_fuzz::flow_markdown(bytes));
