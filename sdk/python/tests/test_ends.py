@@ -68,7 +68,7 @@ finally:
 
     def test_end_of_file_ends_the_worker_even_in_a_cell(self) -> None:
         self.host.greet()
-        self.host.start("import time\ntime.sleep(60)\n")
+        self.host.start("import time\nfor _ in range(600): time.sleep(0.1)\n")
         self.host.receive()
         self.host.socket.close()
         self.assertEqual(self.host.process.wait(30), 1)
@@ -200,7 +200,7 @@ import asyncio
 async def main():
     try:
         print("on", flush=True)
-        await asyncio.sleep(60)
+        for _ in range(600): await asyncio.sleep(0.1)
     finally:
         print("tidy")
 asyncio.run(main())
