@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::{
     Ask, CellId, ExecutorId, LimitLines, Limits, ParamName, Policy, PortName, SecretHandle, Type,
-    Value,
+    Value, When,
 };
 
 /// A flow: parameters, cells and how they are wired.
@@ -28,6 +28,8 @@ pub struct Flow {
     pub tools: Vec<ToolChoice>,
     /// The cells, in the file's order. Ids are unique.
     pub cells: Vec<Cell>,
+    /// What it gives where it is a cell of another flow: its outputs by name, and where each comes from.
+    pub outputs: BTreeMap<PortName, (CellId, PortName)>,
 }
 
 /// `[executors.python] python = ".venv/bin/python"`.
@@ -57,10 +59,18 @@ pub struct Param {
 pub struct Cell {
     /// Its id.
     pub id: CellId,
-    /// The executor that runs it.
+    /// Its id without labels: one name for all steps of a mapped cell. What is granted is granted to it.
+    pub declared: CellId,
+    /// What it is.
+    pub role: Role,
+    /// The executor that runs it; for a cell that is no program, what it is called instead.
     pub executor: ExecutorId,
-    /// Its code.
+    /// Its code; empty for a cell that is no program.
     pub code: Code,
+    /// One step for each item, or for each combination of the items of several axes. None: it is one step.
+    pub map: Vec<Axis>,
+    /// It is left out where the answer is no.
+    pub when: Option<When>,
     /// Its inputs by port.
     pub inputs: BTreeMap<PortName, Input>,
     /// Its outputs by port.
@@ -91,6 +101,46 @@ pub struct Cell {
     pub tags: Vec<String>,
     /// One line for people.
     pub doc: Option<String>,
+}
+
+/// What a cell is.
+#[derive(Debug, Clone)]
+pub enum Role {
+    /// Code that an executor runs.
+    Program,
+    /// Another flow, whose params are this cell's inputs. Expansion puts that flow's cells in its place.
+    Flow(Arc<SubFlow>),
+    /// The steps of a mapped cell, gathered: its outputs are lists of theirs. Made by expansion.
+    Gather,
+    /// A mapped cell whose items are not known yet. Made by expansion.
+    Open,
+}
+
+/// A flow that is a cell of another one.
+#[derive(Debug, Clone)]
+pub struct SubFlow {
+    /// The flow.
+    pub flow: Flow,
+    /// Its folder, relative to the folder of the flow that it is a cell of.
+    pub folder: PathBuf,
+}
+
+/// One axis of a map: an input of the cell that gets one item in each step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Axis {
+    /// The input.
+    pub port: PortName,
+    /// Where its items come from.
+    pub items: Items,
+}
+
+/// Where the items of an axis come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Items {
+    /// A list: a constant, a param, an output of a cell, or a file with one (`.json`, or `.csv` and `.tsv` with a row for each item).
+    Of(Source),
+    /// The files that a pattern matches, relative to the flow's root, by name.
+    Glob(String),
 }
 
 /// A cell's source text.
@@ -133,6 +183,10 @@ pub enum Source {
     File(PathBuf),
     /// A constant from the flow file.
     Value(Value),
+    /// An item of a map, by the axis of the input's name. Expansion puts the item in its place.
+    Item,
+    /// Outputs of several cells, in this order: what is gathered.
+    Ports(Vec<(CellId, PortName)>),
 }
 
 /// What a cell reads on stdin.
@@ -142,6 +196,26 @@ pub enum Stdin {
     Text(String),
     /// The content of one of the cell's inputs (its text twin for values, else the stored file).
     Input(PortName),
+}
+
+impl Source {
+    /// The outputs of cells that it is made of.
+    pub fn ports(&self) -> impl Iterator<Item = (&CellId, &PortName)> {
+        let (one, several) = match self {
+            Self::Port(cell, port) => (Some((cell, port)), &[][..]),
+            Self::Ports(ports) => (None, &ports[..]),
+            Self::Param(_) | Self::File(_) | Self::Value(_) | Self::Item => (None, &[][..]),
+        };
+        one.into_iter().chain(several.iter().map(|(cell, port)| (cell, port)))
+    }
+}
+
+impl Cell {
+    /// Whether an executor runs it.
+    #[must_use]
+    pub fn is_program(&self) -> bool {
+        matches!(self.role, Role::Program)
+    }
 }
 
 impl Flow {

@@ -77,31 +77,9 @@ fn check(
     Ok(())
 }
 
-macro_rules! name {
-    ($(#[$doc:meta])* $type:ident, $kind:literal, $valid:literal, $first:expr, $rest:expr) => {
-        $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $type(Arc<str>);
-
-        impl $type {
-            /// The pattern of a valid name.
-            pub const VALID: &'static str = $valid;
-
-            /// The name as text.
-            #[must_use]
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl FromStr for $type {
-            type Err = NameError;
-            fn from_str(text: &str) -> Result<Self, NameError> {
-                check($kind, $valid, text, $first, $rest)?;
-                Ok(Self(Arc::from(text)))
-            }
-        }
-
+/// What every name can do.
+macro_rules! text {
+    ($type:ident) => {
         impl fmt::Display for $type {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.pad(&self.0)
@@ -141,6 +119,35 @@ macro_rules! name {
     };
 }
 
+macro_rules! name {
+    ($(#[$doc:meta])* $type:ident, $kind:literal, $valid:literal, $first:expr, $rest:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $type(Arc<str>);
+
+        impl $type {
+            /// The pattern of a valid name.
+            pub const VALID: &'static str = $valid;
+
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = NameError;
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                check($kind, $valid, text, $first, $rest)?;
+                Ok(Self(Arc::from(text)))
+            }
+        }
+
+        text!($type);
+    };
+}
+
 fn lower(c: char) -> bool {
     c.is_ascii_lowercase()
 }
@@ -157,10 +164,77 @@ fn executor_rest(c: char) -> bool {
     lower_or_digit(c) || c == '.' || c == '_' || c == '-'
 }
 
-name!(
-    /// The id of a cell, unique in its flow.
-    CellId, "cell id", "[a-z][a-z0-9_-]{0,63}", lower, cell_rest
-);
+/// The id of a cell, unique in its flow: as it stands in the file (`train`), one step of a mapped cell (`train[lr=0.1]`), a cell of a
+/// sub-flow (`sub/train`), or any of these together (`sub[n=2]/train[lr=0.1]`).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CellId(Arc<str>);
+
+/// The longest id of a step within sub-flows, in bytes.
+const LONGEST_ID: usize = 512;
+
+impl CellId {
+    /// The pattern of an id as it may stand in a flow file.
+    pub const VALID: &'static str = "[a-z][a-z0-9_-]{0,63}";
+
+    /// An id as it may stand in a flow file.
+    pub fn declared(text: &str) -> Result<Self, NameError> {
+        check("cell id", Self::VALID, text, lower, cell_rest)?;
+        Ok(Self(Arc::from(text)))
+    }
+
+    /// The id of one step of this mapped cell. Characters that a label can't have become `_`.
+    pub fn item(&self, label: &str) -> Result<Self, NameError> {
+        let label: String = label.chars().map(|c| if label_char(c) { c } else { '_' }).collect();
+        format!("{self}[{label}]").parse()
+    }
+
+    /// The id of `cell`, which is in the sub-flow that this cell is.
+    pub fn within(&self, cell: &Self) -> Result<Self, NameError> {
+        format!("{self}/{cell}").parse()
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for CellId {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        const KIND: &str = "cell id";
+        const VALID: &str = "[a-z][a-z0-9_-]{0,63}, with `[LABEL]` for a step of a mapped cell, with `/` within a sub-flow";
+        if text.len() > LONGEST_ID {
+            return Err(NameError::TooLong { kind: KIND, name: text.chars().take(64).collect() });
+        }
+        for part in text.split('/') {
+            let (name, label) = match part.split_once('[') {
+                Some((name, rest)) => (name, rest.strip_suffix(']').unwrap_or("]")),
+                None => (part, "_"),
+            };
+            check(KIND, VALID, name, lower, cell_rest)?;
+            let wrong = label.char_indices().find(|(_, c)| !label_char(*c));
+            if let Some((at, found)) = wrong.or(label.is_empty().then_some((0, ']'))) {
+                let name = text.chars().take(64).flat_map(char::escape_default).collect();
+                let at = name_at(text, part) + part.find('[').unwrap_or(0) + at + 2;
+                return Err(NameError::Character { kind: KIND, name, found, at, valid: VALID });
+            }
+        }
+        Ok(Self(Arc::from(text)))
+    }
+}
+
+fn name_at(text: &str, part: &str) -> usize {
+    (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize)
+}
+
+fn label_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '+' | '-' | '=' | ',' | '#')
+}
+
+text!(CellId);
+
 name!(
     /// The name of an input or output of a cell.
     PortName, "port name", "[a-z][a-z0-9_]{0,63}", lower, port_rest
@@ -187,6 +261,21 @@ mod tests {
         assert!("a-b".parse::<PortName>().is_err());
         assert!("c".repeat(65).parse::<PortName>().is_err());
         assert!("jupyter.x".parse::<ExecutorId>().is_ok());
+    }
+
+    #[test]
+    fn steps_and_cells_of_sub_flows_have_ids_of_more_than_one_part() {
+        let train = CellId::declared("train").unwrap();
+        let step = train.item("lr=0.1,name=a b/c").unwrap();
+        assert_eq!(step.as_str(), "train[lr=0.1,name=a_b_c]");
+        let sub = CellId::declared("sub").unwrap().item("n=2").unwrap();
+        let inner = sub.within(&step).unwrap();
+        assert_eq!(inner.as_str().parse::<CellId>().unwrap(), inner);
+        assert!(CellId::declared("a/b").is_err() && CellId::declared("a[x]").is_err());
+        for bad in ["a[]", "a[x", "a[x]y", "a]", "/a", "a/", "a//b", "a[x[y]]", "a[é]", "a[x]]"] {
+            assert!(bad.parse::<CellId>().is_err(), "{bad:?}");
+        }
+        assert!(format!("a[{}]", "x".repeat(600)).parse::<CellId>().is_err());
     }
 
     #[test]

@@ -14,10 +14,13 @@ mod permission;
 mod policy;
 mod secret;
 mod types;
+mod when;
 
 pub use connect::{Coercion, Connection, Mismatch, can_connect, conform};
 pub use digest::{Digest, DigestError};
-pub use flow::{Cell, Code, Flow, Input, Origin, Param, Source, Stdin, ToolChoice};
+pub use flow::{
+    Axis, Cell, Code, Flow, Input, Items, Origin, Param, Role, Source, Stdin, SubFlow, ToolChoice,
+};
 pub use ids::{CellId, ExecutorId, NameError, ParamName, PortName};
 pub use limits::{
     LIMIT_KEYS, Limit, LimitError, LimitLines, Limits, SizeError, format_duration, format_size,
@@ -35,3 +38,4 @@ pub use polyloom_protocol::npy::Dtype;
 pub use polyloom_protocol::value::Value;
 pub use secret::{HandleError, SecretHandle};
 pub use types::{Encoding, Type, TypeError};
+pub use when::{NoAnswer, When, WhenError};
