@@ -211,6 +211,12 @@ impl Source {
 }
 
 impl Cell {
+    /// The condition on which it is left out or not. What is gathered was asked step by step.
+    #[must_use]
+    pub fn condition(&self) -> Option<&When> {
+        self.when.as_ref().filter(|_| self.is_program())
+    }
+
     /// Whether an executor runs it.
     #[must_use]
     pub fn is_program(&self) -> bool {

@@ -110,6 +110,24 @@ impl Ask {
         })
     }
 
+    /// The same, where a path of it was relative to `folder` and is to be relative to what that is relative to.
+    #[must_use]
+    pub fn below(self, folder: &Path) -> Self {
+        let below = |path: PathBuf| {
+            if path.starts_with("~") || folder.as_os_str().is_empty() {
+                path
+            } else {
+                folder.join(path)
+            }
+        };
+        match self {
+            Self::Read(path) => Self::Read(below(path)),
+            Self::Write(path) => Self::Write(below(path)),
+            Self::Run(path) if path.components().count() > 1 => Self::Run(below(path)),
+            Self::Net(_) | Self::Env(_) | Self::Run(_) => self,
+        }
+    }
+
     /// What kind of thing it is.
     #[must_use]
     pub fn kind(&self) -> Permission {

@@ -54,4 +54,6 @@ pub struct Answers {
     pub recorded: HashMap<Key, Arc<Recorded>>,
     /// The last attempt of each cell of this flow.
     pub previous: HashMap<CellId, Previous>,
+    /// The answers of conditions, of cells whose inputs are known. They hold as long as none of the cells they read from runs.
+    pub when: HashMap<CellId, bool>,
 }

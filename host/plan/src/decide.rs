@@ -7,12 +7,12 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use polyloom_model::{CellId, Flow};
+use polyloom_model::{CellId, Flow, Role};
 use polyloom_protocol::meta::Outcome;
 use thiserror::Error;
 
 use crate::{
-    Action, Answers, CellIndex, Check, Graph, Keyed, PartName, Plan, Reason, Recorded, Scope,
+    Action, Answers, CellIndex, Check, Edge, Graph, Keyed, PartName, Plan, Reason, Recorded, Scope,
     Selected, Step, StepIndex, Supply, diff,
 };
 
@@ -45,6 +45,8 @@ pub struct Request<'a> {
     pub answers: &'a Answers,
     /// What runs though its result is there.
     pub force: Force,
+    /// Cells that have run, or will, in the run that this plan goes on with. Empty for a new run.
+    pub ran: &'a HashSet<CellId>,
 }
 
 /// Why there is no plan.
@@ -79,6 +81,8 @@ struct Decision<'a> {
     runs: Vec<bool>,
     /// It is a step of the plan.
     listed: Vec<bool>,
+    /// It ran already in this run.
+    ran: Vec<bool>,
     /// Cells that run and whose neighbours have not heard of it.
     open: Vec<CellIndex>,
 }
@@ -95,13 +99,18 @@ impl<'a> Decision<'a> {
             keyed[entry.cell.at()] = place;
         }
         let listed = on.selected.marked.clone();
-        Self { on, keyed, within, runs: vec![false; count], listed, open: Vec::new() }
+        let ran = on.flow.cells.iter().map(|cell| on.ran.contains(&cell.id)).collect();
+        Self { on, keyed, within, runs: vec![false; count], listed, ran, open: Vec::new() }
     }
 
     /// Marks what runs and what is listed.
     fn spread(&mut self) -> Result<(), PlanError> {
         for &cell in self.on.graph.order() {
-            let runs = if self.on.selected.contains(cell) {
+            let runs = if self.ran[cell.at()] {
+                true
+            } else if self.says_no(cell) {
+                false
+            } else if self.on.selected.contains(cell) {
                 self.result(cell).is_none()
             } else {
                 self.within[cell.at()] && (self.forced(cell) || !self.cacheable(cell))
@@ -111,8 +120,13 @@ impl<'a> Decision<'a> {
             }
         }
         while let Some(cell) = self.open.pop() {
-            for producer in self.on.graph.producers(cell) {
-                let there = self.result(producer).is_some();
+            let producers = match self.ran[cell.at()] {
+                // What it read is there.
+                true => Vec::new(),
+                false => self.on.graph.producers(cell),
+            };
+            for producer in producers {
+                let there = self.result(producer).is_some() || self.says_no(producer);
                 if !there && !self.within[producer.at()] {
                     return Err(PlanError::Missing {
                         cell: self.on.graph.id(cell).clone(),
@@ -152,6 +166,12 @@ impl<'a> Decision<'a> {
         self.on.flow.cells[cell.at()].cache
     }
 
+    /// Whether its condition is known to say no, as long as nothing runs that it reads from.
+    fn says_no(&self, cell: CellIndex) -> bool {
+        let own = &self.on.flow.cells[cell.at()];
+        own.condition().is_some() && self.on.answers.when.get(&own.id) == Some(&false)
+    }
+
     fn keyed(&self, cell: CellIndex) -> &'a Keyed {
         &self.on.keys[self.keyed[cell.at()]]
     }
@@ -165,38 +185,85 @@ impl<'a> Decision<'a> {
         if self.forced(cell) || !self.cacheable(cell) {
             return None;
         }
+        let own = &self.on.flow.cells[cell.at()];
+        if own.condition().is_some() && self.on.answers.when.get(&own.id) != Some(&true) {
+            return None;
+        }
         self.recorded(cell).filter(|recorded| recorded.evicted.is_empty())
     }
 
     fn plan(&self) -> Plan {
-        let mut place: Vec<Option<StepIndex>> = vec![None; self.listed.len()];
-        let mut steps = Vec::with_capacity(self.listed.iter().filter(|&&listed| listed).count());
+        let count = self.listed.len();
+        let mut later = vec![false; count];
         for &cell in self.on.graph.order() {
-            if !self.listed[cell.at()] {
-                continue;
-            }
-            let next = u32::try_from(steps.len()).expect("there are no more steps than cells");
-            steps.push(self.step(cell, &place));
-            place[cell.at()] = Some(StepIndex(next));
+            let own = &self.on.flow.cells[cell.at()];
+            later[cell.at()] = self.listed[cell.at()]
+                && (matches!(own.role, Role::Open)
+                    || self.on.graph.edges(cell).any(|edge| later[edge.producer.at()]));
         }
-        Plan { steps }
+        let mut place: Vec<Option<StepIndex>> = vec![None; count];
+        let mut left = vec![false; count];
+        let mut all = Vec::with_capacity(self.listed.iter().filter(|&&listed| listed).count());
+        let mut now = 0;
+        for wanted in [false, true] {
+            for &cell in self.on.graph.order() {
+                if !self.listed[cell.at()] || later[cell.at()] != wanted {
+                    continue;
+                }
+                let next = u32::try_from(all.len()).expect("there are no more steps than cells");
+                let step = self.step(cell, &place, &left);
+                left[cell.at()] = step.action == Action::Skip;
+                all.push(step);
+                place[cell.at()] = Some(StepIndex(next));
+            }
+            if !wanted {
+                now = all.len();
+            }
+        }
+        let later = all.split_off(now);
+        Plan { steps: all, later }
     }
 
-    fn step(&self, cell: CellIndex, place: &[Option<StepIndex>]) -> Step {
+    /// Why a cell is left out, if it is known already that it is.
+    fn left_out(&self, cell: CellIndex, left: &[bool]) -> Option<Reason> {
+        let own = &self.on.flow.cells[cell.at()];
+        if !matches!(own.role, Role::Gather)
+            && let Some(producer) =
+                self.on.graph.producers(cell).into_iter().find(|it| left[it.at()])
+        {
+            return Some(Reason::LeftOut(self.on.graph.id(producer).clone()));
+        }
+        let when = own.condition().filter(|_| self.says_no(cell))?;
+        // What it reads may come out otherwise.
+        let sure =
+            |edge: Edge<'_>| !self.runs[edge.producer.at()] || !when.inputs().contains(edge.input);
+        let sure = self.on.graph.edges(cell).all(sure);
+        sure.then(|| Reason::When(when.to_string()))
+    }
+
+    fn step(&self, cell: CellIndex, place: &[Option<StepIndex>], left: &[bool]) -> Step {
         let keyed = self.keyed(cell);
         let own = &self.on.flow.cells[cell.at()];
         let mut supplies = Vec::new();
-        let (action, check, reason) = match self.result(cell) {
-            Some(result) if !self.runs[cell.at()] => {
+        let (action, check, reason) = match (self.left_out(cell, left), self.result(cell)) {
+            (Some(reason), _) => (Action::Skip, Check::Nothing, reason),
+            (None, Some(result)) if !self.runs[cell.at()] => {
                 (Action::Cached(result.clone()), Check::Nothing, Reason::UpToDate)
             }
-            _ => {
-                supplies.extend(self.on.graph.edges(cell).filter_map(|edge| {
-                    let step = place[edge.producer.at()]?;
-                    Some(Supply { input: edge.input.clone(), step, output: edge.output.clone() })
-                }));
-                supplies.sort_by(|a, b| a.input.cmp(&b.input));
-                self.why(cell, !supplies.is_empty())
+            (None, _) => {
+                // In the order in which they are gathered.
+                for (input, wired) in &own.inputs {
+                    supplies.extend(wired.source.ports().filter_map(|(id, output)| {
+                        let step = place[self.on.graph.index(id.as_str())?.at()]?;
+                        Some(Supply { input: input.clone(), step, output: output.clone() })
+                    }));
+                }
+                let (action, check, reason) = self.why(cell, !supplies.is_empty());
+                let check = match (check, own.condition()) {
+                    (Check::Nothing, Some(_)) => Check::Condition,
+                    (check, _) => check,
+                };
+                (action, check, reason)
             }
         };
         let mut needs: Vec<_> = supplies.iter().map(|supply| supply.step).collect();
@@ -217,6 +284,7 @@ impl<'a> Decision<'a> {
             needs,
             supplies,
             selected: self.on.selected.contains(cell),
+            gathers: matches!(own.role, Role::Gather),
             retries: own.retries,
             expected_ms,
         }
@@ -224,6 +292,12 @@ impl<'a> Decision<'a> {
 
     /// What a cell that runs does, and why.
     fn why(&self, cell: CellIndex, fed: bool) -> (Action, Check, Reason) {
+        if matches!(self.on.flow.cells[cell.at()].role, Role::Open) {
+            let cells = self.on.graph.producers(cell);
+            let ids = cells.into_iter().filter(|it| self.runs[it.at()]);
+            let ids = ids.map(|cell| self.on.graph.id(cell).clone()).collect();
+            return (Action::Run, Check::Nothing, Reason::Items(ids));
+        }
         if self.on.force == Force::NoCache || !self.cacheable(cell) {
             return (Action::Run, Check::Nothing, Reason::NoCache);
         }

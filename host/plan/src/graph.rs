@@ -8,7 +8,7 @@ use std::collections::{BinaryHeap, HashMap};
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
-use polyloom_model::{CellId, Flow, PortName, Source};
+use polyloom_model::{CellId, Flow, PortName};
 use thiserror::Error;
 
 use crate::suggest::nearest;
@@ -108,8 +108,11 @@ impl Graph {
             by_id.insert(cell.id.clone(), from(vertex));
         }
         for (at, cell) in flow.cells.iter().enumerate() {
-            for (input, wired) in &cell.inputs {
-                let Source::Port(id, output) = &wired.source else { continue };
+            let wires = cell
+                .inputs
+                .iter()
+                .flat_map(|(input, wired)| wired.source.ports().map(move |from| (input, from)));
+            for (input, (id, output)) in wires {
                 let Some(&producer) = by_id.get(id) else {
                     let near = nearest(id.as_str(), flow.cells.iter().map(|c| c.id.as_str()));
                     return Err(GraphError::UnknownCell {

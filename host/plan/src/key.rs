@@ -17,6 +17,16 @@ pub(crate) const SCHEMA: &str = "polyloom.key/1";
 const STRUCTURAL: &str = "polyloom.key/1 structural";
 const CONTENT: &str = "polyloom.key/1 content";
 const ARTIFACT: &str = "polyloom.key/1 artifact";
+const ARTIFACTS: &str = "polyloom.key/1 artifacts";
+
+/// What an input gets of other cells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Feed {
+    /// One output.
+    One(Artifact),
+    /// The outputs of the steps that are gathered, without those that were left out.
+    Several(Vec<Artifact>),
+}
 
 /// A structural or a content key; the two never collide.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -54,17 +64,29 @@ impl fmt::Debug for Key {
 #[must_use]
 pub fn content_key<'a>(
     parts: &KeyParts,
-    inputs: impl IntoIterator<Item = (&'a PortName, &'a Artifact)>,
+    inputs: impl IntoIterator<Item = (&'a PortName, &'a Feed)>,
 ) -> Key {
     let mut inputs: Vec<_> = inputs.into_iter().collect();
     inputs.sort_by_key(|(port, _)| *port);
     let digest = encode(CONTENT, parts, |name| {
         let PartName::Input(port) = name else { return None };
         let at = inputs.binary_search_by_key(&port, |(port, _)| *port).ok()?;
-        let artifact = inputs[at].1;
-        let mut message = Message::new(ARTIFACT);
-        message.digest(&artifact.digest).text(artifact.media.as_deref().unwrap_or(""));
-        Some(message.finish())
+        let put = |message: &mut Message, artifact: &Artifact| {
+            message.digest(&artifact.digest).text(artifact.media.as_deref().unwrap_or(""));
+        };
+        Some(match inputs[at].1 {
+            Feed::One(artifact) => {
+                let mut message = Message::new(ARTIFACT);
+                put(&mut message, artifact);
+                message.finish()
+            }
+            Feed::Several(artifacts) => {
+                let mut message = Message::new(ARTIFACTS);
+                message.count(artifacts.len());
+                artifacts.iter().for_each(|artifact| put(&mut message, artifact));
+                message.finish()
+            }
+        })
     });
     Key(digest)
 }
@@ -111,7 +133,7 @@ mod tests {
     fn a_content_key_forgets_the_producer_and_sees_the_bytes() {
         let port = "temps".parse().unwrap();
         let key = |load, bytes: &[u8], media| {
-            content_key(&parts(load), [(&port, &artifact(bytes, media))])
+            content_key(&parts(load), [(&port, &Feed::One(artifact(bytes, media)))])
         };
         assert_eq!(key("v1", b"a", None), key("v2", b"a", None));
         assert_ne!(key("v1", b"a", None), key("v1", b"b", None));

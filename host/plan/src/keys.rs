@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use polyloom_model::{
-    Ask, Cell, CellId, Digest, ExecutorId, Flow, ParamName, PortName, Source, Stdin, Type, Value,
+    Ask, Cell, CellId, Digest, ExecutorId, Flow, ParamName, PortName, Role, Source, Stdin, Type,
+    Value,
 };
 use thiserror::Error;
 
@@ -88,16 +89,37 @@ struct Maker<'a> {
 
 impl<'a> Maker<'a> {
     fn parts(&mut self, cell: &'a Cell) -> Result<KeyParts, KeyError> {
-        let ExecutorFacts { identity, toolchain } =
-            self.facts.executors.get(&cell.executor).ok_or_else(|| KeyError::Executor {
-                cell: cell.id.clone(),
-                executor: cell.executor.clone(),
-            })?;
         let mut parts = Vec::with_capacity(8 + cell.inputs.len() + cell.env.len());
         parts.push((PartName::Schema, self.schema.clone()));
-        parts.push((PartName::Executor, identity.clone()));
-        parts.push((PartName::Toolchain, toolchain.clone()));
-        parts.push((PartName::Code, code(cell)));
+        match cell.role {
+            Role::Program => {
+                let ExecutorFacts { identity, toolchain } =
+                    self.facts.executors.get(&cell.executor).ok_or_else(|| KeyError::Executor {
+                        cell: cell.id.clone(),
+                        executor: cell.executor.clone(),
+                    })?;
+                parts.push((PartName::Executor, identity.clone()));
+                parts.push((PartName::Toolchain, toolchain.clone()));
+                parts.push((PartName::Code, code(cell)));
+            }
+            // Made by the host itself: what it does changes with the schema only.
+            Role::Gather | Role::Open | Role::Flow(_) => {
+                let name = match cell.role {
+                    Role::Gather => "gather",
+                    Role::Program | Role::Open | Role::Flow(_) => "open",
+                };
+                let mut message = Message::new("polyloom.key/1 role");
+                message.text(name);
+                parts.push((PartName::Executor, Part::new(message.finish(), name)));
+                // Which steps it gathers is decided by what they read, and by this.
+                if let Some(when) = &cell.when {
+                    let text = when.to_string();
+                    let mut message = Message::new("polyloom.key/1 when");
+                    message.text(&text);
+                    parts.push((PartName::When, Part::new(message.finish(), &text)));
+                }
+            }
+        }
         let ports = ports(cell.outputs.iter());
         parts.push((PartName::Outputs, ports));
         if !cell.inputs.is_empty() {
@@ -179,6 +201,18 @@ impl<'a> Maker<'a> {
                 Part::new(message.finish(), &text)
             }
             Source::Value(constant) => value(constant),
+            // Only in a flow that was not expanded, of which no cell runs.
+            Source::Item => value(&Value::Null),
+            Source::Ports(ports) => {
+                let mut message = Message::new("polyloom.key/1 edges");
+                message.count(ports.len());
+                for (id, output) in ports {
+                    let producer = self.graph.index(id.as_str()).and_then(|at| self.keys[at.at()]);
+                    let key = producer.expect("producers come before their consumers");
+                    message.digest(&key.0).text(output.as_str());
+                }
+                Part::new(message.finish(), &format!("{} steps", ports.len()))
+            }
         })
     }
 }

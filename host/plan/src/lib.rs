@@ -6,6 +6,7 @@
 mod answers;
 mod decide;
 mod encode;
+mod expand;
 mod facts;
 mod graph;
 mod key;
@@ -19,9 +20,13 @@ mod why;
 
 pub use answers::{Answers, Artifact, Previous, Recorded};
 pub use decide::{Force, PlanError, Request, plan};
+pub use expand::{
+    AllFound, ExpandError, Expanded, Found, MAX_DEPTH, MAX_STEPS, OpenAxis, expand, gathered,
+    is_plain,
+};
 pub use facts::{ExecutorFacts, Facts, Identity};
 pub use graph::{CellIndex, Edge, Graph, GraphError};
-pub use key::{Key, content_key};
+pub use key::{Feed, Key, content_key};
 pub use keys::{KeyError, Keyed, keys};
 pub use parts::{KeyParts, Part, PartName, PartNameError};
 pub use plan::{Action, Check, Plan, Step, StepIndex, Supply};

@@ -40,12 +40,14 @@ pub enum PartName {
     Stdin,
     /// The programs the executor found.
     Toolchain,
+    /// The condition of the steps that are gathered; absent when there is none.
+    When,
 }
 
 /// A text that is not the name of a part.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "`{0}` is not a part of a key; valid: allow, argv, code, env.NAME, executor, input.PORT, inputs, outputs, schema, secret.NAME, seed, stdin, toolchain"
+    "`{0}` is not a part of a key; valid: allow, argv, code, env.NAME, executor, input.PORT, inputs, outputs, schema, secret.NAME, seed, stdin, toolchain, when"
 )]
 pub struct PartNameError(pub String);
 
@@ -75,6 +77,7 @@ impl PartName {
             Self::Seed => text.push_str("seed"),
             Self::Stdin => text.push_str("stdin"),
             Self::Toolchain => text.push_str("toolchain"),
+            Self::When => text.push_str("when"),
         }
     }
 }
@@ -102,6 +105,7 @@ impl FromStr for PartName {
             "seed" => Self::Seed,
             "stdin" => Self::Stdin,
             "toolchain" => Self::Toolchain,
+            "when" => Self::When,
             _ => match text.split_once('.') {
                 Some(("env", name)) => Self::Env(name.to_owned()),
                 Some(("secret", name)) => Self::Secret(name.to_owned()),

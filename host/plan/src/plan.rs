@@ -27,6 +27,8 @@ pub enum Action {
     Run,
     /// It runs unless its inputs turn out as they were.
     Maybe,
+    /// Nothing: its condition, or that of a cell it reads from, says no.
+    Skip,
 }
 
 impl Action {
@@ -34,7 +36,7 @@ impl Action {
     #[must_use]
     pub fn may_run(&self) -> bool {
         match self {
-            Self::Cached(_) => false,
+            Self::Cached(_) | Self::Skip => false,
             Self::Run | Self::Maybe => true,
         }
     }
@@ -45,7 +47,9 @@ impl Action {
 pub enum Check {
     /// Nothing.
     Nothing,
-    /// Whether a complete result is recorded under its content key. Also asked for steps that are announced as `Run`: that their inputs
+    /// What its condition says.
+    Condition,
+    /// What its condition says if it has one, and whether a complete result is recorded under its content key. Also asked for steps that are announced as `Run`: that their inputs
     /// and code met before is unlikely then, not impossible (a branch was switched back).
     Content,
 }
@@ -82,6 +86,8 @@ pub struct Step {
     pub needs: Vec<StepIndex>,
     /// The inputs that come from those steps. Empty when it is cached.
     pub supplies: Vec<Supply>,
+    /// Whether it makes one result of what other steps gave, those that were left out not counted.
+    pub gathers: bool,
     /// Whether the user selected it; else a selected one needs it.
     pub selected: bool,
     /// Further attempts after a failed one.
@@ -95,25 +101,33 @@ pub struct Step {
 pub struct Plan {
     /// The steps.
     pub steps: Vec<Step>,
+    /// Steps whose items are not known yet, and those that are made from them: they are planned anew when the items are known.
+    /// They are numbered on from `steps`, and none of those needs one of these.
+    pub later: Vec<Step>,
 }
 
 impl Plan {
     /// The step of that place.
     #[must_use]
     pub fn get(&self, step: StepIndex) -> Option<&Step> {
-        self.steps.get(step.at())
+        self.steps.get(step.at()).or_else(|| self.later.get(step.at() - self.steps.len()))
+    }
+
+    /// All steps, those for later last.
+    pub fn all(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().chain(&self.later)
     }
 
     /// The step of a cell.
     #[must_use]
     pub fn find(&self, cell: &str) -> Option<StepIndex> {
-        let at = self.steps.iter().position(|step| step.cell.as_str() == cell)?;
+        let at = self.all().position(|step| step.cell.as_str() == cell)?;
         u32::try_from(at).ok().map(StepIndex)
     }
 
     /// Whether everything is cached.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.steps.iter().all(|step| !step.action.may_run())
+        self.all().all(|step| !step.action.may_run())
     }
 }

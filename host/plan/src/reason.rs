@@ -26,12 +26,36 @@ pub enum Reason {
     Failed(Outcome),
     /// Nothing changed since its last attempt, which never ended.
     Interrupted,
+    /// Its items come from these cells, which run.
+    Items(Vec<CellId>),
+    /// This condition of its says no.
+    When(String),
+    /// This cell, which it reads from, is left out.
+    LeftOut(CellId),
     /// It has run, but the result or its bytes are no longer in the store.
     Evicted,
 }
 
 /// How many of a list one line names.
 const NAMED: usize = 3;
+
+/// `a`, `a and b`, `a, b and c`, `a, b and 3 more`.
+fn list(f: &mut fmt::Formatter<'_>, cells: &[CellId]) -> fmt::Result {
+    let named = if cells.len() > NAMED { NAMED - 1 } else { cells.len() };
+    for (i, cell) in cells.iter().take(named).enumerate() {
+        let last = i + 1 == cells.len();
+        let joint = match i {
+            0 => "",
+            _ if last => " and ",
+            _ => ", ",
+        };
+        write!(f, "{joint}{cell}")?;
+    }
+    match cells.len() - named {
+        0 => Ok(()),
+        more => write!(f, " and {more} more"),
+    }
+}
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -52,24 +76,15 @@ impl fmt::Display for Reason {
                 if count > NAMED { write!(f, " and {} more", count - NAMED) } else { Ok(()) }
             }
             Self::Upstream(cells) => {
-                let named = if cells.len() > NAMED { NAMED - 1 } else { cells.len() };
-                for (i, cell) in cells.iter().take(named).enumerate() {
-                    let last = i + 1 == cells.len();
-                    let joint = if i == 0 {
-                        ""
-                    } else if last {
-                        " and "
-                    } else {
-                        ", "
-                    };
-                    write!(f, "{joint}{cell}")?;
-                }
-                match cells.len() - named {
-                    0 if cells.len() == 1 => f.write_str(" runs"),
-                    0 => f.write_str(" run"),
-                    more => write!(f, " and {more} more run"),
-                }
+                list(f, cells)?;
+                f.write_str(if cells.len() == 1 { " runs" } else { " run" })
             }
+            Self::Items(cells) => {
+                f.write_str("its items come from ")?;
+                list(f, cells)
+            }
+            Self::When(text) => write!(f, "`{text}` is false"),
+            Self::LeftOut(cell) => write!(f, "{cell} is left out"),
             Self::Forced => f.write_str("forced"),
             Self::NoCache => f.write_str("cache is off"),
             Self::Failed(outcome) => match outcome {
@@ -88,20 +103,22 @@ impl Plan {
     /// In the plan's order; a step with a reason of its own is its own cause.
     #[must_use]
     pub fn causes(&self, step: StepIndex) -> Vec<StepIndex> {
-        let mut seen = vec![false; self.steps.len()];
+        let mut seen = vec![false; self.steps.len() + self.later.len()];
         let mut open = vec![step];
         let mut causes = Vec::new();
         while let Some(at) = open.pop() {
-            let Some(step) = self.steps.get(at.at()) else { continue };
+            let Some(step) = self.get(at) else { continue };
             if std::mem::replace(&mut seen[at.at()], true) {
                 continue;
             }
             match &step.reason {
-                Reason::Upstream(_) => {
-                    let runs = |next: &&StepIndex| self.steps[next.at()].action.may_run();
+                Reason::Upstream(_) | Reason::Items(_) => {
+                    let runs = |next: &&StepIndex| {
+                        self.get(**next).is_some_and(|step| step.action.may_run())
+                    };
                     open.extend(step.needs.iter().filter(runs));
                 }
-                Reason::UpToDate => {}
+                Reason::UpToDate | Reason::When(_) | Reason::LeftOut(_) => {}
                 Reason::NeverRan
                 | Reason::Changed(_)
                 | Reason::Forced

@@ -62,7 +62,8 @@ impl fmt::Display for PartChange {
             | PartName::Outputs
             | PartName::Seed
             | PartName::Stdin
-            | PartName::Toolchain => write!(f, "{}", self.part)?,
+            | PartName::Toolchain
+            | PartName::When => write!(f, "{}", self.part)?,
         }
         match (&self.before, &self.after) {
             (None, None) => Ok(()),

@@ -11,8 +11,8 @@ pub enum Cause {
     Decided {
         /// The step.
         step: StepIndex,
-        /// Whether its result is known and complete.
-        cached: bool,
+        /// What is known of it.
+        verdict: Verdict,
     },
     /// An attempt is over and nothing of it is left running.
     Finished {
@@ -30,6 +30,19 @@ pub enum Cause {
     Interrupt,
     /// The run has taken as long as it may; ends it as the first interrupt does.
     Timeout,
+}
+
+/// What is known of a step once its inputs are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing: it runs.
+    Run,
+    /// Its result, complete.
+    Cached,
+    /// Its condition says no.
+    LeftOut,
+    /// Its condition has no answer: it can't run.
+    Failed,
 }
 
 /// How an attempt ended.
@@ -55,7 +68,7 @@ pub enum Retry {
 /// Something to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {
-    /// Look up the step's content key (its inputs are there) and answer with [`Cause::Decided`]. Takes no place of a job.
+    /// Ask the step's condition, look up its content key (its inputs are there) and answer with [`Cause::Decided`]. Takes no place of a job.
     Decide {
         /// The step.
         step: StepIndex,
@@ -117,6 +130,10 @@ pub enum Ended {
 /// Why a step was never started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Because {
+    /// Its condition says no.
+    Condition,
+    /// This step, which it is made from (not always directly), is left out.
+    LeftOut(StepIndex),
     /// This step, which it is made from (not always directly), failed or was cancelled.
     Upstream(StepIndex),
     /// This step failed, and the run does not keep going.
@@ -130,7 +147,7 @@ pub enum Because {
 /// How the run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunOutcome {
-    /// Every step is ok or cached.
+    /// Every step is ok, cached, or left out by a condition.
     Ok,
     /// A step failed or was cancelled by itself.
     Failed,

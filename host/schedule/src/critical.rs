@@ -18,7 +18,7 @@ pub(crate) fn ranks(steps: &[StepSpec]) -> Vec<u32> {
     for (at, step) in steps.iter().enumerate().rev() {
         // Until here `length[at]` is the longest chain of its consumers, all of which come later.
         length[at] += match step.entry {
-            Entry::Cached => 0.0,
+            Entry::Cached | Entry::LeftOut => 0.0,
             Entry::Decide | Entry::Start => {
                 step.expected_ms.filter(|ms| ms.is_finite()).unwrap_or(mean).max(0.0)
             }
@@ -71,7 +71,7 @@ mod tests {
 
     fn spec(needs: &[u32], expected_ms: Option<f64>) -> StepSpec {
         let needs = needs.iter().map(|&need| StepIndex(need)).collect();
-        StepSpec { needs, entry: Entry::Start, retries: 0, expected_ms }
+        StepSpec { needs, entry: Entry::Start, retries: 0, gathers: false, expected_ms }
     }
 
     #[test]

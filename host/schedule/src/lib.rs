@@ -8,9 +8,9 @@ mod machine;
 mod spec;
 mod state;
 
-pub use command::{Because, Cause, Command, Ended, Finish, Retry, RunOutcome};
+pub use command::{Because, Cause, Command, Ended, Finish, Retry, RunOutcome, Verdict};
 pub use critical::{Span, critical_path};
-pub use machine::Schedule;
+pub use machine::{Growth, Schedule};
 pub use polyloom_plan::StepIndex;
 pub use spec::{Backoff, Entry, KeepGoing, Options, StepSpec};
 pub use state::{State, Totals};

@@ -8,7 +8,7 @@ use polyloom_plan::{Plan, StepIndex};
 use crate::critical::ranks;
 use crate::{
     Because, Cause, Command, Ended, Entry, Finish, KeepGoing, Options, Retry, RunOutcome, State,
-    StepSpec, Totals,
+    StepSpec, Totals, Verdict,
 };
 
 /// Whether new steps start.
@@ -22,6 +22,15 @@ enum Mode {
     Stopping(Stop),
     /// As above, and those that run are being killed.
     Killing(Stop),
+}
+
+/// Whether steps are still added to a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Growth {
+    /// They may be.
+    GoesOn,
+    /// These were the last.
+    Over,
 }
 
 /// Why the run is to end before its steps have.
@@ -41,11 +50,14 @@ pub struct Schedule {
     /// Needs that have not ended well.
     missing: Vec<u32>,
     consumers: Vec<Vec<StepIndex>>,
+    specs: Vec<StepSpec>,
     rank: Vec<u32>,
     /// Steps that are `Ready` (others in it have ended meanwhile), best rank first.
     ready: BinaryHeap<Reverse<(u32, StepIndex)>>,
     options: Options,
     mode: Mode,
+    /// Whether steps may still be added.
+    growing: bool,
     live: usize,
     totals: Totals,
     finished: bool,
@@ -66,51 +78,122 @@ impl Schedule {
     /// If a step needs one that is not before it; a plan never does.
     #[must_use]
     pub fn new(steps: &[StepSpec], options: Options) -> Self {
-        let mut consumers = vec![Vec::new(); steps.len()];
-        for (index, step) in (0..).map(StepIndex).zip(steps) {
-            for need in &step.needs {
-                assert!(*need < index, "a step needs only steps before it");
-                consumers[need.at()].push(index);
-            }
-        }
-        let count = |step: &StepSpec| {
-            u32::try_from(step.needs.len()).expect("a plan's steps are counted in u32")
-        };
-        Self {
-            states: vec![State::Waiting; steps.len()],
-            entries: steps.iter().map(|step| step.entry).collect(),
-            attempts: steps.iter().map(|step| (0, step.retries.saturating_add(1))).collect(),
-            missing: steps.iter().map(count).collect(),
-            consumers,
-            rank: ranks(steps),
+        let mut schedule = Self {
+            states: Vec::with_capacity(steps.len()),
+            entries: Vec::with_capacity(steps.len()),
+            attempts: Vec::with_capacity(steps.len()),
+            missing: Vec::with_capacity(steps.len()),
+            consumers: Vec::with_capacity(steps.len()),
+            specs: Vec::new(),
+            rank: Vec::new(),
             ready: BinaryHeap::new(),
             options,
             mode: Mode::Going,
+            growing: false,
             live: 0,
             totals: Totals::default(),
             finished: false,
             commands: Vec::new(),
+        };
+        schedule.add(steps);
+        schedule
+    }
+
+    /// Keeps the run from being over before the steps that are to be added are.
+    #[must_use]
+    pub fn growing(mut self) -> Self {
+        self.growing = true;
+        self
+    }
+
+    /// Adds steps to a run that goes on. They may need steps that have ended. With `Growth::Over` nothing is added any more.
+    ///
+    /// # Panics
+    /// If a step needs one that is not before it.
+    pub fn grow(&mut self, steps: &[StepSpec], growth: Growth) -> Vec<Command> {
+        let first = self.states.len();
+        self.growing = growth == Growth::GoesOn;
+        self.add(steps);
+        for step in self.all().skip(first) {
+            self.begin(step);
         }
+        self.answer()
+    }
+
+    fn add(&mut self, steps: &[StepSpec]) {
+        let first = self.states.len();
+        self.specs.extend_from_slice(steps);
+        for (at, step) in steps.iter().enumerate() {
+            let index =
+                StepIndex(u32::try_from(first + at).expect("a plan's steps are counted in u32"));
+            let mut missing = 0;
+            for need in &step.needs {
+                assert!(*need < index, "a step needs only steps before it");
+                let there = self.states.get(need.at()).is_some_and(|state| match state {
+                    State::Ended(Ended::Ok | Ended::Cached) => true,
+                    State::Ended(Ended::Skipped(Because::Condition | Because::LeftOut(_))) => {
+                        step.gathers
+                    }
+                    _ => false,
+                });
+                if !there {
+                    missing += 1;
+                    self.consumers[need.at()].push(index);
+                }
+            }
+            self.missing.push(missing);
+            self.consumers.push(Vec::new());
+            self.entries.push(step.entry);
+            self.attempts.push((0, step.retries.saturating_add(1)));
+            self.states.push(State::Waiting);
+        }
+        self.rank = ranks(&self.specs);
     }
 
     /// Begins; to be called once, before any cause. Steps that are cached end here.
     pub fn start(&mut self) -> Vec<Command> {
         for step in self.all() {
-            match self.entries[step.at()] {
-                Entry::Cached if self.states[step.at()] == State::Waiting => {
-                    self.end_well(step, Ended::Cached);
-                }
-                Entry::Cached => {}
-                Entry::Decide | Entry::Start => self.open(step),
-            }
+            self.begin(step);
         }
         self.answer()
+    }
+
+    /// Lets a step that was just added go on as far as it can.
+    fn begin(&mut self, step: StepIndex) {
+        if self.states[step.at()] != State::Waiting {
+            return;
+        }
+        if let Some(because) = self.mode.because() {
+            self.enter(step, State::Ended(Ended::Skipped(because)));
+            return;
+        }
+        match self.entries[step.at()] {
+            Entry::Cached => self.end_well(step, Ended::Cached),
+            Entry::LeftOut => self.leave_out(step, Because::Condition),
+            Entry::Decide | Entry::Start => match self.ended_badly(step) {
+                Some(because) => self.end_badly(step, Ended::Skipped(because)),
+                None => self.open(step),
+            },
+        }
+    }
+
+    /// Why a step can't begin because of one that had ended before it was added.
+    fn ended_badly(&self, step: StepIndex) -> Option<Because> {
+        let spec = &self.specs[step.at()];
+        spec.needs.iter().find_map(|need| match self.states[need.at()] {
+            State::Ended(Ended::Failed | Ended::Cancelled) => Some(Because::Upstream(*need)),
+            State::Ended(Ended::Skipped(Because::Condition | Because::LeftOut(_))) => {
+                (!spec.gathers).then_some(Because::LeftOut(*need))
+            }
+            State::Ended(Ended::Skipped(because)) => Some(because),
+            _ => None,
+        })
     }
 
     /// Takes a cause.
     pub fn on(&mut self, cause: Cause) -> Vec<Command> {
         match cause {
-            Cause::Decided { step, cached } => self.decided(step, cached),
+            Cause::Decided { step, verdict } => self.decided(step, verdict),
             Cause::Finished { step, finish } => self.attempt_over(step, finish),
             Cause::Waited { step } => {
                 if self.state(step) == Some(State::Backoff) {
@@ -121,6 +204,12 @@ impl Schedule {
             Cause::Timeout => self.stop(Stop::Timeout),
         }
         self.answer()
+    }
+
+    /// Whether nothing goes on any more, though steps may still be added.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.totals.sum() == self.states.len()
     }
 
     /// The state of a step.
@@ -182,7 +271,7 @@ impl Schedule {
         }
         match self.entries[step.at()] {
             // Ended at the start, whatever it needs.
-            Entry::Cached => {}
+            Entry::Cached | Entry::LeftOut => {}
             Entry::Decide => self.enter(step, State::Deciding),
             Entry::Start => self.enter(step, State::Ready),
         }
@@ -200,11 +289,15 @@ impl Schedule {
     /// Ends a step without outputs, and everything that is made from it.
     fn end_badly(&mut self, step: StepIndex, ended: Ended) {
         self.enter(step, State::Ended(ended));
+        let because = match ended {
+            Ended::Skipped(because) => because,
+            Ended::Ok | Ended::Cached | Ended::Failed | Ended::Cancelled => Because::Upstream(step),
+        };
         let mut open = std::mem::take(&mut self.consumers[step.at()]);
         while let Some(next) = open.pop() {
             match self.states[next.at()] {
                 State::Waiting => {
-                    self.enter(next, State::Ended(Ended::Skipped(Because::Upstream(step))));
+                    self.enter(next, State::Ended(Ended::Skipped(because)));
                     open.append(&mut self.consumers[next.at()]);
                 }
                 // Met on another way; it can't have begun without this need.
@@ -219,13 +312,36 @@ impl Schedule {
         }
     }
 
-    fn decided(&mut self, step: StepIndex, cached: bool) {
+    /// Ends a step whose condition says no, and everything that is made from it, but what only gathers.
+    fn leave_out(&mut self, step: StepIndex, because: Because) {
+        self.enter(step, State::Ended(Ended::Skipped(because)));
+        let mut open = vec![step];
+        while let Some(ended) = open.pop() {
+            for next in std::mem::take(&mut self.consumers[ended.at()]) {
+                if self.states[next.at()] != State::Waiting {
+                    continue;
+                }
+                if self.specs[next.at()].gathers {
+                    self.missing[next.at()] -= 1;
+                    self.open(next);
+                } else {
+                    let because = Because::LeftOut(step);
+                    self.enter(next, State::Ended(Ended::Skipped(because)));
+                    open.push(next);
+                }
+            }
+        }
+    }
+
+    fn decided(&mut self, step: StepIndex, verdict: Verdict) {
         if self.state(step) != Some(State::Deciding) {
             return;
         }
-        if cached {
-            self.end_well(step, Ended::Cached);
-            return;
+        match verdict {
+            Verdict::Run => {}
+            Verdict::Cached => return self.end_well(step, Ended::Cached),
+            Verdict::LeftOut => return self.leave_out(step, Because::Condition),
+            Verdict::Failed => return self.fail(step),
         }
         match self.mode.because() {
             None => self.enter(step, State::Ready),
@@ -245,16 +361,20 @@ impl Schedule {
                 self.enter(step, State::Backoff);
             }
             Finish::Failed(Retry::Allowed | Retry::Never) => {
-                self.end_badly(step, Ended::Failed);
-                match (self.mode, self.options.keep_going) {
-                    (Mode::Going, KeepGoing::No) => {
-                        self.mode = Mode::Draining(step);
-                        self.end_unstarted(Because::Stopped(step));
-                    }
-                    (Mode::Going, KeepGoing::Yes)
-                    | (Mode::Draining(_) | Mode::Stopping(_) | Mode::Killing(_), _) => {}
-                }
+                self.fail(step);
             }
+        }
+    }
+
+    fn fail(&mut self, step: StepIndex) {
+        self.end_badly(step, Ended::Failed);
+        match (self.mode, self.options.keep_going) {
+            (Mode::Going, KeepGoing::No) => {
+                self.mode = Mode::Draining(step);
+                self.end_unstarted(Because::Stopped(step));
+            }
+            (Mode::Going, KeepGoing::Yes)
+            | (Mode::Draining(_) | Mode::Stopping(_) | Mode::Killing(_), _) => {}
         }
     }
 
@@ -314,7 +434,7 @@ impl Schedule {
             let Some(Reverse((_, step))) = self.ready.pop() else { break };
             self.enter(step, State::Running);
         }
-        if self.totals.sum() == self.states.len() && !self.finished {
+        if self.totals.sum() == self.states.len() && !self.growing && !self.finished {
             self.finished = true;
             self.commands.push(Command::Finish(self.outcome()));
         }
@@ -328,7 +448,8 @@ impl Schedule {
             }
             Mode::Stopping(Stop::Timeout) | Mode::Killing(Stop::Timeout) => RunOutcome::TimedOut,
             Mode::Going | Mode::Draining(_) => {
-                let whole = self.totals.ok + self.totals.cached == self.states.len();
+                let well = self.totals.ok + self.totals.cached + self.totals.left_out;
+                let whole = well == self.states.len();
                 if whole { RunOutcome::Ok } else { RunOutcome::Failed }
             }
         }

@@ -10,7 +10,9 @@ use polyloom_plan::{Action, Check, Step, StepIndex};
 pub enum Entry {
     /// Nothing, and it waits for nothing: its result is known.
     Cached,
-    /// Its content key is looked up.
+    /// Nothing, and it waits for nothing: it is left out.
+    LeftOut,
+    /// Its condition is asked, its content key is looked up.
     Decide,
     /// It starts.
     Start,
@@ -21,6 +23,8 @@ pub enum Entry {
 pub struct StepSpec {
     /// The steps it needs, all of them before it, each once.
     pub needs: Vec<StepIndex>,
+    /// Whether needs that are left out count as if they had ended well.
+    pub gathers: bool,
     /// How it begins.
     pub entry: Entry,
     /// Further attempts after a failed one.
@@ -33,11 +37,13 @@ impl From<&Step> for StepSpec {
     fn from(step: &Step) -> Self {
         let entry = match (&step.action, step.check) {
             (Action::Cached(_), _) => Entry::Cached,
-            (Action::Run | Action::Maybe, Check::Content) => Entry::Decide,
+            (Action::Skip, _) => Entry::LeftOut,
+            (Action::Run | Action::Maybe, Check::Condition | Check::Content) => Entry::Decide,
             (Action::Run | Action::Maybe, Check::Nothing) => Entry::Start,
         };
         Self {
             needs: step.needs.clone(),
+            gathers: step.gathers,
             entry,
             retries: step.retries,
             expected_ms: step.expected_ms,

@@ -50,9 +50,12 @@ impl State {
         match (self, ended) {
             (Waiting | Deciding, Ended::Cached) => true,
             (Waiting | Deciding | Ready, Ended::Skipped(_)) => true,
+            // Its condition has no answer.
+            (Deciding, Ended::Failed) => true,
             (Running | Cancelling | Killing, Ended::Ok | Ended::Failed | Ended::Cancelled) => true,
             (Backoff, Ended::Failed) => true,
-            (Waiting | Deciding | Ready, Ended::Ok | Ended::Failed | Ended::Cancelled)
+            (Waiting | Ready, Ended::Ok | Ended::Failed | Ended::Cancelled)
+            | (Deciding, Ended::Ok | Ended::Cancelled)
             | (Ready, Ended::Cached)
             | (Running | Cancelling | Killing, Ended::Cached | Ended::Skipped(_))
             | (Backoff, Ended::Ok | Ended::Cached | Ended::Cancelled | Ended::Skipped(_))
@@ -70,6 +73,8 @@ pub struct Totals {
     pub failed: usize,
     pub skipped: usize,
     pub cancelled: usize,
+    /// Those of the skipped ones that were left out by a condition: nothing is amiss with them.
+    pub left_out: usize,
 }
 
 impl Totals {
@@ -79,6 +84,10 @@ impl Totals {
             Ended::Cached => &mut self.cached,
             Ended::Failed => &mut self.failed,
             Ended::Cancelled => &mut self.cancelled,
+            Ended::Skipped(Because::Condition | Because::LeftOut(_)) => {
+                self.left_out += 1;
+                &mut self.skipped
+            }
             Ended::Skipped(
                 Because::Upstream(_)
                 | Because::Stopped(_)

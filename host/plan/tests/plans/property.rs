@@ -102,6 +102,7 @@ fn check_shape(world: &World, plan: &Plan) {
                     assert!(!runs(id.as_str()), "a cached step stands on one that runs");
                 }
             }
+            Action::Skip => panic!("no cell has a condition here"),
             Action::Run | Action::Maybe => {
                 let edges = world.flow.cells[step.index.at()].inputs.len();
                 assert_eq!(step.supplies.len(), edges, "a step that may run has all its inputs");

@@ -39,8 +39,15 @@ fn ten_thousand_cells_in_layers() {
     let selected = Selection::default().resolve(&world.flow, &graph).unwrap();
     let planning = |answers: &Answers| {
         let (flow, force) = (&world.flow, Force::Nothing);
-        let request =
-            Request { flow, graph: &graph, keys: &keyed, selected: &selected, answers, force };
+        let request = Request {
+            flow,
+            graph: &graph,
+            keys: &keyed,
+            selected: &selected,
+            answers,
+            force,
+            ran: &Default::default(),
+        };
         plan(&request).unwrap()
     };
     let (planned, first) = best(|| planning(&world.answers));

@@ -1,15 +1,16 @@
 //! A flow that can be edited, a store that remembers, and a runtime that follows plans: all in memory.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use polyloom_model::{
-    Cell, CellId, Code, Digest, Flow, Input, Limits, Origin, Param, PortName, Source, Type, Value,
+    Cell, CellId, Code, Digest, Flow, Input, Limits, Origin, Param, PortName, Role, Source, Type,
+    Value,
 };
 use polyloom_plan::{
-    Action, Answers, Artifact, Check, ExecutorFacts, Facts, Force, Graph, Key, Keyed, Part, Plan,
-    PlanError, Previous, Recorded, Request, Scope, Selection, Step, content_key, keys, plan,
+    Action, Answers, Artifact, Check, ExecutorFacts, Facts, Feed, Force, Graph, Key, Keyed, Part,
+    Plan, PlanError, Previous, Recorded, Request, Scope, Selection, Step, content_key, keys, plan,
 };
 use polyloom_protocol::meta::Outcome;
 
@@ -42,6 +43,7 @@ impl World {
             strict: false,
             tools: Vec::new(),
             cells: Vec::new(),
+            outputs: BTreeMap::new(),
         };
         flow.params.insert(
             "year".parse().unwrap(),
@@ -102,6 +104,7 @@ impl World {
             selected: &selected,
             answers: &self.answers,
             force,
+            ran: &HashSet::new(),
         })
     }
 
@@ -126,13 +129,29 @@ impl World {
         results: &[Option<Arc<Recorded>>],
         ran: &mut Vec<String>,
     ) -> Option<Arc<Recorded>> {
-        if let Action::Cached(recorded) = &step.action {
-            return Some(recorded.clone());
+        match &step.action {
+            Action::Cached(recorded) => return Some(recorded.clone()),
+            Action::Skip => return None,
+            Action::Run | Action::Maybe => {}
         }
         let mut inputs = BTreeMap::new();
         for supply in &step.supplies {
-            let from = results[supply.step.at()].as_ref()?;
-            inputs.insert(supply.input.clone(), from.outputs[&supply.output].clone());
+            let Some(from) = results[supply.step.at()].as_ref() else {
+                if step.gathers {
+                    continue;
+                }
+                return None;
+            };
+            let artifact = from.outputs[&supply.output].clone();
+            let feed = inputs.entry(supply.input.clone());
+            if step.gathers {
+                match feed.or_insert_with(|| Feed::Several(Vec::new())) {
+                    Feed::Several(all) => all.push(artifact),
+                    Feed::One(_) => unreachable!(),
+                }
+            } else {
+                feed.or_insert(Feed::One(artifact));
+            }
         }
         let cached = self.flow.cells[step.index.at()].cache;
         let content = content_key(&step.parts, &inputs);
@@ -150,7 +169,11 @@ impl World {
         if outcome != Some(Outcome::Ok) {
             return None;
         }
-        let result = recorded(&self.flow.cells[step.index.at()], inputs.values().map(|a| a.digest));
+        let digests = inputs.values().flat_map(|feed| match feed {
+            Feed::One(artifact) => vec![artifact.digest],
+            Feed::Several(all) => all.iter().map(|artifact| artifact.digest).collect(),
+        });
+        let result = recorded(&self.flow.cells[step.index.at()], digests);
         if cached {
             self.answers.recorded.insert(step.key, result.clone());
             self.content.insert(content, result.clone());
@@ -176,6 +199,7 @@ pub fn told(plan: &Plan) -> Vec<String> {
             Action::Cached(_) => "cached",
             Action::Run => "run",
             Action::Maybe => "maybe",
+            Action::Skip => "skip",
         };
         format!("{} {action}: {}", step.cell, step.reason)
     };
@@ -201,6 +225,10 @@ pub fn cell(id: &str, from: &[&str]) -> Cell {
     };
     Cell {
         id: id.parse().unwrap(),
+        declared: id.parse().unwrap(),
+        role: Role::Program,
+        map: Vec::new(),
+        when: None,
         executor: "python".parse().unwrap(),
         code: Code {
             name: format!("{id}.py"),

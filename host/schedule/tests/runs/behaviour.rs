@@ -1,6 +1,6 @@
 //! Each rule as a conversation: causes on the left, commands on the right.
 
-use polyloom_schedule::{KeepGoing, Schedule};
+use polyloom_schedule::{Growth, KeepGoing, Schedule};
 
 use crate::support::{on, options, show, steps};
 
@@ -210,7 +210,7 @@ fn one_cell_cancelled_by_the_runtime_takes_only_its_consumers_along() {
 
 #[test]
 fn a_chain_of_a_hundred_thousand_and_a_fan_of_as_many() {
-    use polyloom_schedule::{Cause, Command, Entry, Finish, Retry, StepIndex};
+    use polyloom_schedule::{Cause, Command, Entry, Finish, Retry, StepIndex, Verdict};
     let count = 100_000_u32;
     let chain: Vec<_> = (0..count)
         .map(|i| crate::support::spec(&if i == 0 { vec![] } else { vec![i - 1] }, Entry::Start, 0))
@@ -230,7 +230,8 @@ fn a_chain_of_a_hundred_thousand_and_a_fan_of_as_many() {
     while let Some(command) = open.pop() {
         open.extend(match command {
             Command::Decide { step } => {
-                schedule.on(Cause::Decided { step, cached: step.0 % 2 == 1 })
+                let verdict = if step.0 % 2 == 1 { Verdict::Cached } else { Verdict::Run };
+                schedule.on(Cause::Decided { step, verdict })
             }
             Command::Start { step, .. } => {
                 schedule.on(Cause::Finished { step, finish: Finish::Ok })
@@ -243,4 +244,114 @@ fn a_chain_of_a_hundred_thousand_and_a_fan_of_as_many() {
         });
     }
     assert_eq!(ended, count);
+}
+
+#[test]
+fn what_is_left_out_takes_all_that_is_made_from_it_along() {
+    let schedule = talk(
+        "?, 0, 1, 0 ?",
+        4,
+        KeepGoing::No,
+        &[
+            ("start", "decide 0"),
+            ("no 0", "0 left out, 1 left out by 0, 3 left out by 0, 2 left out by 0, finish ok"),
+        ],
+    );
+    assert_eq!((schedule.totals().skipped, schedule.totals().left_out), (4, 4));
+    talk(
+        "-, 0, ",
+        4,
+        KeepGoing::No,
+        &[("start", "0 left out, 1 left out by 0, start 2"), ("fail 2", "2 failed, finish failed")],
+    );
+}
+
+#[test]
+fn what_gathers_goes_on_with_those_that_are_left() {
+    talk(
+        "?, ?, 0 1 g, 2",
+        4,
+        KeepGoing::No,
+        &[
+            ("start", "decide 0, decide 1"),
+            ("no 0", "0 left out"),
+            ("new 1", "start 1"),
+            ("ok 1", "1 ok, start 2"),
+            ("ok 2", "2 ok, start 3"),
+            ("ok 3", "3 ok, finish ok"),
+        ],
+    );
+    talk(
+        "-, -, 0 1 g",
+        4,
+        KeepGoing::No,
+        &[("start", "0 left out, 1 left out, start 2"), ("ok 2", "2 ok, finish ok")],
+    );
+    talk(
+        "-, , 0 1 g",
+        4,
+        KeepGoing::Yes,
+        &[("start", "0 left out, start 1"), ("fail 1", "1 failed, 2 skipped by 1, finish failed")],
+    );
+}
+
+#[test]
+fn a_condition_without_an_answer_is_a_failure() {
+    talk(
+        "?, 0, ",
+        1,
+        KeepGoing::No,
+        &[
+            ("start", "decide 0, start 2"),
+            ("unclear 0", "0 failed, 1 skipped by 0"),
+            ("ok 2", "2 ok, finish failed"),
+        ],
+    );
+}
+
+/// A schedule that waits for steps to be added.
+fn grown(text: &str, keep_going: KeepGoing) -> Schedule {
+    Schedule::new(&steps(text), options(2, keep_going)).growing()
+}
+
+#[test]
+fn steps_that_are_added_fit_in_with_those_that_are_there() {
+    let mut schedule = grown(", ", KeepGoing::No);
+    assert_eq!(show(&schedule.start()), "start 0, start 1");
+    assert_eq!(on(&mut schedule, "ok 0"), "0 ok");
+    let added = steps("0, 1, 2 c, 2 3 g");
+    assert_eq!(show(&schedule.grow(&added, Growth::GoesOn)), "4 cached, start 2");
+    assert_eq!(on(&mut schedule, "ok 1"), "1 ok, start 3");
+    assert_eq!(on(&mut schedule, "ok 2"), "2 ok");
+    assert_eq!(on(&mut schedule, "ok 3"), "3 ok, start 5");
+    assert_eq!(on(&mut schedule, "ok 5"), "5 ok");
+    assert!(schedule.is_idle());
+    assert_eq!(show(&schedule.grow(&[], Growth::Over)), "finish ok");
+}
+
+#[test]
+fn steps_that_are_added_too_late_end_with_what_they_need() {
+    let mut schedule = grown(", ", KeepGoing::Yes);
+    assert_eq!(show(&schedule.start()), "start 0, start 1");
+    assert_eq!(on(&mut schedule, "fail 0"), "0 failed");
+    assert_eq!(
+        show(&schedule.grow(&steps("0, 2, 1"), Growth::Over)),
+        "2 skipped by 0, 3 skipped by 0"
+    );
+    assert_eq!(on(&mut schedule, "ok 1"), "1 ok, start 4");
+    assert_eq!(on(&mut schedule, "ok 4"), "4 ok, finish failed");
+
+    let mut schedule = grown("", KeepGoing::No);
+    assert_eq!(show(&schedule.start()), "start 0");
+    assert_eq!(on(&mut schedule, "int"), "cancel 0");
+    assert_eq!(on(&mut schedule, "cancelled 0"), "0 cancelled");
+    assert_eq!(
+        show(&schedule.grow(&steps("0, "), Growth::Over)),
+        "1 interrupted, 2 interrupted, finish interrupted"
+    );
+    let mut schedule = grown("-", KeepGoing::No);
+    assert_eq!(show(&schedule.start()), "0 left out");
+    let answer = show(&schedule.grow(&steps("0, 1, 0 g"), Growth::Over));
+    assert_eq!(answer, "1 left out by 0, 2 left out by 0, start 3");
+    assert_eq!(on(&mut schedule, "ok 3"), "3 ok, finish ok");
 }

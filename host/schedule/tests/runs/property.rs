@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use polyloom_schedule::{
     Because, Cause, Command, Ended, Entry, Finish, KeepGoing, Retry, RunOutcome, Schedule,
-    StepIndex, StepSpec,
+    StepIndex, StepSpec, Verdict,
 };
 use proptest::prelude::*;
 
@@ -13,7 +13,7 @@ use crate::support::{options, spec};
 /// What a step does when it is asked.
 #[derive(Debug, Clone, Copy)]
 struct Script {
-    known: bool,
+    verdict: Verdict,
     /// Attempts that fail before one does well.
     failures: u32,
     retry: Retry,
@@ -40,16 +40,22 @@ struct Case {
 }
 
 fn case(shocks: bool) -> impl Strategy<Value = Case> {
-    let entry =
-        prop_oneof![1 => Just(Entry::Cached), 2 => Just(Entry::Decide), 3 => Just(Entry::Start)];
+    let entry = prop_oneof![1 => Just(Entry::Cached), 1 => Just(Entry::LeftOut), 3 => Just(Entry::Decide), 4 => Just(Entry::Start)];
     let retry = prop_oneof![3 => Just(Retry::Allowed), 1 => Just(Retry::Never)];
     let failures = prop_oneof![4 => Just(0), 1 => 1..4u32];
-    let script = (any::<bool>(), failures, retry).prop_map(|(known, failures, retry)| Script {
-        known,
+    let verdict = prop_oneof![
+        3 => Just(Verdict::Run),
+        2 => Just(Verdict::Cached),
+        1 => Just(Verdict::LeftOut),
+        1 => Just(Verdict::Failed),
+    ];
+    let script = (verdict, failures, retry).prop_map(|(verdict, failures, retry)| Script {
+        verdict,
         failures,
         retry,
     });
-    let step = (prop::collection::vec(any::<prop::sample::Index>(), 0..4), entry, 0..3u32, script);
+    let needs = prop::collection::vec(any::<prop::sample::Index>(), 0..4);
+    let step = (needs, entry, 0..3u32, script, prop::bool::weighted(0.2));
     let shock = prop_oneof![
         2 => Just(Shock::Interrupt),
         1 => Just(Shock::Timeout),
@@ -66,14 +72,15 @@ fn case(shocks: bool) -> impl Strategy<Value = Case> {
         .prop_map(|(drawn, jobs, keep_going, order, shocks)| {
             let mut steps = Vec::new();
             let mut scripts = Vec::new();
-            for (at, (needs, entry, retries, script)) in drawn.into_iter().enumerate() {
+            for (at, (needs, entry, retries, script, gathers)) in drawn.into_iter().enumerate() {
                 let needs: BTreeSet<u32> = match at {
                     0 => BTreeSet::new(),
                     // As in a plan: what is cached stands on nothing.
-                    _ if entry == Entry::Cached => BTreeSet::new(),
+                    _ if matches!(entry, Entry::Cached | Entry::LeftOut) => BTreeSet::new(),
                     _ => needs.iter().map(|need| u32::try_from(need.index(at)).unwrap()).collect(),
                 };
-                steps.push(spec(&needs.into_iter().collect::<Vec<_>>(), entry, retries));
+                let needs = needs.into_iter().collect::<Vec<_>>();
+                steps.push(StepSpec { gathers, ..spec(&needs, entry, retries) });
                 scripts.push(script);
             }
             Case { steps, scripts, jobs, keep_going, order, shocks }
@@ -99,7 +106,13 @@ impl World {
         for command in commands {
             assert_eq!(self.finished, None, "{command:?} after the end");
             let there = |step: StepIndex, ended: &BTreeMap<StepIndex, Ended>| {
-                let good = |need| matches!(ended.get(need), Some(Ended::Ok | Ended::Cached));
+                let good = |need| match ended.get(need) {
+                    Some(Ended::Ok | Ended::Cached) => true,
+                    Some(Ended::Skipped(Because::Condition | Because::LeftOut(_))) => {
+                        case.steps[step.at()].gathers
+                    }
+                    _ => false,
+                };
                 case.steps[step.at()].needs.iter().all(good)
             };
             match command {
@@ -158,7 +171,7 @@ impl World {
         Some(match kind {
             0 => {
                 self.deciding.remove(&step);
-                Cause::Decided { step, cached: script.known }
+                Cause::Decided { step, verdict: script.verdict }
             }
             1 => {
                 let attempt = self.running.remove(&step).unwrap();
@@ -183,7 +196,9 @@ impl World {
 fn noise(world: &World, step: u32, kind: u8) -> Option<Cause> {
     let step = StepIndex(step);
     match kind % 3 {
-        0 if !world.deciding.contains(&step) => Some(Cause::Decided { step, cached: kind > 99 }),
+        0 if !world.deciding.contains(&step) => {
+            Some(Cause::Decided { step, verdict: Verdict::Cached })
+        }
         1 if !world.running.contains_key(&step) => {
             Some(Cause::Finished { step, finish: Finish::Ok })
         }
@@ -223,18 +238,35 @@ fn drive(case: &Case) -> World {
     world
 }
 
-/// How each step must end when the run keeps going and nobody interrupts: `None` is skipped.
-fn oracle(case: &Case) -> Vec<Option<Ended>> {
-    let mut all: Vec<Option<Ended>> = Vec::new();
+/// How each step must end when the run keeps going and nobody interrupts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Must {
+    Be(Ended),
+    BeLeftOut,
+    BeSkipped,
+    /// Whichever of its needs ended first decides.
+    BeEither,
+}
+
+fn oracle(case: &Case) -> Vec<Must> {
+    let mut all: Vec<Must> = Vec::new();
     for (step, script) in case.steps.iter().zip(&case.scripts) {
-        let good = |need: &StepIndex| matches!(all[need.at()], Some(Ended::Ok | Ended::Cached));
+        let needs = |of: &[Must]| step.needs.iter().any(|need| of.contains(&all[need.at()]));
+        let bad = needs(&[Must::Be(Ended::Failed), Must::BeSkipped]);
+        let left = needs(&[Must::BeLeftOut]) && !step.gathers;
+        let either = needs(&[Must::BeEither]);
         let attempts = if script.retry == Retry::Never { 1 } else { step.retries + 1 };
-        all.push(match step.entry {
-            Entry::Cached => Some(Ended::Cached),
-            _ if !step.needs.iter().all(good) => None,
-            Entry::Decide if script.known => Some(Ended::Cached),
-            Entry::Decide | Entry::Start if script.failures >= attempts => Some(Ended::Failed),
-            Entry::Decide | Entry::Start => Some(Ended::Ok),
+        all.push(match (step.entry, script.verdict) {
+            (Entry::Cached, _) => Must::Be(Ended::Cached),
+            (Entry::LeftOut, _) => Must::BeLeftOut,
+            _ if either || (bad && left) => Must::BeEither,
+            _ if bad => Must::BeSkipped,
+            _ if left => Must::BeLeftOut,
+            (Entry::Decide, Verdict::Cached) => Must::Be(Ended::Cached),
+            (Entry::Decide, Verdict::LeftOut) => Must::BeLeftOut,
+            (Entry::Decide, Verdict::Failed) => Must::Be(Ended::Failed),
+            _ if script.failures >= attempts => Must::Be(Ended::Failed),
+            _ => Must::Be(Ended::Ok),
         });
     }
     all
@@ -245,6 +277,15 @@ fn made_from(case: &Case, from: StepIndex, to: StepIndex) -> bool {
     case.steps[from.at()].needs.iter().any(|&need| need == to || made_from(case, need, to))
 }
 
+/// As `made_from`, but not by way of steps that are left out: who gathers does not wait for what these need.
+fn waits_for(case: &Case, world: &World, from: StepIndex, to: StepIndex) -> bool {
+    let left = |step| {
+        matches!(world.ended[&step], Ended::Skipped(Because::Condition | Because::LeftOut(_)))
+    };
+    let mut needs = case.steps[from.at()].needs.iter();
+    needs.any(|&need| need == to || (!left(need) && waits_for(case, world, need, to)))
+}
+
 fn check_skips(case: &Case, world: &World) {
     for (&step, &ended) in &world.ended {
         let bad = |step| matches!(world.ended[&step], Ended::Failed | Ended::Cancelled);
@@ -253,8 +294,17 @@ fn check_skips(case: &Case, world: &World) {
                 assert!(bad(from) && made_from(case, step, from), "{step:?} blames {from:?}");
             }
             Ended::Skipped(Because::Stopped(by)) => {
-                assert!(case.keep_going == KeepGoing::No && bad(by) && !made_from(case, step, by));
+                assert!(case.keep_going == KeepGoing::No && bad(by));
+                assert!(!waits_for(case, world, step, by));
             }
+            Ended::Skipped(Because::LeftOut(from)) => {
+                assert!(made_from(case, step, from) && !case.steps[step.at()].gathers);
+                assert!(matches!(
+                    world.ended[&from],
+                    Ended::Skipped(Because::Condition | Because::LeftOut(_))
+                ));
+            }
+            Ended::Skipped(Because::Condition) => {}
             Ended::Skipped(Because::Interrupted | Because::TimedOut) => assert!(world.stopped),
             Ended::Ok | Ended::Cached | Ended::Failed | Ended::Cancelled => {}
         }
@@ -268,7 +318,13 @@ proptest! {
     fn every_run_ends_and_breaks_no_rule(case in case(true)) {
         let world = drive(&case);
         check_skips(&case, &world);
-        let bad = world.ended.values().any(|ended| !matches!(ended, Ended::Ok | Ended::Cached));
+        let fine = |ended: &Ended| matches!(
+            ended,
+            Ended::Ok
+                | Ended::Cached
+                | Ended::Skipped(Because::Condition | Because::LeftOut(_))
+        );
+        let bad = !world.ended.values().all(fine);
         match world.finished.unwrap() {
             RunOutcome::Ok => prop_assert!(!bad),
             RunOutcome::Failed => prop_assert!(world.failed),
@@ -283,10 +339,15 @@ proptest! {
         for (at, expected) in oracle(&case).into_iter().enumerate() {
             let ended = world.ended[&StepIndex(u32::try_from(at).unwrap())];
             match (expected, ended) {
-                (None, Ended::Skipped(_)) => {}
-                (Some(expected), ended) if expected == ended => {}
+                (Must::BeEither, _) => {}
+                (Must::BeSkipped, Ended::Skipped(Because::Upstream(_) | Because::Stopped(_))) => {}
+                (
+                    Must::BeLeftOut,
+                    Ended::Skipped(Because::Condition | Because::LeftOut(_)),
+                ) => {}
+                (Must::Be(expected), ended) if expected == ended => {}
                 // Without --keep-going the order decides how far it came, or whether a retry was made.
-                (Some(_), Ended::Skipped(_) | Ended::Failed) => {
+                (Must::Be(_) | Must::BeLeftOut, Ended::Skipped(_) | Ended::Failed) => {
                     prop_assert!(case.keep_going == KeepGoing::No && world.failed);
                 }
                 (expected, ended) => prop_assert!(false, "{at}: {expected:?}, {ended:?}"),

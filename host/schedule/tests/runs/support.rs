@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use polyloom_schedule::{
     Backoff, Because, Cause, Command, Ended, Entry, Finish, KeepGoing, Options, Retry, RunOutcome,
-    Schedule, StepIndex, StepSpec,
+    Schedule, StepIndex, StepSpec, Verdict,
 };
 
 pub fn options(jobs: usize, keep_going: KeepGoing) -> Options {
@@ -13,10 +13,10 @@ pub fn options(jobs: usize, keep_going: KeepGoing) -> Options {
 
 pub fn spec(needs: &[u32], entry: Entry, retries: u32) -> StepSpec {
     let needs = needs.iter().map(|&need| StepIndex(need)).collect();
-    StepSpec { needs, entry, retries, expected_ms: None }
+    StepSpec { needs, gathers: false, entry, retries, expected_ms: None }
 }
 
-/// One step per line: its needs, `c` for cached, `?` for decide, `r2` for two retries.
+/// One step per line: its needs, `c` for cached, `?` for decide, `-` for left out, `g` for one that gathers, `r2` for two retries.
 pub fn steps(text: &str) -> Vec<StepSpec> {
     let line = |line: &str| {
         let mut step = spec(&[], Entry::Start, 0);
@@ -24,6 +24,8 @@ pub fn steps(text: &str) -> Vec<StepSpec> {
             match word {
                 "c" => step.entry = Entry::Cached,
                 "?" => step.entry = Entry::Decide,
+                "-" => step.entry = Entry::LeftOut,
+                "g" => step.gathers = true,
                 _ => match word.strip_prefix('r') {
                     Some(retries) => step.retries = retries.parse().unwrap(),
                     None => step.needs.push(StepIndex(word.parse().unwrap())),
@@ -64,12 +66,14 @@ fn ending(ended: Ended) -> String {
         Ended::Cancelled => "cancelled".into(),
         Ended::Skipped(Because::Upstream(step)) => format!("skipped by {}", step.0),
         Ended::Skipped(Because::Stopped(step)) => format!("stopped by {}", step.0),
+        Ended::Skipped(Because::Condition) => "left out".into(),
+        Ended::Skipped(Because::LeftOut(step)) => format!("left out by {}", step.0),
         Ended::Skipped(Because::Interrupted) => "interrupted".into(),
         Ended::Skipped(Because::TimedOut) => "timed out".into(),
     }
 }
 
-/// `ok 1`, `fail 1`, `broken 1` (failed, no retry), `cancelled 1`, `cached 1`, `new 1`, `waited 1`, `int`, `timeout`.
+/// `ok 1`, `fail 1`, `broken 1` (failed, no retry), `cancelled 1`, `cached 1`, `new 1`, `no 1`, `unclear 1`, `waited 1`, `int`, `timeout`.
 pub fn on(schedule: &mut Schedule, cause: &str) -> String {
     let (word, step) = cause.split_once(' ').unwrap_or((cause, "0"));
     let step = StepIndex(step.parse().unwrap());
@@ -79,8 +83,10 @@ pub fn on(schedule: &mut Schedule, cause: &str) -> String {
         "fail" => finished(Finish::Failed(Retry::Allowed)),
         "broken" => finished(Finish::Failed(Retry::Never)),
         "cancelled" => finished(Finish::Cancelled),
-        "cached" => Cause::Decided { step, cached: true },
-        "new" => Cause::Decided { step, cached: false },
+        "cached" => Cause::Decided { step, verdict: Verdict::Cached },
+        "new" => Cause::Decided { step, verdict: Verdict::Run },
+        "no" => Cause::Decided { step, verdict: Verdict::LeftOut },
+        "unclear" => Cause::Decided { step, verdict: Verdict::Failed },
         "waited" => Cause::Waited { step },
         "int" => Cause::Interrupt,
         "timeout" => Cause::Timeout,
