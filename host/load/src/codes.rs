@@ -46,7 +46,7 @@ codes! {
     BadName = "PL007", "bad name", "A name that does not work on every platform and in every language. The message gives the valid pattern.";
     Empty = "PL008", "empty flow", "The flow has no cell.";
     Requires = "PL009", "needs another version", "The flow's `requires` asks for a newer polyloom, or can't be read.";
-    Unsupported = "PL010", "not supported by this version", "A word that is reserved for a later version: `map`, `when`, `session`.";
+    Unsupported = "PL010", "not supported by this version", "A word that is reserved for a later version: `session`.";
     Nul = "PL011", "NUL in a text", "Texts can't hold the character U+0000: no argument, path or environment variable can.";
     NoFlow = "PL012", "no flow file", "A folder was named that holds no flow file, or several of them.";
     UnknownLanguage = "PL020", "unknown language", "No executor of that name is installed. `polyloom plugin list` shows those that are.";
@@ -64,11 +64,14 @@ codes! {
     BadInput = "PL046", "not an input", "An input is not one of the forms `CELL.PORT`, `file:PATH`, `param:NAME` or a constant.";
     UnknownParam = "PL047", "unknown param", "A param is named that the flow does not declare.";
     BadSecret = "PL048", "not the handle of a secret", "A secret is not one of the forms `env:NAME`, `file:PATH`, `cmd:PROGRAM ARGS`. The secret itself never stands in a flow file.";
+    BadMap = "PL049", "not a list to map over", "An axis of `map` is not a list: neither a constant list, nor a param, an output or a file with one, nor a pattern of files.";
     BadType = "PL050", "bad type", "A text that is not a type, a type that is too long, or one that can't be used there.";
     BadValue = "PL051", "value does not fit", "A value is not of the declared type.";
     BadLimit = "PL052", "bad duration, size or number", "A limit can't be read or is out of range.";
     RefusedName = "PL053", "name would shadow the system's", "An environment variable or port whose name steers the loader, the shell or an interpreter.";
-    NoValue = "PL054", "param without a value", "A param has no default and none was given. A warning when checking, an error when running.";
+    NoValue = "PL054", "param without a value", "A param has no default and none was given, by the run or by the cell that the flow is. A warning when checking, an error when running.";
+    BadCondition = "PL055", "bad condition", "A `when` that can't be read, or asks for what is no input of its cell or no value.";
+    BadFlow = "PL056", "flow can't be a cell", "The file of `flow` is no flow, has problems of its own, or contains itself.";
     Placeholder = "PL060", "bad placeholder", "An argument of a manifest holds a `{…}` that does not exist or can't stand there.";
     Claimed = "PL061", "name claimed twice", "Two executors claim one id or alias; neither gets it.";
     BadPattern = "PL062", "bad pattern", "A regular expression of a manifest can't be read, is too large or lacks its groups.";

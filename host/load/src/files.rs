@@ -61,6 +61,14 @@ impl Root {
         &self.path
     }
 
+    /// A folder below the folder.
+    pub(crate) fn below(&self, path: &Path) -> Result<Self, FileError> {
+        if path.as_os_str().is_empty() {
+            return Ok(Self { dir: self.dir.try_clone().map_err(error)?, path: self.path.clone() });
+        }
+        Ok(Self { dir: self.dir.open_dir(path).map_err(error)?, path: self.path.join(path) })
+    }
+
     /// The content of a file below the folder, at most [`MAX_CODE`] bytes.
     pub fn read(&self, path: &Path) -> Result<Vec<u8>, FileError> {
         let path = path.to_str().and_then(relative).ok_or(FileError::Outside)?;

@@ -109,6 +109,7 @@ fn set(
     match value {
         Ok(value) if !holds_nul(&value) => {
             param.value = value;
+            param.has_value = true;
             names.insert(known);
         }
         Ok(_) => {

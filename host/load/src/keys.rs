@@ -85,6 +85,12 @@ pub const TOP: &[Key] = &[
         "",
         "What holds for every cell that does not say otherwise.",
     ),
+    key(
+        "outputs",
+        Shape::TextMap,
+        "",
+        "What the flow gives where it is a cell of another one: outputs by name, each `CELL.PORT`.",
+    ),
     key("cells", Shape::Named(CELL), "", "The cells by id."),
 ];
 
@@ -262,6 +268,12 @@ pub const CELL: &[Key] = &[
         "The executor: an id or an alias, e.g. `python`.",
     ),
     key("file", Shape::Text, "", "The code's file, relative to the flow's folder."),
+    key(
+        "flow",
+        Shape::Text,
+        "",
+        "Another flow as this cell, by its file: its params are the inputs, its `outputs` the outputs.",
+    ),
     key("inputs", Shape::Inputs, "", "What the cell reads, by port."),
     key(
         "outputs",
@@ -309,8 +321,18 @@ pub const CELL: &[Key] = &[
     ENFORCE,
     key("session", Shape::Reserved, "", "Reserved."),
     key("seed", Shape::Int(i64::MIN, i64::MAX), "", "The seed of its random streams."),
-    key("when", Shape::Reserved, "", "Reserved."),
-    key("map", Shape::Reserved, "", "Reserved."),
+    key(
+        "when",
+        Shape::Text,
+        "",
+        "A condition over its inputs: `n > 10 and mode == 'full'`. Where it is false the cell and all that is made from it are left out.",
+    ),
+    key(
+        "map",
+        Shape::Inputs,
+        "",
+        "One step for each item, or for each combination of several: lists by the input that gets an item, each a constant, `param:NAME`, `CELL.PORT`, `file:PATH` (`.json`, `.csv`, `.tsv`) or `glob:PATTERN`.",
+    ),
     key(
         "allow",
         Shape::Table(ALLOW),
@@ -454,6 +476,12 @@ pub(crate) const SYNONYMS: &[(&str, &str)] = &[
     ("retry", "retries"),
     ("threads", "cpus"),
     ("variables", "params"),
+    ("if", "when"),
+    ("condition", "when"),
+    ("foreach", "map"),
+    ("for_each", "map"),
+    ("matrix", "map"),
+    ("subflow", "flow"),
     ("programs", "toolchain"),
     ("tools", "toolchain"),
 ];

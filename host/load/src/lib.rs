@@ -66,6 +66,7 @@ pub fn load(argument: &Path, config: &Config<'_>) -> Loaded {
                         root: Some(&root),
                         purpose: config.purpose,
                         given: config.given,
+                        within: &[],
                     };
                     check(&document, &path, &context)
                 }

@@ -176,7 +176,11 @@ fn shape(key: &Key) -> Value {
             // `lang` may be told by the file's extension, which a schema can't know.
             cell.insert(
                 "oneOf".to_owned(),
-                json!([{ "required": ["lang", "code"] }, { "required": ["file"] }]),
+                json!([
+                    { "required": ["lang", "code"] },
+                    { "required": ["file"] },
+                    { "required": ["flow"] },
+                ]),
             );
             let mut all = named(CellId::VALID, Value::Object(cell));
             if let Value::Object(all) = &mut all {

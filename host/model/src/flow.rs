@@ -48,8 +48,10 @@ pub struct ToolChoice {
 pub struct Param {
     /// Its type.
     pub ty: Type,
-    /// Its value in this run.
+    /// Its value in this run; null without one.
     pub value: Value,
+    /// Whether it has one. A param without is given one where the flow is a cell of another.
+    pub has_value: bool,
     /// One line for people.
     pub doc: Option<String>,
 }

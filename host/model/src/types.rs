@@ -90,6 +90,15 @@ impl Type {
         "tensor", "table", "image", "file", "dir", "seed", "vec2", "color",
     ];
 
+    /// What the outputs of several steps are together: a list of values, or a directory of files.
+    #[must_use]
+    pub fn gathered(&self) -> Self {
+        match self.encoding() {
+            Encoding::Msgpack => Self::List(Box::new(self.clone())),
+            _ => Self::Dir,
+        }
+    }
+
     /// How values of this type are stored.
     #[must_use]
     pub fn encoding(&self) -> Encoding {

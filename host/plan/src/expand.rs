@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use polyloom_model::{
-    Axis, Cell, CellId, Code, Encoding, Flow, Input, Items, NameError, Origin, ParamName, PortName,
+    Axis, Cell, CellId, Code, Flow, Input, Items, NameError, Origin, ParamName, PortName,
     Role, Source, SubFlow, Type, Value,
 };
 use thiserror::Error;
@@ -324,15 +324,6 @@ fn item(cell: &Cell, axes: &[Vec<(String, Source)>], number: usize) -> Result<Ce
     Ok(step)
 }
 
-/// What the outputs of many steps are together: a list of values, or a directory of files.
-#[must_use]
-pub fn gathered(ty: &Type) -> Type {
-    match ty.encoding() {
-        Encoding::Msgpack => Type::List(Box::new(ty.clone())),
-        _ => Type::Dir,
-    }
-}
-
 /// The cell that makes one result of the steps'.
 fn gather(cell: Cell, steps: &[CellId]) -> Cell {
     let input = |(port, ty): (&PortName, &Type)| {
@@ -370,7 +361,7 @@ fn bare(cell: Cell, role: Role, inputs: BTreeMap<PortName, Input>, lang: &str) -
         code: Code { name: String::new(), bytes: Arc::from([]), origin },
         map: Vec::new(),
         inputs,
-        outputs: cell.outputs.iter().map(|(port, ty)| (port.clone(), gathered(ty))).collect(),
+        outputs: cell.outputs.iter().map(|(port, ty)| (port.clone(), ty.gathered())).collect(),
         env: BTreeMap::new(),
         secrets: BTreeMap::new(),
         argv: Vec::new(),

@@ -21,8 +21,7 @@ mod why;
 pub use answers::{Answers, Artifact, Previous, Recorded};
 pub use decide::{Force, PlanError, Request, plan};
 pub use expand::{
-    AllFound, ExpandError, Expanded, Found, MAX_DEPTH, MAX_STEPS, OpenAxis, expand, gathered,
-    is_plain,
+    AllFound, ExpandError, Expanded, Found, MAX_DEPTH, MAX_STEPS, OpenAxis, expand, is_plain,
 };
 pub use facts::{ExecutorFacts, Facts, Identity};
 pub use graph::{CellIndex, Edge, Graph, GraphError};

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use polyloom_model::{
     Ask, CellId, Code as CellCode, LimitLines, Limits, Manifest, Origin, PortName, SecretHandle,
-    Stdin, Type,
+    Stdin, SubFlow, Type, When,
 };
 
 use super::allow;
 use super::env::{By, check_port, check_variable};
 use super::input::{self, Wire};
 use super::limits::{Habits, Partial, habits};
-use super::{Check, files::report_file_error};
+use super::{Check, files::report_file_error, sub};
 use crate::files::{MAX_CODE, relative};
 use crate::findings::{list, shown, suggestion};
 use crate::keys::{CELL, STDIN};
@@ -29,6 +29,12 @@ pub(crate) struct Draft<'l> {
     pub manifest: Option<&'l Manifest>,
     pub code: Option<CellCode>,
     pub wires: BTreeMap<PortName, Wire>,
+    /// What it is mapped over.
+    pub axes: BTreeMap<PortName, Wire>,
+    pub when: Option<When>,
+    pub when_span: Span,
+    /// The flow that it is.
+    pub sub: Option<Arc<SubFlow>>,
     /// Nothing where the type can't be read.
     pub outputs: BTreeMap<PortName, Option<Type>>,
     /// Whether every output was understood: only then is a port that is not there an error.
@@ -53,11 +59,24 @@ impl<'l> Check<'_, 'l> {
     pub(super) fn cell(&mut self, id: CellId, entry: &Entry, map: &Map) -> Draft<'l> {
         let findings = &mut self.findings;
         let meant = findings.known_keys(map, CELL, &format!("the cell `{id}`"));
-        let manifest = self.language(&id, entry, map, &meant);
-        let code = self.code(&id, entry, map, manifest, &meant);
+        let is_flow = map.get("flow");
+        let sub = is_flow.and_then(|node| self.sub_flow(&id, map, node));
+        let (manifest, code) = match is_flow {
+            Some(_) => (None, None),
+            None => {
+                let manifest = self.language(&id, entry, map, &meant);
+                (manifest, self.code(&id, entry, map, manifest, &meant))
+            }
+        };
         let mut taken = Taken::new();
         let wires = self.wires(map, &mut taken);
-        let (outputs, outputs_known) = self.outputs(map, &mut taken);
+        let axes = self.axes(map, &mut taken);
+        let (outputs, outputs_known) = match (is_flow, &sub) {
+            (None, _) => self.outputs(map, &mut taken),
+            (Some(_), Some(sub)) => (sub::types(&sub.flow), true),
+            (Some(_), None) => (BTreeMap::new(), false),
+        };
+        let (when, when_span) = self.when(map);
         let env = self.env(map, &mut taken);
         let secrets = self.secrets(map, &taken);
         let findings = &mut self.findings;
@@ -78,13 +97,18 @@ impl<'l> Check<'_, 'l> {
             keys: self.limits.lines().chain(set.lines()).collect(),
             path: PathBuf::from(self.file_name()),
         };
-        let stdin = map.get("stdin").and_then(|node| self.stdin(node, &wires));
+        let stdin =
+            map.get("stdin").and_then(|node| self.stdin(node, wires.keys().chain(axes.keys())));
         Draft {
             id,
             span: entry.key.span.clone(),
             manifest,
             code,
             wires,
+            axes,
+            when,
+            when_span,
+            sub,
             outputs,
             outputs_known,
             env,
@@ -152,6 +176,21 @@ impl<'l> Check<'_, 'l> {
         };
         self.findings.error(code, &node.span, message, "").help(help);
         None
+    }
+
+    fn when(&mut self, map: &Map) -> (Option<When>, Span) {
+        let Some(node) = map.get("when") else { return (None, 0..0) };
+        let Some(text) = self.findings.text("when", node) else { return (None, 0..0) };
+        match text.parse::<When>() {
+            Ok(when) => (Some(when), node.span.clone()),
+            Err(error) => {
+                let message = format!("the condition can't be read: {error}");
+                self.findings
+                    .error(Code::BadCondition, &node.span, message, "")
+                    .help("valid: `n > 10 and mode == 'full'`; names are the cell's inputs");
+                (None, node.span.clone())
+            }
+        }
     }
 
     fn code(
@@ -237,7 +276,7 @@ impl<'l> Check<'_, 'l> {
         Some(CellCode { name, bytes: Arc::from(bytes), origin })
     }
 
-    fn port<'d>(
+    pub(super) fn port<'d>(
         &mut self,
         entry: &'d Entry,
         what: &'static str,
@@ -322,7 +361,11 @@ impl<'l> Check<'_, 'l> {
         self.findings.text_map("env", node)
     }
 
-    fn stdin(&mut self, node: &Node, wires: &BTreeMap<PortName, Wire>) -> Option<Stdin> {
+    fn stdin<'p>(
+        &mut self,
+        node: &Node,
+        mut ports: impl Iterator<Item = &'p PortName> + Clone,
+    ) -> Option<Stdin> {
         let map = match &node.data {
             Data::Str(text) => return Some(Stdin::Text(text.clone())),
             Data::Map(map) => map,
@@ -343,10 +386,10 @@ impl<'l> Check<'_, 'l> {
             return None;
         };
         let text = self.findings.text("input", port)?;
-        if let Some((name, _)) = wires.iter().find(|(name, _)| name.as_str() == text) {
+        let names: Vec<&str> = ports.clone().map(PortName::as_str).collect();
+        if let Some(name) = ports.find(|name| name.as_str() == text) {
             return Some(Stdin::Input(name.clone()));
         }
-        let names: Vec<&str> = wires.keys().map(PortName::as_str).collect();
         let nearest = self.findings.nearest(text, names.iter().copied());
         let message = format!("the cell has no input `{}`", shown(text));
         self.findings

@@ -31,7 +31,7 @@ pub(crate) struct Wire {
     pub span: Span,
 }
 
-fn form(text: &str) -> Form {
+pub(super) fn form(text: &str) -> Form {
     if let Some(name) = text.strip_prefix("param:") {
         return Form::Param(name.trim().to_owned());
     }

@@ -4,6 +4,7 @@
 //! broken; a thing that was reported is not reported again by what depends on it. Time is linear in the file.
 
 mod allow;
+mod axis;
 mod cell;
 mod env;
 pub(crate) mod field;
@@ -14,13 +15,17 @@ pub(crate) mod limits;
 mod order;
 mod params;
 mod secrets;
+mod sub;
 pub(crate) mod value;
 mod wire;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use polyloom_model::{Cell, CellId, Flow, Param, ParamName};
+use polyloom_model::{
+    Cell, CellId, Code as CellCode, Encoding, Flow, Origin, Param, ParamName, PortName, Role,
+};
 
 pub(crate) use env::{By, check_variable};
 
@@ -43,6 +48,8 @@ pub enum Purpose {
     Check,
     /// To be run: it is an error.
     Run,
+    /// To be a cell of another flow, which gives the values.
+    Part,
 }
 
 /// What a check needs besides the text.
@@ -56,6 +63,8 @@ pub struct Context<'a> {
     pub purpose: Purpose,
     /// Values for its params.
     pub given: &'a Given,
+    /// The flows that it is a cell of, outermost first; none where it stands for itself.
+    pub within: &'a [PathBuf],
 }
 
 /// What a check found.
@@ -76,11 +85,18 @@ pub fn check(document: &Document, path: &Path, context: &Context<'_>) -> Loaded 
         path,
         findings: Findings::new(&document.source),
         seen: files::Seen::default(),
+        read: sub::Read::default(),
         limits: Partial::default(),
         habits: Habits::default(),
     };
     check.run()
 }
+
+/// What a cell that is a flow is called where others have a language.
+const FLOW_LANG: &str = "flow";
+
+/// Cells, and the flow's outputs.
+type Wired = (Vec<Cell>, BTreeMap<PortName, (CellId, PortName)>);
 
 /// A check under way. `'l` is how long the manifests live.
 pub(crate) struct Check<'a, 'l> {
@@ -89,6 +105,7 @@ pub(crate) struct Check<'a, 'l> {
     path: &'a Path,
     findings: Findings,
     seen: files::Seen,
+    read: sub::Read,
     /// `[defaults]`.
     limits: Partial,
     habits: Habits,
@@ -119,7 +136,7 @@ impl<'l> Check<'_, 'l> {
         // Found cell by cell and then wire by wire; read from the top.
         report.sort();
         report.extend(given);
-        let flow = cells.filter(|_| !report.has_errors()).map(|cells| Flow {
+        let flow = cells.filter(|_| !report.has_errors()).map(|(cells, outputs)| Flow {
             name: head.name.unwrap_or_else(|| name_of(self.path, self.context.root)),
             doc: head.doc,
             path: self.path.to_owned(),
@@ -131,11 +148,12 @@ impl<'l> Check<'_, 'l> {
             strict: head.strict,
             tools,
             cells,
+            outputs,
         });
         Loaded { flow, report }
     }
 
-    fn cells(&mut self, top: &Map, params: &params::Params, strict: bool) -> Option<Vec<Cell>> {
+    fn cells(&mut self, top: &Map, params: &params::Params, strict: bool) -> Option<Wired> {
         let entries = match top.get("cells") {
             Some(node) => &self.findings.table("cells", node)?.entries[..],
             None => &[],
@@ -161,11 +179,11 @@ impl<'l> Check<'_, 'l> {
             let text = entry.key.text.as_str();
             by_id.insert(text, None);
             let Some(map) = self.cell_table(entry) else { continue };
-            let id: CellId = match text.parse() {
+            let id = match CellId::declared(text) {
                 Ok(id) => id,
                 Err(error) => {
                     let lower = text.to_ascii_lowercase().replace([' ', '.'], "-");
-                    let help = lower.parse::<CellId>().ok().map(|id| format!("try `{id}`"));
+                    let help = CellId::declared(&lower).ok().map(|id| format!("try `{id}`"));
                     self.findings
                         .error(Code::BadName, &entry.key.span, error.to_string(), "")
                         .help_opt(help);
@@ -177,15 +195,23 @@ impl<'l> Check<'_, 'l> {
             drafts.push(draft);
         }
         let board = wire::Board { drafts: &drafts, by_id: &by_id, params, strict };
-        let (inputs, edges): (Vec<_>, Vec<_>) =
-            (0..drafts.len()).map(|own| self.wire(&board, own)).unzip();
+        let mut inputs = Vec::with_capacity(drafts.len());
+        let mut edges = Vec::with_capacity(drafts.len());
+        for own in 0..drafts.len() {
+            let (wired, from) = self.wire(&board, own);
+            inputs.push(wired);
+            edges.push(from);
+        }
+        let outputs = top.get("outputs").map(|node| self.flow_outputs(node, &board));
         for cycle in order::cycles(&edges) {
             self.report_cycle(&drafts, &cycle);
         }
         if self.findings.has_errors() {
             return None;
         }
-        drafts.into_iter().zip(inputs).map(|(draft, inputs)| finish(draft, inputs)).collect()
+        let cells: Option<Vec<Cell>> =
+            drafts.into_iter().zip(inputs).map(|(draft, wired)| finish(draft, wired)).collect();
+        Some((cells?, outputs.unwrap_or_default()))
     }
 
     fn cell_table<'d>(&mut self, entry: &'d crate::tree::Entry) -> Option<&'d Map> {
@@ -247,13 +273,20 @@ impl<'l> Check<'_, 'l> {
         let (report, given) = give(&mut params, self.context.given);
         let failed = report.has_errors();
         for (name, span) in open {
-            if given.contains(&name) || failed {
+            // Whose cell it is says what is missing.
+            if given.contains(&name) || failed || self.context.purpose == Purpose::Part {
                 continue;
             }
+            let value = params[&name].ty.encoding() == Encoding::Msgpack;
+            let help = if value {
+                format!("give one: `-p {name}=VALUE`, or set `default`")
+            } else {
+                "only a flow that this one is a cell of can give it: `flow = \"FILE\"`".to_owned()
+            };
             let found = self
                 .findings
                 .error(Code::NoValue, &span, format!("the param `{name}` has no value"), "")
-                .help(format!("give one: `-p {name}=VALUE`, or set `default`"));
+                .help(help);
             if self.context.purpose == Purpose::Check {
                 found.warning();
             }
@@ -270,14 +303,23 @@ impl<'l> Check<'_, 'l> {
     }
 }
 
-fn finish(
-    draft: Draft<'_>,
-    inputs: BTreeMap<polyloom_model::PortName, polyloom_model::Input>,
-) -> Option<Cell> {
+fn finish(draft: Draft<'_>, (inputs, map): wire::Filled) -> Option<Cell> {
+    let (role, executor, code) = match draft.sub {
+        Some(sub) => {
+            let origin = Origin { path: sub.flow.path.clone(), first_line: 1 };
+            let code = CellCode { name: String::new(), bytes: Arc::from([]), origin };
+            (Role::Flow(sub), FLOW_LANG.parse().ok()?, code)
+        }
+        None => (Role::Program, draft.manifest?.id.clone(), draft.code?),
+    };
     Some(Cell {
+        declared: draft.id.clone(),
         id: draft.id,
-        executor: draft.manifest?.id.clone(),
-        code: draft.code?,
+        role,
+        executor,
+        code,
+        map,
+        when: draft.when,
         inputs,
         outputs: draft
             .outputs

@@ -47,7 +47,11 @@ fn one(findings: &mut Findings, name: &ParamName, span: &Span, node: &Node) -> O
         // The short form: a plain value is the default.
         let wire = constant(findings, node);
         let (Some(ty), Some(Form::Value(value))) = (wire.ty, wire.form) else { return None };
-        return Some(Declared { param: Param { ty, value, doc: None }, has_default: true, span });
+        return Some(Declared {
+            param: Param { ty, value, has_value: true, doc: None },
+            has_default: true,
+            span,
+        });
     };
     findings.known_keys(map, PARAM, &format!("the param `{name}`"));
     let doc = map.get("doc").and_then(|node| findings.text("doc", node)).map(str::to_owned);
@@ -55,12 +59,13 @@ fn one(findings: &mut Findings, name: &ParamName, span: &Span, node: &Node) -> O
     let default = map.get("default");
     let (ty, value) = match (ty, default) {
         (Some((_, None)), _) => return None,
-        (Some((place, Some(ty))), _) if ty.encoding() != Encoding::Msgpack => {
+        // A stored thing is given only where the flow is a cell of another.
+        (Some((place, Some(ty))), Some(_)) if ty.encoding() != Encoding::Msgpack => {
             findings
                 .error(
                     Code::BadType,
                     &place.span,
-                    format!("a param can't be a {ty}"),
+                    format!("a param with a default can't be a {ty}"),
                     "not a value",
                 )
                 .help("name the file at the cell's input: `file:PATH`");
@@ -89,6 +94,6 @@ fn one(findings: &mut Findings, name: &ParamName, span: &Span, node: &Node) -> O
         }
     };
     let has_default = value.is_some();
-    let param = Param { ty, value: value.unwrap_or(Value::Null), doc };
+    let param = Param { ty, value: value.unwrap_or(Value::Null), has_value: has_default, doc };
     Some(Declared { param, has_default, span })
 }

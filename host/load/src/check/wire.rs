@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use polyloom_model::{
-    CellId, Connection, Input, ParamName, PortName, Source as From, Type, can_connect,
+    Axis, CellId, Connection, Encoding, Input, ParamName, PortName, Source as From, Type,
+    can_connect, conform,
 };
 
 use super::Check;
@@ -26,24 +27,56 @@ pub(crate) struct Board<'c, 'l> {
     pub strict: bool,
 }
 
+/// The inputs of a cell, and the axes it is mapped over.
+pub(crate) type Filled = (BTreeMap<PortName, Input>, Vec<Axis>);
+
 /// An edge: the cell that is waited for, and where that stands.
 pub(crate) type Edge = (usize, Span);
 
 impl Check<'_, '_> {
     /// The inputs of cell `own`, and the edges into it. Inputs with problems are left out.
-    pub(super) fn wire(
-        &mut self,
-        board: &Board<'_, '_>,
-        own: usize,
-    ) -> (BTreeMap<PortName, Input>, Vec<Edge>) {
+    pub(super) fn wire(&mut self, board: &Board<'_, '_>, own: usize) -> (Filled, Vec<Edge>) {
         let mut inputs = BTreeMap::new();
+        let mut axes = Vec::new();
         let mut edges = Vec::new();
+        for (name, wire) in &board.drafts[own].axes {
+            if let Some((axis, input)) = self.axis(board, own, name, wire, &mut edges) {
+                inputs.insert(name.clone(), input);
+                axes.push(axis);
+            }
+        }
         for (name, wire) in &board.drafts[own].wires {
             if let Some(input) = self.source(board, own, name, wire, &mut edges) {
                 inputs.insert(name.clone(), input);
             }
         }
-        (inputs, edges)
+        self.bound(board, own);
+        self.asked(board, own, &inputs);
+        ((inputs, axes), edges)
+    }
+
+    /// Whether a condition asks for values.
+    fn asked(&mut self, board: &Board<'_, '_>, own: usize, inputs: &BTreeMap<PortName, Input>) {
+        let draft = &board.drafts[own];
+        let Some(when) = &draft.when else { return };
+        for name in when.inputs() {
+            let known = draft.wires.contains_key(name) || draft.axes.contains_key(name);
+            let message = match inputs.get(name) {
+                _ if !known => format!("`when` asks for `{name}`, which is no input of the cell"),
+                Some(input) if input.ty.encoding() != Encoding::Msgpack => {
+                    format!(
+                        "`when` asks for `{name}`, which is a {}, not a value",
+                        brief(&input.ty)
+                    )
+                }
+                _ => continue,
+            };
+            let names: Vec<&str> =
+                draft.wires.keys().chain(draft.axes.keys()).map(PortName::as_str).collect();
+            let near = self.findings.nearest(name.as_str(), names.iter().copied());
+            let help = if known { None } else { suggestion(near, &names) };
+            self.findings.error(Code::BadCondition, &draft.when_span, message, "").help_opt(help);
+        }
     }
 
     fn source(
@@ -54,9 +87,28 @@ impl Check<'_, '_> {
         wire: &Wire,
         edges: &mut Vec<Edge>,
     ) -> Option<Input> {
+        let of_flow = board.drafts[own].sub.as_ref().and_then(|sub| {
+            let mut params = sub.flow.params.iter();
+            params.find(|(param, _)| param.as_str() == name.as_str())
+        });
         let (source, ty) = match wire.form.as_ref()? {
             Form::Value(value) => {
-                return Some(Input { source: From::Value(value.clone()), ty: wire.ty.clone()? });
+                let ty = wire.ty.clone()?;
+                let Some((_, param)) = of_flow else {
+                    return Some(Input { source: From::Value(value.clone()), ty });
+                };
+                // A constant for a param of a flow is read as a value of the param's type.
+                match conform(value.clone(), &param.ty) {
+                    Ok(value) => {
+                        return Some(Input { source: From::Value(value), ty: param.ty.clone() });
+                    }
+                    Err(mismatch) => {
+                        let message = format!("the value of `{name}` does not fit: {mismatch}");
+                        let label = format!("not {}", brief(&param.ty));
+                        self.findings.error(Code::BadValue, &wire.span, message, label);
+                        return None;
+                    }
+                }
             }
             Form::Port(cell, port) => self.port_of(board, own, (cell, port), wire, edges)?,
             Form::Param(param) => self.param_of(board, param, wire)?,
@@ -66,7 +118,8 @@ impl Check<'_, '_> {
                 return None;
             }
         };
-        let target = wire.ty.clone().unwrap_or_else(|| ty.clone());
+        let target = wire.ty.clone().or_else(|| of_flow.map(|(_, param)| param.ty.clone()));
+        let target = target.unwrap_or_else(|| ty.clone());
         if can_connect(&ty, &target, board.strict) == Connection::Refused {
             self.mismatch(name, wire, &ty, &target);
             return None;
@@ -91,7 +144,7 @@ impl Check<'_, '_> {
             .help(help);
     }
 
-    fn port_of(
+    pub(super) fn port_of(
         &mut self,
         board: &Board<'_, '_>,
         own: usize,
@@ -118,7 +171,11 @@ impl Check<'_, '_> {
         }
         edges.push((index, wire.span.clone()));
         match draft.outputs.get_key_value(port) {
-            Some((port, ty)) => Some((From::Port(draft.id.clone(), port.clone()), ty.clone()?)),
+            Some((port, ty)) => {
+                let ty = ty.clone()?;
+                let ty = if draft.axes.is_empty() { ty } else { ty.gathered() };
+                Some((From::Port(draft.id.clone(), port.clone()), ty))
+            }
             None => {
                 if draft.outputs_known {
                     let names: Vec<&str> = draft.outputs.keys().map(PortName::as_str).collect();
@@ -159,7 +216,12 @@ impl Check<'_, '_> {
         self.findings.error(Code::UnknownCell, &wire.span, message, "").help_opt(help);
     }
 
-    fn param_of(&mut self, board: &Board<'_, '_>, name: &str, wire: &Wire) -> Option<(From, Type)> {
+    pub(super) fn param_of(
+        &mut self,
+        board: &Board<'_, '_>,
+        name: &str,
+        wire: &Wire,
+    ) -> Option<(From, Type)> {
         if let Some((name, declared)) = board.params.get_key_value(name) {
             let declared = declared.as_ref()?;
             return Some((From::Param(name.clone()), declared.param.ty.clone()));
@@ -202,7 +264,7 @@ impl Check<'_, '_> {
         }
     }
 
-    fn not_an_input(&mut self, board: &Board<'_, '_>, text: &str, wire: &Wire) {
+    pub(super) fn not_an_input(&mut self, board: &Board<'_, '_>, text: &str, wire: &Wire) {
         let name = shown(text);
         let only_output = board.by_id.get(text).copied().flatten().and_then(|index| {
             let outputs = &board.drafts[index].outputs;
@@ -231,7 +293,7 @@ impl Check<'_, '_> {
 }
 
 /// A type as it may be shown: thousands of wires can come from one long type.
-fn brief(ty: &Type) -> String {
+pub(super) fn brief(ty: &Type) -> String {
     let text = ty.to_string();
     match text.char_indices().nth(200) {
         Some((end, _)) => format!("{}…", &text[..end]),

@@ -75,7 +75,7 @@ pub fn check_for(
     let languages = languages();
     match Document::read(&source, Format::of(path).unwrap()) {
         Ok(document) => {
-            let context = Context { languages: &languages, root, purpose, given };
+            let context = Context { languages: &languages, root, purpose, given, within: &[] };
             polyloom_load::check(&document, path, &context)
         }
         Err(problems) => Loaded { flow: None, report: polyloom_load::Report { problems } },

@@ -47,7 +47,7 @@ impl World {
         };
         flow.params.insert(
             "year".parse().unwrap(),
-            Param { ty: Type::Int, value: Value::Int(2012), doc: None },
+            Param { ty: Type::Int, value: Value::Int(2012), has_value: true, doc: None },
         );
         for line in wires.split(',') {
             let (id, from) = line.trim().split_once(':').unwrap_or((line.trim(), ""));
