@@ -141,7 +141,9 @@ impl Select {
     pub fn settle(&mut self, flow: &mut FlowArgs) {
         let Some(first) = &flow.flow else { return };
         let Some(text) = first.to_str() else { return };
-        let looks_like_file = text.contains('/') || text.contains(".toml") || first.exists();
+        // `sub/cell` is a cell of a flow within the flow.
+        let path = text.starts_with(['.', '/', '~']) || text.ends_with('/');
+        let looks_like_file = path || text.contains(".toml") || first.exists();
         let here = polyloom_load::find_flow(std::path::Path::new(".")).is_ok();
         if !looks_like_file && here && text.parse::<Selector>().is_ok() {
             self.selectors.insert(0, text.to_owned());
@@ -390,6 +392,15 @@ pub enum Command {
         /// As JSON.
         #[arg(long, group = "form")]
         json: bool,
+    },
+    /// Show the plain steps of a flow: those of its maps, and of the flows within it.
+    Expand {
+        /// The flow.
+        #[command(flatten)]
+        flow: FlowArgs,
+        /// What to print on stdout.
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
     },
     /// Show what cells printed in a run.
     Logs {

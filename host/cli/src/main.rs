@@ -96,6 +96,7 @@ fn dispatch(cli: Cli, screen: Screen, started: Instant) -> failure::Outcome {
         Command::Graph { flow, mermaid, dot, json } => {
             commands::graph::graph(&world(), &flow, mermaid, dot, json)
         }
+        Command::Expand { flow, format } => commands::expand::expand(&world(), &flow, format),
         Command::Logs { at, tail } => commands::history::logs(&world(), &at, tail),
         Command::Show { at, output, format } => commands::show::show(&world(), &at, output, format),
         Command::Runs { project, folder, limit, format } => {

@@ -245,6 +245,8 @@ fn prepare_failure(error: &PrepareError) -> Failure {
         PrepareError::Store(_) => Failure::of(Exit::Environment, error),
         PrepareError::Graph(_)
         | PrepareError::File(_)
+        | PrepareError::Expand(_)
+        | PrepareError::Items(_)
         | PrepareError::Key(_)
         | PrepareError::Plan(_) => Failure::of(Exit::Usage, error),
     }

@@ -176,6 +176,8 @@ pub enum Action {
     Cached,
     /// It runs unless what its inputs come from turns out the same as before.
     Maybe,
+    /// It is left out: its condition, or that of a cell it reads from, says no.
+    Skip,
 }
 
 /// The part of an attempt.

@@ -43,6 +43,19 @@ pub enum HandleError {
     Shell(char),
 }
 
+impl SecretHandle {
+    /// The same, where a path of it was relative to `folder` and is to be relative to what that is relative to.
+    #[must_use]
+    pub fn below(self, folder: &std::path::Path) -> Self {
+        match self {
+            Self::File(path) if !path.starts_with("~") && !folder.as_os_str().is_empty() => {
+                Self::File(folder.join(path))
+            }
+            Self::File(_) | Self::Env(_) | Self::Cmd(_) => self,
+        }
+    }
+}
+
 impl FromStr for SecretHandle {
     type Err = HandleError;
 

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use polyloom_model::{
-    Axis, Cell, CellId, Code, Flow, Input, Items, NameError, Origin, ParamName, PortName,
-    Role, Source, SubFlow, Type, Value,
+    Axis, Cell, CellId, Code, Flow, Input, Items, NameError, Origin, ParamName, PortName, Role,
+    Source, SubFlow, Type, Value,
 };
 use thiserror::Error;
 
@@ -93,15 +93,20 @@ pub fn is_plain(flow: &Flow) -> bool {
     flow.cells.iter().all(|cell| cell.map.is_empty() && cell.is_program())
 }
 
+/// The programs of a flow and of the flows in it as they are written: what is asked for and granted is asked for and granted for these.
+/// Their maps are still there.
+pub fn templates(flow: &Flow) -> Result<Flow, ExpandError> {
+    let found = AllFound::new();
+    let mut maker = Maker::new(flow, &found, Maps::Stay);
+    for cell in &flow.cells {
+        maker.cell(cell.clone(), 0)?;
+    }
+    Ok(with_cells(flow, maker.cells))
+}
+
 /// Expands a flow.
 pub fn expand(flow: &Flow, found: &AllFound) -> Result<Expanded, ExpandError> {
-    let mut maker = Maker {
-        params: flow.params.iter().map(|(name, param)| (name.clone(), &param.value)).collect(),
-        found,
-        cells: Vec::with_capacity(flow.cells.len()),
-        other_names: HashMap::new(),
-        open: Vec::new(),
-    };
+    let mut maker = Maker::new(flow, found, Maps::Expand);
     for cell in &flow.cells {
         maker.cell(cell.clone(), 0)?;
     }
@@ -118,8 +123,11 @@ pub fn expand(flow: &Flow, found: &AllFound) -> Result<Expanded, ExpandError> {
         open
     });
     let open = open.collect();
-    // All but the cells, which were just made.
-    let flow = Flow {
+    Ok(Expanded { flow: with_cells(flow, cells), open })
+}
+
+fn with_cells(flow: &Flow, cells: Vec<Cell>) -> Flow {
+    Flow {
         name: flow.name.clone(),
         doc: flow.doc.clone(),
         path: flow.path.clone(),
@@ -129,8 +137,7 @@ pub fn expand(flow: &Flow, found: &AllFound) -> Result<Expanded, ExpandError> {
         tools: flow.tools.clone(),
         cells,
         outputs: flow.outputs.clone(),
-    };
-    Ok(Expanded { flow, open })
+    }
 }
 
 /// An output of a cell that is a flow is one of that flow's cells'.
@@ -148,7 +155,15 @@ fn rename(source: &mut Source, names: &HashMap<(CellId, PortName), (CellId, Port
     }
 }
 
+/// What becomes of maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Maps {
+    Expand,
+    Stay,
+}
+
 struct Maker<'a> {
+    maps: Maps,
     params: BTreeMap<ParamName, &'a Value>,
     found: &'a AllFound,
     cells: Vec<Cell>,
@@ -157,9 +172,20 @@ struct Maker<'a> {
     open: Vec<OpenAxis>,
 }
 
-impl Maker<'_> {
+impl<'a> Maker<'a> {
+    fn new(flow: &'a Flow, found: &'a AllFound, maps: Maps) -> Self {
+        Self {
+            maps,
+            params: flow.params.iter().map(|(name, param)| (name.clone(), &param.value)).collect(),
+            found,
+            cells: Vec::with_capacity(flow.cells.len()),
+            other_names: HashMap::new(),
+            open: Vec::new(),
+        }
+    }
+
     fn cell(&mut self, cell: Cell, depth: usize) -> Result<(), ExpandError> {
-        if cell.map.is_empty() {
+        if cell.map.is_empty() || self.maps == Maps::Stay {
             return self.one(cell, depth);
         }
         let mut axes = Vec::with_capacity(cell.map.len());
@@ -230,6 +256,9 @@ impl Maker<'_> {
                 }
             }
             cell.asks = cell.asks.into_iter().map(|ask| ask.below(&sub.folder)).collect();
+            for handle in cell.secrets.values_mut() {
+                *handle = handle.clone().below(&sub.folder);
+            }
             cell.code.origin.path = sub.folder.join(&cell.code.origin.path);
             cell.lines.path = sub.folder.join(&cell.lines.path);
             self.cell(cell, depth)?;

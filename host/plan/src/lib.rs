@@ -22,6 +22,7 @@ pub use answers::{Answers, Artifact, Previous, Recorded};
 pub use decide::{Force, PlanError, Request, plan};
 pub use expand::{
     AllFound, ExpandError, Expanded, Found, MAX_DEPTH, MAX_STEPS, OpenAxis, expand, is_plain,
+    templates,
 };
 pub use facts::{ExecutorFacts, Facts, Identity};
 pub use graph::{CellIndex, Edge, Graph, GraphError};
@@ -30,6 +31,6 @@ pub use keys::{KeyError, Keyed, keys};
 pub use parts::{KeyParts, Part, PartName, PartNameError};
 pub use plan::{Action, Check, Plan, Step, StepIndex, Supply};
 pub use reason::Reason;
-pub use select::{Scope, SelectError, Selected, Selection, Selector};
+pub use select::{Scope, SelectError, Selected, Selection, Selector, fits_pattern};
 pub use suggest::nearest;
 pub use why::{PartChange, diff};

@@ -71,7 +71,10 @@ impl FromStr for Selector {
         let (ancestors, rest) = text.strip_prefix('+').map_or((false, text), |rest| (true, rest));
         let (descendants, rest) = rest.strip_suffix('+').map_or((false, rest), |rest| (true, rest));
         let (tag, name) = rest.strip_prefix("tag:").map_or((false, rest), |name| (true, name));
-        if name.is_empty() || name.contains(['+', ':']) || name.chars().any(char::is_control) {
+        // Within a label, a plus is one.
+        let bare = name.split('[').map(|part| part.rsplit_once(']').map_or(part, |(_, rest)| rest));
+        let bare: String = bare.collect();
+        if name.is_empty() || bare.contains(['+', ':']) || name.chars().any(char::is_control) {
             return Err(syntax());
         }
         let name = name.to_owned();
@@ -89,6 +92,7 @@ impl Selector {
     fn mark(&self, flow: &Flow, graph: &Graph, marked: &mut [bool]) -> Result<(), SelectError> {
         let mut found = vec![false; graph.len()];
         match &self.pattern {
+            Pattern::Cell(name) if self.mark_inside(name, flow, graph, &mut found) => {}
             Pattern::Cell(name) => {
                 let Some(cell) = graph.index(name) else {
                     let near = nearest(name, flow.cells.iter().map(|cell| cell.id.as_str()));
@@ -140,6 +144,26 @@ impl Selector {
         add(alone);
         Ok(())
     }
+}
+
+impl Selector {
+    /// Marks the cells of the flow that `name` is, where there is no cell of that very name; whether there are any.
+    fn mark_inside(&self, name: &str, flow: &Flow, graph: &Graph, found: &mut [bool]) -> bool {
+        if graph.index(name).is_some() {
+            return false;
+        }
+        let inside = |id: &str| id.strip_prefix(name).is_some_and(|rest| rest.starts_with('/'));
+        for (at, cell) in flow.cells.iter().enumerate() {
+            found[at] = inside(cell.id.as_str());
+        }
+        found.contains(&true)
+    }
+}
+
+/// Whether a name fits a pattern of `*` and `?`.
+#[must_use]
+pub fn fits_pattern(pattern: &str, name: &str) -> bool {
+    fits(pattern.as_bytes(), name.as_bytes())
 }
 
 /// Glob: `*` any run, `?` one byte (ids and most tags are ASCII). Linear in text × stars, without recursion.

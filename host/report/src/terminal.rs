@@ -196,7 +196,7 @@ impl Screen {
                 self.lang_width = self.lang_width.max(lang.len()).min(12);
                 self.cell(cell).lang.clone_from(lang);
                 // What the plan means to do shows in how the step ends.
-                let (Action::Run | Action::Cached | Action::Maybe) = action;
+                let (Action::Run | Action::Cached | Action::Maybe | Action::Skip) = action;
             }
             Event::StepStarted { cell, attempt, phase } => {
                 self.started(record, cell, *attempt, *phase)

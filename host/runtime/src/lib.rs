@@ -2,16 +2,22 @@
 //!
 //! Knows no flow file and no terminal. `prepare` asks what planning needs to know, `run` is the only loop.
 
+mod conditions;
 mod files;
+mod gather;
+mod grow;
+mod items;
 pub mod permit;
 mod place;
 mod prepare;
+mod refuse;
 mod run;
 mod step;
 mod stream;
 mod words;
 
 pub use files::FileError;
+pub use items::ItemsError;
 pub use permit::Permit;
 pub use place::{Executors, Place};
 pub use prepare::{PrepareError, Prepared, Wanted, action_of, prepare};

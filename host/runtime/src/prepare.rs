@@ -1,13 +1,13 @@
 //! From a flow to its plan: asks the disk, the store and the history what planning needs to know.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use polyloom_model::{Cell, CellId, Digest, ExecutorId, Flow, Input, Manifest, PortName, Source};
+use polyloom_model::{CellId, Digest, ExecutorId, Flow, Manifest, PortName};
 use polyloom_plan::{
-    Action, Answers, Artifact, Check, ExecutorFacts, Facts, Force, Graph, GraphError, Key,
-    KeyError, KeyParts, Keyed, Plan, PlanError, Previous, Recorded, Request, SelectError,
-    Selection, keys, plan,
+    Action, AllFound, Answers, Artifact, ExecutorFacts, ExpandError, Expanded, Facts, Force, Graph,
+    GraphError, Key, KeyError, KeyParts, Keyed, OpenAxis, Plan, PlanError, Previous, Recorded,
+    Request, SelectError, Selection, expand, is_plain, keys, plan, templates,
 };
 use polyloom_protocol::meta::ArtifactMeta;
 use polyloom_store::{Fault, History, StoredResult};
@@ -15,14 +15,26 @@ use polyloom_worker::executor::Executor;
 use polyloom_worker::tools::ToolError;
 use thiserror::Error;
 
+use crate::conditions;
 use crate::files::{self, FileError};
-use crate::permit::{self, Permit};
+use crate::items::{self, ItemsError};
+use crate::permit;
 use crate::place::Place;
 
 /// A plan and all that running it needs.
 pub struct Prepared {
-    /// The flow.
+    /// The flow as it is written.
+    pub written: Arc<Flow>,
+    /// Its programs, and those of flows in it, as they are written.
+    pub templates: Flow,
+    /// The flow of plain steps, as far as they are known.
     pub flow: Arc<Flow>,
+    /// The axes of maps whose items are not known.
+    pub open: Vec<OpenAxis>,
+    /// What was found on the others.
+    pub(crate) found: AllFound,
+    /// What was asked for.
+    wanted: Kept,
     /// The steps.
     pub plan: Plan,
     /// Executors that are ready.
@@ -35,74 +47,6 @@ pub struct Prepared {
     pub keyed: Vec<Keyed>,
     /// What is known of them.
     pub answers: Answers,
-}
-
-impl Prepared {
-    /// The cells of the plan, and those from which what they read came, that ask for something.
-    #[must_use]
-    pub fn asking(&self) -> Vec<&Cell> {
-        let cells = &self.flow.cells;
-        let asks = |cell: &Cell| !cell.asks.is_empty() || !cell.secrets.is_empty();
-        if !cells.iter().any(asks) {
-            return Vec::new();
-        }
-        let sources = sources(&self.flow);
-        let mut met = vec![false; cells.len()];
-        let mut todo: Vec<usize> = self.plan.steps.iter().map(|step| step.index.at()).collect();
-        while let Some(at) = todo.pop() {
-            if !std::mem::replace(&mut met[at], true) {
-                todo.extend(&sources[at]);
-            }
-        }
-        let met = cells.iter().zip(met).filter(|(_, met)| *met);
-        met.map(|(cell, _)| cell).filter(|cell| asks(cell)).collect()
-    }
-
-    /// Lets the plan use no result of a cell that was denied what it asks for, and make or use none of what that gave: such cells
-    /// are started, and refused there.
-    pub fn refuse(&mut self, permits: &mut HashMap<CellId, Permit>) {
-        let flow = &self.flow;
-        let denied = |id: &CellId| matches!(permits.get(id), Some(Permit::Denied(_)));
-        let mut todo: Vec<usize> =
-            (0..flow.cells.len()).filter(|at| denied(&flow.cells[*at].id)).collect();
-        if todo.is_empty() {
-            return;
-        }
-        let mut readers = vec![Vec::new(); flow.cells.len()];
-        for (at, sources) in sources(flow).iter().enumerate() {
-            sources.iter().for_each(|source| readers[*source].push(at));
-        }
-        let mut because: HashMap<usize, usize> = todo.iter().map(|at| (*at, *at)).collect();
-        while let Some(at) = todo.pop() {
-            for reader in &readers[at] {
-                if !because.contains_key(reader) {
-                    because.insert(*reader, because[&at]);
-                    todo.push(*reader);
-                }
-            }
-        }
-        for step in &mut self.plan.steps {
-            let Some(first) = because.get(&step.index.at()) else { continue };
-            let first = &flow.cells[*first].id;
-            if let (true, Some(Permit::Denied(why))) = (*first != step.cell, permits.get(first)) {
-                let text = format!("it is made of what `{first}` gave, which {why}");
-                permits.insert(step.cell.clone(), Permit::Denied(text));
-            }
-            step.action = Action::Run;
-            step.check = Check::Nothing;
-        }
-    }
-}
-
-/// For each cell, those whose outputs it reads.
-fn sources(flow: &Flow) -> Vec<Vec<usize>> {
-    let places: HashMap<&CellId, usize> =
-        flow.cells.iter().enumerate().map(|(at, cell)| (&cell.id, at)).collect();
-    let read = |input: &Input| match &input.source {
-        Source::Port(cell, _) => places.get(cell).copied(),
-        Source::Param(_) | Source::File(_) | Source::Value(_) => None,
-    };
-    flow.cells.iter().map(|cell| cell.inputs.values().filter_map(read).collect()).collect()
 }
 
 /// Why there is no plan.
@@ -123,6 +67,12 @@ pub enum PrepareError {
     /// The plan.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// Maps, and flows within the flow.
+    #[error(transparent)]
+    Expand(#[from] ExpandError),
+    /// What a cell is mapped over.
+    #[error(transparent)]
+    Items(#[from] ItemsError),
     /// Programs that cells to be run need.
     #[error("{}", missing(.0))]
     Tools(Vec<(ToolError, Vec<CellId>)>),
@@ -144,7 +94,16 @@ fn missing(errors: &[(ToolError, Vec<CellId>)]) -> String {
     texts.join("; ")
 }
 
+/// What was asked for, for planning anew when more is known.
+#[derive(Debug, Clone)]
+struct Kept {
+    selection: Selection,
+    force: Force,
+    flow_name: String,
+}
+
 /// What is asked for.
+#[derive(Clone, Copy)]
 pub struct Wanted<'a> {
     /// The cells.
     pub selection: &'a Selection,
@@ -158,6 +117,15 @@ pub struct Wanted<'a> {
     pub flow_name: &'a str,
 }
 
+/// What has happened so far in the run that is planned anew.
+#[derive(Default)]
+pub struct Progress {
+    /// Cells that ran, or will.
+    pub ran: HashSet<CellId>,
+    /// What has come out.
+    pub results: HashMap<CellId, Arc<BTreeMap<PortName, Artifact>>>,
+}
+
 /// Makes the plan.
 pub fn prepare<'m>(
     place: &Place,
@@ -165,13 +133,12 @@ pub fn prepare<'m>(
     manifest: impl Fn(&ExecutorId) -> Option<&'m Arc<Manifest>>,
     wanted: &Wanted<'_>,
 ) -> Result<Prepared, PrepareError> {
-    let graph = Graph::new(&flow)?;
-    let selected = wanted.selection.resolve(&flow, &graph)?;
-    let executors = place.executors(&flow, &manifest);
+    let templates = templates(&flow)?;
+    let executors = place.executors(&templates, &manifest);
     let mut facts = Facts {
         executors: HashMap::new(),
-        files: files::digests(&flow, &place.store, wanted.unix_ms)?,
-        env: permit::variables(&flow),
+        files: HashMap::new(),
+        env: permit::variables(&templates),
     };
     let mut identities = HashMap::new();
     for (id, executor) in &executors.ready {
@@ -188,22 +155,30 @@ pub fn prepare<'m>(
             facts.executors.insert(id.clone(), known);
         }
     }
-    let keyed = keys(&flow, &graph, &facts)?;
-    let answers = answers(place, &flow, &keyed, wanted)?;
-    let request = Request {
-        flow: &flow,
-        graph: &graph,
-        keys: &keyed,
-        selected: &selected,
-        answers: &answers,
-        force: wanted.force,
+    let mut prepared = Prepared {
+        written: flow.clone(),
+        templates,
+        flow,
+        open: Vec::new(),
+        found: AllFound::new(),
+        wanted: Kept {
+            selection: wanted.selection.clone(),
+            force: wanted.force,
+            flow_name: wanted.flow_name.to_owned(),
+        },
+        plan: Plan { steps: Vec::new(), later: Vec::new() },
+        executors: executors.ready,
+        identities,
+        facts,
+        keyed: Vec::new(),
+        answers: Answers::default(),
     };
-    let plan = plan(&request)?;
+    prepared.settle(place, wanted, &Progress::default())?;
     let mut needed = Vec::new();
     for (id, error) in executors.missing {
-        let runs = plan.steps.iter().filter(|step| step.action.may_run());
+        let runs = prepared.plan.all().filter(|step| step.action.may_run());
         let cells: Vec<CellId> = runs
-            .filter(|step| flow.cells[step.index.at()].executor == id)
+            .filter(|step| prepared.flow.cells[step.index.at()].executor == id)
             .map(|step| step.cell.clone())
             .collect();
         if !cells.is_empty() {
@@ -213,7 +188,115 @@ pub fn prepare<'m>(
     if !needed.is_empty() {
         return Err(PrepareError::Tools(needed));
     }
-    Ok(Prepared { plan, executors: executors.ready, identities, facts, keyed, answers, flow })
+    Ok(prepared)
+}
+
+impl Prepared {
+    /// The plan anew, now that more has come out; the cells of before are in it.
+    pub fn again(
+        &self,
+        place: &Place,
+        history: Option<&History>,
+        unix_ms: u64,
+        progress: &Progress,
+    ) -> Result<Self, PrepareError> {
+        let mut next = Self {
+            written: Arc::clone(&self.written),
+            templates: self.templates.clone(),
+            flow: Arc::clone(&self.flow),
+            open: Vec::new(),
+            found: self.found.clone(),
+            wanted: self.wanted.clone(),
+            plan: Plan { steps: Vec::new(), later: Vec::new() },
+            executors: self.executors.clone(),
+            identities: self.identities.clone(),
+            facts: self.facts.clone(),
+            keyed: Vec::new(),
+            answers: Answers::default(),
+        };
+        let wanted = Wanted {
+            selection: &self.wanted.selection,
+            force: self.wanted.force,
+            unix_ms,
+            history,
+            flow_name: &self.wanted.flow_name,
+        };
+        next.settle(place, &wanted, progress)?;
+        Ok(next)
+    }
+
+    /// Expands and plans, as far as it goes: each time more items are known, there may be more to be known.
+    fn settle(
+        &mut self,
+        place: &Place,
+        wanted: &Wanted<'_>,
+        progress: &Progress,
+    ) -> Result<(), PrepareError> {
+        loop {
+            if is_plain(&self.written) {
+                self.flow = Arc::clone(&self.written);
+            } else {
+                let Expanded { flow, open } = expand(&self.written, &self.found)?;
+                (self.flow, self.open) = (Arc::new(flow), open);
+            }
+            if self.look(place, |_, _| None)? {
+                continue;
+            }
+            let flow = Arc::clone(&self.flow);
+            let graph = Graph::new(&flow)?;
+            let selected = wanted.selection.resolve(&flow, &graph)?;
+            self.facts.files = files::digests(&flow, &place.store, wanted.unix_ms)?;
+            self.keyed = keys(&flow, &graph, &self.facts)?;
+            self.answers = answers(place, &flow, &self.keyed, wanted)?;
+            self.answers.when = conditions::answers(place, &flow, &self.keyed, &self.answers);
+            let request = Request {
+                flow: &flow,
+                graph: &graph,
+                keys: &self.keyed,
+                selected: &selected,
+                answers: &self.answers,
+                force: wanted.force,
+                ran: &progress.ran,
+            };
+            self.plan = plan(&request)?;
+            if self.open.is_empty() {
+                return Ok(());
+            }
+            let mut standing: HashMap<&CellId, &Recorded> = HashMap::new();
+            for step in &self.plan.steps {
+                if let Action::Cached(recorded) = &step.action {
+                    standing.insert(&step.cell, recorded);
+                }
+            }
+            let standing: HashMap<CellId, Recorded> =
+                standing.into_iter().map(|(id, it)| (id.clone(), it.clone())).collect();
+            let result = |cell: &CellId, port: &PortName| {
+                let came = progress.results.get(cell).and_then(|outputs| outputs.get(port));
+                let stood = || standing.get(cell).and_then(|recorded| recorded.outputs.get(port));
+                came.or_else(stood).cloned()
+            };
+            if !self.look(place, result)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Looks at the axes that are open; whether more is known now.
+    fn look(
+        &mut self,
+        place: &Place,
+        result: impl Fn(&CellId, &PortName) -> Option<Artifact>,
+    ) -> Result<bool, ItemsError> {
+        let mut more = false;
+        for open in &self.open {
+            let found = items::find(&self.written.root, &place.store, open, &result)?;
+            if let Some(found) = found {
+                self.found.insert((open.cell.clone(), open.axis.port.clone()), found);
+                more = true;
+            }
+        }
+        Ok(more)
+    }
 }
 
 fn answers(
@@ -237,7 +320,7 @@ fn answers(
         }
         _ => HashMap::new(),
     };
-    Ok(Answers { recorded, previous })
+    Ok(Answers { recorded, previous, when: HashMap::new() })
 }
 
 fn previous(
@@ -295,5 +378,6 @@ pub fn action_of(action: &Action) -> polyloom_events::Action {
         Action::Cached(_) => polyloom_events::Action::Cached,
         Action::Run => polyloom_events::Action::Run,
         Action::Maybe => polyloom_events::Action::Maybe,
+        Action::Skip => polyloom_events::Action::Skip,
     }
 }

@@ -12,19 +12,21 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use polyloom_events::{Event, Phase, Stage, Stream as Channel, Totals};
 use polyloom_model::{CellId, Levels, Limit, LimitLines, Limits, Policy, PortName, Preset, Source};
-use polyloom_plan::{Action, Artifact, StepIndex, content_key};
+use polyloom_plan::{Action, Artifact, Check, Feed, StepIndex, content_key};
 use polyloom_protocol::Outcome;
 use polyloom_protocol::messages::worker::LogLevel;
 use polyloom_protocol::meta::{Diagnostic, ExecMeta, Severity};
 use polyloom_schedule::{
     Backoff, Because, Cause, Command, Ended, Finish, KeepGoing, Options, Retry, RunOutcome,
-    Schedule, StepSpec,
+    Schedule, StepSpec, Verdict,
 };
-use polyloom_store::{ResultRow, RunWriter, StepRow};
+use polyloom_store::{History, ResultRow, RunWriter, StepRow};
 use polyloom_worker::attempt::{self, Live, Stop};
 use tokio::sync::{mpsc, watch};
 
 use self::starts::Starts;
+use crate::conditions;
+use crate::gather::gather;
 use crate::permit::Permit;
 use crate::place::Place;
 use crate::prepare::{Prepared, action_of, to_recorded};
@@ -54,6 +56,8 @@ pub struct Job {
     pub run: String,
     /// Where the run is recorded.
     pub history: Option<RunWriter>,
+    /// The project's history, for the reasons of steps that are added.
+    pub project: Option<Arc<History>>,
 }
 
 /// What is said about policies outside of the flow.
@@ -98,8 +102,8 @@ enum Happened {
 
 /// One step's place in the run.
 #[derive(Default)]
-struct Slot {
-    outputs: Option<Arc<BTreeMap<PortName, Artifact>>>,
+pub(crate) struct Slot {
+    pub(crate) outputs: Option<Arc<BTreeMap<PortName, Artifact>>>,
     /// Its last result, waiting for the schedule to say that it is final.
     end: Option<Box<StepEnd>>,
     stop: Option<watch::Sender<Stop>>,
@@ -113,24 +117,26 @@ struct Slot {
 
 /// A run of a plan.
 pub struct Runner {
-    job: Job,
+    pub(crate) job: Job,
     stream: Stream,
-    schedule: Schedule,
-    specs: Vec<StepSpec>,
-    slots: Vec<Slot>,
+    pub(crate) schedule: Schedule,
+    pub(crate) specs: Vec<StepSpec>,
+    pub(crate) slots: Vec<Slot>,
     starts: Starts,
-    commands: VecDeque<Command>,
+    pub(crate) commands: VecDeque<Command>,
     rows: Vec<StepRow>,
     results: Vec<ResultRow>,
     /// Events that may be said only after the next commit.
     held: Vec<Event>,
     environment: bool,
-    outcome: Option<RunOutcome>,
+    pub(crate) outcome: Option<RunOutcome>,
+    /// Why the items of maps can't be known.
+    pub(crate) unknown: Option<String>,
     sender: mpsc::Sender<Happened>,
     receiver: mpsc::Receiver<Happened>,
 }
 
-fn unix_ms() -> u64 {
+pub(crate) fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
@@ -144,34 +150,23 @@ impl Runner {
         let options =
             Options { jobs: job.jobs, keep_going: job.keep_going, backoff: Backoff::default() };
         let specs: Vec<StepSpec> = plan.steps.iter().map(StepSpec::from).collect();
-        let schedule = Schedule::new(&specs, options);
+        let mut schedule = Schedule::new(&specs, options);
+        if !plan.later.is_empty() {
+            schedule = schedule.growing();
+        }
         stream.say(Event::RunStarted {
             schema: polyloom_events::SCHEMA.to_owned(),
             run: job.run.clone(),
             flow: flow.name.clone(),
             path: flow.path.display().to_string(),
             started_unix_ms: unix_ms(),
-            cells: plan.steps.len() as u64,
+            cells: plan.all().count() as u64,
             jobs: u32::try_from(job.jobs.get()).unwrap_or(u32::MAX),
             version: job.place.version.to_owned(),
         });
-        let mut slots = Vec::with_capacity(plan.steps.len());
-        for step in &plan.steps {
-            let reason = step.reason.to_string();
-            stream.say(Event::StepPlanned {
-                cell: step.cell.to_string(),
-                lang: flow.cells[step.index.at()].executor.to_string(),
-                action: action_of(&step.action),
-                reason: reason.clone(),
-            });
-            let outputs = match &step.action {
-                Action::Cached(recorded) => Some(Arc::new(recorded.outputs.clone())),
-                Action::Run | Action::Maybe => None,
-            };
-            slots.push(Slot { outputs, reason, ..Slot::default() });
-        }
         let (sender, receiver) = mpsc::channel(256);
-        Self {
+        let slots = Vec::with_capacity(plan.steps.len());
+        let mut runner = Self {
             stream,
             schedule,
             specs,
@@ -183,9 +178,31 @@ impl Runner {
             held: Vec::new(),
             environment: false,
             outcome: None,
+            unknown: None,
             sender,
             receiver,
             job,
+        };
+        runner.announce(0);
+        runner
+    }
+
+    /// Says what is planned from that step on, and gives each a place.
+    pub(crate) fn announce(&mut self, first: usize) {
+        let prepared = &self.job.prepared;
+        for step in &prepared.plan.steps[first..] {
+            let reason = step.reason.to_string();
+            self.stream.say(Event::StepPlanned {
+                cell: step.cell.to_string(),
+                lang: prepared.flow.cells[step.index.at()].executor.to_string(),
+                action: action_of(&step.action),
+                reason: reason.clone(),
+            });
+            let outputs = match &step.action {
+                Action::Cached(recorded) => Some(Arc::new(recorded.outputs.clone())),
+                Action::Run | Action::Maybe | Action::Skip => None,
+            };
+            self.slots.push(Slot { outputs, reason, ..Slot::default() });
         }
     }
 
@@ -340,14 +357,15 @@ impl Runner {
     fn settle(&mut self) {
         self.obey();
         self.commit();
+        self.grow();
     }
 
-    fn obey(&mut self) {
+    pub(crate) fn obey(&mut self) {
         while let Some(command) = self.commands.pop_front() {
             match command {
                 Command::Decide { step } => {
-                    let cached = self.decide(step);
-                    let commands = self.schedule.on(Cause::Decided { step, cached });
+                    let verdict = self.decide(step);
+                    let commands = self.schedule.on(Cause::Decided { step, verdict });
                     self.commands.extend(commands);
                 }
                 Command::Start { step, attempt } => {
@@ -376,12 +394,23 @@ impl Runner {
     }
 
     /// The artifacts of a step's inputs that are edges of the plan.
-    fn edges(&self, step: StepIndex) -> BTreeMap<PortName, Artifact> {
+    fn edges(&self, step: StepIndex) -> BTreeMap<PortName, Feed> {
+        let planned = &self.job.prepared.plan.steps[step.at()];
         let mut edges = BTreeMap::new();
-        for supply in &self.job.prepared.plan.steps[step.at()].supplies {
+        if planned.gathers {
+            let ports = self.cell(step).inputs.keys();
+            edges.extend(ports.map(|port| (port.clone(), Feed::Several(Vec::new()))));
+        }
+        for supply in &planned.supplies {
             let outputs = self.slots[supply.step.at()].outputs.as_ref();
-            if let Some(artifact) = outputs.and_then(|outputs| outputs.get(&supply.output)) {
-                edges.insert(supply.input.clone(), artifact.clone());
+            let Some(artifact) = outputs.and_then(|outputs| outputs.get(&supply.output)) else {
+                continue;
+            };
+            match edges.get_mut(&supply.input) {
+                Some(Feed::Several(all)) => all.push(artifact.clone()),
+                _ => {
+                    edges.insert(supply.input.clone(), Feed::One(artifact.clone()));
+                }
             }
         }
         edges
@@ -392,8 +421,37 @@ impl Runner {
         content_key(&self.job.prepared.plan.steps[step.at()].parts, &edges)
     }
 
-    /// Whether a result with these very inputs is known.
-    fn decide(&mut self, step: StepIndex) -> bool {
+    /// What its condition says, and whether a result with these very inputs is known.
+    fn decide(&mut self, step: StepIndex) -> Verdict {
+        let edges = self.edges(step);
+        let prepared = &self.job.prepared;
+        let cell = self.cell(step);
+        let result = |_: &CellId, _: &PortName, port: &PortName| match edges.get(port) {
+            Some(Feed::One(artifact)) => Some(artifact.clone()),
+            Some(Feed::Several(_)) | None => None,
+        };
+        match conditions::ask(&self.job.place.store, &prepared.flow, cell, result) {
+            Ok(Some(true)) => {}
+            Ok(Some(false)) => return Verdict::LeftOut,
+            // Its inputs are there when it is asked.
+            Ok(None) => return self.unclear(step, "what it asks for is not there".to_owned()),
+            Err(why) => return self.unclear(step, why),
+        }
+        if prepared.plan.steps[step.at()].check == Check::Condition || !self.known(step) {
+            return Verdict::Run;
+        }
+        Verdict::Cached
+    }
+
+    fn unclear(&mut self, step: StepIndex, why: String) -> Verdict {
+        let when = self.cell(step).condition().map(ToString::to_string).unwrap_or_default();
+        let mut end = StepEnd::not_begun(format!("`when = \"{when}\"`: {why}"));
+        end.meta.outcome = Outcome::Failed;
+        self.slots[step.at()].end = Some(Box::new(end));
+        Verdict::Failed
+    }
+
+    fn known(&mut self, step: StepIndex) -> bool {
         let key = self.content_key(step);
         let found = match self.job.place.store.lookup_content(&key.0) {
             Ok(found) => found.filter(|stored| stored.outcome.has_outputs() && !stored.evicted),
@@ -416,6 +474,9 @@ impl Runner {
         let prepared = &self.job.prepared;
         let planned = &prepared.plan.steps[step.at()];
         let cell = &prepared.flow.cells[planned.index.at()];
+        if !cell.is_program() {
+            return self.start_own(step);
+        }
         if let Some(text) = self.starts.given_up(&cell.executor, &self.job.run) {
             self.on_ended(step, Box::new(StepEnd::not_begun(text)));
             return;
@@ -433,14 +494,21 @@ impl Runner {
             cell: planned.index.at(),
             executor: Arc::clone(executor),
             identity: *identity,
-            edges: self.edges(step),
+            edges: self
+                .edges(step)
+                .into_iter()
+                .filter_map(|(port, feed)| match feed {
+                    Feed::One(artifact) => Some((port, artifact)),
+                    Feed::Several(_) => None,
+                })
+                .collect(),
             planned: files
                 .filter_map(|(port, _)| {
                     let digest = prepared.facts.files.get(&(cell.id.clone(), port.clone()))?;
                     Some((port.clone(), *digest))
                 })
                 .collect(),
-            permit: self.job.permits.get(&cell.id).cloned(),
+            permit: self.job.permits.get(&cell.declared).cloned(),
             policy: self.job.policy.over(&cell.policy),
             limits: self.limits(step),
             unix_ms: unix_ms(),
@@ -458,6 +526,29 @@ impl Runner {
             while let Some(seen) = heard.recv().await {
                 let _ = sender.send(Happened::Seen(step, seen)).await;
             }
+            let end = work.await.unwrap_or_else(|error| StepEnd::broken(&error));
+            let _ = sender.send(Happened::Ended(step, Box::new(end))).await;
+        });
+    }
+
+    /// Starts what no executor runs.
+    fn start_own(&mut self, step: StepIndex) {
+        if self.is_open(step) {
+            let mut end = StepEnd::not_begun(self.why_open());
+            end.meta.outcome = Outcome::Failed;
+            return self.on_ended(step, Box::new(end));
+        }
+        if let Some(Permit::Denied(text)) = self.job.permits.get(&self.cell(step).declared) {
+            let end = StepEnd::denied(text.clone());
+            return self.on_ended(step, Box::new(end));
+        }
+        let now = self.stream.now_ms();
+        self.slots[step.at()].started_ms.get_or_insert(now);
+        let store = Arc::clone(&self.job.place.store);
+        let (cell, feeds) = (self.cell(step).clone(), self.edges(step));
+        let sender = self.sender.clone();
+        tokio::spawn(async move {
+            let work = tokio::task::spawn_blocking(move || gather(&store, &cell, &feeds));
             let end = work.await.unwrap_or_else(|error| StepEnd::broken(&error));
             let _ = sender.send(Happened::Ended(step, Box::new(end))).await;
         });
@@ -484,7 +575,10 @@ impl Runner {
             }
             (Ended::Cached, _) => ExecMeta::new(Outcome::Cached),
             (Ended::Skipped(because), _) => {
-                reason = self.because(because);
+                let planned = &self.job.prepared.plan.steps[step.at()];
+                if planned.action != Action::Skip || because != Because::Condition {
+                    reason = self.because(step, because);
+                }
                 ExecMeta::new(Outcome::Skipped)
             }
             (Ended::Cancelled, None) => ExecMeta::new(Outcome::Cancelled),
@@ -506,8 +600,13 @@ impl Runner {
         self.held.push(Event::StepFinished { cell: id, lang, reason, attempts, meta });
     }
 
-    fn because(&self, because: Because) -> String {
+    fn because(&self, step: StepIndex, because: Because) -> String {
         match because {
+            Because::Condition => {
+                let when = self.cell(step).condition().map(ToString::to_string);
+                format!("`{}` is false", when.unwrap_or_default())
+            }
+            Because::LeftOut(step) => format!("{} is left out", self.name(step)),
             Because::Upstream(step) => format!("needs {}, which did not end well", self.name(step)),
             Because::Stopped(step) => {
                 format!("not started after {} failed; -k keeps going", self.name(step))

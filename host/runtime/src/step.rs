@@ -122,6 +122,11 @@ impl Trouble {
 }
 
 impl StepEnd {
+    /// The end of a step that may not use what it would use.
+    pub fn denied(text: String) -> Self {
+        Trouble::denied(text).end()
+    }
+
     /// The end of a step that was not begun.
     pub fn not_begun(text: String) -> Self {
         Trouble { outcome: Outcome::WorkerError, text, environment: false }.end()
@@ -380,6 +385,9 @@ impl StepRun {
                 return value_input(port, param.value.clone(), ty);
             }
             Source::Value(value) => return value_input(port, value.clone(), ty),
+            Source::Item | Source::Ports(_) => {
+                return Err(Trouble::host("an item of a map is not there".to_owned()));
+            }
             Source::File(path) => {
                 extension = files::extension(path);
                 let artifact = files::import(&self.flow.root, path, ty, store, self.unix_ms)

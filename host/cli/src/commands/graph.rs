@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 
-use polyloom_model::{Flow, Source};
+use polyloom_model::Flow;
 use polyloom_plan::Graph;
 use polyloom_report::Style;
 use serde_json::json;
@@ -43,7 +43,7 @@ fn edges(flow: &Flow) -> Vec<Edge> {
     let mut edges = Vec::new();
     for cell in &flow.cells {
         for (port, input) in &cell.inputs {
-            if let Source::Port(from, output) = &input.source {
+            for (from, output) in input.source.ports() {
                 let ty = by_id.get(from).and_then(|cell| cell.outputs.get(output));
                 edges.push(Edge {
                     from: from.to_string(),

@@ -5,6 +5,7 @@ pub mod attack;
 pub mod cache;
 pub mod check;
 pub mod doctor;
+pub mod expand;
 pub mod files;
 pub mod grants;
 pub mod graph;

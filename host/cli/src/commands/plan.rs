@@ -27,6 +27,7 @@ pub fn plan(world: &World, flow: &FlowArgs, select: &Select, format: Format) -> 
         Action::Cached(_) => (Style::Dim, "cached"),
         Action::Run => (Style::Warn, "run"),
         Action::Maybe => (Style::Warn, "maybe"),
+        Action::Skip => (Style::Dim, "skip"),
     };
     show(world, &prepared, format, word);
     if format == Format::Text {
@@ -41,6 +42,7 @@ pub fn status(world: &World, flow: &FlowArgs, format: Format) -> Outcome {
     let word = |action: &Action| match action {
         Action::Cached(_) => (Style::Good, "fresh"),
         Action::Run | Action::Maybe => (Style::Warn, "stale"),
+        Action::Skip => (Style::Dim, "left out"),
     };
     show(world, &prepared, format, word);
     Ok(Exit::Ok)
@@ -52,7 +54,7 @@ fn show(
     format: Format,
     word: impl Fn(&Action) -> (Style, &'static str),
 ) {
-    let steps = &prepared.plan.steps;
+    let steps = || prepared.plan.all();
     let lang = |step: &Step| prepared.flow.cells[step.index.at()].executor.to_string();
     let row = |step: &Step| -> Value {
         json!({
@@ -69,12 +71,12 @@ fn show(
             let document = json!({
                 "schema": "polyloom.plan/1",
                 "flow": prepared.flow.name,
-                "steps": steps.iter().map(row).collect::<Vec<_>>(),
+                "steps": steps().map(row).collect::<Vec<_>>(),
             });
             world.screen.json(&document);
         }
         Format::Jsonl => {
-            for step in steps {
+            for step in steps() {
                 world.screen.json_line(&row(step));
             }
         }
@@ -85,7 +87,7 @@ fn show(
                 ("lang", Align::Left),
                 ("why", Align::Left),
             ]);
-            for step in steps {
+            for step in steps() {
                 let (style, word) = word(&step.action);
                 table.styled([
                     (style, word.to_owned()),
@@ -100,9 +102,11 @@ fn show(
 }
 
 fn counts(plan: &Plan) -> String {
-    let count = |test: fn(&Action) -> bool| plan.steps.iter().filter(|s| test(&s.action)).count();
+    let count = |test: fn(&Action) -> bool| plan.all().filter(|s| test(&s.action)).count();
     let run = count(|action| matches!(action, Action::Run));
     let maybe = count(|action| matches!(action, Action::Maybe));
     let cached = count(|action| matches!(action, Action::Cached(_)));
-    format!("{run} to run, {maybe} perhaps, {cached} cached\n")
+    let skipped = count(|action| matches!(action, Action::Skip));
+    let skipped = if skipped > 0 { format!(", {skipped} left out") } else { String::new() };
+    format!("{run} to run, {maybe} perhaps, {cached} cached{skipped}\n")
 }

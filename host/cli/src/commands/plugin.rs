@@ -32,6 +32,7 @@ pub fn rows(world: &World, place: &Place) -> Vec<Row> {
         strict: false,
         tools: Vec::new(),
         cells: Vec::new(),
+        outputs: std::collections::BTreeMap::new(),
     };
     let mut manifests: Vec<&Arc<Manifest>> =
         world.languages.all().filter_map(|manifest| world.manifest(&manifest.id)).collect();

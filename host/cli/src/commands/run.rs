@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use polyloom_events::Sink;
-use polyloom_model::{CellId, Flow, Policy, parse_duration};
+use polyloom_model::{CellId, Flow, Policy, Role, parse_duration};
 use polyloom_report::{Document, Jsonl, Options, Progress, Terminal, Verbosity};
 use polyloom_runtime::{Job, Place, PolicyWord, Prepared, Runner, Stream, Summary};
 use polyloom_schedule::{KeepGoing, RunOutcome};
@@ -73,6 +73,7 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
         policy,
         run: run_id,
         history: writer,
+        project: history.clone(),
     };
     let runner = Runner::new(job, Stream::new(sinks, world.started));
     let summary = if done {
@@ -163,8 +164,10 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 /// Starts the spawner. Where it can start no cell of the plan at all, that is told once and no run begins.
 fn able(place: &Place, prepared: &Prepared, word: &PolicyWord) -> Result<(), Failure> {
     let mut policies: Vec<Policy> = Vec::new();
-    for step in prepared.plan.steps.iter().filter(|step| step.action.may_run()) {
-        let wanted = word.over(&prepared.flow.cells[step.index.at()].policy);
+    let runs = prepared.plan.all().filter(|step| step.action.may_run());
+    let cells = runs.map(|step| &prepared.flow.cells[step.index.at()]);
+    for cell in cells.filter(|cell| cell.is_program() || matches!(cell.role, Role::Open)) {
+        let wanted = word.over(&cell.policy);
         if !policies.contains(&wanted) {
             policies.push(wanted);
         }

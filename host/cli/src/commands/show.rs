@@ -49,7 +49,10 @@ pub fn show(world: &World, at: &At, output: Option<PathBuf>, format: Format) -> 
     let Some(place) = place.as_deref() else {
         return Ok(show_run(world, &row.id, &steps, format));
     };
-    let (cell, port) = match place.split_once('.') {
+    // Labels of steps have dots: `train[lr=0.1].score`.
+    let behind = place.rfind(']').unwrap_or(0);
+    let dot = place[behind..].find('.').map(|at| behind + at);
+    let (cell, port) = match dot.map(|at| (&place[..at], &place[at + 1..])) {
         Some((cell, port)) => (cell, Some(port)),
         None => (place, None),
     };

@@ -27,7 +27,7 @@ pub fn why(world: &World, cell: &str, flow: &FlowArgs, format: Format) -> Outcom
             None => failure,
         });
     };
-    let step = &prepared.plan.steps[at.at()];
+    let Some(step) = prepared.plan.get(at) else { unreachable!("it was found") };
     let name = crate::world::flow_name(&prepared.flow);
     let previous = history.previous_parts(&name);
     let previous = previous.map_err(|error| Failure::of(Exit::Environment, &error))?;
@@ -46,6 +46,7 @@ pub fn why(world: &World, cell: &str, flow: &FlowArgs, format: Format) -> Outcom
         Action::Cached(_) => "is up to date",
         Action::Run => "will run",
         Action::Maybe => "may run",
+        Action::Skip => "is left out",
     };
     if format != Format::Text {
         let change = |c: &PartChange| json!({ "part": c.part.to_string(), "before": c.before.as_deref(), "after": c.after.as_deref() });

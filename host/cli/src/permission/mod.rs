@@ -62,7 +62,7 @@ pub fn settle(
     let mut grants = flags::grants(args, &place.around)?;
     project.deny_over(&mut grants, &flow.root, &place.around);
     let records = records(world, place, folder);
-    let written = secret::written(flow, &place.around);
+    let written = secret::written(&prepared.templates, &place.around);
     let from = secret::From {
         root: &flow.root,
         around: &place.around,
@@ -84,7 +84,7 @@ pub fn settle(
                     polyloom_report::escape_line(&format!("asks for `{ask}`: {why}")).into_owned()
                 });
                 let text = texts.collect::<Vec<_>>().join("\n");
-                permits.insert(cell.id.clone(), Permit::Denied(text));
+                permits.insert(cell.declared.clone(), Permit::Denied(text));
                 continue;
             }
         };
@@ -105,7 +105,7 @@ pub fn settle(
             }
         }
         if !unfit.is_empty() {
-            permits.insert(cell.id.clone(), Permit::Denied(unfit.join("\n")));
+            permits.insert(cell.declared.clone(), Permit::Denied(unfit.join("\n")));
             continue;
         }
         let with = |verdict| items.iter().filter(move |item| item.verdict == verdict);
@@ -118,13 +118,16 @@ pub fn settle(
             None
         };
         if let Some(text) = denied {
-            permits.insert(cell.id.clone(), Permit::Denied(text));
+            permits.insert(cell.declared.clone(), Permit::Denied(text));
             continue;
         }
         let identity = prepared.identities.get(&cell.executor);
         // What steers the code is as much a part of what was agreed to.
         let steers = format!("{:?}", (&cell.env, &cell.argv, &cell.stdin, &cell.inputs));
-        let code = [&cell.code.bytes[..], b"\0", steers.as_bytes()].concat();
+        let mut code = [&cell.code.bytes[..], b"\0", steers.as_bytes()].concat();
+        if !cell.map.is_empty() {
+            code.extend_from_slice(format!("{:?}", cell.map).as_bytes());
+        }
         let digest = digest(&flow.root, &code, identity, &items);
         let lasting = !cell.secrets.values().any(|handle| matches!(handle, SecretHandle::Cmd(_)));
         let mut settled = with(Verdict::Open).next().is_none();
@@ -133,11 +136,11 @@ pub fn settle(
             settled = matches!(file, Some(Ok(file)) if file.holds(&digest));
         }
         if settled {
-            permits.insert(cell.id.clone(), Permit::Granted(Box::new(granted)));
+            permits.insert(cell.declared.clone(), Permit::Granted(Box::new(granted)));
             continue;
         }
         questions.push(Question {
-            cell: cell.id.clone(),
+            cell: cell.declared.clone(),
             lang: cell.executor.to_string(),
             code: cell.code.origin.path.display().to_string(),
             digest,

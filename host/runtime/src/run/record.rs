@@ -61,7 +61,7 @@ impl Runner {
     }
 
     /// Puts what ended into the store and the history, then says it.
-    pub(super) fn commit(&mut self) {
+    pub(crate) fn commit(&mut self) {
         if !self.results.is_empty() {
             if let Err(error) = self.job.place.store.commit(&self.results) {
                 let text = format!(

@@ -1,0 +1,124 @@
+//! The steps of a mapped cell, gathered: their values as one list, their files as one directory. No code of anybody runs here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use polyloom_model::{Cell, Encoding, PortName, Type};
+use polyloom_plan::{Artifact, Feed};
+use polyloom_protocol::Outcome;
+use polyloom_protocol::meta::ExecMeta;
+use polyloom_store::{ListingEntry, Store, TreeEntry};
+use polyloom_worker::attempt::Start;
+use polyloom_worker::extension_of;
+
+use crate::step::{StepEnd, artifact_meta};
+use crate::words::chain;
+
+/// Larger lists of values are refused: they would have to be in memory whole.
+const LARGEST: u64 = 256 << 20;
+
+/// The media type of stored values.
+const MEDIA: &str = "application/msgpack";
+
+/// Makes the outputs of a cell that gathers.
+pub(crate) fn gather(store: &Arc<Store>, cell: &Cell, feeds: &BTreeMap<PortName, Feed>) -> StepEnd {
+    let began = std::time::Instant::now();
+    let mut meta = ExecMeta::new(Outcome::Ok);
+    let mut outputs = BTreeMap::new();
+    for (port, ty) in &cell.outputs {
+        let parts = match feeds.get(port) {
+            Some(Feed::Several(parts)) => &parts[..],
+            Some(Feed::One(part)) => std::slice::from_ref(part),
+            None => &[],
+        };
+        match one(store, ty, parts) {
+            Ok(artifact) => {
+                meta.artifacts.insert(port.to_string(), artifact_meta(&artifact));
+                outputs.insert(port.clone(), artifact);
+            }
+            Err(why) => return StepEnd::not_begun(format!("output `{port}`: {why}")),
+        }
+    }
+    meta.wall_ms = began.elapsed().as_secs_f64() * 1e3;
+    StepEnd {
+        meta,
+        outputs: Some(outputs),
+        explanation: None,
+        environment: false,
+        start: Start::None,
+    }
+}
+
+fn one(store: &Arc<Store>, ty: &Type, parts: &[Artifact]) -> Result<Artifact, String> {
+    if ty.encoding() == Encoding::Dir { dir(store, parts) } else { list(store, ty, parts) }
+}
+
+/// What is stored of values is canonical MessagePack, and so is a list of it behind its length.
+fn list(store: &Arc<Store>, ty: &Type, parts: &[Artifact]) -> Result<Artifact, String> {
+    let mut bytes = header(parts.len())?;
+    for part in parts {
+        let left = LARGEST.saturating_sub(bytes.len() as u64);
+        let part = store.read(&part.digest, left).map_err(|error| chain(&error))?;
+        bytes.extend_from_slice(&part);
+    }
+    let digest = store.put_bytes(&bytes).map_err(|error| chain(&error))?;
+    let size = bytes.len() as u64;
+    Ok(Artifact { digest, ty: ty.clone(), size, media: Some(MEDIA.to_owned()) })
+}
+
+/// The length of a list as MessagePack: the shortest form there is.
+fn header(count: usize) -> Result<Vec<u8>, String> {
+    let count = u32::try_from(count).map_err(|_| format!("{count} values are too many"))?;
+    let [a, b, c, d] = count.to_be_bytes();
+    Ok(match (count, u16::try_from(count)) {
+        (..16, _) => vec![0x90 | d],
+        (_, Ok(_)) => vec![0xdc, c, d],
+        _ => vec![0xdd, a, b, c, d],
+    })
+}
+
+/// Files and directories by their numbers, in the order of the steps.
+fn dir(store: &Arc<Store>, parts: &[Artifact]) -> Result<Artifact, String> {
+    let width = parts.len().saturating_sub(1).to_string().len().max(3);
+    let mut entries = Vec::with_capacity(parts.len());
+    for (number, part) in parts.iter().enumerate() {
+        let name = format!("{number:0width$}");
+        if part.ty == Type::Dir {
+            let inner = store.listing(&part.digest).map_err(|error| chain(&error))?;
+            if inner.is_empty() {
+                entries.push(TreeEntry { path: name, file: None });
+                continue;
+            }
+            for (path, file) in inner {
+                entries.push(TreeEntry { path: format!("{name}/{path}"), file });
+            }
+            continue;
+        }
+        let extension = match part.ty {
+            Type::Tensor(..) => ".npy",
+            Type::Table => ".arrow",
+            _ => extension_of(part.media.as_deref().unwrap_or_default()),
+        };
+        let file = ListingEntry { digest: part.digest, exec: false, size: part.size };
+        entries.push(TreeEntry { path: format!("{name}{extension}"), file: Some(file) });
+    }
+    let (digest, size) = store.put_tree(entries).map_err(|error| chain(&error))?;
+    Ok(Artifact { digest, ty: Type::Dir, size, media: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use polyloom_model::Value;
+
+    use super::*;
+
+    #[test]
+    fn a_list_of_stored_values_is_the_stored_list() {
+        for count in [0_usize, 1, 15, 16, 255, 256, 65_535, 65_536] {
+            let items: Vec<Value> = (0..count).map(|n| Value::Int(n as i64)).collect();
+            let mut bytes = header(count).unwrap();
+            items.iter().for_each(|item| bytes.extend(item.to_msgpack()));
+            assert_eq!(bytes, Value::List(items).to_msgpack(), "{count}");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! A run that grows: once the items of a map are known, the plan is made anew, and what is new in it is added to what goes on.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use polyloom_model::{CellId, Role};
+use polyloom_plan::{Action, CellIndex, Step, StepIndex};
+use polyloom_schedule::{Growth, StepSpec};
+
+use crate::prepare::{Prepared, Progress};
+use crate::run::Runner;
+use crate::words::chain;
+
+impl Prepared {
+    /// Takes over a plan that was made anew: steps that were there keep their places, the others follow them. What is left for later
+    /// comes last.
+    fn take_over(&mut self, next: Self) {
+        let places: HashMap<&CellId, CellIndex> =
+            (0..).map(CellIndex).zip(&next.flow.cells).map(|(at, cell)| (&cell.id, at)).collect();
+        let mut steps = std::mem::take(&mut self.plan.steps);
+        for step in &mut steps {
+            if let Some(place) = places.get(&step.cell) {
+                step.index = *place;
+            }
+        }
+        let known: HashMap<CellId, StepIndex> =
+            (0..).map(StepIndex).zip(&steps).map(|(at, step)| (step.cell.clone(), at)).collect();
+        let mut moved = Vec::with_capacity(next.plan.steps.len() + next.plan.later.len());
+        let place = |at: usize| StepIndex(u32::try_from(at).expect("steps are counted in u32"));
+        let mut added = Vec::new();
+        for step in next.plan.steps {
+            match known.get(&step.cell) {
+                Some(there) => moved.push(*there),
+                None => {
+                    moved.push(place(steps.len() + added.len()));
+                    added.push(step);
+                }
+            }
+        }
+        let total = steps.len() + added.len();
+        moved.extend((0..next.plan.later.len()).map(|at| place(total + at)));
+        let renumber = |mut step: Step| {
+            step.needs.iter_mut().for_each(|need| *need = moved[need.at()]);
+            step.needs.sort_unstable();
+            step.supplies.iter_mut().for_each(|supply| supply.step = moved[supply.step.at()]);
+            step
+        };
+        steps.extend(added.into_iter().map(renumber));
+        self.plan.steps = steps;
+        self.plan.later = next.plan.later.into_iter().map(renumber).collect();
+        (self.flow, self.open) = (next.flow, next.open);
+        (self.facts, self.keyed, self.answers) = (next.facts, next.keyed, next.answers);
+        self.found = next.found;
+    }
+}
+
+impl Runner {
+    /// Adds the steps that can be known by now, and at the end those that never will be, so that they are told why.
+    pub(crate) fn grow(&mut self) {
+        while !self.job.prepared.plan.later.is_empty() && self.outcome.is_none() {
+            let ready = self.ready();
+            if ready.is_empty() && !self.schedule.is_idle() {
+                return;
+            }
+            let (first, growth) = if ready.is_empty() || !self.plan_again(&ready) {
+                (self.give_up(), Growth::Over)
+            } else {
+                let first = self.slots.len();
+                let over = self.job.prepared.plan.later.is_empty();
+                (first, if over { Growth::Over } else { Growth::GoesOn })
+            };
+            self.announce(first);
+            let specs: Vec<_> =
+                self.job.prepared.plan.steps[first..].iter().map(StepSpec::from).collect();
+            self.specs.extend_from_slice(&specs);
+            let commands = self.schedule.grow(&specs, growth);
+            self.commands.extend(commands);
+            self.obey();
+            self.commit();
+        }
+    }
+
+    /// The open cells whose items can be had by now.
+    fn ready(&self) -> Vec<CellId> {
+        let prepared = &self.job.prepared;
+        let mut places: Option<HashMap<&CellId, usize>> = None;
+        let mut ready = Vec::new();
+        for open in &prepared.open {
+            let polyloom_model::Items::Of(source) = &open.axis.items else { continue };
+            let places = places.get_or_insert_with(|| {
+                prepared.plan.steps.iter().enumerate().map(|(at, step)| (&step.cell, at)).collect()
+            });
+            let there = |(cell, _)| {
+                let slot = places.get(cell).and_then(|at| self.slots.get(*at));
+                slot.is_some_and(|slot| slot.outputs.is_some())
+            };
+            if source.ports().all(there) {
+                ready.push(open.cell.clone());
+            }
+        }
+        ready
+    }
+
+    /// Makes the plan anew and takes it over; false when nothing came of it.
+    fn plan_again(&mut self, ready: &[CellId]) -> bool {
+        let mut progress = Progress::default();
+        for (step, slot) in self.job.prepared.plan.steps.iter().zip(&self.slots) {
+            if !matches!(step.action, Action::Cached(_)) {
+                progress.ran.insert(step.cell.clone());
+            }
+            if let Some(outputs) = &slot.outputs {
+                progress.results.insert(step.cell.clone(), Arc::clone(outputs));
+            }
+        }
+        let history = self.job.project.clone();
+        let place = Arc::clone(&self.job.place);
+        let again =
+            self.job.prepared.again(&place, history.as_deref(), super::run::unix_ms(), &progress);
+        match again {
+            Ok(mut next)
+                if ready.iter().any(|id| next.open.iter().all(|open| open.cell != *id)) =>
+            {
+                next.refuse(&mut self.job.permits);
+                self.job.prepared.take_over(next);
+                true
+            }
+            Ok(_) => false,
+            Err(error) => {
+                self.unknown = Some(chain(&error));
+                false
+            }
+        }
+    }
+
+    /// What was left for later is added as it is: its turn never comes, or it fails saying why.
+    fn give_up(&mut self) -> usize {
+        let first = self.slots.len();
+        let later = std::mem::take(&mut self.job.prepared.plan.later);
+        self.job.prepared.plan.steps.extend(later);
+        first
+    }
+
+    /// Why a cell that is still open can't run.
+    pub(crate) fn why_open(&self) -> String {
+        let why = self.unknown.as_deref().unwrap_or("what they come from did not end well");
+        format!("its items are not known: {why}")
+    }
+
+    /// Whether a step is one whose items never came to be known.
+    pub(crate) fn is_open(&self, step: StepIndex) -> bool {
+        let index = self.job.prepared.plan.steps[step.at()].index;
+        matches!(self.job.prepared.flow.cells[index.at()].role, Role::Open)
+    }
+}

@@ -1,0 +1,316 @@
+//! What is on an axis of a map: rows of a file, files that a pattern matches, a list that a cell gave. Reads; runs nothing.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+use polyloom_model::{CellId, Items, PortName, Source, Value};
+use polyloom_plan::{Artifact, Found, MAX_STEPS, OpenAxis, fits_pattern};
+use polyloom_store::{ReadError, Store};
+use thiserror::Error;
+
+/// A file of items may be this long, and so may a list that a cell gave.
+const LARGEST: u64 = 64 << 20;
+/// Folders are walked no deeper than this, and no more entries are looked at than may be steps.
+const DEEPEST: usize = 32;
+
+/// Why the items of an axis can't be had.
+#[derive(Debug, Error)]
+#[error("the items `{axis}` of the cell `{cell}` can't be had: {why}")]
+pub struct ItemsError {
+    /// The mapped cell.
+    pub cell: CellId,
+    /// The axis.
+    pub axis: PortName,
+    /// What is wrong.
+    pub why: Why,
+}
+
+/// What is wrong with a list of items.
+#[derive(Debug, Error)]
+pub enum Why {
+    /// A file or folder can't be read.
+    #[error("`{}`: {source}", path.display())]
+    Io {
+        /// It.
+        path: PathBuf,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// A file is too long.
+    #[error("`{}` is longer than {LARGEST} bytes", .0.display())]
+    TooLong(PathBuf),
+    /// A row or a document can't be read.
+    #[error("`{}`: {text}", path.display())]
+    Form {
+        /// The file.
+        path: PathBuf,
+        /// Where, and what is wrong.
+        text: String,
+    },
+    /// What a cell gave can't be read back.
+    #[error(transparent)]
+    Store(#[from] ReadError),
+    /// What a cell gave is no list.
+    #[error("it is {0}, not a list")]
+    NotAList(&'static str),
+    /// More files than anybody can mean.
+    #[error("more than {MAX_STEPS} files")]
+    TooMany,
+}
+
+/// The items of an axis; nothing if they come from a cell whose result is not there. `result` gives an output of a cell.
+pub fn find(
+    root: &Path,
+    store: &Store,
+    open: &OpenAxis,
+    result: impl FnOnce(&CellId, &PortName) -> Option<Artifact>,
+) -> Result<Option<Found>, ItemsError> {
+    let found = match &open.axis.items {
+        Items::Glob(pattern) => glob(root, pattern).map(|files| Some(Found::Files(files))),
+        Items::Of(Source::File(path)) => file(root, path).map(|rows| Some(Found::Values(rows))),
+        Items::Of(Source::Port(cell, port)) => match result(cell, port) {
+            Some(artifact) => list(store, &artifact).map(|items| Some(Found::Values(items))),
+            None => Ok(None),
+        },
+        Items::Of(Source::Value(_) | Source::Param(_) | Source::Item | Source::Ports(_)) => {
+            Ok(None)
+        }
+    };
+    found.map_err(|why| ItemsError { cell: open.cell.clone(), axis: open.axis.port.clone(), why })
+}
+
+fn list(store: &Store, artifact: &Artifact) -> Result<Vec<Value>, Why> {
+    let bytes = store.read(&artifact.digest, LARGEST)?;
+    match Value::from_msgpack(&bytes) {
+        Ok(Value::List(items)) => Ok(items),
+        Ok(other) => Err(Why::NotAList(other.kind())),
+        Err(_) => Err(Why::NotAList("no value")),
+    }
+}
+
+fn file(root: &Path, path: &Path) -> Result<Vec<Value>, Why> {
+    let failed = |source| Why::Io { path: path.to_owned(), source };
+    let bytes = (|| {
+        let dir = Dir::open_ambient_dir(at(root), ambient_authority())?;
+        if !dir.metadata(path)?.is_file() {
+            return Err(io::Error::other("not a regular file"));
+        }
+        let mut bytes = Vec::new();
+        io::Read::read_to_end(&mut io::Read::take(dir.open(path)?, LARGEST + 1), &mut bytes)?;
+        Ok(bytes)
+    })()
+    .map_err(failed)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(Why::TooLong(path.to_owned()));
+    }
+    let form = |text: String| Why::Form { path: path.to_owned(), text };
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("json") => match serde_json::from_slice(&bytes) {
+            Ok(serde_json::Value::Array(items)) => {
+                items.into_iter().map(json).collect::<Result<_, _>>().map_err(form)
+            }
+            Ok(_) => Err(form("a document that is no list".to_owned())),
+            Err(error) => Err(form(error.to_string())),
+        },
+        Some("tsv") => rows(&bytes, b'\t').map_err(form),
+        _ => rows(&bytes, b',').map_err(form),
+    }
+}
+
+fn json(value: serde_json::Value) -> Result<Value, String> {
+    Ok(match value {
+        serde_json::Value::Null => Value::Null,
+        serde_json::Value::Bool(flag) => Value::Bool(flag),
+        serde_json::Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(int), _) => Value::Int(int),
+            (None, Some(float)) => Value::Float(float),
+            (None, None) => return Err(format!("the number {number} is too large")),
+        },
+        serde_json::Value::String(text) => Value::Str(text),
+        serde_json::Value::Array(items) => {
+            Value::List(items.into_iter().map(json).collect::<Result<_, _>>()?)
+        }
+        serde_json::Value::Object(items) => Value::Map(
+            items
+                .into_iter()
+                .map(|(name, item)| Ok((name, json(item)?)))
+                .collect::<Result<_, String>>()?,
+        ),
+    })
+}
+
+/// One map for each row, by the names of the first line. A field that reads as a number is one.
+fn rows(bytes: &[u8], delimiter: u8) -> Result<Vec<Value>, String> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(bytes);
+    let names = reader.headers().map_err(|error| error.to_string())?.clone();
+    let twice = names.iter().collect::<BTreeSet<_>>().len() < names.len();
+    if twice || names.iter().any(str::is_empty) {
+        return Err("the first line has an empty name, or one twice".to_owned());
+    }
+    let row = |row: Result<csv::StringRecord, csv::Error>| {
+        let row = row.map_err(|error| error.to_string())?;
+        let fields = names.iter().zip(row.iter());
+        Ok(Value::Map(fields.map(|(name, text)| (name.to_owned(), field(text))).collect()))
+    };
+    reader.records().map(row).collect()
+}
+
+/// A number only where nothing of the text is lost by it: `007` and `1e400` stay texts.
+fn field(text: &str) -> Value {
+    match text {
+        "" => return Value::Null,
+        "true" => return Value::Bool(true),
+        "false" => return Value::Bool(false),
+        _ => {}
+    }
+    if let Ok(int) = text.parse::<i64>()
+        && int.to_string() == text
+    {
+        return Value::Int(int);
+    }
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let plain = digits.starts_with(|c: char| c.is_ascii_digit())
+        && !(digits.starts_with('0') && digits[1..].starts_with(|c: char| c.is_ascii_digit()));
+    match text.parse::<f64>() {
+        Ok(float) if plain && float.is_finite() && text.contains(['.', 'e', 'E']) => {
+            Value::Float(float)
+        }
+        _ => Value::Str(text.to_owned()),
+    }
+}
+
+fn at(root: &Path) -> &Path {
+    if root.as_os_str().is_empty() { Path::new(".") } else { root }
+}
+
+/// The files below `root` that a pattern matches, by name. Links to folders are not followed; a name that begins with a dot is
+/// matched only by a pattern that does.
+fn glob(root: &Path, pattern: &str) -> Result<Vec<PathBuf>, Why> {
+    let failed = |path: &Path, source| Why::Io { path: path.to_owned(), source };
+    let dir = Dir::open_ambient_dir(at(root), ambient_authority());
+    let dir = dir.map_err(|source| failed(root, source))?;
+    let parts: Vec<&str> = pattern.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    let mut files = BTreeSet::new();
+    let mut looked = 0;
+    // Each folder with the parts that are left to be matched in it.
+    let mut open: Vec<(PathBuf, &[&str], usize)> = vec![(PathBuf::new(), &parts, 0)];
+    while let Some((folder, parts, depth)) = open.pop() {
+        let Some((part, rest)) = parts.split_first() else { continue };
+        if depth > DEEPEST {
+            continue;
+        }
+        if *part == "**" {
+            open.push((folder.clone(), rest, depth));
+        }
+        let entries = dir.read_dir(at(&folder));
+        let entries = match entries {
+            Ok(entries) => entries,
+            // A folder that the pattern names and that is not there matches nothing.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                continue;
+            }
+            Err(error) => return Err(failed(&folder, error)),
+        };
+        for entry in entries {
+            let entry = entry.map_err(|error| failed(&folder, error))?;
+            looked += 1;
+            if looked > MAX_STEPS {
+                return Err(Why::TooMany);
+            }
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else { continue };
+            let kind = entry.file_type().map_err(|error| failed(&folder, error))?;
+            let path = folder.join(name);
+            if *part == "**" {
+                if kind.is_dir() && !name.starts_with('.') {
+                    open.push((path, parts, depth + 1));
+                }
+            } else if fits(part, name) {
+                let is_file = || dir.metadata(&path).is_ok_and(|meta| meta.is_file());
+                if rest.is_empty() && (kind.is_file() || (kind.is_symlink() && is_file())) {
+                    files.insert(path);
+                } else if !rest.is_empty() && kind.is_dir() {
+                    open.push((path, rest, depth + 1));
+                }
+            }
+        }
+    }
+    Ok(files.into_iter().collect())
+}
+
+fn fits(pattern: &str, name: &str) -> bool {
+    (!name.starts_with('.') || pattern.starts_with('.')) && fits_pattern(pattern, name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_numbers_only_where_nothing_is_lost() {
+        for (text, value) in [
+            ("", Value::Null),
+            ("true", Value::Bool(true)),
+            ("12", Value::Int(12)),
+            ("-3", Value::Int(-3)),
+            ("0.5", Value::Float(0.5)),
+            ("-1e3", Value::Float(-1000.0)),
+        ] {
+            assert_eq!(field(text), value, "{text}");
+        }
+        for text in
+            ["007", "+1", "1e400", "nan", "inf", "0x10", "1_000", "01.5", "-", "1.2.3", " 1"]
+        {
+            assert_eq!(field(text), Value::Str(text.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn rows_are_maps_by_the_first_line() {
+        let all = rows("name,n\n\"a, b\",1\nc,\n".as_bytes(), b',').unwrap();
+        assert_eq!(all.len(), 2);
+        let Value::Map(first) = &all[0] else { panic!() };
+        assert_eq!((&first["name"], &first["n"]), (&Value::Str("a, b".into()), &Value::Int(1)));
+        assert!(rows(b"a,b\n1\n", b',').unwrap_err().contains("line: 2"));
+        assert!(rows(b"a,a\n1,2\n", b',').is_err());
+        assert!(rows(b"a\n\xff\n", b',').is_err());
+        assert_eq!(rows(b"a\tb\n", b'\t').unwrap(), []);
+    }
+
+    #[test]
+    fn patterns_find_files_by_name_and_never_leave_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        for name in ["a.txt", "b.txt", "x/c.txt", "x/y/d.txt", ".h/e.txt", ".i.txt", "z.csv"] {
+            let path = root.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        std::os::unix::fs::symlink("/etc", root.join("out")).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", root.join("passwd.txt")).unwrap();
+        std::os::unix::fs::symlink("z.csv", root.join("linked.txt")).unwrap();
+        let found = |pattern: &str| -> Vec<String> {
+            let found = glob(root, pattern).unwrap();
+            found.into_iter().map(|path| path.display().to_string()).collect()
+        };
+        assert_eq!(found("*.txt"), ["a.txt", "b.txt", "linked.txt"]);
+        assert_eq!(found("**/*.txt"), ["a.txt", "b.txt", "linked.txt", "x/c.txt", "x/y/d.txt"]);
+        assert_eq!(found("x/**/*.txt"), ["x/c.txt", "x/y/d.txt"]);
+        assert_eq!(found("x/?.txt"), ["x/c.txt"]);
+        assert_eq!(found(".*.txt"), [".i.txt"]);
+        assert_eq!(found("*"), ["a.txt", "b.txt", "linked.txt", "z.csv"]);
+        for nothing in ["out/*", "nothing/*.txt", "a.txt/*", "**/passwd*"] {
+            assert!(found(nothing).is_empty(), "{nothing}");
+        }
+        assert!(glob(root, "../*").map_or(true, |found| found.is_empty()));
+    }
+}
