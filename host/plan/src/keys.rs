@@ -88,7 +88,7 @@ struct Maker<'a> {
 
 impl<'a> Maker<'a> {
     fn parts(&mut self, cell: &'a Cell) -> Result<KeyParts, KeyError> {
-        let ExecutorFacts { identity, toolchain } =
+        let ExecutorFacts { identity, toolchain, libraries } =
             self.facts.executors.get(&cell.executor).ok_or_else(|| KeyError::Executor {
                 cell: cell.id.clone(),
                 executor: cell.executor.clone(),
@@ -97,6 +97,9 @@ impl<'a> Maker<'a> {
         parts.push((PartName::Schema, self.schema.clone()));
         parts.push((PartName::Executor, identity.clone()));
         parts.push((PartName::Toolchain, toolchain.clone()));
+        if let Some(libraries) = libraries {
+            parts.push((PartName::Libraries, libraries.clone()));
+        }
         parts.push((PartName::Code, code(cell)));
         let ports = ports(cell.outputs.iter());
         parts.push((PartName::Outputs, ports));
@@ -150,7 +153,7 @@ impl<'a> Maker<'a> {
                 let producer = self.graph.index(id.as_str()).and_then(|at| self.keys[at.at()]);
                 // A graph that was made of this flow has all producers, and its order puts them first.
                 let key = producer.expect("producers come before their consumers");
-                let mut message = Message::new("polyloom.key/1 edge");
+                let mut message = Message::new("polyloom.key/2 edge");
                 message.digest(&key.0).text(output.as_str());
                 Part::new(message.finish(), &format!("{id}.{output}"))
             }
@@ -173,7 +176,7 @@ impl<'a> Maker<'a> {
                     .ok_or_else(|| KeyError::File { cell: cell.id.clone(), input: port.clone() })?;
                 // The cell sees the file under its port's name and this extension, so a renamed file is the same input.
                 let extension = path.extension().unwrap_or_default().as_encoded_bytes();
-                let mut message = Message::new("polyloom.key/1 file");
+                let mut message = Message::new("polyloom.key/2 file");
                 message.digest(content).bytes(extension);
                 let text = format!("{}, {}", path.display(), content.short());
                 Part::new(message.finish(), &text)
@@ -197,7 +200,7 @@ fn value(value: &Value) -> Part {
         | Value::List(_)
         | Value::Map(_) => value.to_json(),
     };
-    let mut message = Message::new("polyloom.key/1 value");
+    let mut message = Message::new("polyloom.key/2 value");
     message.bytes(&value.to_msgpack());
     Part::new(message.finish(), &text)
 }
@@ -205,7 +208,7 @@ fn value(value: &Value) -> Part {
 /// The bytes as they are: a changed line ending changes what a shell or a here-document does, so it is a change.
 fn code(cell: &Cell) -> Part {
     let extension = cell.code.name.rsplit_once('.').map_or("", |(_, extension)| extension);
-    let mut message = Message::new("polyloom.key/1 code");
+    let mut message = Message::new("polyloom.key/2 code");
     message.text(extension).bytes(&cell.code.bytes);
     let digest = message.finish();
     let lines = cell.code.bytes.split_inclusive(|&b| b == b'\n').count();
@@ -218,7 +221,7 @@ fn code(cell: &Cell) -> Part {
 /// What it asks for, not what it is granted: without all of it, it does not run.
 fn allow(cell: &Cell) -> Part {
     let asks: Vec<String> = cell.asks.iter().map(Ask::to_string).collect();
-    let mut message = Message::new("polyloom.key/1 allow");
+    let mut message = Message::new("polyloom.key/2 allow");
     message.count(asks.len());
     for ask in &asks {
         message.text(ask);
@@ -228,7 +231,7 @@ fn allow(cell: &Cell) -> Part {
 
 /// A variable of the person's environment. Its value is theirs: people are shown only whether it is the same.
 fn granted_variable(value: Option<Digest>) -> Part {
-    let mut message = Message::new("polyloom.key/1 granted variable");
+    let mut message = Message::new("polyloom.key/2 granted variable");
     let text = match value {
         Some(digest) => {
             message.text("set").digest(&digest);
@@ -245,7 +248,7 @@ fn granted_variable(value: Option<Digest>) -> Part {
 }
 
 fn ports<'a>(ports: impl ExactSizeIterator<Item = (&'a PortName, &'a Type)>) -> Part {
-    let mut message = Message::new("polyloom.key/1 ports");
+    let mut message = Message::new("polyloom.key/2 ports");
     message.count(ports.len());
     let mut text = String::new();
     for (port, ty) in ports {
@@ -265,7 +268,7 @@ fn ports<'a>(ports: impl ExactSizeIterator<Item = (&'a PortName, &'a Type)>) -> 
 }
 
 fn argv(argv: &[String]) -> Part {
-    let mut message = Message::new("polyloom.key/1 argv");
+    let mut message = Message::new("polyloom.key/2 argv");
     message.count(argv.len());
     for arg in argv {
         message.text(arg);
@@ -274,7 +277,7 @@ fn argv(argv: &[String]) -> Part {
 }
 
 fn stdin(stdin: &Stdin) -> Part {
-    let mut message = Message::new("polyloom.key/1 stdin");
+    let mut message = Message::new("polyloom.key/2 stdin");
     match stdin {
         Stdin::Text(text) => {
             message.text("text").text(text);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use polyloom_model::{Cell, CellId, Digest, ExecutorId, Flow, Input, Manifest, PortName, Source};
 use polyloom_plan::{
     Action, Answers, Artifact, Check, ExecutorFacts, Facts, Force, Graph, GraphError, Key,
-    KeyError, KeyParts, Keyed, Plan, PlanError, Previous, Recorded, Request, SelectError,
+    KeyError, KeyParts, Keyed, Plan, PlanError, Previous, Reason, Recorded, Request, SelectError,
     Selection, keys, plan,
 };
 use polyloom_protocol::meta::ArtifactMeta;
@@ -16,6 +16,7 @@ use polyloom_worker::tools::ToolError;
 use thiserror::Error;
 
 use crate::files::{self, FileError};
+use crate::libraries;
 use crate::permit::{self, Permit};
 use crate::place::Place;
 
@@ -176,8 +177,7 @@ pub fn prepare<'m>(
     let mut identities = HashMap::new();
     for (id, executor) in &executors.ready {
         let known = place.facts(executor);
-        let identity = format!("{} {}", known.identity.digest, known.toolchain.digest);
-        identities.insert(id.clone(), Digest::of(identity.as_bytes()));
+        identities.insert(id.clone(), known.together());
         facts.executors.insert(id.clone(), known);
     }
     for id in executors.missing.keys() {
@@ -198,7 +198,14 @@ pub fn prepare<'m>(
         answers: &answers,
         force: wanted.force,
     };
-    let plan = plan(&request)?;
+    let mut plan = plan(&request)?;
+    for step in &mut plan.steps {
+        if let Reason::Changed(changes) = &mut step.reason
+            && let Some(previous) = answers.previous.get(&step.cell)
+        {
+            libraries::tell(&place.store, &previous.parts, &step.parts, changes);
+        }
+    }
     let mut needed = Vec::new();
     for (id, error) in executors.missing {
         let runs = plan.steps.iter().filter(|step| step.action.may_run());
