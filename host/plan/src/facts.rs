@@ -43,6 +43,9 @@ impl ExecutorFacts {
             }
             Kind::Worker(worker) => list("worker", &worker.argv),
         }
+        if let Some(argv) = &manifest.normalise {
+            list("normalise", argv);
+        }
         // Flags enter command lines by `{tool.flags}`, and which of them do depends on the program that was found.
         for (name, tool) in &manifest.tools {
             for (candidate, flags) in &tool.flags {
@@ -110,6 +113,8 @@ pub struct Facts {
     pub executors: HashMap<ExecutorId, ExecutorFacts>,
     /// The content of each `file:` input (for a directory: of its tree).
     pub files: HashMap<(CellId, PortName), Digest>,
+    /// The normal form of a cell's code, where its executor gives one; else its bytes are keyed.
+    pub codes: HashMap<CellId, Digest>,
     /// The values of the variables that cells ask for; nothing where one is not set.
     pub env: HashMap<String, Option<Digest>>,
 }

@@ -100,7 +100,7 @@ impl<'a> Maker<'a> {
         if let Some(libraries) = libraries {
             parts.push((PartName::Libraries, libraries.clone()));
         }
-        parts.push((PartName::Code, code(cell)));
+        parts.push((PartName::Code, code(cell, self.facts.codes.get(&cell.id))));
         let ports = ports(cell.outputs.iter());
         parts.push((PartName::Outputs, ports));
         if !cell.inputs.is_empty() {
@@ -205,12 +205,19 @@ fn value(value: &Value) -> Part {
     Part::new(message.finish(), &text)
 }
 
-/// The bytes as they are: a changed line ending changes what a shell or a here-document does, so it is a change.
-fn code(cell: &Cell) -> Part {
+/// The bytes as they are: a changed line ending changes what a shell or a here-document does, so it is a change. Or the normal form that the
+/// executor gives them, in a domain of its own: the two are never taken for one another.
+fn code(cell: &Cell, normal: Option<&Digest>) -> Part {
     let extension = cell.code.name.rsplit_once('.').map_or("", |(_, extension)| extension);
-    let mut message = Message::new("polyloom.key/2 code");
-    message.text(extension).bytes(&cell.code.bytes);
-    let digest = message.finish();
+    let digest = match normal {
+        Some(normal) => Message::new("polyloom.key/2 code in normal form")
+            .text(extension)
+            .digest(normal)
+            .finish(),
+        None => {
+            Message::new("polyloom.key/2 code").text(extension).bytes(&cell.code.bytes).finish()
+        }
+    };
     let lines = cell.code.bytes.split_inclusive(|&b| b == b'\n').count();
     let unit = if lines == 1 { "line" } else { "lines" };
     let [a, b, c, d, ..] = *digest.as_bytes();

@@ -4,6 +4,7 @@
 
 mod files;
 mod libraries;
+mod normal;
 pub mod permit;
 mod place;
 mod prepare;

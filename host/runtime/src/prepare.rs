@@ -16,9 +16,9 @@ use polyloom_worker::tools::ToolError;
 use thiserror::Error;
 
 use crate::files::{self, FileError};
-use crate::libraries;
 use crate::permit::{self, Permit};
 use crate::place::Place;
+use crate::{libraries, normal};
 
 /// A plan and all that running it needs.
 pub struct Prepared {
@@ -172,6 +172,7 @@ pub fn prepare<'m>(
     let mut facts = Facts {
         executors: HashMap::new(),
         files: files::digests(&flow, &place.store, wanted.unix_ms)?,
+        codes: HashMap::new(),
         env: permit::variables(&flow),
     };
     let mut identities = HashMap::new();
@@ -188,6 +189,7 @@ pub fn prepare<'m>(
             facts.executors.insert(id.clone(), known);
         }
     }
+    facts.codes = normal::digests(place, &flow, executors.ready.iter(), &facts.executors);
     let keyed = keys(&flow, &graph, &facts)?;
     let answers = answers(place, &flow, &keyed, wanted)?;
     let request = Request {

@@ -363,6 +363,7 @@ fn an_executor_is_its_command_lines_its_flags_and_its_own_files() {
             limits: polyloom_model::Limits::default(),
             env: [("A".to_owned(), "b".to_owned())].into(),
             calls: polyloom_model::Calls::default(),
+            normalise: None,
             diagnostics: None,
             path: None,
         }
@@ -379,7 +380,8 @@ fn an_executor_is_its_command_lines_its_flags_and_its_own_files() {
     };
     let before = of(&manifest(), &program);
     assert_ne!(before, of(&manifest(), &Digest::of(b"other files")));
-    let keyed: [fn(&mut Manifest); 12] = [
+    let keyed: [fn(&mut Manifest); 13] = [
+        |m| m.normalise = Some(vec!["{cc}".into()]),
         |m| m.id = "d".parse().unwrap(),
         |m| m.version = "2".into(),
         |m| command(m).run.push("{args}".into()),
@@ -428,4 +430,26 @@ fn libraries_are_their_lines_in_order() {
     assert_eq!(digests.len(), all.len());
     assert!(installed(&[]).is_none());
     assert!(installed(&["a 1"]).unwrap().text.starts_with("1 installed, "));
+}
+
+/// What an executor says of code is in a domain of its own: neither can its digest stand for bytes, nor bytes for a digest.
+#[test]
+fn a_normal_form_is_keyed_in_place_of_the_bytes_and_never_mixed_with_them() {
+    let of = |code: &[u8], normal: Option<Digest>| {
+        let mut world = world();
+        world.cell("a").code.bytes = code.into();
+        if let Some(normal) = normal {
+            world.facts.codes.insert("a".parse().unwrap(), normal);
+        }
+        keyed(&world)["a"].0
+    };
+    let normal = Digest::of(b"x = 1");
+    assert_eq!(of(b"x = 1", Some(normal)), of(b"x=1 # one", Some(normal)));
+    assert_ne!(of(b"x = 1", Some(normal)), of(b"x = 1", Some(Digest::of(b"x = 2"))));
+    let raw =
+        [&b"x = 1"[..], normal.as_bytes(), normal.hex().as_bytes()].map(|code| of(code, None));
+    for raw in raw {
+        assert_ne!(of(b"x = 1", Some(normal)), raw);
+    }
+    assert_ne!(of(b"x = 1", None), of(b"x=1 # one", None), "without it every byte counts");
 }

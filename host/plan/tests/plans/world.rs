@@ -59,6 +59,7 @@ impl World {
         let facts = Facts {
             executors: [("python".parse().unwrap(), executor)].into(),
             files: HashMap::new(),
+            codes: HashMap::new(),
             env: HashMap::new(),
         };
         Self {
