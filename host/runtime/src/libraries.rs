@@ -3,10 +3,9 @@
 //! The lines are remembered in the store under their digest. Where they are gone the answer is vaguer, never wrong.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use polyloom_model::Digest;
-use polyloom_plan::{KeyParts, PartChange, PartName};
+use polyloom_plan::{KeyParts, Part, PartChange, PartName};
 use polyloom_store::Store;
 
 /// How many libraries one line names.
@@ -38,7 +37,9 @@ pub fn tell(store: &Store, before: &KeyParts, after: &KeyParts, changes: &mut [P
     if let (Some(before), Some(after)) = (lines(before), lines(after))
         && let Some((before, after)) = difference(&before, &after)
     {
-        (change.before, change.after) = (Some(Arc::from(before)), Some(Arc::from(after)));
+        // Told as every text of a part is: in one short line without control characters.
+        let shown = |text: &str| Some(Part::new(Digest::of(text.as_bytes()), text).text);
+        (change.before, change.after) = (shown(&before), shown(&after));
     }
 }
 
