@@ -394,6 +394,12 @@ pub const MANIFEST: &[Key] = &[
         "",
         "What its programs are left with. It can only take away: no manifest widens its sandbox.",
     ),
+    key(
+        "normalise",
+        Shape::Table(NORMALISE),
+        "",
+        "Gives code a normal form, so that comments and layout do not make cells run again.",
+    ),
     key("diagnostics", Shape::Table(DIAGNOSTICS), "", "How the tool's messages are read."),
     key("meta", Shape::Free, "", "Free: nobody reads it."),
 ];
@@ -435,6 +441,14 @@ pub const WORKER: &[Key] = &[
     key("protocol", Shape::Ints, "[1]", "Majors of the protocol it speaks."),
     key("features", Shape::Texts, "", "Features it may use, e.g. `cancel.soft`."),
 ];
+
+/// `[normalise]`.
+pub const NORMALISE: &[Key] = &[key(
+    "argv",
+    Shape::Texts,
+    "",
+    "Program and arguments; a folder of codes is added as the last one. Prints `NAME DIGEST` for each file, with 64 hex digits of any digest, or `-`: its bytes count. Required.",
+)];
 
 /// `[diagnostics]`.
 pub const DIAGNOSTICS: &[Key] = &[

@@ -28,6 +28,8 @@ pub struct Manifest {
     pub env: BTreeMap<String, String>,
     /// Which system calls its programs are left.
     pub calls: Calls,
+    /// An argv that gives codes a normal form, so that comments do not change a key; see the README of executors.
+    pub normalise: Option<Vec<String>>,
     /// How its compiler's or interpreter's messages are read.
     pub diagnostics: Option<DiagnosticsSpec>,
     /// Where the manifest was found; a bundled one has none.

@@ -19,14 +19,16 @@ pub struct ExecutorFacts {
     pub identity: Identity,
     /// The programs it found: their paths' versions, joined.
     pub toolchain: Identity,
+    /// What these programs have installed: [`ExecutorFacts::libraries`].
+    pub libraries: Option<Identity>,
 }
 
 impl ExecutorFacts {
-    /// The keyed part of a manifest: id, version, how it runs and its fixed environment. `program` is the digest of the executor's own
+    /// The keyed part of a manifest: id, version, how it runs, the flags of its tools and its fixed environment. `program` is the digest of the executor's own
     /// files (worker source, SDK). Titles, limits, hints and diagnostics decide no result and are left out.
     #[must_use]
     pub fn of_manifest(manifest: &Manifest, program: &Digest, toolchain: Identity) -> Self {
-        let mut message = Message::new("polyloom.key/1 executor");
+        let mut message = Message::new("polyloom.key/2 executor");
         message.text(manifest.id.as_str()).text(&manifest.version).digest(program);
         let mut list = |name: &str, argv: &[String]| {
             message.text(name).count(argv.len());
@@ -41,18 +43,54 @@ impl ExecutorFacts {
             }
             Kind::Worker(worker) => list("worker", &worker.argv),
         }
+        if let Some(argv) = &manifest.normalise {
+            list("normalise", argv);
+        }
+        // Flags enter command lines by `{tool.flags}`, and which of them do depends on the program that was found.
+        for (name, tool) in &manifest.tools {
+            for (candidate, flags) in &tool.flags {
+                list(&format!("flags of {name} {candidate}"), flags);
+            }
+        }
         message.count(manifest.env.len());
         for (name, value) in &manifest.env {
             message.text(name).text(value);
         }
         let text = format!("{} {}", manifest.id, manifest.version);
-        Self { identity: Part::new(message.finish(), &text), toolchain }
+        Self { identity: Part::new(message.finish(), &text), toolchain, libraries: None }
+    }
+
+    /// All of it in one digest, for what has the same parts as a key: compiled programs, what a person agreed to.
+    #[must_use]
+    pub fn together(&self) -> Digest {
+        let Self { identity, toolchain, libraries } = self;
+        let mut message = Message::new("polyloom.key/2 executor with its programs");
+        message.digest(&identity.digest).digest(&toolchain.digest);
+        if let Some(libraries) = libraries {
+            message.digest(&libraries.digest);
+        }
+        message.finish()
+    }
+
+    /// The identity of what is installed, in the order in which it is looked for; nothing when there is no line.
+    #[must_use]
+    pub fn libraries(lines: &[String]) -> Option<Identity> {
+        if lines.is_empty() {
+            return None;
+        }
+        let mut message = Message::new("polyloom.key/2 libraries");
+        message.count(lines.len());
+        for line in lines {
+            message.text(line);
+        }
+        let digest = message.finish();
+        Some(Part::new(digest, &format!("{} installed, {}", lines.len(), digest.short())))
     }
 
     /// The toolchain's identity from what its programs print about themselves (tool's name, its line).
     #[must_use]
     pub fn toolchain<'a>(tools: impl IntoIterator<Item = (&'a str, &'a str)>) -> Identity {
-        let mut message = Message::new("polyloom.key/1 toolchain");
+        let mut message = Message::new("polyloom.key/2 toolchain");
         let mut text = String::new();
         for (name, line) in tools {
             message.text(name).text(line);
@@ -75,6 +113,8 @@ pub struct Facts {
     pub executors: HashMap<ExecutorId, ExecutorFacts>,
     /// The content of each `file:` input (for a directory: of its tree).
     pub files: HashMap<(CellId, PortName), Digest>,
+    /// The normal form of a cell's code, where its executor gives one; else its bytes are keyed.
+    pub codes: HashMap<CellId, Digest>,
     /// The values of the variables that cells ask for; nothing where one is not set.
     pub env: HashMap<String, Option<Digest>>,
 }

@@ -93,14 +93,17 @@ impl<'a> Maker<'a> {
         parts.push((PartName::Schema, self.schema.clone()));
         match cell.role {
             Role::Program => {
-                let ExecutorFacts { identity, toolchain } =
+                let ExecutorFacts { identity, toolchain, libraries } =
                     self.facts.executors.get(&cell.executor).ok_or_else(|| KeyError::Executor {
                         cell: cell.id.clone(),
                         executor: cell.executor.clone(),
                     })?;
                 parts.push((PartName::Executor, identity.clone()));
                 parts.push((PartName::Toolchain, toolchain.clone()));
-                parts.push((PartName::Code, code(cell)));
+                if let Some(libraries) = libraries {
+                    parts.push((PartName::Libraries, libraries.clone()));
+                }
+                parts.push((PartName::Code, code(cell, self.facts.codes.get(&cell.id))));
             }
             // Made by the host itself: what it does changes with the schema only.
             Role::Gather | Role::Open | Role::Flow(_) => {
@@ -108,13 +111,13 @@ impl<'a> Maker<'a> {
                     Role::Gather => "gather",
                     Role::Program | Role::Open | Role::Flow(_) => "open",
                 };
-                let mut message = Message::new("polyloom.key/1 role");
+                let mut message = Message::new("polyloom.key/2 role");
                 message.text(name);
                 parts.push((PartName::Executor, Part::new(message.finish(), name)));
                 // Which steps it gathers is decided by what they read, and by this.
                 if let Some(when) = &cell.when {
                     let text = when.to_string();
-                    let mut message = Message::new("polyloom.key/1 when");
+                    let mut message = Message::new("polyloom.key/2 when");
                     message.text(&text);
                     parts.push((PartName::When, Part::new(message.finish(), &text)));
                 }
@@ -172,7 +175,7 @@ impl<'a> Maker<'a> {
                 let producer = self.graph.index(id.as_str()).and_then(|at| self.keys[at.at()]);
                 // A graph that was made of this flow has all producers, and its order puts them first.
                 let key = producer.expect("producers come before their consumers");
-                let mut message = Message::new("polyloom.key/1 edge");
+                let mut message = Message::new("polyloom.key/2 edge");
                 message.digest(&key.0).text(output.as_str());
                 Part::new(message.finish(), &format!("{id}.{output}"))
             }
@@ -195,7 +198,7 @@ impl<'a> Maker<'a> {
                     .ok_or_else(|| KeyError::File { cell: cell.id.clone(), input: port.clone() })?;
                 // The cell sees the file under its port's name and this extension, so a renamed file is the same input.
                 let extension = path.extension().unwrap_or_default().as_encoded_bytes();
-                let mut message = Message::new("polyloom.key/1 file");
+                let mut message = Message::new("polyloom.key/2 file");
                 message.digest(content).bytes(extension);
                 let text = format!("{}, {}", path.display(), content.short());
                 Part::new(message.finish(), &text)
@@ -204,7 +207,7 @@ impl<'a> Maker<'a> {
             // Only in a flow that was not expanded, of which no cell runs.
             Source::Item => value(&Value::Null),
             Source::Ports(ports) => {
-                let mut message = Message::new("polyloom.key/1 edges");
+                let mut message = Message::new("polyloom.key/2 edges");
                 message.count(ports.len());
                 for (id, output) in ports {
                     let producer = self.graph.index(id.as_str()).and_then(|at| self.keys[at.at()]);
@@ -231,17 +234,24 @@ fn value(value: &Value) -> Part {
         | Value::List(_)
         | Value::Map(_) => value.to_json(),
     };
-    let mut message = Message::new("polyloom.key/1 value");
+    let mut message = Message::new("polyloom.key/2 value");
     message.bytes(&value.to_msgpack());
     Part::new(message.finish(), &text)
 }
 
-/// The bytes as they are: a changed line ending changes what a shell or a here-document does, so it is a change.
-fn code(cell: &Cell) -> Part {
+/// The bytes as they are: a changed line ending changes what a shell or a here-document does, so it is a change. Or the normal form that the
+/// executor gives them, in a domain of its own: the two are never taken for one another.
+fn code(cell: &Cell, normal: Option<&Digest>) -> Part {
     let extension = cell.code.name.rsplit_once('.').map_or("", |(_, extension)| extension);
-    let mut message = Message::new("polyloom.key/1 code");
-    message.text(extension).bytes(&cell.code.bytes);
-    let digest = message.finish();
+    let digest = match normal {
+        Some(normal) => Message::new("polyloom.key/2 code in normal form")
+            .text(extension)
+            .digest(normal)
+            .finish(),
+        None => {
+            Message::new("polyloom.key/2 code").text(extension).bytes(&cell.code.bytes).finish()
+        }
+    };
     let lines = cell.code.bytes.split_inclusive(|&b| b == b'\n').count();
     let unit = if lines == 1 { "line" } else { "lines" };
     let [a, b, c, d, ..] = *digest.as_bytes();
@@ -252,7 +262,7 @@ fn code(cell: &Cell) -> Part {
 /// What it asks for, not what it is granted: without all of it, it does not run.
 fn allow(cell: &Cell) -> Part {
     let asks: Vec<String> = cell.asks.iter().map(Ask::to_string).collect();
-    let mut message = Message::new("polyloom.key/1 allow");
+    let mut message = Message::new("polyloom.key/2 allow");
     message.count(asks.len());
     for ask in &asks {
         message.text(ask);
@@ -262,7 +272,7 @@ fn allow(cell: &Cell) -> Part {
 
 /// A variable of the person's environment. Its value is theirs: people are shown only whether it is the same.
 fn granted_variable(value: Option<Digest>) -> Part {
-    let mut message = Message::new("polyloom.key/1 granted variable");
+    let mut message = Message::new("polyloom.key/2 granted variable");
     let text = match value {
         Some(digest) => {
             message.text("set").digest(&digest);
@@ -279,7 +289,7 @@ fn granted_variable(value: Option<Digest>) -> Part {
 }
 
 fn ports<'a>(ports: impl ExactSizeIterator<Item = (&'a PortName, &'a Type)>) -> Part {
-    let mut message = Message::new("polyloom.key/1 ports");
+    let mut message = Message::new("polyloom.key/2 ports");
     message.count(ports.len());
     let mut text = String::new();
     for (port, ty) in ports {
@@ -299,7 +309,7 @@ fn ports<'a>(ports: impl ExactSizeIterator<Item = (&'a PortName, &'a Type)>) -> 
 }
 
 fn argv(argv: &[String]) -> Part {
-    let mut message = Message::new("polyloom.key/1 argv");
+    let mut message = Message::new("polyloom.key/2 argv");
     message.count(argv.len());
     for arg in argv {
         message.text(arg);
@@ -308,7 +318,7 @@ fn argv(argv: &[String]) -> Part {
 }
 
 fn stdin(stdin: &Stdin) -> Part {
-    let mut message = Message::new("polyloom.key/1 stdin");
+    let mut message = Message::new("polyloom.key/2 stdin");
     match stdin {
         Stdin::Text(text) => {
             message.text("text").text(text);

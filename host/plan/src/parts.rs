@@ -28,6 +28,8 @@ pub enum PartName {
     Input(PortName),
     /// The declared input ports and their types.
     Inputs,
+    /// The libraries that the executor's programs have installed; absent where they tell of none.
+    Libraries,
     /// The declared output ports and their types.
     Outputs,
     /// The version of the key itself.
@@ -47,7 +49,7 @@ pub enum PartName {
 /// A text that is not the name of a part.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "`{0}` is not a part of a key; valid: allow, argv, code, env.NAME, executor, input.PORT, inputs, outputs, schema, secret.NAME, seed, stdin, toolchain, when"
+    "`{0}` is not a part of a key; valid: allow, argv, code, env.NAME, executor, input.PORT, inputs, libraries, outputs, schema, secret.NAME, seed, stdin, toolchain, when"
 )]
 pub struct PartNameError(pub String);
 
@@ -68,6 +70,7 @@ impl PartName {
                 text.push_str(port.as_str());
             }
             Self::Inputs => text.push_str("inputs"),
+            Self::Libraries => text.push_str("libraries"),
             Self::Outputs => text.push_str("outputs"),
             Self::Schema => text.push_str("schema"),
             Self::Secret(name) => {
@@ -100,6 +103,7 @@ impl FromStr for PartName {
             "code" => Self::Code,
             "executor" => Self::Executor,
             "inputs" => Self::Inputs,
+            "libraries" => Self::Libraries,
             "outputs" => Self::Outputs,
             "schema" => Self::Schema,
             "seed" => Self::Seed,

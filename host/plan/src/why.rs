@@ -45,6 +45,8 @@ pub fn diff(before: &KeyParts, after: &KeyParts) -> Vec<PartChange> {
 
 /// Words longer than this stay out of one-line reasons; `why` shows them whole.
 const SHORT: usize = 24;
+/// But which library changed is what people ask, and how long its name is nobody chose.
+const LIBRARIES: usize = 60;
 
 impl fmt::Display for PartChange {
     /// `code changed`, `input temps changed (load.temps)`, `input year changed (2012 → 2013)`, `env A added`.
@@ -59,6 +61,7 @@ impl fmt::Display for PartChange {
             PartName::Argv
             | PartName::Code
             | PartName::Executor
+            | PartName::Libraries
             | PartName::Outputs
             | PartName::Seed
             | PartName::Stdin
@@ -72,7 +75,8 @@ impl fmt::Display for PartChange {
             (Some(_), Some(_)) if self.part == PartName::Code => f.write_str(" changed"),
             (Some(before), Some(after)) if before == after => write!(f, " changed ({after})"),
             (Some(before), Some(after))
-                if before.chars().count().max(after.chars().count()) <= SHORT =>
+                if before.chars().count().max(after.chars().count())
+                    <= if self.part == PartName::Libraries { LIBRARIES } else { SHORT } =>
             {
                 write!(f, " changed ({before} → {after})")
             }

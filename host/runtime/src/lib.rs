@@ -7,6 +7,8 @@ mod files;
 mod gather;
 mod grow;
 mod items;
+mod libraries;
+mod normal;
 pub mod permit;
 mod place;
 mod prepare;
@@ -18,6 +20,7 @@ mod words;
 
 pub use files::FileError;
 pub use items::ItemsError;
+pub use libraries::tell as tell_libraries;
 pub use permit::Permit;
 pub use place::{Executors, Place};
 pub use prepare::{PrepareError, Prepared, Wanted, action_of, prepare};

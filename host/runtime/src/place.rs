@@ -110,7 +110,14 @@ impl Place {
         let tools = executor.tools.iter();
         let lines = tools.map(|(name, found)| (name.as_str(), found.identity.as_str()));
         let toolchain = ExecutorFacts::toolchain(lines);
-        ExecutorFacts::of_manifest(&executor.manifest, &self.program(executor), toolchain)
+        let lines = executor.libraries();
+        let libraries = ExecutorFacts::libraries(&lines);
+        if let Some(part) = &libraries {
+            crate::libraries::remember(&self.store, &part.digest, &lines);
+        }
+        let program = self.program(executor);
+        let facts = ExecutorFacts::of_manifest(&executor.manifest, &program, toolchain);
+        ExecutorFacts { libraries, ..facts }
     }
 
     /// The digest of the files that an executor's command lines refer to: ours, and those beside its manifest.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use polyloom_model::{CellId, Digest, ExecutorId, Flow, Manifest, PortName};
 use polyloom_plan::{
     Action, AllFound, Answers, Artifact, ExecutorFacts, ExpandError, Expanded, Facts, Force, Graph,
-    GraphError, Key, KeyError, KeyParts, Keyed, OpenAxis, Plan, PlanError, Previous, Recorded,
-    Request, SelectError, Selection, expand, is_plain, keys, plan, templates,
+    GraphError, Key, KeyError, KeyParts, Keyed, OpenAxis, Plan, PlanError, Previous, Reason,
+    Recorded, Request, SelectError, Selection, expand, is_plain, keys, plan, templates,
 };
 use polyloom_protocol::meta::ArtifactMeta;
 use polyloom_store::{Fault, History, StoredResult};
@@ -20,6 +20,7 @@ use crate::files::{self, FileError};
 use crate::items::{self, ItemsError};
 use crate::permit;
 use crate::place::Place;
+use crate::{libraries, normal};
 
 /// A plan and all that running it needs.
 pub struct Prepared {
@@ -138,13 +139,13 @@ pub fn prepare<'m>(
     let mut facts = Facts {
         executors: HashMap::new(),
         files: HashMap::new(),
+        codes: HashMap::new(),
         env: permit::variables(&templates),
     };
     let mut identities = HashMap::new();
     for (id, executor) in &executors.ready {
         let known = place.facts(executor);
-        let identity = format!("{} {}", known.identity.digest, known.toolchain.digest);
-        identities.insert(id.clone(), Digest::of(identity.as_bytes()));
+        identities.insert(id.clone(), known.together());
         facts.executors.insert(id.clone(), known);
     }
     for id in executors.missing.keys() {
@@ -154,6 +155,10 @@ pub fn prepare<'m>(
             let known = ExecutorFacts::of_manifest(manifest, &place.sdk, toolchain);
             facts.executors.insert(id.clone(), known);
         }
+    }
+    if !is_plain(&flow) {
+        // What the code of steps that are added later is known by is not asked for while a run goes on.
+        normal::digests(place, &templates, executors.ready.iter(), &facts.executors);
     }
     let mut prepared = Prepared {
         written: flow.clone(),
@@ -246,6 +251,8 @@ impl Prepared {
             let graph = Graph::new(&flow)?;
             let selected = wanted.selection.resolve(&flow, &graph)?;
             self.facts.files = files::digests(&flow, &place.store, wanted.unix_ms)?;
+            self.facts.codes =
+                normal::digests(place, &flow, self.executors.iter(), &self.facts.executors);
             self.keyed = keys(&flow, &graph, &self.facts)?;
             self.answers = answers(place, &flow, &self.keyed, wanted)?;
             self.answers.when = conditions::answers(place, &flow, &self.keyed, &self.answers);
@@ -259,6 +266,13 @@ impl Prepared {
                 ran: &progress.ran,
             };
             self.plan = plan(&request)?;
+            for step in self.plan.steps.iter_mut().chain(&mut self.plan.later) {
+                if let Reason::Changed(changes) = &mut step.reason
+                    && let Some(previous) = self.answers.previous.get(&step.cell)
+                {
+                    libraries::tell(&place.store, &previous.parts, &step.parts, changes);
+                }
+            }
             if self.open.is_empty() {
                 return Ok(());
             }

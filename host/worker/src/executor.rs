@@ -53,6 +53,12 @@ impl Executor {
         text
     }
 
+    /// What its programs have installed, in their order: part of every key.
+    #[must_use]
+    pub fn libraries(&self) -> Vec<String> {
+        self.tools.values().flat_map(|found| &found.libraries).cloned().collect()
+    }
+
     /// The folder of its manifest, where its arguments refer to it (`{dir}`).
     #[must_use]
     pub fn folder(&self) -> Option<PathBuf> {

@@ -2,6 +2,7 @@
 //!
 //! Knows executors' manifests, the protocol and the sandbox. Does not know the graph, the store, events or the terminal.
 
+mod ask;
 pub mod attempt;
 mod capture;
 mod collect;
@@ -22,8 +23,9 @@ mod talk;
 pub mod tools;
 mod workplace;
 
+pub use ask::{Asker, NormalForms};
 pub use formats::{
     check_arrow, check_file, check_npy, extension_of, media_of, read_value, sniff_image,
 };
 pub use inputs::text_of;
-pub use workplace::{Asker, AttemptError, Workplace, enforcement, most_open_files};
+pub use workplace::{AttemptError, Workplace, enforcement, most_open_files};

@@ -330,6 +330,7 @@ mod tests {
             limits: polyloom_model::Limits::default(),
             env: BTreeMap::new(),
             diagnostics: None,
+            normalise: None,
             calls: Default::default(),
             path: None,
         }

@@ -51,6 +51,8 @@ pub struct Found {
     pub identity: String,
     /// Directories and files it needs in view beyond the system's.
     pub roots: Vec<PathBuf>,
+    /// What it has installed: lines of a name, a version and, where there is one, a digest of the files.
+    pub libraries: Vec<String>,
 }
 
 /// Why an executor can't run here.
@@ -121,6 +123,7 @@ struct Memory {
     identity: String,
     roots: Vec<PathBuf>,
     watch: Vec<(PathBuf, String)>,
+    libraries: Vec<String>,
 }
 
 /// Finds one tool and its identity.
@@ -171,13 +174,18 @@ pub fn find(
             roots.push(root);
         }
     }
-    Ok(Found { name, program, identity: memory.identity, roots })
+    Ok(Found { name, program, identity: memory.identity, roots, libraries: memory.libraries })
 }
 
-/// Reads `root:` and `watch:` lines; the rest is the identity, at most 4 KiB of it.
+/// Reads `root:`, `watch:` and `library:` lines; the rest is the identity, at most 4 KiB of it. An answer has at most 64 KiB.
 fn read_answer(text: &str) -> Memory {
-    let mut memory = Memory { identity: String::new(), roots: Vec::new(), watch: Vec::new() };
-    for line in text.lines().take(400) {
+    let mut memory = Memory {
+        identity: String::new(),
+        roots: Vec::new(),
+        watch: Vec::new(),
+        libraries: Vec::new(),
+    };
+    for line in text.lines().take(8000) {
         let path = |rest: &str| Some(PathBuf::from(rest.trim())).filter(|path| path.is_absolute());
         if let Some(rest) = line.strip_prefix("root:") {
             memory.roots.extend(path(rest));
@@ -186,6 +194,10 @@ fn read_answer(text: &str) -> Memory {
                 let was = stat(&watched);
                 (watched, was)
             }));
+        } else if let Some(rest) = line.strip_prefix("library:") {
+            // Control characters would end up on people's screens.
+            let plain = rest.trim().chars().filter(|c| !c.is_control());
+            memory.libraries.push(plain.take(200).collect());
         } else if memory.identity.len() < 4096 && !line.trim().is_empty() {
             if !memory.identity.is_empty() {
                 memory.identity.push('\n');
@@ -353,9 +365,11 @@ mod tests {
 
     #[test]
     fn answers_give_identity_roots_and_watched_paths() {
-        let memory =
-            read_answer("cpython 3.11\nroot: /opt/py\nroot: relative\nwatch: /nowhere\n\n");
+        let memory = read_answer(
+            "cpython 3.11\nroot: /opt/py\nroot: relative\nwatch: /nowhere\nlibrary: b 2\nlibrary: a 1\n\n",
+        );
         assert_eq!(memory.identity, "cpython 3.11");
+        assert_eq!(memory.libraries, ["b 2", "a 1"], "in the order in which they are looked for");
         assert_eq!(memory.roots, [PathBuf::from("/opt/py")]);
         assert_eq!(memory.watch, [(PathBuf::from("/nowhere"), "absent".to_owned())]);
     }

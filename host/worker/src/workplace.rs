@@ -3,7 +3,6 @@
 //! Starts attempts and leaves the watching to `drive`.
 
 use std::collections::BTreeSet;
-use std::io::Read;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -22,9 +21,6 @@ use crate::executor::{BINARY, DIR, Executor, SDK, Slots};
 use crate::inputs;
 use crate::messages;
 
-/// How long a program may take to say what it is.
-const ASKING: Duration = Duration::from_secs(20);
-
 /// A sandbox that was asked for before the run was stopped is waited for so long: as a rule a millisecond is enough.
 const BEGINNING: Duration = Duration::from_millis(500);
 
@@ -37,15 +33,6 @@ pub struct Workplace {
     sdk: PathBuf,
     /// Where cells keep what does not fit into their memory.
     scratch: PathBuf,
-}
-
-/// Who chose a program and the question it is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asker {
-    /// A bundled manifest, of a program on PATH: it is asked in whatever sandbox this machine has.
-    Ourselves,
-    /// Anybody's manifest, or the flow: not without a whole sandbox.
-    Others,
 }
 
 /// An attempt could not be made at all: nothing of the cell ran.
@@ -146,56 +133,6 @@ impl Workplace {
         let manifest = executor.manifest.env.iter();
         env.extend(manifest.map(|(name, value)| (name.clone(), value.into())));
         env
-    }
-
-    /// Asks a program for its identity; see [`crate::tools::find`]. Blocks for as long as the program takes, at most 20 s.
-    pub fn ask(
-        &self,
-        program: &std::path::Path,
-        args: &[String],
-        roots: &[PathBuf],
-        asker: Asker,
-    ) -> Result<String, String> {
-        let view = self.spawner().and_then(sandbox::Spawner::view);
-        let view = view.map_err(|error| messages::chain(&error))?;
-        let mut spec = sandbox::Spec::default();
-        spec.argv.push(program.into());
-        spec.argv.extend(args.iter().map(Into::into));
-        spec.env = vec![
-            ("HOME".into(), view.path("/cell/work").into()),
-            ("LANG".into(), "C.UTF-8".into()),
-            ("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into()),
-        ];
-        let bind = |root: &PathBuf| sandbox::Bind { source: root.clone(), target: root.clone() };
-        spec.binds = roots.iter().map(bind).collect();
-        spec.view = view;
-        let limits = sandbox::Limits { memory: 1 << 30, ..sandbox::Limits::default() };
-        let policy = match asker {
-            Asker::Ourselves => sandbox::Policy::trusted(limits),
-            Asker::Others => sandbox::Policy::untrusted(limits),
-        };
-        let spawned = self.spawner().and_then(|spawner| spawner.spawn(&policy, &spec));
-        let mut cell = spawned.map_err(|error| messages::chain(&error))?;
-        let pipes = [cell.take_stdout(), cell.take_stderr()];
-        let fact = cell.wait(ASKING);
-        cell.finish();
-        // The pipes do not block; what is in them now is all there will be.
-        let [stdout, stderr] = pipes.map(|pipe| {
-            let mut text = Vec::new();
-            if let Some(pipe) = pipe {
-                let _ = std::fs::File::from(pipe).take(64 << 10).read_to_end(&mut text);
-            }
-            String::from_utf8_lossy(&text).into_owned()
-        });
-        match fact.map(|fact| fact.exit) {
-            Some(sandbox::Exit::Code(0)) => {
-                Ok(if stdout.trim().is_empty() { stderr } else { stdout })
-            }
-            Some(exit) => {
-                Err(format!("{}: {}", messages::exit_words(exit), messages::last_line(&stderr)))
-            }
-            None => Err(format!("it gave no answer in {} s", ASKING.as_secs())),
-        }
     }
 
     /// Makes one attempt. `live` sees what goes on; `stop` may end it. Dropping the future kills the cell.

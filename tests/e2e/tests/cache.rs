@@ -347,7 +347,7 @@ fn why_names_the_parts_that_changed() {
     a will run: code changed
     last ran in [RUN] (ok)
     part  then                      now
-    code  a.dash, 1 line, 8fa8027c  a.dash, 1 line, fd154f73
+    code  a.dash, 1 line, 4990f778  a.dash, 1 line, 99bc8461
     --- exit 0
     ");
     insta::assert_snapshot!(place.polyloom(&["why", "b"]).exits(0).screen(), @"

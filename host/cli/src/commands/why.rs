@@ -33,7 +33,12 @@ pub fn why(world: &World, cell: &str, flow: &FlowArgs, format: Format) -> Outcom
     let previous = previous.map_err(|error| Failure::of(Exit::Environment, &error))?;
     let last = previous.get(cell);
     let before = last.and_then(|last| serde_json::from_str::<KeyParts>(&last.parts).ok());
-    let changes = before.as_ref().map(|before| diff(before, &step.parts)).unwrap_or_default();
+    let changes = before.as_ref().map(|before| {
+        let mut changes = diff(before, &step.parts);
+        polyloom_runtime::tell_libraries(&store, before, &step.parts, &mut changes);
+        changes
+    });
+    let changes = changes.unwrap_or_default();
     let causes: Vec<String> = prepared
         .plan
         .causes(at)

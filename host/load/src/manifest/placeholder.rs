@@ -14,11 +14,14 @@ pub(crate) enum Place {
     Compile,
     Run { compiled: bool },
     Worker,
+    Normalise,
 }
 
 impl Place {
     fn has(self, name: &str) -> bool {
         match name {
+            // It is asked as a program is asked for its version: with nothing else in view.
+            _ if self == Place::Normalise => false,
             "dir" | "sdk" | "polyloom" | "work" => true,
             "code" => self != Place::Worker,
             "program" => matches!(self, Place::Compile | Place::Run { compiled: true }),

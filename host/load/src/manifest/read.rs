@@ -14,7 +14,7 @@ use super::placeholder::{self, Place};
 use crate::check::limits::Partial;
 use crate::check::{By, check_variable};
 use crate::findings::{Findings, list, shown};
-use crate::keys::{COMMAND, DIAGNOSTICS, Key, LIMITS, MANIFEST, SANDBOX, TOOL, WORKER};
+use crate::keys::{COMMAND, DIAGNOSTICS, Key, LIMITS, MANIFEST, NORMALISE, SANDBOX, TOOL, WORKER};
 use crate::problem::{Code, Report};
 use crate::read::{read_toml, refuse_nul};
 use crate::source::Source;
@@ -59,6 +59,8 @@ fn read(findings: &mut Findings, top: &Map, path: Option<&Path>) -> Option<Manif
         None => BTreeMap::new(),
     };
     let calls = calls(findings, top);
+    let normalise = section(findings, top, "normalise", NORMALISE)
+        .and_then(|map| argv(findings, map, "normalise", Place::Normalise, &tools));
     let diagnostics = diagnostics(findings, top);
     let id = id?;
     Some(Manifest {
@@ -72,6 +74,7 @@ fn read(findings: &mut Findings, top: &Map, path: Option<&Path>) -> Option<Manif
         limits,
         env,
         calls,
+        normalise,
         diagnostics,
         path: path.map(Path::to_owned),
     })

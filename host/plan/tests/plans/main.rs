@@ -1,7 +1,10 @@
 //! Plans of small made-up flows, of random ones against an oracle, and of large ones.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod canonical;
+mod distinct;
 mod keyed;
+mod matrix;
 mod property;
 mod rules;
 mod scale;

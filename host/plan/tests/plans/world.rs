@@ -56,10 +56,12 @@ impl World {
         let executor = ExecutorFacts {
             identity: Part::new(digest("python 1"), "python 1"),
             toolchain: Part::new(digest("Python 3.12"), "Python 3.12"),
+            libraries: None,
         };
         let facts = Facts {
             executors: [("python".parse().unwrap(), executor)].into(),
             files: HashMap::new(),
+            codes: HashMap::new(),
             env: HashMap::new(),
         };
         Self {
