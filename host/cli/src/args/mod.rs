@@ -11,7 +11,10 @@ use polyloom_plan::{Force, Scope, Selection, Selector};
 
 use crate::failure::{Exit, Failure};
 
-pub use history::At;
+pub use history::{
+    At, DiffArgs, ExportArgs, ImportArgs, LineageArgs, LineageFormat, ListArgs, PruneArgs,
+    RunsArgs, RunsCommand, ShowArgs,
+};
 pub use live::{AttachArgs, LiveAt, LiveFormat};
 pub use permission::PermissionArgs;
 
@@ -224,6 +227,9 @@ pub enum Command {
     Why {
         /// The cell.
         cell: String,
+        /// Compare with this run, instead of the last in which it ran.
+        #[arg(long, value_name = "RUN")]
+        against: Option<String>,
         /// The flow.
         #[command(flatten)]
         flow: FlowArgs,
@@ -265,31 +271,11 @@ pub enum Command {
         tail: Option<usize>,
     },
     /// Show a run, a cell's result, or an output (CELL.PORT).
-    Show {
-        /// Which run, which cell or output.
-        #[command(flatten)]
-        at: At,
-        /// Write an output's bytes to this file, or to stdout with `-`.
-        #[arg(short, long, value_name = "FILE")]
-        output: Option<PathBuf>,
-        /// What to print on stdout.
-        #[arg(long, value_enum, default_value_t = Format::Text)]
-        format: Format,
-    },
-    /// List the runs of a project.
-    Runs {
-        /// The project: a folder or a flow file [default: the folder you are in].
-        project: Option<PathBuf>,
-        /// The same.
-        #[arg(short = 'C', long = "project", value_name = "DIR", conflicts_with = "project")]
-        folder: Option<PathBuf>,
-        /// At most this many, newest first.
-        #[arg(long, default_value_t = 20, value_name = "N")]
-        limit: usize,
-        /// What to print on stdout.
-        #[arg(long, value_enum, default_value_t = Format::Text)]
-        format: Format,
-    },
+    Show(ShowArgs),
+    /// List the runs of a project; compare, export, import and remove them.
+    Runs(RunsArgs),
+    /// Show what an output was made of, and what was made of it, across runs.
+    Lineage(LineageArgs),
     /// Show a recorded run again through the same reporters.
     Replay {
         /// Which run.
