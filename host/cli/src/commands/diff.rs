@@ -75,7 +75,9 @@ fn cells(history: &History, run: &RunRow) -> Result<Cells, Failure> {
     // Older programs put steps whose results stood into the events alone.
     let totals = run.totals.as_deref().unwrap_or_default();
     let totals: polyloom_events::Totals = serde_json::from_str(totals).unwrap_or_default();
-    let all = totals.ok + totals.cached + totals.failed + totals.skipped + totals.cancelled;
+    // Saturating: the run may have come from elsewhere.
+    let all = [totals.cached, totals.failed, totals.skipped, totals.cancelled];
+    let all = all.into_iter().fold(totals.ok, u64::saturating_add);
     if (cells.len() as u64) < all {
         for record in history::records(history, &run.id)? {
             let Event::StepFinished { cell, meta, .. } = record.event else { continue };

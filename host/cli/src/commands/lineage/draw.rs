@@ -7,9 +7,9 @@ use polyloom_store::OutputRow;
 use super::Artifact;
 use super::graph::{Lineage, Step, Way};
 
-/// `b3:` and twelve digits.
+/// `b3:` and twelve digits. Escaped: a history may have come from elsewhere.
 fn short(digest: &str) -> String {
-    digest.chars().take(15).collect()
+    escape_line(&digest.chars().take(15).collect::<String>()).into_owned()
 }
 
 fn thing(output: &OutputRow) -> String {
