@@ -16,7 +16,7 @@ use std::time::Instant;
 use clap::Parser;
 use polyloom_server::Stop;
 
-use crate::args::{CacheCommand, Cli, Command, PluginCommand};
+use crate::args::{CacheCommand, Cli, Command, PluginCommand, RunsArgs, RunsCommand};
 use crate::failure::{Exit, Failure};
 use crate::screen::Screen;
 use crate::world::World;
@@ -91,17 +91,18 @@ fn dispatch(cli: Cli, screen: Screen, started: Instant) -> failure::Outcome {
             select.settle(&mut flow);
             commands::plan::plan(&world(), &flow, &select, format)
         }
-        Command::Why { cell, flow, format } => commands::why::why(&world(), &cell, &flow, format),
+        Command::Why { cell, against, flow, format } => {
+            commands::why::why(&world(), &cell, against.as_deref(), &flow, format)
+        }
         Command::Status { flow, format } => commands::plan::status(&world(), &flow, format),
         Command::Graph { flow, mermaid, dot, json } => {
             commands::graph::graph(&world(), &flow, mermaid, dot, json)
         }
         Command::Expand { flow, format } => commands::expand::expand(&world(), &flow, format),
         Command::Logs { at, tail } => commands::history::logs(&world(), &at, tail),
-        Command::Show { at, output, format } => commands::show::show(&world(), &at, output, format),
-        Command::Runs { project, folder, limit, format } => {
-            commands::history::runs(&world(), project.or(folder), limit, format)
-        }
+        Command::Show(args) => commands::show::show(&world(), args),
+        Command::Runs(args) => runs(&world(), args),
+        Command::Lineage(args) => commands::lineage::lineage(&world(), &args),
         Command::Replay { at } => commands::history::replay(&world(), &at),
         Command::Attach(args) => commands::attach::attach(&world(), &args),
         Command::Stop { at, now } => {
@@ -125,5 +126,16 @@ fn dispatch(cli: Cli, screen: Screen, started: Instant) -> failure::Outcome {
         Command::Schema { of } => commands::files::schema(&screen, of),
         Command::Completion { shell } => commands::files::completion(&screen, shell),
         Command::Man { dir } => commands::files::man(&dir),
+    }
+}
+
+fn runs(world: &World, args: RunsArgs) -> failure::Outcome {
+    match args.command.unwrap_or(RunsCommand::List(args.list)) {
+        RunsCommand::List(args) => commands::history::runs(world, args),
+        RunsCommand::Show(args) => commands::show::show(world, args),
+        RunsCommand::Diff(args) => commands::diff::diff(world, args),
+        RunsCommand::Prune(args) => commands::retention::prune(world, args),
+        RunsCommand::Export(args) => commands::transfer::export(world, args),
+        RunsCommand::Import(args) => commands::transfer::import(world, args),
     }
 }

@@ -326,12 +326,14 @@ fn answers(
             recorded.insert(Key(key), Arc::new(to_recorded(stored)));
         }
     }
-    let all_known = keyed.iter().all(|entry| recorded.contains_key(&entry.key));
-    // When nothing is out of date nobody asks for reasons, and the parts of 10,000 cells need not be read.
+    // A recorded result says more than the last attempt did: the parts of 10,000 fresh cells need not be read.
+    let unknown: Vec<&CellId> = keyed
+        .iter()
+        .filter(|entry| !recorded.contains_key(&entry.key))
+        .map(|entry| &flow.cells[entry.cell.at()].id)
+        .collect();
     let previous = match wanted.history {
-        Some(history) if !all_known || wanted.force == Force::All => {
-            previous(history, flow, wanted)?
-        }
+        Some(history) if !unknown.is_empty() => previous(history, &unknown, wanted)?,
         _ => HashMap::new(),
     };
     Ok(Answers { recorded, previous, when: HashMap::new() })
@@ -339,17 +341,17 @@ fn answers(
 
 fn previous(
     history: &History,
-    flow: &Flow,
+    cells: &[&CellId],
     wanted: &Wanted<'_>,
 ) -> Result<HashMap<CellId, Previous>, PrepareError> {
     let mut rows = history.previous_parts(wanted.flow_name)?;
     let mut all = HashMap::new();
-    for cell in &flow.cells {
-        let Some(row) = rows.remove(cell.id.as_str()) else { continue };
+    for cell in cells {
+        let Some(row) = rows.remove(cell.as_str()) else { continue };
         // Parts of another version of the key say nothing.
         let Ok(parts) = serde_json::from_str::<KeyParts>(&row.parts) else { continue };
         let previous = Previous { parts, outcome: Some(row.outcome), wall_ms: 0.0 };
-        all.insert(cell.id.clone(), previous);
+        all.insert((*cell).clone(), previous);
     }
     Ok(all)
 }

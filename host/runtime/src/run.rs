@@ -20,7 +20,7 @@ use polyloom_schedule::{
     Backoff, Because, Cause, Command, Ended, Finish, KeepGoing, Options, Retry, RunOutcome,
     Schedule, StepSpec, Verdict,
 };
-use polyloom_store::{History, ResultRow, RunWriter, StepRow};
+use polyloom_store::{History, KeptRow, ResultRow, RunWriter, StepRow};
 use polyloom_worker::attempt::{self, Live, Stop};
 use tokio::sync::{mpsc, watch};
 
@@ -125,6 +125,7 @@ pub struct Runner {
     starts: Starts,
     pub(crate) commands: VecDeque<Command>,
     rows: Vec<StepRow>,
+    kept: Vec<(StepIndex, KeptRow)>,
     results: Vec<ResultRow>,
     /// Events that may be said only after the next commit.
     held: Vec<Event>,
@@ -174,6 +175,7 @@ impl Runner {
             starts: Starts::default(),
             commands: VecDeque::new(),
             rows: Vec::new(),
+            kept: Vec::new(),
             results: Vec::new(),
             held: Vec::new(),
             environment: false,

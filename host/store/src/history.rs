@@ -3,23 +3,34 @@
 //! It does not know what an event says: a run's log is bytes that somebody appends and somebody reads back. A run
 //! whose log has no end and no living writer was interrupted; the writer's lock dies with it, so nobody has to tidy up.
 
+mod export;
 mod find;
+mod import;
+mod lineage;
 mod open;
+mod prune;
 mod run;
+mod steps;
+mod tar;
 
 use std::path::PathBuf;
 
 use polyloom_protocol::meta::Outcome;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::fault::Fault;
 
+pub use export::{ExportError, Exported};
 pub use find::FindError;
+pub use import::{ImportRunError, Imported, is_exported_run};
+pub use lineage::{Made, Taken};
 pub use open::{History, HistoryPlace};
+pub use prune::Retention;
 pub use run::{RunReader, RunWriter};
 
 /// The version of the history's index.
-pub const HISTORY_VERSION: i64 = 1;
+pub const HISTORY_VERSION: i64 = 2;
 
 /// Why a history could not be used.
 #[derive(Debug, Error)]
@@ -74,12 +85,15 @@ pub struct RunEnd {
 }
 
 /// One step of a run.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepRow {
     /// The cell.
     pub cell: String,
     /// The step's key, as text; empty if it never had one.
     pub key: String,
+    /// Its key by content, as text; empty if its inputs were never all there.
+    #[serde(default)]
+    pub content: String,
     /// The parts of the key by name, as JSON.
     pub parts: String,
     /// How it ended.
@@ -90,6 +104,64 @@ pub struct StepRow {
     pub wall_ms: f64,
     /// The whole result, as JSON.
     pub meta: String,
+    /// Whether its outputs were made by this step, or found by the content of its inputs.
+    pub origin: Origin,
+    /// What came in; nothing for outputs that were found.
+    #[serde(default)]
+    pub inputs: Vec<InputRow>,
+    /// What came out.
+    #[serde(default)]
+    pub outputs: Vec<OutputRow>,
+}
+
+/// Where the outputs of a step are from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// It ran.
+    Made,
+    /// An earlier result with the same inputs stood in.
+    Found,
+}
+
+/// One input of a step.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct InputRow {
+    /// The port.
+    pub port: String,
+    /// `CELL.PORT`, `param:NAME`, `file:PATH` or `value`.
+    pub source: String,
+    /// The digest of its bytes, where they are an artifact or a file.
+    #[serde(default)]
+    pub digest: Option<String>,
+}
+
+/// One output of a step.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct OutputRow {
+    /// The port.
+    pub port: String,
+    /// The digest.
+    pub digest: String,
+    /// The type.
+    #[serde(rename = "type")]
+    pub ty: String,
+    /// The size in bytes.
+    pub size: u64,
+}
+
+/// A step of a run whose result the plan found in the store: it was no attempt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KeptRow {
+    /// The cell.
+    pub cell: String,
+    /// The step's key, as text.
+    pub key: String,
+    /// The parts of the key by name, as JSON.
+    #[serde(default)]
+    pub parts: String,
+    /// Its outputs.
+    pub outputs: Vec<OutputRow>,
 }
 
 /// What is known of a cell from the last run that had it.
@@ -145,6 +217,17 @@ pub struct RunRow {
     pub wall_ms: Option<f64>,
     /// Counts of steps as JSON, once it has ended.
     pub totals: Option<String>,
+    /// Whether it was made here, or is another machine's.
+    pub home: Home,
+}
+
+/// Whose a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Home {
+    /// This project's own.
+    Here,
+    /// Imported from a file.
+    Elsewhere,
 }
 
 /// `20261121-031833`: a time as run ids begin with, in UTC, so that ids sort by start.

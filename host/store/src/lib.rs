@@ -22,8 +22,10 @@ pub use blobs::{PutError, ReadError};
 pub use fault::Fault;
 pub use gc::{GcReport, GcRequest, Usage};
 pub use history::{
-    FindError, HISTORY_VERSION, History, HistoryError, HistoryPlace, NewRun, Previous, RunEnd,
-    RunReader, RunRow, RunState, RunWriter, StepRow, format_run_time,
+    ExportError, Exported, FindError, HISTORY_VERSION, History, HistoryError, HistoryPlace, Home,
+    ImportRunError, Imported, InputRow, KeptRow, Made, NewRun, Origin, OutputRow, Previous,
+    Retention, RunEnd, RunReader, RunRow, RunState, RunWriter, StepRow, Taken, format_run_time,
+    is_exported_run,
 };
 pub use index::INDEX_VERSION;
 pub use layout::{PlaceError, place};

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use polyloom_protocol::meta::Outcome;
 use polyloom_store::{
-    FindError, History, HistoryError, HistoryPlace, NewRun, RunEnd, RunState, StepRow, Store,
+    FindError, History, HistoryError, HistoryPlace, NewRun, Origin, Retention, RunEnd, RunState,
+    StepRow, Store,
 };
 
 const START: u64 = 1_795_231_113_000;
@@ -27,12 +28,20 @@ fn step(cell: &str, outcome: Outcome, parts: &str) -> StepRow {
     StepRow {
         cell: cell.into(),
         key: "b3:00".into(),
+        content: String::new(),
         parts: parts.into(),
         outcome,
         reason: "never ran".into(),
         wall_ms: 1.5,
         meta: "{}".into(),
+        origin: Origin::Made,
+        inputs: Vec::new(),
+        outputs: Vec::new(),
     }
+}
+
+fn keep(runs: usize) -> Retention {
+    Retention { runs: runs.try_into().unwrap(), since_unix_ms: 0 }
 }
 
 fn end() -> RunEnd {
@@ -146,7 +155,7 @@ fn old_runs_are_pruned_and_the_reasons_stay() {
         run.record_steps(&[step(&format!("c{i}"), Outcome::Ok, "{}")]).unwrap();
         run.finish(&end()).unwrap();
     }
-    assert_eq!(history.prune(2).unwrap(), 2);
+    assert_eq!(history.prune(&keep(2)).unwrap(), 2);
     assert_eq!(history.runs(10).unwrap().len(), 3, "a living run stays however old");
     assert_eq!(fs::read_dir(history.place().folder().join("runs")).unwrap().count(), 3);
     assert_eq!(history.previous_parts("polyloom.toml").unwrap().len(), 4);
@@ -176,7 +185,7 @@ fn a_newer_history_is_refused() {
     index.pragma_update(None, "user_version", 9).unwrap();
     let store = Store::open(root.path().join("store")).unwrap();
     let error = History::open(&root.path().join("project"), &store).unwrap_err();
-    assert!(matches!(error, HistoryError::Newer { found: 9, known: 1, .. }), "{error}");
+    assert!(matches!(error, HistoryError::Newer { found: 9, known: 2, .. }), "{error}");
 }
 
 #[test]
@@ -195,9 +204,26 @@ fn a_clock_that_was_set_back_does_not_change_which_run_is_the_latest() {
         .collect();
     assert_eq!(history.find_run("latest").unwrap().id, ids[2]);
     assert_eq!(history.find_run("latest~1").unwrap().id, ids[1]);
-    history.prune(1).unwrap();
+    history.prune(&keep(1)).unwrap();
     assert_eq!(
         history.runs(9).unwrap().into_iter().map(|run| run.id).collect::<Vec<_>>(),
         ids[2..]
     );
+}
+
+#[test]
+fn runs_are_pruned_by_age_and_the_newest_stays() {
+    let root = tempfile::tempdir().unwrap();
+    let history = open(root.path());
+    for i in 0..3 {
+        history.begin(&new(START + i * 1000)).unwrap().finish(&end()).unwrap();
+    }
+    let since = |since_unix_ms| Retention { since_unix_ms, ..keep(10) };
+    assert_eq!(history.prune(&since(START + 1000)).unwrap(), 1);
+    assert_eq!(history.prune(&since(START + 1_000_000)).unwrap(), 1);
+    assert_eq!(history.runs(9).unwrap().len(), 1);
+    // A folder that somebody removed by hand is no reason to fail.
+    history.begin(&new(START + 5000)).unwrap().finish(&end()).unwrap();
+    fs::remove_dir_all(history.place().folder().join("runs")).unwrap();
+    assert_eq!(history.prune(&keep(1)).unwrap(), 1);
 }

@@ -324,6 +324,8 @@ fn plan_and_status_say_what_run_would_do() {
     stale  b     sh    a runs
     stale  c     sh    b runs
     stale  d     sh    b runs
+    --- stderr
+    0 fresh, 4 stale
     --- exit 0
     ");
     // Asking changed nothing.

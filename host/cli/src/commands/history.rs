@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use polyloom_events::{Event, Record, Sink};
 use polyloom_report::{Align, Style, Table, Terminal, date_time, duration, escape};
-use polyloom_store::{FindError, History, RunRow, RunState};
+use polyloom_store::{FindError, History, Home, RunRow, RunState, is_exported_run};
 use serde_json::json;
 
-use crate::args::{At, Format, Progress};
+use crate::args::{At, Format, ListArgs, Progress};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::world::World;
 
@@ -65,6 +65,11 @@ pub fn locate(world: &World, at: &At) -> Result<Found, Failure> {
     let mut project = at.project.clone();
     if let Some(first) = words.first() {
         let path = Path::new(first);
+        if path.is_file() && is_exported_run(path) {
+            let message = format!("`{}` is an exported run of some project", path.display());
+            let hint = format!("polyloom runs import {}, which says its id", path.display());
+            return Err(Failure::new(Exit::Usage, message).hint(hint));
+        }
         let named = first.contains('/') || first == "." || path.is_file();
         // A folder called like a cell is the cell: it is what these commands are about.
         if project.is_none() && path.exists() && (named || words.len() == 3) {
@@ -120,8 +125,9 @@ fn state(state: RunState) -> (Style, &'static str) {
 }
 
 /// `polyloom runs`.
-pub fn runs(world: &World, project: Option<PathBuf>, limit: usize, format: Format) -> Outcome {
-    let rows = match open(world, project) {
+pub fn runs(world: &World, args: ListArgs) -> Outcome {
+    let ListArgs { project, folder, limit, format } = args;
+    let rows = match open(world, project.or(folder)) {
         Ok(history) => {
             history.runs(limit).map_err(|error| Failure::of(Exit::Environment, &error))?
         }
@@ -135,6 +141,7 @@ pub fn runs(world: &World, project: Option<PathBuf>, limit: usize, format: Forma
         json!({
             "run": row.id, "started_unix_ms": row.started_unix_ms, "flow": row.flow, "argv": row.argv,
             "state": row.state.as_str(), "wall_ms": row.wall_ms, "totals": totals,
+            "imported": row.home == Home::Elsewhere,
         })
     };
     match format {
@@ -161,11 +168,12 @@ pub fn runs(world: &World, project: Option<PathBuf>, limit: usize, format: Forma
             for found in &rows {
                 let seconds = i64::try_from(found.started_unix_ms / 1000).unwrap_or(0);
                 let (style, word) = state(found.state);
+                let imported = if found.home == Home::Elsewhere { ", imported" } else { "" };
                 table.styled([
                     (Style::Strong, found.id.clone()),
                     (Style::Dim, date_time(seconds)),
                     (Style::Plain, found.flow.clone()),
-                    (style, word.to_owned()),
+                    (style, word.to_owned() + imported),
                     (Style::Plain, found.wall_ms.map(duration).unwrap_or_default()),
                     (Style::Dim, counts(found.totals.as_deref())),
                 ]);

@@ -45,6 +45,11 @@ pub fn status(world: &World, flow: &FlowArgs, format: Format) -> Outcome {
         Action::Skip => (Style::Dim, "left out"),
     };
     show(world, &prepared, format, word);
+    if format == Format::Text {
+        let steps = &prepared.plan.steps;
+        let fresh = steps.iter().filter(|step| matches!(step.action, Action::Cached(_))).count();
+        world.screen.note(&format!("{fresh} fresh, {} stale\n", steps.len() - fresh));
+    }
     Ok(Exit::Ok)
 }
 

@@ -17,15 +17,13 @@ use polyloom_schedule::{KeepGoing, RunOutcome};
 use polyloom_store::{History, HistoryPlace, NewRun, RunWriter, Store};
 use tokio::sync::mpsc;
 
+use super::retention;
 use super::socket::{self, Watched};
 use crate::args::{Format, Progress as ProgressFlag, RunArgs};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::permission::{self, Settled};
 use crate::screen::Screen;
 use crate::world::{World, flow_name, unix_ms};
-
-/// Runs of a project that are kept.
-const KEEP_RUNS: usize = 100;
 
 /// The command.
 pub fn run(world: &World, mut args: RunArgs) -> Outcome {
@@ -35,6 +33,7 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
     }
     let timeout = args.timeout.as_deref().map(parse_duration).transpose();
     let timeout = timeout.map_err(|error| Failure::of(Exit::Usage, &error))?;
+    let retention = retention::retention(None, None)?;
     let mut flow = world.flow(&args.flow)?;
     args.limits.iter().try_for_each(|words| limit(&mut flow, words))?;
     let flow = Arc::new(flow);
@@ -89,7 +88,7 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
         print_document(world, &document, &store, args.format);
     }
     if let Some(history) = &history
-        && let Err(error) = history.prune(KEEP_RUNS)
+        && let Err(error) = history.prune(&retention)
     {
         tracing::warn!(%error, "old runs could not be removed");
     }

@@ -13,7 +13,7 @@ use polyloom_store::Store;
 use serde_json::json;
 
 use super::history::{self, Found};
-use crate::args::{At, Format};
+use crate::args::{Format, ShowArgs};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::world::World;
 
@@ -37,8 +37,9 @@ pub fn place_of(store: &Store, digest: &str, ty: &str) -> Option<PathBuf> {
 }
 
 /// The command.
-pub fn show(world: &World, at: &At, output: Option<PathBuf>, format: Format) -> Outcome {
-    let Found { history, row, place } = history::locate(world, at)?;
+pub fn show(world: &World, args: ShowArgs) -> Outcome {
+    let ShowArgs { at, output, format } = args;
+    let Found { history, row, place } = history::locate(world, &at)?;
     let store = world.store()?;
     let mut steps: Vec<Step> = Vec::new();
     for record in history::records(&history, &row.id)? {

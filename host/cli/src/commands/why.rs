@@ -3,15 +3,39 @@
 use std::sync::Arc;
 
 use polyloom_plan::{Action, KeyParts, PartChange, diff};
+use polyloom_protocol::Outcome;
 use polyloom_report::{Align, Style, Table, escape_line};
+use polyloom_store::{History, Previous};
 use serde_json::json;
 
 use crate::args::{FlowArgs, Format, Select};
-use crate::failure::{Exit, Failure, Outcome};
+use crate::failure::{self, Exit, Failure};
 use crate::world::World;
 
+/// The cell as it was in a run.
+fn in_run(history: &History, run: &str, cell: &str) -> Result<Previous, Failure> {
+    let row = super::history::find(history, run)?;
+    let environment = |error| Failure::of(Exit::Environment, &error);
+    if let Some(step) = history.step(&row.id, cell).map_err(environment)? {
+        let outcome = History::outcome_of(&step);
+        return Ok(Previous { run: row.id, outcome, key: step.key, parts: step.parts });
+    }
+    if let Some(kept) = history.kept_step(&row.id, cell).map_err(environment)? {
+        let outcome = Outcome::Cached;
+        return Ok(Previous { run: row.id, outcome, key: kept.key, parts: kept.parts });
+    }
+    let message = format!("run `{}` has no finished cell `{}`", row.id, cell.escape_debug());
+    Err(Failure::new(Exit::Usage, message).hint(format!("polyloom show {}", row.id)))
+}
+
 /// The command.
-pub fn why(world: &World, cell: &str, flow: &FlowArgs, format: Format) -> Outcome {
+pub fn why(
+    world: &World,
+    cell: &str,
+    against: Option<&str>,
+    flow: &FlowArgs,
+    format: Format,
+) -> failure::Outcome {
     let flow = Arc::new(world.flow(flow)?);
     let store = world.store()?;
     let place = world.place(Arc::clone(&store))?;
@@ -29,9 +53,12 @@ pub fn why(world: &World, cell: &str, flow: &FlowArgs, format: Format) -> Outcom
     };
     let Some(step) = prepared.plan.get(at) else { unreachable!("it was found") };
     let name = crate::world::flow_name(&prepared.flow);
-    let previous = history.previous_parts(&name);
-    let previous = previous.map_err(|error| Failure::of(Exit::Environment, &error))?;
-    let last = previous.get(cell);
+    let environment = |error| Failure::of(Exit::Environment, &error);
+    let last = match against {
+        Some(run) => Some(in_run(&history, run, cell)?),
+        None => history.previous(&name, cell).map_err(environment)?,
+    };
+    let last = last.as_ref();
     let before = last.and_then(|last| serde_json::from_str::<KeyParts>(&last.parts).ok());
     let changes = before.as_ref().map(|before| {
         let mut changes = diff(before, &step.parts);
@@ -84,9 +111,13 @@ pub fn why(world: &World, cell: &str, flow: &FlowArgs, format: Format) -> Outcom
     match last {
         None => text.push_str("it has not run in this project\n"),
         Some(last) => {
-            text.push_str(&format!("last ran in {} ({})\n", last.run, last.outcome));
-            if changes.is_empty() {
-                text.push_str("no part of its key changed since then\n");
+            let word = if against.is_some() { "compared with" } else { "last ran in" };
+            text.push_str(&format!("{word} {} ({})\n", last.run, last.outcome));
+            if before.is_none() {
+                text.push_str("the parts of its key then can't be read by this program\n");
+            } else if changes.is_empty() {
+                let word = if against.is_some() { "is different" } else { "changed since then" };
+                text.push_str(&format!("no part of its key {word}\n"));
             } else {
                 let mut table = Table::new(&[
                     ("part", Align::Left),

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use polyloom_events::{Event, Timed, Totals};
-use polyloom_model::PortName;
-use polyloom_plan::{Action, Artifact, StepIndex};
+use polyloom_model::{PortName, Source};
+use polyloom_plan::{Action, Artifact, Feed, StepIndex};
 use polyloom_protocol::Outcome;
-use polyloom_protocol::meta::ExecMeta;
+use polyloom_protocol::meta::{ArtifactMeta, ExecMeta};
 use polyloom_schedule::{RunOutcome, Span, critical_path};
-use polyloom_store::{ResultRow, StepRow};
+use polyloom_store::{Fault, InputRow, KeptRow, Origin, OutputRow, ResultRow, StepRow};
 
 use super::{Runner, Summary, unix_ms};
 use crate::step::artifact_meta;
@@ -23,9 +23,6 @@ impl Runner {
         reason: &str,
         outputs: Option<&BTreeMap<PortName, Artifact>>,
     ) {
-        if matches!(meta.outcome, Outcome::Skipped) {
-            return;
-        }
         let planned = &self.job.prepared.plan.steps[step.at()];
         let cell = &self.job.prepared.flow.cells[planned.index.at()];
         let known = matches!(planned.action, Action::Cached(_));
@@ -45,19 +42,79 @@ impl Runner {
                 created_unix_ms: unix_ms(),
             });
         }
-        // A cached step is no attempt: what is known of its last one stays.
-        if self.job.history.is_some() && !known {
-            let parts = serde_json::to_string(&*planned.parts).unwrap_or_default();
-            self.rows.push(StepRow {
-                cell: cell.id.to_string(),
-                key: planned.key.0.to_string(),
-                parts,
-                outcome: if meta.outcome == Outcome::Cached { Outcome::Ok } else { meta.outcome },
-                reason: reason.to_owned(),
-                wall_ms: meta.wall_ms,
-                meta: serde_json::to_string(meta).unwrap_or_default(),
-            });
+        if self.job.history.is_none() {
+            return;
         }
+        // Without outputs its inputs may never have been all there.
+        let (outputs, content) = if meta.outcome.has_outputs() {
+            (outputs_of(meta), self.content_key(step).0.to_string())
+        } else {
+            (Vec::new(), String::new())
+        };
+        let (cell, key) = (cell.id.to_string(), planned.key.0.to_string());
+        // A step whose result stood is no attempt: what is known of its last one stays.
+        if known {
+            if meta.outcome == Outcome::Cached {
+                self.kept.push((step, KeptRow { cell, key, parts: String::new(), outputs }));
+            }
+            return;
+        }
+        let found = meta.outcome == Outcome::Cached;
+        self.rows.push(StepRow {
+            key,
+            content,
+            parts: serde_json::to_string(&*planned.parts).unwrap_or_default(),
+            outcome: if found { Outcome::Ok } else { meta.outcome },
+            reason: reason.to_owned(),
+            wall_ms: meta.wall_ms,
+            meta: serde_json::to_string(meta).unwrap_or_default(),
+            origin: if found { Origin::Found } else { Origin::Made },
+            inputs: if found { Vec::new() } else { self.inputs_of(step) },
+            outputs,
+            cell,
+        });
+    }
+
+    /// What came into a step, for whoever asks later what it was made of.
+    fn inputs_of(&self, step: StepIndex) -> Vec<InputRow> {
+        let cell = self.cell(step);
+        let edges = self.edges(step);
+        let mut rows = Vec::with_capacity(cell.inputs.len());
+        let mut row = |port: String, source, digest: Option<polyloom_model::Digest>| {
+            rows.push(InputRow { port, source, digest: digest.map(|digest| digest.to_string()) });
+        };
+        for (port, input) in &cell.inputs {
+            let name = port.to_string();
+            match &input.source {
+                Source::Port(cell, output) => {
+                    let digest = edges.get(port).and_then(|feed| match feed {
+                        Feed::One(artifact) => Some(artifact.digest),
+                        Feed::Several(_) => None,
+                    });
+                    row(name, format!("{cell}.{output}"), digest);
+                }
+                Source::Param(param) => row(name, format!("param:{param}"), None),
+                Source::File(path) => {
+                    let known = self.job.prepared.facts.files.get(&(cell.id.clone(), port.clone()));
+                    row(name, format!("file:{}", path.display()), known.copied());
+                }
+                Source::Value(_) | Source::Item => row(name, "value".to_owned(), None),
+                // One row for each step that was gathered.
+                Source::Ports(_) => {
+                    let planned = &self.job.prepared.plan.steps[step.at()];
+                    let from = planned.supplies.iter().filter(|supply| supply.input == *port);
+                    for (number, supply) in from.enumerate() {
+                        let outputs = self.slots[supply.step.at()].outputs.as_ref();
+                        let Some(artifact) = outputs.and_then(|it| it.get(&supply.output)) else {
+                            continue;
+                        };
+                        let source = format!("{}.{}", self.name(supply.step), supply.output);
+                        row(format!("{port}#{number}"), source, Some(artifact.digest));
+                    }
+                }
+            }
+        }
+        rows
     }
 
     /// Puts what ended into the store and the history, then says it.
@@ -73,16 +130,32 @@ impl Runner {
             }
             self.results.clear();
         }
-        if let Some(history) = self.job.history.as_ref().filter(|_| !self.rows.is_empty())
-            && let Err(error) = history.record_steps(&self.rows)
-        {
+        if let Err(error) = self.write_history() {
             let text = format!("the run's history could not be written: {}", chain(&error));
             self.stream.say(Event::Warning { text });
         }
         self.rows.clear();
+        self.kept.clear();
         for event in std::mem::take(&mut self.held) {
             self.stream.say(event);
         }
+    }
+
+    fn write_history(&self) -> Result<(), Fault> {
+        let Some(history) = &self.job.history else { return Ok(()) };
+        if !self.rows.is_empty() {
+            history.record_steps(&self.rows)?;
+        }
+        if self.kept.is_empty() {
+            return Ok(());
+        }
+        let (steps, rows): (Vec<_>, Vec<_>) = self.kept.iter().cloned().unzip();
+        let parts = |at: usize| {
+            let step: StepIndex = steps[at];
+            serde_json::to_string(&*self.job.prepared.plan.steps[step.at()].parts)
+                .unwrap_or_default()
+        };
+        history.record_kept(&rows, &parts)
     }
 
     pub(super) fn finish(mut self) -> Summary {
@@ -143,4 +216,14 @@ impl Runner {
         }
         Summary { outcome, totals, wall_ms, environment: self.environment, unwritten }
     }
+}
+
+fn outputs_of(meta: &ExecMeta) -> Vec<OutputRow> {
+    let row = |(port, artifact): (&String, &ArtifactMeta)| OutputRow {
+        port: port.clone(),
+        digest: artifact.digest.clone(),
+        ty: artifact.r#type.clone(),
+        size: artifact.size,
+    };
+    meta.artifacts.iter().map(row).collect()
 }

@@ -4,7 +4,7 @@ use rusqlite::Row;
 use thiserror::Error;
 
 use super::open::History;
-use super::{RunRow, RunState};
+use super::{Home, RunRow, RunState};
 use crate::fault::Fault;
 use crate::results::outcome;
 
@@ -43,7 +43,7 @@ impl History {
     pub fn runs(&self, limit: usize) -> Result<Vec<RunRow>, Fault> {
         let raw = self.query(|index| {
             let mut statement = index.prepare_cached(
-                "SELECT id, started, flow, argv, outcome, wall, totals FROM runs
+                "SELECT id, started, flow, argv, outcome, wall, totals, imported FROM runs
                  ORDER BY rowid DESC LIMIT ?1",
             )?;
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -52,9 +52,13 @@ impl History {
         Ok(raw.into_iter().map(|raw| self.state(raw)).collect())
     }
 
-    /// The run that `text` names: `latest`, `latest~N` (the Nth before it), an id or the beginning of just one.
+    /// The run that `text` names: `latest` (of this project's own), `latest~N` (the Nth before it), an id or the beginning of just one.
     pub fn find_run(&self, text: &str) -> Result<RunRow, FindError> {
-        let newest = self.nth(0)?.ok_or(FindError::None)?;
+        // In a project that has imported runs only, these can be named.
+        let newest = match self.nth(0)? {
+            Some(newest) => newest,
+            None => self.runs(1)?.pop().ok_or(FindError::None)?,
+        };
         let shown = || text.chars().take(80).flat_map(char::escape_debug).collect::<String>();
         if text == "latest" {
             return Ok(newest);
@@ -66,7 +70,7 @@ impl History {
         // Not LIKE: the text may hold its wildcards.
         let found = self.query(|index| {
             let mut statement = index.prepare_cached(
-                "SELECT id, started, flow, argv, outcome, wall, totals FROM runs
+                "SELECT id, started, flow, argv, outcome, wall, totals, imported FROM runs
                  WHERE substr(id, 1, length(?1)) = ?1 ORDER BY rowid DESC LIMIT 6",
             )?;
             statement.query_map([text], read)?.collect::<Result<Vec<_>, _>>()
@@ -88,8 +92,8 @@ impl History {
     fn nth(&self, back: u32) -> Result<Option<RunRow>, Fault> {
         let raw = self.query(|index| {
             let mut statement = index.prepare_cached(
-                "SELECT id, started, flow, argv, outcome, wall, totals FROM runs
-                 ORDER BY rowid DESC LIMIT 1 OFFSET ?1",
+                "SELECT id, started, flow, argv, outcome, wall, totals, imported FROM runs
+                 WHERE imported IS NULL ORDER BY rowid DESC LIMIT 1 OFFSET ?1",
             )?;
             statement.query_map([back], read)?.next().transpose()
         })?;
@@ -125,6 +129,10 @@ fn read(row: &Row<'_>) -> Result<Raw, rusqlite::Error> {
             state: RunState::Interrupted,
             wall_ms: row.get(5)?,
             totals: row.get(6)?,
+            home: match row.get_ref(7)? {
+                rusqlite::types::ValueRef::Null => Home::Here,
+                _ => Home::Elsewhere,
+            },
         },
     })
 }

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use polyloom_model::Digest;
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
-use super::{HISTORY_VERSION, HistoryError, Previous, StepRow};
+use super::{HISTORY_VERSION, HistoryError, Previous};
 use crate::fault::Fault;
 use crate::index::{self, IndexError};
 use crate::layout;
@@ -18,7 +18,7 @@ use crate::results::outcome;
 use crate::store::Store;
 
 /// See the store's own index: what leads from each version to the next.
-const STEPS: &[&str] = &[FIRST];
+const STEPS: &[&str] = &[FIRST, SECOND];
 
 const FIRST: &str = "
 CREATE TABLE runs (
@@ -31,6 +31,35 @@ CREATE TABLE steps (
 CREATE TABLE latest (
     flow TEXT NOT NULL, cell TEXT NOT NULL, run TEXT NOT NULL, outcome TEXT NOT NULL,
     key TEXT NOT NULL, parts TEXT NOT NULL, PRIMARY KEY (flow, cell)) WITHOUT ROWID;
+";
+
+/// What was made of what, by digest. `kept` has what plans found in the store, each once however many runs found it;
+/// `kept_in` names them by id, little endian in four bytes each, since ten thousand rows for a run in which nothing
+/// happened would be most of the index.
+const SECOND: &str = "
+ALTER TABLE runs ADD COLUMN imported TEXT;
+ALTER TABLE steps ADD COLUMN content TEXT NOT NULL DEFAULT '';
+CREATE INDEX steps_by_key ON steps (key);
+CREATE INDEX steps_by_content ON steps (content) WHERE content <> '';
+CREATE TABLE outputs (
+    run TEXT NOT NULL, cell TEXT NOT NULL, port TEXT NOT NULL, digest TEXT NOT NULL, type TEXT NOT NULL,
+    size INTEGER NOT NULL, made INTEGER NOT NULL, PRIMARY KEY (run, cell, port)) WITHOUT ROWID;
+CREATE INDEX outputs_by_digest ON outputs (digest);
+CREATE TABLE inputs (
+    run TEXT NOT NULL, cell TEXT NOT NULL, port TEXT NOT NULL, source TEXT NOT NULL, digest TEXT,
+    PRIMARY KEY (run, cell, port)) WITHOUT ROWID;
+CREATE INDEX inputs_by_digest ON inputs (digest) WHERE digest IS NOT NULL;
+CREATE TABLE kept (
+    id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, cell TEXT NOT NULL, key TEXT NOT NULL, parts TEXT NOT NULL,
+    outputs TEXT NOT NULL);
+CREATE INDEX kept_by_cell ON kept (cell);
+CREATE TABLE kept_in (run TEXT NOT NULL, ids BLOB NOT NULL);
+CREATE INDEX kept_in_by_run ON kept_in (run);
+INSERT OR IGNORE INTO outputs
+    SELECT steps.run, steps.cell, a.key, json_extract(a.value, '$.digest'), json_extract(a.value, '$.type'),
+        json_extract(a.value, '$.size'), json_extract(meta, '$.outcome') = 'ok'
+    FROM steps, json_each(iif(json_valid(meta), meta, '{}'), '$.artifacts') a
+    WHERE a.type = 'object';
 ";
 
 /// Where a project's history is kept.
@@ -141,35 +170,21 @@ impl History {
         Ok(known.collect())
     }
 
-    /// The steps of a run, in the order in which they ended.
-    pub fn steps(&self, run: &str) -> Result<Vec<StepRow>, Fault> {
-        let rows = self.query(|index| {
+    /// What the last run of this flow that had the cell left of it.
+    pub fn previous(&self, flow: &str, cell: &str) -> Result<Option<Previous>, Fault> {
+        let row = self.query(|index| {
             let mut statement = index.prepare_cached(
-                "SELECT cell, key, parts, outcome, reason, wall, meta FROM steps
-                 WHERE run = ?1 ORDER BY rowid",
+                "SELECT run, outcome, key, parts FROM latest WHERE flow = ?1 AND cell = ?2",
             )?;
-            let rows = statement.query_map([run], |row| {
-                let name: String = row.get(3)?;
-                Ok((
-                    name,
-                    StepRow {
-                        cell: row.get(0)?,
-                        key: row.get(1)?,
-                        parts: row.get(2)?,
-                        outcome: polyloom_protocol::meta::Outcome::WorkerError,
-                        reason: row.get(4)?,
-                        wall_ms: row.get(5)?,
-                        meta: row.get(6)?,
-                    },
-                ))
-            })?;
-            rows.collect::<Result<Vec<_>, _>>()
+            let row = statement.query_row([flow, cell], |row| {
+                let name: String = row.get(1)?;
+                Ok((name, row.get(0)?, row.get(2)?, row.get(3)?))
+            });
+            row.optional()
         })?;
-        let known = rows.into_iter().filter_map(|(name, mut row)| {
-            row.outcome = outcome(&name)?;
-            Some(row)
-        });
-        Ok(known.collect())
+        Ok(row.and_then(|(name, run, key, parts)| {
+            Some(Previous { run, outcome: outcome(&name)?, key, parts })
+        }))
     }
 
     pub(super) fn query<T>(
@@ -189,7 +204,6 @@ impl History {
     }
 }
 
-/// Makes the folder, tells git to leave it alone, and finds out whether it can be written to.
 /// Where the history of a project lies that can't hold its own.
 fn beside(project: &Path, store: &Store) -> PathBuf {
     let path = project.canonicalize().unwrap_or_else(|_| project.to_owned());
@@ -197,6 +211,7 @@ fn beside(project: &Path, store: &Store) -> PathBuf {
     store.root().join(layout::PROJECTS).join(&name[..32])
 }
 
+/// Makes the folder, tells git to leave it alone, and finds out whether it can be written to.
 fn prepare(folder: &Path) -> Result<(), Fault> {
     let runs = folder.join("runs");
     DirBuilder::new()

@@ -1,6 +1,5 @@
 //! Writing one run and reading it back.
 
-use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Take, Write};
 use std::path::{Path, PathBuf};
@@ -9,11 +8,12 @@ use std::sync::Arc;
 use polyloom_model::Digest;
 
 use super::open::History;
-use super::{NewRun, RunEnd, StepRow, format_run_time};
+use super::steps::{insert_kept, insert_steps};
+use super::{KeptRow, NewRun, RunEnd, StepRow, format_run_time};
 use crate::fault::Fault;
 
 pub(super) const RUNS: &str = "runs";
-const LOG: &str = "events.jsonl";
+pub(super) const LOG: &str = "events.jsonl";
 
 /// The writer of one run. Holds the run's lock; dropping it without [`RunWriter::finish`] leaves an interrupted run.
 #[derive(Debug)]
@@ -87,28 +87,6 @@ impl History {
         File::open(path)
             .is_ok_and(|file| matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
     }
-
-    /// Removes all but the newest `keep` runs that have ended. What is known of each cell stays. Gives how many went.
-    pub fn prune(&self, keep: usize) -> Result<u64, Fault> {
-        let ids: Vec<String> = self.query(|index| {
-            let mut statement = index.prepare_cached("SELECT id FROM runs ORDER BY rowid DESC")?;
-            statement.query_map([], |row| row.get(0))?.collect()
-        })?;
-        let old: HashSet<_> =
-            ids.into_iter().skip(keep).filter(|id| !self.is_running(id)).collect();
-        self.write(|index| {
-            for id in &old {
-                index.execute("DELETE FROM runs WHERE id = ?1", [id])?;
-                index.execute("DELETE FROM steps WHERE run = ?1", [id])?;
-            }
-            Ok(())
-        })?;
-        for id in &old {
-            let folder = self.run_folder(id);
-            fs::remove_dir_all(&folder).map_err(|error| Fault::io("remove", &folder, error))?;
-        }
-        Ok(old.len() as u64)
-    }
 }
 
 /// The length of a file up to and with its last line feed.
@@ -150,28 +128,15 @@ impl RunWriter {
     /// Records finished steps and makes them the latest of their cells, in one transaction.
     pub fn record_steps(&self, steps: &[StepRow]) -> Result<(), Fault> {
         self.history.write(|index| {
-            let mut step = index.prepare_cached(
-                "INSERT OR REPLACE INTO steps (run, cell, key, parts, outcome, reason, wall, meta)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            )?;
+            insert_steps(index, &self.id, steps)?;
             let mut latest = index.prepare_cached(
                 "INSERT OR REPLACE INTO latest (flow, cell, run, outcome, key, parts)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?;
             for row in steps {
-                let outcome = row.outcome.as_str();
-                step.execute((
-                    &self.id,
-                    &row.cell,
-                    &row.key,
-                    &row.parts,
-                    outcome,
-                    &row.reason,
-                    row.wall_ms,
-                    &row.meta,
-                ))?;
                 // A step that was skipped says nothing new about its cell.
                 if row.outcome != polyloom_protocol::meta::Outcome::Skipped {
+                    let outcome = row.outcome.as_str();
                     latest.execute((
                         &self.flow, &row.cell, &self.id, outcome, &row.key, &row.parts,
                     ))?;
@@ -179,6 +144,16 @@ impl RunWriter {
             }
             Ok(())
         })
+    }
+
+    /// Records steps whose results stand. `parts` gives the parts of one of them as JSON, and is asked only for what
+    /// no earlier run had.
+    pub fn record_kept(
+        &self,
+        steps: &[KeptRow],
+        parts: &dyn Fn(usize) -> String,
+    ) -> Result<(), Fault> {
+        self.history.write(|index| insert_kept(index, &self.id, steps, parts))
     }
 
     /// Records the end and lets go of the lock.

@@ -1,12 +1,22 @@
 //! The command line as data. Knows what may be typed, not what it does.
 
+mod history;
+mod live;
+mod permission;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use polyloom_model::{Permission, Preset};
 use polyloom_plan::{Force, Scope, Selection, Selector};
 
 use crate::failure::{Exit, Failure};
+
+pub use history::{
+    At, DiffArgs, ExportArgs, ImportArgs, LineageArgs, LineageFormat, ListArgs, PruneArgs,
+    RunsArgs, RunsCommand, ShowArgs,
+};
+pub use live::{AttachArgs, LiveAt, LiveFormat};
+pub use permission::PermissionArgs;
 
 /// Run one graph of code cells in any mix of languages: sandboxed, cached, explained.
 #[derive(Debug, Parser)]
@@ -190,149 +200,6 @@ pub struct RunArgs {
     pub progress: Progress,
 }
 
-/// What cells may do beyond their inputs, and how well they must be confined.
-#[derive(Debug, Args, Clone, Default)]
-#[command(next_help_heading = "Permissions")]
-pub struct PermissionArgs {
-    /// Grant all that cells ask for.
-    #[arg(short = 'A', long)]
-    pub allow_all: bool,
-    /// Grant reaching hosts: `example.com:443`, `example.com`, `*.example.com:443`, `10.0.0.0/8`; without a value, all that is asked for.
-    #[arg(long, value_name = "HOST", num_args = 0..=1, require_equals = true, default_missing_value = "")]
-    pub allow_net: Vec<String>,
-    /// Grant reading files and folders.
-    #[arg(long, value_name = "PATH", num_args = 0..=1, require_equals = true, default_missing_value = "")]
-    pub allow_read: Vec<String>,
-    /// Grant changing files and folders.
-    #[arg(long, value_name = "PATH", num_args = 0..=1, require_equals = true, default_missing_value = "")]
-    pub allow_write: Vec<String>,
-    /// Grant variables of your environment; `AWS_*` is all that begin so.
-    #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true, default_missing_value = "")]
-    pub allow_env: Vec<String>,
-    /// Grant programs outside of the system's folders.
-    #[arg(long, value_name = "PROGRAM", num_args = 0..=1, require_equals = true, default_missing_value = "")]
-    pub allow_run: Vec<String>,
-    /// Grant running this very command for a secret: on this machine, as you, outside of any sandbox. `-A` has it not.
-    #[arg(long, value_name = "COMMAND")]
-    pub allow_cmd: Vec<String>,
-    /// Deny hosts, also where they are granted; without a value, all.
-    #[arg(long, value_name = "HOST", num_args = 0..=1, require_equals = true, default_missing_value = "")]
-    pub deny_net: Vec<String>,
-    /// Deny reading.
-    #[arg(long, value_name = "PATH", num_args = 0..=1, require_equals = true, default_missing_value = "")]
-    pub deny_read: Vec<String>,
-    /// Deny changing.
-    #[arg(long, value_name = "PATH", num_args = 0..=1, require_equals = true, default_missing_value = "")]
-    pub deny_write: Vec<String>,
-    /// Deny variables.
-    #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true, default_missing_value = "")]
-    pub deny_env: Vec<String>,
-    /// Deny programs.
-    #[arg(long, value_name = "PROGRAM", num_args = 0..=1, require_equals = true, default_missing_value = "")]
-    pub deny_run: Vec<String>,
-    /// Ask nothing: what is not granted by flags, or was for good, is refused.
-    #[arg(long)]
-    pub no_prompt: bool,
-    /// How well cells must be confined, whatever the flow says.
-    #[arg(long, value_enum, value_name = "POLICY")]
-    pub policy: Option<PolicyArg>,
-    /// The least level of a mechanism of the sandbox: `memory=full`.
-    #[arg(long, value_name = "MECHANISM=LEVEL")]
-    pub enforce: Vec<String>,
-}
-
-impl PermissionArgs {
-    /// What was given to `--allow-KIND`.
-    pub fn allowed(&self, kind: Permission) -> &[String] {
-        match kind {
-            Permission::Net => &self.allow_net,
-            Permission::Read => &self.allow_read,
-            Permission::Write => &self.allow_write,
-            Permission::Env => &self.allow_env,
-            Permission::Run => &self.allow_run,
-        }
-    }
-
-    /// What was given to `--deny-KIND`.
-    pub fn denied(&self, kind: Permission) -> &[String] {
-        match kind {
-            Permission::Net => &self.deny_net,
-            Permission::Read => &self.deny_read,
-            Permission::Write => &self.deny_write,
-            Permission::Env => &self.deny_env,
-            Permission::Run => &self.deny_run,
-        }
-    }
-}
-
-/// `--policy`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum PolicyArg {
-    /// Every limit held by the kernel, nothing granted, no shared channel that can be closed.
-    Strict,
-    /// What keeps cells from this machine is required whole.
-    Default,
-    /// All that this machine can do, and nothing is required: for code of your own.
-    Trusted,
-}
-
-impl From<PolicyArg> for Preset {
-    fn from(policy: PolicyArg) -> Self {
-        match policy {
-            PolicyArg::Strict => Self::Strict,
-            PolicyArg::Default => Self::Default,
-            PolicyArg::Trusted => Self::Trusted,
-        }
-    }
-}
-
-/// A place in a project's history.
-#[derive(Debug, Args, Clone)]
-pub struct At {
-    /// [PROJECT] [RUN] [CELL]: a folder or flow file; a run's id, a unique beginning of one, or `latest` (the
-    /// default); a cell of it, where that makes sense.
-    #[arg(value_name = "WORD", num_args = 0..=3)]
-    pub words: Vec<String>,
-    /// The project [default: the folder you are in].
-    #[arg(short = 'C', long, value_name = "DIR")]
-    pub project: Option<PathBuf>,
-}
-
-/// A run that is going on.
-#[derive(Debug, Args, Clone)]
-pub struct LiveAt {
-    /// [PROJECT] [RUN]: a folder or flow file; a run's id, or a unique beginning of one [default: the newest run that
-    /// is going on].
-    #[arg(value_name = "WORD", num_args = 0..=2)]
-    pub words: Vec<String>,
-    /// The project [default: the folder you are in].
-    #[arg(short = 'C', long, value_name = "DIR")]
-    pub project: Option<PathBuf>,
-}
-
-/// `attach`.
-#[derive(Debug, Args, Clone)]
-pub struct AttachArgs {
-    /// Which run.
-    #[command(flatten)]
-    pub at: LiveAt,
-    /// Begin with the event of this number.
-    #[arg(long, value_name = "SEQ", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
-    pub from: u64,
-    /// As on the terminal of the run, or events as JSON lines on stdout.
-    #[arg(long, value_enum, default_value_t = LiveFormat::Text)]
-    pub format: LiveFormat,
-}
-
-/// How a run is watched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LiveFormat {
-    /// For people, on stderr.
-    Text,
-    /// One event a line, on stdout.
-    Jsonl,
-}
-
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -362,6 +229,9 @@ pub enum Command {
     Why {
         /// The cell.
         cell: String,
+        /// Compare with this run, instead of the last in which it ran.
+        #[arg(long, value_name = "RUN")]
+        against: Option<String>,
         /// The flow.
         #[command(flatten)]
         flow: FlowArgs,
@@ -412,31 +282,11 @@ pub enum Command {
         tail: Option<usize>,
     },
     /// Show a run, a cell's result, or an output (CELL.PORT).
-    Show {
-        /// Which run, which cell or output.
-        #[command(flatten)]
-        at: At,
-        /// Write an output's bytes to this file, or to stdout with `-`.
-        #[arg(short, long, value_name = "FILE")]
-        output: Option<PathBuf>,
-        /// What to print on stdout.
-        #[arg(long, value_enum, default_value_t = Format::Text)]
-        format: Format,
-    },
-    /// List the runs of a project.
-    Runs {
-        /// The project: a folder or a flow file [default: the folder you are in].
-        project: Option<PathBuf>,
-        /// The same.
-        #[arg(short = 'C', long = "project", value_name = "DIR", conflicts_with = "project")]
-        folder: Option<PathBuf>,
-        /// At most this many, newest first.
-        #[arg(long, default_value_t = 20, value_name = "N")]
-        limit: usize,
-        /// What to print on stdout.
-        #[arg(long, value_enum, default_value_t = Format::Text)]
-        format: Format,
-    },
+    Show(ShowArgs),
+    /// List the runs of a project; compare, export, import and remove them.
+    Runs(RunsArgs),
+    /// Show what an output was made of, and what was made of it, across runs.
+    Lineage(LineageArgs),
     /// Show a recorded run again through the same reporters.
     Replay {
         /// Which run.

@@ -1,0 +1,101 @@
+//! `polyloom runs export` and `runs import`: one run as one file.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use polyloom_store::{ExportError, Exported, History, ImportRunError, RunRow, Store};
+
+use super::history;
+use crate::args::{ExportArgs, ImportArgs};
+use crate::failure::{Exit, Failure, Outcome};
+use crate::world::World;
+
+/// `polyloom runs export`.
+pub fn export(world: &World, args: ExportArgs) -> Outcome {
+    let history = history::open(world, args.project)?;
+    let row = history::find(&history, &args.run)?;
+    let store = world.store()?;
+    let artifacts = args.with_artifacts.then_some(&*store);
+    let target = args.output.unwrap_or_else(|| PathBuf::from(format!("{}.tar", row.id)));
+    let exported = if target.as_os_str() == "-" {
+        let mut out = BufWriter::new(io::stdout().lock());
+        history.export(&row, artifacts, &mut out).map_err(|error| failed(&target, &error))?
+    } else {
+        write(&history, &row, artifacts, &target)?
+    };
+    let Exported { steps, blobs, gone } = exported;
+    let with = if args.with_artifacts { format!(", {blobs} blobs") } else { String::new() };
+    world.screen.note(&format!("exported {}: {steps} steps{with}\n", row.id));
+    if gone > 0 {
+        world.screen.note(&format!("{gone} of its outputs are no longer whole in the store\n"));
+    }
+    Ok(Exit::Ok)
+}
+
+fn failed(target: &Path, error: &ExportError) -> Failure {
+    let failure = Failure::of(Exit::Environment, error);
+    match error {
+        ExportError::Running { .. } => {
+            Failure { exit: Exit::Usage, ..failure }.hint("polyloom attach shows how far it is")
+        }
+        ExportError::Write(source) => {
+            let message = format!("`{}` can't be written: {source}", target.display());
+            Failure::new(Exit::Usage, message)
+        }
+        ExportError::Blob(_) | ExportError::Fault(_) => failure,
+    }
+}
+
+/// Beside its place first: a file that is there is a whole one.
+fn write(
+    history: &History,
+    row: &RunRow,
+    artifacts: Option<&Store>,
+    target: &Path,
+) -> Result<Exported, Failure> {
+    let mut name = target.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.part", std::process::id()));
+    let part = target.with_file_name(name);
+    let unwritten = |error| failed(target, &ExportError::Write(error));
+    let mut out = BufWriter::new(File::create(&part).map_err(unwritten)?);
+    let exported = history
+        .export(row, artifacts, &mut out)
+        .and_then(|exported| {
+            let synced = out.flush().and_then(|()| out.get_ref().sync_all());
+            let moved = synced.and_then(|()| fs::rename(&part, target));
+            moved.map_err(ExportError::Write).map(|()| exported)
+        })
+        .map_err(|error| failed(target, &error));
+    if exported.is_err() {
+        let _ = fs::remove_file(&part);
+    }
+    exported
+}
+
+/// `polyloom runs import`.
+pub fn import(world: &World, args: ImportArgs) -> Outcome {
+    let project = args.project.unwrap_or_else(|| PathBuf::from("."));
+    let store = world.store()?;
+    let history = world.history(&project, &store)?;
+    let imported = match history.import(&args.file, &store) {
+        Ok(imported) => imported,
+        // What was to be done is done.
+        Err(ImportRunError::Known { run }) => {
+            world.screen.note(&format!("run {run} is here already\n"));
+            world.screen.print(&format!("{run}\n"));
+            return Ok(Exit::Ok);
+        }
+        Err(error) => {
+            let exit = match &error {
+                ImportRunError::Fault(_) | ImportRunError::Newer { .. } => Exit::Environment,
+                _ => Exit::Usage,
+            };
+            return Err(Failure::of(exit, &error));
+        }
+    };
+    let (steps, blobs) = (imported.steps, imported.blobs);
+    world.screen.note(&format!("imported {steps} steps, {blobs} blobs\n"));
+    world.screen.print(&format!("{}\n", imported.run));
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,246 @@
+//! The steps of runs in the index: those that were attempts, and those whose results the plan found in the store.
+
+use std::collections::HashMap;
+
+use polyloom_model::Digest;
+use polyloom_protocol::meta::Outcome;
+use rusqlite::{Connection, OptionalExtension, Row, Transaction};
+
+use super::open::History;
+use super::{InputRow, KeptRow, Origin, OutputRow, StepRow};
+use crate::fault::Fault;
+use crate::results::outcome;
+
+const COLUMNS: &str = "cell, key, parts, outcome, reason, wall, meta, content";
+
+/// Adds steps of a run with what came in and out.
+pub(super) fn insert_steps(
+    index: &Transaction<'_>,
+    run: &str,
+    steps: &[StepRow],
+) -> Result<(), rusqlite::Error> {
+    let mut step = index.prepare_cached(
+        "INSERT OR REPLACE INTO steps (run, cell, key, parts, outcome, reason, wall, meta, content)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    )?;
+    let mut input = index.prepare_cached(
+        "INSERT OR REPLACE INTO inputs (run, cell, port, source, digest) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    let mut output = index.prepare_cached(
+        "INSERT OR REPLACE INTO outputs (run, cell, port, digest, type, size, made)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )?;
+    for row in steps {
+        let outcome = row.outcome.as_str();
+        step.execute((
+            run,
+            &row.cell,
+            &row.key,
+            &row.parts,
+            outcome,
+            &row.reason,
+            row.wall_ms,
+            &row.meta,
+            &row.content,
+        ))?;
+        for i in &row.inputs {
+            input.execute((run, &row.cell, &i.port, &i.source, &i.digest))?;
+        }
+        let made = row.origin == Origin::Made;
+        for o in &row.outputs {
+            let size = i64::try_from(o.size).unwrap_or(i64::MAX);
+            output.execute((run, &row.cell, &o.port, &o.digest, &o.ty, size, made))?;
+        }
+    }
+    Ok(())
+}
+
+/// Adds steps of a run whose results stand.
+pub(super) fn insert_kept(
+    index: &Transaction<'_>,
+    run: &str,
+    steps: &[KeptRow],
+    parts: &dyn Fn(usize) -> String,
+) -> Result<(), rusqlite::Error> {
+    let mut find = index.prepare_cached("SELECT id FROM kept WHERE hash = ?1")?;
+    let mut add = index.prepare_cached(
+        "INSERT INTO kept (hash, cell, key, parts, outputs) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    let mut ids = Vec::with_capacity(steps.len() * 4);
+    for (at, row) in steps.iter().enumerate() {
+        let outputs = serde_json::to_string(&row.outputs).unwrap_or_default();
+        let hash = Digest::of(format!("{}\n{}\n{outputs}", row.cell, row.key).as_bytes());
+        let known = find.query_row([hash.as_bytes()], |row| row.get(0)).optional()?;
+        let id: i64 = match known {
+            Some(id) => id,
+            None => add.insert((hash.as_bytes(), &row.cell, &row.key, parts(at), outputs))?,
+        };
+        // Two thousand million of them are not to be feared.
+        ids.extend(u32::try_from(id).unwrap_or(u32::MAX).to_le_bytes());
+    }
+    index.execute("INSERT INTO kept_in (run, ids) VALUES (?1, ?2)", (run, ids))?;
+    Ok(())
+}
+
+/// The ids of what a run kept.
+pub(super) fn kept_ids(index: &Connection, run: &str) -> Result<Vec<u32>, rusqlite::Error> {
+    let mut statement = index.prepare_cached("SELECT ids FROM kept_in WHERE run = ?1")?;
+    let mut rows = statement.query([run])?;
+    let mut ids = Vec::new();
+    while let Some(row) = rows.next()? {
+        ids.extend(ids_of(row)?);
+    }
+    Ok(ids)
+}
+
+/// The ids in a row's only column. A tail that is no whole id is left out.
+pub(super) fn ids_of(row: &Row<'_>) -> Result<Vec<u32>, rusqlite::Error> {
+    let bytes = row.get_ref(0)?.as_blob()?;
+    let (ids, _) = bytes.as_chunks::<4>();
+    Ok(ids.iter().map(|id| u32::from_le_bytes(*id)).collect())
+}
+
+fn read_kept(row: &Row<'_>) -> Result<KeptRow, rusqlite::Error> {
+    let outputs: String = row.get(3)?;
+    Ok(KeptRow {
+        cell: row.get(0)?,
+        key: row.get(1)?,
+        parts: row.get(2)?,
+        outputs: serde_json::from_str(&outputs).unwrap_or_default(),
+    })
+}
+
+/// A row whose outcome this program may not know.
+fn read_step(row: &Row<'_>) -> Result<Option<StepRow>, rusqlite::Error> {
+    let name: String = row.get(3)?;
+    let Some(outcome) = outcome(&name) else { return Ok(None) };
+    Ok(Some(StepRow {
+        cell: row.get(0)?,
+        key: row.get(1)?,
+        content: row.get(7)?,
+        parts: row.get(2)?,
+        outcome,
+        reason: row.get(4)?,
+        wall_ms: row.get(5)?,
+        meta: row.get(6)?,
+        origin: Origin::Made,
+        inputs: Vec::new(),
+        outputs: Vec::new(),
+    }))
+}
+
+fn read_output(row: &Row<'_>) -> Result<(String, Origin, OutputRow), rusqlite::Error> {
+    let made: bool = row.get(5)?;
+    Ok((
+        row.get(0)?,
+        if made { Origin::Made } else { Origin::Found },
+        OutputRow {
+            port: row.get(1)?,
+            digest: row.get(2)?,
+            ty: row.get(3)?,
+            size: u64::try_from(row.get::<_, i64>(4)?).unwrap_or(0),
+        },
+    ))
+}
+
+fn read_input(row: &Row<'_>) -> Result<(String, InputRow), rusqlite::Error> {
+    Ok((row.get(0)?, InputRow { port: row.get(1)?, source: row.get(2)?, digest: row.get(3)? }))
+}
+
+const OUTPUTS: &str = "SELECT cell, port, digest, type, size, made FROM outputs";
+const INPUTS: &str = "SELECT cell, port, source, digest FROM inputs";
+
+impl History {
+    /// The attempts of a run, in the order in which they ended, with what came in and out.
+    pub fn steps(&self, run: &str) -> Result<Vec<StepRow>, Fault> {
+        self.query(|index| {
+            let snapshot = index.unchecked_transaction()?;
+            let sql = format!("SELECT {COLUMNS} FROM steps WHERE run = ?1 ORDER BY rowid");
+            let mut statement = snapshot.prepare_cached(&sql)?;
+            let rows = statement.query_map([run], read_step)?;
+            let mut steps: Vec<StepRow> =
+                rows.filter_map(Result::transpose).collect::<Result<_, _>>()?;
+            let places: HashMap<String, usize> =
+                steps.iter().enumerate().map(|(at, step)| (step.cell.clone(), at)).collect();
+            let mut statement = snapshot.prepare_cached(&format!("{OUTPUTS} WHERE run = ?1"))?;
+            for row in statement.query_map([run], read_output)? {
+                let (cell, origin, output) = row?;
+                if let Some(at) = places.get(&cell) {
+                    steps[*at].origin = origin;
+                    steps[*at].outputs.push(output);
+                }
+            }
+            let mut statement = snapshot.prepare_cached(&format!("{INPUTS} WHERE run = ?1"))?;
+            for row in statement.query_map([run], read_input)? {
+                let (cell, input) = row?;
+                if let Some(at) = places.get(&cell) {
+                    steps[*at].inputs.push(input);
+                }
+            }
+            Ok(steps)
+        })
+    }
+
+    /// One attempt of a run.
+    pub fn step(&self, run: &str, cell: &str) -> Result<Option<StepRow>, Fault> {
+        self.query(|index| {
+            let sql = format!("SELECT {COLUMNS} FROM steps WHERE run = ?1 AND cell = ?2");
+            let mut statement = index.prepare_cached(&sql)?;
+            let found = statement.query_row([run, cell], read_step).optional()?.flatten();
+            let Some(mut step) = found else { return Ok(None) };
+            let sql = format!("{OUTPUTS} WHERE run = ?1 AND cell = ?2");
+            for row in index.prepare_cached(&sql)?.query_map([run, cell], read_output)? {
+                let (_, origin, output) = row?;
+                step.origin = origin;
+                step.outputs.push(output);
+            }
+            let sql = format!("{INPUTS} WHERE run = ?1 AND cell = ?2");
+            for row in index.prepare_cached(&sql)?.query_map([run, cell], read_input)? {
+                step.inputs.push(row?.1);
+            }
+            Ok(Some(step))
+        })
+    }
+
+    /// The steps of a run whose results its plan found in the store.
+    pub fn kept(&self, run: &str) -> Result<Vec<KeptRow>, Fault> {
+        self.query(|index| {
+            let snapshot = index.unchecked_transaction()?;
+            let ids = kept_ids(&snapshot, run)?;
+            let mut statement = snapshot
+                .prepare_cached("SELECT cell, key, parts, outputs FROM kept WHERE id = ?1")?;
+            let mut kept = Vec::with_capacity(ids.len());
+            for id in ids {
+                kept.extend(statement.query_row([id], read_kept).optional()?);
+            }
+            Ok(kept)
+        })
+    }
+
+    /// One of them.
+    pub fn kept_step(&self, run: &str, cell: &str) -> Result<Option<KeptRow>, Fault> {
+        self.query(|index| {
+            let ids = kept_ids(index, run)?;
+            let mut statement = index.prepare_cached(
+                "SELECT cell, key, parts, outputs, id FROM kept WHERE cell = ?1 ORDER BY id DESC",
+            )?;
+            let mut rows = statement.query([cell])?;
+            while let Some(row) = rows.next()? {
+                let id: i64 = row.get(4)?;
+                if ids.iter().any(|kept| i64::from(*kept) == id) {
+                    return read_kept(row).map(Some);
+                }
+            }
+            Ok(None)
+        })
+    }
+
+    /// How an attempt ended according to its whole result: a result that was found is `cached`.
+    #[must_use]
+    pub fn outcome_of(step: &StepRow) -> Outcome {
+        match step.origin {
+            Origin::Found => Outcome::Cached,
+            Origin::Made => step.outcome,
+        }
+    }
+}

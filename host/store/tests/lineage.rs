@@ -1,0 +1,166 @@
+//! What was made of what, results that stood, and histories of older versions.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use polyloom_protocol::meta::Outcome;
+use polyloom_store::{
+    History, InputRow, KeptRow, NewRun, Origin, OutputRow, Retention, RunEnd, RunWriter, StepRow,
+    Store,
+};
+
+fn open(root: &Path) -> Arc<History> {
+    let project = root.join("project");
+    fs::create_dir_all(&project).unwrap();
+    Arc::new(History::open(&project, &Store::open(root.join("store")).unwrap()).unwrap())
+}
+
+fn begin(history: &Arc<History>, at: u64) -> RunWriter {
+    let (flow, argv) = ("polyloom.toml".to_owned(), Vec::new());
+    history.begin(&NewRun { started_unix_ms: at * 1000, flow, argv }).unwrap()
+}
+
+fn finish(run: RunWriter) {
+    let end = RunEnd { outcome: Outcome::Ok, wall_ms: 1.0, totals: "{}".into() };
+    run.finish(&end).unwrap();
+}
+
+fn out(port: &str, digest: &str) -> OutputRow {
+    OutputRow { port: port.into(), digest: digest.into(), ty: "int".into(), size: 1 }
+}
+
+fn step(cell: &str, key: &str, inputs: &[(&str, &str, &str)], outputs: &[OutputRow]) -> StepRow {
+    let input = |(port, source, digest): &(&str, &str, &str)| InputRow {
+        port: (*port).into(),
+        source: (*source).into(),
+        digest: Some((*digest).into()),
+    };
+    StepRow {
+        cell: cell.into(),
+        key: key.into(),
+        content: format!("content of {key}"),
+        parts: "{}".into(),
+        outcome: Outcome::Ok,
+        reason: String::new(),
+        wall_ms: 1.0,
+        meta: "{}".into(),
+        origin: Origin::Made,
+        inputs: inputs.iter().map(input).collect(),
+        outputs: outputs.to_vec(),
+    }
+}
+
+#[test]
+fn what_was_made_of_what_is_found_by_digest() {
+    let root = tempfile::tempdir().unwrap();
+    let history = open(root.path());
+    let run = begin(&history, 1);
+    let load = step("load", "k1", &[("raw", "file:a.csv", "b3:f1")], &[out("x", "b3:aa01")]);
+    let stats = step("stats", "k2", &[("x", "load.x", "b3:aa01")], &[out("mean", "b3:aa02")]);
+    run.record_steps(&[load.clone(), stats.clone()]).unwrap();
+    let id = run.id().to_owned();
+    finish(run);
+    assert_eq!(history.step(&id, "stats").unwrap(), Some(stats));
+    assert_eq!(history.steps(&id).unwrap()[0], load);
+    assert_eq!(history.made("b3:aa01").unwrap()[0].cell, "load");
+    assert_eq!(history.taken("b3:aa01").unwrap()[0].source, "load.x");
+    assert_eq!(history.taken("b3:f1").unwrap()[0].cell, "load");
+    assert_eq!(history.digests("b3:aa", 9).unwrap(), ["b3:aa01", "b3:aa02"]);
+    assert_eq!(history.digests("b3:f", 9).unwrap(), ["b3:f1"]);
+    let place = Some((id, "load".to_owned()));
+    assert_eq!(history.ran_with_key("k1", &out("x", "b3:aa01")).unwrap(), place);
+    assert_eq!(history.ran_with_key("k1", &out("x", "b3:other")).unwrap(), None, "forced since");
+    assert_eq!(history.ran_with_content("content of k1", &out("x", "b3:aa01")).unwrap(), place);
+}
+
+#[test]
+fn what_was_found_was_not_made() {
+    let root = tempfile::tempdir().unwrap();
+    let history = open(root.path());
+    let run = begin(&history, 1);
+    let found = StepRow { origin: Origin::Found, ..step("load", "k", &[], &[out("x", "b3:01")]) };
+    run.record_steps(&[found]).unwrap();
+    let step = history.step(run.id(), "load").unwrap().unwrap();
+    assert_eq!(History::outcome_of(&step), Outcome::Cached);
+    assert!(history.made("b3:01").unwrap().is_empty());
+}
+
+#[test]
+fn results_that_stood_are_kept_once_and_go_with_their_last_run() {
+    let root = tempfile::tempdir().unwrap();
+    let history = open(root.path());
+    let rows: Vec<KeptRow> = (0..3)
+        .map(|at| KeptRow {
+            cell: format!("c{at}"),
+            key: format!("k{at}"),
+            parts: String::new(),
+            outputs: vec![out("x", "b3:01")],
+        })
+        .collect();
+    let asked = std::cell::Cell::new(0);
+    let parts = |at: usize| {
+        asked.set(asked.get() + 1);
+        format!("{{\"{at}\":1}}")
+    };
+    let mut ids = Vec::new();
+    for at in 1..=3 {
+        let run = begin(&history, at);
+        run.record_kept(&rows[..2], &parts).unwrap();
+        run.record_kept(&rows[2..], &parts).unwrap();
+        ids.push(run.id().to_owned());
+        finish(run);
+    }
+    assert_eq!(asked.get(), 3, "the parts of what is known are not asked for again");
+    let kept = history.kept(&ids[2]).unwrap();
+    assert_eq!(kept.len(), 3);
+    assert_eq!(kept[1], KeptRow { parts: "{\"1\":1}".into(), ..rows[1].clone() });
+    assert_eq!(history.kept_step(&ids[0], "c2").unwrap().unwrap().key, "k2");
+    assert!(history.kept_step(&ids[0], "c3").unwrap().is_none());
+    let run = begin(&history, 4);
+    run.record_kept(&rows[..1], &parts).unwrap();
+    let last = run.id().to_owned();
+    finish(run);
+    let one = Retention { runs: 1.try_into().unwrap(), since_unix_ms: 0 };
+    assert_eq!(history.prune(&one).unwrap(), 3);
+    assert_eq!(history.kept(&last).unwrap().len(), 1);
+    assert!(history.kept(&ids[0]).unwrap().is_empty());
+    let run = begin(&history, 5);
+    run.record_kept(&rows, &parts).unwrap();
+    assert_eq!(asked.get(), 5, "two had gone");
+}
+
+/// The index as the first version wrote it.
+const FIRST: &str = "
+CREATE TABLE runs (
+    id TEXT PRIMARY KEY, started INTEGER NOT NULL, flow TEXT NOT NULL, argv TEXT NOT NULL,
+    outcome TEXT, wall REAL, totals TEXT);
+CREATE INDEX runs_by_start ON runs (started);
+CREATE TABLE steps (
+    run TEXT NOT NULL, cell TEXT NOT NULL, key TEXT NOT NULL, parts TEXT NOT NULL, outcome TEXT NOT NULL,
+    reason TEXT NOT NULL, wall REAL NOT NULL, meta TEXT NOT NULL, PRIMARY KEY (run, cell));
+CREATE TABLE latest (
+    flow TEXT NOT NULL, cell TEXT NOT NULL, run TEXT NOT NULL, outcome TEXT NOT NULL,
+    key TEXT NOT NULL, parts TEXT NOT NULL, PRIMARY KEY (flow, cell)) WITHOUT ROWID;
+INSERT INTO runs VALUES ('20260101-000000-aaaa', 1, 'polyloom.toml', '[]', 'ok', 1.0, '{}');
+INSERT INTO steps VALUES ('20260101-000000-aaaa', 'load', 'k', '{}', 'ok', '', 1.0,
+    '{\"outcome\":\"ok\",\"artifacts\":{\"x\":{\"digest\":\"b3:01\",\"type\":\"int\",\"size\":1},\"bad\":7,\"worse\":{}}}');
+INSERT INTO steps VALUES ('20260101-000000-aaaa', 'torn', 'k', '{}', 'ok', '', 1.0, '{\"outco');
+PRAGMA user_version = 1;
+";
+
+#[test]
+fn a_history_of_the_first_version_is_brought_up_to_date() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("project/.polyloom");
+    fs::create_dir_all(&folder).unwrap();
+    let index = rusqlite::Connection::open(folder.join("index.db")).unwrap();
+    index.execute_batch(FIRST).unwrap();
+    drop(index);
+    let history = open(root.path());
+    let made = history.made("b3:01").unwrap();
+    assert_eq!((made.len(), &*made[0].cell, &*made[0].output.port), (1, "load", "x"));
+    assert_eq!(history.steps("20260101-000000-aaaa").unwrap().len(), 2);
+    assert_eq!(history.find_run("latest").unwrap().id, "20260101-000000-aaaa");
+}

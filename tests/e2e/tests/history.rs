@@ -1,0 +1,263 @@
+//! Runs compared, explained, traced, pruned, and carried to another machine.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+use std::fs;
+
+use polyloom_test_e2e::Place;
+use serde_json::Value;
+
+const FLOW: &str = r#"
+[flow]
+name = "weather"
+
+[params.greeting]
+type = "str"
+default = "hello"
+
+[cells.words]
+lang = "sh"
+inputs = { greeting = "param:greeting", raw = "file:data.txt" }
+outputs = { text = "str", all = "file" }
+code = '''
+echo "$greeting" > $OUT/text
+cat $raw > $OUT/all.txt
+'''
+
+[cells.count]
+lang = "sh"
+inputs = { text = "words.text" }
+outputs = { n = "int" }
+code = 'echo 5 > $OUT/n; echo counted'
+
+[cells.last]
+lang = "sh"
+inputs = { n = "count.n", all = "words.all" }
+outputs = { line = "str" }
+code = 'echo "$n" > $OUT/line'
+"#;
+
+/// A first run, one in which nothing is done, one in which the cutoff holds the last cell.
+fn three_runs() -> Place {
+    let place = Place::flow(FLOW);
+    place.write("data.txt", "one\ntwo\n");
+    let _ = place.run(&["-j", "1"]).exits(0);
+    let _ = place.run(&[]).exits(0);
+    place.edit("polyloom.toml", "\"hello\"", "\"tulip\"");
+    let _ = place.run(&["-j", "1"]).exits(0);
+    place
+}
+
+fn id(place: &Place, run: &str) -> String {
+    place.polyloom(&["runs", "show", run, "--format", "json"]).exits(0).json()["run"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+fn cell<'a>(document: &'a Value, list: &str, name: &str) -> &'a Value {
+    let all = document[list].as_array().unwrap();
+    all.iter().find(|cell| cell["cell"] == name).unwrap_or_else(|| panic!("{name}: {document}"))
+}
+
+#[test]
+fn runs_are_compared_cell_by_cell() {
+    let place = three_runs();
+    let diff = place.polyloom(&["runs", "diff", "latest~2", "latest", "--format", "json"]);
+    let diff = diff.exits(0).json();
+    assert_eq!(diff["schema"], "polyloom.runs-diff/1");
+    let words = cell(&diff, "cells", "words");
+    assert_eq!(words["parts"][0]["part"], "input.greeting");
+    assert_eq!(words["parts"][0]["before"], "\"hello\"");
+    assert_eq!(words["outputs"][0]["port"], "text");
+    assert_eq!(words["outputs"].as_array().unwrap().len(), 1);
+    assert!(words["a"]["wall_ms"].as_f64().unwrap() > 0.0);
+    let last = cell(&diff, "cells", "last");
+    assert_eq!(last["b"]["outcome"], "cached");
+    assert!(last["outputs"].as_array().unwrap().is_empty());
+    let text = place.polyloom(&["runs", "diff", "latest~2", "latest"]).exits(0);
+    assert!(text.stdout().contains("input.greeting"), "{}", text.stdout());
+    assert!(text.stderr().contains("of 3 cells"), "{}", text.stderr());
+    let one = place.polyloom(&["runs", "diff", "latest~2", "latest", "words"]).exits(0).stdout();
+    assert!(one.contains("\"hello\"") && one.contains("\"tulip\""), "{one}");
+    // A run in which nothing was done has the keys and outputs of the one that did.
+    let same = place.polyloom(&["runs", "diff", "latest~2", "latest~1", "--format", "json"]);
+    let same = same.exits(0).json();
+    assert!(same["cells"].as_array().unwrap().iter().all(|cell| cell["same"] == true), "{same}");
+    let _ = place.polyloom(&["runs", "diff", "latest", "latest~9"]).exits(2);
+    let _ = place.polyloom(&["runs", "diff", "latest", "latest", "nope"]).exits(2);
+}
+
+#[test]
+fn cells_that_only_one_run_has_are_marked() {
+    let place = three_runs();
+    place.edit("polyloom.toml", "[cells.last]", "[cells.final]");
+    let _ = place.run(&[]).exits(0);
+    let diff = place.polyloom(&["runs", "diff", "latest~1", "latest", "--format", "json"]);
+    let diff = diff.exits(0).json();
+    assert_eq!(cell(&diff, "cells", "last")["b"], Value::Null);
+    assert_eq!(cell(&diff, "cells", "final")["a"], Value::Null);
+    let text = place.polyloom(&["runs", "diff", "latest~1", "latest"]).exits(0).stdout();
+    assert!(text.contains("-  last") && text.contains("+  final"), "{text}");
+}
+
+#[test]
+fn why_compares_with_any_run() {
+    let place = three_runs();
+    let why = |args: &[&str]| {
+        let words = [&["why", "words", "--format", "json"], args].concat();
+        place.polyloom(&words).exits(0).json()
+    };
+    assert!(why(&[])["changes"].as_array().unwrap().is_empty());
+    for run in ["latest~2", "latest~1"] {
+        let changes = why(&["--against", run])["changes"].clone();
+        assert_eq!(changes[0]["part"], "input.greeting", "{run}");
+        assert_eq!(changes[0]["after"], "\"tulip\"");
+    }
+    let text = place.polyloom(&["why", "words", "--against", "latest~2"]).exits(0).stdout();
+    assert!(text.contains("compared with") && text.contains("\"hello\""), "{text}");
+    let _ = place.polyloom(&["why", "words", "--against", "nope"]).exits(2);
+}
+
+#[test]
+fn lineage_goes_up_to_files_and_params_and_down_to_what_was_made() {
+    let place = three_runs();
+    let first = id(&place, "latest~2");
+    let third = id(&place, "latest");
+    let up = place.polyloom(&["lineage", "last.line", "--up", "--format", "json"]).exits(0).json();
+    assert_eq!(up["down"], Value::Null);
+    // The cutoff: it was made in the first run, of what the first run made.
+    assert_eq!(cell(&up, "up", "last")["run"], *first);
+    let words = cell(&up, "up", "words");
+    assert_eq!(words["run"], *first);
+    assert_eq!(words["inputs"][0]["source"], "param:greeting");
+    assert_eq!(words["inputs"][0]["text"], "\"hello\"");
+    assert_eq!(words["inputs"][1]["source"], "file:data.txt");
+    let file = words["inputs"][1]["digest"].as_str().unwrap();
+    assert!(words["parts"]["code"]["digest"].as_str().unwrap().starts_with("b3:"));
+    // From the file down, by the beginning of its digest: both runs' words, and the one last cell.
+    let down = place.polyloom(&["lineage", &file[..20], "--down", "--format", "json"]);
+    let down = down.exits(0).json();
+    let runs: Vec<_> =
+        down["down"].as_array().unwrap().iter().map(|s| (&s["cell"], &s["run"])).collect();
+    for (cell, run) in [("words", &first), ("words", &third), ("count", &third), ("last", &first)] {
+        let (cell, run) = (Value::from(cell), Value::from(run.as_str()));
+        assert!(runs.contains(&(&cell, &run)), "{cell} {run}: {runs:?}");
+    }
+    let old = place.polyloom(&["lineage", &first, "words.text", "--format", "json"]).exits(0);
+    assert_eq!(cell(&old.json(), "down", "count")["run"], *first);
+    let tree = place.polyloom(&["lineage", "last.line"]).exits(0).stdout();
+    for word in ["made by", "└─ last in", "file:data.txt", "as above", "nothing was made of it"]
+    {
+        assert!(tree.contains(word), "{word}: {tree}");
+    }
+    let shallow = place.polyloom(&["lineage", "last.line", "--depth", "1"]).exits(0).stdout();
+    assert!(!shallow.contains("data.txt") && shallow.contains('…'), "{shallow}");
+    let mermaid = place.polyloom(&["lineage", "last.line", "--format", "mermaid"]).exits(0);
+    assert!(mermaid.stdout().starts_with("flowchart LR"));
+    let dot = place.polyloom(&["lineage", "last.line", "--format", "dot"]).exits(0);
+    assert!(dot.stdout().starts_with("digraph"));
+    for bad in ["last.nope", "nope.x", "nope", "b3:00000000", "b3:", "b3:ABCDEF"] {
+        let _ = place.polyloom(&["lineage", bad]).exits(2);
+    }
+}
+
+#[test]
+fn lineage_knows_what_a_pruned_run_made() {
+    let place = three_runs();
+    let _ = place.run(&[]).exits(0);
+    let said = place.polyloom(&["runs", "prune", "--keep", "1"]).exits(0);
+    assert!(said.stderr().contains("removed 3 runs"), "{}", said.stderr());
+    let up = place.polyloom(&["lineage", "last.line", "--format", "json"]).exits(0).json();
+    let last = cell(&up, "up", "last");
+    assert_eq!(last["run"], Value::Null);
+    assert_eq!(last["inputs"][1]["source"], "count.n");
+    assert_eq!(cell(&up, "up", "words")["inputs"][0]["text"], "\"tulip\"");
+}
+
+#[test]
+fn runs_are_kept_by_count_and_age() {
+    let place = three_runs();
+    let count =
+        || place.polyloom(&["runs", "list", "--format", "jsonl"]).exits(0).json_lines().len();
+    let _ = place.polyloom(&["runs", "prune", "--max-age", "365d"]).exits(0);
+    assert_eq!(count(), 3);
+    let _ = place.call(&["run"]).env("POLYLOOM_KEEP_RUNS", "2").end().exits(0);
+    assert_eq!(count(), 2);
+    let _ = place.polyloom(&["runs", "prune", "--max-age", "1ms"]).exits(0);
+    assert_eq!(count(), 1, "the newest stays");
+    for (name, value) in [("POLYLOOM_KEEP_RUNS", "0"), ("POLYLOOM_KEEP_AGE", "a month")] {
+        let ended = place.call(&["run"]).env(name, value).end().exits(2);
+        assert!(ended.stderr().contains(name), "{}", ended.stderr());
+    }
+    let _ = place.polyloom(&["runs", "prune", "--keep", "0"]).exits(2);
+    assert_eq!(count(), 1);
+}
+
+#[test]
+fn another_machine_opens_an_exported_run() {
+    let here = three_runs();
+    let file = here.root().join("run.tar");
+    let path = file.to_str().unwrap();
+    let _ = here.polyloom(&["runs", "export", "-o", path, "--with-artifacts"]).exits(0);
+    let there = Place::new();
+    let hint = there.polyloom(&["show", path]).exits(2);
+    assert!(hint.stderr().contains("runs import"), "{}", hint.stderr());
+    let run = there.polyloom(&["runs", "import", path]).exits(0).stdout();
+    let run = run.trim();
+    assert_eq!(run, id(&here, "latest"));
+    assert_eq!(there.polyloom(&["runs", "import", path]).exits(0).stdout().trim(), run);
+    for args in [&["show", run][..], &["show", run, "words.text"], &["logs", run], &["replay", run]]
+    {
+        let (a, b) = (here.polyloom(args).exits(0), there.polyloom(args).exits(0));
+        // Paths in the stores are the only difference there may be.
+        let text =
+            |screen: String, place: &Place| screen.replace(place.root().to_str().unwrap(), "");
+        assert_eq!(text(a.screen(), &here), text(b.screen(), &there), "{args:?}");
+    }
+    let lineage = there.polyloom(&["lineage", run, "count.n", "--format", "json"]).exits(0).json();
+    assert_eq!(cell(&lineage, "up", "words")["inputs"][0]["text"], "\"tulip\"");
+    // Of this project's own runs it is none.
+    there.write("polyloom.toml", FLOW);
+    there.write("data.txt", "one\ntwo\n");
+    let _ = there.run(&[]).exits(0);
+    assert_ne!(id(&there, "latest"), run);
+    let diff = there.polyloom(&["runs", "diff", run, "latest", "words", "--format", "json"]);
+    assert_eq!(diff.exits(0).json()["cells"][0]["parts"][0]["part"], "input.greeting");
+}
+
+#[test]
+fn files_that_are_no_whole_run_are_refused() {
+    let here = three_runs();
+    let file = here.root().join("run.tar");
+    let path = file.to_str().unwrap();
+    let _ = here.polyloom(&["runs", "export", "latest~1", "-o", path]).exits(0);
+    let bytes = fs::read(&file).unwrap();
+    let there = Place::new();
+    let refused = |bytes: &[u8], word: &str| {
+        fs::write(&file, bytes).unwrap();
+        let ended = there.polyloom(&["runs", "import", path]).exits(2);
+        assert!(ended.stderr().contains(word), "{word}: {}", ended.stderr());
+        let _ = there.polyloom(&["show"]).exits(4);
+    };
+    refused(&bytes[..bytes.len() - 1500], "ends too early");
+    refused(b"[package]", "is not a run");
+    let text = String::from_utf8(bytes).unwrap();
+    refused(text.replace("\"cell\":\"count\"", "\"cell\":\"../..\"").as_bytes(), "is damaged");
+    refused(text.replace("up to date", "up to hate").as_bytes(), "is damaged");
+    // Counts are the manifest's word: they are shown, and nothing is computed with them that could fail.
+    let size = usize::from_str_radix(&text[124..135], 8).unwrap();
+    let mut manifest: Value = serde_json::from_str(&text[512..512 + size]).unwrap();
+    let counts =
+        format!(r#"{{"ok":{},"cached":9,"failed":9,"skipped":9,"cancelled":9}}"#, u64::MAX);
+    manifest["totals"] = Value::from(counts);
+    let manifest = manifest.to_string();
+    assert!(manifest.len() <= size);
+    let lie = format!("{}{manifest:size$}{}", &text[..512], &text[512 + size..]);
+    fs::write(&file, lie).unwrap();
+    let run = there.polyloom(&["runs", "import", path]).exits(0).stdout();
+    let _ = there.polyloom(&["runs", "diff", run.trim(), run.trim()]).exits(0);
+    let _ = there.polyloom(&["runs", "import", "/dev/null"]).exits(2);
+    let _ = there.polyloom(&["runs", "import", "/nowhere"]).exits(2);
+    let _ = here.polyloom(&["runs", "export", "-o", "/nowhere/x.tar"]).exits(2);
+}
