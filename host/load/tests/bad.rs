@@ -161,10 +161,11 @@ PL003
    ·   ╰── nobody reads this
  8 │ [cell.b]
    ╰────
-  help: valid: `lang`, `file`, `inputs`, `outputs`, `params`, `env`, `secrets`, `argv`, `stdin`,
-        `timeout`, `soft_timeout`, `grace`, `memory`, `retry_memory`, `cpus`, `cpu_time`, `pids`,
-        `open_files`, `disk`, `inodes`, `output_limit`, `artifacts`, `artifact_size`, `retries`,
-        `cache`, `policy`, `enforce`, `seed`, `allow`, `tags`, `doc`, `code`
+  help: valid: `lang`, `file`, `flow`, `inputs`, `outputs`, `params`, `env`, `secrets`, `argv`,
+        `stdin`, `timeout`, `soft_timeout`, `grace`, `memory`, `retry_memory`, `cpus`, `cpu_time`,
+        `pids`, `open_files`, `disk`, `inodes`, `output_limit`, `artifacts`, `artifact_size`,
+        `retries`, `cache`, `policy`, `enforce`, `seed`, `when`, `map`, `allow`, `tags`, `doc`,
+        `code`
 
 PL003
 
@@ -291,7 +292,6 @@ fn reserved_words() {
 lang = 'python'
 code = ''
 session = 'x'
-when = 'x'
 "#), @r#"
 PL010
 
@@ -301,17 +301,6 @@ PL010
  4 │ session = 'x'
    · ───┬───
    ·    ╰── reserved for a later version
- 5 │ when = 'x'
-   ╰────
-
-PL010
-
-  × `when` is not supported by this version
-   ╭─[x.toml:5:1]
- 4 │ session = 'x'
- 5 │ when = 'x'
-   · ──┬─
-   ·   ╰── reserved for a later version
    ╰────
 "#);
 }
@@ -1324,18 +1313,6 @@ PL051
    ·                                ╰── not int
  3 │ b = { type = 'file' }
    ╰────
-
-PL050
-
-  × a param can't be a file
-   ╭─[x.toml:3:14]
- 2 │ a = { type = 'int', default = 'x' }
- 3 │ b = { type = 'file' }
-   ·              ───┬──
-   ·                 ╰── not a value
- 4 │ c = {}
-   ╰────
-  help: name the file at the cell's input: `file:PATH`
 
 PL004
 

@@ -95,8 +95,13 @@ fn meaning(flow: &Flow) -> String {
 
 fn checked(document: &Document, name: &str) -> Option<Flow> {
     let given = Given::default();
-    let context =
-        Context { languages: languages(), root: None, purpose: Purpose::Check, given: &given };
+    let context = Context {
+        languages: languages(),
+        root: None,
+        purpose: Purpose::Check,
+        given: &given,
+        within: &[],
+    };
     let Loaded { flow, report } = polyloom_load::check(document, Path::new(name), &context);
     assert_eq!(flow.is_none(), report.has_errors(), "{}", render(&report, false, 100));
     drawn(&report);

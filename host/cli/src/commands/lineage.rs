@@ -102,7 +102,7 @@ fn find(history: &History, words: &[String]) -> Result<Artifact, Failure> {
         [word] => (None, word.as_str()),
         _ => (None, ""),
     };
-    match word.split_once('.') {
+    match word.rsplit_once('.') {
         Some((cell, port)) => {
             let row = history::find(history, run.unwrap_or("latest"))?;
             of_port(history, row, cell, port, run.is_some())

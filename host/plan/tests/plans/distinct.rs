@@ -139,6 +139,7 @@ fn words(world: &World, cell: &Cell, told: &HashMap<String, u64>) -> u64 {
                 write!(text, "port {} {output}", told[from.as_str()]).unwrap();
             }
             // A parameter is its value; nothing tells it from a constant.
+            Source::Item | Source::Ports(_) => unreachable!("these cells gather nothing"),
             Source::Param(name) => write!(text, "{:?}", world.flow.params[name].value).unwrap(),
             Source::Value(value) => write!(text, "{value:?}").unwrap(),
             Source::File(path) => {

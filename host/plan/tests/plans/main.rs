@@ -3,6 +3,7 @@
 
 mod canonical;
 mod distinct;
+mod expanded;
 mod keyed;
 mod matrix;
 mod property;

@@ -47,14 +47,19 @@ all!(PARTS, word,
     PartName::Seed => "seed",
     PartName::Stdin => "stdin",
     PartName::Toolchain => "toolchain",
+    PartName::When => "when",
 );
 all!(
     CELL,
     cell_fields,
     Cell {
         id,
+        declared,
+        role,
         executor,
         code,
+        map,
+        when,
         inputs,
         outputs,
         env,
@@ -74,8 +79,8 @@ all!(
 );
 all!(CODE, code_fields, Code { name, bytes, origin });
 all!(INPUT, input_fields, Input { source, ty });
-all!(FLOW, flow_fields, Flow { name, doc, path, root, params, strict, tools, cells });
-all!(PARAM, param_fields, Param { ty, value, doc });
+all!(FLOW, flow_fields, Flow { name, doc, path, root, params, strict, tools, cells, outputs });
+all!(PARAM, param_fields, Param { ty, value, has_value, doc });
 all!(FACTS, facts_fields, ExecutorFacts { identity, toolchain, libraries });
 
 const LANGUAGES: [(&str, &str); 6] = [
@@ -100,7 +105,7 @@ fn world() -> World {
         world.facts.executors.insert(language.parse().unwrap(), facts(language));
     }
     world.facts.executors.insert("pypy".parse().unwrap(), facts("pypy"));
-    let other = Param { ty: Type::Str, value: Value::Str("x".into()), doc: None };
+    let other = Param { ty: Type::Str, value: Value::Str("x".into()), has_value: true, doc: None };
     world.flow.params.insert("other".parse().unwrap(), other);
     let input = |source| Input { source, ty: Type::Any };
     let file = |path: &str| input(Source::File(PathBuf::from(path)));
@@ -231,6 +236,11 @@ const ROWS: &[Row] = &[
     ("limits", "", "", |w| a(w).limits.timeout = Duration::from_secs(1)),
     ("limits", "", "", |w| a(w).limits.memory = 1),
     ("limits", "", "", |w| { a(w).limits.pids = 1; a(w).limits.cpus = Some(0.5); a(w).limits.disk = 1; }),
+    ("when", "", "", |w| a(w).when = Some("value == 0".parse().unwrap())),
+    // A map is expanded before there are keys; what each step is called is not keyed, and which cell it is a step of neither.
+    ("map", "", "", |w| a(w).map.clear()),
+    ("declared", "", "", |w| a(w).declared = "z".parse().unwrap()),
+    ("has_value", "", "", |w| w.flow.params.get_mut("year").unwrap().has_value = false),
     ("lines", "", "", |w| a(w).lines = LimitLines::default()),
     ("retries", "", "", |w| a(w).retries = 9),
     ("cache", "", "", |w| a(w).cache = false),
@@ -246,7 +256,8 @@ const ROWS: &[Row] = &[
     ("tools", "", "", |w| w.flow.tools.push(ToolChoice {
         executor: "python".parse().unwrap(), tool: "python".into(), program: "python3.12".into(),
     })),
-    ("params", "", "", |w| { w.flow.params.insert("unread".parse().unwrap(), Param { ty: Type::Int, value: Value::Int(1), doc: None }); }),
+    ("params", "", "", |w| { w.flow.params.insert("unread".parse().unwrap(), Param { ty: Type::Int, value: Value::Int(1), has_value: true, doc: None }); }),
+    ("outputs", "", "", |w| { w.flow.outputs.insert(port("x"), ("a".parse().unwrap(), port("out"))); }),
     ("cells", "", "", |w| w.flow.cells.reverse()),
     ("cells", "", "", |w| w.flow.cells.push(crate::world::cell("g", &["a"]))),
 ];
@@ -304,14 +315,14 @@ fn every_change_reaches_exactly_the_cells_it_must() {
 #[test]
 fn no_field_and_no_part_is_without_a_row() {
     let rows: BTreeSet<&str> = ROWS.iter().flat_map(|row| row.0.split(' ')).collect();
-    // A cell's new name needs its consumers to follow: a test of its own below.
+    // A cell's new name needs its consumers to follow, and what gathers reads others: tests of their own.
     let fields = [CELL, CODE, INPUT, FLOW, PARAM, FACTS].concat();
-    for field in fields.into_iter().filter(|field| *field != "id") {
+    for field in fields.into_iter().filter(|field| !matches!(*field, "id" | "role")) {
         assert!(rows.contains(field), "`{field}` has no row");
     }
     let parts: BTreeSet<&str> = ROWS.iter().flat_map(|row| row.1.split(' ')).collect();
-    // The salt is no input of a flow; `canonical.rs` changes it.
-    for part in PARTS.iter().filter(|part| **part != "schema") {
+    // The salt is no input of a flow; `canonical.rs` changes it. Conditions are keyed where steps are gathered: `expanded.rs`.
+    for part in PARTS.iter().filter(|part| !matches!(**part, "schema" | "when")) {
         assert!(parts.contains(part), "`{part}` has no row");
     }
 }

@@ -212,6 +212,11 @@ pub fn told(plan: &Plan) -> Vec<String> {
 pub fn recorded(cell: &Cell, inputs: impl Iterator<Item = Digest>) -> Arc<Recorded> {
     let code = String::from_utf8_lossy(&cell.code.bytes).into_owned();
     let mut made = code.split('#').next().unwrap().to_owned();
+    for input in cell.inputs.values() {
+        if let Source::Value(value) = &input.source {
+            made.push_str(&value.to_json());
+        }
+    }
     for input in inputs {
         made.push_str(&input.hex());
     }

@@ -160,7 +160,7 @@ impl<'a> Lineage<'a> {
             for input in 0..self.steps[at].inputs.len() {
                 let Input { source, digest, .. } = &self.steps[at].inputs[input];
                 let (source, digest) = (source.clone(), digest.clone());
-                let Some((cell, port)) = source.split_once('.') else { continue };
+                let Some((cell, port)) = source.rsplit_once('.') else { continue };
                 if source.contains(':') {
                     continue;
                 }
@@ -229,23 +229,44 @@ impl<'a> Lineage<'a> {
             _ => None,
         });
         let rows: HashMap<_, _> = row.inputs.iter().map(|input| (&input.port, input)).collect();
-        let inputs = words.map(|(port, text)| match rows.get(&port) {
-            Some(row) => Input {
+        // What is gathered has a row for each step: `score#0`, `score#1` and so on.
+        let gathered = |port: &str| {
+            let mine = row
+                .inputs
+                .iter()
+                .filter(|input| input.port.split_once('#').is_some_and(|(name, _)| name == port));
+            let one = |row: &polyloom_store::InputRow| Input {
                 source: row.source.clone(),
                 digest: row.digest.clone(),
-                port,
-                text,
+                port: port.to_owned(),
+                text: row.source.clone(),
                 from: None,
-            },
-            // The words for an edge are its source. A text of that form would be in quotes, a file has a comma.
-            None => {
-                let edge = text.split_once('.').is_some_and(|(cell, port)| {
-                    let cell = cell.parse::<polyloom_model::CellId>();
-                    cell.is_ok() && port.parse::<polyloom_model::PortName>().is_ok()
-                });
-                let source = if edge { text.clone() } else { String::new() };
-                Input { port, source, text, digest: None, from: None }
+            };
+            mine.map(one).collect::<Vec<_>>()
+        };
+        let inputs = words.flat_map(|(port, text)| {
+            let several = gathered(&port);
+            if !several.is_empty() {
+                return several;
             }
+            vec![match rows.get(&port) {
+                Some(row) => Input {
+                    source: row.source.clone(),
+                    digest: row.digest.clone(),
+                    port,
+                    text,
+                    from: None,
+                },
+                // The words for an edge are its source. A text of that form would be in quotes, a file has a comma.
+                None => {
+                    let edge = text.rsplit_once('.').is_some_and(|(cell, port)| {
+                        let cell = cell.parse::<polyloom_model::CellId>();
+                        cell.is_ok() && port.parse::<polyloom_model::PortName>().is_ok()
+                    });
+                    let source = if edge { text.clone() } else { String::new() };
+                    Input { port, source, text, digest: None, from: None }
+                }
+            }]
         });
         let inputs = inputs.collect();
         let readers = vec![Vec::new(); row.outputs.len()];
