@@ -408,7 +408,10 @@ inputs = { q = "a.q", y = "b.y" }
         ("parts/part.toml", PART),
         ("parts/x.py", "y = n"),
         ("parts/d.csv", "1"),
-        ("parts/broken.toml", "[cells.x]\nlang = 'python'\n[outputs]\ny = 'x.y'\nz = 'w.q'\nv = 'x'\n"),
+        (
+            "parts/broken.toml",
+            "[cells.x]\nlang = 'python'\n[outputs]\ny = 'x.y'\nz = 'w.q'\nv = 'x'\n",
+        ),
     ];
     insta::assert_snapshot!(told(&load(&files, "polyloom.toml", Purpose::Run)), @r#"
     PL002

@@ -249,7 +249,14 @@ impl Prepared {
             }
             let flow = Arc::clone(&self.flow);
             let graph = Graph::new(&flow)?;
-            let selected = wanted.selection.resolve(&flow, &graph)?;
+            let (selected, unresolved) = match wanted.selection.resolve(&flow, &graph) {
+                Ok(selected) => (selected, None),
+                // It may be one of the steps that are not known yet.
+                Err(error) if !self.open.is_empty() => {
+                    (Selection::default().resolve(&flow, &graph)?, Some(error))
+                }
+                Err(error) => return Err(error.into()),
+            };
             self.facts.files = files::digests(&flow, &place.store, wanted.unix_ms)?;
             self.facts.codes =
                 normal::digests(place, &flow, self.executors.iter(), &self.facts.executors);
@@ -290,7 +297,7 @@ impl Prepared {
                 came.or_else(stood).cloned()
             };
             if !self.look(place, result)? {
-                return Ok(());
+                return unresolved.map_or(Ok(()), |error| Err(error.into()));
             }
         }
     }

@@ -1,0 +1,367 @@
+//! Maps, conditions and flows within flows as a user runs them: what runs, what runs again, what is left out, what is told.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+use polyloom_test_e2e::{Place, Run};
+
+/// `items` gives a list, `twice` is made for each of them and for two constants, `sum` reads them all.
+const SWEEP: &str = r#"
+[params.names]
+type = "list<str>"
+default = ["x", "y"]
+
+[cells.items]
+lang = "sh"
+inputs = { list = "file:items.txt" }
+outputs = { all = "list<int>" }
+code = 'cat "$list" > $OUT/all'
+
+[cells.twice]
+lang = "sh"
+map = { n = "items.all", name = "param:names" }
+outputs = { m = "int", file = "file" }
+code = '''
+echo $((n * 2)) > $OUT/m
+echo "$name $n" > $OUT/file
+'''
+
+[cells.sum]
+lang = "sh"
+inputs = { all = "twice.m", files = "twice.file" }
+outputs = { text = "str" }
+code = 'echo "$all $(ls $files | tr "\n" " ") $(cat $files/* | tr "\n" ";")" > $OUT/text'
+"#;
+
+fn sweep(items: &str) -> Place {
+    let place = Place::flow(SWEEP);
+    place.write("items.txt", items);
+    place
+}
+
+fn text(run: &Run, cell: &str, port: &str) -> String {
+    let bytes = run.bytes(cell, port);
+    // A text of 32 to 255 bytes is stored behind two bytes, a shorter one behind one.
+    let start = if bytes[0] == 0xd9 { 2 } else { 1 };
+    String::from_utf8_lossy(&bytes[start..]).into_owned()
+}
+
+fn ran(run: &Run) -> String {
+    run.ran().join(" ")
+}
+
+#[test]
+fn items_that_a_cell_gives_become_steps_while_the_run_goes_on() {
+    let place = sweep("[3, 1]");
+    let run = place.run(&[]).exits(0);
+    assert_eq!(
+        run.told(),
+        "items ok, sum ok, twice ok, twice[n=1,name=x] ok, twice[n=1,name=y] ok, twice[n=3,name=x] ok, \
+         twice[n=3,name=y] ok"
+    );
+    assert_eq!(text(&run, "sum", "text"), "[6,6,2,2] 000 001 002 003  x 3;y 3;x 1;y 1;");
+    let again = place.run(&[]).exits(0);
+    assert_eq!(ran(&again), "");
+    assert_eq!(again.outcomes().len(), 7);
+}
+
+#[test]
+fn another_item_runs_its_steps_and_what_gathers_them() {
+    let place = sweep("[3, 1]");
+    let _ = place.run(&[]).exits(0);
+    place.write("items.txt", "[1, 5]");
+    let run = place.run(&[]).exits(0);
+    assert_eq!(ran(&run), "items sum twice twice[n=5,name=x] twice[n=5,name=y]");
+    assert_eq!(run.outcome("twice[n=1,name=x]"), "cached");
+    assert_eq!(text(&run, "sum", "text"), "[2,2,10,10] 000 001 002 003  x 1;y 1;x 5;y 5;");
+    // The list comes out as before: nothing behind it runs, and what it was made of is not asked.
+    place.write("items.txt", "[1,   5]");
+    let run = place.run(&[]).exits(0);
+    assert_eq!(ran(&run), "items");
+    let run = place.run(&["-p", "names=[\"y\"]"]).exits(0);
+    assert_eq!(ran(&run), "sum twice");
+}
+
+#[test]
+fn no_items_are_told_and_give_an_empty_list() {
+    let place = sweep("[]");
+    let run = place.run(&[]).exits(0);
+    assert_eq!(run.told(), "items ok, sum ok, twice ok");
+    assert_eq!(text(&run, "sum", "text"), "[]  ");
+}
+
+#[test]
+fn a_step_that_fails_keeps_the_others_and_what_gathers_waits() {
+    let place = sweep("[3, 1]");
+    place.edit("polyloom.toml", "echo $((n * 2))", "[ $n$name != 1y ] || exit 1; echo $((n * 2))");
+    let run = place.run(&["-k"]).exits(5);
+    assert_eq!(run.outcome("twice[n=1,name=y]"), "failed");
+    assert_eq!(run.outcome("twice[n=3,name=y]"), "ok");
+    assert_eq!((run.outcome("twice"), run.outcome("sum")), ("skipped", "skipped"));
+    place.edit("polyloom.toml", "1y", "2y");
+    let run = place.run(&[]).exits(0);
+    assert_eq!(run.outcome("twice"), "ok");
+}
+
+#[test]
+fn what_gives_the_items_may_fail() {
+    let place = sweep("[3, 1]");
+    place.edit("polyloom.toml", "cat \"$list\" > $OUT/all", "exit 1");
+    let run = place.run(&["-k"]).exits(1);
+    assert_eq!(run.told(), "items failed, sum skipped, twice skipped");
+}
+
+#[test]
+fn what_is_no_list_is_told_where_it_is_found() {
+    let place = sweep("3");
+    place.edit("polyloom.toml", "\"list<int>\"", "\"any\"");
+    let run = place.run(&["-k"]).exits(5);
+    assert_eq!(run.told(), "items ok, sum skipped, twice failed");
+    let told = run.cell("twice")["diagnostics"][0]["message"].as_str().unwrap();
+    assert!(told.contains("the items `n` of the cell `twice` can't be had: it is int"), "{told}");
+    let ended = place.call(&["plan"]).end();
+    assert_eq!(ended.code(), 2);
+    assert!(ended.stderr().contains("it is int, not a list"), "{}", ended.stderr());
+}
+
+#[test]
+fn steps_are_selected_and_shown_by_their_names() {
+    let place = sweep("[3, 1]");
+    let ended = place.call(&["run", "twice[n=3,name=x]"]).end();
+    assert_eq!(ended.code(), 2, "{}", ended.stderr());
+    let _ = place.run(&["items"]).exits(0);
+    assert_eq!(ran(&place.run(&["twice[n=3,name=x]"]).exits(0)), "twice[n=3,name=x]");
+    assert_eq!(ran(&place.run(&["twice[n=1*"]).exits(0)), "twice[n=1,name=x] twice[n=1,name=y]");
+    let shown = place.call(&["show", "latest", "twice[n=1,name=y].m"]).end();
+    assert_eq!((shown.code(), shown.stdout().lines().last()), (0, Some("2")), "{}", shown.stderr());
+    let plan = place.call(&["plan"]).end().stdout();
+    assert!(plan.contains("cached  twice[n=3,name=x]") && plan.contains("run     sum"), "{plan}");
+    let _ = place.run(&[]).exits(0);
+    let lineage = place.call(&["lineage", "sum.text"]).end().stdout();
+    assert!(lineage.contains("twice[n=3,name=x].m"), "{lineage}");
+}
+
+#[test]
+fn rows_and_files_are_items() {
+    let place = Place::flow(
+        r#"
+[cells.row]
+lang = "sh"
+map = { it = "file:rows.csv" }
+outputs = { text = "str" }
+code = 'echo "$it" > $OUT/text'
+
+[cells.size]
+lang = "sh"
+map = { file = "glob:data/*.txt" }
+outputs = { n = "int" }
+code = 'wc -c < $file > $OUT/n'
+"#,
+    );
+    place.write("rows.csv", "name,n\nann,1\n\"b, c\",2.5\n");
+    place.write("data/a.txt", "12345");
+    place.write("data/b.txt", "123");
+    place.write("data/c.csv", "");
+    let run = place.run(&[]).exits(0);
+    assert_eq!(
+        run.told(),
+        "row ok, row[it=#0] ok, row[it=#1] ok, size ok, size[file=a.txt] ok, size[file=b.txt] ok"
+    );
+    assert_eq!(text(&run, "row[it=#1]", "text"), r#"{"n":2.5,"name":"b, c"}"#);
+    assert_eq!(run.bytes("size", "n"), [0x92, 5, 3]);
+    place.write("data/d.txt", "1");
+    place.write("rows.csv", "name,n\nann,1\nb,3\n");
+    let run = place.run(&[]).exits(0);
+    assert_eq!(ran(&run), "row row[it=#1] size size[file=d.txt]");
+    place.write("rows.csv", "name,n\nann\n");
+    let ended = place.call(&["run"]).end();
+    assert_eq!(ended.code(), 2);
+    assert!(
+        ended.stderr().contains("rows.csv") && ended.stderr().contains("line: 2"),
+        "{}",
+        ended.stderr()
+    );
+}
+
+/// `big` and what reads it are left out unless `n` is large.
+const WHEN: &str = r#"
+[params.n]
+type = "int"
+default = 1
+[params.mode]
+default = "full"
+
+[cells.a]
+lang = "sh"
+inputs = { n = "param:n" }
+outputs = { m = "int" }
+code = 'echo $((n * 10)) > $OUT/m'
+
+[cells.big]
+lang = "sh"
+inputs = { m = "a.m", mode = "param:mode" }
+when = "m > 50 and mode in ['full', 'half']"
+outputs = { x = "int" }
+code = 'echo $m > $OUT/x'
+
+[cells.after]
+lang = "sh"
+inputs = { x = "big.x" }
+code = 'echo $x'
+"#;
+
+#[test]
+fn a_cell_is_left_out_with_what_reads_it_and_the_run_is_well() {
+    let place = Place::flow(WHEN);
+    let first = place.run(&[]).exits(0);
+    assert_eq!(first.told(), "a ok, after skipped, big skipped");
+    assert_eq!(first.cell("big")["reason"], "`m > 50 and mode in ['full', 'half']` is false");
+    assert_eq!(first.cell("after")["reason"], "big is left out");
+    let again = place.run(&[]).exits(0);
+    assert_eq!(again.told(), "a cached, after skipped, big skipped");
+    assert_eq!(place.run(&["-p", "n=9"]).exits(0).told(), "a ok, after ok, big ok");
+    let other = place.run(&["-p", "n=9", "-p", "mode=none"]).exits(0);
+    assert_eq!(other.told(), "a cached, after skipped, big skipped");
+    let plan = place.call(&["plan"]).end().stdout();
+    assert!(plan.contains("skip    big"), "{plan}");
+    // A result from before is not taken for a cell that is left out now.
+    place.edit("polyloom.toml", "m > 50", "m > 500");
+    assert_eq!(place.run(&["-p", "n=9"]).exits(0).told(), "a cached, after skipped, big skipped");
+}
+
+#[test]
+fn a_condition_without_an_answer_fails_its_cell() {
+    let place = Place::flow(WHEN);
+    place.edit("polyloom.toml", "m > 50", "m > 'x'");
+    let run = place.run(&["-k"]).exits(5);
+    assert_eq!(run.told(), "a ok, after skipped, big failed");
+    let told = run.cell("big")["diagnostics"][0]["message"].as_str().unwrap();
+    assert!(told.contains("10 and \"x\" have no order"), "{told}");
+}
+
+#[test]
+fn a_map_gathers_the_steps_that_are_not_left_out() {
+    let place = Place::flow(
+        r#"
+[cells.odd]
+lang = "sh"
+map = { n = [1, 2, 3] }
+when = "n != 2"
+outputs = { m = "int" }
+code = 'echo $n > $OUT/m'
+"#,
+    );
+    let run = place.run(&[]).exits(0);
+    assert_eq!(run.told(), "odd ok, odd[n=1] ok, odd[n=2] skipped, odd[n=3] ok");
+    assert_eq!(run.bytes("odd", "m"), [0x92, 1, 3]);
+    place.edit("polyloom.toml", "n != 2", "n != 3");
+    let run = place.run(&[]).exits(0);
+    assert_eq!(ran(&run), "odd odd[n=2]");
+    assert_eq!(run.bytes("odd", "m"), [0x92, 1, 2]);
+}
+
+/// A flow within a flow, once as it is and once for each of two words.
+fn nested() -> Place {
+    let place = Place::flow(
+        r#"
+[params.word]
+default = "hi"
+[cells.one]
+flow = "parts/greet.toml"
+inputs = { word = "param:word" }
+[cells.each]
+flow = "parts/greet.toml"
+map = { word = ["a", "b"] }
+params = { mark = "?" }
+[cells.all]
+lang = "sh"
+inputs = { one = "one.text", each = "each.text" }
+outputs = { text = "str" }
+code = 'echo "$one $each" > $OUT/text'
+"#,
+    );
+    place.write(
+        "parts/greet.toml",
+        r#"
+[params]
+word = { type = "str" }
+mark = "!"
+[cells.upper]
+lang = "sh"
+file = "upper.sh"
+inputs = { word = "param:word", before = "file:before.txt" }
+outputs = { up = "str" }
+[cells.finish]
+lang = "sh"
+inputs = { up = "upper.up", mark = "param:mark" }
+outputs = { text = "str" }
+code = 'echo "$up$mark" > $OUT/text'
+[outputs]
+text = "finish.text"
+"#,
+    );
+    place.write("parts/upper.sh", "echo \"$(cat $before)$word\" | tr a-z A-Z > $OUT/up\n");
+    place.write("parts/before.txt", "so ");
+    place
+}
+
+#[test]
+fn flows_within_flows_are_their_cells() {
+    let place = nested();
+    let run = place.run(&[]).exits(0);
+    assert_eq!(
+        run.told(),
+        "all ok, each ok, each[word=a]/finish ok, each[word=a]/upper ok, each[word=b]/finish ok, each[word=b]/upper ok, \
+         one/finish ok, one/upper ok"
+    );
+    assert_eq!(text(&run, "all", "text"), r#"SO HI! ["SO A?","SO B?"]"#);
+    assert_eq!(ran(&place.run(&[]).exits(0)), "");
+    let run = place.run(&["-p", "word=yo"]).exits(0);
+    assert_eq!(ran(&run), "all one/finish one/upper");
+}
+
+#[test]
+fn cells_within_flows_are_selected_explained_and_expanded() {
+    let place = nested();
+    assert_eq!(ran(&place.run(&["one/upper"]).exits(0)), "one/upper");
+    assert_eq!(ran(&place.run(&["one"]).exits(0)), "one/finish");
+    let why = place.call(&["why", "each[word=a]/upper"]).end();
+    assert!(why.stdout().contains("will run: never ran"), "{} {}", why.stdout(), why.stderr());
+    let flat = place.call(&["expand"]).end().stdout();
+    assert!(flat.contains("each[word=b]/finish") && flat.contains("2 steps"), "{flat}");
+    // A failure is told with the file and line of the flow that the cell stands in.
+    place.edit("parts/greet.toml", "echo \"$up$mark\"", "nothing_of_that_name");
+    let ended = place.call(&["run", "one"]).end();
+    assert!(
+        ended.stderr().contains("one/finish") && ended.stderr().contains("greet.toml"),
+        "{}",
+        ended.stderr()
+    );
+}
+
+#[test]
+fn what_steps_of_a_map_ask_for_is_granted_once_for_all() {
+    let place = Place::flow(
+        r#"
+[cells.read]
+lang = "sh"
+map = { n = [1, 2] }
+allow = { read = ["notes.txt"] }
+outputs = { text = "str" }
+code = 'cat notes.txt > $OUT/text'
+[cells.all]
+lang = "sh"
+inputs = { texts = "read.text" }
+code = 'echo $texts'
+"#,
+    );
+    place.write("notes.txt", "secret");
+    let refused = place.run(&["-k", "--no-prompt"]).exits(1);
+    assert_eq!(refused.outcome("read[n=1]"), "denied");
+    assert_eq!(refused.outcome("all"), "skipped");
+    let run = place.run(&["--allow-read=notes.txt"]).exits(0);
+    assert_eq!(run.told(), "all ok, read ok, read[n=1] ok, read[n=2] ok");
+    // What is kept is not had without the grant either, nor what was made of it.
+    let refused = place.run(&["-k", "--no-prompt"]).exits(1);
+    assert_eq!(refused.outcome("read[n=2]"), "denied");
+    assert!(!["ok", "cached"].contains(&refused.outcome("all")), "{}", refused.told());
+}
