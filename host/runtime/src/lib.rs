@@ -9,6 +9,7 @@ mod prepare;
 mod run;
 mod step;
 mod stream;
+mod sure;
 mod words;
 
 pub use files::FileError;

@@ -18,6 +18,7 @@ use thiserror::Error;
 use crate::files::{self, FileError};
 use crate::permit::{self, Permit};
 use crate::place::Place;
+use crate::sure;
 
 /// A plan and all that running it needs.
 pub struct Prepared {
@@ -35,6 +36,8 @@ pub struct Prepared {
     pub keyed: Vec<Keyed>,
     /// What is known of them.
     pub answers: Answers,
+    /// What the person has to hear of before anything runs.
+    pub warnings: Vec<String>,
 }
 
 impl Prepared {
@@ -189,16 +192,24 @@ pub fn prepare<'m>(
         }
     }
     let keyed = keys(&flow, &graph, &facts)?;
-    let answers = answers(place, &flow, &keyed, wanted)?;
-    let request = Request {
-        flow: &flow,
-        graph: &graph,
-        keys: &keyed,
-        selected: &selected,
-        answers: &answers,
-        force: wanted.force,
+    let mut answers = answers(place, &flow, &keyed, wanted)?;
+    // Ends: each time round, at least one more result counts as evicted.
+    let plan = loop {
+        let request = Request {
+            flow: &flow,
+            graph: &graph,
+            keys: &keyed,
+            selected: &selected,
+            answers: &answers,
+            force: wanted.force,
+        };
+        let plan = plan(&request)?;
+        if !sure::strike(&plan, &mut answers.recorded, &place.store) {
+            break plan;
+        }
     };
-    let plan = plan(&request)?;
+    let damaged = place.store.take_damaged();
+    let warnings = sure::told(&damaged, &flow, &keyed, &answers.recorded);
     let mut needed = Vec::new();
     for (id, error) in executors.missing {
         let runs = plan.steps.iter().filter(|step| step.action.may_run());
@@ -213,7 +224,8 @@ pub fn prepare<'m>(
     if !needed.is_empty() {
         return Err(PrepareError::Tools(needed));
     }
-    Ok(Prepared { plan, executors: executors.ready, identities, facts, keyed, answers, flow })
+    let executors = executors.ready;
+    Ok(Prepared { plan, executors, identities, facts, keyed, answers, flow, warnings })
 }
 
 fn answers(

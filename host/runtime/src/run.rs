@@ -30,6 +30,7 @@ use crate::place::Place;
 use crate::prepare::{Prepared, action_of, to_recorded};
 use crate::step::{Seen, StepEnd, StepRun, artifact_meta};
 use crate::stream::Stream;
+use crate::sure;
 use crate::words::chain;
 
 /// How a run is to be made.
@@ -155,6 +156,9 @@ impl Runner {
             jobs: u32::try_from(job.jobs.get()).unwrap_or(u32::MAX),
             version: job.place.version.to_owned(),
         });
+        for text in &job.prepared.warnings {
+            stream.say(Event::Warning { text: text.clone() });
+        }
         let mut slots = Vec::with_capacity(plan.steps.len());
         for step in &plan.steps {
             let reason = step.reason.to_string();
@@ -404,7 +408,9 @@ impl Runner {
         };
         let Some(stored) = found else { return false };
         let recorded = to_recorded(stored);
-        if !recorded.evicted.is_empty() {
+        // Seldom more than a stat: what was looked at in this run is not read again.
+        if !recorded.evicted.is_empty() || !sure::is_sure(&self.job.place.store, &recorded.outputs)
+        {
             return false;
         }
         self.slots[step.at()].outputs = Some(Arc::new(recorded.outputs));

@@ -217,7 +217,7 @@ impl Store {
                 let Ok(meta) = self.dir.symlink_metadata(format!("{folder}/{name}")) else {
                     continue;
                 };
-                let used = meta.modified().map(|time| millis(time.into_std())).unwrap_or(0);
+                let used = meta.accessed().map(|time| millis(time.into_std())).unwrap_or(0);
                 blobs.insert(digest, Blob { size: meta.len(), used });
             }
         }

@@ -76,7 +76,7 @@ fn blobs(root: &Path) -> Vec<(u64, u64, PathBuf)> {
         folders.flat_map(|folder| fs::read_dir(folder.path()).into_iter().flatten().flatten());
     let told = files.filter_map(|file| {
         let meta = file.metadata().ok().filter(fs::Metadata::is_file)?;
-        let used = u64::try_from(meta.mtime()).unwrap_or(0).saturating_mul(1000);
+        let used = u64::try_from(meta.atime()).unwrap_or(0).saturating_mul(1000);
         Some((used, meta.len(), file.path()))
     });
     told.collect()

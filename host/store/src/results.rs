@@ -189,7 +189,7 @@ impl Store {
     fn checked(&self, raw: Raw) -> Result<StoredResult, Fault> {
         let unreadable = || self.row("result");
         let Outputs(outputs) = serde_json::from_str(&raw.outputs).map_err(|_| unreadable())?;
-        let there = |digest: &Digest, size: u64| size <= SMALL || self.has_file(digest, Some(size));
+        let there = |digest: &Digest, size: u64| size <= SMALL || self.stands(digest, size);
         let gone = |output: &ArtifactMeta| {
             let Ok(digest) = output.digest.parse() else { return true };
             if output.r#type != "dir" {

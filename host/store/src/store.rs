@@ -18,6 +18,7 @@ use thiserror::Error;
 use crate::fault::Fault;
 use crate::index::{self, INDEX_VERSION, IndexError};
 use crate::layout;
+use crate::seen::Seen;
 use crate::stats::StatKey;
 
 /// Why a store could not be opened.
@@ -67,6 +68,7 @@ pub struct Store {
     token: u64,
     counter: AtomicU64,
     latest_ms: AtomicU64,
+    pub(crate) seen: Seen,
 }
 
 /// What is in memory until the next transaction. A crash loses it; nothing committed refers to it.
@@ -109,6 +111,7 @@ impl Store {
             token: std::hash::RandomState::new().build_hasher().finish(),
             counter: AtomicU64::new(0),
             latest_ms: AtomicU64::new(0),
+            seen: Seen::default(),
         })
     }
 

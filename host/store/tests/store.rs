@@ -176,7 +176,7 @@ fn a_collection_evicts_what_was_used_least_lately_and_keeps_the_records() {
     let put = |byte: u8, size: usize| {
         let digest = store.put_bytes(&vec![byte; size]).unwrap();
         if let Ok(file) = fs::File::options().read(true).open(store.path(&digest).unwrap()) {
-            file.set_modified(old).unwrap();
+            file.set_times(fs::FileTimes::new().set_accessed(old)).unwrap();
         }
         digest
     };
