@@ -8,6 +8,10 @@ use polyloom_plan::{Force, Scope, Selection, Selector};
 
 use crate::failure::{Exit, Failure};
 
+mod cache;
+
+pub use cache::{CacheCommand, GcArgs};
+
 /// Run one graph of code cells in any mix of languages: sandboxed, cached, explained.
 #[derive(Debug, Parser)]
 #[command(name = "polyloom", version, propagate_version = true, max_term_width = 100)]
@@ -515,22 +519,6 @@ pub enum PluginCommand {
         /// What to print on stdout.
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
-    },
-}
-
-/// `cache …`.
-#[derive(Debug, Subcommand)]
-pub enum CacheCommand {
-    /// Show what the store holds.
-    Stats,
-    /// Remove what was used least recently until the store is below a size.
-    Gc {
-        /// The size to come down to.
-        #[arg(long, default_value = "10GiB", value_name = "SIZE")]
-        max_size: String,
-        /// Only say what would go.
-        #[arg(short = 'n', long)]
-        dry_run: bool,
     },
 }
 

@@ -3,6 +3,7 @@
 //! Knows no flow file and no terminal. `prepare` asks what planning needs to know, `run` is the only loop.
 
 mod files;
+mod flight;
 pub mod permit;
 mod place;
 mod prepare;

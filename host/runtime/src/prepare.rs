@@ -38,6 +38,8 @@ pub struct Prepared {
     pub answers: Answers,
     /// What the person has to hear of before anything runs.
     pub warnings: Vec<String>,
+    /// Keys of results whose last use was noted long ago.
+    pub long_unused: Vec<Digest>,
 }
 
 impl Prepared {
@@ -192,7 +194,7 @@ pub fn prepare<'m>(
         }
     }
     let keyed = keys(&flow, &graph, &facts)?;
-    let mut answers = answers(place, &flow, &keyed, wanted)?;
+    let (mut answers, long_unused) = answers(place, &flow, &keyed, wanted)?;
     // Ends: each time round, at least one more result counts as evicted.
     let plan = loop {
         let request = Request {
@@ -225,7 +227,7 @@ pub fn prepare<'m>(
         return Err(PrepareError::Tools(needed));
     }
     let executors = executors.ready;
-    Ok(Prepared { plan, executors, identities, facts, keyed, answers, flow, warnings })
+    Ok(Prepared { plan, executors, identities, facts, keyed, answers, flow, warnings, long_unused })
 }
 
 fn answers(
@@ -233,10 +235,16 @@ fn answers(
     flow: &Flow,
     keyed: &[Keyed],
     wanted: &Wanted<'_>,
-) -> Result<Answers, PrepareError> {
+) -> Result<(Answers, Vec<Digest>), PrepareError> {
+    /// A collection spares what was used within the last hour while others have the store open: uses are noted well before.
+    const GRAIN_MS: u64 = 1_200_000;
+    let mut long_unused = Vec::new();
     let asked: Vec<Digest> = keyed.iter().map(|entry| entry.key.0).collect();
     let mut recorded = HashMap::with_capacity(keyed.len());
     for (key, stored) in place.store.lookup_many(&asked)? {
+        if stored.used_unix_ms.saturating_add(GRAIN_MS) < wanted.unix_ms {
+            long_unused.push(key);
+        }
         if stored.outcome.has_outputs() {
             recorded.insert(Key(key), Arc::new(to_recorded(stored)));
         }
@@ -249,7 +257,7 @@ fn answers(
         }
         _ => HashMap::new(),
     };
-    Ok(Answers { recorded, previous })
+    Ok((Answers { recorded, previous }, long_unused))
 }
 
 fn previous(

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use polyloom_events::{Event, Phase, Stage, Stream as Channel, Totals};
 use polyloom_model::{CellId, Levels, Limit, LimitLines, Limits, Policy, PortName, Preset, Source};
-use polyloom_plan::{Action, Artifact, StepIndex, content_key};
+use polyloom_plan::{Action, Artifact, Reason, StepIndex, content_key};
 use polyloom_protocol::Outcome;
 use polyloom_protocol::messages::worker::LogLevel;
 use polyloom_protocol::meta::{Diagnostic, ExecMeta, Severity};
@@ -20,17 +20,17 @@ use polyloom_schedule::{
     Backoff, Because, Cause, Command, Ended, Finish, KeepGoing, Options, Retry, RunOutcome,
     Schedule, StepSpec,
 };
-use polyloom_store::{ResultRow, RunWriter, StepRow};
+use polyloom_store::{Flight, ResultRow, RunWriter, StepRow};
 use polyloom_worker::attempt::{self, Live, Stop};
 use tokio::sync::{mpsc, watch};
 
 use self::starts::Starts;
+use crate::flight::{self, Known};
 use crate::permit::Permit;
 use crate::place::Place;
-use crate::prepare::{Prepared, action_of, to_recorded};
+use crate::prepare::{Prepared, action_of};
 use crate::step::{Seen, StepEnd, StepRun, artifact_meta};
 use crate::stream::Stream;
-use crate::sure;
 use crate::words::chain;
 
 /// How a run is to be made.
@@ -110,6 +110,8 @@ struct Slot {
     started_ms: Option<f64>,
     ended_ms: Option<f64>,
     reason: String,
+    /// Its result, where it was found while the run went on.
+    known: Option<Known>,
 }
 
 /// A run of a plan.
@@ -125,6 +127,8 @@ pub struct Runner {
     results: Vec<ResultRow>,
     /// Events that may be said only after the next commit.
     held: Vec<Event>,
+    /// Rights to make results, kept until these are committed.
+    flights: Vec<Flight>,
     environment: bool,
     outcome: Option<RunOutcome>,
     sender: mpsc::Sender<Happened>,
@@ -156,6 +160,9 @@ impl Runner {
             jobs: u32::try_from(job.jobs.get()).unwrap_or(u32::MAX),
             version: job.place.version.to_owned(),
         });
+        if let Err(error) = job.place.store.touch(&job.prepared.long_unused, job.place.unix_ms) {
+            tracing::warn!(error = %chain(&error), "the use of results could not be noted");
+        }
         for text in &job.prepared.warnings {
             stream.say(Event::Warning { text: text.clone() });
         }
@@ -185,6 +192,7 @@ impl Runner {
             rows: Vec::new(),
             results: Vec::new(),
             held: Vec::new(),
+            flights: Vec::new(),
             environment: false,
             outcome: None,
             sender,
@@ -319,12 +327,13 @@ impl Runner {
         self.stream.say(event);
     }
 
-    fn on_ended(&mut self, step: StepIndex, end: Box<StepEnd>) {
+    fn on_ended(&mut self, step: StepIndex, mut end: Box<StepEnd>) {
         let index = self.job.prepared.plan.steps[step.at()].index;
         let cell = &self.job.prepared.flow.cells[index.at()];
         self.starts.saw(&cell.executor, &cell.id, &end);
         let given_up = self.starts.given_up(&cell.executor, &self.job.run).is_some();
         let finish = match (&end.outputs, end.meta.outcome) {
+            (Some(_), _) if end.known.is_some() => Finish::Shared,
             (Some(_), _) => Finish::Ok,
             (None, Outcome::Cancelled) => Finish::Cancelled,
             (None, Outcome::OutputMissing | Outcome::Denied) => Finish::Failed(Retry::Never),
@@ -335,6 +344,12 @@ impl Runner {
         slot.starved += u32::from(end.meta.outcome == Outcome::OutOfMemory);
         slot.stop = None;
         slot.outputs = end.outputs.clone().map(Arc::new);
+        // Others may go on once its result is in the store; if there is none, one of them tries, or this step once more.
+        self.flights.extend(end.flight.take().filter(|_| end.outputs.is_some()));
+        if let Some(known) = end.known.take() {
+            "another run made it meanwhile".clone_into(&mut slot.reason);
+            slot.known = Some(known);
+        }
         slot.end = Some(end);
         let commands = self.schedule.on(Cause::Finished { step, finish });
         self.commands.extend(commands);
@@ -399,23 +414,34 @@ impl Runner {
     /// Whether a result with these very inputs is known.
     fn decide(&mut self, step: StepIndex) -> bool {
         let key = self.content_key(step);
-        let found = match self.job.place.store.lookup_content(&key.0) {
-            Ok(found) => found.filter(|stored| stored.outcome.has_outputs() && !stored.evicted),
+        let found = match flight::known(&self.job.place.store, &key) {
+            Ok(found) => found,
             Err(error) => {
                 self.stream.say(Event::Warning { text: chain(&error) });
                 None
             }
         };
-        let Some(stored) = found else { return false };
-        let recorded = to_recorded(stored);
-        // Seldom more than a stat: what was looked at in this run is not read again.
-        if !recorded.evicted.is_empty() || !sure::is_sure(&self.job.place.store, &recorded.outputs)
-        {
-            return false;
-        }
-        self.slots[step.at()].outputs = Some(Arc::new(recorded.outputs));
+        let Some(known) = found else { return false };
+        let slot = &mut self.slots[step.at()];
+        slot.outputs = Some(Arc::new(known.outputs.clone()));
+        slot.known = Some(known);
         "its inputs turned out the same".clone_into(&mut self.slots[step.at()].reason);
         true
+    }
+
+    /// Whether a result of another run would do for this step, and its own for another.
+    fn is_shared(&self, step: StepIndex) -> bool {
+        let wanted = match self.job.prepared.plan.steps[step.at()].reason {
+            Reason::Forced | Reason::NoCache => false,
+            Reason::UpToDate
+            | Reason::NeverRan
+            | Reason::Evicted
+            | Reason::Changed(_)
+            | Reason::Upstream(_)
+            | Reason::Failed(_)
+            | Reason::Interrupted => true,
+        };
+        wanted && self.cell(step).cache && !self.job.no_cache
     }
 
     fn start(&mut self, step: StepIndex) {
@@ -449,6 +475,7 @@ impl Runner {
             permit: self.job.permits.get(&cell.id).cloned(),
             policy: self.job.policy.over(&cell.policy),
             limits: self.limits(step),
+            flight: self.is_shared(step).then(|| self.content_key(step)),
             unix_ms: unix_ms(),
         };
         let (stop, stopped) = watch::channel(Stop::No);

@@ -50,11 +50,14 @@ impl State {
         match (self, ended) {
             (Waiting | Deciding, Ended::Cached) => true,
             (Waiting | Deciding | Ready, Ended::Skipped(_)) => true,
-            (Running | Cancelling | Killing, Ended::Ok | Ended::Failed | Ended::Cancelled) => true,
+            (
+                Running | Cancelling | Killing,
+                Ended::Ok | Ended::Cached | Ended::Failed | Ended::Cancelled,
+            ) => true,
             (Backoff, Ended::Failed) => true,
             (Waiting | Deciding | Ready, Ended::Ok | Ended::Failed | Ended::Cancelled)
             | (Ready, Ended::Cached)
-            | (Running | Cancelling | Killing, Ended::Cached | Ended::Skipped(_))
+            | (Running | Cancelling | Killing, Ended::Skipped(_))
             | (Backoff, Ended::Ok | Ended::Cached | Ended::Cancelled | Ended::Skipped(_))
             | (Self::Ended(_), _) => false,
         }

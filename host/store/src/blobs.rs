@@ -9,6 +9,7 @@ use polyloom_model::Digest;
 use thiserror::Error;
 
 use crate::copying::{self, Copied};
+use crate::fail::point;
 use crate::fault::Fault;
 use crate::layout;
 use crate::seen;
@@ -131,7 +132,10 @@ impl Store {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true);
         match self.dir.open_with(&name, &options) {
-            Ok(file) => Ok((name, file.into_std())),
+            Ok(file) => {
+                point("temporary made");
+                Ok((name, file.into_std()))
+            }
             Err(error) => Err(self.io("make", &name, error)),
         }
     }
@@ -139,6 +143,7 @@ impl Store {
     /// Moves a finished temporary file to its digest's place. Another thread or process may do the same at once: the
     /// first stands, since its file may be bound into a sandbox by now, and a replaced file can't be.
     pub(crate) fn place(&self, temporary: &str, file: File, digest: &Digest) -> Result<(), Fault> {
+        point("blob written");
         let name = layout::blob(digest);
         let moved = rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o444))
             .and_then(|()| seen::set_times(&file, rustix::fs::UTIME_NOW))
@@ -155,6 +160,7 @@ impl Store {
                 return Err(self.io("make", &name, error));
             }
         };
+        point("blob in place");
         // Opened again: as long as a descriptor may write to it, the kernel refuses to run it (ETXTBSY).
         drop(file);
         let file = match self.dir.open(&name) {
@@ -162,8 +168,12 @@ impl Store {
             Err(error) => return Err(self.io("open", &name, error)),
         };
         // What was just written needs no hashing; what somebody else put there does.
-        if file.metadata().is_ok_and(|meta| (meta.dev(), meta.ino()) == ours) {
+        if let Ok(meta) = file.metadata().as_ref()
+            && (meta.dev(), meta.ino()) == ours
+        {
             self.note_file(&file, *digest);
+            let mut pending = self.pending();
+            pending.placed = pending.placed.saturating_add(meta.len());
         }
         self.defer_sync(file)
     }

@@ -20,11 +20,12 @@ impl Store {
         if self.pending().small.contains_key(digest) || self.has_file(digest, None) {
             return Ok(true);
         }
-        self.query(|index| {
+        let row = self.query(|index| {
             index
                 .prepare_cached("SELECT 1 FROM blobs WHERE digest = ?1")?
                 .exists([digest.as_bytes()])
-        })
+        })?;
+        Ok(row || self.behind.as_ref().is_some_and(|behind| behind.has(digest, None)))
     }
 
     /// Whether a blob is in the store with all its bytes.
@@ -40,10 +41,12 @@ impl Store {
         if let Some(bytes) = self.small(digest)? {
             return Ok(bytes.len() as u64);
         }
-        match self.dir.metadata(layout::blob(digest)) {
-            Ok(meta) => Ok(meta.len()),
-            Err(_) => Err(ReadError::Missing { digest: *digest }),
+        if let Ok(meta) = self.dir.metadata(layout::blob(digest)) {
+            return Ok(meta.len());
         }
+        let file = self.whole(digest)?.ok_or(ReadError::Missing { digest: *digest })?;
+        let meta = file.metadata();
+        Ok(meta.map_err(|error| self.io("read", &layout::blob(digest), error))?.len())
     }
 
     /// Opens a blob for reading.
@@ -115,16 +118,20 @@ impl Store {
         }
     }
 
-    /// A small blob's bytes, from memory or from the index. A row with other bytes is removed and told.
+    /// A small blob's bytes, from memory, from the index or from the store behind. A row with other bytes is removed and told.
     pub(crate) fn small(&self, digest: &Digest) -> Result<Option<Arc<[u8]>>, ReadError> {
-        if let Some(bytes) = self.pending().small.get(digest) {
-            return Ok(Some(bytes.clone()));
-        }
-        let Some(bytes) = self.small_row(digest)? else { return Ok(None) };
+        let bytes = match self.small_row(digest)? {
+            Some(bytes) => bytes,
+            None if self.has_file(digest, None) || !self.fetch(digest)? => return Ok(None),
+            None => return Ok(self.small_row(digest)?),
+        };
         let found = Digest::of(&bytes);
         if found != *digest {
             self.discard(digest);
-            return Err(ReadError::Corrupt { digest: *digest, found });
+            return match self.fetch(digest)? {
+                true => Ok(self.small_row(digest)?),
+                false => Err(ReadError::Corrupt { digest: *digest, found }),
+            };
         }
         Ok(Some(bytes))
     }

@@ -6,7 +6,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::os::unix::fs::MetadataExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cap_std::fs::{OpenOptions, OpenOptionsExt};
@@ -14,6 +13,7 @@ use polyloom_model::Digest;
 use rustix::fs::{OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 
 use crate::blobs::ReadError;
+use crate::fail::point;
 use crate::fault::Fault;
 use crate::hashing;
 use crate::layout;
@@ -89,8 +89,19 @@ impl Store {
         Err(ReadError::Missing { digest: *digest })
     }
 
-    /// A blob's file, open, if it is there and has its bytes. One that has others is removed and told.
+    /// A blob's file, open, from here or from the store behind.
     pub(crate) fn whole(&self, digest: &Digest) -> Result<Option<File>, ReadError> {
+        match self.whole_here(digest) {
+            // What is damaged here may be whole there.
+            Ok(None) | Err(ReadError::Corrupt { .. }) if self.fetch(digest)? => {
+                self.whole_here(digest)
+            }
+            other => other,
+        }
+    }
+
+    /// A blob's file, open, if it is there and has its bytes. One that has others is removed and told.
+    pub(crate) fn whole_here(&self, digest: &Digest) -> Result<Option<File>, ReadError> {
         let name = layout::blob(digest);
         let Some(file) = self.open_quietly(&name)? else { return Ok(None) };
         let meta = file.metadata().map_err(|error| self.io("read", &name, error))?;
@@ -137,7 +148,7 @@ impl Store {
         if (stat.st_mtime, stat.st_mtime_nsec) == (STILL, 0) {
             return true;
         }
-        let Ok(Some(file)) = self.whole(digest) else { return false };
+        let Ok(Some(file)) = self.whole_here(digest) else { return false };
         self.still(&file, UTIME_OMIT, digest);
         true
     }
@@ -147,7 +158,7 @@ impl Store {
         if !self.has_file(digest, Some(size)) {
             return false;
         }
-        let Ok(Some(file)) = self.whole(digest) else { return false };
+        let Ok(Some(file)) = self.whole_here(digest) else { return false };
         self.still(&file, UTIME_NOW, digest);
         true
     }
@@ -184,6 +195,7 @@ impl Store {
     /// is read-only for us) stays, and is found damaged again.
     pub(crate) fn discard(&self, digest: &Digest) {
         let _ = self.dir.remove_file(layout::blob(digest));
+        point("damaged blob removed");
         // Laid-out directories may hold another link to the same bytes.
         self.seen.forget_trees();
         let _ = self.write(|index| {
@@ -207,11 +219,6 @@ pub(crate) fn set_times(file: &File, used: i64) -> rustix::io::Result<()> {
             last_modification: Timespec { tv_sec: STILL, tv_nsec: 0 },
         },
     )
-}
-
-/// Whether a file's modification time is that of a blob nobody wrote to.
-pub(crate) fn is_still(meta: &std::fs::Metadata) -> bool {
-    (meta.mtime(), meta.mtime_nsec()) == (STILL, 0)
 }
 
 /// What an artifact is in the store.

@@ -15,6 +15,8 @@ use polyloom_model::Digest;
 use rusqlite::Connection;
 use thiserror::Error;
 
+use crate::behind::Behind;
+use crate::fail::point;
 use crate::fault::Fault;
 use crate::index::{self, INDEX_VERSION, IndexError};
 use crate::layout;
@@ -69,6 +71,7 @@ pub struct Store {
     counter: AtomicU64,
     latest_ms: AtomicU64,
     pub(crate) seen: Seen,
+    pub(crate) behind: Option<Behind>,
 }
 
 /// What is in memory until the next transaction. A crash loses it; nothing committed refers to it.
@@ -79,6 +82,8 @@ pub(crate) struct Pending {
     pub(crate) files: Vec<(Vec<u8>, StatKey, Digest)>,
     /// Blobs that are in place but perhaps not on the disk yet.
     pub(crate) unsynced: Vec<File>,
+    /// Bytes of blobs that were put in place and not counted yet.
+    pub(crate) placed: u64,
 }
 
 /// Small blobs are written once this many bytes or this many of them wait.
@@ -112,6 +117,7 @@ impl Store {
             counter: AtomicU64::new(0),
             latest_ms: AtomicU64::new(0),
             seen: Seen::default(),
+            behind: None,
         })
     }
 
@@ -144,6 +150,7 @@ impl Store {
         })?;
         if alone {
             clear(&root.join(layout::TMP));
+            point("temporary files cleared");
         }
         Ok((shared, connection))
     }
@@ -207,10 +214,10 @@ impl Store {
         body: impl FnOnce(&rusqlite::Transaction<'_>) -> Result<T, rusqlite::Error>,
     ) -> Result<T, Fault> {
         self.sync()?;
-        let (small, files) = {
+        let (small, files, placed) = {
             let pending = self.pending();
             let small: Vec<_> = pending.small.iter().map(|(d, b)| (*d, b.clone())).collect();
-            (small, pending.files.clone())
+            (small, pending.files.clone(), pending.placed)
         };
         let used = i64::try_from(self.at(0)).unwrap_or(i64::MAX);
         let value = index::write(&mut self.connection(), &self.root, |transaction| {
@@ -218,9 +225,17 @@ impl Store {
                 "INSERT INTO blobs (digest, size, used, data) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT (digest) DO UPDATE SET used = max(used, excluded.used)",
             )?;
+            let mut more = i64::try_from(placed).unwrap_or(i64::MAX);
             for (digest, bytes) in &small {
                 let size = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
                 insert.execute((digest.as_bytes(), size, used, &bytes[..]))?;
+                more = more.saturating_add(size);
+            }
+            // Where it was never counted, a collection is the first to.
+            let mut count = transaction
+                .prepare_cached("UPDATE counters SET value = value + ?1 WHERE name = 'bytes'")?;
+            if more > 0 {
+                count.execute([more])?;
             }
             let mut insert = transaction.prepare_cached(
                 "INSERT OR REPLACE INTO files (path, dev, ino, size, mtime, ctime, digest)
@@ -241,6 +256,7 @@ impl Store {
         }
         let written = files.len().min(pending.files.len());
         pending.files.drain(..written);
+        pending.placed = pending.placed.saturating_sub(placed);
         Ok(value)
     }
 
@@ -250,6 +266,7 @@ impl Store {
         let files = std::mem::take(&mut self.pending().unsynced);
         for file in files {
             file.sync_data().map_err(|error| self.io("sync", layout::BLOBS, error))?;
+            point("blob synced");
         }
         Ok(())
     }

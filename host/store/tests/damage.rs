@@ -34,6 +34,7 @@ fn result(key: &str, digest: Digest, ty: &str, size: u64) -> ResultRow {
         outputs: BTreeMap::from([("x".to_owned(), artifact)]),
         meta: ExecMeta::new(Outcome::Ok),
         created_unix_ms: NOW,
+        marks: BTreeMap::new(),
     }
 }
 
@@ -199,5 +200,45 @@ fn something_else_in_a_blobs_place_is_no_blob() {
         let _ = fs::remove_dir(&path);
         let _ = fs::remove_file(&path);
         other.put_bytes(&bytes).unwrap();
+    }
+}
+
+#[test]
+fn a_row_of_which_anything_has_changed_is_none() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(root.path());
+    let digest = store.put_bytes(b"small").unwrap();
+    let key = Digest::of(b"a");
+    for change in [
+        "content = x'00'",
+        "cell = 'b'",
+        "executor = 'b'",
+        "outcome = 'failed'",
+        "outcome = 'nonsense'",
+        "created = created + 1",
+        "wall = 7.5",
+        "outputs = replace(outputs, 'bytes', 'int')",
+        "outputs = '{'",
+        "outputs = x'ff'",
+        "sum = x'00'",
+    ] {
+        store.commit(&[result("a", digest, "bytes", 5)]).unwrap();
+        let content = Digest::of(b"content of a");
+        assert!(!evicted(&store, "a") && store.lookup_content(&content).unwrap().is_some());
+        let index = rusqlite::Connection::open(store.root().join("index.db")).unwrap();
+        index.execute(&format!("UPDATE results SET {change}"), []).unwrap();
+        assert!(store.lookup_many(&[key]).unwrap().is_empty(), "{change}");
+        assert!(store.lookup_content(&content).unwrap().is_none(), "{change}");
+        // Nobody else stumbles over it.
+        store.usage().unwrap();
+        store
+            .gc(polyloom_store::GcRequest {
+                bounds: polyloom_store::Bounds::default(),
+                dry_run: false,
+                now_unix_ms: NOW,
+            })
+            .unwrap();
+        index.execute("UPDATE metas SET meta = replace(meta, 'ok', 'no')", []).unwrap();
+        assert!(store.meta(&key).unwrap().is_none());
     }
 }
