@@ -20,6 +20,8 @@ pub(crate) const SHARE: &str = "share";
 pub(crate) const PROJECTS: &str = "projects";
 /// Held shared by every open store and exclusively by a collection that may evict everything.
 pub(crate) const LOCK: &str = "lock";
+/// Held by whoever opens the store or asks whether it has it alone.
+pub(crate) const OPENING: &str = "opening";
 /// Locked in parts by whoever makes a result.
 pub(crate) const FLIGHTS: &str = "flights";
 /// The index.

@@ -122,24 +122,15 @@ impl Store {
     }
 
     fn open_index(root: &Path) -> Result<(File, Connection), OpenError> {
-        let lock_file = |name: &str| {
-            let path = root.join(name);
-            OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .open(&path)
-                .map_err(|error| Fault::io("open", &path, error))
-        };
-        let shared = lock_file(layout::LOCK)?;
-        let opening = lock_file("opening")?;
-        let locked = |error| Fault::io("lock", root, error);
-        opening.lock().map_err(locked)?;
-        // To have it alone means that no other process is here: whoever began the files in `tmp` is dead.
+        let shared = lock_file(root, layout::LOCK)?;
+        let _turn = turn(root)?;
+        // To have it alone means that no other process is here: whoever began the files in `tmp` is dead. It is kept alone until they
+        // are gone, or a newcomer's files could be among them.
         let alone = shared.try_lock().is_ok();
-        shared.lock_shared().map_err(locked)?;
+        let share = || shared.lock_shared().map_err(|error| Fault::io("lock", root, error));
+        if !alone {
+            share()?;
+        }
         let path = root.join(layout::INDEX);
         let connection = index::open(&path).map_err(|error| match error {
             IndexError::Newer(found) => {
@@ -151,6 +142,7 @@ impl Store {
         if alone {
             clear(&root.join(layout::TMP));
             point("temporary files cleared");
+            share()?;
         }
         Ok((shared, connection))
     }
@@ -292,6 +284,21 @@ impl Store {
         };
         if full { self.sync() } else { Ok(()) }
     }
+}
+
+fn lock_file(root: &Path, name: &str) -> Result<File, Fault> {
+    let path = root.join(name);
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    options.open(&path).map_err(|error| Fault::io("open", &path, error))
+}
+
+/// The right to ask whether one has the store alone. One at a time: who asks in vain holds no lock at all for a moment (flock(2),
+/// "converting a lock"), in which somebody else could think to be alone.
+pub(crate) fn turn(root: &Path) -> Result<File, Fault> {
+    let opening = lock_file(root, layout::OPENING)?;
+    opening.lock().map_err(|error| Fault::io("lock", root, error))?;
+    Ok(opening)
 }
 
 /// Empties a folder as far as that is possible: what stays is in nobody's way.

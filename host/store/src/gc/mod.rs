@@ -6,14 +6,15 @@ mod worth;
 
 use std::collections::HashSet;
 
+use cap_std::fs::MetadataExt;
 use polyloom_model::Digest;
 
-use self::scan::{millis, parse};
+use self::scan::parse;
 pub use self::worth::{Bounds, Kept};
 use crate::fail::point;
 use crate::fault::Fault;
 use crate::layout;
-use crate::store::Store;
+use crate::store::{Store, turn};
 
 /// Another process may be about to use what it looked up: while other stores are open, nothing younger is evicted.
 pub(crate) const GRACE_MS: u64 = 3_600_000;
@@ -125,13 +126,14 @@ impl Store {
 
     fn gc_sparing(&self, request: GcRequest, spare: Spare) -> Result<GcReport, Fault> {
         self.flush()?;
-        // The lock is ours shared; to get it alone means that no other process is here. A failed try loses the shared
-        // lock too (flock(2), "converting a lock"), so it is taken again either way.
+        // The lock is ours shared; to get it alone means that no other process is here. A failed try loses the shared lock, too.
         let shared = || self.lock.lock_shared().map_err(|e| Fault::io("lock", &self.root, e));
+        let turn = turn(&self.root)?;
         let alone = self.lock.try_lock().is_ok();
         if !alone {
             shared()?;
         }
+        drop(turn);
         let report = self.collect(request, spare, alone);
         shared()?;
         report
@@ -227,7 +229,8 @@ impl Store {
         for name in self.names(layout::TMP) {
             let path = format!("{}/{name}", layout::TMP);
             let Ok(meta) = self.dir.symlink_metadata(&path) else { continue };
-            let changed = meta.modified().map(|time| millis(time.into_std())).unwrap_or(0);
+            // Not by the modification time: a blob has that of all blobs before it gets its name.
+            let changed = u64::try_from(meta.ctime()).unwrap_or(0).saturating_mul(1000);
             if !alone && changed.saturating_add(DAY_MS) > request.now_unix_ms {
                 continue;
             }

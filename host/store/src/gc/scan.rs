@@ -120,6 +120,6 @@ pub(super) fn parse(hex: &str) -> Option<Digest> {
     format!("b3:{hex}").parse().ok()
 }
 
-pub(super) fn millis(time: std::time::SystemTime) -> u64 {
+fn millis(time: std::time::SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }
