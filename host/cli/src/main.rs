@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use clap::Parser;
 use polyloom_server::Stop;
+use polyloom_store::Mend;
 
 use crate::args::{CacheCommand, Cli, Command, PluginCommand, RunsArgs, RunsCommand};
 use crate::failure::{Exit, Failure};
@@ -109,10 +110,14 @@ fn dispatch(cli: Cli, screen: Screen, started: Instant) -> failure::Outcome {
             let how = if now { Stop::Now } else { Stop::Gracefully };
             commands::attach::stop(&world(), &at, how)
         }
-        Command::Cache { command: CacheCommand::Stats } => commands::cache::stats(&world()),
-        Command::Cache { command: CacheCommand::Gc { max_size, dry_run } } => {
-            commands::cache::gc(&world(), &max_size, dry_run)
-        }
+        Command::Cache { command } => match command {
+            CacheCommand::Stats => commands::cache::stats(&world()),
+            CacheCommand::Gc(args) => commands::cache::gc(&world(), &args),
+            CacheCommand::Verify { fix: false } => commands::cache::verify(&world(), Mend::No),
+            CacheCommand::Verify { fix: true } => commands::cache::verify(&world(), Mend::Yes),
+            CacheCommand::Export { file } => commands::cache::export(&world(), &file),
+            CacheCommand::Import { file } => commands::cache::import(&world(), &file),
+        },
         Command::Grants { project, revoke, format } => {
             commands::grants::grants(&world(), project.as_deref(), &revoke, format)
         }

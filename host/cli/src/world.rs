@@ -151,6 +151,16 @@ impl World {
                 }
             }
         })?;
+        let behind = std::env::current_dir()
+            .ok()
+            .and_then(|cwd| polyloom_store::behind(|name| std::env::var_os(name), &cwd));
+        let Some(behind) = behind else { return Ok(Arc::new(store)) };
+        // Without it everything goes on, only slower.
+        let store = store.with_behind(&behind).unwrap_or_else(|(store, error)| {
+            let failure = Failure::of(Exit::Environment, &error);
+            self.screen.note(&failure.render(self.screen.err).replacen("error:", "warning:", 1));
+            *store
+        });
         Ok(Arc::new(store))
     }
 

@@ -7,6 +7,7 @@ use polyloom_plan::{Answers, Artifact, Keyed};
 use polyloom_store::Store;
 
 use crate::place::Place;
+use crate::sure::kind;
 use crate::words::chain;
 
 /// A larger value is not asked about.
@@ -59,6 +60,9 @@ pub(crate) fn ask(
                 flow.params.get(name).map(|param| param.value.clone()).unwrap_or_default()
             }
             Source::Port(from, output) => match result(from, output, port) {
+                Some(artifact) if store.make_sure(&artifact.digest, kind(&artifact)).is_err() => {
+                    return Ok(None);
+                }
                 Some(artifact) => {
                     let bytes = store.read(&artifact.digest, LARGEST);
                     let bytes = bytes.map_err(|error| format!("`{port}`: {}", chain(&error)))?;

@@ -40,13 +40,7 @@ pub(crate) fn gather(store: &Arc<Store>, cell: &Cell, feeds: &BTreeMap<PortName,
         }
     }
     meta.wall_ms = began.elapsed().as_secs_f64() * 1e3;
-    StepEnd {
-        meta,
-        outputs: Some(outputs),
-        explanation: None,
-        environment: false,
-        start: Start::None,
-    }
+    StepEnd::new(meta, Some(outputs), None, Start::None)
 }
 
 fn one(store: &Arc<Store>, ty: &Type, parts: &[Artifact]) -> Result<Artifact, String> {

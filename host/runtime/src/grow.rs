@@ -121,6 +121,7 @@ impl Runner {
                 if ready.iter().any(|id| next.open.iter().all(|open| open.cell != *id)) =>
             {
                 next.refuse(&mut self.job.permits);
+                std::mem::take(&mut next.warnings).into_iter().for_each(|text| self.warn(text));
                 self.job.prepared.take_over(next);
                 true
             }

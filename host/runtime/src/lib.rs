@@ -4,6 +4,7 @@
 
 mod conditions;
 mod files;
+mod flight;
 mod gather;
 mod grow;
 mod items;
@@ -16,6 +17,7 @@ mod refuse;
 mod run;
 mod step;
 mod stream;
+mod sure;
 mod words;
 
 pub use files::FileError;

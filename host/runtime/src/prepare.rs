@@ -20,7 +20,7 @@ use crate::files::{self, FileError};
 use crate::items::{self, ItemsError};
 use crate::permit;
 use crate::place::Place;
-use crate::{libraries, normal};
+use crate::{libraries, normal, sure};
 
 /// A plan and all that running it needs.
 pub struct Prepared {
@@ -48,6 +48,10 @@ pub struct Prepared {
     pub keyed: Vec<Keyed>,
     /// What is known of them.
     pub answers: Answers,
+    /// What the person has to hear of before anything runs.
+    pub warnings: Vec<String>,
+    /// Keys of results whose last use was noted long ago.
+    pub long_unused: Vec<Digest>,
 }
 
 /// Why there is no plan.
@@ -177,6 +181,8 @@ pub fn prepare<'m>(
         facts,
         keyed: Vec::new(),
         answers: Answers::default(),
+        warnings: Vec::new(),
+        long_unused: Vec::new(),
     };
     prepared.settle(place, wanted, &Progress::default())?;
     let mut needed = Vec::new();
@@ -218,6 +224,8 @@ impl Prepared {
             facts: self.facts.clone(),
             keyed: Vec::new(),
             answers: Answers::default(),
+            warnings: Vec::new(),
+            long_unused: Vec::new(),
         };
         let wanted = Wanted {
             selection: &self.wanted.selection,
@@ -261,18 +269,26 @@ impl Prepared {
             self.facts.codes =
                 normal::digests(place, &flow, self.executors.iter(), &self.facts.executors);
             self.keyed = keys(&flow, &graph, &self.facts)?;
-            self.answers = answers(place, &flow, &self.keyed, wanted)?;
+            (self.answers, self.long_unused) = answers(place, &flow, &self.keyed, wanted)?;
             self.answers.when = conditions::answers(place, &flow, &self.keyed, &self.answers);
-            let request = Request {
-                flow: &flow,
-                graph: &graph,
-                keys: &self.keyed,
-                selected: &selected,
-                answers: &self.answers,
-                force: wanted.force,
-                ran: &progress.ran,
-            };
-            self.plan = plan(&request)?;
+            // Ends: each time round, at least one more result counts as evicted.
+            loop {
+                let request = Request {
+                    flow: &flow,
+                    graph: &graph,
+                    keys: &self.keyed,
+                    selected: &selected,
+                    answers: &self.answers,
+                    force: wanted.force,
+                    ran: &progress.ran,
+                };
+                self.plan = plan(&request)?;
+                if !sure::strike(&self.plan, &mut self.answers.recorded, &place.store) {
+                    break;
+                }
+            }
+            let damaged = place.store.take_damaged();
+            self.warnings.extend(sure::told(&damaged, &flow, &self.keyed, &self.answers.recorded));
             for step in self.plan.steps.iter_mut().chain(&mut self.plan.later) {
                 if let Reason::Changed(changes) = &mut step.reason
                     && let Some(previous) = self.answers.previous.get(&step.cell)
@@ -325,10 +341,16 @@ fn answers(
     flow: &Flow,
     keyed: &[Keyed],
     wanted: &Wanted<'_>,
-) -> Result<Answers, PrepareError> {
+) -> Result<(Answers, Vec<Digest>), PrepareError> {
+    /// A collection spares what was used within the last hour while others have the store open: uses are noted well before.
+    const GRAIN_MS: u64 = 1_200_000;
+    let mut long_unused = Vec::new();
     let asked: Vec<Digest> = keyed.iter().map(|entry| entry.key.0).collect();
     let mut recorded = HashMap::with_capacity(keyed.len());
     for (key, stored) in place.store.lookup_many(&asked)? {
+        if stored.used_unix_ms.saturating_add(GRAIN_MS) < wanted.unix_ms {
+            long_unused.push(key);
+        }
         if stored.outcome.has_outputs() {
             recorded.insert(Key(key), Arc::new(to_recorded(stored)));
         }
@@ -343,7 +365,7 @@ fn answers(
         Some(history) if !unknown.is_empty() => previous(history, &unknown, wanted)?,
         _ => HashMap::new(),
     };
-    Ok(Answers { recorded, previous, when: HashMap::new() })
+    Ok((Answers { recorded, previous, when: HashMap::new() }, long_unused))
 }
 
 fn previous(

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use polyloom_events::{Event, Phase, Stage, Stream as Channel, Totals};
 use polyloom_model::{CellId, Levels, Limit, LimitLines, Limits, Policy, PortName, Preset, Source};
-use polyloom_plan::{Action, Artifact, Check, Feed, StepIndex, content_key};
+use polyloom_plan::{Action, Artifact, Check, Feed, Reason, StepIndex, content_key};
 use polyloom_protocol::Outcome;
 use polyloom_protocol::messages::worker::LogLevel;
 use polyloom_protocol::meta::{Diagnostic, ExecMeta, Severity};
@@ -20,16 +20,17 @@ use polyloom_schedule::{
     Backoff, Because, Cause, Command, Ended, Finish, KeepGoing, Options, Retry, RunOutcome,
     Schedule, StepSpec, Verdict,
 };
-use polyloom_store::{History, KeptRow, ResultRow, RunWriter, StepRow};
+use polyloom_store::{Flight, History, KeptRow, ResultRow, RunWriter, StepRow};
 use polyloom_worker::attempt::{self, Live, Stop};
 use tokio::sync::{mpsc, watch};
 
 use self::starts::Starts;
 use crate::conditions;
+use crate::flight::{self, Known};
 use crate::gather::gather;
 use crate::permit::Permit;
 use crate::place::Place;
-use crate::prepare::{Prepared, action_of, to_recorded};
+use crate::prepare::{Prepared, action_of};
 use crate::step::{Seen, StepEnd, StepRun, artifact_meta};
 use crate::stream::Stream;
 use crate::words::chain;
@@ -113,6 +114,8 @@ pub(crate) struct Slot {
     started_ms: Option<f64>,
     ended_ms: Option<f64>,
     reason: String,
+    /// Its result, where it was found while the run went on.
+    known: Option<Known>,
 }
 
 /// A run of a plan.
@@ -129,6 +132,8 @@ pub struct Runner {
     results: Vec<ResultRow>,
     /// Events that may be said only after the next commit.
     held: Vec<Event>,
+    /// Rights to make results, kept until these are committed.
+    flights: Vec<Flight>,
     environment: bool,
     pub(crate) outcome: Option<RunOutcome>,
     /// Why the items of maps can't be known.
@@ -165,6 +170,12 @@ impl Runner {
             jobs: u32::try_from(job.jobs.get()).unwrap_or(u32::MAX),
             version: job.place.version.to_owned(),
         });
+        if let Err(error) = job.place.store.touch(&job.prepared.long_unused, job.place.unix_ms) {
+            tracing::warn!(error = %chain(&error), "the use of results could not be noted");
+        }
+        for text in &job.prepared.warnings {
+            stream.say(Event::Warning { text: text.clone() });
+        }
         let (sender, receiver) = mpsc::channel(256);
         let slots = Vec::with_capacity(plan.steps.len());
         let mut runner = Self {
@@ -178,6 +189,7 @@ impl Runner {
             kept: Vec::new(),
             results: Vec::new(),
             held: Vec::new(),
+            flights: Vec::new(),
             environment: false,
             outcome: None,
             unknown: None,
@@ -187,6 +199,10 @@ impl Runner {
         };
         runner.announce(0);
         runner
+    }
+
+    pub(crate) fn warn(&mut self, text: String) {
+        self.stream.say(Event::Warning { text });
     }
 
     /// Says what is planned from that step on, and gives each a place.
@@ -334,12 +350,13 @@ impl Runner {
         self.stream.say(event);
     }
 
-    fn on_ended(&mut self, step: StepIndex, end: Box<StepEnd>) {
+    fn on_ended(&mut self, step: StepIndex, mut end: Box<StepEnd>) {
         let index = self.job.prepared.plan.steps[step.at()].index;
         let cell = &self.job.prepared.flow.cells[index.at()];
         self.starts.saw(&cell.executor, &cell.id, &end);
         let given_up = self.starts.given_up(&cell.executor, &self.job.run).is_some();
         let finish = match (&end.outputs, end.meta.outcome) {
+            (Some(_), _) if end.known.is_some() => Finish::Shared,
             (Some(_), _) => Finish::Ok,
             (None, Outcome::Cancelled) => Finish::Cancelled,
             (None, Outcome::OutputMissing | Outcome::Denied) => Finish::Failed(Retry::Never),
@@ -350,6 +367,12 @@ impl Runner {
         slot.starved += u32::from(end.meta.outcome == Outcome::OutOfMemory);
         slot.stop = None;
         slot.outputs = end.outputs.clone().map(Arc::new);
+        // Others may go on once its result is in the store; if there is none, one of them tries, or this step once more.
+        self.flights.extend(end.flight.take().filter(|_| end.outputs.is_some()));
+        if let Some(known) = end.known.take() {
+            "another run made it meanwhile".clone_into(&mut slot.reason);
+            slot.known = Some(known);
+        }
         slot.end = Some(end);
         let commands = self.schedule.on(Cause::Finished { step, finish });
         self.commands.extend(commands);
@@ -455,21 +478,38 @@ impl Runner {
 
     fn known(&mut self, step: StepIndex) -> bool {
         let key = self.content_key(step);
-        let found = match self.job.place.store.lookup_content(&key.0) {
-            Ok(found) => found.filter(|stored| stored.outcome.has_outputs() && !stored.evicted),
+        let found = match flight::known(&self.job.place.store, &key) {
+            Ok(found) => found,
             Err(error) => {
                 self.stream.say(Event::Warning { text: chain(&error) });
                 None
             }
         };
-        let Some(stored) = found else { return false };
-        let recorded = to_recorded(stored);
-        if !recorded.evicted.is_empty() {
-            return false;
-        }
-        self.slots[step.at()].outputs = Some(Arc::new(recorded.outputs));
+        let Some(known) = found else { return false };
+        let slot = &mut self.slots[step.at()];
+        slot.outputs = Some(Arc::new(known.outputs.clone()));
+        slot.known = Some(known);
         "its inputs turned out the same".clone_into(&mut self.slots[step.at()].reason);
         true
+    }
+
+    /// Whether a result of another run would do for this step, and its own for another.
+    fn is_shared(&self, step: StepIndex) -> bool {
+        let wanted = match self.job.prepared.plan.steps[step.at()].reason {
+            Reason::Forced
+            | Reason::NoCache
+            | Reason::Items(_)
+            | Reason::When(_)
+            | Reason::LeftOut(_) => false,
+            Reason::UpToDate
+            | Reason::NeverRan
+            | Reason::Evicted
+            | Reason::Changed(_)
+            | Reason::Upstream(_)
+            | Reason::Failed(_)
+            | Reason::Interrupted => true,
+        };
+        wanted && self.cell(step).cache && !self.job.no_cache
     }
 
     fn start(&mut self, step: StepIndex) {
@@ -513,6 +553,7 @@ impl Runner {
             permit: self.job.permits.get(&cell.declared).cloned(),
             policy: self.job.policy.over(&cell.policy),
             limits: self.limits(step),
+            flight: self.is_shared(step).then(|| self.content_key(step)),
             unix_ms: unix_ms(),
         };
         let (stop, stopped) = watch::channel(Stop::No);

@@ -12,10 +12,10 @@ use polyloom_model::{
     Cell, Digest, Encoding, Flow, Kind, Limits, Policy, PortName, Source, Stdin, Type, Value,
     conform,
 };
-use polyloom_plan::Artifact;
+use polyloom_plan::{Artifact, Key};
 use polyloom_protocol::meta::{ArtifactMeta, ExecMeta, Severity};
 use polyloom_protocol::{Diagnostic, Outcome};
-use polyloom_store::{Store, TreeEntry};
+use polyloom_store::{Flight, Store, TreeEntry};
 use polyloom_worker::attempt::{
     Attempt, Collected, Content, Granted, InputFile, Live, Output, Phase, Report, Start, Stop,
     TreeFile,
@@ -26,6 +26,7 @@ use polyloom_worker::{AttemptError, check_file, extension_of, text_of};
 use tokio::sync::{mpsc, watch};
 
 use crate::files;
+use crate::flight::{self, Known, Turn};
 use crate::permit::Permit;
 use crate::place::Place;
 use crate::words::chain;
@@ -60,6 +61,8 @@ pub struct StepRun {
     pub policy: Policy,
     /// What this attempt may use.
     pub limits: Limits,
+    /// The key by which others who make the same are kept from it, if its result is to be shared.
+    pub flight: Option<Key>,
     /// The time, milliseconds since 1970.
     pub unix_ms: u64,
 }
@@ -76,6 +79,10 @@ pub struct StepEnd {
     pub environment: bool,
     /// Whether its worker came up.
     pub start: Start,
+    /// Keeps others from making the same, until the result is committed.
+    pub flight: Option<Flight>,
+    /// The result, where another run made it meanwhile.
+    pub known: Option<Known>,
 }
 
 /// What is seen while a step goes on.
@@ -104,6 +111,11 @@ impl Trouble {
         Self { outcome: Outcome::Denied, text, environment: false }
     }
 
+    /// It was to end before it ran.
+    fn stopped() -> Self {
+        Self { outcome: Outcome::Cancelled, ..Self::input(String::new()) }
+    }
+
     /// The store or the machine failed.
     fn host(text: String) -> Self {
         Self { outcome: Outcome::WorkerError, text, environment: true }
@@ -117,7 +129,7 @@ impl Trouble {
             meta.diagnostics.push(Diagnostic::new(Severity::Error, self.text));
         }
         let (environment, start) = (self.environment, Start::None);
-        StepEnd { meta, outputs: None, explanation: None, environment, start }
+        StepEnd { environment, ..StepEnd::new(meta, None, None, start) }
     }
 }
 
@@ -125,6 +137,23 @@ impl StepEnd {
     /// The end of a step that may not use what it would use.
     pub fn denied(text: String) -> Self {
         Trouble::denied(text).end()
+    }
+
+    pub(crate) fn new(
+        meta: ExecMeta,
+        outputs: Option<BTreeMap<PortName, Artifact>>,
+        explanation: Option<String>,
+        start: Start,
+    ) -> Self {
+        let (environment, flight, known) = (false, None, None);
+        Self { meta, outputs, explanation, environment, start, flight, known }
+    }
+
+    /// The end of a step whose result another run has made.
+    fn shared(known: Known) -> Self {
+        let meta = ExecMeta::new(Outcome::Cached);
+        let outputs = Some(known.outputs.clone());
+        Self { known: Some(known), ..Self::new(meta, outputs, None, Start::None) }
     }
 
     /// The end of a step that was not begun.
@@ -168,6 +197,14 @@ impl StepRun {
                 self.limits.open_files
             )));
         }
+        let flight = match self.flight {
+            None => None,
+            Some(key) => match flight::turn(&self.place.store, key, &seen, &stop).await {
+                Turn::Ours(flight) => flight,
+                Turn::Made(known) => return Ok(StepEnd::shared(known)),
+                Turn::Stopped => return Err(Trouble::stopped()),
+            },
+        };
         let compiles =
             matches!(&self.executor.manifest.kind, Kind::Command(c) if c.compile.is_some());
         let mut program = None;
@@ -192,7 +229,8 @@ impl StepRun {
             report.meta.extras.insert("compiled_ms".to_owned(), Value::Float(ms));
         }
         let step = Arc::clone(&self);
-        blocking(move || step.keep(report)).await?
+        let end = blocking(move || step.keep(report)).await??;
+        Ok(StepEnd { flight, ..end })
     }
 
     /// The secrets that were granted, read anew for each attempt: from the user's environment and files, and by programs that run as the user.
@@ -217,9 +255,7 @@ impl StepRun {
         };
         match secrets::read(handles, &host, stop).await {
             Ok(secrets) => Ok(Some(Arc::new(secrets))),
-            Err(SecretError { why: Why::Stopped, .. }) => {
-                Err(Trouble { outcome: Outcome::Cancelled, ..Trouble::input(String::new()) })
-            }
+            Err(SecretError { why: Why::Stopped, .. }) => Err(Trouble::stopped()),
             Err(error) => Err(Trouble::input(format!("cell `{}`: {error}", cell.id))),
         }
     }
@@ -257,8 +293,7 @@ impl StepRun {
             }
             let explanation = explanation.map(|text| format!("while compiling: {text}"));
             let start = Start::None;
-            let end = StepEnd { meta, outputs: None, explanation, environment: false, start };
-            return Ok(Err(Box::new(end)));
+            return Ok(Err(Box::new(StepEnd::new(meta, None, explanation, start))));
         }
         let Some(collected) = report.program else {
             return Err(Trouble::host("the compiler left no program".to_owned()));
@@ -480,7 +515,7 @@ impl StepRun {
     fn keep(&self, report: Report) -> Result<StepEnd, Trouble> {
         let Report { mut meta, outputs, extra, explanation, start, .. } = report;
         if meta.outcome != Outcome::Ok {
-            return Ok(StepEnd { meta, outputs: None, explanation, environment: false, start });
+            return Ok(StepEnd::new(meta, None, explanation, start));
         }
         let mut kept = BTreeMap::new();
         for (port, output) in outputs {
@@ -495,7 +530,7 @@ impl StepRun {
             let artifact = keep_output(&self.place.store, output)?;
             meta.artifacts.insert(name, artifact_meta(&artifact));
         }
-        Ok(StepEnd { meta, outputs: Some(kept), explanation, environment: false, start })
+        Ok(StepEnd::new(meta, Some(kept), explanation, start))
     }
 }
 

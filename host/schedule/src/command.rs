@@ -50,6 +50,8 @@ pub enum Verdict {
 pub enum Finish {
     /// Its outputs are in the store.
     Ok,
+    /// Its outputs are in the store, and another run made them.
+    Shared,
     /// It failed.
     Failed(Retry),
     /// It was cancelled or killed, by a command or by the runtime on its own.

@@ -354,6 +354,7 @@ impl Schedule {
         let (made, allowed) = self.attempts[step.at()];
         match finish {
             Finish::Ok => self.end_well(step, Ended::Ok),
+            Finish::Shared => self.end_well(step, Ended::Cached),
             Finish::Cancelled => self.end_badly(step, Ended::Cancelled),
             Finish::Failed(Retry::Allowed)
                 if made < allowed && self.mode == Mode::Going && state == State::Running =>

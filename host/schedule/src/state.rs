@@ -52,12 +52,15 @@ impl State {
             (Waiting | Deciding | Ready, Ended::Skipped(_)) => true,
             // Its condition has no answer.
             (Deciding, Ended::Failed) => true,
-            (Running | Cancelling | Killing, Ended::Ok | Ended::Failed | Ended::Cancelled) => true,
+            (
+                Running | Cancelling | Killing,
+                Ended::Ok | Ended::Cached | Ended::Failed | Ended::Cancelled,
+            ) => true,
             (Backoff, Ended::Failed) => true,
             (Waiting | Ready, Ended::Ok | Ended::Failed | Ended::Cancelled)
             | (Deciding, Ended::Ok | Ended::Cancelled)
             | (Ready, Ended::Cached)
-            | (Running | Cancelling | Killing, Ended::Cached | Ended::Skipped(_))
+            | (Running | Cancelling | Killing, Ended::Skipped(_))
             | (Backoff, Ended::Ok | Ended::Cached | Ended::Cancelled | Ended::Skipped(_))
             | (Self::Ended(_), _) => false,
         }

@@ -2,17 +2,17 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::os::unix::fs::MetadataExt;
 
 use cap_std::fs::OpenOptions;
 use polyloom_model::Digest;
-use rusqlite::OptionalExtension;
 use thiserror::Error;
 
 use crate::copying::{self, Copied};
+use crate::fail::point;
 use crate::fault::Fault;
 use crate::layout;
+use crate::seen;
 use crate::store::Store;
 
 /// Blobs up to this many bytes live in the index. About where a file of its own starts to be faster to read.
@@ -127,163 +127,55 @@ impl Store {
         }
     }
 
-    /// Whether a blob is in the store.
-    pub fn has(&self, digest: &Digest) -> Result<bool, Fault> {
-        if self.pending().small.contains_key(digest) || self.has_file(digest, None) {
-            return Ok(true);
-        }
-        self.query(|index| {
-            index
-                .prepare_cached("SELECT 1 FROM blobs WHERE digest = ?1")?
-                .exists([digest.as_bytes()])
-        })
-    }
-
-    /// The size of a blob.
-    pub fn size(&self, digest: &Digest) -> Result<u64, ReadError> {
-        if let Some(bytes) = self.small(digest)? {
-            return Ok(bytes.len() as u64);
-        }
-        match self.dir.metadata(layout::blob(digest)) {
-            Ok(meta) => Ok(meta.len()),
-            Err(_) => Err(ReadError::Missing { digest: *digest }),
-        }
-    }
-
-    /// Opens a blob for reading.
-    pub fn open_blob(&self, digest: &Digest) -> Result<File, ReadError> {
-        match self.dir.open(layout::blob(digest)) {
-            Ok(file) => Ok(file.into_std()),
-            Err(_) => {
-                self.path(digest)?;
-                let name = layout::blob(digest);
-                let file = self.dir.open(&name).map_err(|error| self.io("open", &name, error))?;
-                Ok(file.into_std())
-            }
-        }
-    }
-
-    /// The path of a read-only file with a blob's bytes, for whoever binds it into a sandbox or names it to a user.
-    /// A small blob gets its file here.
-    pub fn path(&self, digest: &Digest) -> Result<PathBuf, ReadError> {
-        let name = layout::blob(digest);
-        if !self.has_file(digest, None) {
-            let bytes = self.small(digest)?.ok_or(ReadError::Missing { digest: *digest })?;
-            let (temporary, mut file) = self.create_temporary()?;
-            file.write_all(&bytes).map_err(|error| self.io("write", &temporary, error))?;
-            self.place(&temporary, file, digest)?;
-        }
-        Ok(self.root.join(name))
-    }
-
-    /// The bytes of a blob of at most `max` bytes. Not checked against the digest; see [`Store::verify`].
-    pub fn read(&self, digest: &Digest, max: u64) -> Result<Vec<u8>, ReadError> {
-        let too_large = |size| ReadError::TooLarge { digest: *digest, size, max };
-        if let Some(bytes) = self.small(digest)? {
-            let size = bytes.len() as u64;
-            return if size > max { Err(too_large(size)) } else { Ok(bytes.to_vec()) };
-        }
-        let name = layout::blob(digest);
-        let Ok(file) = self.dir.open(&name) else {
-            return Err(ReadError::Missing { digest: *digest });
-        };
-        let read = |error| self.io("read", &name, error);
-        let size = file.metadata().map_err(read)?.len();
-        if size > max {
-            return Err(too_large(size));
-        }
-        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
-        file.take(max).read_to_end(&mut bytes).map_err(read)?;
-        Ok(bytes)
-    }
-
-    /// Hashes a blob again, in every place where it is kept.
-    pub fn verify(&self, digest: &Digest) -> Result<(), ReadError> {
-        let same = |found: Digest| {
-            if found == *digest {
-                Ok(())
-            } else {
-                Err(ReadError::Corrupt { digest: *digest, found })
-            }
-        };
-        let small = self.small(digest)?;
-        if let Some(bytes) = &small {
-            same(Digest::of(bytes))?;
-        }
-        let name = layout::blob(digest);
-        match self.dir.open(&name) {
-            Ok(file) => {
-                let hashed = copying::hash(&file.into_std());
-                same(hashed.map_err(|error| self.io("read", &name, error))?.0)
-            }
-            Err(_) if small.is_some() => Ok(()),
-            Err(_) => Err(ReadError::Missing { digest: *digest }),
-        }
-    }
-
-    /// A small blob's bytes, from memory or from the index.
-    pub(crate) fn small(&self, digest: &Digest) -> Result<Option<Arc<[u8]>>, Fault> {
-        if let Some(bytes) = self.pending().small.get(digest) {
-            return Ok(Some(bytes.clone()));
-        }
-        self.query(|index| {
-            index
-                .prepare_cached("SELECT data FROM blobs WHERE digest = ?1")?
-                .query_row([digest.as_bytes()], |row| Ok(Arc::from(row.get_ref(0)?.as_blob()?)))
-                .optional()
-        })
-    }
-
-    /// Whether a blob's file is there and, where the size is known, whole. A power cut before the sync leaves an
-    /// empty file, which counts as none.
-    pub(crate) fn has_file(&self, digest: &Digest, size: Option<u64>) -> bool {
-        let found = rustix::fs::statat(
-            &self.dir,
-            layout::blob(digest),
-            rustix::fs::AtFlags::SYMLINK_NOFOLLOW,
-        );
-        found.is_ok_and(|stat| match size {
-            Some(size) => u64::try_from(stat.st_size) == Ok(size),
-            None => stat.st_size > 0 || *digest == Digest::of(b""),
-        })
-    }
-
-    /// Whether the blob's file is there; if so it counts as used now, which keeps a collection off it.
-    fn refresh(&self, digest: &Digest, size: u64) -> bool {
-        let now = rustix::fs::Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
-        let times = rustix::fs::Timestamps { last_access: now, last_modification: now };
-        let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
-        self.has_file(digest, Some(size))
-            && rustix::fs::utimensat(&self.dir, layout::blob(digest), &times, flags).is_ok()
-    }
-
     pub(crate) fn create_temporary(&self) -> Result<(String, File), Fault> {
         let name = self.temporary();
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true);
         match self.dir.open_with(&name, &options) {
-            Ok(file) => Ok((name, file.into_std())),
+            Ok(file) => {
+                point("temporary made");
+                Ok((name, file.into_std()))
+            }
             Err(error) => Err(self.io("make", &name, error)),
         }
     }
 
     /// Moves a finished temporary file to its digest's place. Another thread or process may do the same at once: the
     /// first stands, since its file may be bound into a sandbox by now, and a replaced file can't be.
-    fn place(&self, temporary: &str, file: File, digest: &Digest) -> Result<(), Fault> {
+    pub(crate) fn place(&self, temporary: &str, file: File, digest: &Digest) -> Result<(), Fault> {
+        point("blob written");
         let name = layout::blob(digest);
         let moved = rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o444))
+            .and_then(|()| seen::set_times(&file, rustix::fs::UTIME_NOW))
             .map_err(std::io::Error::from)
-            .and_then(|()| self.put_in_place(temporary, &name, digest, file.metadata()?.len()));
-        if let Err(error) = moved {
-            let _ = self.dir.remove_file(temporary);
-            return Err(self.io("make", &name, error));
-        }
+            .and_then(|()| {
+                let meta = file.metadata()?;
+                self.put_in_place(temporary, &name, digest, meta.len())?;
+                Ok((meta.dev(), meta.ino()))
+            });
+        let ours = match moved {
+            Ok(ours) => ours,
+            Err(error) => {
+                let _ = self.dir.remove_file(temporary);
+                return Err(self.io("make", &name, error));
+            }
+        };
+        point("blob in place");
         // Opened again: as long as a descriptor may write to it, the kernel refuses to run it (ETXTBSY).
         drop(file);
-        match self.dir.open(&name) {
-            Ok(file) => self.defer_sync(file.into_std()),
-            Err(error) => Err(self.io("open", &name, error)),
+        let file = match self.dir.open(&name) {
+            Ok(file) => file.into_std(),
+            Err(error) => return Err(self.io("open", &name, error)),
+        };
+        // What was just written needs no hashing; what somebody else put there does.
+        if let Ok(meta) = file.metadata().as_ref()
+            && (meta.dev(), meta.ino()) == ours
+        {
+            self.note_file(&file, *digest);
+            let mut pending = self.pending();
+            pending.placed = pending.placed.saturating_add(meta.len());
         }
+        self.defer_sync(file)
     }
 
     fn put_in_place(
@@ -307,10 +199,8 @@ impl Store {
         };
         match moved {
             Ok(()) => Ok(()),
-            Err(Errno::EXIST) if self.has_file(digest, Some(size)) => {
-                self.dir.remove_file(temporary)
-            }
-            // What is there is damaged, or the file system can't rename exclusively.
+            Err(Errno::EXIST) if self.refresh(digest, size) => self.dir.remove_file(temporary),
+            // What was there is damaged, or the file system can't rename exclusively.
             Err(Errno::EXIST | Errno::INVAL | Errno::NOSYS) => self.rename(temporary, name),
             Err(errno) => Err(errno.into()),
         }

@@ -18,7 +18,10 @@ impl Store {
         })?;
         match found.flatten() {
             Some(digest) if self.has(&digest)? => Ok(Some(digest)),
-            _ => Ok(None),
+            _ => match self.program_behind(key) {
+                Some(digest) if self.has(&digest)? => Ok(Some(digest)),
+                _ => Ok(None),
+            },
         }
     }
 

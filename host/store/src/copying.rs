@@ -6,6 +6,8 @@ use std::os::unix::fs::FileExt;
 
 use polyloom_model::Digest;
 
+use crate::hashing;
+
 /// Files from this size on are worth trying to share blocks instead of copying.
 const CLONE_FROM: u64 = 256 << 10;
 const BUFFER: usize = 512 << 10;
@@ -30,18 +32,10 @@ pub(crate) fn copy(source: &File, target: &mut File, max: u64) -> io::Result<Cop
         if target.metadata()?.len() > max {
             return Ok(Copied::TooLarge);
         }
-        let (digest, size) = hash(target)?;
+        let (digest, size) = hashing::digest(target)?;
         return Ok(Copied::Whole(digest, size));
     }
     pump(source, max, |bytes| target.write_all(bytes))
-}
-
-/// The digest and size of a file from its start.
-pub(crate) fn hash(file: &File) -> io::Result<(Digest, u64)> {
-    match pump(file, u64::MAX, |_| Ok(()))? {
-        Copied::Whole(digest, size) => Ok((digest, size)),
-        Copied::TooLarge => Err(io::ErrorKind::FileTooLarge.into()),
-    }
 }
 
 fn pump(

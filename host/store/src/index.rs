@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
+use crate::fail::point;
 use crate::fault::{Fault, is_full};
 
 /// The version of the index's schema that this program reads and writes.
-pub const INDEX_VERSION: i64 = 2;
+pub const INDEX_VERSION: i64 = 3;
 
 /// Small blobs live here instead of in files: ten thousand tiny artifacts are one transaction, not as many syncs.
 const FIRST: &str = "
@@ -29,7 +30,16 @@ CREATE TABLE tools (key TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
 ";
 
 /// What leads from each version to the next. Never edited once released: a store may be at any of them.
-const STEPS: &[&str] = &[FIRST, "ALTER TABLE results ADD COLUMN wall REAL NOT NULL DEFAULT 0"];
+const STEPS: &[&str] =
+    &[FIRST, "ALTER TABLE results ADD COLUMN wall REAL NOT NULL DEFAULT 0", THIRD];
+
+/// Checksums of rows (none for those written before), what flows say of outputs, and the size that the store counts of itself.
+const THIRD: &str = "
+ALTER TABLE results ADD COLUMN marks TEXT NOT NULL DEFAULT '';
+ALTER TABLE results ADD COLUMN sum BLOB;
+ALTER TABLE metas ADD COLUMN sum BLOB;
+CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+";
 
 /// Why a database could not be opened.
 pub(crate) enum IndexError {
@@ -104,6 +114,7 @@ fn open_in(path: &Path, steps: &[&str], sharing: Sharing) -> Result<Connection, 
         }
         for step in steps.iter().skip(usize::try_from(found).unwrap_or(0)) {
             transaction.execute_batch(step).map_err(sort)?;
+            point("index brought up");
         }
         transaction.pragma_update(None, "user_version", version).map_err(sort)?;
         transaction.commit().map_err(sort)?;
@@ -124,8 +135,11 @@ pub(crate) fn write<T>(
     let fault = |error| Fault::index("write to", folder, error);
     let transaction =
         connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault)?;
+    point("transaction begun");
     let value = body(&transaction).map_err(fault)?;
+    point("transaction filled");
     transaction.commit().map_err(fault)?;
+    point("transaction committed");
     Ok(value)
 }
 

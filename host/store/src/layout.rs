@@ -20,6 +20,10 @@ pub(crate) const SHARE: &str = "share";
 pub(crate) const PROJECTS: &str = "projects";
 /// Held shared by every open store and exclusively by a collection that may evict everything.
 pub(crate) const LOCK: &str = "lock";
+/// Held by whoever opens the store or asks whether it has it alone.
+pub(crate) const OPENING: &str = "opening";
+/// Locked in parts by whoever makes a result.
+pub(crate) const FLIGHTS: &str = "flights";
 /// The index.
 pub(crate) const INDEX: &str = "index.db";
 
@@ -46,6 +50,12 @@ pub fn place(
         .or_else(|| get("HOME").filter(|path| path.is_absolute()).map(|home| home.join(".cache")))
         .map(|cache| cache.join("polyloom/store"))
         .ok_or(PlaceError)
+}
+
+/// The folder of the store behind it, if there is to be one: `POLYLOOM_STORE_BEHIND`.
+pub fn behind(variable: impl Fn(&str) -> Option<OsString>, cwd: &Path) -> Option<PathBuf> {
+    let value = variable("POLYLOOM_STORE_BEHIND").filter(|value| !value.is_empty())?;
+    Some(cwd.join(value))
 }
 
 /// The path of a blob within the store.

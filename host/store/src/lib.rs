@@ -3,24 +3,38 @@
 //! It does not know what a flow, a graph or a plan is, runs no code, prints nothing and has no clock: whoever
 //! calls it passes the time in. Every call blocks; several threads and several processes may call at once.
 
+mod archive;
+mod audit;
+mod behind;
 mod blobs;
 mod caches;
 mod copying;
+mod fail;
 mod fault;
+mod flights;
 mod gc;
+mod hashing;
 mod history;
 mod index;
 mod layout;
+mod read;
 mod rescue;
 mod results;
+mod seen;
 mod share;
 mod stats;
 mod store;
 mod tree;
 
+pub use archive::{ArchiveError, Archived};
+pub use audit::{Audit, Damage, Mend};
+pub use behind::BehindError;
 pub use blobs::{PutError, ReadError};
+#[cfg(debug_assertions)]
+pub use fail::arm;
 pub use fault::Fault;
-pub use gc::{GcReport, GcRequest, Usage};
+pub use flights::Flight;
+pub use gc::{Bounds, GcReport, GcRequest, Kept, Usage};
 pub use history::{
     ExportError, Exported, FindError, HISTORY_VERSION, History, HistoryError, HistoryPlace, Home,
     ImportRunError, Imported, InputRow, KeptRow, Made, NewRun, Origin, OutputRow, Previous,
@@ -28,9 +42,10 @@ pub use history::{
     is_exported_run,
 };
 pub use index::INDEX_VERSION;
-pub use layout::{PlaceError, place};
-pub use rescue::collect;
-pub use results::{ResultRow, StoredResult};
+pub use layout::{PlaceError, behind, place};
+pub use rescue::{collect, renew_index};
+pub use results::{Mark, ResultRow, StoredResult};
+pub use seen::ArtifactKind;
 pub use stats::{ImportError, StatKey};
 pub use store::{OpenError, Store};
 pub use tree::{Listing, ListingEntry, TreeEntry, TreeError, TreeLimits};

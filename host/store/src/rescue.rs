@@ -7,6 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::fail::point;
 use crate::fault::Fault;
 use crate::gc::{GRACE_MS, GcReport, GcRequest};
 use crate::layout;
@@ -34,6 +35,31 @@ pub fn collect(root: &Path, request: GcRequest) -> Result<GcReport, OpenError> {
     }
 }
 
+/// Moves an index that can't be read out of the way, so that the store begins a new one. Gives the place it is at now. Artifacts stay,
+/// and are used again by the results that make them. Nobody else may have the store open.
+pub fn renew_index(root: &Path) -> Result<PathBuf, Fault> {
+    let lock = lock(root)?;
+    lock.try_lock().map_err(|error| Fault::io("have alone the store", root, error.into()))?;
+    let index = root.join(layout::INDEX);
+    let free = |n: &u32| !root.join(format!("{}.damaged-{n}", layout::INDEX)).exists();
+    let n = (1..).find(free).unwrap_or(0);
+    let aside = root.join(format!("{}.damaged-{n}", layout::INDEX));
+    // Its log first: with a new index it must not be read.
+    for rest in ["-wal", "-shm"] {
+        let from = root.join(format!("{}{rest}", layout::INDEX));
+        let to = root.join(format!("{}.damaged-{n}{rest}", layout::INDEX));
+        match fs::rename(&from, to) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Fault::io("move away", &from, error));
+            }
+            _ => {}
+        }
+    }
+    point("log moved away");
+    fs::rename(&index, &aside).map_err(|error| Fault::io("move away", &index, error))?;
+    Ok(aside)
+}
+
 fn make_room(root: &Path, request: GcRequest) -> Result<GcReport, Fault> {
     let lock = lock(root)?;
     let alone = lock.try_lock().is_ok();
@@ -48,7 +74,8 @@ fn make_room(root: &Path, request: GcRequest) -> Result<GcReport, Fault> {
     blobs.sort_unstable();
     let mut left: u64 = blobs.iter().map(|(_, size, _)| size).sum();
     let youngest = if alone { u64::MAX } else { request.now_unix_ms.saturating_sub(GRACE_MS) };
-    let wanted = request.max_bytes.min(left.saturating_sub(ROOM));
+    let most = request.bounds.max_bytes.unwrap_or(u64::MAX);
+    let wanted = most.min(left.saturating_sub(ROOM));
     for (used, size, path) in blobs {
         if left <= wanted || used >= youngest {
             break;
@@ -76,7 +103,7 @@ fn blobs(root: &Path) -> Vec<(u64, u64, PathBuf)> {
         folders.flat_map(|folder| fs::read_dir(folder.path()).into_iter().flatten().flatten());
     let told = files.filter_map(|file| {
         let meta = file.metadata().ok().filter(fs::Metadata::is_file)?;
-        let used = u64::try_from(meta.mtime()).unwrap_or(0).saturating_mul(1000);
+        let used = u64::try_from(meta.atime()).unwrap_or(0).saturating_mul(1000);
         Some((used, meta.len(), file.path()))
     });
     told.collect()

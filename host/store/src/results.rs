@@ -1,16 +1,19 @@
 //! Results by key: which outputs a step had. Rows outlive the blobs they name; a row without its blobs counts as evicted.
 
+mod row;
+
 use std::collections::{BTreeMap, HashMap};
-use std::fmt;
 
 use polyloom_model::Digest;
 use polyloom_protocol::meta::{ArtifactMeta, ExecMeta, Outcome};
-use rusqlite::{OptionalExtension, Row};
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use rusqlite::OptionalExtension;
+use serde::{Deserialize, Serialize};
 
+pub(crate) use self::row::outcome;
+use self::row::{Outputs, Raw, Summed, rows_of, rows_of_content, sum_of};
+use crate::behind::Behind;
 use crate::blobs::SMALL;
 use crate::fault::Fault;
-use crate::index;
 use crate::store::Store;
 
 /// One step's result, to be recorded.
@@ -32,6 +35,8 @@ pub struct ResultRow {
     pub meta: ExecMeta,
     /// When, milliseconds since 1970.
     pub created_unix_ms: u64,
+    /// What the flow says of keeping its outputs, by port.
+    pub marks: BTreeMap<String, Mark>,
 }
 
 /// A recorded result.
@@ -54,11 +59,34 @@ pub struct StoredResult {
     pub wall_ms: f64,
     /// When, milliseconds since 1970.
     pub created_unix_ms: u64,
+    /// When it was used last, as far as that was noted.
+    pub used_unix_ms: u64,
+    /// What was said of keeping its outputs, by port.
+    pub marks: BTreeMap<String, Mark>,
     /// Whether an output's blob is gone, so that only the record is left.
     pub evicted: bool,
 }
 
-const COLUMNS: &str = "key, content, cell, executor, outcome, outputs, created, evicted, wall";
+/// What a flow says of keeping an output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mark {
+    /// It is evicted before all others.
+    Temp,
+    /// It is evicted by no bound.
+    Keep,
+}
+
+impl Mark {
+    /// The marks of a row. A text that can't be read says nothing.
+    pub(crate) fn parse_all(text: &str) -> BTreeMap<String, Self> {
+        if text.is_empty() {
+            BTreeMap::new()
+        } else {
+            serde_json::from_str(text).unwrap_or_default()
+        }
+    }
+}
 
 impl Store {
     /// Records results, and all blobs that wait, in one transaction. When this returns, another process sees them.
@@ -67,20 +95,36 @@ impl Store {
         for row in rows {
             self.at(row.created_unix_ms);
             let unwritable = |_| self.row("result");
-            texts.push((
-                serde_json::to_string(&row.outputs).map_err(unwritable)?,
-                serde_json::to_string(&row.meta).map_err(unwritable)?,
-            ));
+            let outputs = serde_json::to_string(&row.outputs).map_err(unwritable)?;
+            let meta = serde_json::to_string(&row.meta).map_err(unwritable)?;
+            let marks = if row.marks.is_empty() {
+                String::new()
+            } else {
+                serde_json::to_string(&row.marks).map_err(unwritable)?
+            };
+            let sum = Summed {
+                key: &row.key,
+                content: row.content_key.as_ref(),
+                cell: &row.cell,
+                executor: &row.executor,
+                outcome: row.outcome.as_str(),
+                outputs: &outputs,
+                created: i64::try_from(row.created_unix_ms).unwrap_or(i64::MAX),
+                wall: row.meta.wall_ms,
+            };
+            let sums = (sum.sum(), sum_of(&[row.key.as_bytes(), meta.as_bytes()]));
+            texts.push((outputs, meta, marks, sums));
         }
         self.write(|index| {
             let mut result = index.prepare_cached(
                 "INSERT OR REPLACE INTO results
-                 (key, content, cell, executor, outcome, created, used, evicted, outputs, wall)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, 0, ?7, ?8)",
+                 (key, content, cell, executor, outcome, created, used, evicted, outputs, wall, marks, sum)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, 0, ?7, ?8, ?9, ?10)",
             )?;
-            let mut meta =
-                index.prepare_cached("INSERT OR REPLACE INTO metas (key, meta) VALUES (?1, ?2)")?;
-            for (row, (outputs, text)) in rows.iter().zip(&texts) {
+            let mut meta = index.prepare_cached(
+                "INSERT OR REPLACE INTO metas (key, meta, sum) VALUES (?1, ?2, ?3)",
+            )?;
+            for (row, (outputs, text, marks, sums)) in rows.iter().zip(&texts) {
                 result.execute((
                     row.key.as_bytes(),
                     row.content_key.as_ref().map(Digest::as_bytes),
@@ -90,106 +134,115 @@ impl Store {
                     i64::try_from(row.created_unix_ms).unwrap_or(i64::MAX),
                     outputs,
                     row.meta.wall_ms,
+                    marks,
+                    &sums.0[..],
                 ))?;
-                meta.execute((row.key.as_bytes(), text))?;
+                meta.execute((row.key.as_bytes(), text, &sums.1[..]))?;
             }
             Ok(())
         })
     }
 
-    /// The recorded results of many keys, evicted ones too (and marked).
+    /// The recorded results of many keys, evicted ones too (and marked). What is not here or not whole is looked up in the store
+    /// behind.
     pub fn lookup_many(&self, keys: &[Digest]) -> Result<HashMap<Digest, StoredResult>, Fault> {
-        let raw = self.query(|index| {
-            // One read transaction: otherwise every statement takes and drops the WAL's read lock.
-            let snapshot = index.unchecked_transaction()?;
-            let mut found = Vec::with_capacity(keys.len());
-            let sql = format!("SELECT {COLUMNS} FROM results WHERE key = ?1");
-            let mut statement = snapshot.prepare_cached(&sql)?;
-            // In the order of the index: neighbours share its pages.
-            let mut sorted: Vec<_> = keys.iter().collect();
-            sorted.sort_unstable();
-            sorted.dedup();
-            for key in sorted {
-                let mut rows = statement.query([key.as_bytes()])?;
-                if let Some(row) = rows.next()? {
-                    found.push(read(row)?);
-                }
-            }
-            Ok(found)
-        })?;
+        let raw = self.query(|index| rows_of(index, keys))?;
         let mut results = HashMap::with_capacity(raw.len());
         for row in raw {
-            let result = self.checked(row)?;
+            let Some(result) = self.checked(row) else { continue };
             results.insert(result.key, result);
+        }
+        if let Some(behind) = &self.behind {
+            let lacking = |key: &&Digest| results.get(*key).is_none_or(|found| found.evicted);
+            let lacking: Vec<Digest> = keys.iter().filter(lacking).copied().collect();
+            for row in behind.query(|index| rows_of(index, &lacking)).unwrap_or_default() {
+                let known = results.get(&row.key).map(|result| result.used_unix_ms);
+                let Some(result) = self.lent(behind, row, known) else { continue };
+                results.insert(result.key, result);
+            }
         }
         Ok(results)
     }
 
     /// The newest result with these inputs by content whose outputs are all there.
     pub fn lookup_content(&self, content_key: &Digest) -> Result<Option<StoredResult>, Fault> {
-        let raw = self.query(|index| {
-            let sql = format!(
-                "SELECT {COLUMNS} FROM results WHERE content = ?1 AND evicted = 0
-                 ORDER BY created DESC LIMIT 4"
-            );
-            let mut statement = index.prepare_cached(&sql)?;
-            let mut rows = statement.query([content_key.as_bytes()])?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                found.push(read(row)?);
-            }
-            Ok(found)
-        })?;
-        for row in raw {
-            let result = self.checked(row)?;
-            if !result.evicted {
+        for row in self.query(|index| rows_of_content(index, content_key))? {
+            if let Some(result) = self.checked(row).filter(|result| !result.evicted) {
                 return Ok(Some(result));
             }
         }
-        Ok(None)
+        let Some(behind) = &self.behind else { return Ok(None) };
+        let rows = behind.query(|index| rows_of_content(index, content_key)).unwrap_or_default();
+        let mut results = rows.into_iter().filter_map(|row| self.lent(behind, row, None));
+        Ok(results.next())
     }
 
     /// The whole recorded result of a key.
     pub fn meta(&self, key: &Digest) -> Result<Option<ExecMeta>, Fault> {
-        let text: Option<String> = self.query(|index| {
+        let found: Option<(String, Option<Vec<u8>>)> = self.query(|index| {
             index
-                .prepare_cached("SELECT meta FROM metas WHERE key = ?1")?
-                .query_row([key.as_bytes()], |row| row.get(0))
+                .prepare_cached("SELECT meta, sum FROM metas WHERE key = ?1")?
+                .query_row([key.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))
                 .optional()
         })?;
-        text.map(|text| serde_json::from_str(&text).map_err(|_| self.row("result"))).transpose()
+        Ok(found.and_then(|(text, sum)| {
+            let right = sum.is_none_or(|sum| sum == sum_of(&[key.as_bytes(), text.as_bytes()]));
+            right.then(|| serde_json::from_str(&text).ok())?
+        }))
     }
 
-    /// Notes that results were used, so that a collection evicts others first. Cheap for results used lately.
+    /// Notes that results were used, so that a collection evicts others first. Those from the store behind are recorded here.
     pub fn touch(&self, keys: &[Digest], unix_ms: u64) -> Result<(), Fault> {
-        const GRAIN_MS: i64 = 3_600_000;
+        self.take_over(keys)?;
         let now = i64::try_from(self.at(unix_ms)).unwrap_or(i64::MAX);
-        let stale = self.query(|index| {
-            let mut statement =
-                index.prepare_cached("SELECT 1 FROM results WHERE key = ?1 AND used < ?2")?;
-            let mut stale = Vec::new();
-            for key in keys {
-                if statement.exists((key.as_bytes(), now.saturating_sub(GRAIN_MS)))? {
-                    stale.push(key);
-                }
-            }
-            Ok(stale)
-        })?;
-        if stale.is_empty() {
+        if keys.is_empty() {
             return Ok(());
         }
         self.write(|index| {
-            let mut update = index.prepare_cached("UPDATE results SET used = ?2 WHERE key = ?1")?;
-            stale.iter().try_for_each(|key| update.execute((key.as_bytes(), now)).map(|_| ()))
+            let mut update =
+                index.prepare_cached("UPDATE results SET used = max(used, ?2) WHERE key = ?1")?;
+            keys.iter().try_for_each(|key| update.execute((key.as_bytes(), now)).map(|_| ()))
+        })
+    }
+
+    /// Replaces what is said of keeping the outputs of results that are there already.
+    pub fn mark(&self, marks: &[(Digest, BTreeMap<String, Mark>)]) -> Result<(), Fault> {
+        self.write(|index| {
+            let mut update =
+                index.prepare_cached("UPDATE results SET marks = ?2 WHERE key = ?1")?;
+            marks.iter().try_for_each(|(key, marks)| {
+                let text = if marks.is_empty() {
+                    String::new()
+                } else {
+                    serde_json::to_string(marks).unwrap_or_default()
+                };
+                update.execute((key.as_bytes(), text)).map(|_| ())
+            })
         })
     }
 
     /// A row as a result; looks whether the files of its large outputs are there. Small outputs are rows that only a
     /// collection removes, which marks the result in the same transaction.
-    fn checked(&self, raw: Raw) -> Result<StoredResult, Fault> {
-        let unreadable = || self.row("result");
-        let Outputs(outputs) = serde_json::from_str(&raw.outputs).map_err(|_| unreadable())?;
-        let there = |digest: &Digest, size: u64| size <= SMALL || self.has_file(digest, Some(size));
+    fn checked(&self, raw: Raw) -> Option<StoredResult> {
+        self.result(raw, |digest, size| size <= SMALL || self.stands(digest, size))
+    }
+
+    /// A row of the store behind as a result, if all its outputs are in either store. `known`: when the record here was used last.
+    fn lent(&self, behind: &Behind, raw: Raw, known: Option<u64>) -> Option<StoredResult> {
+        let there = |digest: &Digest, size: u64| {
+            behind.has(digest, Some(size)) || self.stands(digest, size)
+        };
+        let mut result = self.result(raw, there).filter(|result| !result.evicted)?;
+        // Never used here, unless it was.
+        result.used_unix_ms = known.unwrap_or(0);
+        if known.is_none() {
+            behind.lend(&result);
+        }
+        Some(result)
+    }
+
+    fn result(&self, raw: Raw, there: impl Fn(&Digest, u64) -> bool) -> Option<StoredResult> {
+        let Outputs(outputs) = serde_json::from_str(&raw.outputs).ok()?;
         let gone = |output: &ArtifactMeta| {
             let Ok(digest) = output.digest.parse() else { return true };
             if output.r#type != "dir" {
@@ -201,75 +254,18 @@ impl Store {
                 listing.values().flatten().all(|entry| there(&entry.digest, entry.size))
             })
         };
-        Ok(StoredResult {
+        Some(StoredResult {
             evicted: raw.evicted || outputs.iter().any(|(_, output)| gone(output)),
-            key: raw.key.ok_or_else(unreadable)?,
+            key: raw.key,
             content_key: raw.content,
             cell: raw.cell,
             executor: raw.executor,
-            outcome: outcome(&raw.outcome).ok_or_else(unreadable)?,
+            outcome: outcome(&raw.outcome)?,
             outputs,
             wall_ms: raw.wall,
             created_unix_ms: u64::try_from(raw.created).unwrap_or(0),
+            used_unix_ms: u64::try_from(raw.used).unwrap_or(0),
+            marks: Mark::parse_all(&raw.marks),
         })
     }
-}
-
-/// A JSON object of outputs, as a list.
-struct Outputs(Vec<(String, ArtifactMeta)>);
-
-impl<'de> Deserialize<'de> for Outputs {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct List;
-        impl<'de> Visitor<'de> for List {
-            type Value = Outputs;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("outputs by port")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Outputs, A::Error> {
-                let mut outputs = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    outputs.push(entry);
-                }
-                Ok(Outputs(outputs))
-            }
-        }
-        deserializer.deserialize_map(List)
-    }
-}
-
-/// A row before its texts are understood.
-struct Raw {
-    key: Option<Digest>,
-    content: Option<Digest>,
-    cell: String,
-    executor: String,
-    outcome: String,
-    outputs: String,
-    created: i64,
-    evicted: bool,
-    wall: f64,
-}
-
-fn read(row: &Row<'_>) -> Result<Raw, rusqlite::Error> {
-    let content = row.get_ref(1)?.as_blob_or_null()?;
-    Ok(Raw {
-        key: index::digest(row.get_ref(0)?.as_blob()?),
-        content: content.and_then(index::digest),
-        cell: row.get(2)?,
-        executor: row.get(3)?,
-        outcome: row.get(4)?,
-        outputs: row.get(5)?,
-        created: row.get(6)?,
-        evicted: row.get(7)?,
-        wall: row.get(8)?,
-    })
-}
-
-/// An outcome from its name.
-pub(crate) fn outcome(name: &str) -> Option<Outcome> {
-    // By the type's own reader of names, without a detour over a tree: this runs once for every row of a plan.
-    let reader: serde::de::value::StrDeserializer<'_, serde::de::value::Error> =
-        serde::de::IntoDeserializer::into_deserializer(name);
-    serde::Deserialize::deserialize(reader).ok()
 }

@@ -9,6 +9,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use polyloom_model::Digest;
 
+use crate::fail::point;
 use crate::fault::Fault;
 use crate::layout;
 use crate::store::Store;
@@ -54,6 +55,7 @@ impl Store {
 
     /// Renames a finished folder into place; if another process was faster, its folder stands and ours goes.
     pub(crate) fn settle(&self, temporary: &str, name: &str) -> Result<(), Fault> {
+        point("folder laid out");
         match self.rename(temporary, name) {
             Err(_) if self.dir.is_dir(name) => {
                 let _ = self.dir.remove_dir_all(temporary);

@@ -13,8 +13,8 @@ use rusqlite::OptionalExtension;
 use thiserror::Error;
 
 use crate::blobs::PutError;
-use crate::copying;
 use crate::fault::Fault;
+use crate::hashing;
 use crate::index;
 use crate::store::Store;
 
@@ -140,7 +140,7 @@ impl Store {
         }
         for _ in 0..TRIES {
             let read = |error| Fault::io("read", path, error);
-            let (digest, size) = copying::hash(&file).map_err(read)?;
+            let (digest, size) = hashing::digest(&file).map_err(read)?;
             let after = StatKey::of(&file.metadata().map_err(read)?);
             if after == stat && size == stat.size {
                 self.remember_file(path, stat, digest, unix_ms);
@@ -176,7 +176,7 @@ impl Store {
             return Err(PutError::TooLarge { max }.into());
         }
         if let Some(digest) = self.file_digest(path, &stat)?
-            && self.has(&digest)?
+            && self.holds(&digest, stat.size)
         {
             return Ok((digest, stat.size));
         }

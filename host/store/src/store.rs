@@ -15,9 +15,12 @@ use polyloom_model::Digest;
 use rusqlite::Connection;
 use thiserror::Error;
 
+use crate::behind::Behind;
+use crate::fail::point;
 use crate::fault::Fault;
 use crate::index::{self, INDEX_VERSION, IndexError};
 use crate::layout;
+use crate::seen::Seen;
 use crate::stats::StatKey;
 
 /// Why a store could not be opened.
@@ -67,6 +70,8 @@ pub struct Store {
     token: u64,
     counter: AtomicU64,
     latest_ms: AtomicU64,
+    pub(crate) seen: Seen,
+    pub(crate) behind: Option<Behind>,
 }
 
 /// What is in memory until the next transaction. A crash loses it; nothing committed refers to it.
@@ -77,6 +82,8 @@ pub(crate) struct Pending {
     pub(crate) files: Vec<(Vec<u8>, StatKey, Digest)>,
     /// Blobs that are in place but perhaps not on the disk yet.
     pub(crate) unsynced: Vec<File>,
+    /// Bytes of blobs that were put in place and not counted yet.
+    pub(crate) placed: u64,
 }
 
 /// Small blobs are written once this many bytes or this many of them wait.
@@ -109,28 +116,21 @@ impl Store {
             token: std::hash::RandomState::new().build_hasher().finish(),
             counter: AtomicU64::new(0),
             latest_ms: AtomicU64::new(0),
+            seen: Seen::default(),
+            behind: None,
         })
     }
 
     fn open_index(root: &Path) -> Result<(File, Connection), OpenError> {
-        let lock_file = |name: &str| {
-            let path = root.join(name);
-            OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .open(&path)
-                .map_err(|error| Fault::io("open", &path, error))
-        };
-        let shared = lock_file(layout::LOCK)?;
-        let opening = lock_file("opening")?;
-        let locked = |error| Fault::io("lock", root, error);
-        opening.lock().map_err(locked)?;
-        // To have it alone means that no other process is here: whoever began the files in `tmp` is dead.
+        let shared = lock_file(root, layout::LOCK)?;
+        let _turn = turn(root)?;
+        // To have it alone means that no other process is here: whoever began the files in `tmp` is dead. It is kept alone until they
+        // are gone, or a newcomer's files could be among them.
         let alone = shared.try_lock().is_ok();
-        shared.lock_shared().map_err(locked)?;
+        let share = || shared.lock_shared().map_err(|error| Fault::io("lock", root, error));
+        if !alone {
+            share()?;
+        }
         let path = root.join(layout::INDEX);
         let connection = index::open(&path).map_err(|error| match error {
             IndexError::Newer(found) => {
@@ -141,6 +141,8 @@ impl Store {
         })?;
         if alone {
             clear(&root.join(layout::TMP));
+            point("temporary files cleared");
+            share()?;
         }
         Ok((shared, connection))
     }
@@ -204,10 +206,10 @@ impl Store {
         body: impl FnOnce(&rusqlite::Transaction<'_>) -> Result<T, rusqlite::Error>,
     ) -> Result<T, Fault> {
         self.sync()?;
-        let (small, files) = {
+        let (small, files, placed) = {
             let pending = self.pending();
             let small: Vec<_> = pending.small.iter().map(|(d, b)| (*d, b.clone())).collect();
-            (small, pending.files.clone())
+            (small, pending.files.clone(), pending.placed)
         };
         let used = i64::try_from(self.at(0)).unwrap_or(i64::MAX);
         let value = index::write(&mut self.connection(), &self.root, |transaction| {
@@ -215,9 +217,17 @@ impl Store {
                 "INSERT INTO blobs (digest, size, used, data) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT (digest) DO UPDATE SET used = max(used, excluded.used)",
             )?;
+            let mut more = i64::try_from(placed).unwrap_or(i64::MAX);
             for (digest, bytes) in &small {
                 let size = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
                 insert.execute((digest.as_bytes(), size, used, &bytes[..]))?;
+                more = more.saturating_add(size);
+            }
+            // Where it was never counted, a collection is the first to.
+            let mut count = transaction
+                .prepare_cached("UPDATE counters SET value = value + ?1 WHERE name = 'bytes'")?;
+            if more > 0 {
+                count.execute([more])?;
             }
             let mut insert = transaction.prepare_cached(
                 "INSERT OR REPLACE INTO files (path, dev, ino, size, mtime, ctime, digest)
@@ -238,6 +248,7 @@ impl Store {
         }
         let written = files.len().min(pending.files.len());
         pending.files.drain(..written);
+        pending.placed = pending.placed.saturating_sub(placed);
         Ok(value)
     }
 
@@ -247,6 +258,7 @@ impl Store {
         let files = std::mem::take(&mut self.pending().unsynced);
         for file in files {
             file.sync_data().map_err(|error| self.io("sync", layout::BLOBS, error))?;
+            point("blob synced");
         }
         Ok(())
     }
@@ -272,6 +284,21 @@ impl Store {
         };
         if full { self.sync() } else { Ok(()) }
     }
+}
+
+fn lock_file(root: &Path, name: &str) -> Result<File, Fault> {
+    let path = root.join(name);
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    options.open(&path).map_err(|error| Fault::io("open", &path, error))
+}
+
+/// The right to ask whether one has the store alone. One at a time: who asks in vain holds no lock at all for a moment (flock(2),
+/// "converting a lock"), in which somebody else could think to be alone.
+pub(crate) fn turn(root: &Path) -> Result<File, Fault> {
+    let opening = lock_file(root, layout::OPENING)?;
+    opening.lock().map_err(|error| Fault::io("lock", root, error))?;
+    Ok(opening)
 }
 
 /// Empties a folder as far as that is possible: what stays is in nobody's way.

@@ -191,7 +191,12 @@ impl Store {
     pub fn tree_path(&self, digest: &Digest) -> Result<PathBuf, ReadError> {
         let name = layout::tree(digest);
         if self.dir.is_dir(&name) {
-            return Ok(self.root.join(name));
+            if self.seen.knows_tree(digest) || self.tree_stands(digest, &name) {
+                self.seen.note_tree(*digest);
+                return Ok(self.root.join(name));
+            }
+            // Somebody wrote to it, or to a blob that it shares bytes with.
+            let _ = self.dir.remove_dir_all(&name);
         }
         let listing = self.listing(digest)?;
         let temporary = self.temporary();
@@ -202,7 +207,23 @@ impl Store {
         if made.is_err() {
             let _ = self.dir.remove_dir_all(&temporary);
         }
-        made.map(|()| self.root.join(name))
+        made.map(|()| {
+            self.seen.note_tree(*digest);
+            self.root.join(name)
+        })
+    }
+
+    /// Whether a directory laid out before holds what its digest says and nothing else.
+    fn tree_stands(&self, digest: &Digest, name: &str) -> bool {
+        let Ok(dir) = self.dir.open_dir(name) else { return false };
+        let limits = TreeLimits { bytes: u64::MAX, entries: u64::MAX };
+        let walked = walk(dir.as_fd(), limits, &mut |path, file, _| {
+            let read = |error| self.io("read", path, error);
+            let size = file.metadata().map_err(read)?.len();
+            Ok((self.digest_of(file).map_err(read)?, size))
+        });
+        let encoded = walked.ok().and_then(|(listing, _)| self.encode(&listing).ok());
+        encoded.is_some_and(|bytes| Digest::of(&bytes) == *digest)
     }
 
     fn lay_out(&self, temporary: &str, listing: &Listing) -> Result<(), ReadError> {
@@ -225,6 +246,9 @@ impl Store {
             // blob that has as many links as the file system allows.
             if entry.exec || self.dir.hard_link(&blob, &dir, path).is_err() {
                 self.copy_out(&blob, &dir, path, entry.exec).map_err(fault)?;
+            } else if let Ok(file) = dir.open(path) {
+                // A link changes the stat (ctime), not the bytes.
+                self.note_file(&file.into_std(), entry.digest);
             }
         }
         Ok(())

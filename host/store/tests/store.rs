@@ -11,7 +11,7 @@ use std::time::{Instant, SystemTime};
 use polyloom_model::Digest;
 use polyloom_protocol::meta::{ArtifactMeta, ExecMeta, Outcome};
 use polyloom_store::{
-    Fault, GcRequest, INDEX_VERSION, OpenError, PutError, ReadError, ResultRow, Store,
+    Bounds, Fault, GcRequest, INDEX_VERSION, OpenError, PutError, ReadError, ResultRow, Store,
 };
 
 const DAY: u64 = 86_400_000;
@@ -42,11 +42,13 @@ fn result(key: &str, outputs: &[(Digest, u64)], at: u64) -> ResultRow {
         outputs: outputs.map(|(i, (d, size))| (format!("port{i}"), artifact(*d, *size))).collect(),
         meta: ExecMeta::new(Outcome::Ok),
         created_unix_ms: at,
+        marks: BTreeMap::new(),
     }
 }
 
 fn gc(max_bytes: u64, now_unix_ms: u64) -> GcRequest {
-    GcRequest { max_bytes, dry_run: false, now_unix_ms }
+    let bounds = Bounds { max_bytes: Some(max_bytes), ..Bounds::default() };
+    GcRequest { bounds, dry_run: false, now_unix_ms }
 }
 
 #[test]
@@ -176,7 +178,7 @@ fn a_collection_evicts_what_was_used_least_lately_and_keeps_the_records() {
     let put = |byte: u8, size: usize| {
         let digest = store.put_bytes(&vec![byte; size]).unwrap();
         if let Ok(file) = fs::File::options().read(true).open(store.path(&digest).unwrap()) {
-            file.set_modified(old).unwrap();
+            file.set_times(fs::FileTimes::new().set_accessed(old)).unwrap();
         }
         digest
     };
@@ -266,7 +268,7 @@ fn a_store_of_a_newer_version_and_a_damaged_index_are_refused_and_left_alone() {
     let error = Store::open(root.path().join("store")).unwrap_err();
     assert!(matches!(error, OpenError::Newer { .. }));
     let text = error.to_string();
-    assert!(text.contains("has version 3, this program reads versions up to 2"), "{text}");
+    assert!(text.contains("has version 4, this program reads versions up to 3"), "{text}");
     for rest in ["index.db-wal", "index.db-shm"] {
         let _ = fs::remove_file(path.with_file_name(rest));
     }
@@ -285,7 +287,13 @@ fn a_store_of_an_older_version_is_brought_up() {
     let path = store.root().join("index.db");
     drop(store);
     let index = rusqlite::Connection::open(&path).unwrap();
-    index.execute_batch("ALTER TABLE results DROP COLUMN wall; PRAGMA user_version = 1").unwrap();
+    index
+        .execute_batch(
+            "ALTER TABLE results DROP COLUMN wall; ALTER TABLE results DROP COLUMN sum;
+             ALTER TABLE results DROP COLUMN marks; ALTER TABLE metas DROP COLUMN sum;
+             DROP TABLE counters; PRAGMA user_version = 1",
+        )
+        .unwrap();
     drop(index);
     let found = open(root.path()).lookup_many(&[Digest::of(b"a")]).unwrap();
     assert_eq!(found.len(), 1);

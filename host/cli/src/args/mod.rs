@@ -1,5 +1,6 @@
 //! The command line as data. Knows what may be typed, not what it does.
 
+mod cache;
 mod history;
 mod live;
 mod permission;
@@ -11,6 +12,7 @@ use polyloom_plan::{Force, Scope, Selection, Selector};
 
 use crate::failure::{Exit, Failure};
 
+pub use cache::{CacheCommand, GcArgs};
 pub use history::{
     At, DiffArgs, ExportArgs, ImportArgs, LineageArgs, LineageFormat, ListArgs, PruneArgs,
     RunsArgs, RunsCommand, ShowArgs,
@@ -376,22 +378,6 @@ pub enum PluginCommand {
         /// What to print on stdout.
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
-    },
-}
-
-/// `cache …`.
-#[derive(Debug, Subcommand)]
-pub enum CacheCommand {
-    /// Show what the store holds.
-    Stats,
-    /// Remove what was used least recently until the store is below a size.
-    Gc {
-        /// The size to come down to.
-        #[arg(long, default_value = "10GiB", value_name = "SIZE")]
-        max_size: String,
-        /// Only say what would go.
-        #[arg(short = 'n', long)]
-        dry_run: bool,
     },
 }
 

@@ -34,6 +34,7 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
     let timeout = args.timeout.as_deref().map(parse_duration).transpose();
     let timeout = timeout.map_err(|error| Failure::of(Exit::Usage, &error))?;
     let retention = retention::retention(None, None)?;
+    let bounds = super::cache::bounds(|name| std::env::var(name).ok())?;
     let mut flow = world.flow(&args.flow)?;
     args.limits.iter().try_for_each(|words| limit(&mut flow, words))?;
     let flow = Arc::new(flow);
@@ -92,6 +93,7 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
     {
         tracing::warn!(%error, "old runs could not be removed");
     }
+    super::cache::tidy(&store, bounds);
     Ok(exit_of(&summary, args.keep_going))
 }
 

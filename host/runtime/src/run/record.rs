@@ -28,7 +28,11 @@ impl Runner {
         let known = matches!(planned.action, Action::Cached(_));
         let cache = cell.cache && !self.job.no_cache;
         // A result found by its content is recorded under this key too, so that the next plan knows it at once.
-        if let Some(outputs) = outputs.filter(|_| meta.outcome.has_outputs() && !known && cache) {
+        // The time it took is that of whoever made it: a collection goes by it.
+        let found = self.slots[step.at()].known.as_ref().map(|found| (found.key, found.wall_ms));
+        let recorded = known || found.is_some_and(|(key, _)| key == planned.key.0);
+        if let Some(outputs) = outputs.filter(|_| meta.outcome.has_outputs() && !recorded && cache)
+        {
             let outputs =
                 outputs.iter().map(|(port, a)| (port.to_string(), artifact_meta(a))).collect();
             self.results.push(ResultRow {
@@ -38,8 +42,12 @@ impl Runner {
                 executor: cell.executor.to_string(),
                 outcome: Outcome::Ok,
                 outputs,
-                meta: meta.clone(),
+                meta: ExecMeta {
+                    wall_ms: found.map_or(meta.wall_ms, |(_, wall_ms)| wall_ms),
+                    ..meta.clone()
+                },
                 created_unix_ms: unix_ms(),
+                marks: BTreeMap::new(),
             });
         }
         if self.job.history.is_none() {
@@ -130,6 +138,7 @@ impl Runner {
             }
             self.results.clear();
         }
+        self.flights.clear();
         if let Err(error) = self.write_history() {
             let text = format!("the run's history could not be written: {}", chain(&error));
             self.stream.say(Event::Warning { text });

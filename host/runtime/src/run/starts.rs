@@ -80,7 +80,8 @@ mod tests {
         let mut meta = ExecMeta::new(Outcome::WorkerError);
         stderr.clone_into(&mut meta.stderr.text);
         let explanation = Some("it ended".to_owned());
-        StepEnd { meta, outputs: None, explanation, environment: false, start }
+        let (environment, flight, known) = (false, None, None);
+        StepEnd { meta, outputs: None, explanation, environment, start, flight, known }
     }
 
     fn told(ends: &[StepEnd]) -> Option<String> {
