@@ -33,6 +33,10 @@ pub struct Sandbox {
     pub(crate) pidfd: OwnedFd,
     pub(crate) pid: i32,
     pub(crate) root: OwnedFd,
+    /// Its mount namespace, where its files are in memory.
+    pub(crate) space: Option<Arc<OwnedFd>>,
+    /// The supervisor's user on the host, where it has one.
+    pub(crate) owner: Option<u32>,
     /// Bytes taken by the files of the order.
     pub(crate) disk_before: u64,
     /// Files and directories that were there before the cell.
@@ -342,7 +346,9 @@ impl Sandbox {
             Disk::Folder(folder) => Some(Arc::clone(folder)),
             Disk::Memory | Disk::Image(_) => None,
         };
-        Ok(Collector::of_cell(self.root.try_clone()?, folder))
+        let dead = self.torn_down.is_some_and(|done| done.complete);
+        let space = self.space.clone().filter(|_| dead);
+        Ok(Collector::of_cell(self.root.try_clone()?, folder, space, self.owner))
     }
 }
 

@@ -63,6 +63,8 @@ pub struct Launch {
     pub binds: Vec<(serde_bytes::ByteBuf, serde_bytes::ByteBuf)>,
     /// Source, target, and whether it may be changed.
     pub openings: Vec<(serde_bytes::ByteBuf, serde_bytes::ByteBuf, bool)>,
+    /// Targets of the files of dead cells, in the order of their descriptors.
+    pub hot: Vec<serde_bytes::ByteBuf>,
     pub roles: Vec<Role>,
 }
 
@@ -99,6 +101,10 @@ pub enum Role {
     Worker,
     /// A mount to be the cell's own file system.
     Files,
+    /// The mount namespace of a dead cell; its file follows.
+    HotSpace,
+    /// A file in it.
+    HotFile,
     /// v2 directory the supervisor is born in.
     Home,
     /// A `cgroup.procs` the cell joins right before exec.
@@ -194,6 +200,7 @@ stages! {
     Exec = 26, "execute the program";
     Opening = 27, "open a granted path";
     Doors = 29, "open the doors of its network";
+    HotFile = 30, "mount a file of a cell that has ended";
     OpeningOwner = 28, "map the owner of a granted path to the cell's user";
 }
 
@@ -226,8 +233,9 @@ impl<T> At<T> for io::Result<T> {
 pub enum Report {
     /// The supervisor exists; its pidfd.
     Spawned { pid: i32, pidfd: OwnedFd },
-    /// The cell's file system exists: its directory, and the bytes that given files take in it.
-    Ready { root: OwnedFd, given: u64 },
+    /// The cell's file system exists: its directory, the mount namespace it is in where it is in memory, and the bytes that given
+    /// files take in it.
+    Ready { root: OwnedFd, space: Option<OwnedFd>, given: u64 },
     /// The doors: the socket that names are asked of, then one listener a port.
     Doors(Vec<OwnedFd>),
     /// The sandbox could not be built.
@@ -262,8 +270,14 @@ pub fn send_spawned(s: BorrowedFd<'_>, pid: i32, pidfd: BorrowedFd<'_>) -> io::R
     socket::send(s, &report(SPAWNED, pid, 0, 0, 0), &[pidfd])
 }
 
-pub fn send_ready(s: BorrowedFd<'_>, root: BorrowedFd<'_>, given: u64) -> io::Result<()> {
-    socket::send(s, &report(READY, 0, 0, given, 0), &[root])
+pub fn send_ready(
+    s: BorrowedFd<'_>,
+    root: BorrowedFd<'_>,
+    space: Option<BorrowedFd<'_>>,
+    given: u64,
+) -> io::Result<()> {
+    let fds: Vec<_> = std::iter::once(root).chain(space).collect();
+    socket::send(s, &report(READY, 0, 0, given, 0), &fds)
 }
 
 pub fn send_doors(s: BorrowedFd<'_>, doors: &[BorrowedFd<'_>]) -> io::Result<()> {
@@ -313,7 +327,11 @@ pub fn receive_report(s: BorrowedFd<'_>) -> io::Result<Option<Report>> {
     let failure = || Stage::from_number(b).map(|stage| Failure { stage, errno: a }).ok_or_else(bad);
     Ok(Some(match u32::from_le_bytes(word(0)) {
         SPAWNED => Report::Spawned { pid: a, pidfd: received.fds.pop().ok_or_else(bad)? },
-        READY => Report::Ready { root: received.fds.pop().ok_or_else(bad)?, given: long(16) },
+        READY => {
+            let mut fds = received.fds.into_iter();
+            let root = fds.next().ok_or_else(bad)?;
+            Report::Ready { root, space: fds.next(), given: long(16) }
+        }
         DOORS if received.fds.len() == b as usize => Report::Doors(received.fds),
         SETUP_FAILED => Report::SetupFailed(failure()?),
         NOT_STARTED => Report::NotStarted(failure()?),

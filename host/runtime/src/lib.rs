@@ -3,6 +3,7 @@
 //! Knows no flow file and no terminal. `prepare` asks what planning needs to know, `run` is the only loop.
 
 mod files;
+mod hot;
 pub mod permit;
 mod place;
 mod prepare;
@@ -12,6 +13,7 @@ mod stream;
 mod words;
 
 pub use files::FileError;
+pub use hot::Hot;
 pub use permit::Permit;
 pub use place::{Executors, Place};
 pub use prepare::{PrepareError, Prepared, Wanted, action_of, prepare};

@@ -249,7 +249,7 @@ impl Store {
     }
 
     /// Whether the blob's file is there; if so it counts as used now, which keeps a collection off it.
-    fn refresh(&self, digest: &Digest, size: u64) -> bool {
+    pub(crate) fn refresh(&self, digest: &Digest, size: u64) -> bool {
         let now = rustix::fs::Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
         let times = rustix::fs::Timestamps { last_access: now, last_modification: now };
         let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;

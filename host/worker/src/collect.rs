@@ -20,6 +20,8 @@ use crate::{formats, messages, names, portable};
 const LARGEST_VALUE: u64 = 64 << 20;
 /// Entries looked at in the folder of outputs.
 const ENTRIES: usize = 10_000;
+/// Files from this size on may stay in memory for their consumers; less is copied sooner than it is arranged.
+const HOT_FROM: u64 = 4 << 20;
 /// Levels of an output directory.
 const DEPTH: usize = 16;
 
@@ -283,7 +285,9 @@ fn content(
                 },
                 _ => formats::media_of(extension(&entry.path)),
             };
-            Ok(output(Collected::File { fd: OwnedFd::from(file), size }, media))
+            let fd = OwnedFd::from(file);
+            let hot = if size >= HOT_FROM { collector.keep(&fd) } else { None };
+            Ok(output(Collected::File { fd, size, hot }, media))
         }
     }
 }
@@ -382,7 +386,7 @@ fn file_of(collector: &Collector, path: &str, mask: Option<&Mask>) -> Result<Out
     Ok(Output {
         encoding: ty.encoding(),
         ty,
-        content: Collected::File { fd: OwnedFd::from(file), size },
+        content: Collected::File { fd: OwnedFd::from(file), size, hot: None },
         media: media.to_owned(),
         extension: String::new(),
     })
@@ -401,7 +405,7 @@ pub fn program(cell: &Sandbox) -> Result<Collected, Vec<Problem>> {
                 Ok(Collected::Tree(tree(&collector, "out/program", 10_000, None)?))
             }
             Some(Kind::File { size, .. }) => {
-                Ok(Collected::File { fd: collector.open_file("out/program")?, size })
+                Ok(Collected::File { fd: collector.open_file("out/program")?, size, hot: None })
             }
             Some(kind) => Err(format!("the compiler's program is {}", what(kind)).into()),
         }

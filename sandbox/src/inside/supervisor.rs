@@ -84,7 +84,14 @@ fn supervise(
         wire::send_doors(handles.control.as_fd(), &doors).at(Stage::Doors)?;
     }
     let given = file::bytes_used(root.as_fd());
-    wire::send_ready(handles.control.as_fd(), root.as_fd(), given).at(Stage::CellFiles)?;
+    // Whoever holds the namespace can mount a file of ours elsewhere once we are gone. Only for files in memory: those on disk are
+    // copied, or shared, cheaply. Without it everything works as well.
+    let space = match files {
+        None => file::open(c"/proc/self/ns/mnt", libc::O_RDONLY).ok(),
+        Some(_) => None,
+    };
+    let space = space.as_ref().map(AsFd::as_fd);
+    wire::send_ready(handles.control.as_fd(), root.as_fd(), space, given).at(Stage::CellFiles)?;
 
     // The spawner ignores SIGCHLD, which would reap our children behind our back.
     process::default_signal(libc::SIGCHLD);
@@ -222,9 +229,21 @@ fn make_tmpfs(order: &Order) -> io::Result<OwnedFd> {
     let size = CString::new((limits.disk + limits.given).to_string()).map_err(io::Error::other)?;
     let inodes = limits.inodes + wire::own_inodes(order.files.len());
     let inodes = CString::new(inodes.to_string()).map_err(io::Error::other)?;
-    let options =
-        [(c"size", size.as_c_str()), (c"nr_inodes", inodes.as_c_str()), (c"mode", c"0755")];
-    mount::new_filesystem(c"tmpfs", &options, mount::NOSUID | mount::NODEV)
+    let options = [
+        (c"size", size.as_c_str()),
+        (c"nr_inodes", inodes.as_c_str()),
+        (c"mode", c"0755"),
+        // Large pages where a file fills them: writing and mapping a large file costs a fifth.
+        (c"huge", c"within_size"),
+    ];
+    let attributes = mount::NOSUID | mount::NODEV;
+    match mount::new_filesystem(c"tmpfs", &options, attributes) {
+        // A kernel built without large pages.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            mount::new_filesystem(c"tmpfs", &options[..3], attributes)
+        }
+        made => made,
+    }
 }
 
 pub fn write_files(

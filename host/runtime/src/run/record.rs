@@ -86,6 +86,7 @@ impl Runner {
     }
 
     pub(super) fn finish(mut self) -> Summary {
+        self.job.place.hot.clear();
         let outcome = self.outcome.unwrap_or(RunOutcome::Ok);
         let counted = self.schedule.totals();
         let totals = Totals {

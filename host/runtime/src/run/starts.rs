@@ -80,7 +80,7 @@ mod tests {
         let mut meta = ExecMeta::new(Outcome::WorkerError);
         stderr.clone_into(&mut meta.stderr.text);
         let explanation = Some("it ended".to_owned());
-        StepEnd { meta, outputs: None, explanation, environment: false, start }
+        StepEnd { meta, outputs: None, explanation, environment: false, start, copies: Vec::new() }
     }
 
     fn told(ends: &[StepEnd]) -> Option<String> {

@@ -1,0 +1,133 @@
+//! Digests of files, with all processors where a file is large. Knows no store.
+//!
+//! BLAKE3 is a tree: pieces of a power of two are hashed apart and put together (`blake3::hazmat`). By threads of the standard
+//! library and positioned reads: a thread pool would be a dependency, and a mapped file that shrinks is a signal.
+
+use std::fs::File;
+use std::io;
+use std::num::NonZeroUsize;
+use std::os::unix::fs::FileExt;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use blake3::hazmat::{
+    ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root,
+};
+use polyloom_model::Digest;
+
+/// A piece that one thread hashes. A power of two of at least 1024 bytes, or it would be no subtree.
+const PIECE: u64 = 4 << 20;
+/// Below this a thread's start costs more than it saves.
+const PARALLEL_FROM: u64 = 4 * PIECE;
+const BUFFER: usize = 256 << 10;
+
+/// The digest and size of a file from its start. Leaves its offset alone.
+pub(crate) fn digest(file: &File) -> io::Result<(Digest, u64)> {
+    let size = file.metadata()?.len();
+    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    if size >= PARALLEL_FROM && threads > 1 {
+        return Ok((parallel(file, size, threads)?, size));
+    }
+    let mut hasher = blake3::Hasher::new();
+    let read = feed(file, 0, u64::MAX, &mut hasher)?;
+    Ok((Digest::from_bytes(*hasher.finalize().as_bytes()), read))
+}
+
+/// Hashes up to `length` bytes from `at`; tells how many there were.
+fn feed(file: &File, at: u64, length: u64, hasher: &mut blake3::Hasher) -> io::Result<u64> {
+    let mut buffer = vec![0; usize::try_from(length).unwrap_or(BUFFER).clamp(1, BUFFER)];
+    let mut read = 0;
+    while read < length {
+        let most = usize::try_from(length - read).unwrap_or(BUFFER).min(buffer.len());
+        match file.read_at(&mut buffer[..most], at + read) {
+            Ok(0) => break,
+            Ok(count) => {
+                hasher.update(&buffer[..count]);
+                read += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(read)
+}
+
+/// `size` is of more than one piece.
+fn parallel(file: &File, size: u64, threads: usize) -> io::Result<Digest> {
+    let count = usize::try_from(size.div_ceil(PIECE)).unwrap_or(usize::MAX);
+    let next = AtomicUsize::new(0);
+    let done: Mutex<Vec<(usize, io::Result<ChainingValue>)>> =
+        Mutex::new(Vec::with_capacity(count));
+    let work = || {
+        loop {
+            let piece = next.fetch_add(1, Ordering::Relaxed);
+            if piece >= count {
+                return;
+            }
+            let made = piece_of(file, size, piece as u64 * PIECE);
+            done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((piece, made));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads.min(count) {
+            // Where there is no thread to be had, this one does it all.
+            if std::thread::Builder::new().spawn_scoped(scope, work).is_err() {
+                break;
+            }
+        }
+        work();
+    });
+    let mut done = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    done.sort_by_key(|(piece, _)| *piece);
+    let pieces = done.into_iter().map(|(_, made)| made).collect::<io::Result<Vec<_>>>()?;
+    let (left, right) = pieces.split_at(left_of(pieces.len()));
+    let root = merge_subtrees_root(&merged(left), &merged(right), Mode::Hash);
+    Ok(Digest::from_bytes(*root.as_bytes()))
+}
+
+fn piece_of(file: &File, size: u64, at: u64) -> io::Result<ChainingValue> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.set_input_offset(at);
+    let length = PIECE.min(size - at);
+    if feed(file, at, length, &mut hasher)? < length {
+        // It became shorter meanwhile.
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(hasher.finalize_non_root())
+}
+
+/// How many of `count` pieces are left of the root of their tree: the greatest power of two below it.
+fn left_of(count: usize) -> usize {
+    count.next_power_of_two() / 2
+}
+
+fn merged(pieces: &[ChainingValue]) -> ChainingValue {
+    match pieces {
+        [one] => *one,
+        more => {
+            let (left, right) = more.split_at(left_of(more.len()));
+            merge_subtrees_non_root(&merged(left), &merged(right), Mode::Hash)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn pieces_give_the_digest_of_the_whole() {
+        for size in [0, 1, 2 * PIECE + 1, 4 * PIECE - 1, 4 * PIECE, 4 * PIECE + 1, 7 * PIECE + 4096]
+        {
+            let bytes: Vec<u8> = (0..size).map(|at| (at * 31 % 253) as u8).collect();
+            let mut file = tempfile::tempfile().expect("a file");
+            file.write_all(&bytes).expect("room");
+            assert_eq!(digest(&file).expect("read"), (Digest::of(&bytes), size));
+            if size > PIECE {
+                assert_eq!(parallel(&file, size, 3).expect("read"), Digest::of(&bytes), "{size}");
+            }
+        }
+    }
+}
