@@ -121,11 +121,11 @@ pub(crate) fn keep(
     }
     let place = Arc::clone(place);
     let copy = tokio::task::spawn_blocking(move || {
-        let put = place.store.put_whole(&file, size);
+        let put = place.store.put_whole(&file, &digest, size);
         place.hot.copied(&digest);
         match put {
-            Ok((stored, _)) if stored == digest => Ok(()),
-            Ok(_) => Err("it changed while it was stored".to_owned()),
+            Ok(true) => Ok(()),
+            Ok(false) => Err("it changed while it was stored".to_owned()),
             Err(error) => Err(chain(&error)),
         }
     });

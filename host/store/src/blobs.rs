@@ -269,7 +269,7 @@ impl Store {
 
     /// Moves a finished temporary file to its digest's place. Another thread or process may do the same at once: the
     /// first stands, since its file may be bound into a sandbox by now, and a replaced file can't be.
-    fn place(&self, temporary: &str, file: File, digest: &Digest) -> Result<(), Fault> {
+    pub(crate) fn place(&self, temporary: &str, file: File, digest: &Digest) -> Result<(), Fault> {
         let name = layout::blob(digest);
         let moved = rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o444))
             .map_err(std::io::Error::from)

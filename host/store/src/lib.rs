@@ -6,6 +6,7 @@
 mod blobs;
 mod caches;
 mod copying;
+mod direct;
 mod fault;
 mod gc;
 mod hashing;

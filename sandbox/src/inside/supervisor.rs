@@ -229,21 +229,9 @@ fn make_tmpfs(order: &Order) -> io::Result<OwnedFd> {
     let size = CString::new((limits.disk + limits.given).to_string()).map_err(io::Error::other)?;
     let inodes = limits.inodes + wire::own_inodes(order.files.len());
     let inodes = CString::new(inodes.to_string()).map_err(io::Error::other)?;
-    let options = [
-        (c"size", size.as_c_str()),
-        (c"nr_inodes", inodes.as_c_str()),
-        (c"mode", c"0755"),
-        // Large pages where a file fills them: writing and mapping a large file costs a fifth.
-        (c"huge", c"within_size"),
-    ];
-    let attributes = mount::NOSUID | mount::NODEV;
-    match mount::new_filesystem(c"tmpfs", &options, attributes) {
-        // A kernel built without large pages.
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-            mount::new_filesystem(c"tmpfs", &options[..3], attributes)
-        }
-        made => made,
-    }
+    let options =
+        [(c"size", size.as_c_str()), (c"nr_inodes", inodes.as_c_str()), (c"mode", c"0755")];
+    mount::new_filesystem(c"tmpfs", &options, mount::NOSUID | mount::NODEV)
 }
 
 pub fn write_files(
