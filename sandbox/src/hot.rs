@@ -16,6 +16,9 @@ use crate::sys::{self, file};
 /// Most such files of one sandbox: each takes two of the descriptors that one message carries.
 pub const MOST_HOT: usize = 8;
 
+/// Files from this size on may stay in memory for their consumers, in bytes; less is copied sooner than it is arranged.
+pub const HOT_FROM: u64 = 4 << 20;
+
 /// A file that stays in memory as long as this lives, and the whole file system of its dead cell with it.
 #[derive(Debug)]
 pub struct HotFile {

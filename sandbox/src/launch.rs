@@ -40,7 +40,6 @@ pub struct Launched {
     pub pidfd: OwnedFd,
     pub pid: i32,
     pub root: OwnedFd,
-    pub space: Option<OwnedFd>,
     pub given: u64,
     pub stdout: OwnedFd,
     pub stderr: OwnedFd,
@@ -117,7 +116,7 @@ impl Ends {
             match wire::receive_report(control.as_fd()).map_err(SpawnError::Descriptors)? {
                 Some(Report::Spawned { pid, pidfd }) => *spawned = Some((pid, pidfd)),
                 Some(Report::Doors(fds)) => doors = fds,
-                Some(Report::Ready { root, space, given }) => {
+                Some(Report::Ready { root, given }) => {
                     let (pid, pidfd) = spawned.take().ok_or(SpawnError::Lost)?;
                     file::set_nonblocking(control.as_fd()).map_err(SpawnError::Descriptors)?;
                     return Ok(Launched {
@@ -125,7 +124,6 @@ impl Ends {
                         pidfd,
                         pid,
                         root,
-                        space,
                         given,
                         stdout: self.stdout.0,
                         stderr: self.stderr.0,

@@ -33,7 +33,7 @@ pub struct Sandbox {
     pub(crate) pidfd: OwnedFd,
     pub(crate) pid: i32,
     pub(crate) root: OwnedFd,
-    /// Its mount namespace, where its files are in memory.
+    /// Its mount namespace, once it has ended and left something large in memory.
     pub(crate) space: Option<Arc<OwnedFd>>,
     /// The supervisor's user on the host, where it has one.
     pub(crate) owner: Option<u32>,
@@ -164,7 +164,8 @@ impl Sandbox {
         let lost = |exit| ExitFact { exit, leftovers: 0, cpu: Duration::ZERO, max_rss: 0 };
         while self.exit.is_none() {
             match wire::receive_report(self.control.as_fd()) {
-                Ok(Some(Report::Exited { status, leftovers, cpu_micros, max_rss })) => {
+                Ok(Some(Report::Exited { status, leftovers, cpu_micros, max_rss, space })) => {
+                    self.space = space.map(Arc::new);
                     let exit = if libc::WIFSIGNALED(status) {
                         Exit::Signal(libc::WTERMSIG(status))
                     } else {

@@ -338,7 +338,7 @@ impl Spawner {
                 ),
                 disk,
                 root: launched.root,
-                space: launched.space.map(Arc::new),
+                space: None,
                 owner,
                 stdout: Some(launched.stdout),
                 stderr: Some(launched.stderr),

@@ -233,17 +233,17 @@ impl<T> At<T> for io::Result<T> {
 pub enum Report {
     /// The supervisor exists; its pidfd.
     Spawned { pid: i32, pidfd: OwnedFd },
-    /// The cell's file system exists: its directory, the mount namespace it is in where it is in memory, and the bytes that given
-    /// files take in it.
-    Ready { root: OwnedFd, space: Option<OwnedFd>, given: u64 },
+    /// The cell's file system exists: its directory, and the bytes that given files take in it.
+    Ready { root: OwnedFd, given: u64 },
     /// The doors: the socket that names are asked of, then one listener a port.
     Doors(Vec<OwnedFd>),
     /// The sandbox could not be built.
     SetupFailed(Failure),
     /// The sandbox stands but the program could not be started.
     NotStarted(Failure),
-    /// The main process ended and nothing is left but the supervisor.
-    Exited { status: i32, leftovers: u32, cpu_micros: u64, max_rss: u64 },
+    /// The main process ended and nothing is left but the supervisor, whose mount namespace comes along if files in memory are to be
+    /// kept there.
+    Exited { status: i32, leftovers: u32, cpu_micros: u64, max_rss: u64, space: Option<OwnedFd> },
 }
 
 const SPAWNED: u32 = 1;
@@ -270,14 +270,8 @@ pub fn send_spawned(s: BorrowedFd<'_>, pid: i32, pidfd: BorrowedFd<'_>) -> io::R
     socket::send(s, &report(SPAWNED, pid, 0, 0, 0), &[pidfd])
 }
 
-pub fn send_ready(
-    s: BorrowedFd<'_>,
-    root: BorrowedFd<'_>,
-    space: Option<BorrowedFd<'_>>,
-    given: u64,
-) -> io::Result<()> {
-    let fds: Vec<_> = std::iter::once(root).chain(space).collect();
-    socket::send(s, &report(READY, 0, 0, given, 0), &fds)
+pub fn send_ready(s: BorrowedFd<'_>, root: BorrowedFd<'_>, given: u64) -> io::Result<()> {
+    socket::send(s, &report(READY, 0, 0, given, 0), &[root])
 }
 
 pub fn send_doors(s: BorrowedFd<'_>, doors: &[BorrowedFd<'_>]) -> io::Result<()> {
@@ -298,8 +292,10 @@ pub fn send_exited(
     leftovers: u32,
     cpu_micros: u64,
     max_rss: u64,
+    space: Option<BorrowedFd<'_>>,
 ) -> io::Result<()> {
-    socket::send(s, &report(EXITED, status, leftovers, cpu_micros, max_rss), &[])
+    let fds: Vec<_> = space.into_iter().collect();
+    socket::send(s, &report(EXITED, status, leftovers, cpu_micros, max_rss), &fds)
 }
 
 /// Receives one report; `None` when the other side is gone.
@@ -327,16 +323,19 @@ pub fn receive_report(s: BorrowedFd<'_>) -> io::Result<Option<Report>> {
     let failure = || Stage::from_number(b).map(|stage| Failure { stage, errno: a }).ok_or_else(bad);
     Ok(Some(match u32::from_le_bytes(word(0)) {
         SPAWNED => Report::Spawned { pid: a, pidfd: received.fds.pop().ok_or_else(bad)? },
-        READY => {
-            let mut fds = received.fds.into_iter();
-            let root = fds.next().ok_or_else(bad)?;
-            Report::Ready { root, space: fds.next(), given: long(16) }
-        }
+        READY => Report::Ready { root: received.fds.pop().ok_or_else(bad)?, given: long(16) },
         DOORS if received.fds.len() == b as usize => Report::Doors(received.fds),
         SETUP_FAILED => Report::SetupFailed(failure()?),
         NOT_STARTED => Report::NotStarted(failure()?),
         EXITED => {
-            Report::Exited { status: a, leftovers: b, cpu_micros: long(16), max_rss: long(24) }
+            let space = received.fds.pop();
+            Report::Exited {
+                status: a,
+                leftovers: b,
+                cpu_micros: long(16),
+                max_rss: long(24),
+                space,
+            }
         }
         _ => return Err(bad()),
     }))

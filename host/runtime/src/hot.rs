@@ -119,9 +119,16 @@ pub(crate) fn keep(
         let (digest, size) = place.store.put_file(&file, size)?;
         return Ok((digest, size, None));
     }
+    let room = match place.store.room_for(size) {
+        Ok(room) => room,
+        Err(error) => {
+            place.hot.copied(&digest);
+            return Err(error.into());
+        }
+    };
     let place = Arc::clone(place);
     let copy = tokio::task::spawn_blocking(move || {
-        let put = place.store.put_whole(&file, &digest, size);
+        let put = place.store.put_whole(room, &file, &digest, size);
         place.hot.copied(&digest);
         match put {
             Ok(true) => Ok(()),

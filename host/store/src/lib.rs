@@ -28,6 +28,7 @@ pub use history::{
     FindError, HISTORY_VERSION, History, HistoryError, HistoryPlace, NewRun, Previous, RunEnd,
     RunReader, RunRow, RunState, RunWriter, StepRow, format_run_time,
 };
+pub use hot::Room;
 pub use index::INDEX_VERSION;
 pub use layout::{PlaceError, place};
 pub use rescue::collect;

@@ -10,7 +10,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 
 use polyloom_model::{CellId, Encoding, PortName, Type, format_size};
-use polyloom_sandbox::{Collector, Entry, Kind, ListingCaps, Refusal, Sandbox};
+use polyloom_sandbox::{Collector, Entry, HOT_FROM, Kind, ListingCaps, Refusal, Sandbox};
 
 use crate::attempt::{Collected, Output, TreeFile};
 use crate::mask::{Found, Mask};
@@ -20,8 +20,6 @@ use crate::{formats, messages, names, portable};
 const LARGEST_VALUE: u64 = 64 << 20;
 /// Entries looked at in the folder of outputs.
 const ENTRIES: usize = 10_000;
-/// Files from this size on may stay in memory for their consumers; less is copied sooner than it is arranged.
-const HOT_FROM: u64 = 4 << 20;
 /// Levels of an output directory.
 const DEPTH: usize = 16;
 

@@ -141,8 +141,7 @@ fn supervise(
     adopt(spawner).at(Stage::Identity)?;
     let (order, files_at) = supervisor::read_order(handles.order.as_fd()).at(Stage::Message)?;
     furnish(place, &order, handles.order.as_fd(), files_at)?;
-    wire::send_ready(handles.control.as_fd(), place.folder.as_fd(), None, 0)
-        .at(Stage::CellFiles)?;
+    wire::send_ready(handles.control.as_fd(), place.folder.as_fd(), 0).at(Stage::CellFiles)?;
 
     process::default_signal(libc::SIGCHLD);
     let signals = process::signals(&[libc::SIGCHLD, libc::SIGTERM]).at(Stage::Fork)?;
@@ -273,7 +272,7 @@ fn watch(control: BorrowedFd<'_>, signals: BorrowedFd<'_>, main: i32) {
     let (leftovers, status) = end_everything(signals, main);
     let (cpu_micros, max_rss) = process::children_usage();
     let status = ended.or(status).unwrap_or(libc::SIGKILL);
-    let _ = wire::send_exited(control, status, leftovers, cpu_micros, max_rss);
+    let _ = wire::send_exited(control, status, leftovers, cpu_micros, max_rss, None);
 }
 
 /// Kills and reaps children until there are none: those of a child that died become ours. How many, and how the main process ended if it was among

@@ -84,14 +84,7 @@ fn supervise(
         wire::send_doors(handles.control.as_fd(), &doors).at(Stage::Doors)?;
     }
     let given = file::bytes_used(root.as_fd());
-    // Whoever holds the namespace can mount a file of ours elsewhere once we are gone. Only for files in memory: those on disk are
-    // copied, or shared, cheaply. Without it everything works as well.
-    let space = match files {
-        None => file::open(c"/proc/self/ns/mnt", libc::O_RDONLY).ok(),
-        Some(_) => None,
-    };
-    let space = space.as_ref().map(AsFd::as_fd);
-    wire::send_ready(handles.control.as_fd(), root.as_fd(), space, given).at(Stage::CellFiles)?;
+    wire::send_ready(handles.control.as_fd(), root.as_fd(), given).at(Stage::CellFiles)?;
 
     // The spawner ignores SIGCHLD, which would reap our children behind our back.
     process::default_signal(libc::SIGCHLD);
@@ -105,7 +98,14 @@ fn supervise(
         let _ = wire::send_not_started(handles.control.as_fd(), failure);
         return Ok(());
     }
-    watch(handles.control.as_fd(), signals.as_fd(), main);
+    // Only where something large may be in memory, whose consumers will mount it: a namespace that outlives its processes is torn down by
+    // whoever lets go of it last, and that takes as long as all else.
+    let large = || {
+        let written = file::bytes_used(root.as_fd()).saturating_sub(given);
+        let space = files.is_none() && written >= crate::HOT_FROM;
+        space.then(|| file::open(c"/proc/self/ns/mnt", libc::O_RDONLY).ok()).flatten()
+    };
+    watch(handles.control.as_fd(), signals.as_fd(), main, large);
     Ok(())
 }
 
@@ -266,7 +266,12 @@ pub fn release_descriptors(handles: &Handles) {
 }
 
 /// Waits for the main process, the host's commands, and the host's end.
-fn watch(control: BorrowedFd<'_>, signals: BorrowedFd<'_>, main: i32) {
+fn watch(
+    control: BorrowedFd<'_>,
+    signals: BorrowedFd<'_>,
+    main: i32,
+    space: impl Fn() -> Option<OwnedFd>,
+) {
     loop {
         let mut fds = [sys::interest(control, libc::POLLIN), sys::interest(signals, libc::POLLIN)];
         if sys::poll(&mut fds, -1).is_err() {
@@ -294,7 +299,9 @@ fn watch(control: BorrowedFd<'_>, signals: BorrowedFd<'_>, main: i32) {
             if let Some(status) = ended {
                 let leftovers = end_everything();
                 let (cpu_micros, max_rss) = process::children_usage();
-                let _ = wire::send_exited(control, status, leftovers, cpu_micros, max_rss);
+                let space = space();
+                let space = space.as_ref().map(AsFd::as_fd);
+                let _ = wire::send_exited(control, status, leftovers, cpu_micros, max_rss, space);
                 return;
             }
         }

@@ -15,6 +15,8 @@ pub(super) struct Late {
     copying: BTreeSet<StepIndex>,
     /// Steps whose outputs could not be stored, and why.
     failed: BTreeMap<StepIndex, String>,
+    /// How many such ends were said.
+    pub(super) lost: usize,
     /// Ends in the order in which the schedule said them.
     pub(super) ends: Vec<(StepIndex, Ended, u32)>,
 }
@@ -22,7 +24,9 @@ pub(super) struct Late {
 impl Late {
     /// Why the outputs of a step are not in the store.
     pub(super) fn problem(&mut self, step: StepIndex) -> Option<String> {
-        self.failed.remove(&step)
+        let problem = self.failed.remove(&step);
+        self.lost += usize::from(problem.is_some());
+        problem
     }
 }
 

@@ -87,12 +87,16 @@ impl Runner {
 
     pub(super) fn finish(mut self) -> Summary {
         self.job.place.hot.clear();
-        let outcome = self.outcome.unwrap_or(RunOutcome::Ok);
+        let lost = self.late.lost;
+        let outcome = match self.outcome.unwrap_or(RunOutcome::Ok) {
+            RunOutcome::Ok if lost > 0 => RunOutcome::Failed,
+            outcome => outcome,
+        };
         let counted = self.schedule.totals();
         let totals = Totals {
-            ok: counted.ok as u64,
+            ok: counted.ok.saturating_sub(lost) as u64,
             cached: counted.cached as u64,
-            failed: counted.failed as u64,
+            failed: (counted.failed + lost) as u64,
             skipped: counted.skipped as u64,
             cancelled: counted.cancelled as u64,
         };
