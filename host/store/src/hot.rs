@@ -71,3 +71,32 @@ pub struct Room {
     name: String,
     file: File,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn only_the_announced_content_gets_its_name() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path()).expect("a store");
+        let mut file = tempfile::tempfile().expect("a file");
+        let bytes = vec![7; 100_000];
+        file.write_all(&bytes).expect("room");
+        let (digest, size) = store.digest_of(&file).expect("hashed");
+        assert_eq!((digest, size), (Digest::of(&bytes), 100_000));
+        assert!(!store.holds(&digest, size));
+        let other = Digest::of(b"other");
+        let room = store.room_for(size).expect("room");
+        assert!(!store.put_whole(room, &file, &other, size).expect("copied"));
+        assert!(!store.has(&other).expect("looked") && !store.holds(&digest, size));
+        let room = store.room_for(size).expect("room");
+        assert!(store.put_whole(room, &file, &digest, size).expect("copied"));
+        assert!(store.holds(&digest, size));
+        assert_eq!(store.read(&digest, size).expect("read"), bytes);
+        let left = std::fs::read_dir(folder.path().join(crate::layout::TMP)).expect("there");
+        assert_eq!(left.count(), 0);
+    }
+}

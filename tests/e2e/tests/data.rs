@@ -126,8 +126,21 @@ fn a_write_to_an_input_fails_in_the_writer_alone() {
             "#include <polyloom.h>\nint main(void) {\n  double *x = (double *)(uintptr_t)pl_in_f64(\"x\").data;\n  x[0] = 9;\n  return 0;\n}",
         );
     }
+    let with_node = !missing(&["node"]);
+    if with_node {
+        // The array is the cell's own memory, the file is not.
+        cell(
+            "script",
+            "javascript",
+            "import fs from 'node:fs';\nx.data[0] = 9;\nfs.writeFileSync('/cell/in/x.npy', x.data);",
+        );
+    }
     let place = Place::flow(&format!("{flow}{}", look("sibling")));
     let run = place.run(&["-k"]);
+    if with_node {
+        assert_eq!(run.outcome("script"), "failed");
+        assert!(run.messages("script").contains("EROFS"), "{}", run.messages("script"));
+    }
     for name in ["element", "opened", "mode", "replaced", "shell"] {
         assert_eq!(run.outcome(name), "failed", "{name}: {}", run.stderr);
     }
