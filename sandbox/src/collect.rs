@@ -13,6 +13,7 @@ use std::{
 
 use crate::{
     disk::Folder,
+    hot::HotFile,
     sys::{
         self,
         file::{self, NO_ESCAPE, RESOLVE_NO_XDEV},
@@ -25,6 +26,10 @@ pub struct Collector {
     root: OwnedFd,
     /// Files on disk are there as long as somebody reads them.
     _folder: Option<Arc<Folder>>,
+    /// The namespace in which the root is mounted, where its files may stay in memory.
+    space: Option<Arc<OwnedFd>>,
+    /// Whose such files become.
+    owner: Option<u32>,
 }
 
 /// How much of a tree is looked at.
@@ -143,11 +148,16 @@ impl Refusal {
 impl Collector {
     /// Reads below this directory (an `O_PATH` descriptor will do).
     pub fn new(root: OwnedFd) -> Self {
-        Self { root, _folder: None }
+        Self { root, _folder: None, space: None, owner: None }
     }
 
-    pub(crate) fn of_cell(root: OwnedFd, folder: Option<Arc<Folder>>) -> Self {
-        Self { root, _folder: folder }
+    pub(crate) fn of_cell(
+        root: OwnedFd,
+        folder: Option<Arc<Folder>>,
+        space: Option<Arc<OwnedFd>>,
+        owner: Option<u32>,
+    ) -> Self {
+        Self { root, _folder: folder, space, owner }
     }
 
     /// Lists `directory` (relative to the cell's root, e.g. `out`) and what is below it, as far as the caps allow.
@@ -173,6 +183,13 @@ impl Collector {
         }
         reopen(&found, libc::O_RDONLY | libc::O_NONBLOCK | libc::O_NOCTTY)
             .map_err(|error| Refusal::from_open(&error))
+    }
+
+    /// Keeps a file that [`Self::open_file`] gave where it is, for other sandboxes to be given. Nobody can change it from now on;
+    /// where that can't be had, or its file system is not in memory, the answer is none.
+    #[must_use]
+    pub fn keep(&self, file: &OwnedFd) -> Option<HotFile> {
+        HotFile::of(self.space.as_ref()?, &self.root, file, self.owner)
     }
 
     /// Finds without opening: no links on the way, no other mounts, not above the root.

@@ -33,6 +33,10 @@ pub struct Sandbox {
     pub(crate) pidfd: OwnedFd,
     pub(crate) pid: i32,
     pub(crate) root: OwnedFd,
+    /// Its mount namespace, once it has ended and left something large in memory.
+    pub(crate) space: Option<Arc<OwnedFd>>,
+    /// The supervisor's user on the host, where it has one.
+    pub(crate) owner: Option<u32>,
     /// Bytes taken by the files of the order.
     pub(crate) disk_before: u64,
     /// Files and directories that were there before the cell.
@@ -160,7 +164,8 @@ impl Sandbox {
         let lost = |exit| ExitFact { exit, leftovers: 0, cpu: Duration::ZERO, max_rss: 0 };
         while self.exit.is_none() {
             match wire::receive_report(self.control.as_fd()) {
-                Ok(Some(Report::Exited { status, leftovers, cpu_micros, max_rss })) => {
+                Ok(Some(Report::Exited { status, leftovers, cpu_micros, max_rss, space })) => {
+                    self.space = space.map(Arc::new);
                     let exit = if libc::WIFSIGNALED(status) {
                         Exit::Signal(libc::WTERMSIG(status))
                     } else {
@@ -342,7 +347,9 @@ impl Sandbox {
             Disk::Folder(folder) => Some(Arc::clone(folder)),
             Disk::Memory | Disk::Image(_) => None,
         };
-        Ok(Collector::of_cell(self.root.try_clone()?, folder))
+        let dead = self.torn_down.is_some_and(|done| done.complete);
+        let space = self.space.clone().filter(|_| dead);
+        Ok(Collector::of_cell(self.root.try_clone()?, folder, space, self.owner))
     }
 }
 

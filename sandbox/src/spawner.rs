@@ -338,6 +338,8 @@ impl Spawner {
                 ),
                 disk,
                 root: launched.root,
+                space: None,
+                owner,
                 stdout: Some(launched.stdout),
                 stderr: Some(launched.stderr),
                 worker: launched.worker,
@@ -390,6 +392,11 @@ impl Spawner {
             }
             Disk::Folder(folder) => Some(bytes(&folder.path)),
         };
+        for hot in &spec.hot {
+            let (space, file) = hot.file.handles();
+            add(Role::HotSpace, space);
+            add(Role::HotFile, file);
+        }
         if let Some(home) = groups.home() {
             add(Role::Home, home.as_fd());
         }
@@ -398,6 +405,7 @@ impl Spawner {
         }
         let binds =
             spec.binds.iter().map(|bind| (bytes(&bind.source), bytes(&bind.target))).collect();
+        let hot = spec.hot.iter().map(|hot| bytes(&hot.target)).collect();
         let openings = spec.openings.iter();
         let openings = openings
             .map(|o| (bytes(&o.source), bytes(&o.target), o.access == Access::Write))
@@ -416,7 +424,7 @@ impl Spawner {
             unnamed,
             plain_modes,
         };
-        let launch = Launch { first_uid, filter, doors, folder, binds, openings, roles };
+        let launch = Launch { first_uid, filter, doors, folder, binds, openings, hot, roles };
         let message = rmp_serde::to_vec(&launch).map_err(|_| SpawnError::TooLarge)?;
         if message.len() > MAX_LAUNCH {
             return Err(SpawnError::TooLarge);

@@ -4,9 +4,10 @@ use std::{
     ffi::OsString,
     os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::{Component, Path, PathBuf},
+    sync::Arc,
 };
 
-use crate::{CELL_ROOT, view::View};
+use crate::{CELL_ROOT, hot::HotFile, view::View};
 
 /// One command and everything it finds when it starts.
 #[derive(Debug, Default)]
@@ -21,6 +22,8 @@ pub struct Spec {
     pub files: Vec<File>,
     /// Host trees and files mounted read-only.
     pub binds: Vec<Bind>,
+    /// Files of cells that have ended, mounted read-only from the memory they were written into.
+    pub hot: Vec<HotBind>,
     /// Files and folders of somebody's that were granted to the cell.
     pub openings: Vec<Opening>,
     /// How the paths in `argv`, `env` and `cwd` were spelled; see [`crate::Spawner::view`].
@@ -49,6 +52,15 @@ pub struct Bind {
     pub source: PathBuf,
     /// Absolute, in the sandbox. A bind below `/cell` belongs to this sandbox alone; a bind elsewhere leaves the (empty) name of
     /// its mount point visible to other sandboxes of the same spawner.
+    pub target: PathBuf,
+}
+
+/// A file of a cell that has ended, seen read-only inside.
+#[derive(Debug, Clone)]
+pub struct HotBind {
+    /// The file.
+    pub file: Arc<HotFile>,
+    /// Absolute, in the sandbox; the rules of a bind's target hold.
     pub target: PathBuf,
 }
 
@@ -106,6 +118,9 @@ pub enum SpecError {
     /// Doors that can't be.
     #[error("{0} doors are too many, or one has no port; valid: at most {most} different ports from 1", most = crate::policy::MOST_DOORS)]
     BadDoors(usize),
+    /// More files of ended cells than one sandbox can be given.
+    #[error("{0} files of ended cells are too many; valid: at most {most}", most = crate::MOST_HOT)]
+    TooManyHot(usize),
     /// A mount point that belongs to the sandbox itself.
     #[error("`{0}` cannot be a mount point: it belongs to the sandbox")]
     ReservedTarget(PathBuf),
@@ -159,8 +174,12 @@ impl Spec {
         for opening in &self.openings {
             plain(&opening.source)?;
         }
+        if self.hot.len() > crate::MOST_HOT {
+            return Err(SpecError::TooManyHot(self.hot.len()));
+        }
         let openings = self.openings.iter().map(|opening| &opening.target);
-        for target in self.binds.iter().map(|bind| &bind.target).chain(openings) {
+        let hot = self.hot.iter().map(|hot| &hot.target);
+        for target in self.binds.iter().map(|bind| &bind.target).chain(hot).chain(openings) {
             plain(target)?;
             let inside_own = ["/proc", "/dev", "/sys"].iter().any(|own| target.starts_with(own));
             if inside_own || RESERVED.iter().any(|own| target == Path::new(own)) {

@@ -63,6 +63,8 @@ pub struct Launch {
     pub binds: Vec<(serde_bytes::ByteBuf, serde_bytes::ByteBuf)>,
     /// Source, target, and whether it may be changed.
     pub openings: Vec<(serde_bytes::ByteBuf, serde_bytes::ByteBuf, bool)>,
+    /// Targets of the files of dead cells, in the order of their descriptors.
+    pub hot: Vec<serde_bytes::ByteBuf>,
     pub roles: Vec<Role>,
 }
 
@@ -99,6 +101,10 @@ pub enum Role {
     Worker,
     /// A mount to be the cell's own file system.
     Files,
+    /// The mount namespace of a dead cell; its file follows.
+    HotSpace,
+    /// A file in it.
+    HotFile,
     /// v2 directory the supervisor is born in.
     Home,
     /// A `cgroup.procs` the cell joins right before exec.
@@ -194,6 +200,7 @@ stages! {
     Exec = 26, "execute the program";
     Opening = 27, "open a granted path";
     Doors = 29, "open the doors of its network";
+    HotFile = 30, "mount a file of a cell that has ended";
     OpeningOwner = 28, "map the owner of a granted path to the cell's user";
 }
 
@@ -234,8 +241,9 @@ pub enum Report {
     SetupFailed(Failure),
     /// The sandbox stands but the program could not be started.
     NotStarted(Failure),
-    /// The main process ended and nothing is left but the supervisor.
-    Exited { status: i32, leftovers: u32, cpu_micros: u64, max_rss: u64 },
+    /// The main process ended and nothing is left but the supervisor, whose mount namespace comes along if files in memory are to be
+    /// kept there.
+    Exited { status: i32, leftovers: u32, cpu_micros: u64, max_rss: u64, space: Option<OwnedFd> },
 }
 
 const SPAWNED: u32 = 1;
@@ -284,8 +292,10 @@ pub fn send_exited(
     leftovers: u32,
     cpu_micros: u64,
     max_rss: u64,
+    space: Option<BorrowedFd<'_>>,
 ) -> io::Result<()> {
-    socket::send(s, &report(EXITED, status, leftovers, cpu_micros, max_rss), &[])
+    let fds: Vec<_> = space.into_iter().collect();
+    socket::send(s, &report(EXITED, status, leftovers, cpu_micros, max_rss), &fds)
 }
 
 /// Receives one report; `None` when the other side is gone.
@@ -318,7 +328,14 @@ pub fn receive_report(s: BorrowedFd<'_>) -> io::Result<Option<Report>> {
         SETUP_FAILED => Report::SetupFailed(failure()?),
         NOT_STARTED => Report::NotStarted(failure()?),
         EXITED => {
-            Report::Exited { status: a, leftovers: b, cpu_micros: long(16), max_rss: long(24) }
+            let space = received.fds.pop();
+            Report::Exited {
+                status: a,
+                leftovers: b,
+                cpu_micros: long(16),
+                max_rss: long(24),
+                space,
+            }
         }
         _ => return Err(bad()),
     }))

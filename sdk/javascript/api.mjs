@@ -7,7 +7,7 @@ import { inspect } from "node:util";
 import { Column, Table } from "./arrow.mjs";
 import { asBytes, describe } from "./encode.mjs";
 import { Float } from "./msgpack.mjs";
-import { Tensor } from "./npy.mjs";
+import { Tensor, empty } from "./npy.mjs";
 import { sniffImage } from "./values.mjs";
 
 const DISPLAY_CAP = 48 << 10;
@@ -116,6 +116,8 @@ export function makeApi(exec) {
       exec.artifact({ name, path: inside, media });
     },
 
+    /** A tensor of zeros: `empty([2, 3], "f32")`. */
+    empty,
     Tensor,
     Table,
     Column,

@@ -84,6 +84,23 @@ export class Tensor {
 }
 
 /**
+ * A tensor of zeros to be filled. In memory: Node maps no files, so an output is written once, from there.
+ * @param {number | number[]} shape
+ * @param {string} [dtype]
+ * @throws {NpyError}
+ */
+export function empty(shape, dtype = "f64") {
+  const sizes = typeof shape === "number" ? [shape] : shape;
+  const found = Object.hasOwn(DTYPES, dtype) ? /** @type {keyof typeof DTYPES} */ (dtype) : null;
+  if (found === null) throw new NpyError(`dtype \`${dtype}\` is none of ${Object.keys(DTYPES).join(", ")}`);
+  if (!Array.isArray(sizes) || !sizes.every((size) => Number.isSafeInteger(size) && size >= 0)) {
+    throw new NpyError(`the shape [${sizes}] is not one of whole numbers`);
+  }
+  const size = sizes.reduce((product, length) => product * length, 1);
+  return new Tensor(new DTYPES[found].array(size), [...sizes], found);
+}
+
+/**
  * @param {any} data
  * @returns {keyof typeof DTYPES}
  */

@@ -174,6 +174,7 @@ impl World {
         let binary = std::env::current_exe().map_err(|e| environment(&e))?;
         let scratch = store.scratch();
         Ok(Arc::new(Place {
+            hot: polyloom_runtime::Hot::default(),
             store,
             workplace: Arc::new(Workplace::new(binary, folder, scratch)),
             around: Surroundings::of_process(),

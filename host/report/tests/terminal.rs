@@ -144,7 +144,7 @@ fn each_outcome_has_a_cause_and_a_next_step() {
     hint: `polyloom logs 20261121-031833-ab12 worker-error` shows all it printed; the next run goes on from here
 
     error: cell `killed` (c): killed, signal 11 (SIGSEGV)
-    caused by: it used memory that is not its own: a wrong index or pointer
+    caused by: it used memory that is not its own: a wrong index or pointer, or a write to an input, which is read-only
     hint: `polyloom logs 20261121-031833-ab12 killed` shows all it printed; the next run goes on from here
 
     failed in 5.10s: 7 failed

@@ -11,6 +11,7 @@ use polyloom_store::{ListingEntry, Store, TreeEntry};
 use polyloom_worker::attempt::Start;
 use polyloom_worker::extension_of;
 
+use crate::place::Place;
 use crate::step::{StepEnd, artifact_meta};
 use crate::words::chain;
 
@@ -21,7 +22,7 @@ const LARGEST: u64 = 256 << 20;
 const MEDIA: &str = "application/msgpack";
 
 /// Makes the outputs of a cell that gathers.
-pub(crate) fn gather(store: &Arc<Store>, cell: &Cell, feeds: &BTreeMap<PortName, Feed>) -> StepEnd {
+pub(crate) fn gather(place: &Place, cell: &Cell, feeds: &BTreeMap<PortName, Feed>) -> StepEnd {
     let began = std::time::Instant::now();
     let mut meta = ExecMeta::new(Outcome::Ok);
     let mut outputs = BTreeMap::new();
@@ -31,7 +32,9 @@ pub(crate) fn gather(store: &Arc<Store>, cell: &Cell, feeds: &BTreeMap<PortName,
             Some(Feed::One(part)) => std::slice::from_ref(part),
             None => &[],
         };
-        match one(store, ty, parts) {
+        // What is on its way to the disk is waited for: a directory is made of files there.
+        parts.iter().for_each(|part| place.hot.wait(&part.digest));
+        match one(&place.store, ty, parts) {
             Ok(artifact) => {
                 meta.artifacts.insert(port.to_string(), artifact_meta(&artifact));
                 outputs.insert(port.clone(), artifact);

@@ -7,6 +7,7 @@ mod files;
 mod flight;
 mod gather;
 mod grow;
+mod hot;
 mod items;
 mod libraries;
 mod normal;
@@ -21,6 +22,7 @@ mod sure;
 mod words;
 
 pub use files::FileError;
+pub use hot::Hot;
 pub use items::ItemsError;
 pub use libraries::tell as tell_libraries;
 pub use permit::Permit;

@@ -11,6 +11,8 @@ use polyloom_worker::executor::Executor;
 use polyloom_worker::tools::{self, Surroundings, ToolCache, ToolError};
 use polyloom_worker::{Asker, Workplace};
 
+use crate::hot::Hot;
+
 /// What may lie beside a manifest.
 const FOLDER: TreeLimits = TreeLimits { bytes: 1 << 30, entries: 20_000 };
 
@@ -20,6 +22,8 @@ pub struct Place {
     pub store: Arc<Store>,
     /// Sandboxes.
     pub workplace: Arc<Workplace>,
+    /// Large outputs in memory, for their consumers.
+    pub hot: Hot,
     /// Where programs are searched.
     pub around: Surroundings,
     /// The digest of the embedded SDK: part of the identity of executors that use it.

@@ -2,6 +2,7 @@
 //!
 //! Nothing here waits for work: attempts are tasks that send causes. What ended is committed to the store before it is said.
 
+mod late;
 mod record;
 mod starts;
 
@@ -24,6 +25,7 @@ use polyloom_store::{Flight, History, KeptRow, ResultRow, RunWriter, StepRow};
 use polyloom_worker::attempt::{self, Live, Stop};
 use tokio::sync::{mpsc, watch};
 
+use self::late::Late;
 use self::starts::Starts;
 use crate::conditions;
 use crate::flight::{self, Known};
@@ -98,6 +100,8 @@ pub struct Summary {
 enum Happened {
     Seen(StepIndex, Seen),
     Ended(StepIndex, Box<StepEnd>),
+    /// A step's outputs are on the disk, or the reason why they are not.
+    Copied(StepIndex, Option<String>),
     Waited(StepIndex),
 }
 
@@ -135,6 +139,7 @@ pub struct Runner {
     /// Rights to make results, kept until these are committed.
     flights: Vec<Flight>,
     environment: bool,
+    late: Late,
     pub(crate) outcome: Option<RunOutcome>,
     /// Why the items of maps can't be known.
     pub(crate) unknown: Option<String>,
@@ -191,6 +196,7 @@ impl Runner {
             held: Vec::new(),
             flights: Vec::new(),
             environment: false,
+            late: Late::default(),
             outcome: None,
             unknown: None,
             sender,
@@ -242,7 +248,7 @@ impl Runner {
         let first = self.schedule.start();
         self.commands.extend(first);
         self.settle();
-        while self.outcome.is_none() {
+        while self.outcome.is_none() || !self.late.ends.is_empty() {
             tokio::select! {
                 happened = self.receiver.recv() => {
                     if let Some(happened) = happened {
@@ -253,7 +259,7 @@ impl Runner {
                         self.on(happened);
                     }
                 }
-                word = interrupts.recv(), if interrupts_open => match word {
+                word = interrupts.recv(), if interrupts_open && self.outcome.is_none() => match word {
                     Some(()) => {
                         let commands = self.schedule.on(Cause::Interrupt);
                         self.commands.extend(commands);
@@ -279,6 +285,7 @@ impl Runner {
                 self.commands.extend(commands);
             }
             Happened::Ended(step, end) => self.on_ended(step, end),
+            Happened::Copied(step, problem) => self.on_copied(step, problem),
         }
     }
 
@@ -351,6 +358,7 @@ impl Runner {
     }
 
     fn on_ended(&mut self, step: StepIndex, mut end: Box<StepEnd>) {
+        self.await_copies(step, std::mem::take(&mut end.copies));
         let index = self.job.prepared.plan.steps[step.at()].index;
         let cell = &self.job.prepared.flow.cells[index.at()];
         self.starts.saw(&cell.executor, &cell.id, &end);
@@ -406,6 +414,9 @@ impl Runner {
                 }
                 Command::Cancel { step } => self.stop(step, Stop::Gracefully),
                 Command::Kill { step } => self.stop(step, Stop::Now),
+                Command::End { step, ended, attempts } if self.is_late(step) => {
+                    self.late.ends.push((step, ended, attempts));
+                }
                 Command::End { step, ended, attempts } => self.end(step, ended, attempts),
                 Command::Finish(outcome) => self.outcome = Some(outcome),
             }
@@ -587,11 +598,11 @@ impl Runner {
         }
         let now = self.stream.now_ms();
         self.slots[step.at()].started_ms.get_or_insert(now);
-        let store = Arc::clone(&self.job.place.store);
+        let place = Arc::clone(&self.job.place);
         let (cell, feeds) = (self.cell(step).clone(), self.edges(step));
         let sender = self.sender.clone();
         tokio::spawn(async move {
-            let work = tokio::task::spawn_blocking(move || gather(&store, &cell, &feeds));
+            let work = tokio::task::spawn_blocking(move || gather(&place, &cell, &feeds));
             let end = work.await.unwrap_or_else(|error| StepEnd::broken(&error));
             let _ = sender.send(Happened::Ended(step, Box::new(end))).await;
         });
@@ -608,7 +619,7 @@ impl Runner {
         if slot.started_ms.is_some() {
             slot.ended_ms = Some(now);
         }
-        let outputs = slot.outputs.clone();
+        let mut outputs = slot.outputs.clone();
         let mut meta = match (ended, end) {
             (Ended::Ok | Ended::Failed | Ended::Cancelled, Some(end)) => {
                 self.environment |= end.environment;
@@ -627,6 +638,15 @@ impl Runner {
             (Ended::Cancelled, None) => ExecMeta::new(Outcome::Cancelled),
             (Ended::Ok | Ended::Failed, None) => ExecMeta::new(Outcome::WorkerError),
         };
+        if let Some(problem) = self.late.problem(step) {
+            // Who needed it had it from memory; the next run makes it again.
+            let text = format!("its outputs could not be stored: {problem}");
+            meta.outcome = Outcome::WorkerError;
+            meta.artifacts.clear();
+            meta.diagnostics.push(Diagnostic::new(Severity::Error, text));
+            outputs = None;
+            self.environment = true;
+        }
         if let Some(outputs) = &outputs {
             for (port, artifact) in outputs.iter() {
                 meta.artifacts.insert(port.to_string(), artifact_meta(artifact));

@@ -22,11 +22,12 @@ use polyloom_worker::attempt::{
 };
 use polyloom_worker::executor::Executor;
 use polyloom_worker::secrets::{self, SecretError, Secrets, Why};
-use polyloom_worker::{AttemptError, check_file, extension_of, text_of};
+use polyloom_worker::{AttemptError, MOST_HOT, check_file, extension_of, text_of};
 use tokio::sync::{mpsc, watch};
 
 use crate::files;
 use crate::flight::{self, Known, Turn};
+use crate::hot::{self, Copy};
 use crate::permit::Permit;
 use crate::place::Place;
 use crate::words::chain;
@@ -83,6 +84,8 @@ pub struct StepEnd {
     pub flight: Option<Flight>,
     /// The result, where another run made it meanwhile.
     pub known: Option<Known>,
+    /// Outputs that are on their way to the disk. Nothing is said of the step before they are there.
+    pub copies: Vec<Copy>,
 }
 
 /// What is seen while a step goes on.
@@ -146,7 +149,8 @@ impl StepEnd {
         start: Start,
     ) -> Self {
         let (environment, flight, known) = (false, None, None);
-        Self { meta, outputs, explanation, environment, start, flight, known }
+        let copies = Vec::new();
+        Self { meta, outputs, explanation, environment, start, flight, known, copies }
     }
 
     /// The end of a step whose result another run has made.
@@ -370,7 +374,9 @@ impl StepRun {
         let cell = self.cell();
         let mut attempt = self.bare(Phase::Run { program });
         for (port, input) in &cell.inputs {
-            let file = self.input(port, &input.source, &input.ty);
+            let hot = |file: &&InputFile| matches!(file.content, Content::Hot(_));
+            let in_memory = attempt.inputs.iter().filter(hot).count();
+            let file = self.input(port, &input.source, &input.ty, in_memory);
             attempt.inputs.push(file.map_err(|trouble| Trouble {
                 text: format!("input `{port}`: {}", trouble.text),
                 ..trouble
@@ -402,11 +408,19 @@ impl StepRun {
                 }
                 std::fs::read(path).map_err(|error| Trouble::host(format!("stdin: {error}")))
             }
+            Content::Hot(_) => Err(Trouble::host(format!("stdin: input `{port}` is not on disk"))),
             Content::Dir(_) => Err(Trouble::input(format!("stdin: input `{port}` is a directory"))),
         }
     }
 
-    fn input(&self, port: &PortName, source: &Source, ty: &Type) -> Result<InputFile, Trouble> {
+    /// One input. `in_memory`: how many of the cell's inputs are mounted from memory already.
+    fn input(
+        &self,
+        port: &PortName,
+        source: &Source,
+        ty: &Type,
+        in_memory: usize,
+    ) -> Result<InputFile, Trouble> {
         let store = &self.place.store;
         let host = |error: &dyn std::error::Error| Trouble::host(chain(error));
         let mut extension = String::new();
@@ -450,11 +464,25 @@ impl StepRun {
             (Encoding::Dir, _) | (_, Encoding::Dir) => {
                 Content::Dir(store.tree_path(&artifact.digest).map_err(|e| host(&e))?)
             }
-            _ => Content::File(store.path(&artifact.digest).map_err(|e| host(&e))?),
+            _ => {
+                // Files of the flow's are on disk; so is what is looked into before a cell sees it.
+                let as_it_is = artifact.ty == *ty && matches!(source, Source::Port(..));
+                let stdin =
+                    matches!(&self.cell().stdin, Some(Stdin::Input(input)) if input == port);
+                match self.place.hot.get(&artifact.digest) {
+                    Some(file) if as_it_is && !stdin && in_memory < MOST_HOT => Content::Hot(file),
+                    _ => {
+                        self.place.hot.wait(&artifact.digest);
+                        Content::File(store.path(&artifact.digest).map_err(|e| host(&e))?)
+                    }
+                }
+            }
         };
         let mut media = artifact.media.clone();
-        if let Content::File(path) = &content {
-            if artifact.ty != *ty || matches!(source, Source::File(_)) {
+        if let Content::File(_) | Content::Hot(_) = &content {
+            if let Content::File(path) = &content
+                && (artifact.ty != *ty || matches!(source, Source::File(_)))
+            {
                 let known = check_file(path, ty).map_err(Trouble::input)?;
                 media = known.map(str::to_owned).or(media);
             }
@@ -494,7 +522,7 @@ impl StepRun {
     fn keep_program(&self, key: &Digest, collected: Collected) -> Result<PathBuf, Trouble> {
         let store = &self.place.store;
         let entries = match collected {
-            Collected::File { fd, size } => {
+            Collected::File { fd, size, .. } => {
                 vec![tree_entry(store, SINGLE.to_owned(), File::from(fd), size, true)?]
             }
             Collected::Tree(files) => {
@@ -514,12 +542,14 @@ impl StepRun {
     /// Puts the outputs of an attempt into the store.
     fn keep(&self, report: Report) -> Result<StepEnd, Trouble> {
         let Report { mut meta, outputs, extra, explanation, start, .. } = report;
+        let mut copies = Vec::new();
         if meta.outcome != Outcome::Ok {
             return Ok(StepEnd::new(meta, None, explanation, start));
         }
         let mut kept = BTreeMap::new();
         for (port, output) in outputs {
-            let artifact = keep_output(&self.place.store, output).map_err(|trouble| Trouble {
+            let kept_one = keep_output(&self.place, output, &mut copies);
+            let artifact = kept_one.map_err(|trouble| Trouble {
                 text: format!("output `{port}`: {}", trouble.text),
                 ..trouble
             })?;
@@ -527,10 +557,10 @@ impl StepRun {
             kept.insert(port, artifact);
         }
         for (name, output) in extra {
-            let artifact = keep_output(&self.place.store, output)?;
+            let artifact = keep_output(&self.place, output, &mut copies)?;
             meta.artifacts.insert(name, artifact_meta(&artifact));
         }
-        Ok(StepEnd::new(meta, Some(kept), explanation, start))
+        Ok(StepEnd { copies, ..StepEnd::new(meta, Some(kept), explanation, start) })
     }
 }
 
@@ -554,13 +584,24 @@ fn tree_file(store: &Store, file: TreeFile) -> Result<TreeEntry, Trouble> {
     tree_entry(store, file.path, File::from(fd), file.size, file.executable)
 }
 
-fn keep_output(store: &Store, output: Output) -> Result<Artifact, Trouble> {
+fn keep_output(
+    place: &Arc<Place>,
+    output: Output,
+    copies: &mut Vec<Copy>,
+) -> Result<Artifact, Trouble> {
+    let store = &place.store;
     let host = |error: &dyn std::error::Error| Trouble::host(chain(error));
     let (digest, size) = match output.content {
         Collected::Bytes(bytes) => {
             (store.put_bytes(&bytes).map_err(|e| host(&e))?, bytes.len() as u64)
         }
-        Collected::File { fd, size } => {
+        Collected::File { fd, hot: Some(hot), .. } => {
+            let (digest, size, copy) =
+                hot::keep(place, File::from(fd), hot).map_err(|error| host(&error))?;
+            copies.extend(copy);
+            (digest, size)
+        }
+        Collected::File { fd, size, hot: None } => {
             store.put_file(&File::from(fd), size).map_err(|e| host(&e))?
         }
         Collected::Tree(files) => {

@@ -9,12 +9,14 @@ mod behind;
 mod blobs;
 mod caches;
 mod copying;
+mod direct;
 mod fail;
 mod fault;
 mod flights;
 mod gc;
 mod hashing;
 mod history;
+mod hot;
 mod index;
 mod layout;
 mod read;
@@ -41,6 +43,7 @@ pub use history::{
     Retention, RunEnd, RunReader, RunRow, RunState, RunWriter, StepRow, Taken, format_run_time,
     is_exported_run,
 };
+pub use hot::Room;
 pub use index::INDEX_VERSION;
 pub use layout::{PlaceError, behind, place};
 pub use rescue::{collect, renew_index};

@@ -11,7 +11,7 @@ use polyloom_model::{
 };
 use polyloom_protocol::Outcome;
 use polyloom_protocol::meta::{Diagnostic, ExecMeta};
-use polyloom_sandbox::{Collector, Refusal};
+use polyloom_sandbox::{Collector, HotFile, Refusal};
 
 use crate::executor::Executor;
 use crate::mask::Mask;
@@ -128,6 +128,8 @@ pub enum Content {
     Value(Arc<[u8]>),
     /// A file of the store, bound read-only.
     File(PathBuf),
+    /// What another cell wrote, mounted read-only from the memory it was written into.
+    Hot(Arc<HotFile>),
     /// A directory of the store, bound read-only.
     Dir(PathBuf),
 }
@@ -158,6 +160,8 @@ pub enum Collected {
         fd: OwnedFd,
         /// Its size in bytes.
         size: u64,
+        /// The same file, to be given to other cells, where it is large and in memory.
+        hot: Option<HotFile>,
     },
     /// A directory tree: files by relative path.
     Tree(Vec<TreeFile>),

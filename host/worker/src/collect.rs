@@ -10,7 +10,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 
 use polyloom_model::{CellId, Encoding, PortName, Type, format_size};
-use polyloom_sandbox::{Collector, Entry, Kind, ListingCaps, Refusal, Sandbox};
+use polyloom_sandbox::{Collector, Entry, HOT_FROM, Kind, ListingCaps, Refusal, Sandbox};
 
 use crate::attempt::{Collected, Output, TreeFile};
 use crate::mask::{Found, Mask};
@@ -283,7 +283,9 @@ fn content(
                 },
                 _ => formats::media_of(extension(&entry.path)),
             };
-            Ok(output(Collected::File { fd: OwnedFd::from(file), size }, media))
+            let fd = OwnedFd::from(file);
+            let hot = if size >= HOT_FROM { collector.keep(&fd) } else { None };
+            Ok(output(Collected::File { fd, size, hot }, media))
         }
     }
 }
@@ -382,7 +384,7 @@ fn file_of(collector: &Collector, path: &str, mask: Option<&Mask>) -> Result<Out
     Ok(Output {
         encoding: ty.encoding(),
         ty,
-        content: Collected::File { fd: OwnedFd::from(file), size },
+        content: Collected::File { fd: OwnedFd::from(file), size, hot: None },
         media: media.to_owned(),
         extension: String::new(),
     })
@@ -401,7 +403,7 @@ pub fn program(cell: &Sandbox) -> Result<Collected, Vec<Problem>> {
                 Ok(Collected::Tree(tree(&collector, "out/program", 10_000, None)?))
             }
             Some(Kind::File { size, .. }) => {
-                Ok(Collected::File { fd: collector.open_file("out/program")?, size })
+                Ok(Collected::File { fd: collector.open_file("out/program")?, size, hot: None })
             }
             Some(kind) => Err(format!("the compiler's program is {}", what(kind)).into()),
         }

@@ -2,10 +2,11 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use polyloom_model::{Type, Value};
 use polyloom_protocol::messages::host::{Encoding, Input};
-use polyloom_sandbox::{Bind, File, View};
+use polyloom_sandbox::{Bind, File, HotBind, View};
 
 use crate::attempt::{Content, InputFile};
 
@@ -19,6 +20,8 @@ pub struct Laid {
     pub files: Vec<File>,
     /// Files and directories of the store.
     pub binds: Vec<Bind>,
+    /// Files of cells that have ended.
+    pub hot: Vec<HotBind>,
     /// `$PORT`, for command cells.
     pub env: Vec<(String, OsString)>,
     /// The inputs of an Exec message.
@@ -46,7 +49,7 @@ pub fn text_of(input: &InputFile) -> Option<Vec<u8>> {
             let value = Value::from_msgpack(bytes).ok()?;
             Some(twin(&value, &input.ty).0)
         }
-        Content::File(_) | Content::Dir(_) => None,
+        Content::File(_) | Content::Hot(_) | Content::Dir(_) => None,
     }
 }
 
@@ -67,12 +70,12 @@ pub fn lay(inputs: &[InputFile], twins: bool, view: &View) -> Laid {
             Content::File(source) => {
                 let path = format!("/cell/in/{port}{}", input.extension);
                 laid.binds.push(Bind { source: source.clone(), target: PathBuf::from(&path) });
-                let encoding = match input.ty {
-                    Type::Tensor(..) => Encoding::Npy,
-                    Type::Table => Encoding::Arrow,
-                    _ => Encoding::Raw,
-                };
-                (path, encoding)
+                (path, encoding_of(&input.ty))
+            }
+            Content::Hot(file) => {
+                let path = format!("/cell/in/{port}{}", input.extension);
+                laid.hot.push(HotBind { file: Arc::clone(file), target: PathBuf::from(&path) });
+                (path, encoding_of(&input.ty))
             }
             Content::Dir(source) => {
                 let path = format!("/cell/in/{port}");
@@ -89,6 +92,14 @@ pub fn lay(inputs: &[InputFile], twins: bool, view: &View) -> Laid {
         laid.exec.push((port.to_owned(), message));
     }
     laid
+}
+
+fn encoding_of(ty: &Type) -> Encoding {
+    match ty {
+        Type::Tensor(..) => Encoding::Npy,
+        Type::Table => Encoding::Arrow,
+        _ => Encoding::Raw,
+    }
 }
 
 fn lay_twin(laid: &mut Laid, input: &InputFile, bytes: &[u8], view: &View) {

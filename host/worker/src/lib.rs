@@ -28,4 +28,5 @@ pub use formats::{
     check_arrow, check_file, check_npy, extension_of, media_of, read_value, sniff_image,
 };
 pub use inputs::text_of;
+pub use polyloom_sandbox::{HotFile, MOST_HOT};
 pub use workplace::{AttemptError, Workplace, enforcement, most_open_files};

@@ -189,6 +189,7 @@ impl Workplace {
         spec.files.push(inputs::file(&code, attempt.code.to_vec()));
         let code = view.path(&code);
         spec.binds.extend(laid.binds);
+        spec.hot = laid.hot;
         spec.env.push(("POLYLOOM_CELL".to_owned(), attempt.cell.as_str().into()));
         let program = match &attempt.phase {
             Phase::Compile => "/cell/out/program",

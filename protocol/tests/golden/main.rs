@@ -62,10 +62,11 @@ fn npy_headers_match_their_vectors() {
     compare(
         "npy.json",
         &json!({
-            "about": "section 12 of SPEC.md; `header` is everything before the data",
+            "about": "section 12 of SPEC.md; `header` is everything before the data; `files` are whole",
             "valid": npy::valid(),
             "tolerated": npy::tolerated(),
             "invalid": npy::invalid(),
+            "files": npy::files(),
         }),
     );
 }

@@ -1,4 +1,4 @@
-//! Vectors of `.npy` headers.
+//! Vectors of `.npy` headers and files.
 
 use polyloom_protocol::npy::{Dtype, Npy, header};
 use serde_json::{Value as Json, json};
@@ -78,4 +78,50 @@ pub fn invalid() -> Vec<Json> {
             json!({ "name": name, "header": hex(&bytes), "error": error.name() })
         })
         .into()
+}
+
+/// A whole file: elements as text, in C order, and what they are in it.
+fn file<T: ToString + Copy, const N: usize>(
+    name: &str,
+    dtype: Dtype,
+    shape: &[u64],
+    values: &[T],
+    bytes: impl Fn(T) -> [u8; N],
+) -> Json {
+    let mut file = header(dtype, shape);
+    file.extend(values.iter().flat_map(|value| bytes(*value)));
+    let npy = Npy::parse(&file).unwrap();
+    assert_eq!(npy.data_len().unwrap() as usize + npy.data, file.len(), "{name}");
+    let values: Vec<String> = values.iter().map(T::to_string).collect();
+    json!({
+        "name": name,
+        "dtype": dtype.name(),
+        "shape": shape,
+        "values": values,
+        "file": hex(&file),
+        "digest": blake3::hash(&file).to_hex().as_str(),
+    })
+}
+
+pub fn files() -> Vec<Json> {
+    let f32s = [0.0, -0.0, 1.5, f32::MIN_POSITIVE, f32::MAX, f32::INFINITY];
+    let f64s = [0.0, -0.0, 0.1, 5e-324, f64::MAX, f64::NEG_INFINITY];
+    let one = |flag: u8| [flag];
+    vec![
+        file("flags", Dtype::Bool, &[3], &[1, 0, 1], one),
+        file("i8", Dtype::I8, &[3], &[i8::MIN, -1, i8::MAX], i8::to_le_bytes),
+        file("i16", Dtype::I16, &[3], &[i16::MIN, 258, i16::MAX], i16::to_le_bytes),
+        file("i32", Dtype::I32, &[3], &[i32::MIN, 16_909_060, i32::MAX], i32::to_le_bytes),
+        file("i64", Dtype::I64, &[3], &[i64::MIN, 1 << 53 | 1, i64::MAX], i64::to_le_bytes),
+        file("u8", Dtype::U8, &[2, 2], &[0, 1, 2, u8::MAX], u8::to_le_bytes),
+        file("u16", Dtype::U16, &[2], &[258, u16::MAX], u16::to_le_bytes),
+        file("u32", Dtype::U32, &[2], &[16_909_060, u32::MAX], u32::to_le_bytes),
+        file("u64", Dtype::U64, &[2], &[1 << 53 | 1, u64::MAX], u64::to_le_bytes),
+        file("f32", Dtype::F32, &[6], &f32s, f32::to_le_bytes),
+        file("f64", Dtype::F64, &[2, 3], &f64s, f64::to_le_bytes),
+        file("scalar", Dtype::F64, &[], &[2.5], f64::to_le_bytes),
+        file("hollow", Dtype::I32, &[2, 0, 3], &[], i32::to_le_bytes),
+        // Long enough for a second line of padding.
+        file("deep", Dtype::U8, &[1; 32], &[7], u8::to_le_bytes),
+    ]
 }

@@ -272,7 +272,7 @@ fn watch(control: BorrowedFd<'_>, signals: BorrowedFd<'_>, main: i32) {
     let (leftovers, status) = end_everything(signals, main);
     let (cpu_micros, max_rss) = process::children_usage();
     let status = ended.or(status).unwrap_or(libc::SIGKILL);
-    let _ = wire::send_exited(control, status, leftovers, cpu_micros, max_rss);
+    let _ = wire::send_exited(control, status, leftovers, cpu_micros, max_rss, None);
 }
 
 /// Kills and reaps children until there are none: those of a child that died become ours. How many, and how the main process ended if it was among

@@ -6,6 +6,7 @@
 mod bare;
 mod cell;
 mod doors;
+mod hot;
 mod landlock;
 mod look;
 mod mounts;
@@ -166,6 +167,7 @@ pub struct Handles {
     home: Option<OwnedFd>,
     files: Option<OwnedFd>,
     joins: Vec<OwnedFd>,
+    hot: Vec<(OwnedFd, OwnedFd)>,
 }
 
 impl Handles {
@@ -176,6 +178,7 @@ impl Handles {
         let (mut order, mut control, mut stdin, mut stdout) = (None, None, None, None);
         let (mut stderr, mut worker, mut home, mut joins) = (None, None, None, Vec::new());
         let mut files = None;
+        let (mut spaces, mut hot) = (Vec::new(), Vec::new());
         for (role, fd) in roles.iter().zip(fds) {
             match role {
                 Role::Order => order = Some(fd),
@@ -187,6 +190,8 @@ impl Handles {
                 Role::Home => home = Some(fd),
                 Role::Files => files = Some(fd),
                 Role::Join => joins.push(fd),
+                Role::HotSpace => spaces.push(fd),
+                Role::HotFile => hot.push(fd),
             }
         }
         Some(Self {
@@ -199,6 +204,7 @@ impl Handles {
             home,
             files,
             joins,
+            hot: spaces.into_iter().zip(hot).collect(),
         })
     }
 }
@@ -258,7 +264,7 @@ fn start(
     handles: &Handles,
     control: &OwnedFd,
 ) -> Result<(), Failure> {
-    let binds = open_binds(prepared, launch)?;
+    let binds = open_binds(prepared, launch, &handles.hot)?;
     let folder = launch.folder.as_ref().map(|path| mounts::open_folder(path));
     let folder = folder.transpose().at(Stage::CellFiles)?;
     let files = folder.as_ref().or(handles.files.as_ref()).map(AsFd::as_fd);
@@ -299,8 +305,16 @@ fn close(fd: BorrowedFd<'_>) {
 
 /// Opens every bind while paths can still be walked with the spawner's rights (a store below a 0700 home, for one), as a
 /// detached read-only mount that the supervisor only has to attach.
-fn open_binds(prepared: &Prepared, launch: &Launch) -> Result<Vec<PreparedBind>, Failure> {
-    let mut binds = Vec::with_capacity(launch.binds.len());
+fn open_binds(
+    prepared: &Prepared,
+    launch: &Launch,
+    hot: &[(OwnedFd, OwnedFd)],
+) -> Result<Vec<PreparedBind>, Failure> {
+    let mut binds = Vec::with_capacity(launch.binds.len() + hot.len());
+    for ((space, file), target) in hot.iter().zip(&launch.hot) {
+        let mount = hot::mount(space.as_fd(), file.as_fd()).at(Stage::HotFile)?;
+        binds.push(PreparedBind::read_only(mount, target).at(Stage::HotFile)?);
+    }
     for (source, target) in &launch.binds {
         binds.push(PreparedBind::open(source, target).at(Stage::BindSource)?);
     }

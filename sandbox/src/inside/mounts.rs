@@ -35,7 +35,11 @@ impl PreparedBind {
     pub fn open(source: &[u8], target: &[u8]) -> io::Result<Self> {
         let source =
             CString::new(source).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
-        let mount = mount::clone_tree(&source)?;
+        Self::read_only(mount::clone_tree(&source)?, target)
+    }
+
+    /// A detached mount, from now on read-only.
+    pub fn read_only(mount: OwnedFd, target: &[u8]) -> io::Result<Self> {
         // `mount_setattr` with AT_RECURSIVE reaches submounts, which a classic read-only remount silently leaves writable.
         mount::add_attributes(
             mount.as_fd(),

@@ -98,7 +98,14 @@ fn supervise(
         let _ = wire::send_not_started(handles.control.as_fd(), failure);
         return Ok(());
     }
-    watch(handles.control.as_fd(), signals.as_fd(), main);
+    // Only where something large may be in memory, whose consumers will mount it: a namespace that outlives its processes is torn down by
+    // whoever lets go of it last, and that takes as long as all else.
+    let large = || {
+        let written = file::bytes_used(root.as_fd()).saturating_sub(given);
+        let space = files.is_none() && written >= crate::HOT_FROM;
+        space.then(|| file::open(c"/proc/self/ns/mnt", libc::O_RDONLY).ok()).flatten()
+    };
+    watch(handles.control.as_fd(), signals.as_fd(), main, large);
     Ok(())
 }
 
@@ -259,7 +266,12 @@ pub fn release_descriptors(handles: &Handles) {
 }
 
 /// Waits for the main process, the host's commands, and the host's end.
-fn watch(control: BorrowedFd<'_>, signals: BorrowedFd<'_>, main: i32) {
+fn watch(
+    control: BorrowedFd<'_>,
+    signals: BorrowedFd<'_>,
+    main: i32,
+    space: impl Fn() -> Option<OwnedFd>,
+) {
     loop {
         let mut fds = [sys::interest(control, libc::POLLIN), sys::interest(signals, libc::POLLIN)];
         if sys::poll(&mut fds, -1).is_err() {
@@ -287,7 +299,9 @@ fn watch(control: BorrowedFd<'_>, signals: BorrowedFd<'_>, main: i32) {
             if let Some(status) = ended {
                 let leftovers = end_everything();
                 let (cpu_micros, max_rss) = process::children_usage();
-                let _ = wire::send_exited(control, status, leftovers, cpu_micros, max_rss);
+                let space = space();
+                let space = space.as_ref().map(AsFd::as_fd);
+                let _ = wire::send_exited(control, status, leftovers, cpu_micros, max_rss, space);
                 return;
             }
         }

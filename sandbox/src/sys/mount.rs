@@ -183,6 +183,12 @@ pub fn make_all_private() -> io::Result<()> {
     .map(drop)
 }
 
+/// Makes the current directory the root.
+pub fn root_here() -> io::Result<()> {
+    // SAFETY: the path is NUL-terminated.
+    check_int(unsafe { libc::chroot(c".".as_ptr()) }).map(drop)
+}
+
 /// `fchdir`.
 pub fn enter(dir: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: integers only.

@@ -98,6 +98,12 @@ pub fn unshare(flags: i32) -> io::Result<()> {
     check_int(unsafe { libc::unshare(flags) }).map(drop)
 }
 
+/// `setns`.
+pub fn enter_namespace(fd: BorrowedFd<'_>, kind: i32) -> io::Result<()> {
+    // SAFETY: integers only; the kinds used here affect a single-threaded process.
+    check_int(unsafe { libc::setns(fd.as_raw_fd(), kind) }).map(drop)
+}
+
 /// `prctl` with integer arguments.
 pub fn prctl(option: i32, a: u64, b: u64, c: u64, d: u64) -> io::Result<i32> {
     // SAFETY: only options with integer arguments are used through this function.

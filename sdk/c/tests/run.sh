@@ -31,7 +31,7 @@ one() { # cc cxx c-standard c++-standard
   mkdir "$work/in" "$work/out" "$work/damaged"
   python3 "$here/inputs.py" "$work/in"
   cp "$here"/fixtures/*.arrow "$work/in"
-  for program in read write errors fuzz; do
+  for program in read write errors fuzz vectors; do
     # shellcheck disable=SC2086
     $1 -std="$3" $warn $check "$here/$program.c" -o "$work/$program"
     # The same file as C++: the header must be clean in both.
@@ -45,6 +45,13 @@ one() { # cc cxx c-standard c++-standard
   "$work/read" int negative float single null yes name text raw list three map matrix vector scalar flags none page tree \
     everything numbers empty > "$work/read.txt"
   compare "$here/read.expected" "$work/read.txt"
+
+  mkdir "$work/golden"
+  # The names are words.
+  # shellcheck disable=SC2046
+  IN="$work/golden" OUT="$work/out" "$work/vectors" $(python3 "$here/vectors.py" write "$work/golden") > /dev/null
+  python3 "$here/vectors.py" compare "$work/out"
+  rm -r "$work/out" "$work/golden" && mkdir "$work/out"
 
   "$work/write"
   python3 "$here/outputs.py" "$work/out" c

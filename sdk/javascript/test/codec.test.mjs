@@ -7,7 +7,7 @@ import test from "node:test";
 import { encode, encodeAny } from "../encode.mjs";
 import { FrameReader, PREAMBLE, encodeFrame } from "../frames.mjs";
 import { Float, decode } from "../msgpack.mjs";
-import { Tensor, decodeHeader, decodeNpy, encodeHeader, encodeNpy } from "../npy.mjs";
+import { Tensor, decodeHeader, decodeNpy, empty, encodeHeader, encodeNpy } from "../npy.mjs";
 import { toTensor } from "../tensor-output.mjs";
 import { parseType } from "../types.mjs";
 
@@ -119,6 +119,24 @@ test("tensor headers read and write as the vectors say", present, () => {
     assert.deepEqual([read.dtype, read.shape], [dtype, shape]);
   }
   for (const { name, header } of all.invalid) assert.throws(() => decodeHeader(hex(header)), { name: "NpyError" }, name);
+});
+
+test("tensor files read and write as the vectors say", present, () => {
+  for (const { name, dtype, shape, values, file } of vectors("npy.json").files) {
+    const tensor = decodeNpy(hex(file));
+    assert.deepEqual([tensor.dtype, tensor.shape], [dtype, shape], name);
+    const wide = dtype === "i64" || dtype === "u64";
+    const elements = values.map(wide ? BigInt : (text) => Number(text.replace("inf", "Infinity")));
+    assert.deepEqual([...tensor.data], dtype === "f32" ? [...Float32Array.from(elements)] : elements, name);
+    assert.equal(Buffer.concat(encodeNpy(tensor)).toString("hex"), file, name);
+    assert.equal(Buffer.concat(encodeNpy(toTensor(tensor, parseType(`tensor<${dtype}>`)))).toString("hex"), file, name);
+  }
+});
+
+test("an empty tensor is zeros of the shape and type asked for", () => {
+  assert.deepEqual([empty([2, 3]).data, empty([2, 3]).shape], [new Float64Array(6), [2, 3]]);
+  assert.deepEqual([empty(2, "i64").data, empty([], "bool").size], [new BigInt64Array(2), 1]);
+  for (const bad of [[[-1]], [[1.5]], [[2], "f16"], [["2"]]]) assert.throws(() => empty(...bad), { name: "NpyError" });
 });
 
 test("tensor data is a view of the file", () => {

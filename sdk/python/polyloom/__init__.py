@@ -83,10 +83,12 @@ def output(name: str, value: Any) -> None:
         _current.given[name] = value
 
 
-def empty(shape: Union[int, Sequence[int]], dtype: str = "f64") -> Any:
+def empty(shape: Union[int, Sequence[int]], dtype: Any = "f64") -> Any:
     """A tensor to be filled and given as an output, which then is in place without a copy.
 
-    A numpy array where numpy is installed, else a memoryview. The contents are zero.
+    A numpy array where numpy is installed, else a memoryview. The contents are zero. `dtype` is one
+    of flows (`f64`) or numpy's (`f8`, `numpy.float64`). A reshaped array is still in place; one
+    that is transposed, cut or converted is written anew.
     """
     from polyloom._npy import empty
 

@@ -122,12 +122,14 @@ def _product(shape: Sequence[int]) -> int:
     return count
 
 
-def empty(shape: Union[int, Sequence[int]], dtype: str, out: Optional[str]) -> Any:
+def empty(shape: Union[int, Sequence[int]], dtype: Any, out: Optional[str]) -> Any:
     """A tensor of zeros in a file of the folder `out`, or in memory without one."""
     import mmap
 
-    shape = [int(shape)] if isinstance(shape, int) else [int(size) for size in shape]
-    name = dtype if dtype in DTYPES else _DESCR.get(_descr_of(dtype), "")
+    shape = [int(size) for size in (shape if hasattr(shape, "__iter__") else [shape])]
+    if any(size < 0 for size in shape):
+        raise ValueError(f"the shape {shape} has a negative size")
+    name = _name_of(dtype)
     if not name:
         raise ValueError(f"dtype `{dtype}` is none of {', '.join(DTYPES)}")
     descr, form, size = DTYPES[name]
@@ -138,8 +140,9 @@ def empty(shape: Union[int, Sequence[int]], dtype: str, out: Optional[str]) -> A
     else:
         folder = os.path.join(out, ".tmp")
         os.makedirs(folder, exist_ok=True)
-        path = os.path.join(folder, f"{len(_born)}.npy")
-        with open(path, "w+b") as file:
+        # A forked process has the same list and another number.
+        path = os.path.join(folder, f"{os.getpid()}-{len(_born)}.npy")
+        with open(path, "x+b") as file:
             # Reserved at once: a full disk is then an error here, not a SIGBUS in the cell's loop.
             os.posix_fallocate(file.fileno(), 0, total)
             data = mmap.mmap(file.fileno(), total)
@@ -151,13 +154,31 @@ def empty(shape: Union[int, Sequence[int]], dtype: str, out: Optional[str]) -> A
     return numpy.ndarray(shape, "<" + descr, data, len(head))
 
 
-def _descr_of(dtype: Any) -> str:
+def _name_of(dtype: Any) -> str:
+    """The dtype as flows spell it: `f64`, numpy's `f8` and `<f8`, a type of Python's or numpy's."""
+    if isinstance(dtype, str) and dtype in DTYPES:
+        return dtype
+    plain = {float: "f8", int: "i8", bool: "b1"}
+    text = plain.get(dtype) if isinstance(dtype, type) else dtype
+    if isinstance(text, str):
+        text = text[1:] if text[:1] in ("<", "|", "=") else text
+        if text in _DESCR:
+            return _DESCR[text]
     try:
         import numpy
 
-        return str(numpy.dtype(dtype).str[1:])
+        found = numpy.dtype(dtype)
     except (ImportError, TypeError):
         return ""
+    return _DESCR.get(found.str[1:], "") if found.str[0] != ">" else ""
+
+
+def drop_unused() -> None:
+    """Remove the files of tensors that are no output: what a cell leaves takes memory."""
+    for _, path, _ in _born:
+        if os.path.exists(path):
+            os.unlink(path)
+    _born.clear()
 
 
 def write_tensor(value: Any, wanted: Type, name: str, path: str) -> str:
@@ -175,7 +196,8 @@ def write_tensor(value: Any, wanted: Type, name: str, path: str) -> str:
     _check_shape(shape, wanted, name)
     for owner, born, start in _born:
         # Contiguous and as long as the whole: then it is the whole.
-        if data.nbytes == len(owner) - start and _owner(value) is owner and os.path.exists(born):
+        # What is written, not what was given: a conversion made a copy.
+        if data.nbytes == len(owner) - start and _owner(data) is owner and os.path.exists(born):
             owner[:start] = header(dtype, shape, start)
             os.rename(born, path)
             return path
@@ -186,14 +208,14 @@ def write_tensor(value: Any, wanted: Type, name: str, path: str) -> str:
 
 
 def _owner(value: Any) -> Any:
-    """What holds the memory that a memoryview or a contiguous array shows."""
-    if isinstance(value, memoryview):
-        return value.obj if value.c_contiguous else None
-    if not getattr(value, "flags", {"C_CONTIGUOUS": False})["C_CONTIGUOUS"]:
-        return None
-    while hasattr(value, "base"):
-        value = value.base
-    return value.obj if isinstance(value, memoryview) else value
+    """What holds the memory that a view shows."""
+    while True:
+        if isinstance(value, memoryview):
+            value = value.obj
+        elif hasattr(value, "base"):
+            value = value.base
+        else:
+            return value
 
 
 def _from_numpy(value: Any, wanted: Type, name: str) -> tuple[str, list[int], memoryview]:

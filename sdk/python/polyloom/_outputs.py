@@ -7,6 +7,7 @@ Knows which writer belongs to which type. The formats themselves are `_msgpack`'
 from __future__ import annotations
 
 import os
+import sys
 
 from polyloom import PortError
 from polyloom._types import parse
@@ -51,6 +52,9 @@ def write_outputs(slots: dict[str, dict[str, Any]], out: str, variables: dict[st
             path = os.path.join(out, entry)
             if path != written and os.path.isfile(path):
                 os.unlink(path)  # what the variable says is the output, and there is but one
+    npy = sys.modules.get("polyloom._npy")
+    if npy is not None:
+        npy.drop_unused()
 
 
 def _belongs(entry: str, name: str) -> bool:

@@ -151,6 +151,72 @@ class Tensors(Files):
         value[:] = memoryview(array.array("i", [1, 2, 3, 4]))
         self.assertEqual(self.trip(value[1:3], "tensor<i32,[n]>").tolist(), [2, 3])
 
+    def test_empty_that_was_converted_is_what_it_was_converted_to(self) -> None:
+        # As many bytes of another type: the file of the first must not pass for it.
+        value = _npy.empty(2, "i64", str(self.out))
+        value[0] = 7
+        numpy = library("numpy")
+        self.assertTrue(numpy.can_cast("i8", "f8", "safe"))
+        self.assertEqual(self.trip(value, "tensor<f64,[n]>").tolist(), [7.0, 0.0])
+        value = _npy.empty((2, 2), "f8", str(self.out))
+        value[:] = [[1, 2], [3, 4]]
+        for view in (value[::-1], value.T, value[:, ::-1], value + 1, value[:1]):
+            found = self.trip(view, "tensor<f64>")
+            numpy.testing.assert_array_equal(found, view)
+        numpy.testing.assert_array_equal(self.trip(value.reshape(4), "tensor<f64>"), [1, 2, 3, 4])
+
+    def test_empty_given_twice_is_moved_once_and_copied_once(self) -> None:
+        value = _npy.empty(2, "f8", str(self.out))
+        value[1] = 1.5
+        first = self.write(value, "tensor<f64,[n]>").rename(self.work / "first.npy")
+        second = self.write(value, "tensor<f64,[n]>")
+        self.assertNotEqual(first.stat().st_ino, second.stat().st_ino)
+        self.assertEqual(first.read_bytes()[-16:], second.read_bytes()[-16:])
+
+    def test_empty_in_a_forked_process_is_another(self) -> None:
+        value = _npy.empty(1, "f8", str(self.out))
+        value[0] = 1.5
+        pid = os.fork()
+        if pid == 0:
+            try:
+                _npy._born.clear()
+                _npy.empty(1, "f8", str(self.out))[0] = 2.5
+            finally:
+                os._exit(0)
+        os.waitpid(pid, 0)
+        self.assertEqual(len(list((self.out / ".tmp").iterdir())), 2)
+        self.assertEqual(self.trip(value, "tensor<f64,[n]>").tolist(), [1.5])
+        _npy.drop_unused()
+        self.assertEqual(len(list((self.out / ".tmp").iterdir())), 1)
+
+    def test_dtypes_of_empty(self) -> None:
+        for dtype in ("f4", "<f4", "f32"):
+            self.assertEqual(memoryview(_npy.empty(1, dtype, None)).format, "f")
+        self.assertEqual(memoryview(_npy.empty(1, float, None)).itemsize, 8)
+        for dtype, shape in ((">f8", 1), ("c16", 1), ("words", 1), ("f8", [-1])):
+            with self.assertRaises(ValueError):
+                _npy.empty(shape, dtype, None)
+
+    def test_an_input_can_not_be_written_to(self) -> None:
+        path = self.write([1.5, 2.5], "tensor<f64,[n]>")
+        found = read_input("x", {"path": str(path), "encoding": "npy"})
+        with self.assertRaisesRegex((ValueError, TypeError), "read-only"):
+            found[0] = 9.0
+        self.assertEqual(path.read_bytes()[128:136], array.array("d", [1.5]).tobytes())
+
+    def test_a_table_is_the_mapped_file(self) -> None:
+        pyarrow = library("pyarrow")
+        path = self.write({"n": list(range(100_000))}, "table")
+        before = pyarrow.total_allocated_bytes()
+        found = read_input("x", {"path": str(path), "encoding": "arrow"})
+        # Nothing was allocated, and each buffer lies in the one mapping of the file.
+        self.assertEqual(pyarrow.total_allocated_bytes(), before)
+        maps = Path("/proc/self/maps").read_text().splitlines()
+        low, high = next(line.split()[0] for line in maps if line.endswith(str(path))).split("-")
+        for buffer in found.column("n").chunk(0).buffers():
+            if buffer is not None:
+                self.assertTrue(int(low, 16) <= buffer.address < int(high, 16))
+
     def test_empty_outside_of_a_worker(self) -> None:
         self.assertEqual(polyloom.empty(3, "u8").tolist(), [0, 0, 0])
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
+import tempfile
 import unittest
+from pathlib import Path
 from typing import Any
 
 from conversation import SDK
 
-from polyloom import _frames, _msgpack, _npy
+from polyloom import _frames, _msgpack, _npy, _types
 
 VECTORS = SDK.parent.parent / "protocol" / "vectors"
 
@@ -109,6 +112,24 @@ class Vectors(unittest.TestCase):
         for row in vectors["invalid"]:
             with self.subTest(row["name"]), self.assertRaises(ValueError):
                 _npy.parse_header(bytes.fromhex(row["header"]))
+
+    def test_npy_files_are_written_and_read(self) -> None:
+        for row in load("npy.json")["files"]:
+            with self.subTest(row["name"]), tempfile.TemporaryDirectory() as folder:
+                dtype, shape, path = row["dtype"], row["shape"], folder + "/x.npy"
+                form = _types.DTYPES[dtype][1]
+                kind: Any = {"f": float, "b": lambda text: text == "1"}.get(dtype[0], int)
+                values = [kind(text) for text in row["values"]]
+                data = struct.pack(f"<{len(values)}{form}", *values)
+                file = bytes.fromhex(row["file"])
+                self.assertEqual(_npy.header(dtype, shape) + data, file)
+                Path(path).write_bytes(file)
+                read = _npy.read(path)
+                self.assertEqual((read.nbytes, read.tobytes()), (len(data), data))
+                wanted = _types.parse(f"tensor<{dtype}>")
+                written = _npy.write_tensor(read, wanted, "x", folder + "/y.npy")
+                if 0 not in shape:  # a memoryview with nothing in it has lost its shape
+                    self.assertEqual(Path(written).read_bytes(), file)
 
 
 class Messagepack(unittest.TestCase):

@@ -279,7 +279,7 @@ impl Failure {
             ),
             Outcome::Killed | Outcome::Failed => match (self.meta.signal, self.meta.exit_code) {
                 (Some(11 | 7), _) => {
-                    only("it used memory that is not its own: a wrong index or pointer")
+                    only("it used memory that is not its own: a wrong index or pointer, or a write to an input, which is read-only")
                 }
                 (Some(6), _) => only(
                     "it gave up by itself (abort), often a failed check or an uncaught exception",

@@ -138,7 +138,10 @@ impl Runner {
             }
             self.results.clear();
         }
-        self.flights.clear();
+        // What is not said yet is not committed either.
+        if self.late.ends.is_empty() {
+            self.flights.clear();
+        }
         if let Err(error) = self.write_history() {
             let text = format!("the run's history could not be written: {}", chain(&error));
             self.stream.say(Event::Warning { text });
@@ -168,12 +171,17 @@ impl Runner {
     }
 
     pub(super) fn finish(mut self) -> Summary {
-        let outcome = self.outcome.unwrap_or(RunOutcome::Ok);
+        self.job.place.hot.clear();
+        let lost = self.late.lost;
+        let outcome = match self.outcome.unwrap_or(RunOutcome::Ok) {
+            RunOutcome::Ok if lost > 0 => RunOutcome::Failed,
+            outcome => outcome,
+        };
         let counted = self.schedule.totals();
         let totals = Totals {
-            ok: counted.ok as u64,
+            ok: counted.ok.saturating_sub(lost) as u64,
             cached: counted.cached as u64,
-            failed: counted.failed as u64,
+            failed: (counted.failed + lost) as u64,
             skipped: counted.skipped as u64,
             cancelled: counted.cancelled as u64,
         };

@@ -81,7 +81,16 @@ mod tests {
         stderr.clone_into(&mut meta.stderr.text);
         let explanation = Some("it ended".to_owned());
         let (environment, flight, known) = (false, None, None);
-        StepEnd { meta, outputs: None, explanation, environment, start, flight, known }
+        StepEnd {
+            meta,
+            outputs: None,
+            explanation,
+            environment,
+            start,
+            flight,
+            known,
+            copies: Vec::new(),
+        }
     }
 
     fn told(ends: &[StepEnd]) -> Option<String> {

@@ -1,0 +1,148 @@
+//! Large outputs that stay in the memory they were written into until the run ends, so that their consumers map them and nobody waits
+//! for a disk. Each is on its way to the store meanwhile.
+//!
+//! Knows digests, files and how much memory there is; not steps, not events.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use polyloom_model::Digest;
+use polyloom_store::PutError;
+use polyloom_worker::HotFile;
+use tokio::task::JoinHandle;
+
+use crate::place::Place;
+use crate::words::chain;
+
+/// An output on its way to the disk; or why it did not arrive, in words.
+pub type Copy = JoinHandle<Result<(), String>>;
+
+/// Of the memory that cells could have, outputs take at most one part in so many.
+const PART: u64 = 4;
+
+/// The outputs in memory.
+#[derive(Debug, Default)]
+pub struct Hot {
+    shelf: Mutex<Shelf>,
+    arrived: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Shelf {
+    files: HashMap<Digest, Arc<HotFile>>,
+    /// The same, oldest first.
+    order: VecDeque<Digest>,
+    /// How many copies of each content are being made.
+    copying: HashMap<Digest, usize>,
+}
+
+impl Shelf {
+    fn held(&self) -> u64 {
+        self.files.values().map(|file| file.held()).sum()
+    }
+
+    /// Lets the oldest go that is on the disk; whether there was one.
+    fn let_go(&mut self) -> bool {
+        let oldest = self.order.iter().position(|digest| !self.copying.contains_key(digest));
+        let gone = oldest.and_then(|at| self.order.remove(at));
+        gone.is_some_and(|digest| self.files.remove(&digest).is_some())
+    }
+}
+
+impl Hot {
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The file with this content, if it is in memory.
+    pub(crate) fn get(&self, digest: &Digest) -> Option<Arc<HotFile>> {
+        self.shelf().files.get(digest).cloned()
+    }
+
+    /// Waits until content that is on its way to the disk is there, or failed to get there.
+    pub(crate) fn wait(&self, digest: &Digest) {
+        let mut shelf = self.shelf();
+        while shelf.copying.contains_key(digest) {
+            shelf = self.arrived.wait(shelf).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Takes a file in and notes that it is being copied; or not, when that is more than `room` bytes in all.
+    fn admit(&self, digest: Digest, file: HotFile, room: impl Fn(u64) -> u64) -> bool {
+        let mut shelf = self.shelf();
+        if !shelf.files.contains_key(&digest) {
+            while shelf.held().saturating_add(file.held()) > room(shelf.held()) {
+                if !shelf.let_go() {
+                    return false;
+                }
+            }
+            shelf.files.insert(digest, Arc::new(file));
+            shelf.order.push_back(digest);
+        }
+        *shelf.copying.entry(digest).or_default() += 1;
+        true
+    }
+
+    fn copied(&self, digest: &Digest) {
+        let mut shelf = self.shelf();
+        if let Some(count) = shelf.copying.get_mut(digest) {
+            *count -= 1;
+            if *count == 0 {
+                shelf.copying.remove(digest);
+            }
+        }
+        self.arrived.notify_all();
+    }
+
+    /// Lets everything go that is on the disk.
+    pub(crate) fn clear(&self) {
+        let mut shelf = self.shelf();
+        while shelf.let_go() {}
+    }
+}
+
+/// Keeps an output: in memory if there is room, and then with the copy that is being made of it, else in the store. Blocks for as long as
+/// hashing takes, or copying.
+pub(crate) fn keep(
+    place: &Arc<Place>,
+    file: File,
+    hot: HotFile,
+) -> Result<(Digest, u64, Option<Copy>), PutError> {
+    let (digest, size) = place.store.digest_of(&file)?;
+    if place.store.holds(&digest, size) {
+        return Ok((digest, size, None));
+    }
+    let held = hot.held();
+    // What is in memory already is no longer available, and so counts back in.
+    if !place.hot.admit(digest, hot, |others| (available() + others + held) / PART) {
+        let (digest, size) = place.store.put_file(&file, size)?;
+        return Ok((digest, size, None));
+    }
+    let room = match place.store.room_for(size) {
+        Ok(room) => room,
+        Err(error) => {
+            place.hot.copied(&digest);
+            return Err(error.into());
+        }
+    };
+    let place = Arc::clone(place);
+    let copy = tokio::task::spawn_blocking(move || {
+        let put = place.store.put_whole(room, &file, &digest, size);
+        place.hot.copied(&digest);
+        match put {
+            Ok(true) => Ok(()),
+            Ok(false) => Err("it changed while it was stored".to_owned()),
+            Err(error) => Err(chain(&error)),
+        }
+    });
+    Ok((digest, size, Some(copy)))
+}
+
+/// Memory that processes could get without pushing others out, in bytes; none where the kernel does not say.
+fn available() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib = line.and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    kib.unwrap_or(0).saturating_mul(1024)
+}

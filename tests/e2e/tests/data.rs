@@ -1,0 +1,160 @@
+//! Large data between cells: mapped from the memory it was written into, never changed by who reads it, on the disk before anything is said.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+use polyloom_test_e2e::{Place, Run, missing};
+
+/// A producer of 32 MiB.
+const MADE: &str = r#"
+[cells.make]
+lang = "python"
+code = '''
+import polyloom
+x = polyloom.empty(4 << 20, "f8")
+x[0], x[-1] = 1.5, 2.5
+'''
+outputs = { x = "tensor<f64,[n]>" }
+"#;
+
+/// A consumer that says where its input is mounted from, and what is at its ends.
+const LOOK: &str = r#"
+[cells.NAME]
+lang = "python"
+inputs = { x = { from = "make.x", type = "tensor<f64,[n]>" } }
+code = '''
+import os
+mount = next(line for line in open("/proc/self/mountinfo") if " /cell/in/x.npy " in line)
+root = mount.split()[3]
+ends = x[0] + x[-1]
+'''
+outputs = { root = "str", ends = "float" }
+"#;
+
+fn look(name: &str) -> String {
+    LOOK.replace("NAME", name)
+}
+
+/// Whether a consumer had its input from the memory of its producer: the mount is of a file in there.
+#[track_caller]
+fn from_memory(run: &Run, cell: &str) -> bool {
+    // 1.5 + 2.5, as MessagePack has it.
+    assert_eq!(run.bytes(cell, "ends"), b"\xcb\x40\x10\0\0\0\0\0\0", "{}", run.stderr);
+    String::from_utf8_lossy(&run.bytes(cell, "root")).ends_with("/out/x.npy")
+}
+
+#[test]
+fn a_large_output_is_mapped_from_memory_and_then_from_the_store() {
+    if missing(&["python3"]) {
+        return;
+    }
+    let place = Place::flow(&format!("{MADE}{}{}", look("first"), look("second")));
+    let run = place.run(&[]).exits(0);
+    for cell in ["first", "second"] {
+        assert!(from_memory(&run, cell), "{cell}");
+    }
+    // What was mapped is what is kept, and another run has it from the disk.
+    let kept = run.bytes("make", "x");
+    assert_eq!(kept.len(), 128 + (32 << 20));
+    let first = look("first");
+    place.edit("polyloom.toml", &first, &first.replace("import os", "import os # again"));
+    let run = place.run(&[]).exits(0);
+    assert_eq!(run.told(), "first ok, make cached, second cached");
+    assert!(!from_memory(&run, "first"));
+}
+
+#[test]
+fn a_consumer_of_a_large_tensor_takes_no_memory_for_it() {
+    if missing(&["python3"]) {
+        return;
+    }
+    let reads = r#"
+[cells.read]
+lang = "python"
+inputs = { x = { from = "make.x", type = "tensor<f64,[n]>" } }
+code = 'total = sum(x[::512])'
+outputs = { total = "float" }
+"#;
+    let place = Place::flow(&format!("{MADE}{reads}"));
+    let run = place.run(&[]).exits(0);
+    if run.level("read", "memory") == "none" {
+        return;
+    }
+    // The pages are the producer's: it took all of them, its consumer none.
+    let peak = |cell: &str| run.cell(cell)["peak_memory"].as_u64().unwrap();
+    assert!(peak("make") >= 32 << 20, "{}", peak("make"));
+    assert!(peak("read") < 32 << 20, "{}", peak("read"));
+}
+
+#[test]
+fn ends_are_told_in_order_though_consumers_start_before_the_disk_has_all() {
+    if missing(&["python3"]) {
+        return;
+    }
+    let place = Place::flow(&format!("{MADE}{}", look("look")));
+    let lines = place.polyloom(&["run", ".", "--format", "jsonl"]).exits(0).json_lines();
+    let ends: Vec<&str> = lines
+        .iter()
+        .filter(|line| line["event"] == "step.finished")
+        .map(|line| line["cell"].as_str().unwrap())
+        .collect();
+    assert_eq!(ends, ["make", "look"]);
+}
+
+/// Writers to the input `x`, each in its own way; the sibling reads it after all of them.
+#[test]
+fn a_write_to_an_input_fails_in_the_writer_alone() {
+    if missing(&["python3"]) {
+        return;
+    }
+    let mut flow = MADE.to_owned();
+    let mut cell = |name: &str, lang: &str, code: &str| {
+        flow.push_str(&format!(
+            "[cells.{name}]\nlang = \"{lang}\"\ninputs = {{ x = {{ from = \"make.x\", type = \
+             \"tensor<f64,[n]>\" }} }}\ncode = '''\n{code}\n'''\n"
+        ));
+    };
+    cell("element", "python", "x[0] = 9.0");
+    cell("opened", "python", "import polyloom, os\nopen('/cell/in/x.npy', 'r+b')");
+    cell("mode", "python", "import os\nos.chmod('/cell/in/x.npy', 0o666)");
+    cell("replaced", "python", "import os\nos.rename('/cell/in/x.npy', '/cell/work/x')");
+    cell("shell", "sh", "echo no > \"$x\"");
+    let with_c = !missing(&["cc"]);
+    if with_c {
+        cell(
+            "pointer",
+            "c",
+            "#include <polyloom.h>\nint main(void) {\n  double *x = (double *)(uintptr_t)pl_in_f64(\"x\").data;\n  x[0] = 9;\n  return 0;\n}",
+        );
+    }
+    let with_node = !missing(&["node"]);
+    if with_node {
+        // The array is the cell's own memory, the file is not.
+        cell(
+            "script",
+            "javascript",
+            "import fs from 'node:fs';\nx.data[0] = 9;\nfs.writeFileSync('/cell/in/x.npy', x.data);",
+        );
+    }
+    let place = Place::flow(&format!("{flow}{}", look("sibling")));
+    let run = place.run(&["-k"]);
+    if with_node {
+        assert_eq!(run.outcome("script"), "failed");
+        assert!(run.messages("script").contains("EROFS"), "{}", run.messages("script"));
+    }
+    for name in ["element", "opened", "mode", "replaced", "shell"] {
+        assert_eq!(run.outcome(name), "failed", "{name}: {}", run.stderr);
+    }
+    assert!(run.messages("element").contains("read-only"), "{}", run.messages("element"));
+    if with_c {
+        assert_eq!(run.outcome("pointer"), "killed");
+        assert!(run.messages("pointer").contains("SIGSEGV"), "{}", run.messages("pointer"));
+        assert!(run.stderr.contains("an input, which is read-only"), "{}", run.stderr);
+    }
+    assert!(from_memory(&run, "sibling"));
+    let kept = run.bytes("make", "x");
+    assert_eq!(kept[128..136], 1.5_f64.to_le_bytes());
+    // The store finds nothing wrong with what it has.
+    let again = place.run(&["-k"]);
+    assert_eq!(again.outcome("make"), "cached");
+    assert_eq!(again.bytes("sibling", "ends"), run.bytes("sibling", "ends"));
+}
