@@ -109,7 +109,7 @@ pub(crate) fn keep(
     file: File,
     hot: HotFile,
 ) -> Result<(Digest, u64, Option<Copy>), PutError> {
-    let (digest, size) = place.store.digest_of(&file)?;
+    let (digest, size) = place.store.digest_file(&file)?;
     if place.store.holds(&digest, size) {
         return Ok((digest, size, None));
     }

@@ -14,14 +14,8 @@ use crate::store::Store;
 
 impl Store {
     /// The digest and size of an open file. The store keeps nothing of it.
-    pub fn digest_of(&self, file: &File) -> Result<(Digest, u64), Fault> {
+    pub fn digest_file(&self, file: &File) -> Result<(Digest, u64), Fault> {
         hashing::digest(file).map_err(|error| Fault::io("read", &self.root, error))
-    }
-
-    /// Whether content is here already; if so it counts as used now.
-    #[must_use]
-    pub fn holds(&self, digest: &Digest, size: u64) -> bool {
-        self.refresh(digest, size)
     }
 
     /// Takes the room on the disk that `size` bytes need, so that a full disk is told before anybody relies on what comes in there.

@@ -29,7 +29,8 @@ impl Store {
     }
 
     /// Whether a blob is in the store with all its bytes.
-    pub(crate) fn holds(&self, digest: &Digest, size: u64) -> bool {
+    #[must_use]
+    pub fn holds(&self, digest: &Digest, size: u64) -> bool {
         if size <= SMALL && self.small(digest).is_ok_and(|bytes| bytes.is_some()) {
             return true;
         }
