@@ -220,11 +220,7 @@ fn order(left: &Value, right: &Value) -> Option<Option<Ordering>> {
 }
 
 /// Exact also beyond 2^53, where not every whole number is a float.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    reason = "guarded by the bounds"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "guarded by the bounds")]
 fn against(int: i64, float: f64) -> Option<Ordering> {
     if float.is_nan() {
         return None;
