@@ -79,7 +79,7 @@ mod tests {
         let mut file = tempfile::tempfile().expect("a file");
         let bytes = vec![7; 100_000];
         file.write_all(&bytes).expect("room");
-        let (digest, size) = store.digest_of(&file).expect("hashed");
+        let (digest, size) = store.digest_file(&file).expect("hashed");
         assert_eq!((digest, size), (Digest::of(&bytes), 100_000));
         assert!(!store.holds(&digest, size));
         let other = Digest::of(b"other");
