@@ -136,7 +136,9 @@ pub struct Runner {
     flights: Vec<Flight>,
     environment: bool,
     pub(crate) outcome: Option<RunOutcome>,
-    /// Why the items of maps can't be known.
+    /// Open cells, and the steps that give their items.
+    pub(crate) awaited: Vec<(CellId, Vec<StepIndex>)>,
+    /// Why there is no further plan.
     pub(crate) unknown: Option<String>,
     sender: mpsc::Sender<Happened>,
     receiver: mpsc::Receiver<Happened>,
@@ -192,12 +194,14 @@ impl Runner {
             flights: Vec::new(),
             environment: false,
             outcome: None,
+            awaited: Vec::new(),
             unknown: None,
             sender,
             receiver,
             job,
         };
         runner.announce(0);
+        runner.await_items();
         runner
     }
 
@@ -577,7 +581,7 @@ impl Runner {
     /// Starts what no executor runs.
     fn start_own(&mut self, step: StepIndex) {
         if self.is_open(step) {
-            let mut end = StepEnd::not_begun(self.why_open());
+            let mut end = StepEnd::not_begun(self.why_open(step));
             end.meta.outcome = Outcome::Failed;
             return self.on_ended(step, Box::new(end));
         }
