@@ -50,7 +50,7 @@ impl Prepared {
         self.plan.later = next.plan.later.into_iter().map(renumber).collect();
         (self.flow, self.open) = (next.flow, next.open);
         (self.facts, self.keyed, self.answers) = (next.facts, next.keyed, next.answers);
-        self.found = next.found;
+        (self.found, self.broken) = (next.found, next.broken);
     }
 }
 
@@ -82,23 +82,31 @@ impl Runner {
 
     /// The open cells whose items can be had by now.
     fn ready(&self) -> Vec<CellId> {
+        let there = |step: &StepIndex| self.slots[step.at()].outputs.is_some();
+        let ready = self.awaited.iter().filter(|(_, steps)| steps.iter().all(there));
+        ready.map(|(cell, _)| cell.clone()).collect()
+    }
+
+    /// The open cells, each with the steps that give its items: looked up once for each plan, asked after each end.
+    pub(crate) fn await_items(&mut self) {
         let prepared = &self.job.prepared;
-        let mut places: Option<HashMap<&CellId, usize>> = None;
-        let mut ready = Vec::new();
+        self.awaited.clear();
+        if prepared.open.is_empty() {
+            return;
+        }
+        let places: HashMap<&CellId, StepIndex> = (0..)
+            .map(StepIndex)
+            .zip(&prepared.plan.steps)
+            .map(|(at, step)| (&step.cell, at))
+            .collect();
         for open in &prepared.open {
             let polyloom_model::Items::Of(source) = &open.axis.items else { continue };
-            let places = places.get_or_insert_with(|| {
-                prepared.plan.steps.iter().enumerate().map(|(at, step)| (&step.cell, at)).collect()
-            });
-            let there = |(cell, _)| {
-                let slot = places.get(cell).and_then(|at| self.slots.get(*at));
-                slot.is_some_and(|slot| slot.outputs.is_some())
-            };
-            if source.ports().all(there) {
-                ready.push(open.cell.clone());
-            }
+            let steps: Option<Vec<StepIndex>> =
+                source.ports().map(|(cell, _)| places.get(cell).copied()).collect();
+            // Without a place, the cell waits for one that is open itself.
+            let fit = steps.filter(|_| !prepared.broken.contains_key(&open.cell));
+            self.awaited.extend(fit.map(|steps| (open.cell.clone(), steps)));
         }
-        ready
     }
 
     /// Makes the plan anew and takes it over; false when nothing came of it.
@@ -118,11 +126,14 @@ impl Runner {
             self.job.prepared.again(&place, history.as_deref(), super::run::unix_ms(), &progress);
         match again {
             Ok(mut next)
-                if ready.iter().any(|id| next.open.iter().all(|open| open.cell != *id)) =>
+                if ready.iter().any(|id| {
+                    next.broken.contains_key(id) || next.open.iter().all(|open| open.cell != *id)
+                }) =>
             {
                 next.refuse(&mut self.job.permits);
                 std::mem::take(&mut next.warnings).into_iter().for_each(|text| self.warn(text));
                 self.job.prepared.take_over(next);
+                self.await_items();
                 true
             }
             Ok(_) => false,
@@ -142,9 +153,14 @@ impl Runner {
     }
 
     /// Why a cell that is still open can't run.
-    pub(crate) fn why_open(&self) -> String {
-        let why = self.unknown.as_deref().unwrap_or("what they come from did not end well");
-        format!("its items are not known: {why}")
+    pub(crate) fn why_open(&self, step: StepIndex) -> String {
+        let prepared = &self.job.prepared;
+        let own = prepared.broken.get(&prepared.plan.steps[step.at()].cell);
+        let why = own.or(self.unknown.as_ref()).map(String::as_str);
+        format!(
+            "its items are not known: {}",
+            why.unwrap_or("what they come from did not end well")
+        )
     }
 
     /// Whether a step is one whose items never came to be known.

@@ -25,7 +25,7 @@ pub struct ItemsError {
     /// The axis.
     pub axis: PortName,
     /// What is wrong.
-    pub why: Why,
+    pub why: Box<Why>,
 }
 
 /// What is wrong with a list of items.
@@ -79,7 +79,11 @@ pub fn find(
             Ok(None)
         }
     };
-    found.map_err(|why| ItemsError { cell: open.cell.clone(), axis: open.axis.port.clone(), why })
+    found.map_err(|why| ItemsError {
+        cell: open.cell.clone(),
+        axis: open.axis.port.clone(),
+        why: Box::new(why),
+    })
 }
 
 fn list(store: &Store, artifact: &Artifact) -> Result<Vec<Value>, Why> {

@@ -20,6 +20,7 @@ use crate::files::{self, FileError};
 use crate::items::{self, ItemsError};
 use crate::permit;
 use crate::place::Place;
+use crate::words::chain;
 use crate::{libraries, normal, sure};
 
 /// A plan and all that running it needs.
@@ -34,6 +35,8 @@ pub struct Prepared {
     pub open: Vec<OpenAxis>,
     /// What was found on the others.
     pub(crate) found: AllFound,
+    /// Open cells whose items can't be had, and why: found out while the run goes on.
+    pub(crate) broken: HashMap<CellId, String>,
     /// What was asked for.
     wanted: Kept,
     /// The steps.
@@ -127,7 +130,7 @@ pub struct Wanted<'a> {
 pub struct Progress {
     /// Cells that ran, or will.
     pub ran: HashSet<CellId>,
-    /// What has come out.
+    /// What has come out; empty for a run that has not begun.
     pub results: HashMap<CellId, Arc<BTreeMap<PortName, Artifact>>>,
 }
 
@@ -170,6 +173,7 @@ pub fn prepare<'m>(
         flow,
         open: Vec::new(),
         found: AllFound::new(),
+        broken: HashMap::new(),
         wanted: Kept {
             selection: wanted.selection.clone(),
             force: wanted.force,
@@ -217,6 +221,7 @@ impl Prepared {
             flow: Arc::clone(&self.flow),
             open: Vec::new(),
             found: self.found.clone(),
+            broken: self.broken.clone(),
             wanted: self.wanted.clone(),
             plan: Plan { steps: Vec::new(), later: Vec::new() },
             executors: self.executors.clone(),
@@ -252,7 +257,7 @@ impl Prepared {
                 let Expanded { flow, open } = expand(&self.written, &self.found)?;
                 (self.flow, self.open) = (Arc::new(flow), open);
             }
-            if self.look(place, |_, _| None)? {
+            if self.look(place, progress, |_, _| None)? {
                 continue;
             }
             let flow = Arc::clone(&self.flow);
@@ -312,7 +317,7 @@ impl Prepared {
                 let stood = || standing.get(cell).and_then(|recorded| recorded.outputs.get(port));
                 came.or_else(stood).cloned()
             };
-            if !self.look(place, result)? {
+            if !self.look(place, progress, result)? {
                 return unresolved.map_or(Ok(()), |error| Err(error.into()));
             }
         }
@@ -322,14 +327,25 @@ impl Prepared {
     fn look(
         &mut self,
         place: &Place,
+        progress: &Progress,
         result: impl Fn(&CellId, &PortName) -> Option<Artifact>,
     ) -> Result<bool, ItemsError> {
         let mut more = false;
         for open in &self.open {
-            let found = items::find(&self.written.root, &place.store, open, &result)?;
-            if let Some(found) = found {
-                self.found.insert((open.cell.clone(), open.axis.port.clone()), found);
-                more = true;
+            if self.broken.contains_key(&open.cell) {
+                continue;
+            }
+            match items::find(&self.written.root, &place.store, open, &result) {
+                Ok(Some(found)) => {
+                    self.found.insert((open.cell.clone(), open.axis.port.clone()), found);
+                    more = true;
+                }
+                Ok(None) => {}
+                // A run that goes on goes on without it.
+                Err(error) if !progress.results.is_empty() => {
+                    self.broken.insert(open.cell.clone(), chain(&error));
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(more)

@@ -141,7 +141,9 @@ pub struct Runner {
     environment: bool,
     late: Late,
     pub(crate) outcome: Option<RunOutcome>,
-    /// Why the items of maps can't be known.
+    /// Open cells, and the steps that give their items.
+    pub(crate) awaited: Vec<(CellId, Vec<StepIndex>)>,
+    /// Why there is no further plan.
     pub(crate) unknown: Option<String>,
     sender: mpsc::Sender<Happened>,
     receiver: mpsc::Receiver<Happened>,
@@ -198,12 +200,14 @@ impl Runner {
             environment: false,
             late: Late::default(),
             outcome: None,
+            awaited: Vec::new(),
             unknown: None,
             sender,
             receiver,
             job,
         };
         runner.announce(0);
+        runner.await_items();
         runner
     }
 
@@ -588,7 +592,7 @@ impl Runner {
     /// Starts what no executor runs.
     fn start_own(&mut self, step: StepIndex) {
         if self.is_open(step) {
-            let mut end = StepEnd::not_begun(self.why_open());
+            let mut end = StepEnd::not_begun(self.why_open(step));
             end.meta.outcome = Outcome::Failed;
             return self.on_ended(step, Box::new(end));
         }

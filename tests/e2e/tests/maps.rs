@@ -124,6 +124,36 @@ fn what_is_no_list_is_told_where_it_is_found() {
 }
 
 #[test]
+fn one_map_without_items_does_not_keep_another_from_its_own() {
+    let place = sweep("[3, 1]");
+    let other = r#"
+[cells.odd]
+lang = "sh"
+outputs = { no = "any" }
+code = 'echo 3 > $OUT/no'
+[cells.never]
+lang = "sh"
+map = { n = "odd.no" }
+code = 'echo $n'
+[cells.slow]
+lang = "sh"
+inputs = { files = "twice.file" }
+outputs = { names = "list<str>" }
+code = 'echo "[\"a\", \"b\"]" > $OUT/names'
+[cells.third]
+lang = "sh"
+map = { name = "slow.names" }
+code = 'echo $name'
+"#;
+    place.write("polyloom.toml", format!("{SWEEP}{other}"));
+    let run = place.run(&["-k"]).exits(5);
+    assert_eq!((run.outcome("never"), run.outcome("third")), ("failed", "ok"));
+    assert_eq!((run.outcome("third[name=b]"), run.outcome("sum")), ("ok", "ok"));
+    let told = run.cell("never")["diagnostics"][0]["message"].as_str().unwrap();
+    assert!(told.contains("it is int, not a list"), "{told}");
+}
+
+#[test]
 fn steps_are_selected_and_shown_by_their_names() {
     let place = sweep("[3, 1]");
     let ended = place.call(&["run", "twice[n=3,name=x]"]).end();

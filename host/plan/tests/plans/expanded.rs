@@ -7,9 +7,7 @@ use std::sync::Arc;
 use polyloom_model::{
     Axis, Cell, Code, Flow, Input, Items, Origin, Param, Role, Source, SubFlow, Type, Value,
 };
-use polyloom_plan::{
-    Action, AllFound, ExpandError, Found, MAX_STEPS, PartName, expand, is_plain, templates,
-};
+use polyloom_plan::{Action, AllFound, ExpandError, Found, PartName, expand, is_plain, templates};
 
 use crate::world::{World, cell, port};
 
@@ -240,7 +238,6 @@ fn what_is_too_much_is_refused() {
     let mut large = World::new("b");
     let many: Vec<i64> = (0..2000).collect();
     mapped(large.cell("b"), &[("x", list(&many)), ("y", list(&many))]);
-    assert!(4_000_000 > MAX_STEPS);
     let error = expand(&large.flow, &AllFound::new()).unwrap_err();
     assert!(matches!(error, ExpandError::TooMany { .. }), "{error}");
 
