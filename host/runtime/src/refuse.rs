@@ -70,7 +70,8 @@ impl Prepared {
         for step in self.plan.steps.iter_mut().chain(&mut self.plan.later) {
             let Some(first) = because.get(&step.index.at()) else { continue };
             let (first, own) = (&flow.cells[*first], &flow.cells[step.index.at()]);
-            let others = first.declared != own.declared || !own.is_program();
+            // What gathers its steps is refused as they are.
+            let others = first.declared != own.declared;
             if let (true, Some(Permit::Denied(why))) = (others, permits.get(&first.declared)) {
                 let text = format!("it is made of what `{}` gave, which {why}", first.id);
                 permits.insert(own.declared.clone(), Permit::Denied(text));

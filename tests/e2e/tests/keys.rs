@@ -211,6 +211,8 @@ fn code_that_can_see_its_own_text_is_keyed_by_its_bytes() {
     needs!("python3");
     let codes = [
         "import inspect, sys\nx = inspect.getsource(sys.modules['__main__'])[:1]",
+        "import warnings\nwith warnings.catch_warnings(record=True) as w:\n    warnings.simplefilter('always')\n    warnings.warn('x')\nx = str(w[0])[:1]",
+        "import marshal\ndef f(): return 1\nx = str(len(marshal.dumps(f.__code__)))",
         "x = open(__file__).read()[:0]",
         "x = open('/cell/code/a.py').read()[:0]",
         "import sys\nx = str(sys._getframe().f_lineno)",

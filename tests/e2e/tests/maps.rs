@@ -388,6 +388,10 @@ code = 'echo $texts'
     let refused = place.run(&["-k", "--no-prompt"]).exits(1);
     assert_eq!(refused.outcome("read[n=1]"), "denied");
     assert_eq!(refused.outcome("all"), "skipped");
+    for step in ["read[n=1]", "read[n=2]"] {
+        let told = refused.messages(step);
+        assert!(told.contains("asks for `read notes.txt") && !told.contains("made of"), "{told}");
+    }
     let run = place.run(&["--allow-read=notes.txt"]).exits(0);
     assert_eq!(run.told(), "all ok, read ok, read[n=1] ok, read[n=2] ok");
     // What is kept is not had without the grant either, nor what was made of it.

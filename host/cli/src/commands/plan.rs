@@ -46,9 +46,14 @@ pub fn status(world: &World, flow: &FlowArgs, format: Format) -> Outcome {
     };
     show(world, &prepared, format, word);
     if format == Format::Text {
-        let steps = &prepared.plan.steps;
-        let fresh = steps.iter().filter(|step| matches!(step.action, Action::Cached(_))).count();
-        world.screen.note(&format!("{fresh} fresh, {} stale\n", steps.len() - fresh));
+        let count = |test: fn(&Action) -> bool| {
+            prepared.plan.all().filter(|step| test(&step.action)).count()
+        };
+        let fresh = count(|action| matches!(action, Action::Cached(_)));
+        let stale = count(Action::may_run);
+        let left = count(|action| matches!(action, Action::Skip));
+        let left = if left > 0 { format!(", {left} left out") } else { String::new() };
+        world.screen.note(&format!("{fresh} fresh, {stale} stale{left}\n"));
     }
     Ok(Exit::Ok)
 }
