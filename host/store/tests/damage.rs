@@ -89,7 +89,8 @@ fn rot_that_no_stat_shows_is_found_before_the_bytes_are_used() {
     let store = open(root.path());
     let digest = store.put_bytes(&[1; 20_000]).unwrap();
     store.commit(&[result("a", digest, "bytes", 20_000)]).unwrap();
-    let ways: [fn(&Store, &Digest) -> Result<(), ReadError>; 5] = [
+    type Way = fn(&Store, &Digest) -> Result<(), ReadError>;
+    let ways: [Way; 5] = [
         |store, digest| store.read(digest, 1 << 20).map(drop),
         |store, digest| store.path(digest).map(drop),
         |store, digest| store.open_blob(digest).map(drop),

@@ -1,5 +1,4 @@
 //! One flight for each key, of threads and of processes, and none outlives its holder.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
