@@ -1,5 +1,4 @@
 //! Bounds: how a store keeps them by itself, and how long a large one takes.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
 use std::time::Instant;

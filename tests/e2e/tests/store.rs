@@ -187,7 +187,9 @@ fn nobody_waits_for_what_is_not_shared() {
 #[test]
 fn equal_cells_of_one_run_are_made_once() {
     let cell = |name: &str| {
-        format!("[cells.{name}]\nlang = \"sh\"\noutputs = {{ n = \"int\" }}\ncode = 'echo 7 > $OUT/n'\n")
+        format!(
+            "[cells.{name}]\nlang = \"sh\"\noutputs = {{ n = \"int\" }}\ncode = 'echo 7 > $OUT/n'\n"
+        )
     };
     let place = Place::flow(&format!("{}{}", cell("a"), cell("b")));
     let run = place.run(&["-j2"]).exits(0);
