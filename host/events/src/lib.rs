@@ -45,6 +45,9 @@ pub enum Event {
         jobs: u32,
         /// The version of the host.
         version: String,
+        /// Files whose change made it begin, where it watches them.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        changed: Vec<String>,
     },
     /// What the plan says of a cell. One for each selected cell, in the plan's order.
     #[serde(rename = "step.planned")]

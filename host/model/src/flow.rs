@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A flow: parameters, cells and how they are wired.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Flow {
     /// The flow's name; the file's or folder's name when it gives none.
     pub name: String,
@@ -57,7 +57,7 @@ pub struct Param {
 }
 
 /// One cell.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Cell {
     /// Its id.
     pub id: CellId,
@@ -106,7 +106,7 @@ pub struct Cell {
 }
 
 /// What a cell is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Role {
     /// Code that an executor runs.
     Program,
@@ -119,7 +119,7 @@ pub enum Role {
 }
 
 /// A flow that is a cell of another one.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SubFlow {
     /// The flow.
     pub flow: Flow,
@@ -146,7 +146,7 @@ pub enum Items {
 }
 
 /// A cell's source text.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Code {
     /// Its file name in `/cell/code`, e.g. `load.py`.
     pub name: String,

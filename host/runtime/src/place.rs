@@ -57,6 +57,20 @@ pub struct Executors {
 }
 
 impl Place {
+    /// The same for a further run, begun at that time.
+    #[must_use]
+    pub fn now(&self, unix_ms: u64) -> Self {
+        Self {
+            store: Arc::clone(&self.store),
+            workplace: Arc::clone(&self.workplace),
+            hot: Hot::default(),
+            around: self.around.clone(),
+            sdk: self.sdk,
+            unix_ms,
+            version: self.version,
+        }
+    }
+
     /// Finds the programs of every executor that `flow` names. `manifest` gives an executor's manifest.
     pub fn executors<'m>(
         &self,

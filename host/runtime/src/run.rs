@@ -2,6 +2,8 @@
 //!
 //! Nothing here waits for work: attempts are tasks that send causes. What ended is committed to the store before it is said.
 
+mod carry;
+mod decide;
 mod late;
 mod record;
 mod starts;
@@ -23,12 +25,13 @@ use polyloom_schedule::{
 };
 use polyloom_store::{Flight, History, KeptRow, ResultRow, RunWriter, StepRow};
 use polyloom_worker::attempt::{self, Live, Stop};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
+pub use self::carry::{Carried, Standing, Word, standing};
+use self::carry::Running;
 use self::late::Late;
 use self::starts::Starts;
-use crate::conditions;
-use crate::flight::{self, Known};
+use crate::flight::Known;
 use crate::gather::gather;
 use crate::permit::Permit;
 use crate::place::Place;
@@ -61,6 +64,10 @@ pub struct Job {
     pub history: Option<RunWriter>,
     /// The project's history, for the reasons of steps that are added.
     pub project: Option<Arc<History>>,
+    /// Attempts of the run before this one that go on.
+    pub carried: Vec<Carried>,
+    /// The files whose change made it begin, for events.
+    pub changed: Vec<String>,
 }
 
 /// What is said about policies outside of the flow.
@@ -94,6 +101,8 @@ pub struct Summary {
     pub environment: bool,
     /// Events that a sink could not write.
     pub unwritten: Option<std::io::Error>,
+    /// Attempts that go on in the run that takes its place.
+    pub carried: Vec<Carried>,
 }
 
 /// What the loop waits for.
@@ -103,6 +112,8 @@ enum Happened {
     /// A step's outputs are on the disk, or the reason why they are not.
     Copied(StepIndex, Option<String>),
     Waited(StepIndex),
+    /// An attempt goes on without this run.
+    Released(StepIndex, Running),
 }
 
 /// One step's place in the run.
@@ -112,6 +123,8 @@ pub(crate) struct Slot {
     /// Its last result, waiting for the schedule to say that it is final.
     end: Option<Box<StepEnd>>,
     stop: Option<watch::Sender<Stop>>,
+    /// Lets its attempt go on without this run.
+    release: Option<oneshot::Sender<()>>,
     attempt: u32,
     /// Attempts that ran out of memory.
     starved: u32,
@@ -140,6 +153,12 @@ pub struct Runner {
     flights: Vec<Flight>,
     environment: bool,
     late: Late,
+    /// Attempts of the run before, by cell.
+    carried: HashMap<CellId, Carried>,
+    /// What the plan of the next run has, once there is one.
+    standing: Option<Standing>,
+    /// Attempts for the next run.
+    released: Vec<Carried>,
     pub(crate) outcome: Option<RunOutcome>,
     /// Open cells, and the steps that give their items.
     pub(crate) awaited: Vec<(CellId, Vec<StepIndex>)>,
@@ -157,7 +176,9 @@ pub(crate) fn unix_ms() -> u64 {
 impl Runner {
     /// A run that is ready to start; says `run.started` and the plan.
     #[must_use]
-    pub fn new(job: Job, mut stream: Stream) -> Self {
+    pub fn new(mut job: Job, mut stream: Stream) -> Self {
+        let carried = std::mem::take(&mut job.carried).into_iter();
+        let carried = carried.map(|carried| (carried.cell().clone(), carried)).collect();
         let plan = &job.prepared.plan;
         let flow = &job.prepared.flow;
         let options =
@@ -176,6 +197,7 @@ impl Runner {
             cells: plan.all().count() as u64,
             jobs: u32::try_from(job.jobs.get()).unwrap_or(u32::MAX),
             version: job.place.version.to_owned(),
+            changed: job.changed.clone(),
         });
         if let Err(error) = job.place.store.touch(&job.prepared.long_unused, job.place.unix_ms) {
             tracing::warn!(error = %chain(&error), "the use of results could not be noted");
@@ -199,6 +221,9 @@ impl Runner {
             flights: Vec::new(),
             environment: false,
             late: Late::default(),
+            carried,
+            standing: None,
+            released: Vec::new(),
             outcome: None,
             awaited: Vec::new(),
             unknown: None,
@@ -244,11 +269,11 @@ impl Runner {
         self.finish()
     }
 
-    /// Runs the plan. `interrupts` gives a word for each Ctrl-C.
-    pub async fn run(mut self, mut interrupts: mpsc::Receiver<()>) -> Summary {
+    /// Runs the plan. `words` are what is said to it meanwhile.
+    pub async fn run(mut self, mut words: mpsc::Receiver<Word>) -> Summary {
         let deadline = self.job.timeout.map(|timeout| Instant::now() + timeout);
         let mut timer_open = deadline.is_some();
-        let mut interrupts_open = true;
+        let mut words_open = true;
         let first = self.schedule.start();
         self.commands.extend(first);
         self.settle();
@@ -263,12 +288,9 @@ impl Runner {
                         self.on(happened);
                     }
                 }
-                word = interrupts.recv(), if interrupts_open && self.outcome.is_none() => match word {
-                    Some(()) => {
-                        let commands = self.schedule.on(Cause::Interrupt);
-                        self.commands.extend(commands);
-                    }
-                    None => interrupts_open = false,
+                word = words.recv(), if words_open && self.outcome.is_none() => match word {
+                    Some(word) => self.hear(word),
+                    None => words_open = false,
                 },
                 () = until(deadline), if timer_open => {
                     timer_open = false;
@@ -290,6 +312,7 @@ impl Runner {
             }
             Happened::Ended(step, end) => self.on_ended(step, end),
             Happened::Copied(step, problem) => self.on_copied(step, problem),
+            Happened::Released(step, running) => self.on_released(step, running),
         }
     }
 
@@ -416,7 +439,7 @@ impl Runner {
                         let _ = sender.send(Happened::Waited(step)).await;
                     });
                 }
-                Command::Cancel { step } => self.stop(step, Stop::Gracefully),
+                Command::Cancel { step } => self.cancel(step),
                 Command::Kill { step } => self.stop(step, Stop::Now),
                 Command::End { step, ended, attempts } if self.is_late(step) => {
                     self.late.ends.push((step, ended, attempts));
@@ -433,100 +456,6 @@ impl Runner {
         }
     }
 
-    /// The artifacts of a step's inputs that are edges of the plan.
-    fn edges(&self, step: StepIndex) -> BTreeMap<PortName, Feed> {
-        let planned = &self.job.prepared.plan.steps[step.at()];
-        let mut edges = BTreeMap::new();
-        if planned.gathers {
-            let ports = self.cell(step).inputs.keys();
-            edges.extend(ports.map(|port| (port.clone(), Feed::Several(Vec::new()))));
-        }
-        for supply in &planned.supplies {
-            let outputs = self.slots[supply.step.at()].outputs.as_ref();
-            let Some(artifact) = outputs.and_then(|outputs| outputs.get(&supply.output)) else {
-                continue;
-            };
-            match edges.get_mut(&supply.input) {
-                Some(Feed::Several(all)) => all.push(artifact.clone()),
-                _ => {
-                    edges.insert(supply.input.clone(), Feed::One(artifact.clone()));
-                }
-            }
-        }
-        edges
-    }
-
-    fn content_key(&self, step: StepIndex) -> polyloom_plan::Key {
-        let edges = self.edges(step);
-        content_key(&self.job.prepared.plan.steps[step.at()].parts, &edges)
-    }
-
-    /// What its condition says, and whether a result with these very inputs is known.
-    fn decide(&mut self, step: StepIndex) -> Verdict {
-        let edges = self.edges(step);
-        let prepared = &self.job.prepared;
-        let cell = self.cell(step);
-        let result = |_: &CellId, _: &PortName, port: &PortName| match edges.get(port) {
-            Some(Feed::One(artifact)) => Some(artifact.clone()),
-            Some(Feed::Several(_)) | None => None,
-        };
-        match conditions::ask(&self.job.place.store, &prepared.flow, cell, result) {
-            Ok(Some(true)) => {}
-            Ok(Some(false)) => return Verdict::LeftOut,
-            // Its inputs are there when it is asked.
-            Ok(None) => return self.unclear(step, "what it asks for is not there".to_owned()),
-            Err(why) => return self.unclear(step, why),
-        }
-        if prepared.plan.steps[step.at()].check == Check::Condition || !self.known(step) {
-            return Verdict::Run;
-        }
-        Verdict::Cached
-    }
-
-    fn unclear(&mut self, step: StepIndex, why: String) -> Verdict {
-        let when = self.cell(step).condition().map(ToString::to_string).unwrap_or_default();
-        let mut end = StepEnd::not_begun(format!("`when = \"{when}\"`: {why}"));
-        end.meta.outcome = Outcome::Failed;
-        self.slots[step.at()].end = Some(Box::new(end));
-        Verdict::Failed
-    }
-
-    fn known(&mut self, step: StepIndex) -> bool {
-        let key = self.content_key(step);
-        let found = match flight::known(&self.job.place.store, &key) {
-            Ok(found) => found,
-            Err(error) => {
-                self.stream.say(Event::Warning { text: chain(&error) });
-                None
-            }
-        };
-        let Some(known) = found else { return false };
-        let slot = &mut self.slots[step.at()];
-        slot.outputs = Some(Arc::new(known.outputs.clone()));
-        slot.known = Some(known);
-        "its inputs turned out the same".clone_into(&mut self.slots[step.at()].reason);
-        true
-    }
-
-    /// Whether a result of another run would do for this step, and its own for another.
-    fn is_shared(&self, step: StepIndex) -> bool {
-        let wanted = match self.job.prepared.plan.steps[step.at()].reason {
-            Reason::Forced
-            | Reason::NoCache
-            | Reason::Items(_)
-            | Reason::When(_)
-            | Reason::LeftOut(_) => false,
-            Reason::UpToDate
-            | Reason::NeverRan
-            | Reason::Evicted
-            | Reason::Changed(_)
-            | Reason::Upstream(_)
-            | Reason::Failed(_)
-            | Reason::Interrupted => true,
-        };
-        wanted && self.cell(step).cache && !self.job.no_cache
-    }
-
     fn start(&mut self, step: StepIndex) {
         let prepared = &self.job.prepared;
         let planned = &prepared.plan.steps[step.at()];
@@ -534,6 +463,10 @@ impl Runner {
         if !cell.is_program() {
             return self.start_own(step);
         }
+        if self.adopt(step) {
+            return;
+        }
+        let prepared = &self.job.prepared;
         if let Some(text) = self.starts.given_up(&cell.executor, &self.job.run) {
             self.on_ended(step, Box::new(StepEnd::not_begun(text)));
             return;
@@ -576,17 +509,10 @@ impl Runner {
         let slot = &mut self.slots[step.at()];
         slot.stop = Some(stop);
         slot.started_ms.get_or_insert(now);
-        let sender = self.sender.clone();
-        tokio::spawn(async move {
-            let (seen, mut heard) = mpsc::channel(64);
-            // A task of its own: whatever becomes of it, the loop hears of an end.
-            let work = tokio::spawn(run.run(seen, stopped));
-            while let Some(seen) = heard.recv().await {
-                let _ = sender.send(Happened::Seen(step, seen)).await;
-            }
-            let end = work.await.unwrap_or_else(|error| StepEnd::broken(&error));
-            let _ = sender.send(Happened::Ended(step, Box::new(end))).await;
-        });
+        let (seen, heard) = mpsc::channel(64);
+        // A task of its own: whatever becomes of it, the loop hears of an end.
+        let work = tokio::spawn(run.run(seen, stopped));
+        self.follow(step, Running { heard, work });
     }
 
     /// Starts what no executor runs.
@@ -665,22 +591,6 @@ impl Runner {
         }
         let meta = Box::new(meta);
         self.held.push(Event::StepFinished { cell: id, lang, reason, attempts, meta });
-    }
-
-    fn because(&self, step: StepIndex, because: Because) -> String {
-        match because {
-            Because::Condition => {
-                let when = self.cell(step).condition().map(ToString::to_string);
-                format!("`{}` is false", when.unwrap_or_default())
-            }
-            Because::LeftOut(step) => format!("{} is left out", self.name(step)),
-            Because::Upstream(step) => format!("needs {}, which did not end well", self.name(step)),
-            Because::Stopped(step) => {
-                format!("not started after {} failed; -k keeps going", self.name(step))
-            }
-            Because::Interrupted => "interrupted".to_owned(),
-            Because::TimedOut => "the run's time was over".to_owned(),
-        }
     }
 }
 

@@ -30,6 +30,8 @@ pub enum Cause {
     Interrupt,
     /// The run has taken as long as it may; ends it as the first interrupt does.
     Timeout,
+    /// There is a newer plan, whose run takes this one's place; ends it as the first interrupt does.
+    Superseded,
 }
 
 /// What is known of a step once its inputs are there.
@@ -144,6 +146,8 @@ pub enum Because {
     Interrupted,
     /// The run's time was over.
     TimedOut,
+    /// A newer plan took over.
+    Superseded,
 }
 
 /// How the run ended.
@@ -157,4 +161,6 @@ pub enum RunOutcome {
     Interrupted,
     /// Its time was over before every step had ended.
     TimedOut,
+    /// A newer plan took over before every step had ended.
+    Superseded,
 }

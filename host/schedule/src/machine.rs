@@ -38,6 +38,7 @@ pub enum Growth {
 enum Stop {
     Interrupt,
     Timeout,
+    Superseded,
 }
 
 /// The state of a run.
@@ -202,6 +203,7 @@ impl Schedule {
             }
             Cause::Interrupt => self.stop(Stop::Interrupt),
             Cause::Timeout => self.stop(Stop::Timeout),
+            Cause::Superseded => self.stop(Stop::Superseded),
         }
         self.answer()
     }
@@ -383,17 +385,14 @@ impl Schedule {
         match (self.mode, stop) {
             (Mode::Going | Mode::Draining(_), _) => {
                 self.mode = Mode::Stopping(stop);
-                self.end_unstarted(match stop {
-                    Stop::Interrupt => Because::Interrupted,
-                    Stop::Timeout => Because::TimedOut,
-                });
+                self.end_unstarted(stop.because());
                 self.each_live(State::Running, State::Cancelling);
             }
             (Mode::Stopping(first), Stop::Interrupt) => {
                 self.mode = Mode::Killing(first);
                 self.each_live(State::Cancelling, State::Killing);
             }
-            (Mode::Stopping(_), Stop::Timeout) | (Mode::Killing(_), _) => {}
+            (Mode::Stopping(_), Stop::Timeout | Stop::Superseded) | (Mode::Killing(_), _) => {}
         }
     }
 
@@ -444,10 +443,11 @@ impl Schedule {
 
     fn outcome(&self) -> RunOutcome {
         match self.mode {
-            Mode::Stopping(Stop::Interrupt) | Mode::Killing(Stop::Interrupt) => {
-                RunOutcome::Interrupted
-            }
-            Mode::Stopping(Stop::Timeout) | Mode::Killing(Stop::Timeout) => RunOutcome::TimedOut,
+            Mode::Stopping(stop) | Mode::Killing(stop) => match stop {
+                Stop::Interrupt => RunOutcome::Interrupted,
+                Stop::Timeout => RunOutcome::TimedOut,
+                Stop::Superseded => RunOutcome::Superseded,
+            },
             Mode::Going | Mode::Draining(_) => {
                 let well = self.totals.ok + self.totals.cached + self.totals.left_out;
                 let whole = well == self.states.len();
@@ -463,10 +463,17 @@ impl Mode {
         match self {
             Self::Going => None,
             Self::Draining(step) => Some(Because::Stopped(step)),
-            Self::Stopping(Stop::Interrupt) | Self::Killing(Stop::Interrupt) => {
-                Some(Because::Interrupted)
-            }
-            Self::Stopping(Stop::Timeout) | Self::Killing(Stop::Timeout) => Some(Because::TimedOut),
+            Self::Stopping(stop) | Self::Killing(stop) => Some(stop.because()),
+        }
+    }
+}
+
+impl Stop {
+    fn because(self) -> Because {
+        match self {
+            Self::Interrupt => Because::Interrupted,
+            Self::Timeout => Because::TimedOut,
+            Self::Superseded => Because::Superseded,
         }
     }
 }

@@ -5,21 +5,20 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use polyloom_model::Digest;
 use polyloom_sandbox as sandbox;
 
 use crate::executor::Executor;
 use crate::messages;
+use crate::normaliser::{Asked, End, NormalForms, Normaliser};
 use crate::workplace::Workplace;
 
 /// How long a program may take to answer.
-const ASKING: Duration = Duration::from_secs(20);
-/// Where a question's files are.
-const FILES: &str = "/cell/code";
-/// A pipe holds as much, and it is read when the program has ended.
-const ANSWER: u64 = 64 << 10;
+pub const ASKING: Duration = Duration::from_secs(20);
+/// More of an answer is not read.
+pub const ANSWER: u64 = 64 << 10;
 
 /// Who chose a program and the question it is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,9 +37,6 @@ struct Heard {
     stderr: String,
 }
 
-/// The normal forms of some codes: nothing where a code's bytes are to count.
-pub type NormalForms = Vec<Option<Digest>>;
-
 impl Workplace {
     /// So many codes are put into one question: their answers fit into a pipe.
     pub const CODES: usize = 700;
@@ -55,7 +51,7 @@ impl Workplace {
     ) -> Result<String, String> {
         let mut argv = vec![program.into()];
         argv.extend(args.iter().map(Into::into));
-        let heard = self.hear(argv, roots, Vec::new(), asker)?;
+        let heard = self.hear(argv, roots, asker)?;
         match heard.exit {
             Some(sandbox::Exit::Code(0)) => {
                 let silent = heard.stdout.trim().is_empty();
@@ -73,47 +69,80 @@ impl Workplace {
     /// that fails has still answered for what it printed before. An error is one of this moment: another time it may go well.
     pub fn normal_forms(
         &self,
-        executor: &Executor,
+        executor: &Arc<Executor>,
         codes: &[&[u8]],
     ) -> Result<NormalForms, String> {
-        let mut forms = vec![None; codes.len()];
-        let Some(template) = executor.manifest.normalise.as_deref() else { return Ok(forms) };
+        if executor.manifest.normalise.is_none() {
+            return Ok(vec![None; codes.len()]);
+        }
+        let keeps = self.keeps_waiting();
+        let start = || {
+            self.normaliser(executor).map(|asked| Normaliser::new(Arc::clone(executor), asked))
+        };
+        let mut normaliser = match self.normalisers().take(executor) {
+            Some(kept) => kept,
+            None => start()?,
+        };
+        let mut answer = normaliser.answer(codes, keeps);
+        // Once more: that one process was killed or stopped is not to change the keys of what is known by its normal form.
+        if answer.end == End::Broken {
+            drop(normaliser);
+            normaliser = start()?;
+            answer = normaliser.answer(codes, keeps);
+        }
+        match answer.end {
+            End::Silent => return Err(format!("it gave no answer in {} s", ASKING.as_secs())),
+            End::Waits => self.normalisers().keep(normaliser),
+            End::Ended | End::Broken => {}
+        }
+        Ok(answer.forms)
+    }
+
+    /// Starts an executor's normaliser.
+    fn normaliser(&self, executor: &Executor) -> Result<Asked, String> {
+        let template = executor.manifest.normalise.as_deref().unwrap_or_default();
         let view = self.spawner().and_then(sandbox::Spawner::view);
         let view = view.map_err(|error| messages::chain(&error))?;
         let slots = crate::executor::Slots { code: "", program: "", args: &[], view: &view };
-        let mut argv = executor.expand(template, slots);
-        argv.push(view.path(FILES).into());
-        let file = |(at, code): (usize, &&[u8])| {
-            let path = PathBuf::from(format!("{FILES}/{at}"));
-            sandbox::File { path, bytes: code.to_vec(), mode: 0o444 }
-        };
-        let files: Vec<_> = codes.iter().enumerate().map(file).collect();
-        let mut heard = self.hear(argv.clone(), &executor.roots(), files.clone(), Asker::Others)?;
-        // Once more: that one process was killed or stopped is not to change the keys of what is known by its normal form.
-        if !matches!(heard.exit, Some(sandbox::Exit::Code(_))) {
-            heard = self.hear(argv, &executor.roots(), files, Asker::Others)?;
-        }
-        if heard.exit.is_none() {
-            return Err(format!("it gave no answer in {} s", ASKING.as_secs()));
-        }
-        for (at, form) in heard.stdout.lines().filter_map(line) {
-            if let Some(place) = forms.get_mut(at) {
-                *place = form;
-            }
-        }
-        Ok(forms)
+        let argv = executor.expand(template, slots);
+        let (theirs, ours) = std::io::pipe().map_err(|error| error.to_string())?;
+        let stdin = sandbox::Stdin::Fd(theirs.into());
+        let cell = self.open(argv, &executor.roots(), stdin, Asker::Others)?;
+        Ok(Asked { cell, to: ours.into() })
     }
 
     fn hear(
         &self,
         argv: Vec<std::ffi::OsString>,
         roots: &[PathBuf],
-        files: Vec<sandbox::File>,
         asker: Asker,
     ) -> Result<Heard, String> {
+        let mut cell = self.open(argv, roots, sandbox::Stdin::Null, asker)?;
+        let pipes = [cell.take_stdout(), cell.take_stderr()];
+        let fact = cell.wait(ASKING);
+        cell.finish();
+        // The pipes do not block; what is in them now is all there will be.
+        let [stdout, stderr] = pipes.map(|pipe| {
+            let mut text = Vec::new();
+            if let Some(pipe) = pipe {
+                let _ = std::fs::File::from(pipe).take(ANSWER).read_to_end(&mut text);
+            }
+            String::from_utf8_lossy(&text).into_owned()
+        });
+        Ok(Heard { exit: fact.map(|fact| fact.exit), stdout, stderr })
+    }
+
+    /// Starts a program that is asked something.
+    fn open(
+        &self,
+        argv: Vec<std::ffi::OsString>,
+        roots: &[PathBuf],
+        stdin: sandbox::Stdin,
+        asker: Asker,
+    ) -> Result<sandbox::Sandbox, String> {
         let view = self.spawner().and_then(sandbox::Spawner::view);
         let view = view.map_err(|error| messages::chain(&error))?;
-        let mut spec = sandbox::Spec { argv, files, ..sandbox::Spec::default() };
+        let mut spec = sandbox::Spec { argv, stdin, ..sandbox::Spec::default() };
         spec.env = vec![
             ("HOME".into(), view.path("/cell/work").into()),
             ("LANG".into(), "C.UTF-8".into()),
@@ -128,53 +157,6 @@ impl Workplace {
             Asker::Others => sandbox::Policy::untrusted(limits),
         };
         let spawned = self.spawner().and_then(|spawner| spawner.spawn(&policy, &spec));
-        let mut cell = spawned.map_err(|error| messages::chain(&error))?;
-        let pipes = [cell.take_stdout(), cell.take_stderr()];
-        let fact = cell.wait(ASKING);
-        cell.finish();
-        // The pipes do not block; what is in them now is all there will be.
-        let [stdout, stderr] = pipes.map(|pipe| {
-            let mut text = Vec::new();
-            if let Some(pipe) = pipe {
-                let _ = std::fs::File::from(pipe).take(ANSWER).read_to_end(&mut text);
-            }
-            String::from_utf8_lossy(&text).into_owned()
-        });
-        Ok(Heard { exit: fact.map(|fact| fact.exit), stdout, stderr })
-    }
-}
-
-/// `NAME DIGEST`, or `NAME -`. A line that is cut or garbled says nothing.
-fn line(text: &str) -> Option<(usize, Option<Digest>)> {
-    let (name, form) = text.split_once(' ')?;
-    let form = match form.trim_end() {
-        "-" => None,
-        hex => Some(format!("b3:{hex}").parse().ok()?),
-    };
-    Some((name.parse().ok()?, form))
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
-    use super::line;
-
-    #[test]
-    fn an_answer_is_a_name_and_a_whole_digest() {
-        let hex = "0f".repeat(32);
-        assert_eq!(line(&format!("3 {hex}")).unwrap().1.unwrap().hex(), hex);
-        assert_eq!(line("3 -"), Some((3, None)));
-        for bad in [
-            "",
-            "3",
-            "3 ",
-            "x -",
-            "-1 -",
-            "3 0f",
-            &format!("3 {hex}0"),
-            &format!("3 {}", &hex[1..]),
-        ] {
-            assert_eq!(line(bad), None, "{bad}");
-        }
+        spawned.map_err(|error| messages::chain(&error))
     }
 }

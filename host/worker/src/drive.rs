@@ -22,11 +22,12 @@ use crate::capture::{COMPILER, Capture, TAIL};
 use crate::gate::{self, Gate};
 use crate::messages;
 use crate::outcome::Evidence;
-use crate::pipes::{asynchronous, oom_of, piped, read, ready_of, watched};
+use crate::parking::{Berth, Line};
+use crate::pipes::{asynchronous, oom_of, piped, read, ready_of};
 use crate::talk::Talk;
 
 /// A worker must have said hello by then, counted from the spawn.
-const HELLO: Duration = Duration::from_secs(20);
+pub const HELLO: Duration = Duration::from_secs(20);
 /// A frame that was begun must be complete by then.
 const FRAME: Duration = Duration::from_secs(5);
 /// The signal of the host's own kill.
@@ -53,7 +54,7 @@ pub struct Watch<'a> {
     stderr: AsyncFd<OwnedFd>,
     worker: Option<AsyncFd<OwnedFd>>,
     oom: Option<AsyncFd<OwnedFd>>,
-    talk: Option<Talk<'a>>,
+    talk: Option<Talk>,
     unsent: Vec<u8>,
     out: Capture,
     err: Capture,
@@ -77,15 +78,16 @@ pub struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    /// Takes over a sandbox that was started at `started`.
+    /// Takes over a sandbox that was started, or given its cell, at `started`.
     pub fn new(
         attempt: &'a Arc<Attempt>,
-        mut cell: sandbox::Sandbox,
+        berth: Berth,
         exec: Option<Exec>,
         live: mpsc::Sender<Live>,
         stop: watch::Receiver<Stop>,
         started: Instant,
     ) -> std::io::Result<Self> {
+        let Berth { mut cell, line } = berth;
         let (refuse, refusals) = mpsc::channel(REFUSALS);
         let gate = match cell.take_doors() {
             Some(doors) => {
@@ -95,20 +97,21 @@ impl<'a> Watch<'a> {
             }
             None => None,
         };
-        let manifest = &attempt.executor.manifest;
-        let talk = match (&manifest.kind, exec) {
-            (Kind::Worker(spec), Some(exec)) => {
-                Some(Talk::new(manifest, spec, exec, attempt.mask().cloned()))
-            }
-            (Kind::Command(_), _) | (Kind::Worker(_), None) => None,
+        let mut unsent = Vec::new();
+        let line = match (line, &attempt.executor.manifest.kind) {
+            (None, Kind::Worker(_)) => Line::open(&mut cell, &attempt.executor, attempt.mask())?,
+            (line, _) => line,
         };
-        let both = Interest::READABLE | Interest::WRITABLE;
+        let (worker, mut talk) = line.map(|Line { worker, talk }| (worker, talk)).unzip();
+        if let (Some(talk), Some(exec)) = (&mut talk, exec) {
+            unsent = talk.ask(exec);
+        }
         let keep = if attempt.phase == Phase::Compile { COMPILER } else { TAIL };
         Ok(Self {
             control: asynchronous(cell.control(), Interest::READABLE)?,
             stdout: piped(cell.take_stdout())?,
             stderr: piped(cell.take_stderr())?,
-            worker: cell.take_worker().map(|fd| watched(fd, both)).transpose()?,
+            worker,
             oom: match cell.oom_signal() {
                 Some(sandbox::OomSignal::Readable(fd)) => {
                     Some(asynchronous(fd, Interest::READABLE)?)
@@ -120,7 +123,7 @@ impl<'a> Watch<'a> {
             },
             seen: Evidence { is_worker: talk.is_some(), ..Evidence::default() },
             talk,
-            unsent: Vec::new(),
+            unsent,
             out: Capture::new(keep, attempt.mask()),
             err: Capture::new(keep, attempt.mask()),
             diagnostics: Vec::new(),
@@ -188,6 +191,7 @@ impl<'a> Watch<'a> {
 
     /// Watches it to its end.
     pub async fn run(mut self) -> std::io::Result<Report> {
+        self.flush_worker();
         let limits = &self.attempt.limits;
         let wall = tokio::time::sleep_until((self.started + limits.timeout).into());
         tokio::pin!(wall);

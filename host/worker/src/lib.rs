@@ -15,7 +15,9 @@ mod inputs;
 pub mod mask;
 mod messages;
 pub mod names;
+mod normaliser;
 mod outcome;
+mod parking;
 mod pipes;
 pub mod portable;
 pub mod secrets;
@@ -23,10 +25,11 @@ mod talk;
 pub mod tools;
 mod workplace;
 
-pub use ask::{Asker, NormalForms};
+pub use ask::Asker;
 pub use formats::{
     check_arrow, check_file, check_npy, extension_of, media_of, read_value, sniff_image,
 };
 pub use inputs::text_of;
+pub use normaliser::NormalForms;
 pub use polyloom_sandbox::{HotFile, MOST_HOT};
 pub use workplace::{AttemptError, Workplace, enforcement, most_open_files};

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use polyloom_model::{Manifest, Value, WorkerSpec};
+use polyloom_model::{ExecutorId, Manifest, Value, WorkerSpec};
 use polyloom_protocol::frame::{Decoder, PREAMBLE};
 use polyloom_protocol::handshake::{Offer, VERSION, negotiate, refusal};
 use polyloom_protocol::messages::Version;
@@ -31,9 +31,10 @@ pub struct Reaction {
 }
 
 /// One worker that runs one cell.
-pub struct Talk<'a> {
-    manifest: &'a Manifest,
-    spec: &'a WorkerSpec,
+pub struct Talk {
+    executor: ExecutorId,
+    /// What the manifest says that the worker may use.
+    declared: Vec<String>,
     exec: Option<Exec>,
     mask: Option<Arc<Mask>>,
     decoder: Decoder,
@@ -57,18 +58,13 @@ pub struct Talk<'a> {
     pub greeted: bool,
 }
 
-impl<'a> Talk<'a> {
-    /// A conversation that will ask for `exec` as soon as the worker has said hello. `mask` hides what its cell may not show.
-    pub fn new(
-        manifest: &'a Manifest,
-        spec: &'a WorkerSpec,
-        exec: Exec,
-        mask: Option<Arc<Mask>>,
-    ) -> Self {
+impl Talk {
+    /// A conversation with a worker of that manifest. `mask` hides what its cell may not show.
+    pub fn new(manifest: &Manifest, spec: &WorkerSpec, mask: Option<Arc<Mask>>) -> Self {
         Self {
-            manifest,
-            spec,
-            exec: Some(exec),
+            executor: manifest.id.clone(),
+            declared: spec.features.clone(),
+            exec: None,
             mask,
             decoder: Decoder::new(),
             conversation: Conversation::new(),
@@ -82,6 +78,17 @@ impl<'a> Talk<'a> {
             artifacts: Vec::new(),
             greeted: false,
         }
+    }
+
+    /// Asks for `exec` as soon as the worker has said hello; gives what is to be sent now.
+    pub fn ask(&mut self, exec: Exec) -> Vec<u8> {
+        let mut out = Vec::new();
+        if self.greeted {
+            self.say(FromHost::Exec(exec), EXEC, &mut out);
+        } else {
+            self.exec = Some(exec);
+        }
+        out
     }
 
     /// Whether bytes have stopped in the middle of a frame; the caller times that.
@@ -170,7 +177,7 @@ impl<'a> Talk<'a> {
 
     fn offer<'b>(&'b self, features: &'b [&'b str]) -> Offer<'b> {
         const VERSIONS: &[Version] = &[VERSION];
-        Offer { executor: self.manifest.id.as_str(), versions: VERSIONS, features }
+        Offer { executor: self.executor.as_str(), versions: VERSIONS, features }
     }
 
     fn say(&mut self, message: FromHost, exec: u64, out: &mut Vec<u8>) {
@@ -199,10 +206,11 @@ impl<'a> Talk<'a> {
         }
         match message {
             FromWorker::Hello(mut hello) => {
-                if hello.executor != self.manifest.id.as_str() {
+                if hello.executor != self.executor.as_str() {
                     hello.executor = self.hidden(hello.executor);
                 }
-                let declared: Vec<&str> = self.spec.features.iter().map(String::as_str).collect();
+                let declared = self.declared.clone();
+                let declared: Vec<&str> = declared.iter().map(String::as_str).collect();
                 if let Some(extra) = hello.features.iter().find(|f| !declared.contains(&f.as_str()))
                 {
                     let extra = self.hidden(extra.clone());
@@ -337,7 +345,7 @@ mod tests {
     }
 
     /// What a worker's messages lead to, in words; the talk itself for what it keeps.
-    fn told(messages: &[(u64, FromWorker)], check: impl Fn(&Talk<'_>)) -> String {
+    fn told(messages: &[(u64, FromWorker)], check: impl Fn(&Talk)) -> String {
         let manifest = manifest();
         let Kind::Worker(spec) = &manifest.kind else { unreachable!() };
         let exec = Exec {
@@ -351,7 +359,8 @@ mod tests {
             deadline_ms: None,
         };
         let mask = Mask::new([("S", SECRET.as_bytes())]);
-        let mut talk = Talk::new(&manifest, spec, exec, Some(Arc::new(mask)));
+        let mut talk = Talk::new(&manifest, spec, Some(Arc::new(mask)));
+        assert_eq!(talk.ask(exec), []);
         let mut told = String::new();
         let mut bytes = PREAMBLE.to_vec();
         for (exec, message) in messages {

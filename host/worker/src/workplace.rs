@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -20,6 +20,8 @@ use crate::drive::Watch;
 use crate::executor::{BINARY, DIR, Executor, SDK, Slots};
 use crate::inputs;
 use crate::messages;
+use crate::normaliser::Normalisers;
+use crate::parking::{Berth, Parking, laid_bytes};
 
 /// A sandbox that was asked for before the run was stopped is waited for so long: as a rule a millisecond is enough.
 const BEGINNING: Duration = Duration::from_millis(500);
@@ -33,6 +35,9 @@ pub struct Workplace {
     sdk: PathBuf,
     /// Where cells keep what does not fit into their memory.
     scratch: PathBuf,
+    /// Workers that wait for cells to come.
+    parking: Arc<Parking>,
+    normalisers: Mutex<Normalisers>,
 }
 
 /// An attempt could not be made at all: nothing of the cell ran.
@@ -56,7 +61,32 @@ impl Workplace {
     /// A workplace whose spawner is not started yet.
     #[must_use]
     pub fn new(binary: PathBuf, sdk: PathBuf, scratch: PathBuf) -> Self {
-        Self { spawner: OnceLock::new(), binary, sdk, scratch }
+        let (parking, normalisers) = Default::default();
+        Self { spawner: OnceLock::new(), binary, sdk, scratch, parking, normalisers }
+    }
+
+    /// From now on, workers for the latest `count` different attempts are kept waiting, once [`Self::park`] is called.
+    pub fn keep_waiting(&self, count: usize) {
+        self.parking.make_room(count);
+    }
+
+    /// Whether anything is kept waiting.
+    pub(crate) fn keeps_waiting(&self) -> bool {
+        self.parking.room() > 0
+    }
+
+    /// Programs that wait for the next code.
+    pub(crate) fn normalisers(&self) -> MutexGuard<'_, Normalisers> {
+        self.normalisers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts workers for attempts like those that were made; to be called when there is nothing else to do.
+    pub async fn park(self: &Arc<Self>) {
+        let place = Arc::clone(self);
+        let spawn = move |policy: &sandbox::Policy, spec: &sandbox::Spec| {
+            place.spawner().and_then(|spawner| spawner.spawn(policy, spec)).ok()
+        };
+        self.parking.fill(spawn).await;
     }
 
     /// The spawner, started now if it was not. Call it once before other threads exist: the spawner dies with the thread
@@ -147,7 +177,14 @@ impl Workplace {
         let spawned = tokio::task::spawn_blocking(move || {
             let spawner = place.spawner()?;
             let (spec, policy, exec) = place.prepare(&wanted, spawner.view()?);
-            Ok((spawner.spawn(&policy, &spec)?, exec))
+            let open = wanted.secrets.is_none();
+            let waiting = open.then(|| place.parking.take(&wanted.executor, &policy, &spec));
+            let waiting = waiting.flatten();
+            let berth = match waiting {
+                Some(berth) => berth,
+                None => Berth { cell: spawner.spawn(&policy, &spec)?, line: None },
+            };
+            Ok((berth, exec))
         });
         let mut told = stop.clone();
         let spawned = tokio::select! {
@@ -155,11 +192,11 @@ impl Workplace {
             // What is made after all is killed where it is dropped.
             () = stopped(&mut told) => return Ok(Report::cancelled()),
         };
-        let (cell, exec) = match spawned {
+        let (berth, exec) = match spawned {
             Ok(made) => made.map_err(AttemptError::Spawn)?,
             Err(error) => return Err(AttemptError::Watch(std::io::Error::other(error))),
         };
-        Watch::new(attempt, cell, exec, live, stop, started)
+        Watch::new(attempt, berth, exec, live, stop, started)
             .map_err(AttemptError::Watch)?
             .run()
             .await
@@ -255,8 +292,7 @@ impl Workplace {
             }
         }
         spec.view = view;
-        let laid_bytes = spec.files.iter().map(|file| file.bytes.len() as u64 + 4096).sum();
-        let policy = Self::policy(attempt, laid_bytes);
+        let policy = Self::policy(attempt, laid_bytes(&spec.files));
         (spec, policy, exec)
     }
 }

@@ -179,6 +179,9 @@ pub struct RunArgs {
     /// Show what would be done, and why, and do nothing.
     #[arg(short = 'n', long)]
     pub dry_run: bool,
+    /// Run again whenever a file of the flow changes: what the change made stale, and nothing else.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub watch: bool,
     /// Go on with the cells that do not depend on a failed one.
     #[arg(short, long)]
     pub keep_going: bool,

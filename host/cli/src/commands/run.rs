@@ -1,20 +1,25 @@
 //! `polyloom run`: plans, starts what has to run, and lets the sinks tell.
 
-use std::any::Any;
+mod files;
+mod live;
+mod watch;
+
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::mem::ManuallyDrop;
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use polyloom_events::Sink;
 use polyloom_model::{CellId, Flow, Policy, Role, parse_duration};
 use polyloom_report::{Document, Jsonl, Options, Progress, Terminal, Verbosity};
-use polyloom_runtime::{Job, Place, PolicyWord, Prepared, Runner, Stream, Summary};
+use polyloom_runtime::{
+    Carried, Job, Permit, Place, PolicyWord, Prepared, Runner, Stream, Summary,
+};
 use polyloom_schedule::{KeepGoing, RunOutcome};
-use polyloom_store::{History, HistoryPlace, NewRun, RunWriter, Store};
+use polyloom_store::{Bounds, History, HistoryPlace, NewRun, Retention, RunWriter, Store};
 use tokio::sync::mpsc;
 
 use super::retention;
@@ -31,70 +36,166 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
     if args.dry_run {
         return super::plan::plan(world, &args.flow, &args.select, args.format);
     }
-    let timeout = args.timeout.as_deref().map(parse_duration).transpose();
-    let timeout = timeout.map_err(|error| Failure::of(Exit::Usage, &error))?;
-    let retention = retention::retention(None, None)?;
-    let bounds = super::cache::bounds(|name| std::env::var(name).ok())?;
-    let mut flow = world.flow(&args.flow)?;
-    args.limits.iter().try_for_each(|words| limit(&mut flow, words))?;
-    let flow = Arc::new(flow);
+    let mut asked = Asked::new(args)?;
+    if asked.args.watch {
+        return watch::watch(world, asked);
+    }
+    let flow = asked.flow(world)?;
     let store = world.store()?;
     let place = world.place(Arc::clone(&store))?;
-    let history = open_history(world, &flow, &store);
-    let mut prepared =
-        world.prepare(&place, Arc::clone(&flow), history.as_deref(), &args.select)?;
-    let folder = history.as_ref().map(|history| history.place().folder());
-    let Settled { mut permits, policy } =
-        permission::settle(world, &place, &prepared, &args.permissions, folder)?;
-    prepared.refuse(&mut permits);
-    let done = prepared.plan.is_done();
+    let ready = asked.ready(world, flow, &place)?;
+    let done = ready.prepared.plan.is_done();
     if !done {
         // The spawner must be there before the runtime's threads are.
-        able(&place, &prepared, &policy)?;
+        able(&place, &ready.prepared, &ready.policy)?;
     }
-    let writer = history.as_ref().and_then(|history| begin(world, history, &flow));
-    let run_id = writer.as_ref().map_or_else(|| "unrecorded".to_owned(), |w| w.id().to_owned());
-    let document = Document::new();
-    let terminal =
-        Terminal::new(Box::new(crate::screen::People), options(world.screen, &flow, args.progress));
-    let watched = history.as_ref().zip(writer.as_ref());
-    let watched = watched.map(|(history, writer)| Watched::new(history, writer)).transpose()?;
-    let sinks = sinks(&args, &terminal, &document, watched.as_ref())?;
-    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let jobs = args.jobs.and_then(|jobs| NonZeroUsize::new(jobs as usize)).unwrap_or(cores);
-    let job = Job {
-        prepared,
-        place: Arc::clone(&place),
-        jobs,
-        keep_going: if args.keep_going { KeepGoing::Yes } else { KeepGoing::No },
-        timeout,
-        no_cache: args.select.no_cache,
-        permits,
-        policy,
-        run: run_id,
-        history: writer,
-        project: history.clone(),
-    };
-    let runner = Runner::new(job, Stream::new(sinks, world.started));
+    let begun = asked.begin(world, ready, &place, Before::default(), world.started)?;
+    let Begun { runner, terminal, watched, after } = begun;
     let summary = if done {
         runner.run_cached()
     } else {
-        live(world, runner, terminal, watched, args.keep_going)?
+        let runtime = live::runtime()?;
+        let (sender, words) = mpsc::channel(4);
+        let summary = runtime.block_on(async {
+            let signals = socket::Signals::listen();
+            let shown = live::Shown { terminal, watched, screen: world.screen };
+            shown.run(runner, (sender, words), signals, asked.args.keep_going).await
+        });
+        // Blocking tasks of attempts that were killed may still be reading; nobody waits for them.
+        runtime.shutdown_background();
+        summary
     };
-    if let Some(error) = &summary.unwritten {
-        let text = format!("the run's events could not all be written: {error}");
-        world.screen.tell(&Failure::new(Exit::Environment, text).render(world.screen.err));
+    Ok(asked.end(world, &store, &after, &summary))
+}
+
+/// What was asked for, understood.
+struct Asked {
+    args: RunArgs,
+    timeout: Option<Duration>,
+    retention: Retention,
+    bounds: Bounds,
+    /// The file that the events go to, once a run has begun.
+    events: Option<File>,
+}
+
+/// A plan, and the word on what its cells ask for.
+struct Ready {
+    flow: Arc<Flow>,
+    history: Option<Arc<History>>,
+    prepared: Prepared,
+    permits: HashMap<CellId, Permit>,
+    policy: PolicyWord,
+}
+
+/// What there was before a run.
+#[derive(Default)]
+struct Before {
+    /// Attempts that go on.
+    carried: Vec<Carried>,
+    /// Files that were changed.
+    changed: Vec<String>,
+}
+
+/// A run that is about to begin, and what shows it.
+struct Begun {
+    runner: Runner,
+    terminal: Terminal,
+    watched: Option<Watched>,
+    after: After,
+}
+
+/// What is needed when it is over.
+struct After {
+    history: Option<Arc<History>>,
+    document: Document,
+}
+
+impl Asked {
+    fn new(args: RunArgs) -> Result<Self, Failure> {
+        let timeout = args.timeout.as_deref().map(parse_duration).transpose();
+        let timeout = timeout.map_err(|error| Failure::of(Exit::Usage, &error))?;
+        let retention = retention::retention(None, None)?;
+        let bounds = super::cache::bounds(|name| std::env::var(name).ok())?;
+        Ok(Self { args, timeout, retention, bounds, events: None })
     }
-    if args.format != Format::Text {
-        print_document(world, &document, &store, args.format);
+
+    /// The flow as it is now.
+    fn flow(&self, world: &World) -> Result<Arc<Flow>, Failure> {
+        let mut flow = world.flow(&self.args.flow)?;
+        self.args.limits.iter().try_for_each(|words| limit(&mut flow, words))?;
+        Ok(Arc::new(flow))
     }
-    if let Some(history) = &history
-        && let Err(error) = history.prune(&retention)
-    {
-        tracing::warn!(%error, "old runs could not be removed");
+
+    /// Its plan.
+    fn ready(&self, world: &World, flow: Arc<Flow>, place: &Arc<Place>) -> Result<Ready, Failure> {
+        let history = open_history(world, &flow, &place.store);
+        let select = &self.args.select;
+        let mut prepared = world.prepare(place, Arc::clone(&flow), history.as_deref(), select)?;
+        let folder = history.as_ref().map(|history| history.place().folder());
+        let Settled { mut permits, policy } =
+            permission::settle(world, place, &prepared, &self.args.permissions, folder)?;
+        prepared.refuse(&mut permits);
+        Ok(Ready { flow, history, prepared, permits, policy })
     }
-    super::cache::tidy(&store, bounds);
-    Ok(exit_of(&summary, args.keep_going))
+
+    /// Its run. Times count from `started`.
+    fn begin(
+        &mut self,
+        world: &World,
+        ready: Ready,
+        place: &Arc<Place>,
+        before: Before,
+        started: Instant,
+    ) -> Result<Begun, Failure> {
+        let Ready { flow, history, prepared, permits, policy } = ready;
+        let args = &self.args;
+        let writer = history.as_ref().and_then(|history| begin(world, history, &flow));
+        let run_id = writer.as_ref().map_or_else(|| "unrecorded".to_owned(), |w| w.id().to_owned());
+        let document = Document::new();
+        let options = options(world.screen, &flow, args.progress);
+        let terminal = Terminal::new(Box::new(crate::screen::People), options);
+        let watched = history.as_ref().zip(writer.as_ref());
+        let watched = watched.map(|(history, writer)| Watched::new(history, writer)).transpose()?;
+        let events = events(&mut self.events, args.events.as_deref())?;
+        let sinks = sinks(args.format, events, &terminal, &document, watched.as_ref());
+        let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let jobs = args.jobs.and_then(|jobs| NonZeroUsize::new(jobs as usize)).unwrap_or(cores);
+        let job = Job {
+            prepared,
+            place: Arc::clone(place),
+            jobs,
+            keep_going: if args.keep_going { KeepGoing::Yes } else { KeepGoing::No },
+            timeout: self.timeout,
+            no_cache: args.select.no_cache,
+            permits,
+            policy,
+            run: run_id,
+            history: writer,
+            project: history.clone(),
+            carried: before.carried,
+            changed: before.changed,
+        };
+        let runner = Runner::new(job, Stream::new(sinks, started));
+        Ok(Begun { runner, terminal, watched, after: After { history, document } })
+    }
+
+    /// What is to be done when it is over.
+    fn end(&self, world: &World, store: &Store, after: &After, summary: &Summary) -> Exit {
+        if let Some(error) = &summary.unwritten {
+            let text = format!("the run's events could not all be written: {error}");
+            world.screen.tell(&Failure::new(Exit::Environment, text).render(world.screen.err));
+        }
+        if self.args.format != Format::Text {
+            print_document(world, &after.document, store, self.args.format);
+        }
+        if let Some(history) = &after.history
+            && let Err(error) = history.prune(&self.retention)
+        {
+            tracing::warn!(%error, "old runs could not be removed");
+        }
+        super::cache::tidy(store, self.bounds);
+        exit_of(summary, self.args.keep_going)
+    }
 }
 
 /// Puts a limit of the command line, `[CELL.]NAME=VALUE`, over those of the flow.
@@ -119,49 +220,6 @@ fn limit(flow: &mut Flow, words: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Threads of the async runtime itself.
-const WORKERS: usize = 2;
-/// A thread for what waits for the disk is kept this long when there is nothing to do: another might not be had later.
-const KEPT: Duration = Duration::from_secs(3600);
-
-/// The async runtime and a first thread for what waits for the disk, where the machine has threads to give.
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    let held = Mutex::new(());
-    let tried = std::thread::scope(|scope| {
-        let _hold = held.lock();
-        let thread = || {
-            let waits = || drop(held.lock());
-            std::thread::Builder::new().spawn_scoped(scope, waits).map(drop)
-        };
-        (0..=WORKERS).try_for_each(|_| thread())
-    });
-    let none = |error: io::Error| {
-        Failure::new(Exit::Environment, format!("no thread could be started: {error}"))
-            .hint("`ulimit -u` and `pids.max` of the control group say how many there may be")
-    };
-    tried.map_err(none)?;
-    // Others may have taken them since, and where the runtime gets no thread it panics: that is the machine's fault, too. What
-    // it has begun by then can't be ended, only left.
-    let build = || -> io::Result<_> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(WORKERS)
-            .thread_keep_alive(KEPT)
-            .enable_all()
-            .build()
-            .map(ManuallyDrop::new)?;
-        let first = runtime.spawn_blocking(|| ());
-        runtime.block_on(first).map_err(io::Error::other)?;
-        Ok(runtime)
-    };
-    let told = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| ()));
-    let built = std::panic::catch_unwind(build);
-    std::panic::set_hook(told);
-    let words = |why: Box<dyn Any + Send>| why.downcast_ref().cloned().unwrap_or_else(String::new);
-    let built = built.unwrap_or_else(|why| Err(io::Error::other(words(why)))).map_err(none)?;
-    Ok(ManuallyDrop::into_inner(built))
-}
-
 /// Starts the spawner. Where it can start no cell of the plan at all, that is told once and no run begins.
 fn able(place: &Place, prepared: &Prepared, word: &PolicyWord) -> Result<(), Failure> {
     let mut policies: Vec<Policy> = Vec::new();
@@ -181,43 +239,6 @@ fn able(place: &Place, prepared: &Prepared, word: &PolicyWord) -> Result<(), Fai
         }
         _ => Ok(()),
     }
-}
-
-/// Runs on the async runtime, with ticks for the terminal, a socket for other terminals, and signals for the runner.
-fn live(
-    world: &World,
-    runner: Runner,
-    terminal: Terminal,
-    watched: Option<Watched>,
-    keep_going: bool,
-) -> Result<Summary, Failure> {
-    let runtime = runtime()?;
-    let summary = runtime.block_on(async {
-        let (sender, interrupts) = mpsc::channel(4);
-        let (stop, stops) = mpsc::channel(1);
-        let server = watched.as_ref().and_then(|watched| watched.open(world, stop));
-        tokio::spawn(socket::interrupts(stops, sender));
-        let ticks = tokio::spawn(async move {
-            let started = std::time::Instant::now();
-            let mut tick = tokio::time::interval(std::time::Duration::from_millis(100));
-            loop {
-                tick.tick().await;
-                terminal.tick(started.elapsed().as_secs_f64() * 1e3);
-                if let Some(watched) = &watched {
-                    watched.pass_on();
-                }
-            }
-        });
-        let summary = runner.run(interrupts).await;
-        ticks.abort();
-        if let Some(server) = server {
-            server.finish(exit_of(&summary, keep_going) as u8).await;
-        }
-        summary
-    });
-    // Blocking tasks of attempts that were killed may still be reading; nobody waits for them.
-    runtime.shutdown_background();
-    Ok(summary)
 }
 
 fn open_history(world: &World, flow: &Flow, store: &Store) -> Option<Arc<History>> {
@@ -298,32 +319,43 @@ fn source_lines(root: &Path, file: &str, line: u32, count: u32) -> Vec<String> {
     text.lines().skip(skip).take(count as usize).map(str::to_owned).collect()
 }
 
+/// Where `--events` go: one file for all runs of a command.
+fn events(
+    kept: &mut Option<File>,
+    path: Option<&Path>,
+) -> Result<Option<Box<dyn Write + Send>>, Failure> {
+    let Some(path) = path else { return Ok(None) };
+    if path.as_os_str() == "-" {
+        return Ok(Some(Box::new(io::stdout())));
+    }
+    let wrong = |error| {
+        Failure::new(Exit::Usage, format!("`{}` can't be written: {error}", path.display()))
+    };
+    let file = match kept {
+        Some(file) => file,
+        None => kept.insert(File::create(path).map_err(wrong)?),
+    };
+    let file = file.try_clone().map_err(wrong)?;
+    Ok(Some(Box::new(BufWriter::new(file))))
+}
+
 fn sinks(
-    args: &RunArgs,
+    format: Format,
+    events: Option<Box<dyn Write + Send>>,
     terminal: &Terminal,
     document: &Document,
     watched: Option<&Watched>,
-) -> Result<Vec<Box<dyn Sink>>, Failure> {
+) -> Vec<Box<dyn Sink>> {
     let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(terminal.clone())];
-    if let Some(path) = &args.events {
-        let out: Box<dyn Write + Send> = if path.as_os_str() == "-" {
-            Box::new(io::stdout())
-        } else {
-            let file = File::create(path).map_err(|error| {
-                Failure::new(Exit::Usage, format!("`{}` can't be written: {error}", path.display()))
-            })?;
-            Box::new(BufWriter::new(file))
-        };
-        sinks.push(Box::new(Jsonl::new(out)));
-    }
-    match args.format {
+    sinks.extend(events.map(|out| -> Box<dyn Sink> { Box::new(Jsonl::new(out)) }));
+    match format {
         Format::Text => {}
         Format::Json => sinks.push(Box::new(document.clone())),
         Format::Jsonl => sinks.push(Box::new(Jsonl::new(Box::new(io::stdout())))),
     }
     // Behind the others: a face shows nothing later for being recorded.
     sinks.extend(watched.into_iter().flat_map(Watched::sinks));
-    Ok(sinks)
+    sinks
 }
 
 /// Prints the document with the places of its outputs in the store.
@@ -346,7 +378,7 @@ fn exit_of(summary: &Summary, keep_going: bool) -> Exit {
     match summary.outcome {
         RunOutcome::Ok if summary.unwritten.is_some() => Exit::Environment,
         RunOutcome::Ok => Exit::Ok,
-        RunOutcome::Interrupted => Exit::Interrupted,
+        RunOutcome::Interrupted | RunOutcome::Superseded => Exit::Interrupted,
         RunOutcome::TimedOut => Exit::Timeout,
         RunOutcome::Failed if summary.environment => Exit::Environment,
         RunOutcome::Failed if keep_going && some_went_well => Exit::Partial,

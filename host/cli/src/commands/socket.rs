@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use polyloom_events::Sink;
 use polyloom_report::Recording;
+use polyloom_runtime::Word;
 use polyloom_server::{Config, Feed, Recorded, Server, Stop};
 use polyloom_store::{History, RunWriter};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::failure::{Exit, Failure};
-use crate::world::World;
+use crate::screen::Screen;
 
 /// The socket of a run, in its folder.
 pub fn place(history: &History, run: &str) -> PathBuf {
@@ -47,7 +49,7 @@ impl Watched {
     }
 
     /// Opens the socket. A run without one is as good, so what is in the way is told only to who asks.
-    pub fn open(&self, world: &World, stops: mpsc::Sender<Stop>) -> Option<Server> {
+    pub fn open(&self, screen: Screen, stops: mpsc::Sender<Stop>) -> Option<Server> {
         let server = Server::open(Config {
             path: place(&self.history, &self.run),
             feed: self.feed.clone(),
@@ -57,10 +59,10 @@ impl Watched {
         match server {
             Ok(server) => Some(server),
             Err(error) => {
-                if world.screen.verbosity > 0 {
+                if screen.verbosity > 0 {
                     let why = Failure::of(Exit::Environment, &error).messages.join(": ");
                     let why = polyloom_report::escape_line(&why);
-                    world.screen.tell(&format!("note: nobody can attach to this run: {why}\n"));
+                    screen.tell(&format!("note: nobody can attach to this run: {why}\n"));
                 }
                 None
             }
@@ -78,18 +80,43 @@ impl Recorded for Watched {
     }
 }
 
-/// A word for each SIGINT, SIGTERM and SIGHUP, and for what clients ask: `stop` is one word however often it is said,
-/// `stop --now` makes it two.
-pub async fn interrupts(mut stops: mpsc::Receiver<Stop>, sender: mpsc::Sender<()>) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let streams = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-    let [Ok(mut int), Ok(mut term), Ok(mut hup)] = streams.map(signal) else { return };
+/// SIGINT, SIGTERM and SIGHUP, once somebody listens to them.
+pub struct Signals(Option<[Signal; 3]>);
+
+impl Signals {
+    /// Listens, from inside of the async runtime.
+    pub fn listen() -> Self {
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+        let [Ok(int), Ok(term), Ok(hup)] = kinds.map(signal) else { return Self(None) };
+        Self(Some([int, term, hup]))
+    }
+
+    /// Hears none: they are somebody else's.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
+    /// Waits for the next.
+    pub async fn next(&mut self) {
+        let Some([int, term, hup]) = &mut self.0 else { return std::future::pending().await };
+        tokio::select! {
+            _ = int.recv() => {}
+            _ = term.recv() => {}
+            _ = hup.recv() => {}
+        }
+    }
+}
+
+/// A word for each signal, and for what clients ask: `stop` is one word however often it is said, `stop --now` makes it two.
+pub async fn interrupts(
+    mut signals: Signals,
+    mut stops: mpsc::Receiver<Stop>,
+    sender: mpsc::Sender<Word>,
+) {
     let mut said: u32 = 0;
     loop {
         let words = tokio::select! {
-            _ = int.recv() => 1,
-            _ = term.recv() => 1,
-            _ = hup.recv() => 1,
+            () = signals.next() => 1,
             Some(stop) = stops.recv() => match stop {
                 Stop::Gracefully => 1_u32.saturating_sub(said),
                 Stop::Now => 2_u32.saturating_sub(said),
@@ -97,7 +124,7 @@ pub async fn interrupts(mut stops: mpsc::Receiver<Stop>, sender: mpsc::Sender<()
         };
         said = said.saturating_add(words);
         for _ in 0..words {
-            if sender.send(()).await.is_err() {
+            if sender.send(Word::Interrupt).await.is_err() {
                 return;
             }
         }

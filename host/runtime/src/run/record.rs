@@ -171,6 +171,7 @@ impl Runner {
     }
 
     pub(super) fn finish(mut self) -> Summary {
+        self.let_go();
         self.job.place.hot.clear();
         let lost = self.late.lost;
         let outcome = match self.outcome.unwrap_or(RunOutcome::Ok) {
@@ -208,7 +209,7 @@ impl Runner {
         let run_outcome = match outcome {
             RunOutcome::Ok => Outcome::Ok,
             RunOutcome::Failed => Outcome::Failed,
-            RunOutcome::Interrupted => Outcome::Cancelled,
+            RunOutcome::Interrupted | RunOutcome::Superseded => Outcome::Cancelled,
             RunOutcome::TimedOut => Outcome::TimedOut,
         };
         self.stream.say(Event::RunFinished {
@@ -231,7 +232,8 @@ impl Runner {
                 tracing::warn!(error = %chain(&error), "the run's end could not be recorded");
             }
         }
-        Summary { outcome, totals, wall_ms, environment: self.environment, unwritten }
+        let (environment, carried) = (self.environment, self.released);
+        Summary { outcome, totals, wall_ms, environment, unwritten, carried }
     }
 }
 

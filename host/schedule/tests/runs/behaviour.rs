@@ -160,6 +160,22 @@ fn a_timeout_ends_the_run_as_an_interrupt_does() {
 }
 
 #[test]
+fn a_newer_plan_ends_the_run_as_an_interrupt_does() {
+    talk(
+        ", , 0",
+        2,
+        KeepGoing::Yes,
+        &[
+            ("start", "start 0, start 1"),
+            ("newer", "2 superseded, cancel 0, cancel 1"),
+            ("newer", ""),
+            ("ok 1", "1 ok"),
+            ("cancelled 0", "0 cancelled, finish superseded"),
+        ],
+    );
+}
+
+#[test]
 fn an_interrupt_while_draining_cancels_what_still_runs() {
     talk(
         ", , ",

@@ -24,6 +24,7 @@ struct Script {
 enum Shock {
     Interrupt,
     Timeout,
+    Superseded,
     /// A cause for any step that it may not be waiting for.
     Noise(u32, u8),
 }
@@ -59,6 +60,7 @@ fn case(shocks: bool) -> impl Strategy<Value = Case> {
     let shock = prop_oneof![
         2 => Just(Shock::Interrupt),
         1 => Just(Shock::Timeout),
+        1 => Just(Shock::Superseded),
         2 => (0..20u32, any::<u8>()).prop_map(|(step, kind)| Shock::Noise(step, kind)),
     ];
     let shocks = prop::collection::btree_map(0..30usize, shock, if shocks { 0..5 } else { 0..1 });
@@ -222,6 +224,10 @@ fn drive(case: &Case) -> World {
                 world.stopped = true;
                 world.take(case, schedule.on(Cause::Timeout));
             }
+            Some(Shock::Superseded) => {
+                world.stopped = true;
+                world.take(case, schedule.on(Cause::Superseded));
+            }
             Some(&Shock::Noise(step, kind)) => {
                 if let Some(cause) = noise(&world, step, kind) {
                     assert_eq!(schedule.on(cause), []);
@@ -305,7 +311,9 @@ fn check_skips(case: &Case, world: &World) {
                 ));
             }
             Ended::Skipped(Because::Condition) => {}
-            Ended::Skipped(Because::Interrupted | Because::TimedOut) => assert!(world.stopped),
+            Ended::Skipped(Because::Interrupted | Because::TimedOut | Because::Superseded) => {
+                assert!(world.stopped)
+            },
             Ended::Ok | Ended::Cached | Ended::Failed | Ended::Cancelled => {}
         }
     }
@@ -328,7 +336,9 @@ proptest! {
         match world.finished.unwrap() {
             RunOutcome::Ok => prop_assert!(!bad),
             RunOutcome::Failed => prop_assert!(world.failed),
-            RunOutcome::Interrupted | RunOutcome::TimedOut => prop_assert!(world.stopped),
+            RunOutcome::Interrupted | RunOutcome::TimedOut | RunOutcome::Superseded => {
+                prop_assert!(world.stopped)
+            },
         }
     }
 

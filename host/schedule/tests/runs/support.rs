@@ -53,6 +53,7 @@ pub fn show(commands: &[Command]) -> String {
             RunOutcome::Failed => "finish failed".into(),
             RunOutcome::Interrupted => "finish interrupted".into(),
             RunOutcome::TimedOut => "finish timed out".into(),
+            RunOutcome::Superseded => "finish superseded".into(),
         },
     };
     commands.iter().map(line).collect::<Vec<_>>().join(", ")
@@ -70,6 +71,7 @@ fn ending(ended: Ended) -> String {
         Ended::Skipped(Because::LeftOut(step)) => format!("left out by {}", step.0),
         Ended::Skipped(Because::Interrupted) => "interrupted".into(),
         Ended::Skipped(Because::TimedOut) => "timed out".into(),
+        Ended::Skipped(Because::Superseded) => "superseded".into(),
     }
 }
 
@@ -90,6 +92,7 @@ pub fn on(schedule: &mut Schedule, cause: &str) -> String {
         "waited" => Cause::Waited { step },
         "int" => Cause::Interrupt,
         "timeout" => Cause::Timeout,
+        "newer" => Cause::Superseded,
         other => panic!("{other}"),
     }))
 }

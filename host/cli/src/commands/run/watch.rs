@@ -1,0 +1,254 @@
+//! `run --watch`: runs, waits for a change of what the flow is made of, and runs again what that change made stale.
+//!
+//! One process for all runs: the spawner, the store and waiting workers are kept. A change while a run goes on makes a new plan at once; what that plan
+//! needs as it is goes on, the rest is ended.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use polyloom_model::Flow;
+use polyloom_plan::{Facts, Key};
+use polyloom_runtime::{Carried, Place, Sources, Summary, Word, sources, standing};
+use polyloom_schedule::RunOutcome;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::files::{Change, Files};
+use super::live::{self, Shown};
+use super::{After, Asked, Before, Begun, Ready, able};
+use crate::args::Format;
+use crate::commands::socket::Signals;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::world::World;
+
+/// So many workers are kept waiting for the next change: of the cells that ran last.
+const WAITING: usize = 8;
+
+/// A run that goes on.
+struct Going {
+    task: JoinHandle<Summary>,
+    words: mpsc::Sender<Word>,
+    after: After,
+}
+
+/// What was planned last, as far as a change can make it another.
+struct Planned {
+    flow: Arc<Flow>,
+    facts: Facts,
+    keys: Vec<Key>,
+}
+
+impl Planned {
+    fn of(ready: &Ready) -> Self {
+        let prepared = &ready.prepared;
+        let keys = prepared.keyed.iter().map(|entry| entry.key).collect();
+        Self { flow: Arc::clone(&ready.flow), facts: prepared.facts.clone(), keys }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        self.flow == other.flow && self.facts.files == other.facts.files && self.keys == other.keys
+    }
+}
+
+/// What happened.
+enum Next {
+    Changed(Change),
+    Ended(Result<Summary, tokio::task::JoinError>),
+    Signal,
+}
+
+struct Session<'w> {
+    world: &'w World,
+    asked: Asked,
+    place: Arc<Place>,
+    runtime: &'w Runtime,
+    files: Files,
+    signals: Signals,
+    going: Option<Going>,
+    planned: Option<Planned>,
+    /// A signal was heard: there is no further run.
+    leaving: bool,
+}
+
+/// The command.
+pub fn watch(world: &World, mut asked: Asked) -> Outcome {
+    if asked.args.format == Format::Json {
+        let text = "`--format json` is one document for one run; with `--watch` there are many";
+        return Err(Failure::new(Exit::Usage, text).hint("--format jsonl"));
+    }
+    let argument = asked.args.flow.flow.clone().unwrap_or_else(|| ".".into());
+    // A flow that is not there is a mistake of the command; one with mistakes can be mended.
+    let path = match polyloom_load::find_flow(&argument) {
+        Ok(path) => path,
+        Err(_) => return asked.flow(world).map(|_| Exit::Usage),
+    };
+    let store = world.store()?;
+    let place = world.place(Arc::clone(&store))?;
+    // Before the runtime's threads are there.
+    let spawner = place.workplace.spawner().map(|_| ());
+    spawner.map_err(|error| Failure::of(Exit::Environment, &error).hint("polyloom doctor"))?;
+    place.workplace.keep_waiting(WAITING);
+    let runtime = live::runtime()?;
+    let signals = runtime.block_on(async { Signals::listen() });
+    let files = Files::new()?;
+    let runtime = &runtime;
+    let (going, planned, leaving) = (None, None, false);
+    let mut session =
+        Session { world, asked, place, runtime, files, signals, going, planned, leaving };
+    let exit = session.go(&path);
+    // Waiting workers end with their sandboxes, attempts that were killed with the process.
+    exit
+}
+
+impl Session<'_> {
+    fn go(&mut self, path: &Path) -> Outcome {
+        let mut change = Change { paths: Vec::new(), since: self.world.started };
+        loop {
+            if let Err(failure) = self.plan(path, change) {
+                self.world.screen.tell(&failure.render(self.world.screen.err));
+                self.rest();
+            }
+            change = loop {
+                match self.next() {
+                    Next::Changed(change) if !self.leaving => break change,
+                    Next::Changed(_) => {}
+                    Next::Ended(summary) => self.ended(summary)?,
+                    Next::Signal => self.interrupt(),
+                }
+                if self.leaving && self.going.is_none() {
+                    return Ok(Exit::Interrupted);
+                }
+            };
+        }
+    }
+
+    fn next(&mut self) -> Next {
+        let Self { runtime, files, signals, going, .. } = self;
+        let ended = async {
+            match going {
+                Some(going) => (&mut going.task).await,
+                None => std::future::pending().await,
+            }
+        };
+        runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = signals.next() => Next::Signal,
+                summary = ended => Next::Ended(summary),
+                change = files.changed() => Next::Changed(change),
+            }
+        })
+    }
+
+    /// The first signal ends what goes on gently, the second at once; then there is no further run.
+    fn interrupt(&mut self) {
+        self.leaving = true;
+        if let Some(going) = &self.going {
+            let _ = going.words.try_send(Word::Interrupt);
+        }
+    }
+
+    /// Plans what is there now and starts what has to run.
+    fn plan(&mut self, path: &Path, change: Change) -> Result<(), Failure> {
+        let flow = self.asked.flow(self.world).inspect_err(|_| {
+            // Whatever is beside it may be what mends it.
+            let folder = path.parent().map(Path::to_owned);
+            let broken = Sources { files: [path.to_owned()].into(), beside: folder, ..Sources::default() };
+            let _ = self.files.watch(broken);
+        })?;
+        let mut wanted = sources(&flow);
+        wanted.files.extend(self.asked.args.flow.params_file.clone());
+        self.files.watch(wanted)?;
+        let place = Arc::new(self.place.now(crate::world::unix_ms()));
+        let ready = self.asked.ready(self.world, flow, &place)?;
+        let planned = Planned::of(&ready);
+        if self.planned.as_ref().is_some_and(|before| before.is(&planned)) {
+            tracing::debug!("what was changed changes nothing");
+            return Ok(());
+        }
+        let done = ready.prepared.plan.is_done();
+        if !done {
+            able(&place, &ready.prepared, &ready.policy)?;
+        }
+        self.planned = Some(planned);
+        let carried = self.supersede(&ready)?;
+        if self.leaving {
+            return Ok(());
+        }
+        let name = |path: &std::path::PathBuf| {
+            let root = std::path::absolute(&ready.flow.root).unwrap_or_default();
+            path.strip_prefix(&root).unwrap_or(path).display().to_string()
+        };
+        let changed = change.paths.iter().map(name).collect();
+        let before = Before { carried, changed };
+        let begun = self.asked.begin(self.world, ready, &place, before, change.since)?;
+        // What was to run whatever is known has run: from now on a change decides.
+        (self.asked.args.select.force, self.asked.args.select.force_all) = (false, false);
+        self.start(begun, done)
+    }
+
+    /// Ends the run that goes on, but for what the new plan needs as it is.
+    fn supersede(&mut self, ready: &Ready) -> Result<Vec<Carried>, Failure> {
+        let Some(mut going) = self.going.take() else { return Ok(Vec::new()) };
+        let stands = standing(&ready.prepared, &ready.policy);
+        let (signals, leaving) = (&mut self.signals, &mut self.leaving);
+        let summary = self.runtime.block_on(async {
+            let _ = going.words.send(Word::Superseded(stands)).await;
+            loop {
+                tokio::select! {
+                    summary = &mut going.task => return summary,
+                    () = signals.next() => {
+                        *leaving = true;
+                        let _ = going.words.try_send(Word::Interrupt);
+                    }
+                }
+            }
+        });
+        let mut summary = summary.map_err(|error| broken(&error))?;
+        let carried = std::mem::take(&mut summary.carried);
+        self.asked.end(self.world, &self.place.store, &going.after, &summary);
+        Ok(carried)
+    }
+
+    fn start(&mut self, begun: Begun, done: bool) -> Result<(), Failure> {
+        let Begun { runner, terminal, watched, after } = begun;
+        if done {
+            let summary = runner.run_cached();
+            self.asked.end(self.world, &self.place.store, &after, &summary);
+            self.rest();
+            return Ok(());
+        }
+        let (words, heard) = mpsc::channel(4);
+        let shown = Shown { terminal, watched, screen: self.world.screen };
+        let keep_going = self.asked.args.keep_going;
+        let run = shown.run(runner, (words.clone(), heard), Signals::none(), keep_going);
+        self.going = Some(Going { task: self.runtime.spawn(run), words, after });
+        Ok(())
+    }
+
+    fn ended(&mut self, summary: Result<Summary, tokio::task::JoinError>) -> Result<(), Failure> {
+        let Some(going) = self.going.take() else { return Ok(()) };
+        let summary = summary.map_err(|error| broken(&error))?;
+        self.asked.end(self.world, &self.place.store, &going.after, &summary);
+        // A Ctrl-C of this terminal ends the session; `stop` from another one ends the run alone.
+        if summary.outcome != RunOutcome::Interrupted || !self.leaving {
+            self.rest();
+        }
+        Ok(())
+    }
+
+    /// Nothing is to be done until something changes.
+    fn rest(&self) {
+        let count = self.files.count();
+        let noun = if count == 1 { "file" } else { "files" };
+        self.world.screen.note(&format!("watching {count} {noun} for changes; Ctrl-C ends\n"));
+        let workplace = Arc::clone(&self.place.workplace);
+        self.runtime.spawn(async move { workplace.park().await });
+    }
+}
+
+fn broken(error: &tokio::task::JoinError) -> Failure {
+    Failure::new(Exit::Environment, format!("the run came to no end: {error}"))
+}

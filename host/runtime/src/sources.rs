@@ -1,0 +1,125 @@
+//! The files that a flow is made of and reads: those whose change may make its plan another.
+
+use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
+
+use polyloom_model::{Flow, Items, Role, Source};
+
+/// Names of files and folders. Whether there is anything under a name is not asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// Files.
+    pub files: BTreeSet<PathBuf>,
+    /// Folders, with all that is in them.
+    pub folders: BTreeSet<PathBuf>,
+    /// A folder whose own files all count.
+    pub beside: Option<PathBuf>,
+}
+
+impl Sources {
+    /// Whether a name is one of them, or below one.
+    #[must_use]
+    pub fn has(&self, path: &Path) -> bool {
+        self.files.contains(path)
+            || self.folders.iter().any(|folder| path.starts_with(folder))
+            || self.beside.as_deref() == path.parent()
+    }
+
+    /// Makes names absolute, and adds those that links lead to.
+    pub fn resolve(&mut self) {
+        let both = |path: &PathBuf| {
+            let named = std::path::absolute(path).ok();
+            let meant = path.canonicalize().ok();
+            named.into_iter().chain(meant)
+        };
+        self.files = self.files.iter().flat_map(both).collect();
+        self.folders = self.folders.iter().flat_map(both).collect();
+        self.beside = self.beside.as_ref().and_then(|folder| std::path::absolute(folder).ok());
+    }
+}
+
+/// What a flow as it is written is made of.
+#[must_use]
+pub fn sources(flow: &Flow) -> Sources {
+    let mut all = Sources::default();
+    collect(flow, &mut all);
+    all
+}
+
+fn collect(flow: &Flow, all: &mut Sources) {
+    all.files.insert(flow.path.clone());
+    for choice in flow.tools.iter().filter(|choice| choice.program.components().count() > 1) {
+        all.files.insert(flow.root.join(&choice.program));
+    }
+    for cell in &flow.cells {
+        match &cell.role {
+            Role::Flow(sub) => collect(&sub.flow, all),
+            Role::Program | Role::Gather | Role::Open => {
+                all.files.insert(flow.root.join(&cell.code.origin.path));
+            }
+        }
+        let axes = cell.map.iter().filter_map(|axis| match &axis.items {
+            Items::Of(source) => Some(source),
+            Items::Glob(pattern) => {
+                all.folders.insert(flow.root.join(fixed(pattern)));
+                None
+            }
+        });
+        let axes: Vec<_> = axes.collect();
+        for source in cell.inputs.values().map(|input| &input.source).chain(axes) {
+            if let Source::File(path) = source {
+                let path = flow.root.join(path);
+                // It may be either, and become the other.
+                if path.is_dir() {
+                    all.folders.insert(path.clone());
+                }
+                all.files.insert(path);
+            }
+        }
+    }
+}
+
+/// The folder below which all files are that a pattern can match.
+fn fixed(pattern: &str) -> PathBuf {
+    let parts: Vec<_> = Path::new(pattern).components().collect();
+    let plain = |part: &&Component<'_>| {
+        !part.as_os_str().to_string_lossy().contains(['*', '?', '[', '{'])
+    };
+    let folders = &parts[..parts.len().saturating_sub(1)];
+    folders.iter().take_while(plain).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{Sources, fixed};
+
+    #[test]
+    fn a_pattern_stays_in_its_folder() {
+        for (pattern, folder) in
+            [("data/*.csv", "data"), ("*.csv", ""), ("a/b/c.csv", "a/b"), ("a/x[12]/c/*.csv", "a")]
+        {
+            assert_eq!(fixed(pattern), Path::new(folder), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn a_name_counts_if_it_is_named_or_below() {
+        let sources = Sources {
+            files: ["/p/a".into()].into(),
+            folders: ["/p/tree".into()].into(),
+            beside: Some("/q".into()),
+        };
+        for (path, has) in [
+            ("/p/a", true),
+            ("/p/b", false),
+            ("/p/tree/x/y", true),
+            ("/p/treee", false),
+            ("/q/z", true),
+            ("/q/z/y", false),
+        ] {
+            assert_eq!(sources.has(Path::new(path)), has, "{path}");
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! Workers that are started ahead of need. One that has greeted waits, without a cell, in the very sandbox that its cell will have; all that may be
+//! different then is the content of the files laid for it, which it reads only when it is asked to run.
+//!
+//! A worker runs one cell and ends, here as elsewhere: nothing of a cell is ever left for another.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use polyloom_model::Kind;
+use polyloom_sandbox as sandbox;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use crate::drive::HELLO;
+use crate::executor::Executor;
+use crate::mask::Mask;
+use crate::pipes::watched;
+use crate::talk::Talk;
+
+/// A cell's file system is made in such pieces: a file that takes as many as before has room.
+const PIECE: u64 = 64 << 10;
+
+/// What files take that are laid for a cell.
+pub fn laid_bytes(files: &[sandbox::File]) -> u64 {
+    files.iter().map(|file| file.bytes.len() as u64 + 4096).sum()
+}
+
+/// A sandbox that was started, and where its worker has been talked to, the line to it.
+pub struct Berth {
+    /// The sandbox.
+    pub cell: sandbox::Sandbox,
+    /// The line.
+    pub line: Option<Line>,
+}
+
+/// The line to a worker.
+pub struct Line {
+    /// Our end of its socket.
+    pub worker: AsyncFd<OwnedFd>,
+    /// What was said.
+    pub talk: Talk,
+}
+
+impl Line {
+    /// The line to the worker of a sandbox; nothing where it has none.
+    pub fn open(
+        cell: &mut sandbox::Sandbox,
+        executor: &Executor,
+        mask: Option<&Arc<Mask>>,
+    ) -> std::io::Result<Option<Self>> {
+        let Kind::Worker(spec) = &executor.manifest.kind else { return Ok(None) };
+        let Some(socket) = cell.take_worker() else { return Ok(None) };
+        let worker = watched(socket, Interest::READABLE | Interest::WRITABLE)?;
+        Ok(Some(Self { worker, talk: Talk::new(&executor.manifest, spec, mask.cloned()) }))
+    }
+
+    /// Talks until the worker has greeted and was answered.
+    async fn greet(&mut self) -> std::io::Result<()> {
+        let mut buffer = [0; 4096];
+        let mut unsent = Vec::new();
+        while !self.talk.greeted || !unsent.is_empty() {
+            let interest =
+                if unsent.is_empty() { Interest::READABLE } else { Interest::WRITABLE };
+            let mut ready = self.worker.ready(interest).await?;
+            let done = ready.try_io(|fd| match unsent.is_empty() {
+                true => sandbox::stream::read(fd, &mut buffer),
+                false => Ok((nix::unistd::write(fd, &unsent)?, false)),
+            });
+            match done {
+                Err(_) => {}
+                Ok(Err(error)) => return Err(error),
+                Ok(Ok((count, _))) if !unsent.is_empty() => drop(unsent.drain(..count)),
+                Ok(Ok((count @ 1.., false))) => {
+                    let said = self.talk.on_bytes(&buffer[..count]);
+                    unsent.extend(said.map_err(std::io::Error::other)?.send);
+                }
+                Ok(Ok(_)) => return Err(std::io::ErrorKind::ConnectionReset.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a waiting worker's sandbox is.
+struct Order {
+    executor: Arc<Executor>,
+    policy: sandbox::Policy,
+    argv: Vec<std::ffi::OsString>,
+    env: Vec<(String, std::ffi::OsString)>,
+    binds: Vec<sandbox::Bind>,
+    files: Vec<sandbox::File>,
+}
+
+impl Order {
+    /// The order of a sandbox that another worker could wait in; most can't: what somebody granted is looked up for each attempt, and what a cell left in
+    /// memory is there for its present consumers.
+    fn of(
+        executor: &Arc<Executor>,
+        policy: &sandbox::Policy,
+        spec: &sandbox::Spec,
+    ) -> Option<Self> {
+        let plain = spec.worker_socket
+            && spec.openings.is_empty()
+            && spec.hot.is_empty()
+            && matches!(spec.stdin, sandbox::Stdin::Null)
+            && policy.network == sandbox::Network::None
+            && !executor.manifest.mentions("{code}");
+        plain.then(|| Self {
+            executor: Arc::clone(executor),
+            policy: policy.clone(),
+            argv: spec.argv.clone(),
+            env: spec.env.clone(),
+            binds: spec.binds.clone(),
+            files: spec.files.clone(),
+        })
+    }
+
+    /// Whether a worker that waits by `self` can be given the cell of `other`.
+    fn fits(&self, other: &Self) -> bool {
+        let shape = |file: &sandbox::File| {
+            (file.path.clone(), file.mode, (file.bytes.len() as u64).div_ceil(PIECE))
+        };
+        let same_files = self.files.iter().map(shape).eq(other.files.iter().map(shape));
+        let binds = |order: &Self| -> Vec<(PathBuf, PathBuf)> {
+            order.binds.iter().map(|bind| (bind.source.clone(), bind.target.clone())).collect()
+        };
+        // A program that was replaced under its old name is another one.
+        let same_tools = self.executor.tools == other.executor.tools
+            && self.executor.manifest.id == other.executor.manifest.id;
+        same_files
+            && same_tools
+            && self.policy() == other.policy()
+            && self.argv == other.argv
+            && self.env == other.env
+            && binds(self) == binds(other)
+    }
+
+    /// Its policy, but for what the size of its file system owes to the files' very sizes.
+    fn policy(&self) -> sandbox::Policy {
+        let mut policy = self.policy.clone();
+        if policy.limits.disk != policy.limits.memory {
+            policy.limits.disk = policy.limits.disk.saturating_sub(laid_bytes(&self.files));
+        }
+        policy
+    }
+
+    fn spec(&self) -> sandbox::Spec {
+        sandbox::Spec {
+            argv: self.argv.clone(),
+            env: self.env.clone(),
+            binds: self.binds.clone(),
+            files: self.files.clone(),
+            worker_socket: true,
+            ..sandbox::Spec::default()
+        }
+    }
+}
+
+/// Waiting workers, as many as there is room for. Without room, which is how it begins, nothing is kept.
+#[derive(Default)]
+pub struct Parking {
+    room: AtomicUsize,
+    places: Mutex<Places>,
+}
+
+#[derive(Default)]
+struct Places {
+    /// Orders of attempts that were made, the latest first.
+    wanted: VecDeque<Arc<Order>>,
+    waiting: Vec<(Arc<Order>, Berth)>,
+}
+
+impl Parking {
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many there is room for.
+    pub fn room(&self) -> usize {
+        self.room.load(Ordering::Relaxed)
+    }
+
+    /// Makes room for so many.
+    pub fn make_room(&self, room: usize) {
+        self.room.store(room, Ordering::Relaxed);
+    }
+
+    /// The worker that waits for such an attempt, given its files. From now on one is wanted for the next of its kind.
+    pub fn take(
+        &self,
+        executor: &Arc<Executor>,
+        policy: &sandbox::Policy,
+        spec: &sandbox::Spec,
+    ) -> Option<Berth> {
+        let room = self.room();
+        if room == 0 {
+            return None;
+        }
+        let order = Order::of(executor, policy, spec)?;
+        let mut places = self.places();
+        places.wanted.retain(|other| !other.fits(&order));
+        let found = places.waiting.iter().position(|(other, _)| other.fits(&order));
+        let found = found.map(|at| places.waiting.swap_remove(at));
+        places.wanted.push_front(Arc::new(order));
+        places.wanted.truncate(room);
+        drop(places);
+        let (old, mut berth) = found?;
+        let ended = berth.cell.poll_exit().is_some();
+        let before = old.files.iter().map(|file| &file.bytes);
+        let changed = spec.files.iter().zip(before).filter(|(file, before)| file.bytes != **before);
+        let given = changed
+            .map(|(file, _)| berth.cell.rewrite(&file.path, &file.bytes))
+            .collect::<std::io::Result<()>>();
+        if let Err(error) = &given {
+            tracing::info!(%error, "a waiting worker could not be given its cell");
+        }
+        (!ended && given.is_ok()).then_some(berth)
+    }
+
+    /// Orders for which nobody waits. Those who wait for what is not wanted any more are given up.
+    fn lacking(&self) -> Vec<Arc<Order>> {
+        let mut places = self.places();
+        let Places { wanted, waiting } = &mut *places;
+        let gone: Vec<_> =
+            waiting.extract_if(.., |(order, _)| !wanted.iter().any(|w| w.fits(order))).collect();
+        let lacks = |order: &&Arc<Order>| !waiting.iter().any(|(there, _)| there.fits(order));
+        let lacking = wanted.iter().filter(lacks).map(Arc::clone).collect();
+        drop(places);
+        drop(gone);
+        lacking
+    }
+
+    /// Starts what is wanted and not there. `spawner` makes the sandboxes. What fails is not tried again before its like has run once more.
+    pub async fn fill<S>(self: &Arc<Self>, spawn: S)
+    where
+        S: Fn(&sandbox::Policy, &sandbox::Spec) -> Option<sandbox::Sandbox>
+            + Clone
+            + Send
+            + 'static,
+    {
+        let this = Arc::clone(self);
+        let Ok(lacking) = tokio::task::spawn_blocking(move || this.lacking()).await else { return };
+        for order in lacking {
+            let (began, ordered, spawn) = (Instant::now(), Arc::clone(&order), spawn.clone());
+            let made = move || spawn(&ordered.policy, &ordered.spec());
+            let made = tokio::task::spawn_blocking(made).await.ok().flatten();
+            let berth = match made {
+                Some(cell) => greeted(cell, &order.executor).await,
+                None => None,
+            };
+            let executor = &order.executor.manifest.id;
+            let mut places = self.places();
+            match berth {
+                Some(berth) => {
+                    tracing::debug!(%executor, took = ?began.elapsed(), "a worker waits");
+                    places.waiting.push((order, berth));
+                }
+                None => {
+                    tracing::info!(%executor, "a worker could not be started ahead of need");
+                    places.wanted.retain(|other| !Arc::ptr_eq(other, &order));
+                }
+            }
+        }
+    }
+}
+
+async fn greeted(mut cell: sandbox::Sandbox, executor: &Executor) -> Option<Berth> {
+    let mut line = Line::open(&mut cell, executor, None).ok().flatten()?;
+    let answer = tokio::time::timeout(HELLO, line.greet()).await;
+    match answer {
+        Ok(Ok(())) => Some(Berth { cell, line: Some(line) }),
+        Ok(Err(_)) | Err(_) => {
+            // Its end is waited for where waiting does not matter.
+            drop(tokio::task::spawn_blocking(move || drop(cell)));
+            None
+        }
+    }
+}
