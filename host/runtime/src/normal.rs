@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use polyloom_model::{CellId, Digest, ExecutorId, Flow};
 use polyloom_plan::ExecutorFacts;
@@ -27,7 +28,7 @@ type Known = BTreeMap<Digest, Option<Digest>>;
 pub(crate) fn digests<'e>(
     place: &Place,
     flow: &Flow,
-    executors: impl Iterator<Item = (&'e ExecutorId, &'e std::sync::Arc<Executor>)>,
+    executors: impl Iterator<Item = (&'e ExecutorId, &'e Arc<Executor>)>,
     facts: &HashMap<ExecutorId, ExecutorFacts>,
 ) -> HashMap<CellId, Digest> {
     let mut all = HashMap::new();
@@ -67,7 +68,7 @@ pub(crate) fn digests<'e>(
     all
 }
 
-fn ask(place: &Place, executor: &Executor, unknown: &[(&Digest, &&[u8])], known: &mut Known) {
+fn ask(place: &Place, executor: &Arc<Executor>, unknown: &[(&Digest, &&[u8])], known: &mut Known) {
     let mut rest = unknown;
     while !rest.is_empty() {
         let mut bytes = 0;

@@ -2,6 +2,7 @@
 //!
 //! Nothing here waits for work: attempts are tasks that send causes. What ended is committed to the store before it is said.
 
+mod ahead;
 mod carry;
 mod decide;
 mod late;
@@ -15,13 +16,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use polyloom_events::{Event, Phase, Stage, Stream as Channel, Totals};
 use polyloom_model::{CellId, Levels, Limit, LimitLines, Limits, Policy, PortName, Preset, Source};
-use polyloom_plan::{Action, Artifact, Check, Feed, Reason, StepIndex, content_key};
+use polyloom_plan::{Action, Artifact, Feed, StepIndex};
 use polyloom_protocol::Outcome;
 use polyloom_protocol::messages::worker::LogLevel;
 use polyloom_protocol::meta::{Diagnostic, ExecMeta, Severity};
 use polyloom_schedule::{
     Backoff, Because, Cause, Command, Ended, Finish, KeepGoing, Options, Retry, RunOutcome,
-    Schedule, StepSpec, Verdict,
+    Schedule, StepSpec,
 };
 use polyloom_store::{Flight, History, KeptRow, ResultRow, RunWriter, StepRow};
 use polyloom_worker::attempt::{self, Live, Stop};
@@ -89,7 +90,6 @@ impl PolicyWord {
 }
 
 /// How a run ended.
-#[derive(Debug)]
 pub struct Summary {
     /// The schedule's word.
     pub outcome: RunOutcome,
@@ -266,6 +266,7 @@ impl Runner {
         self.commands.extend(first);
         self.obey();
         self.commit();
+        self.look_ahead();
         self.finish()
     }
 
@@ -300,6 +301,7 @@ impl Runner {
             }
             self.settle();
         }
+        self.look_ahead();
         self.finish()
     }
 
@@ -457,20 +459,36 @@ impl Runner {
     }
 
     fn start(&mut self, step: StepIndex) {
-        let prepared = &self.job.prepared;
-        let planned = &prepared.plan.steps[step.at()];
-        let cell = &prepared.flow.cells[planned.index.at()];
-        if !cell.is_program() {
+        if !self.cell(step).is_program() {
             return self.start_own(step);
         }
         if self.adopt(step) {
             return;
         }
         let prepared = &self.job.prepared;
+        let planned = &prepared.plan.steps[step.at()];
+        let cell = &prepared.flow.cells[planned.index.at()];
         if let Some(text) = self.starts.given_up(&cell.executor, &self.job.run) {
             self.on_ended(step, Box::new(StepEnd::not_begun(text)));
             return;
         }
+        let run = self.step_run(step);
+        let (stop, stopped) = watch::channel(Stop::No);
+        let now = self.stream.now_ms();
+        let slot = &mut self.slots[step.at()];
+        slot.stop = Some(stop);
+        slot.started_ms.get_or_insert(now);
+        let (seen, heard) = mpsc::channel(64);
+        // A task of its own: whatever becomes of it, the loop hears of an end.
+        let work = tokio::spawn(run.run(seen, stopped));
+        self.follow(step, Running { heard, work });
+    }
+
+    /// All that an attempt at a step needs.
+    fn step_run(&self, step: StepIndex) -> StepRun {
+        let prepared = &self.job.prepared;
+        let planned = &prepared.plan.steps[step.at()];
+        let cell = &prepared.flow.cells[planned.index.at()];
         let files = cell.inputs.iter().filter(|(_, input)| matches!(input.source, Source::File(_)));
         let (Some(executor), Some(identity)) =
             (prepared.executors.get(&cell.executor), prepared.identities.get(&cell.executor))
@@ -478,7 +496,7 @@ impl Runner {
             // `prepare` refuses a plan that runs a cell without its executor.
             unreachable!("the executor of a step that runs is there");
         };
-        let run = StepRun {
+        StepRun {
             place: Arc::clone(&self.job.place),
             flow: Arc::clone(&prepared.flow),
             cell: planned.index.at(),
@@ -503,16 +521,7 @@ impl Runner {
             limits: self.limits(step),
             flight: self.is_shared(step).then(|| self.content_key(step)),
             unix_ms: unix_ms(),
-        };
-        let (stop, stopped) = watch::channel(Stop::No);
-        let now = self.stream.now_ms();
-        let slot = &mut self.slots[step.at()];
-        slot.stop = Some(stop);
-        slot.started_ms.get_or_insert(now);
-        let (seen, heard) = mpsc::channel(64);
-        // A task of its own: whatever becomes of it, the loop hears of an end.
-        let work = tokio::spawn(run.run(seen, stopped));
-        self.follow(step, Running { heard, work });
+        }
     }
 
     /// Starts what no executor runs.

@@ -97,7 +97,7 @@ pub enum Seen {
 }
 
 /// Why a step could not be prepared or kept: the host's own trouble, told as the step's result.
-struct Trouble {
+pub(crate) struct Trouble {
     outcome: Outcome,
     text: String,
     environment: bool,
@@ -370,7 +370,7 @@ impl StepRun {
     }
 
     /// The whole attempt of the run phase.
-    fn attempt(&self, program: Option<PathBuf>) -> Result<Attempt, Trouble> {
+    pub(crate) fn attempt(&self, program: Option<PathBuf>) -> Result<Attempt, Trouble> {
         let cell = self.cell();
         let mut attempt = self.bare(Phase::Run { program });
         for (port, input) in &cell.inputs {

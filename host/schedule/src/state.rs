@@ -95,7 +95,8 @@ impl Totals {
                 Because::Upstream(_)
                 | Because::Stopped(_)
                 | Because::Interrupted
-                | Because::TimedOut,
+                | Because::TimedOut
+                | Because::Superseded,
             ) => &mut self.skipped,
         };
         *count += 1;

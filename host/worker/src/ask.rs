@@ -75,7 +75,7 @@ impl Workplace {
         if executor.manifest.normalise.is_none() {
             return Ok(vec![None; codes.len()]);
         }
-        let keeps = self.keeps_waiting();
+        let keeps = self.room() > 0;
         let start = || {
             self.normaliser(executor).map(|asked| Normaliser::new(Arc::clone(executor), asked))
         };
@@ -96,6 +96,20 @@ impl Workplace {
             End::Ended | End::Broken => {}
         }
         Ok(answer.forms)
+    }
+
+    /// Has an executor's normaliser wait for the next question.
+    pub(crate) fn keep_normaliser(&self, executor: &Arc<Executor>) {
+        let kept = self.normalisers().take(executor);
+        let start = || {
+            executor.manifest.normalise.as_ref()?;
+            let asked = self.normaliser(executor).ok()?;
+            Some(Normaliser::new(Arc::clone(executor), asked))
+        };
+        let kept = kept.or_else(start);
+        if let Some(normaliser) = kept {
+            self.normalisers().keep(normaliser);
+        }
     }
 
     /// Starts an executor's normaliser.

@@ -189,6 +189,16 @@ impl Parking {
         self.room.store(room, Ordering::Relaxed);
     }
 
+    /// Notes an attempt that may come, behind those that came.
+    pub fn want(&self, executor: &Arc<Executor>, policy: &sandbox::Policy, spec: &sandbox::Spec) {
+        let Some(order) = Order::of(executor, policy, spec) else { return };
+        let mut places = self.places();
+        let known = places.wanted.iter().any(|other| other.fits(&order));
+        if !known && places.wanted.len() < self.room() {
+            places.wanted.push_back(Arc::new(order));
+        }
+    }
+
     /// The worker that waits for such an attempt, given its files. From now on one is wanted for the next of its kind.
     pub fn take(
         &self,
@@ -219,6 +229,17 @@ impl Parking {
             tracing::info!(%error, "a waiting worker could not be given its cell");
         }
         (!ended && given.is_ok()).then_some(berth)
+    }
+
+    /// The executors of the attempts that were made last.
+    pub fn executors(&self) -> Vec<Arc<Executor>> {
+        let mut all: Vec<Arc<Executor>> = Vec::new();
+        for order in &self.places().wanted {
+            if !all.iter().any(|other| other.manifest.id == order.executor.manifest.id) {
+                all.push(Arc::clone(&order.executor));
+            }
+        }
+        all
     }
 
     /// Orders for which nobody waits. Those who wait for what is not wanted any more are given up.

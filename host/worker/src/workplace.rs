@@ -70,9 +70,17 @@ impl Workplace {
         self.parking.make_room(count);
     }
 
-    /// Whether anything is kept waiting.
-    pub(crate) fn keeps_waiting(&self) -> bool {
-        self.parking.room() > 0
+    /// For how many attempts workers are kept waiting.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.parking.room()
+    }
+
+    /// Hears of an attempt that may come, with this code or another.
+    pub fn expect(&self, attempt: &Attempt) {
+        let Ok(view) = self.spawner().and_then(sandbox::Spawner::view) else { return };
+        let (spec, policy, _) = self.prepare(attempt, view);
+        self.parking.want(&attempt.executor, &policy, &spec);
     }
 
     /// Programs that wait for the next code.
@@ -80,13 +88,17 @@ impl Workplace {
         self.normalisers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts workers for attempts like those that were made; to be called when there is nothing else to do.
+    /// Starts workers for attempts like those that were made, and what normalises their code; to be called when there is nothing else to do.
     pub async fn park(self: &Arc<Self>) {
         let place = Arc::clone(self);
         let spawn = move |policy: &sandbox::Policy, spec: &sandbox::Spec| {
             place.spawner().and_then(|spawner| spawner.spawn(policy, spec)).ok()
         };
         self.parking.fill(spawn).await;
+        for executor in self.parking.executors() {
+            let place = Arc::clone(self);
+            let _ = tokio::task::spawn_blocking(move || place.keep_normaliser(&executor)).await;
+        }
     }
 
     /// The spawner, started now if it was not. Call it once before other threads exist: the spawner dies with the thread

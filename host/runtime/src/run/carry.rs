@@ -38,14 +38,12 @@ struct Made {
 }
 
 /// An attempt, seen from the loop.
-#[derive(Debug)]
 pub(super) struct Running {
     pub(super) heard: mpsc::Receiver<Seen>,
     pub(super) work: JoinHandle<StepEnd>,
 }
 
 /// An attempt that goes on in another run than it was begun in.
-#[derive(Debug)]
 pub struct Carried {
     cell: CellId,
     made: Made,
@@ -149,7 +147,8 @@ impl Runner {
     /// Takes over the attempt of the run before, if there is one for this step.
     pub(super) fn adopt(&mut self, step: StepIndex) -> bool {
         let made = self.made(step);
-        let Some(carried) = self.carried.remove(&self.cell(step).id) else { return false };
+        let cell = self.cell(step).id.clone();
+        let Some(carried) = self.carried.remove(&cell) else { return false };
         if carried.made != made {
             carried.stop.send_replace(Stop::Now);
             return false;

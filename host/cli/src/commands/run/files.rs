@@ -154,7 +154,11 @@ impl Files {
             };
             match due {
                 None => self.shared.bell.notified().await,
-                Some(due) if due > Instant::now() => tokio::time::sleep_until(due.into()).await,
+                // What comes meanwhile may say that it is finished.
+                Some(due) if due > Instant::now() => tokio::select! {
+                    () = tokio::time::sleep_until(due.into()) => {}
+                    () = self.shared.bell.notified() => {}
+                },
                 Some(_) => {
                     let mut heard = self.shared.heard();
                     let paths = std::mem::take(&mut heard.changed).into_keys().collect();

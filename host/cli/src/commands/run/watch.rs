@@ -5,7 +5,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 use polyloom_model::Flow;
 use polyloom_plan::{Facts, Key};
@@ -73,7 +72,7 @@ struct Session<'w> {
 }
 
 /// The command.
-pub fn watch(world: &World, mut asked: Asked) -> Outcome {
+pub fn watch(world: &World, asked: Asked) -> Outcome {
     if asked.args.format == Format::Json {
         let text = "`--format json` is one document for one run; with `--watch` there are many";
         return Err(Failure::new(Exit::Usage, text).hint("--format jsonl"));
@@ -93,17 +92,25 @@ pub fn watch(world: &World, mut asked: Asked) -> Outcome {
     let runtime = live::runtime()?;
     let signals = runtime.block_on(async { Signals::listen() });
     let files = Files::new()?;
-    let runtime = &runtime;
-    let (going, planned, leaving) = (None, None, false);
-    let mut session =
-        Session { world, asked, place, runtime, files, signals, going, planned, leaving };
+    let session = Session {
+        world,
+        asked,
+        place,
+        runtime: &runtime,
+        files,
+        signals,
+        going: None,
+        planned: None,
+        leaving: false,
+    };
     let exit = session.go(&path);
-    // Waiting workers end with their sandboxes, attempts that were killed with the process.
+    // Blocking tasks of attempts that were killed may still be reading; nobody waits for them.
+    runtime.shutdown_background();
     exit
 }
 
 impl Session<'_> {
-    fn go(&mut self, path: &Path) -> Outcome {
+    fn go(mut self, path: &Path) -> Outcome {
         let mut change = Change { paths: Vec::new(), since: self.world.started };
         loop {
             if let Err(failure) = self.plan(path, change) {
