@@ -40,6 +40,7 @@ pub struct Launched {
     pub pidfd: OwnedFd,
     pub pid: i32,
     pub root: OwnedFd,
+    pub laid: Vec<OwnedFd>,
     pub given: u64,
     pub stdout: OwnedFd,
     pub stderr: OwnedFd,
@@ -116,7 +117,7 @@ impl Ends {
             match wire::receive_report(control.as_fd()).map_err(SpawnError::Descriptors)? {
                 Some(Report::Spawned { pid, pidfd }) => *spawned = Some((pid, pidfd)),
                 Some(Report::Doors(fds)) => doors = fds,
-                Some(Report::Ready { root, given }) => {
+                Some(Report::Ready { root, laid, given }) => {
                     let (pid, pidfd) = spawned.take().ok_or(SpawnError::Lost)?;
                     file::set_nonblocking(control.as_fd()).map_err(SpawnError::Descriptors)?;
                     return Ok(Launched {
@@ -124,6 +125,7 @@ impl Ends {
                         pidfd,
                         pid,
                         root,
+                        laid,
                         given,
                         stdout: self.stdout.0,
                         stderr: self.stderr.0,

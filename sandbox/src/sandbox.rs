@@ -34,6 +34,8 @@ pub struct Sandbox {
     pub(crate) pidfd: OwnedFd,
     pub(crate) pid: i32,
     pub(crate) root: OwnedFd,
+    /// The folders of its code and its inputs, where they can be told from what it sees.
+    pub(crate) laid: Vec<OwnedFd>,
     /// Its mount namespace, once it has ended and left something large in memory.
     pub(crate) space: Option<Arc<OwnedFd>>,
     /// The supervisor's user on the host, where it has one.
@@ -283,13 +285,16 @@ impl Sandbox {
         wire::send_signal_command(self.control.as_fd(), signal)
     }
 
-    /// Gives a file of [`crate::Spec::files`] another content, for a program that waits and has not read it. What it takes more than before is not the
-    /// cell's; there is room for as much as fits into the same number of 64 KiB pieces.
+    /// Gives a file of [`crate::Spec::files`] below `/cell/code` or `/cell/in` another content, for a program that waits and has not read it. What it takes
+    /// more than before is not the cell's; there is room for as much as fits into the same number of 64 KiB pieces. Not without namespaces.
     pub fn rewrite(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let below = path.strip_prefix(crate::CELL_ROOT).map_err(io::Error::other)?;
+        let folders = self.laid.iter().zip(["/cell/code", "/cell/in"]);
+        let found =
+            folders.filter_map(|(fd, name)| Some((fd, path.strip_prefix(name).ok()?))).next();
+        let (folder, below) = found.ok_or(io::ErrorKind::Unsupported)?;
         let flags = libc::O_WRONLY | libc::O_TRUNC | libc::O_NOFOLLOW | libc::O_CLOEXEC;
         let resolve = file::NO_ESCAPE | file::RESOLVE_NO_XDEV;
-        let to = file::openat2(self.root.as_fd(), &sys::c_path(below)?, flags, 0, resolve)?;
+        let to = file::openat2(folder.as_fd(), &sys::c_path(below)?, flags, 0, resolve)?;
         let before = file::bytes_used(self.root.as_fd());
         file::write_whole(to.as_fd(), bytes)?;
         let after = file::bytes_used(self.root.as_fd());

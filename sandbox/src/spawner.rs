@@ -338,6 +338,7 @@ impl Spawner {
                 ),
                 disk,
                 root: launched.root,
+                laid: launched.laid,
                 space: None,
                 owner,
                 stdout: Some(launched.stdout),

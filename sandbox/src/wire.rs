@@ -233,8 +233,8 @@ impl<T> At<T> for io::Result<T> {
 pub enum Report {
     /// The supervisor exists; its pidfd.
     Spawned { pid: i32, pidfd: OwnedFd },
-    /// The cell's file system exists: its directory, and the bytes that given files take in it.
-    Ready { root: OwnedFd, given: u64 },
+    /// The cell's file system exists: its directory, those of its code and inputs as no cell sees them, and the bytes that given files take in it.
+    Ready { root: OwnedFd, laid: Vec<OwnedFd>, given: u64 },
     /// The doors: the socket that names are asked of, then one listener a port.
     Doors(Vec<OwnedFd>),
     /// The sandbox could not be built.
@@ -270,8 +270,13 @@ pub fn send_spawned(s: BorrowedFd<'_>, pid: i32, pidfd: BorrowedFd<'_>) -> io::R
     socket::send(s, &report(SPAWNED, pid, 0, 0, 0), &[pidfd])
 }
 
-pub fn send_ready(s: BorrowedFd<'_>, root: BorrowedFd<'_>, given: u64) -> io::Result<()> {
-    socket::send(s, &report(READY, 0, 0, given, 0), &[root])
+pub fn send_ready(
+    s: BorrowedFd<'_>,
+    root: BorrowedFd<'_>,
+    laid: &[BorrowedFd<'_>],
+    given: u64,
+) -> io::Result<()> {
+    socket::send(s, &report(READY, 0, 0, given, 0), &[laid, &[root]].concat())
 }
 
 pub fn send_doors(s: BorrowedFd<'_>, doors: &[BorrowedFd<'_>]) -> io::Result<()> {
@@ -323,7 +328,10 @@ pub fn receive_report(s: BorrowedFd<'_>) -> io::Result<Option<Report>> {
     let failure = || Stage::from_number(b).map(|stage| Failure { stage, errno: a }).ok_or_else(bad);
     Ok(Some(match u32::from_le_bytes(word(0)) {
         SPAWNED => Report::Spawned { pid: a, pidfd: received.fds.pop().ok_or_else(bad)? },
-        READY => Report::Ready { root: received.fds.pop().ok_or_else(bad)?, given: long(16) },
+        READY => {
+            let root = received.fds.pop().ok_or_else(bad)?;
+            Report::Ready { root, laid: received.fds, given: long(16) }
+        }
         DOORS if received.fds.len() == b as usize => Report::Doors(received.fds),
         SETUP_FAILED => Report::SetupFailed(failure()?),
         NOT_STARTED => Report::NotStarted(failure()?),

@@ -175,7 +175,7 @@ impl Screen {
 
     fn take(&mut self, record: &Record) {
         match &record.event {
-            Event::RunStarted { run, flow, path, cells, jobs, .. } => {
+            Event::RunStarted { run, flow, path, cells, jobs, changed, .. } => {
                 self.run.id = escape_line(run).into_owned();
                 self.run.path = escape_line(path).into_owned();
                 self.run.cells = *cells;
@@ -186,7 +186,8 @@ impl Screen {
                         escape_line(flow),
                         self.run.path
                     );
-                    let line = format!("run {}: {about}", self.run.id);
+                    let why = summary::changed(changed);
+                    let line = format!("run {}: {about}{why}", self.run.id);
                     let line = self.paint.text(Style::Dim, &line);
                     self.line(&line);
                 }

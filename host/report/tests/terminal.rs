@@ -165,6 +165,7 @@ fn nothing_a_cell_says_reaches_the_terminal_as_a_command() {
         cells: 1,
         jobs: 1,
         version: evil.into(),
+        changed: vec![evil.into(); 5],
     });
     let diagnostic = |severity| Diagnostic {
         code: Some(evil.into()),

@@ -28,8 +28,8 @@ use polyloom_store::{Flight, History, KeptRow, ResultRow, RunWriter, StepRow};
 use polyloom_worker::attempt::{self, Live, Stop};
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use self::carry::{Carried, Standing, Word, standing};
 use self::carry::Running;
+pub use self::carry::{Carried, Standing, Word, standing};
 use self::late::Late;
 use self::starts::Starts;
 use crate::flight::Known;

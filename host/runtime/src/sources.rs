@@ -82,9 +82,8 @@ fn collect(flow: &Flow, all: &mut Sources) {
 /// The folder below which all files are that a pattern can match.
 fn fixed(pattern: &str) -> PathBuf {
     let parts: Vec<_> = Path::new(pattern).components().collect();
-    let plain = |part: &&Component<'_>| {
-        !part.as_os_str().to_string_lossy().contains(['*', '?', '[', '{'])
-    };
+    let plain =
+        |part: &&Component<'_>| !part.as_os_str().to_string_lossy().contains(['*', '?', '[', '{']);
     let folders = &parts[..parts.len().saturating_sub(1)];
     folders.iter().take_while(plain).collect()
 }

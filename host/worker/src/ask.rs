@@ -76,9 +76,8 @@ impl Workplace {
             return Ok(vec![None; codes.len()]);
         }
         let keeps = self.room() > 0;
-        let start = || {
-            self.normaliser(executor).map(|asked| Normaliser::new(Arc::clone(executor), asked))
-        };
+        let start =
+            || self.normaliser(executor).map(|asked| Normaliser::new(Arc::clone(executor), asked));
         let mut normaliser = match self.normalisers().take(executor) {
             Some(kept) => kept,
             None => start()?,

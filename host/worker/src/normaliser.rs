@@ -68,7 +68,8 @@ pub struct Normalisers(Vec<Normaliser>);
 impl Normalisers {
     /// The one of an executor, if it is the same still.
     pub fn take(&mut self, executor: &Executor) -> Option<Normaliser> {
-        let found = self.0.iter().position(|kept| kept.executor.manifest.id == executor.manifest.id);
+        let found =
+            self.0.iter().position(|kept| kept.executor.manifest.id == executor.manifest.id);
         let kept = found.map(|at| self.0.swap_remove(at))?;
         let same = kept.executor.tools == executor.tools
             && kept.executor.manifest.normalise == executor.manifest.normalise;
@@ -141,9 +142,9 @@ impl Normaliser {
         let Some(to) = &mut self.to else { return };
         // Only here: the program's own end of the pipe has flags of its own.
         let nonblocking = fcntl(to.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK));
-        let written = nonblocking
-            .map_err(std::io::Error::from)
-            .and_then(|_| if *sent < question.len() { to.write(&question[*sent..]) } else { Ok(0) });
+        let written = nonblocking.map_err(std::io::Error::from).and_then(|_| {
+            if *sent < question.len() { to.write(&question[*sent..]) } else { Ok(0) }
+        });
         match written {
             Ok(count) => *sent += count,
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}

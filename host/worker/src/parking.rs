@@ -24,9 +24,13 @@ use crate::talk::Talk;
 /// A cell's file system is made in such pieces: a file that takes as many as before has room.
 const PIECE: u64 = 64 << 10;
 
-/// What files take that are laid for a cell.
-pub fn laid_bytes(files: &[sandbox::File]) -> u64 {
-    files.iter().map(|file| file.bytes.len() as u64 + 4096).sum()
+/// What files of these sizes take that are laid for a cell.
+pub fn laid_bytes(sizes: impl Iterator<Item = u64>) -> u64 {
+    sizes.map(|size| size + 4096).sum()
+}
+
+fn shape(file: &sandbox::File) -> (PathBuf, u32, u64) {
+    (file.path.clone(), file.mode, file.bytes.len() as u64)
 }
 
 /// A sandbox that was started, and where its worker has been talked to, the line to it.
@@ -63,8 +67,7 @@ impl Line {
         let mut buffer = [0; 4096];
         let mut unsent = Vec::new();
         while !self.talk.greeted || !unsent.is_empty() {
-            let interest =
-                if unsent.is_empty() { Interest::READABLE } else { Interest::WRITABLE };
+            let interest = if unsent.is_empty() { Interest::READABLE } else { Interest::WRITABLE };
             let mut ready = self.worker.ready(interest).await?;
             let done = ready.try_io(|fd| match unsent.is_empty() {
                 true => sandbox::stream::read(fd, &mut buffer),
@@ -92,7 +95,8 @@ struct Order {
     argv: Vec<std::ffi::OsString>,
     env: Vec<(String, std::ffi::OsString)>,
     binds: Vec<sandbox::Bind>,
-    files: Vec<sandbox::File>,
+    /// Name, mode and size of each file.
+    files: Vec<(PathBuf, u32, u64)>,
 }
 
 impl Order {
@@ -115,23 +119,23 @@ impl Order {
             argv: spec.argv.clone(),
             env: spec.env.clone(),
             binds: spec.binds.clone(),
-            files: spec.files.clone(),
+            files: spec.files.iter().map(shape).collect(),
         })
     }
 
     /// Whether a worker that waits by `self` can be given the cell of `other`.
     fn fits(&self, other: &Self) -> bool {
-        let shape = |file: &sandbox::File| {
-            (file.path.clone(), file.mode, (file.bytes.len() as u64).div_ceil(PIECE))
+        let pieces = |order: &Self| -> Vec<(PathBuf, u32, u64)> {
+            let files = order.files.iter();
+            files.map(|(path, mode, size)| (path.clone(), *mode, size.div_ceil(PIECE))).collect()
         };
-        let same_files = self.files.iter().map(shape).eq(other.files.iter().map(shape));
         let binds = |order: &Self| -> Vec<(PathBuf, PathBuf)> {
             order.binds.iter().map(|bind| (bind.source.clone(), bind.target.clone())).collect()
         };
         // A program that was replaced under its old name is another one.
         let same_tools = self.executor.tools == other.executor.tools
             && self.executor.manifest.id == other.executor.manifest.id;
-        same_files
+        pieces(self) == pieces(other)
             && same_tools
             && self.policy() == other.policy()
             && self.argv == other.argv
@@ -143,17 +147,24 @@ impl Order {
     fn policy(&self) -> sandbox::Policy {
         let mut policy = self.policy.clone();
         if policy.limits.disk != policy.limits.memory {
-            policy.limits.disk = policy.limits.disk.saturating_sub(laid_bytes(&self.files));
+            let laid = laid_bytes(self.files.iter().map(|(.., size)| *size));
+            policy.limits.disk = policy.limits.disk.saturating_sub(laid);
         }
         policy
     }
 
+    /// The sandbox to wait in. Its files are blank until there is a cell: a worker that reads them too early has nothing.
     fn spec(&self) -> sandbox::Spec {
+        let blank = |(path, mode, size): &(PathBuf, u32, u64)| sandbox::File {
+            path: path.clone(),
+            mode: *mode,
+            bytes: vec![0; usize::try_from(*size).unwrap_or(0)],
+        };
         sandbox::Spec {
             argv: self.argv.clone(),
             env: self.env.clone(),
             binds: self.binds.clone(),
-            files: self.files.clone(),
+            files: self.files.iter().map(blank).collect(),
             worker_socket: true,
             ..sandbox::Spec::default()
         }
@@ -218,13 +229,10 @@ impl Parking {
         places.wanted.push_front(Arc::new(order));
         places.wanted.truncate(room);
         drop(places);
-        let (old, mut berth) = found?;
+        let (_, mut berth) = found?;
         let ended = berth.cell.poll_exit().is_some();
-        let before = old.files.iter().map(|file| &file.bytes);
-        let changed = spec.files.iter().zip(before).filter(|(file, before)| file.bytes != **before);
-        let given = changed
-            .map(|(file, _)| berth.cell.rewrite(&file.path, &file.bytes))
-            .collect::<std::io::Result<()>>();
+        let mut files = spec.files.iter();
+        let given = files.try_for_each(|file| berth.cell.rewrite(&file.path, &file.bytes));
         if let Err(error) = &given {
             tracing::info!(%error, "a waiting worker could not be given its cell");
         }

@@ -304,7 +304,8 @@ impl Workplace {
             }
         }
         spec.view = view;
-        let policy = Self::policy(attempt, laid_bytes(&spec.files));
+        let laid = laid_bytes(spec.files.iter().map(|file| file.bytes.len() as u64));
+        let policy = Self::policy(attempt, laid);
         (spec, policy, exec)
     }
 }

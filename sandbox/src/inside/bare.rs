@@ -141,7 +141,7 @@ fn supervise(
     adopt(spawner).at(Stage::Identity)?;
     let (order, files_at) = supervisor::read_order(handles.order.as_fd()).at(Stage::Message)?;
     furnish(place, &order, handles.order.as_fd(), files_at)?;
-    wire::send_ready(handles.control.as_fd(), place.folder.as_fd(), 0).at(Stage::CellFiles)?;
+    wire::send_ready(handles.control.as_fd(), place.folder.as_fd(), &[], 0).at(Stage::CellFiles)?;
 
     process::default_signal(libc::SIGCHLD);
     let signals = process::signals(&[libc::SIGCHLD, libc::SIGTERM]).at(Stage::Fork)?;

@@ -77,14 +77,18 @@ fn supervise(
 ) -> Result<(), Failure> {
     become_supervisor(prepared.mode).at(Stage::Identity)?;
     let (order, files_at) = read_order(handles.order.as_fd()).at(Stage::Message)?;
-    let root = build_root(prepared, &order, handles.order.as_fd(), files_at, binds, files)?;
+    let (root, laid) = build_root(prepared, &order, handles.order.as_fd(), files_at, binds, files)?;
     if let Some(ports) = &order.doors {
         let doors = doors::open(ports).at(Stage::Doors)?;
         let doors: Vec<_> = doors.iter().map(AsFd::as_fd).collect();
         wire::send_doors(handles.control.as_fd(), &doors).at(Stage::Doors)?;
     }
     let given = file::bytes_used(root.as_fd());
-    wire::send_ready(handles.control.as_fd(), root.as_fd(), given).at(Stage::CellFiles)?;
+    let [code, inputs] = &laid;
+    let laid_fds = [code.as_fd(), inputs.as_fd()];
+    wire::send_ready(handles.control.as_fd(), root.as_fd(), &laid_fds, given)
+        .at(Stage::CellFiles)?;
+    drop(laid);
 
     // The spawner ignores SIGCHLD, which would reap our children behind our back.
     process::default_signal(libc::SIGCHLD);
@@ -137,7 +141,8 @@ pub fn read_order(fd: BorrowedFd<'_>) -> io::Result<(Order, u64)> {
     Ok((rmp_serde::from_slice(&bytes).map_err(io::Error::other)?, 8 + length))
 }
 
-/// Builds the whole view and enters it; returns the root of the cell's own file system.
+/// Builds the whole view and enters it; returns the root of the cell's own file system, and the folders of its code and inputs as they are below
+/// whatever keeps the cell from writing to them.
 fn build_root(
     prepared: &Prepared,
     order: &Order,
@@ -145,7 +150,7 @@ fn build_root(
     files_at: u64,
     binds: &[PreparedBind],
     files: Option<BorrowedFd<'_>>,
-) -> Result<OwnedFd, Failure> {
+) -> Result<(OwnedFd, [OwnedFd; 2]), Failure> {
     // A copy, laid over the template itself: the inherited one is locked into this namespace and could not be pivoted into.
     let root = mount::clone_tree(prepared.template.place).at(Stage::Root)?;
     mount::add_attributes(root.as_fd(), mount::RDONLY, Reach::One).at(Stage::Root)?;
@@ -162,6 +167,8 @@ fn build_root(
             bind.make_point(cell.as_fd(), relative).at(Stage::BindTarget)?;
         }
     }
+    let folder = |name| file::openat(cell.as_fd(), name, libc::O_PATH | libc::O_DIRECTORY, 0);
+    let laid = [folder(c"code").at(Stage::CellFiles)?, folder(c"in").at(Stage::CellFiles)?];
     let point = lookup(root.as_fd(), Path::new("cell")).at(Stage::CellFiles)?;
     attach_at(cell.as_fd(), point.as_fd()).at(Stage::CellFiles)?;
     for bind in binds {
@@ -179,7 +186,7 @@ fn build_root(
     }
     // SAFETY: the pointer and length describe a live literal. A host name is cosmetic, so a refusal is ignored.
     unsafe { libc::sethostname(c"cell".as_ptr(), 4) };
-    Ok(cell)
+    Ok((cell, laid))
 }
 
 /// Expects the new root as current directory.

@@ -1,12 +1,17 @@
 //! Taking results out without following anything.
 
-use std::{fs, io::Read, os::fd::OwnedFd, path::PathBuf};
+use std::{
+    fs,
+    io::{Read, Write},
+    os::fd::OwnedFd,
+    path::PathBuf,
+};
 
-use polyloom_sandbox::{Collector, Kind, Limits, ListingCaps, Refusal};
+use polyloom_sandbox::{Collector, File, Kind, Limits, ListingCaps, Refusal, Stdin};
 
 use crate::{
     Case,
-    support::{Lab, is_root, shell},
+    support::{LONG, Lab, is_root, shell},
 };
 
 pub const CASES: &[Case] = &[
@@ -17,6 +22,8 @@ pub const CASES: &[Case] = &[
     ("unreadable_results_are_read_anyway", unreadable),
     ("climbing_paths_are_refused", climbing),
     ("fifos_and_devices_are_never_opened", nodes),
+    ("a_file_is_given_anew_to_who_waits_for_it", rewritten),
+    ("what_a_cell_can_change_is_not_given_anew", misled),
 ];
 
 fn read(fd: OwnedFd) -> String {
@@ -131,4 +138,56 @@ fn nodes(_: &Lab) {
     }
     assert_eq!(listing.entries.len(), if is_root() { 3 } else { 2 });
     fs::remove_dir_all(&place).unwrap();
+}
+
+/// A cell that does something and waits for a line before it goes on.
+fn waiting(lab: &Lab, first: &str, then: &str) -> (polyloom_sandbox::Sandbox, std::io::PipeWriter) {
+    let (theirs, ours) = std::io::pipe().unwrap();
+    let mut spec = shell(&format!("{first}; echo ready; read go; {then}"));
+    spec.stdin = Stdin::Fd(theirs.into());
+    for path in ["/cell/in/data", "/cell/work/mine"] {
+        spec.files.push(File { path: path.into(), bytes: vec![0; 5], mode: 0o644 });
+    }
+    let mut sandbox = lab.start(&spec, Limits::default());
+    let mut out = fs::File::from(sandbox.take_stdout().unwrap());
+    let mut said = String::new();
+    while !said.contains("ready") {
+        assert_eq!(sandbox.wait(std::time::Duration::from_millis(5)), None);
+        let _ = out.read_to_string(&mut said);
+    }
+    (sandbox, ours)
+}
+
+fn rewritten(lab: &Lab) {
+    let then = "cp /cell/in/data /cell/out/data; echo no > /cell/in/data; echo $? > /cell/out/code";
+    let (mut sandbox, mut go) = waiting(lab, ":", then);
+    let before = sandbox.usage().disk;
+    let text = "word ".repeat(10_000);
+    sandbox.rewrite("/cell/in/data".as_ref(), text.as_bytes()).unwrap();
+    // What the host gives is not the cell's use.
+    assert_eq!(sandbox.usage().disk, before);
+    go.write_all(b"go\n").unwrap();
+    sandbox.wait(LONG).unwrap();
+    sandbox.finish();
+    let collector = sandbox.collect().unwrap();
+    assert_eq!(read(collector.open_file("out/data").unwrap()), text);
+    assert_ne!(read(collector.open_file("out/code").unwrap()).trim(), "0");
+}
+
+fn misled(lab: &Lab) {
+    let victim = std::env::temp_dir().join(format!("polyloom-victim-{}", std::process::id()));
+    fs::write(&victim, "mine").unwrap();
+    let first = format!(
+        "cd /cell/work; rm -f mine; ln -s {} mine; cp /cell/in/data away; ln -s ../work/away link",
+        victim.display()
+    );
+    let (mut sandbox, _go) = waiting(lab, &first, ":");
+    for path in
+        ["/cell/work/mine", "/cell/work/link", "/cell/../etc/passwd", "/etc/passwd", "/cell/work"]
+    {
+        assert!(sandbox.rewrite(path.as_ref(), b"theirs").is_err(), "{path}");
+    }
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "mine");
+    fs::remove_file(&victim).unwrap();
+    sandbox.kill();
 }

@@ -4,9 +4,12 @@
 
 use std::time::{Duration, Instant};
 
-use polyloom_test_e2e::{Place, Running, eventually, needs, processes_with};
+use polyloom_test_e2e::{Place, Running, eventually, is_root, needs, processes_with};
 use rustix::process::Signal;
 use serde_json::Value;
+
+/// An ordinary user.
+const NOBODY: u32 = 65534;
 
 fn watch(place: &Place) -> Running {
     place.call(&["run", "--watch", "--events", "-"]).start()
@@ -88,12 +91,16 @@ code = "print('apart')"
 
     place.write("a.py", "n = int(open(text).read()) * 2\n");
     let second = run(&mut running);
-    assert_eq!((changed(&second), ends(&second)), (vec!["a.py"], vec!["a ok".into(), "b ok".into()]));
+    assert_eq!(
+        (changed(&second), ends(&second)),
+        (vec!["a.py"], vec!["a ok".into(), "b ok".into()])
+    );
     assert_eq!(printed(&second, "b"), "n is 2\n");
 
     // As most editors do it: another file takes the name.
     place.write("data.txt.new", "5\n");
-    std::fs::rename(place.project().join("data.txt.new"), place.project().join("data.txt")).unwrap();
+    std::fs::rename(place.project().join("data.txt.new"), place.project().join("data.txt"))
+        .unwrap();
     let third = run(&mut running);
     assert_eq!(changed(&third), ["data.txt"]);
     assert_eq!(printed(&third, "b"), "n is 10\n");
@@ -123,7 +130,8 @@ fn a_flow_that_is_broken_is_told_and_waited_for() {
     place.write("a.sh", "echo one");
     assert_eq!(printed(&run(&mut running), "a"), "one\n");
     place.write("polyloom.toml", "[cells.a]\nlang = \"sh\"\nfile = \"a.sh\n");
-    place.write("polyloom.toml", "[cells.a]\nlang = \"sh\"\nfile = \"a.sh\"\nenv = { X = \"1\" }\n");
+    place
+        .write("polyloom.toml", "[cells.a]\nlang = \"sh\"\nfile = \"a.sh\"\nenv = { X = \"1\" }\n");
     assert_eq!(ends(&run(&mut running)), ["a ok"]);
     // A cell that fails is mended.
     place.write("a.sh", "exit 3");
@@ -203,7 +211,9 @@ code = "echo after $x"
 #[test]
 fn an_edit_of_a_limit_is_heard_of_while_the_cell_runs() {
     let flow = |timeout: &str| {
-        format!("[cells.a]\nlang = \"sh\"\ntimeout = \"{timeout}\"\ncode = 'echo begun; sleep 60'\n")
+        format!(
+            "[cells.a]\nlang = \"sh\"\ntimeout = \"{timeout}\"\ncode = 'echo begun; sleep 60'\n"
+        )
     };
     let place = Place::flow(&flow("100s"));
     let mut running = watch(&place);
@@ -229,10 +239,20 @@ open("/tmp/mark", "w").close()
 open("mark", "w").close()
 print(round(age, 2), any(found), os.environ["POLYLOOM_CELL"])
 "#;
+    waits(CODE, |place| watch(place));
+    if is_root() {
+        waits(CODE, |place| {
+            place.give_to(NOBODY);
+            place.call(&["run", "--watch", "--events", "-"]).uid(NOBODY).start()
+        });
+    }
+}
+
+fn waits(code: &str, start: impl Fn(&Place) -> Running) {
     let place = Place::new();
-    place.write("a.py", CODE);
+    place.write("a.py", code);
     place.write("polyloom.toml", "[cells.a]\nlang = \"python\"\nfile = \"a.py\"\n");
-    let mut running = watch(&place);
+    let mut running = start(&place);
     let words = |events: &[Value]| {
         let text = printed(events, "a");
         let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
@@ -245,14 +265,14 @@ print(round(age, 2), any(found), os.environ["POLYLOOM_CELL"])
         // It has two seconds to come up, and is older than the edit then.
         std::thread::sleep(Duration::from_secs(2));
         let edited = Instant::now();
-        place.write("a.py", format!("{CODE}\nprint({edit})\n"));
+        place.write("a.py", format!("{code}\nprint({edit})\n"));
         let (age, found, cell) = words(&run(&mut running));
         assert_eq!((found.as_str(), cell.as_str()), ("False", "a"));
         waited += usize::from(age > edited.elapsed().as_secs_f64() + 0.5);
     }
     assert!(waited >= 3, "{waited} of 4 edits found a worker that waited");
     // Code that takes another amount of memory, or is for a cell with another environment, has a worker of its own: it is as any other.
-    place.write("a.py", format!("{CODE}#{}\nprint('long')", "x".repeat(200_000)));
+    place.write("a.py", format!("{code}#{}\nprint('long')", "x".repeat(200_000)));
     let (_, found, _) = words(&run(&mut running));
     assert_eq!(found, "False");
     leave(&place, running);
@@ -319,4 +339,20 @@ fn a_host_that_is_killed_takes_waiting_workers_along() {
     running.signal(Signal::KILL);
     assert_eq!(running.end().code(), 137);
     assert!(eventually(Duration::from_secs(10), || place.processes().is_empty()));
+}
+
+#[test]
+fn a_person_sees_what_changed_and_what_is_awaited() {
+    let place = Place::new();
+    place.write("a.sh", "echo one");
+    place.write("polyloom.toml", "[cells.a]\nlang = \"sh\"\nfile = \"a.sh\"\n");
+    let mut running = watch(&place);
+    run(&mut running);
+    place.write("a.sh", "echo two");
+    run(&mut running);
+    running.signal(Signal::TERM);
+    let ended = running.end().exits(130);
+    let told = ended.stderr();
+    assert!(told.contains("watching 2 files for changes; Ctrl-C ends"), "{told}");
+    assert!(told.contains("1 cell") && told.contains("; a.sh changed\n"), "{told}");
 }

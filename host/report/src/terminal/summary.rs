@@ -95,6 +95,19 @@ pub(super) fn end(screen: &Screen, end: &End<'_>) -> String {
     out
 }
 
+/// What made a run begin: `; load.py changed`.
+pub fn changed(files: &[String]) -> String {
+    const NAMED: usize = 3;
+    if files.is_empty() {
+        return String::new();
+    }
+    let mut names: Vec<_> = files.iter().take(NAMED).map(|name| escape_line(name)).collect();
+    if files.len() > NAMED {
+        names.push(format!("{} more", files.len() - NAMED).into());
+    }
+    format!("; {} changed", names.join(", "))
+}
+
 fn times(out: &mut String, screen: &Screen, title: &str, between: &str, cells: &[Timed]) {
     const MAX: usize = 12;
     if cells.is_empty() {

@@ -61,6 +61,7 @@ impl Story {
             cells: cells.len() as u64,
             jobs: 2,
             version: "0.1.0".into(),
+            changed: Vec::new(),
         });
         for (cell, lang) in cells {
             self.say(Event::StepPlanned {

@@ -313,7 +313,7 @@ fn check_skips(case: &Case, world: &World) {
             Ended::Skipped(Because::Condition) => {}
             Ended::Skipped(Because::Interrupted | Because::TimedOut | Because::Superseded) => {
                 assert!(world.stopped)
-            },
+            }
             Ended::Ok | Ended::Cached | Ended::Failed | Ended::Cancelled => {}
         }
     }

@@ -162,7 +162,8 @@ impl Session<'_> {
         let flow = self.asked.flow(self.world).inspect_err(|_| {
             // Whatever is beside it may be what mends it.
             let folder = path.parent().map(Path::to_owned);
-            let broken = Sources { files: [path.to_owned()].into(), beside: folder, ..Sources::default() };
+            let broken =
+                Sources { files: [path.to_owned()].into(), beside: folder, ..Sources::default() };
             let _ = self.files.watch(broken);
         })?;
         let mut wanted = sources(&flow);
