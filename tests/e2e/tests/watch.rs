@@ -239,7 +239,7 @@ open("/tmp/mark", "w").close()
 open("mark", "w").close()
 print(round(age, 2), any(found), os.environ["POLYLOOM_CELL"])
 "#;
-    waits(CODE, |place| watch(place));
+    waits(CODE, watch);
     if is_root() {
         waits(CODE, |place| {
             place.give_to(NOBODY);
@@ -321,6 +321,13 @@ fn files_of_a_pattern_come_and_go() {
     std::fs::remove_file(place.project().join("in/one.txt")).unwrap();
     let fewer = run(&mut running);
     assert!(!ends(&fewer).iter().any(|end| end.contains("one")), "{fewer:?}");
+    // Another folder of that name.
+    std::fs::rename(place.project().join("in"), place.project().join("out")).unwrap();
+    std::fs::create_dir(place.project().join("in")).unwrap();
+    run(&mut running);
+    place.write("in/three.txt", "3");
+    let third = run(&mut running);
+    assert!(ends(&third).iter().any(|end| end.contains("three")), "{third:?}");
     leave(&place, running);
 }
 

@@ -1,6 +1,7 @@
 //! Hears that files were changed. What is in them is read by whoever needs it: a name that is heard of here is never opened here.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -100,7 +101,14 @@ pub struct Change {
 pub struct Files {
     shared: Arc<Shared>,
     watcher: RecommendedWatcher,
-    watched: BTreeMap<PathBuf, RecursiveMode>,
+    watched: BTreeMap<PathBuf, Watched>,
+}
+
+/// How a folder is watched, and which one had the name then: one that was made anew is another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Watched {
+    how: RecursiveMode,
+    inode: (u64, u64),
 }
 
 impl Files {
@@ -116,21 +124,26 @@ impl Files {
     /// Watches these from now on. Folders are watched and not the files in them: most editors replace a file.
     pub fn watch(&mut self, mut wanted: Sources) -> Result<(), Failure> {
         wanted.resolve();
-        let mut folders: BTreeMap<PathBuf, RecursiveMode> = BTreeMap::new();
+        let mut hows: BTreeMap<PathBuf, RecursiveMode> = BTreeMap::new();
         let parents = wanted.files.iter().filter_map(|file| file.parent()).map(Path::to_owned);
         let beside = wanted.beside.iter().cloned();
-        folders.extend(parents.chain(beside).map(|folder| (folder, RecursiveMode::NonRecursive)));
+        hows.extend(parents.chain(beside).map(|folder| (folder, RecursiveMode::NonRecursive)));
         let trees = wanted.folders.iter().cloned();
-        folders.extend(trees.map(|folder| (folder, RecursiveMode::Recursive)));
-        folders.retain(|folder, _| folder.is_dir());
+        hows.extend(trees.map(|folder| (folder, RecursiveMode::Recursive)));
+        let there = hows.into_iter().filter_map(|(folder, how)| {
+            let meta = folder.metadata().ok().filter(std::fs::Metadata::is_dir)?;
+            Some((folder, Watched { how, inode: (meta.dev(), meta.ino()) }))
+        });
+        let folders: BTreeMap<PathBuf, Watched> = there.collect();
         self.shared.heard().wanted = wanted;
-        for (folder, _) in self.watched.extract_if(.., |at, how| folders.get(at) != Some(how)) {
+        for (folder, _) in self.watched.extract_if(.., |at, is| folders.get(at) != Some(is)) {
+            // One that is gone is not watched any more.
             let _ = self.watcher.unwatch(&folder);
         }
-        for (folder, how) in folders {
+        for (folder, watched) in folders {
             if !self.watched.contains_key(&folder) {
-                self.watcher.watch(&folder, how).map_err(|error| failure(&error))?;
-                self.watched.insert(folder, how);
+                self.watcher.watch(&folder, watched.how).map_err(|error| failure(&error))?;
+                self.watched.insert(folder, watched);
             }
         }
         Ok(())

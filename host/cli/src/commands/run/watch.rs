@@ -51,6 +51,20 @@ impl Planned {
     }
 }
 
+/// Why there is no run.
+enum Trouble {
+    /// Something that the next change may mend.
+    Mendable(Failure),
+    /// Changes can't be heard of.
+    Deaf(Failure),
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        Self::Mendable(failure)
+    }
+}
+
 /// What happened.
 enum Next {
     Changed(Change),
@@ -113,9 +127,13 @@ impl Session<'_> {
     fn go(mut self, path: &Path) -> Outcome {
         let mut change = Change { paths: Vec::new(), since: self.world.started };
         loop {
-            if let Err(failure) = self.plan(path, change) {
-                self.world.screen.tell(&failure.render(self.world.screen.err));
-                self.rest();
+            match self.plan(path, change) {
+                Ok(()) => {}
+                Err(Trouble::Mendable(failure)) => {
+                    self.world.screen.tell(&failure.render(self.world.screen.err));
+                    self.rest();
+                }
+                Err(Trouble::Deaf(failure)) => return Err(failure),
             }
             change = loop {
                 match self.next() {
@@ -158,7 +176,7 @@ impl Session<'_> {
     }
 
     /// Plans what is there now and starts what has to run.
-    fn plan(&mut self, path: &Path, change: Change) -> Result<(), Failure> {
+    fn plan(&mut self, path: &Path, change: Change) -> Result<(), Trouble> {
         let flow = self.asked.flow(self.world).inspect_err(|_| {
             // Whatever is beside it may be what mends it.
             let folder = path.parent().map(Path::to_owned);
@@ -168,7 +186,7 @@ impl Session<'_> {
         })?;
         let mut wanted = sources(&flow);
         wanted.files.extend(self.asked.args.flow.params_file.clone());
-        self.files.watch(wanted)?;
+        self.files.watch(wanted).map_err(Trouble::Deaf)?;
         let place = Arc::new(self.place.now(crate::world::unix_ms()));
         let ready = self.asked.ready(self.world, flow, &place)?;
         let planned = Planned::of(&ready);
@@ -194,7 +212,7 @@ impl Session<'_> {
         let begun = self.asked.begin(self.world, ready, &place, before, change.since)?;
         // What was to run whatever is known has run: from now on a change decides.
         (self.asked.args.select.force, self.asked.args.select.force_all) = (false, false);
-        self.start(begun, done)
+        Ok(self.start(begun, done)?)
     }
 
     /// Ends the run that goes on, but for what the new plan needs as it is.
