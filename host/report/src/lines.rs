@@ -1,9 +1,11 @@
 //! The stream as it is, one JSON object a line: for other programs, and for the run's own record.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use polyloom_events::{Event, Record, Sink};
+use polyloom_protocol::Outcome;
 
 use crate::escape::json_text;
 
@@ -22,11 +24,15 @@ impl Jsonl {
     }
 
     fn append(&mut self, record: &Record) {
-        match serde_json::to_string(record) {
-            Ok(line) => self.buffer.extend(json_text(&line).as_bytes()),
-            Err(error) => {
-                self.failed.get_or_insert(error.into());
-            }
+        let start = self.buffer.len();
+        if let Err(error) = serde_json::to_writer(&mut self.buffer, record) {
+            self.buffer.truncate(start);
+            self.failed.get_or_insert(error.into());
+        }
+        let line = String::from_utf8_lossy(&self.buffer[start..]);
+        if let Cow::Owned(safe) = json_text(&line) {
+            self.buffer.truncate(start);
+            self.buffer.extend(safe.as_bytes());
         }
         self.buffer.push(b'\n');
     }
@@ -95,13 +101,15 @@ impl Sink for Recording {
     fn record(&mut self, record: &Record) {
         let mut held = self.lock();
         held.lines.append(record);
-        let chatter = matches!(
-            record.event,
+        let chatter = match &record.event {
             Event::Log { .. }
-                | Event::Progress { .. }
-                | Event::Display { .. }
-                | Event::StepPlanned { .. }
-        );
+            | Event::Progress { .. }
+            | Event::Display { .. }
+            | Event::StepPlanned { .. } => true,
+            // That a result stands is no news, and there may be thousands.
+            Event::StepFinished { meta, .. } => meta.outcome == Outcome::Cached,
+            _ => false,
+        };
         let late = record.at_ms - held.passed_ms > HOLD_MS;
         if !chatter || late || held.lines.buffer.len() > HOLD {
             held.lines.pass_on();

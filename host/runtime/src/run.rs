@@ -41,6 +41,9 @@ use crate::step::{Seen, StepEnd, StepRun, artifact_meta};
 use crate::stream::Stream;
 use crate::words::chain;
 
+/// So many ends are committed at once: of thousands that come together, not all are to be in memory.
+const BATCH: usize = 1024;
+
 /// How a run is to be made.
 pub struct Job {
     /// The plan.
@@ -103,6 +106,14 @@ pub struct Summary {
     pub unwritten: Option<std::io::Error>,
     /// Attempts that go on in the run that takes its place.
     pub carried: Vec<Carried>,
+    /// What was planned.
+    pub remains: Remains,
+}
+
+/// A plan that was carried out. Freeing it takes a while where there are thousands of cells: who ends anyway leaves that to the system.
+pub struct Remains {
+    _job: Job,
+    _slots: Vec<Slot>,
 }
 
 /// What the loop waits for.
@@ -446,7 +457,12 @@ impl Runner {
                 Command::End { step, ended, attempts } if self.is_late(step) => {
                     self.late.ends.push((step, ended, attempts));
                 }
-                Command::End { step, ended, attempts } => self.end(step, ended, attempts),
+                Command::End { step, ended, attempts } => {
+                    self.end(step, ended, attempts);
+                    if self.held.len() >= BATCH {
+                        self.commit();
+                    }
+                }
                 Command::Finish(outcome) => self.outcome = Some(outcome),
             }
         }

@@ -65,7 +65,9 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
         runtime.shutdown_background();
         summary
     };
-    Ok(asked.end(world, &store, &after, &summary))
+    let exit = asked.end(world, &store, &after, &summary);
+    std::mem::forget(summary.remains);
+    Ok(exit)
 }
 
 /// What was asked for, understood.

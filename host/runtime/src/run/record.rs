@@ -10,7 +10,7 @@ use polyloom_protocol::meta::{ArtifactMeta, ExecMeta};
 use polyloom_schedule::{RunOutcome, Span, critical_path};
 use polyloom_store::{Fault, InputRow, KeptRow, Origin, OutputRow, ResultRow, StepRow};
 
-use super::{Runner, Summary, unix_ms};
+use super::{Remains, Runner, Summary, unix_ms};
 use crate::step::artifact_meta;
 use crate::words::chain;
 
@@ -53,12 +53,7 @@ impl Runner {
         if self.job.history.is_none() {
             return;
         }
-        // Without outputs its inputs may never have been all there.
-        let (outputs, content) = if meta.outcome.has_outputs() {
-            (outputs_of(meta), self.content_key(step).0.to_string())
-        } else {
-            (Vec::new(), String::new())
-        };
+        let outputs = if meta.outcome.has_outputs() { outputs_of(meta) } else { Vec::new() };
         let (cell, key) = (cell.id.to_string(), planned.key.0.to_string());
         // A step whose result stood is no attempt: what is known of its last one stays.
         if known {
@@ -67,6 +62,11 @@ impl Runner {
             }
             return;
         }
+        // Without outputs its inputs may never have been all there.
+        let content = match meta.outcome.has_outputs() {
+            true => self.content_key(step).0.to_string(),
+            false => String::new(),
+        };
         let found = meta.outcome == Outcome::Cached;
         self.rows.push(StepRow {
             key,
@@ -233,7 +233,8 @@ impl Runner {
             }
         }
         let (environment, carried) = (self.environment, self.released);
-        Summary { outcome, totals, wall_ms, environment, unwritten, carried }
+        let remains = Remains { _job: self.job, _slots: self.slots };
+        Summary { outcome, totals, wall_ms, environment, unwritten, carried, remains }
     }
 }
 
