@@ -452,7 +452,7 @@ inputs = { q = "a.q", y = "b.y" }
        · ────
      5 │ when = "n > 1"
        ╰────
-      help: it may have flow, inputs, params, map, tags, doc; the rest is said in the flow
+      help: it may have flow, inputs, params, map, when, tags, doc; the rest is said in the flow
 
     PL041
 
@@ -473,21 +473,6 @@ inputs = { q = "a.q", y = "b.y" }
        ·     ─────
      6 │ v = 'x'
        ╰────
-
-    PL056
-
-      × `when` has no place in a cell that is a flow
-       ╭─[polyloom.toml:5:1]
-     2 │ [cells.a]
-     3 │ flow = "parts/part.toml"
-       ·        ────────┬────────
-       ·                ╰── `a` is this flow
-     4 │ lang = "python"
-     5 │ when = "n > 1"
-       · ────
-     6 │ inputs = { m = { value = 1 }, n = { value = "x" } }
-       ╰────
-      help: it may have flow, inputs, params, map, tags, doc; the rest is said in the flow
 
     PL046
 

@@ -7,7 +7,7 @@ use polyloom_model::{CellId, Role};
 use polyloom_plan::{Action, CellIndex, Step, StepIndex};
 use polyloom_schedule::{Growth, StepSpec};
 
-use crate::prepare::{Prepared, Progress};
+use crate::prepare::{PrepareError, Prepared, Progress};
 use crate::run::Runner;
 use crate::words::chain;
 
@@ -138,7 +138,10 @@ impl Runner {
             }
             Ok(_) => false,
             Err(error) => {
-                self.unknown = Some(chain(&error));
+                self.unknown = Some(match &error {
+                    PrepareError::Select(select) => chain(select),
+                    error => format!("its items are not known: {}", chain(error)),
+                });
                 false
             }
         }
@@ -156,11 +159,9 @@ impl Runner {
     pub(crate) fn why_open(&self, step: StepIndex) -> String {
         let prepared = &self.job.prepared;
         let own = prepared.broken.get(&prepared.plan.steps[step.at()].cell);
-        let why = own.or(self.unknown.as_ref()).map(String::as_str);
-        format!(
-            "its items are not known: {}",
-            why.unwrap_or("what they come from did not end well")
-        )
+        let own = own.map(|why| format!("its items are not known: {why}"));
+        let none = || "its items are not known: what they come from did not end well".to_owned();
+        own.or_else(|| self.unknown.clone()).unwrap_or_else(none)
     }
 
     /// Whether a step is one whose items never came to be known.

@@ -12,14 +12,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use polyloom_events::{Event, Phase, Stage, Stream as Channel, Totals};
-use polyloom_model::{CellId, Levels, Limit, LimitLines, Limits, Policy, PortName, Preset, Source};
+use polyloom_model::{
+    CellId, Digest, Levels, Limit, LimitLines, Limits, Policy, PortName, Preset, Source,
+};
 use polyloom_plan::{Action, Artifact, Check, Feed, Reason, StepIndex, content_key};
 use polyloom_protocol::Outcome;
 use polyloom_protocol::messages::worker::LogLevel;
 use polyloom_protocol::meta::{Diagnostic, ExecMeta, Severity};
 use polyloom_schedule::{
-    Backoff, Because, Cause, Command, Ended, Finish, KeepGoing, Options, Retry, RunOutcome,
-    Schedule, StepSpec, Verdict,
+    Because, Cause, Command, Ended, Finish, KeepGoing, Options, Retry, RunOutcome, Schedule,
+    StepSpec, Verdict,
 };
 use polyloom_store::{Flight, History, KeptRow, ResultRow, RunWriter, StepRow};
 use polyloom_worker::attempt::{self, Live, Stop};
@@ -140,6 +142,8 @@ pub struct Runner {
     flights: Vec<Flight>,
     environment: bool,
     late: Late,
+    /// What was made in this run, by key.
+    made: HashMap<Digest, CellId>,
     pub(crate) outcome: Option<RunOutcome>,
     /// Open cells, and the steps that give their items.
     pub(crate) awaited: Vec<(CellId, Vec<StepIndex>)>,
@@ -160,8 +164,7 @@ impl Runner {
     pub fn new(job: Job, mut stream: Stream) -> Self {
         let plan = &job.prepared.plan;
         let flow = &job.prepared.flow;
-        let options =
-            Options { jobs: job.jobs, keep_going: job.keep_going, backoff: Backoff::default() };
+        let options = Options { jobs: job.jobs, keep_going: job.keep_going };
         let specs: Vec<StepSpec> = plan.steps.iter().map(StepSpec::from).collect();
         let mut schedule = Schedule::new(&specs, options);
         if !plan.later.is_empty() {
@@ -199,6 +202,7 @@ impl Runner {
             flights: Vec::new(),
             environment: false,
             late: Late::default(),
+            made: HashMap::new(),
             outcome: None,
             awaited: Vec::new(),
             unknown: None,
@@ -382,8 +386,14 @@ impl Runner {
         // Others may go on once its result is in the store; if there is none, one of them tries, or this step once more.
         self.flights.extend(end.flight.take().filter(|_| end.outputs.is_some()));
         if let Some(known) = end.known.take() {
-            "another run made it meanwhile".clone_into(&mut slot.reason);
+            slot.reason = match self.made.get(&known.key) {
+                Some(twin) => format!("{twin} of this run has the same inputs and made it"),
+                None => "another run made it meanwhile".to_owned(),
+            };
             slot.known = Some(known);
+        } else if slot.outputs.is_some() {
+            let planned = &self.job.prepared.plan.steps[step.at()];
+            self.made.insert(planned.key.0, planned.cell.clone());
         }
         slot.end = Some(end);
         let commands = self.schedule.on(Cause::Finished { step, finish });

@@ -296,6 +296,26 @@ fn what_gathers_goes_on_with_those_that_are_left() {
 }
 
 #[test]
+fn what_gathers_behind_a_gate_is_left_out_with_it() {
+    talk(
+        "w ?, 0, 0 1 g, 2, ",
+        4,
+        KeepGoing::No,
+        &[
+            ("start", "decide 0, start 4"),
+            ("no 0", "0 left out, 1 left out by 0, 2 left out by 0, 3 left out by 0"),
+            ("ok 4", "4 ok, finish ok"),
+        ],
+    );
+    talk(
+        "w -, 0 g, 1",
+        4,
+        KeepGoing::No,
+        &[("start", "0 left out, 1 left out by 0, 2 left out by 0, finish ok")],
+    );
+}
+
+#[test]
 fn a_condition_without_an_answer_is_a_failure() {
     talk(
         "?, 0, ",
