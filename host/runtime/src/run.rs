@@ -429,7 +429,7 @@ impl Runner {
                 Command::Cancel { step } => self.stop(step, Stop::Gracefully),
                 Command::Kill { step } => self.stop(step, Stop::Now),
                 Command::End { step, ended, attempts } if self.is_late(step) => {
-                    self.late.ends.push((step, ended, attempts));
+                    self.late.keep(step, ended, attempts);
                 }
                 Command::End { step, ended, attempts } => self.end(step, ended, attempts),
                 Command::Finish(outcome) => self.outcome = Some(outcome),

@@ -124,6 +124,19 @@ fn what_is_no_list_is_told_where_it_is_found() {
 }
 
 #[test]
+fn a_malformed_list_or_value_is_told_as_what_it_is() {
+    let place = sweep("[3, 1");
+    let told = place.call(&["run"]).end().stderr();
+    assert!(told.contains("an output is not what it is declared as"), "{told}");
+    assert!(told.contains("output `all`: not a value of type list<int>: "), "{told}");
+    assert!(!told.contains("left a declared output out"), "{told}");
+    let place = Place::flow(WHEN);
+    place.edit("polyloom.toml", "echo $((n * 10)) > $OUT/m", "echo ten > $OUT/m");
+    let told = place.call(&["run"]).end().stderr();
+    assert!(told.contains("output `m`: not a value of type int: "), "{told}");
+}
+
+#[test]
 fn one_map_without_items_does_not_keep_another_from_its_own() {
     let place = sweep("[3, 1]");
     let other = r#"
