@@ -350,7 +350,7 @@ pub const CELL: &[Key] = &[
         "map",
         Shape::Inputs,
         "",
-        "One step for each item, or for each combination of several: lists by the input that gets an item, each a constant, `param:NAME`, `CELL.PORT`, `file:PATH` (`.json`, `.csv`, `.tsv`) or `glob:PATTERN`.",
+        "One step for each item, or for each combination of several: lists by the input that gets an item, each a constant, `param:NAME`, `CELL.PORT`, `file:PATH` (`.json`, `.csv`, `.tsv`, `.arrow`) or `glob:PATTERN`.",
     ),
     key(
         "allow",

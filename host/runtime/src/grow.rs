@@ -1,6 +1,6 @@
 //! A run that grows: once the items of a map are known, the plan is made anew, and what is new in it is added to what goes on.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use polyloom_model::{CellId, Role};
@@ -99,13 +99,19 @@ impl Runner {
             .zip(&prepared.plan.steps)
             .map(|(at, step)| (&step.cell, at))
             .collect();
+        // A cell is known once all its axes are: the lists of several may come at different times.
+        let mut awaited: BTreeMap<&CellId, Option<Vec<StepIndex>>> = BTreeMap::new();
         for open in &prepared.open {
-            let polyloom_model::Items::Of(source) = &open.axis.items else { continue };
+            let of = open.axis.items_of();
             let steps: Option<Vec<StepIndex>> =
-                source.ports().map(|(cell, _)| places.get(cell).copied()).collect();
+                of.map(|items| places.get(&items.cell).copied()).collect();
+            let all = awaited.entry(&open.cell).or_insert_with(|| Some(Vec::new()));
             // Without a place, the cell waits for one that is open itself.
-            let fit = steps.filter(|_| !prepared.broken.contains_key(&open.cell));
-            self.awaited.extend(fit.map(|steps| (open.cell.clone(), steps)));
+            *all = all.take().zip(steps).map(|(all, steps)| [all, steps].concat());
+        }
+        for (cell, steps) in awaited {
+            let fit = steps.filter(|_| !prepared.broken.contains_key(cell));
+            self.awaited.extend(fit.map(|steps| (cell.clone(), steps)));
         }
     }
 

@@ -1,12 +1,15 @@
 //! What is on an axis of a map: rows of a file, files that a pattern matches, a list that a cell gave. Reads; runs nothing.
 
+mod arrow;
+mod flatbuffer;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use polyloom_model::{CellId, Items, PortName, Source, Value};
+use polyloom_model::{CellId, Items, PortName, Source, Type, Value};
 use polyloom_plan::{Artifact, Found, MAX_STEPS, OpenAxis, fits_pattern};
 use polyloom_store::{ReadError, Store};
 use thiserror::Error;
@@ -56,6 +59,9 @@ pub enum Why {
     /// What a cell gave is no list.
     #[error("it is {0}, not a list")]
     NotAList(&'static str),
+    /// The rows of a table can't be had.
+    #[error("its table: {0}")]
+    Table(String),
     /// More files than anybody can mean.
     #[error("more than {MAX_STEPS} files")]
     TooMany,
@@ -90,6 +96,9 @@ pub fn find(
 
 fn list(store: &Store, artifact: &Artifact) -> Result<Vec<Value>, Why> {
     let bytes = store.read(&artifact.digest, LARGEST)?;
+    if artifact.ty == Type::Table {
+        return arrow::rows(&bytes).map_err(Why::Table);
+    }
     match Value::from_msgpack(&bytes) {
         Ok(Value::List(items)) => Ok(items),
         Ok(other) => Err(Why::NotAList(other.kind())),
@@ -121,6 +130,7 @@ fn file(root: &Path, path: &Path) -> Result<Vec<Value>, Why> {
             Ok(_) => Err(form("a document that is no list".to_owned())),
             Err(error) => Err(form(error.to_string())),
         },
+        Some("arrow") => arrow::rows(&bytes).map_err(form),
         Some("tsv") => rows(&bytes, b'\t').map_err(form),
         _ => rows(&bytes, b',').map_err(form),
     }

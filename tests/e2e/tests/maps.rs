@@ -137,6 +137,21 @@ fn a_malformed_list_or_value_is_told_as_what_it_is() {
 }
 
 #[test]
+fn lists_of_one_map_may_come_at_different_times() {
+    let list = |name: &str, wait: &str| {
+        format!(
+            "[cells.{name}]\nlang = \"sh\"\noutputs = {{ all = \"list<int>\" }}\ncode = 'sleep {wait}; echo \"[1, 2]\" > $OUT/all'\n"
+        )
+    };
+    let cell = "[cells.pair]\nlang = \"sh\"\nmap = { a = \"soon.all\", b = \"late.all\", f = \"glob:*.txt\" }\noutputs = { n = \"int\" }\n\
+                code = 'echo $((a * b)) > $OUT/n'\n";
+    let place = Place::flow(&format!("{}{}{cell}", list("soon", "0"), list("late", "0.5")));
+    place.write("x.txt", "");
+    let run = place.run(&["-j", "2"]).exits(0);
+    assert_eq!(run.bytes("pair", "n"), [0x94, 1, 2, 2, 4]);
+}
+
+#[test]
 fn one_map_without_items_does_not_keep_another_from_its_own() {
     let place = sweep("[3, 1]");
     let other = r#"
@@ -301,6 +316,41 @@ code = 'wc -c < $file > $OUT/n'
         ended.stderr().contains("rows.csv") && ended.stderr().contains("line: 2"),
         "{}",
         ended.stderr()
+    );
+}
+
+#[test]
+fn rows_of_a_table_that_a_cell_gives_are_items() {
+    let place = Place::flow(
+        r#"
+[cells.gen]
+lang = "python"
+code = 't = {"name": ["ann", "b"], "n": [1, 2], "x": [0.5, None]}'
+outputs = { t = "table" }
+[cells.row]
+lang = "sh"
+map = { it = "gen.t" }
+outputs = { text = "str" }
+code = 'echo "$it" > $OUT/text'
+[cells.odd]
+lang = "python"
+map = { it = "odd_table.t" }
+code = ""
+[cells.odd_table]
+lang = "python"
+code = 't = {"lists": [[1], [2]]}'
+outputs = { t = "table" }
+"#,
+    );
+    let run = place.run(&["row"]).exits(0);
+    assert_eq!(run.told(), "gen ok, row ok, row[it=#0] ok, row[it=#1] ok");
+    assert_eq!(text(&run, "row[it=#0]", "text"), r#"{"n":1,"name":"ann","x":0.5}"#);
+    assert_eq!(text(&run, "row[it=#1]", "text"), r#"{"n":2,"name":"b","x":null}"#);
+    let run = place.run(&["-k", "odd"]).exits(5);
+    assert!(
+        run.messages("odd").contains("the column `lists` is of a list type"),
+        "{}",
+        run.messages("odd")
     );
 }
 
