@@ -225,10 +225,12 @@ pub fn given(args: &FlowArgs) -> Given {
 fn prepare_failure(error: &PrepareError) -> Failure {
     match error {
         PrepareError::Select(select) => {
-            use polyloom_plan::SelectError::{NoMatch, Nothing, Syntax, UnknownCell, UnknownTag};
+            use polyloom_plan::SelectError::{
+                NoMatch, Nothing, Syntax, UnknownCell, UnknownStep, UnknownTag,
+            };
             let nothing = match select {
                 NoMatch { .. } | Nothing | UnknownTag { .. } => true,
-                Syntax { .. } | UnknownCell { .. } => false,
+                Syntax { .. } | UnknownCell { .. } | UnknownStep { .. } => false,
             };
             let exit = if nothing { Exit::Nothing } else { Exit::Usage };
             Failure::of(exit, select)

@@ -34,6 +34,8 @@ pub enum Shape {
     Outputs,
     /// A text or `{ input = "PORT" }`.
     Stdin,
+    /// A number of attempts or a table of [`RETRY`].
+    Retries,
     /// A list of whole numbers.
     Ints,
     /// Lists of texts by name.
@@ -175,10 +177,27 @@ const ARTIFACT_SIZE: Key =
     key("artifact_size", Shape::Size, "what `disk` allows", "Bytes of all these together.");
 const RETRIES: Key = key(
     "retries",
-    Shape::Int(0, 100),
+    Shape::Retries,
     "0",
-    "Further attempts after a failed one, after 1 s, 2 s, 4 s and so on, at most 60 s.",
+    "Further attempts after a failed one, after 1 s, 2 s, 4 s and so on, at most 60 s: a number, or a table that sets these delays.",
 );
+
+/// Further attempts, as a table.
+pub const RETRY: &[Key] = &[
+    key("count", Shape::Int(0, MOST_RETRIES), "", "How many further attempts. Required."),
+    key("delay", Shape::Duration, "1s", "How long the first of them waits; `0s`: not at all."),
+    key(
+        "factor",
+        Shape::Number(1.0, 100.0),
+        "2",
+        "By what the delay grows from each to the next; `1`: not at all.",
+    ),
+    key("max_delay", Shape::Duration, "60s", "The longest delay."),
+];
+
+/// As many as anybody can mean.
+pub const MOST_RETRIES: i64 = 100;
+
 const CACHE: Key =
     key("cache", Shape::Bool, "true", "Whether a result may be taken from and put into the store.");
 
@@ -331,7 +350,7 @@ pub const CELL: &[Key] = &[
         "map",
         Shape::Inputs,
         "",
-        "One step for each item, or for each combination of several: lists by the input that gets an item, each a constant, `param:NAME`, `CELL.PORT`, `file:PATH` (`.json`, `.csv`, `.tsv`) or `glob:PATTERN`.",
+        "One step for each item, or for each combination of several: lists by the input that gets an item, each a constant, `param:NAME`, `CELL.PORT`, `file:PATH` (`.json`, `.csv`, `.tsv`, `.arrow`) or `glob:PATTERN`.",
     ),
     key(
         "allow",

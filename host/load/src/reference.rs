@@ -14,6 +14,7 @@ pub fn reference() -> String {
         ("### `[defaults]`", DEFAULTS),
         ("### `[cells.ID]`", CELL),
         ("### An input as a table", INPUT),
+        ("### Further attempts as a table: `retries`", crate::keys::RETRY),
         ("### What a cell asks for: `allow`", crate::keys::ALLOW),
     ] {
         section(&mut text, heading, keys);
@@ -78,6 +79,7 @@ fn takes(shape: Shape) -> String {
         Shape::Inputs => "inputs by port",
         Shape::Outputs => "types by port",
         Shape::Stdin => "text or table",
+        Shape::Retries => return format!("0 to {} or table", crate::keys::MOST_RETRIES),
         Shape::Ints => "list of whole numbers",
         Shape::TextsMap => "lists of texts by program",
         Shape::Reserved => "",

@@ -165,6 +165,10 @@ fn shape(key: &Key) -> Value {
         Shape::Inputs => named(PortName::VALID, input()),
         Shape::Outputs => named(PortName::VALID, ty()),
         Shape::Stdin => json!({ "anyOf": [{ "type": "string" }, required(STDIN, &["input"])] }),
+        Shape::Retries => json!({ "anyOf": [
+            { "type": "integer", "minimum": 0, "maximum": crate::keys::MOST_RETRIES },
+            required(crate::keys::RETRY, &["count"]),
+        ] }),
         Shape::Reserved => json!(false),
         Shape::Table(keys) if key.doc.contains("Needed by kind") || key.name == "compile" => {
             required(keys, &["argv"])

@@ -61,7 +61,7 @@ fn what_is_no_axis_is_refused() {
     insta::assert_snapshot!(picture("x.toml", r#"[cells.a]
 lang = 'python'
 code = ''
-outputs = { n = 'int', t = 'table' }
+outputs = { n = 'int', t = 'image' }
 [cells.b]
 lang = 'python'
 code = ''
@@ -85,18 +85,18 @@ PL049
     ·             ─────
  10 │ [cells.c]
     ╰────
-  help: valid: `[…]`, a param or an output of type `list<…>`, `file:ROWS.csv`, `glob:*.txt`
+  help: valid: `[…]`, a `list<…>` of a param or a cell, a `table`, `file:ROWS.csv`, `glob:*.txt`
 
 PL049
 
-  × the cell is mapped over `t`, which is table, not a list
+  × the cell is mapped over `t`, which is image, not a list
     ╭─[x.toml:9:24]
   8 │ inputs = { twice = 'a.n' }
   9 │ map = { n = 'a.n', t = 'a.t', p = 'param:x', g = 'glob:data.csv', o = 'glob:../*', f = 'file:x.txt', s = 'words', v = { value = 3 }, w = { value = ['x'], type = 'int' }, twice = [1] }
     ·                        ─────
  10 │ [cells.c]
     ╰────
-  help: valid: `[…]`, a param or an output of type `list<…>`, `file:ROWS.csv`, `glob:*.txt`
+  help: valid: `[…]`, a `list<…>` of a param or a cell, a `table`, `file:ROWS.csv`, `glob:*.txt`
 
 PL047
 
@@ -133,15 +133,15 @@ PL031
 
 PL049
 
-  × the cell is mapped over `f`, which is a file that is none of `.json`, `.csv`, `.tsv`, not a
-  │ list
+  × the cell is mapped over `f`, which is a file that is none of `.json`, `.csv`, `.tsv`,
+  │ `.arrow`, not a list
     ╭─[x.toml:9:88]
   8 │ inputs = { twice = 'a.n' }
   9 │ map = { n = 'a.n', t = 'a.t', p = 'param:x', g = 'glob:data.csv', o = 'glob:../*', f = 'file:x.txt', s = 'words', v = { value = 3 }, w = { value = ['x'], type = 'int' }, twice = [1] }
     ·                                                                                        ────────────
  10 │ [cells.c]
     ╰────
-  help: valid: `[…]`, a param or an output of type `list<…>`, `file:ROWS.csv`, `glob:*.txt`
+  help: valid: `[…]`, a `list<…>` of a param or a cell, a `table`, `file:ROWS.csv`, `glob:*.txt`
 
 PL046
 
@@ -164,7 +164,7 @@ PL049
     ·                                                                                                                                 ─
  10 │ [cells.c]
     ╰────
-  help: valid: `[…]`, a param or an output of type `list<…>`, `file:ROWS.csv`, `glob:*.txt`
+  help: valid: `[…]`, a `list<…>` of a param or a cell, a `table`, `file:ROWS.csv`, `glob:*.txt`
 
 PL051
 
@@ -452,7 +452,7 @@ inputs = { q = "a.q", y = "b.y" }
        · ────
      5 │ when = "n > 1"
        ╰────
-      help: it may have flow, inputs, params, map, tags, doc; the rest is said in the flow
+      help: it may have flow, inputs, params, map, when, tags, doc; the rest is said in the flow
 
     PL041
 
@@ -473,21 +473,6 @@ inputs = { q = "a.q", y = "b.y" }
        ·     ─────
      6 │ v = 'x'
        ╰────
-
-    PL056
-
-      × `when` has no place in a cell that is a flow
-       ╭─[polyloom.toml:5:1]
-     2 │ [cells.a]
-     3 │ flow = "parts/part.toml"
-       ·        ────────┬────────
-       ·                ╰── `a` is this flow
-     4 │ lang = "python"
-     5 │ when = "n > 1"
-       · ────
-     6 │ inputs = { m = { value = 1 }, n = { value = "x" } }
-       ╰────
-      help: it may have flow, inputs, params, map, tags, doc; the rest is said in the flow
 
     PL046
 

@@ -73,7 +73,7 @@ fn a_whole_flow_is_understood() {
     assert_eq!(load.inputs["csv"].ty.to_string(), "file");
     assert_eq!(load.inputs["all"].ty.to_string(), "dir");
     assert_eq!(load.inputs["year"].ty.to_string(), "int");
-    assert_eq!((load.limits.timeout.as_secs(), load.retries, load.limits.pids), (60, 2, 256));
+    assert_eq!((load.limits.timeout.as_secs(), load.retries.count, load.limits.pids), (60, 2, 256));
 
     assert_eq!(stats.code.name, "stats.c");
     assert_eq!(stats.code.origin.path, std::path::Path::new("weather.flow.toml"));

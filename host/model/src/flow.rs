@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::{
     Ask, CellId, ExecutorId, LimitLines, Limits, ParamName, Policy, PortName, SecretHandle, Type,
@@ -65,6 +66,13 @@ pub struct Cell {
     pub declared: CellId,
     /// What it is.
     pub role: Role,
+    /// The folder of its own flow, relative to that of the outermost one; empty in that one. What it asks for, its secrets and the
+    /// patterns of its map are relative to it.
+    pub folder: PathBuf,
+    /// The outputs that the list of items of a step came from: it goes after them, and is no other step for that.
+    pub items: Vec<ItemsOf>,
+    /// The gate it is behind.
+    pub gate: Option<CellId>,
     /// The executor that runs it; for a cell that is no program, what it is called instead.
     pub executor: ExecutorId,
     /// Its code; empty for a cell that is no program.
@@ -90,7 +98,7 @@ pub struct Cell {
     /// Where they are set.
     pub lines: LimitLines,
     /// Further attempts after a failed one.
-    pub retries: u32,
+    pub retries: Retries,
     /// Whether a result may be taken from and put into the store.
     pub cache: bool,
     /// How well it must be confined.
@@ -116,6 +124,8 @@ pub enum Role {
     Gather,
     /// A mapped cell whose items are not known yet. Made by expansion.
     Open,
+    /// The condition of a cell that is a flow: where it says no, the cells of that flow are left out. Made by expansion.
+    Gate,
 }
 
 /// A flow that is a cell of another one.
@@ -125,6 +135,48 @@ pub struct SubFlow {
     pub flow: Flow,
     /// Its folder, relative to the folder of the flow that it is a cell of.
     pub folder: PathBuf,
+}
+
+/// Where the items of an axis came from, as a step of the map knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ItemsOf {
+    /// The axis.
+    pub axis: PortName,
+    /// The cell that gave the list.
+    pub cell: CellId,
+    /// The output.
+    pub port: PortName,
+}
+
+/// Further attempts after a failed one, and how long each waits.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Retries {
+    /// How many.
+    pub count: u32,
+    /// Before the first of them.
+    pub delay: Duration,
+    /// By what the delay grows from each to the next.
+    pub factor: f64,
+    /// The longest delay.
+    pub max_delay: Duration,
+}
+
+impl Default for Retries {
+    fn default() -> Self {
+        let (delay, max_delay) = (Duration::from_secs(1), Duration::from_secs(60));
+        Self { count: 0, delay, factor: 2.0, max_delay }
+    }
+}
+
+impl Retries {
+    /// The delay after that many failed attempts (at least one). Without chance, so that a run can be repeated.
+    #[must_use]
+    pub fn delay(&self, failed: u32) -> Duration {
+        let power = i32::try_from(failed.saturating_sub(1)).unwrap_or(i32::MAX);
+        let seconds = self.delay.as_secs_f64() * self.factor.powi(power);
+        let longest = self.max_delay;
+        Duration::try_from_secs_f64(seconds).map_or(longest, |delay| delay.min(longest))
+    }
 }
 
 /// One axis of a map: an input of the cell that gets one item in each step.
@@ -212,11 +264,33 @@ impl Source {
     }
 }
 
+impl Axis {
+    /// The outputs that its list is made of.
+    pub fn items_of(&self) -> impl Iterator<Item = ItemsOf> {
+        let source = match &self.items {
+            Items::Of(source) => Some(source),
+            Items::Glob(_) => None,
+        };
+        source.into_iter().flat_map(Source::ports).map(|(cell, port)| ItemsOf {
+            axis: self.port.clone(),
+            cell: cell.clone(),
+            port: port.clone(),
+        })
+    }
+}
+
 impl Cell {
+    /// What it goes after without reading it: what gave the items of its map.
+    pub fn after(&self) -> impl Iterator<Item = ItemsOf> {
+        // One that waits for its items reads them.
+        let axes = if matches!(self.role, Role::Open) { &[][..] } else { &self.map };
+        self.items.iter().cloned().chain(axes.iter().flat_map(Axis::items_of))
+    }
+
     /// The condition on which it is left out or not. What is gathered was asked step by step.
     #[must_use]
     pub fn condition(&self) -> Option<&When> {
-        self.when.as_ref().filter(|_| self.is_program())
+        self.when.as_ref().filter(|_| matches!(self.role, Role::Program | Role::Gate))
     }
 
     /// Whether an executor runs it.
@@ -231,5 +305,21 @@ impl Flow {
     #[must_use]
     pub fn cell(&self, id: &CellId) -> Option<&Cell> {
         self.cells.iter().find(|cell| cell.id == *id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_up_to_the_longest() {
+        let retries = Retries::default();
+        let seconds = |failed| retries.delay(failed).as_secs();
+        assert_eq!([1, 2, 3, 6, 7, 33, u32::MAX].map(seconds), [1, 2, 4, 32, 60, 60, 60]);
+        let even = Retries { factor: 1.0, ..retries };
+        assert_eq!(even.delay(u32::MAX).as_secs(), 1);
+        let none = Retries { delay: Duration::ZERO, ..retries };
+        assert_eq!(none.delay(9), Duration::ZERO);
     }
 }

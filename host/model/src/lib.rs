@@ -19,7 +19,8 @@ mod when;
 pub use connect::{Coercion, Connection, Mismatch, can_connect, conform};
 pub use digest::{Digest, DigestError};
 pub use flow::{
-    Axis, Cell, Code, Flow, Input, Items, Origin, Param, Role, Source, Stdin, SubFlow, ToolChoice,
+    Axis, Cell, Code, Flow, Input, Items, ItemsOf, Origin, Param, Retries, Role, Source, Stdin,
+    SubFlow, ToolChoice,
 };
 pub use ids::{CellId, ExecutorId, NameError, ParamName, PortName};
 pub use limits::{

@@ -1,7 +1,8 @@
 //! Where a secret is to be had. Never the secret itself: handles stand in flow files, keys and records.
 
+use std::borrow::Cow;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use thiserror::Error;
@@ -44,14 +45,22 @@ pub enum HandleError {
 }
 
 impl SecretHandle {
-    /// The same, where a path of it was relative to `folder` and is to be relative to what that is relative to.
+    /// Its text as it is known in another folder, where what is relative in it is relative to `folder`: `file:parts/key`,
+    /// `cmd:cd parts && ./get`. No handle reads like the latter, since `&` needs a shell.
     #[must_use]
-    pub fn below(self, folder: &std::path::Path) -> Self {
+    pub fn text_in(&self, folder: &Path) -> String {
+        if folder.as_os_str().is_empty() {
+            return self.to_string();
+        }
         match self {
-            Self::File(path) if !path.starts_with("~") && !folder.as_os_str().is_empty() => {
-                Self::File(folder.join(path))
+            Self::File(path) if !path.starts_with("~") => Self::File(folder.join(path)).to_string(),
+            Self::File(_) | Self::Env(_) => self.to_string(),
+            Self::Cmd(_) => {
+                let folder = quoted(&folder.to_string_lossy()).into_owned();
+                let text = self.to_string();
+                let command = text.strip_prefix("cmd:").unwrap_or(&text);
+                format!("cmd:cd {folder} && {command}")
             }
-            Self::File(_) | Self::Env(_) | Self::Cmd(_) => self,
         }
     }
 }
@@ -102,13 +111,7 @@ impl fmt::Display for SecretHandle {
                     if at > 0 {
                         f.write_str(" ")?;
                     }
-                    let plain =
-                        |c: char| !c.is_whitespace() && !SHELL.contains(c) && !"'\"\\~".contains(c);
-                    if !word.is_empty() && word.chars().all(plain) {
-                        f.write_str(word)?;
-                    } else {
-                        write!(f, "'{}'", word.replace('\'', "'\\''"))?;
-                    }
+                    f.write_str(&quoted(word))?;
                 }
                 Ok(())
             }
@@ -118,6 +121,16 @@ impl fmt::Display for SecretHandle {
 
 /// What a shell would not take as it is.
 const SHELL: &str = "|&;<>()$`*?";
+
+/// A word as a shell would take it for one.
+fn quoted(word: &str) -> Cow<'_, str> {
+    let plain = |c: char| !c.is_whitespace() && !SHELL.contains(c) && !"'\"\\~".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        Cow::Borrowed(word)
+    } else {
+        Cow::Owned(format!("'{}'", word.replace('\'', "'\\''")))
+    }
+}
 
 /// Splits a command into words as a shell would, as far as that needs no shell: blanks, quotes and backslashes.
 fn words(text: &str) -> Result<Vec<String>, HandleError> {
@@ -222,6 +235,19 @@ mod tests {
             assert_eq!(handle.to_string(), text);
             assert_eq!(handle.to_string().parse(), Ok(handle));
         }
+    }
+
+    #[test]
+    fn a_command_of_another_folder_is_another_text_and_no_handle() {
+        let text = |text: &str, folder: &str| {
+            text.parse::<SecretHandle>().unwrap().text_in(Path::new(folder))
+        };
+        assert_eq!(text("cmd:./get db", ""), "cmd:./get db");
+        assert_eq!(text("cmd:./get db", "a b/c"), "cmd:cd 'a b/c' && ./get db");
+        assert!(text("cmd:./get db", "parts").parse::<SecretHandle>().is_err());
+        assert_eq!(text("file:key", "parts"), "file:parts/key");
+        assert_eq!(text("file:~/key", "parts"), "file:~/key");
+        assert_eq!(text("env:KEY", "parts"), "env:KEY");
     }
 
     #[test]

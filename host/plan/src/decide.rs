@@ -199,7 +199,7 @@ impl<'a> Decision<'a> {
             let own = &self.on.flow.cells[cell.at()];
             later[cell.at()] = self.listed[cell.at()]
                 && (matches!(own.role, Role::Open)
-                    || self.on.graph.edges(cell).any(|edge| later[edge.producer.at()]));
+                    || self.on.graph.producers(cell).iter().any(|it| later[it.at()]));
         }
         let mut place: Vec<Option<StepIndex>> = vec![None; count];
         let mut left = vec![false; count];
@@ -227,10 +227,12 @@ impl<'a> Decision<'a> {
     /// Why a cell is left out, if it is known already that it is.
     fn left_out(&self, cell: CellIndex, left: &[bool]) -> Option<Reason> {
         let own = &self.on.flow.cells[cell.at()];
-        if !matches!(own.role, Role::Gather)
-            && let Some(producer) =
-                self.on.graph.producers(cell).into_iter().find(|it| left[it.at()])
-        {
+        // What gathers goes without those of its steps that are left out.
+        let decisive = match own.role {
+            Role::Gather => self.on.graph.gate(cell).into_iter().collect(),
+            _ => self.on.graph.producers(cell),
+        };
+        if let Some(producer) = decisive.into_iter().find(|it| left[it.at()]) {
             return Some(Reason::LeftOut(self.on.graph.id(producer).clone()));
         }
         let when = own.condition().filter(|_| self.says_no(cell))?;
@@ -258,7 +260,9 @@ impl<'a> Decision<'a> {
                         Some(Supply { input: input.clone(), step, output: output.clone() })
                     }));
                 }
-                let (action, check, reason) = self.why(cell, !supplies.is_empty());
+                let gated = self.on.graph.gate(cell).is_some_and(|gate| self.runs[gate.at()]);
+                let fed = gated || !supplies.is_empty();
+                let (action, check, reason) = self.why(cell, fed);
                 let check = match (check, own.condition()) {
                     (Check::Nothing, Some(_)) => Check::Condition,
                     (check, _) => check,
@@ -267,6 +271,12 @@ impl<'a> Decision<'a> {
             }
         };
         let mut needs: Vec<_> = supplies.iter().map(|supply| supply.step).collect();
+        if action.may_run() {
+            // What gave its items, and its gate, come before it, though it reads nothing of them.
+            let before = self.on.graph.predecessors(cell).into_iter();
+            let before = before.chain(self.on.graph.gate(cell));
+            needs.extend(before.filter_map(|cell| place[cell.at()]));
+        }
         needs.sort_unstable();
         needs.dedup();
         let expected_ms = self
@@ -285,6 +295,7 @@ impl<'a> Decision<'a> {
             supplies,
             selected: self.on.selected.contains(cell),
             gathers: matches!(own.role, Role::Gather),
+            gates: matches!(own.role, Role::Gate),
             retries: own.retries,
             expected_ms,
         }
@@ -335,6 +346,10 @@ impl<'a> Decision<'a> {
         };
         // A recorded result under this very key says more than the last attempt, which may have had another.
         let same = recorded.is_some() || !changes.iter().any(|change| own(&change.part));
+        // That its items are known, or are to be asked for again, says all; the rest follows from it.
+        if let Some(change) = changes.iter().find(|change| change.is_of_map()) {
+            return (Action::Run, check, Reason::Changed(vec![change.clone()]));
+        }
         let from_running: HashSet<&str> = self
             .on
             .graph
@@ -351,7 +366,9 @@ impl<'a> Decision<'a> {
             .collect();
         let reason = if recorded.is_none() && !told.is_empty() {
             Reason::Changed(told)
-        } else if !from_running.is_empty() {
+        } else if !from_running.is_empty()
+            || self.on.graph.gate(cell).is_some_and(|gate| self.runs[gate.at()])
+        {
             upstream()
         } else {
             return (Action::Run, check, Reason::Evicted);

@@ -5,12 +5,12 @@
 //! was found leaves its cell open.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use polyloom_model::{
-    Axis, Cell, CellId, Code, Flow, Input, Items, NameError, Origin, ParamName, PortName, Role,
-    Source, SubFlow, Type, Value,
+    Axis, Cell, CellId, Code, Flow, Input, Items, NameError, Origin, ParamName, PortName, Retries,
+    Role, Source, SubFlow, Type, Value, When,
 };
 use thiserror::Error;
 
@@ -40,6 +40,8 @@ pub struct OpenAxis {
     pub cell: CellId,
     /// The axis.
     pub axis: Axis,
+    /// The folder of the cell's own flow, relative to that of the outermost one.
+    pub folder: PathBuf,
 }
 
 /// A flow of plain steps.
@@ -115,6 +117,9 @@ pub fn expand(flow: &Flow, found: &AllFound) -> Result<Expanded, ExpandError> {
         for input in cell.inputs.values_mut() {
             rename(&mut input.source, &other_names);
         }
+        for items in &mut cell.items {
+            follow(&mut items.cell, &mut items.port, &other_names);
+        }
     }
     let open = open.into_iter().map(|mut open| {
         if let Items::Of(source) = &mut open.axis.items {
@@ -140,18 +145,27 @@ fn with_cells(flow: &Flow, cells: Vec<Cell>) -> Flow {
     }
 }
 
+/// What outputs of cells that are flows are called inside of them.
+type Names = HashMap<(CellId, PortName), (CellId, PortName)>;
+
 /// An output of a cell that is a flow is one of that flow's cells'.
-fn rename(source: &mut Source, names: &HashMap<(CellId, PortName), (CellId, PortName)>) {
-    let follow = |cell: &mut CellId, port: &mut PortName| {
-        // A name leads deeper into flows with each step, and so to an end.
-        while let Some((other, its)) = names.get(&(cell.clone(), port.clone())) {
-            (*cell, *port) = (other.clone(), its.clone());
-        }
-    };
+fn rename(source: &mut Source, names: &Names) {
     match source {
-        Source::Port(cell, port) => follow(cell, port),
-        Source::Ports(ports) => ports.iter_mut().for_each(|(cell, port)| follow(cell, port)),
+        Source::Port(cell, port) => follow(cell, port, names),
+        Source::Ports(ports) => {
+            ports.iter_mut().for_each(|(cell, port)| follow(cell, port, names));
+        }
         Source::Param(_) | Source::File(_) | Source::Value(_) | Source::Item => {}
+    }
+}
+
+fn follow(cell: &mut CellId, port: &mut PortName, names: &Names) {
+    if names.is_empty() {
+        return;
+    }
+    // A name leads deeper into flows with each step, and so to an end.
+    while let Some((other, its)) = names.get(&(cell.clone(), port.clone())) {
+        (*cell, *port) = (other.clone(), its.clone());
     }
 }
 
@@ -168,7 +182,7 @@ struct Maker<'a> {
     found: &'a AllFound,
     cells: Vec<Cell>,
     /// Outputs of cells that are flows, by what they are called outside.
-    other_names: HashMap<(CellId, PortName), (CellId, PortName)>,
+    other_names: Names,
     open: Vec<OpenAxis>,
 }
 
@@ -192,7 +206,11 @@ impl<'a> Maker<'a> {
         for axis in &cell.map {
             match self.items(&cell, axis)? {
                 Some(items) => axes.push(items),
-                None => self.open.push(OpenAxis { cell: cell.id.clone(), axis: axis.clone() }),
+                None => self.open.push(OpenAxis {
+                    cell: cell.id.clone(),
+                    axis: axis.clone(),
+                    folder: cell.folder.clone(),
+                }),
             }
         }
         if axes.len() < cell.map.len() {
@@ -205,6 +223,8 @@ impl<'a> Maker<'a> {
         if self.cells.len().saturating_add(count) > MAX_STEPS {
             return Err(too_many());
         }
+        let mut cell = cell;
+        cell.items.extend(cell.map.iter().flat_map(Axis::items_of));
         let mut steps = Vec::with_capacity(count);
         for number in 0..count {
             let step = item(&cell, &axes, number)?;
@@ -221,7 +241,7 @@ impl<'a> Maker<'a> {
             return Err(ExpandError::TooMany { cell: cell.id });
         }
         match &cell.role {
-            Role::Program | Role::Gather | Role::Open => {
+            Role::Program | Role::Gather | Role::Open | Role::Gate => {
                 self.cells.push(cell);
                 Ok(())
             }
@@ -238,29 +258,30 @@ impl<'a> Maker<'a> {
             return Err(ExpandError::TooDeep { cell: outer.id.clone() });
         }
         let name = |source| ExpandError::Name { cell: outer.id.clone(), source };
+        let gate = match (&outer.when, self.maps) {
+            (Some(_), Maps::Expand) => {
+                self.cells.push(gate(outer));
+                Some(outer.id.clone())
+            }
+            (None, _) | (_, Maps::Stay) => outer.gate.clone(),
+        };
         for inner in &sub.flow.cells {
             let mut cell = inner.clone();
+            cell.gate.clone_from(&gate);
             cell.id = outer.id.within(&inner.id).map_err(name)?;
             cell.declared = outer.declared.within(&inner.declared).map_err(name)?;
             for input in cell.inputs.values_mut() {
                 self::inside(&mut input.source, outer, sub).map_err(name)?;
             }
             for axis in &mut cell.map {
-                match &mut axis.items {
-                    Items::Of(source) => self::inside(source, outer, sub).map_err(name)?,
-                    Items::Glob(pattern) => {
-                        if let Some(folder) = sub.folder.to_str().filter(|it| !it.is_empty()) {
-                            *pattern = format!("{folder}/{pattern}");
-                        }
-                    }
+                if let Items::Of(source) = &mut axis.items {
+                    self::inside(source, outer, sub).map_err(name)?;
                 }
             }
-            cell.asks = cell.asks.into_iter().map(|ask| ask.below(&sub.folder)).collect();
-            for handle in cell.secrets.values_mut() {
-                *handle = handle.clone().below(&sub.folder);
-            }
-            cell.code.origin.path = sub.folder.join(&cell.code.origin.path);
-            cell.lines.path = sub.folder.join(&cell.lines.path);
+            cell.folder = joined(&outer.folder, &sub.folder);
+            cell.code.origin.path = cell.folder.join(&cell.code.origin.path);
+            cell.lines.path = cell.folder.join(&cell.lines.path);
+            cell.items.clone_from(&outer.items);
             self.cell(cell, depth)?;
         }
         for (port, (cell, output)) in &sub.flow.outputs {
@@ -363,6 +384,15 @@ fn gather(cell: Cell, steps: &[CellId]) -> Cell {
     bare(cell, Role::Gather, inputs, "gather")
 }
 
+/// The cell that asks whether those of a flow run.
+fn gate(outer: &Cell) -> Cell {
+    let asked = outer.when.as_ref().map(When::inputs).unwrap_or_default();
+    let mut inputs = outer.inputs.clone();
+    inputs.retain(|port, _| asked.contains(port));
+    let bare = bare(outer.clone(), Role::Gate, inputs, "when");
+    Cell { outputs: BTreeMap::new(), ..bare }
+}
+
 /// A cell whose items are not known: it reads what the axes come from, so that it comes after that.
 fn open(cell: Cell) -> Cell {
     let mut inputs = cell.inputs.clone();
@@ -395,11 +425,16 @@ fn bare(cell: Cell, role: Role, inputs: BTreeMap<PortName, Input>, lang: &str) -
         secrets: BTreeMap::new(),
         argv: Vec::new(),
         stdin: None,
-        retries: 0,
+        retries: Retries::default(),
         asks: std::collections::BTreeSet::new(),
         seed: None,
         ..cell
     }
+}
+
+/// A folder in a folder; the empty path is the folder itself.
+fn joined(folder: &Path, below: &Path) -> PathBuf {
+    if below.as_os_str().is_empty() { folder.to_owned() } else { folder.join(below) }
 }
 
 /// A source as it is seen from outside of the flow that names it.
@@ -420,7 +455,7 @@ fn inside(source: &mut Source, outer: &Cell, sub: &SubFlow) -> Result<(), NameEr
                 ),
             };
         }
-        Source::File(path) => *path = sub.folder.join(&*path),
+        Source::File(path) => *path = joined(&outer.folder, &sub.folder).join(&*path),
         Source::Value(_) | Source::Item => {}
     }
     Ok(())

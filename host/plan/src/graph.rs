@@ -89,11 +89,37 @@ fn path(cells: &[CellId]) -> String {
     text
 }
 
+/// What an edge carries.
+#[derive(Debug, Clone)]
+enum Wire {
+    /// What an output gives to an input.
+    Data {
+        /// The output.
+        output: PortName,
+        /// The input.
+        input: PortName,
+    },
+    /// Nothing: the producer says whether the cell runs at all.
+    Gate,
+    /// Nothing: the cell is there because of what its producer gave (it is a step for an item of that).
+    Order,
+}
+
+impl Wire {
+    /// Whether what becomes of the producer decides what becomes of the cell.
+    fn counts(&self) -> bool {
+        match self {
+            Self::Data { .. } | Self::Gate => true,
+            Self::Order => false,
+        }
+    }
+}
+
 /// The graph of a flow. Without loops.
 #[derive(Debug, Clone)]
 pub struct Graph {
-    /// Cell `i` is vertex `i`; an edge leads from producer to consumer and holds (output, input).
-    inner: DiGraph<CellId, (PortName, PortName)>,
+    /// Cell `i` is vertex `i`; an edge leads from producer to consumer.
+    inner: DiGraph<CellId, Wire>,
     by_id: HashMap<CellId, CellIndex>,
     order: Vec<CellIndex>,
 }
@@ -134,7 +160,17 @@ impl Graph {
                     });
                 }
                 let ends = (to(producer), NodeIndex::new(at));
-                inner.add_edge(ends.0, ends.1, (output.clone(), input.clone()));
+                let (output, input) = (output.clone(), input.clone());
+                inner.add_edge(ends.0, ends.1, Wire::Data { output, input });
+            }
+            if let Some(&gate) = cell.gate.as_ref().and_then(|gate| by_id.get(gate)) {
+                inner.add_edge(to(gate), NodeIndex::new(at), Wire::Gate);
+            }
+            for items in cell.after() {
+                // One that is not there any more gave its list before; that says nothing of what runs now.
+                if let Some(&producer) = by_id.get(&items.cell) {
+                    inner.add_edge(to(producer), NodeIndex::new(at), Wire::Order);
+                }
             }
         }
         let order = order(&inner)?;
@@ -171,36 +207,47 @@ impl Graph {
         &self.inner[to(cell)]
     }
 
-    /// The edges into a cell, in no promised order; two inputs may come from one producer.
+    /// The edges into a cell that carry data, in no promised order; two inputs may come from one producer.
     pub fn edges(&self, cell: CellIndex) -> impl Iterator<Item = Edge<'_>> {
-        self.inner.edges_directed(to(cell), Direction::Incoming).map(|edge| Edge {
-            input: &edge.weight().1,
-            producer: from(edge.source()),
-            output: &edge.weight().0,
+        let all = self.inner.edges_directed(to(cell), Direction::Incoming);
+        all.filter_map(|edge| match edge.weight() {
+            Wire::Data { output, input } => {
+                Some(Edge { input, producer: from(edge.source()), output })
+            }
+            Wire::Gate | Wire::Order => None,
         })
     }
 
-    /// The cells that feed a cell, each once, in the order of the file.
+    /// The cells that feed a cell, or are its gate, each once, in the order of the file.
     #[must_use]
     pub fn producers(&self, cell: CellIndex) -> Vec<CellIndex> {
-        self.next(cell, Direction::Incoming)
+        let all = self.inner.edges_directed(to(cell), Direction::Incoming);
+        sorted(all.filter(|edge| edge.weight().counts()).map(|edge| from(edge.source())))
     }
 
-    /// The cells that a cell feeds, each once, in the order of the file.
+    /// The gate of a cell.
+    #[must_use]
+    pub fn gate(&self, cell: CellIndex) -> Option<CellIndex> {
+        let mut all = self.inner.edges_directed(to(cell), Direction::Incoming);
+        all.find(|edge| matches!(edge.weight(), Wire::Gate)).map(|edge| from(edge.source()))
+    }
+
+    /// The cells that a cell feeds, or is the gate of, each once, in the order of the file.
     #[must_use]
     pub fn consumers(&self, cell: CellIndex) -> Vec<CellIndex> {
-        self.next(cell, Direction::Outgoing)
+        let all = self.inner.edges_directed(to(cell), Direction::Outgoing);
+        sorted(all.filter(|edge| edge.weight().counts()).map(|edge| from(edge.target())))
     }
 
-    fn next(&self, cell: CellIndex, direction: Direction) -> Vec<CellIndex> {
-        let mut all: Vec<_> =
-            self.inner.neighbors_directed(to(cell), direction).map(from).collect();
-        all.sort_unstable();
-        all.dedup();
-        all
+    /// The cells that a cell goes after without reading from them, each once, in the order of the file.
+    #[must_use]
+    pub fn predecessors(&self, cell: CellIndex) -> Vec<CellIndex> {
+        let all = self.inner.edges_directed(to(cell), Direction::Incoming);
+        let bare = all.filter(|edge| matches!(edge.weight(), Wire::Order));
+        sorted(bare.map(|edge| from(edge.source())))
     }
 
-    /// Marks everything that the marked cells are made from, themselves included.
+    /// Marks everything that the marked cells are made from, themselves included: also what the items of maps came from.
     pub fn add_ancestors(&self, marked: &mut [bool]) {
         self.spread(marked, Direction::Incoming);
     }
@@ -223,6 +270,13 @@ impl Graph {
     }
 }
 
+fn sorted(cells: impl Iterator<Item = CellIndex>) -> Vec<CellIndex> {
+    let mut all: Vec<_> = cells.collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
 fn to(cell: CellIndex) -> NodeIndex {
     NodeIndex::from(cell.0)
 }
@@ -233,7 +287,7 @@ fn from(vertex: NodeIndex) -> CellIndex {
 }
 
 /// Kahn's algorithm; of the cells that could come next, the first of the file does.
-fn order(inner: &DiGraph<CellId, (PortName, PortName)>) -> Result<Vec<CellIndex>, GraphError> {
+fn order(inner: &DiGraph<CellId, Wire>) -> Result<Vec<CellIndex>, GraphError> {
     let mut missing: Vec<u32> = vec![0; inner.node_count()];
     for edge in inner.edge_references() {
         missing[edge.target().index()] += 1;
@@ -257,7 +311,7 @@ fn order(inner: &DiGraph<CellId, (PortName, PortName)>) -> Result<Vec<CellIndex>
 }
 
 /// A loop among the cells that never became ready: each of them has a producer among them, so walking back must meet itself.
-fn a_loop(inner: &DiGraph<CellId, (PortName, PortName)>, missing: &[u32]) -> Vec<CellId> {
+fn a_loop(inner: &DiGraph<CellId, Wire>, missing: &[u32]) -> Vec<CellId> {
     let mut walk: Vec<NodeIndex> = Vec::new();
     let mut place: HashMap<NodeIndex, usize> = HashMap::new();
     let mut at = inner.node_indices().find(|v| missing[v.index()] > 0);

@@ -76,6 +76,11 @@ pub fn keys(flow: &Flow, graph: &Graph, facts: &Facts) -> Result<Vec<Keyed>, Key
     Ok(all)
 }
 
+/// What people are told in the place of an executor.
+pub(crate) const GATHERS: &str = "gathers the steps of a map";
+pub(crate) const OPEN: &str = "waits for the items of its map";
+const GATES: &str = "asks the condition of a flow";
+
 struct Maker<'a> {
     flow: &'a Flow,
     facts: &'a Facts,
@@ -106,14 +111,15 @@ impl<'a> Maker<'a> {
                 parts.push((PartName::Code, code(cell, self.facts.codes.get(&cell.id))));
             }
             // Made by the host itself: what it does changes with the schema only.
-            Role::Gather | Role::Open | Role::Flow(_) => {
-                let name = match cell.role {
-                    Role::Gather => "gather",
-                    Role::Program | Role::Open | Role::Flow(_) => "open",
+            Role::Gather | Role::Open | Role::Gate | Role::Flow(_) => {
+                let (name, words) = match cell.role {
+                    Role::Gather => ("gather", GATHERS),
+                    Role::Gate => ("gate", GATES),
+                    Role::Program | Role::Open | Role::Flow(_) => ("open", OPEN),
                 };
                 let mut message = Message::new("polyloom.key/2 role");
                 message.text(name);
-                parts.push((PartName::Executor, Part::new(message.finish(), name)));
+                parts.push((PartName::Executor, Part::new(message.finish(), words)));
                 // Which steps it gathers is decided by what they read, and by this.
                 if let Some(when) = &cell.when {
                     let text = when.to_string();
@@ -138,7 +144,7 @@ impl<'a> Maker<'a> {
             parts.push((PartName::Env(name.clone()), part));
         }
         for (name, handle) in &cell.secrets {
-            let handle = handle.to_string();
+            let handle = handle.text_in(&cell.folder);
             let part = Part::new(Digest::of(handle.as_bytes()), &handle);
             parts.push((PartName::Secret(name.clone()), part));
         }
@@ -261,7 +267,9 @@ fn code(cell: &Cell, normal: Option<&Digest>) -> Part {
 
 /// What it asks for, not what it is granted: without all of it, it does not run.
 fn allow(cell: &Cell) -> Part {
-    let asks: Vec<String> = cell.asks.iter().map(Ask::to_string).collect();
+    // Two flows of one project may ask for files of the same name.
+    let below = |ask: &Ask| ask.clone().below(&cell.folder).to_string();
+    let asks: Vec<String> = cell.asks.iter().map(below).collect();
     let mut message = Message::new("polyloom.key/2 allow");
     message.count(asks.len());
     for ask in &asks {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use polyloom_model::{CellId, PortName};
+use polyloom_model::{CellId, PortName, Retries};
 
 use crate::{CellIndex, Key, KeyParts, Reason, Recorded};
 
@@ -82,16 +82,18 @@ pub struct Step {
     pub check: Check,
     /// Why.
     pub reason: Reason,
-    /// The steps whose outputs it reads, each once, ascending. Empty when it is cached.
+    /// The steps whose outputs it reads or whose items it is one of, each once, ascending. Empty when it is cached.
     pub needs: Vec<StepIndex>,
     /// The inputs that come from those steps. Empty when it is cached.
     pub supplies: Vec<Supply>,
     /// Whether it makes one result of what other steps gave, those that were left out not counted.
     pub gathers: bool,
+    /// Whether what goes after it is left out with it, also what gathers.
+    pub gates: bool,
     /// Whether the user selected it; else a selected one needs it.
     pub selected: bool,
     /// Further attempts after a failed one.
-    pub retries: u32,
+    pub retries: Retries,
     /// How long it took last, in milliseconds, if that is known.
     pub expected_ms: Option<f64>,
 }

@@ -4,7 +4,7 @@
 
 use std::str::FromStr;
 
-use polyloom_model::Flow;
+use polyloom_model::{Cell, Flow, Role};
 use thiserror::Error;
 
 use crate::graph::hint;
@@ -43,6 +43,16 @@ pub enum SelectError {
         /// An id that is near.
         suggestion: Option<String>,
     },
+    /// The map has other items.
+    #[error("there is no step `{name}`; {}", steps_of(cell, steps))]
+    UnknownStep {
+        /// What was asked for.
+        name: String,
+        /// The mapped cell.
+        cell: String,
+        /// Its steps.
+        steps: Vec<String>,
+    },
     /// No cell has that tag.
     #[error("no cell has the tag `{tag}`{}", hint(suggestion.as_ref()))]
     UnknownTag {
@@ -60,6 +70,20 @@ pub enum SelectError {
     /// Selectors, `--from` and `--until` have no cell in common, or the flow has no cell.
     #[error("no cell is selected")]
     Nothing,
+}
+
+/// `` `train` has `train[x=1]`, `train[x=2]` and 7 more ``.
+fn steps_of(cell: &str, steps: &[String]) -> String {
+    const NAMED: usize = 5;
+    if steps.is_empty() {
+        return format!("the list of the items of `{cell}` is empty");
+    }
+    let named: Vec<_> = steps.iter().take(NAMED).map(|step| format!("`{step}`")).collect();
+    let more = match steps.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("`{cell}` has {}{more}", named.join(", "))
 }
 
 impl FromStr for Selector {
@@ -94,7 +118,8 @@ impl Selector {
         match &self.pattern {
             Pattern::Cell(name) if self.mark_inside(name, flow, graph, &mut found) => {}
             Pattern::Cell(name) => {
-                let Some(cell) = graph.index(name) else {
+                let Some(cell) = graph.index(name).or_else(|| open_of(name, flow, graph)) else {
+                    no_step(name, flow, graph)?;
                     let near = nearest(name, flow.cells.iter().map(|cell| cell.id.as_str()));
                     return Err(SelectError::UnknownCell {
                         name: name.clone(),
@@ -107,7 +132,15 @@ impl Selector {
                 for (at, cell) in flow.cells.iter().enumerate() {
                     found[at] = fits(pattern.as_bytes(), cell.id.as_str().as_bytes());
                 }
+                // Steps that are not known yet are had by way of their map.
+                let open = |cell: &Cell| matches!(cell.role, Role::Open);
+                if let Some((map, _)) = pattern.split_once('[') {
+                    for (at, cell) in flow.cells.iter().enumerate().filter(|(_, it)| open(it)) {
+                        found[at] |= fits(map.as_bytes(), cell.id.as_str().as_bytes());
+                    }
+                }
                 if !found.contains(&true) {
+                    no_step(pattern, flow, graph)?;
                     return Err(SelectError::NoMatch { pattern: pattern.clone() });
                 }
             }
@@ -149,15 +182,47 @@ impl Selector {
 impl Selector {
     /// Marks the cells of the flow that `name` is, where there is no cell of that very name; whether there are any.
     fn mark_inside(&self, name: &str, flow: &Flow, graph: &Graph, found: &mut [bool]) -> bool {
-        if graph.index(name).is_some() {
-            return false;
-        }
+        let gate = match graph.index(name) {
+            Some(cell) if matches!(flow.cells[cell.at()].role, Role::Gate) => Some(cell),
+            Some(_) => return false,
+            None => None,
+        };
         let inside = |id: &str| id.strip_prefix(name).is_some_and(|rest| rest.starts_with('/'));
         for (at, cell) in flow.cells.iter().enumerate() {
-            found[at] = inside(cell.id.as_str());
+            found[at] = inside(cell.id.as_str()) || gate.is_some_and(|gate| gate.at() == at);
         }
         found.contains(&true)
     }
+}
+
+/// The names that a step's name begins with: of `a[x=1]/b[y=2]`, these are `a` and `a[x=1]/b`.
+fn maps_of(name: &str) -> impl Iterator<Item = &str> {
+    name.match_indices('[').map(|(at, _)| &name[..at])
+}
+
+/// The mapped cell of which `name` would be a step, or a cell in one, where its items are not known yet.
+fn open_of(name: &str, flow: &Flow, graph: &Graph) -> Option<CellIndex> {
+    let mut maps = maps_of(name).filter_map(|map| graph.index(map));
+    maps.find(|map| matches!(flow.cells[map.at()].role, Role::Open))
+}
+
+/// Tells the steps there are of the mapped cell of which `name` would be one.
+fn no_step(name: &str, flow: &Flow, graph: &Graph) -> Result<(), SelectError> {
+    let gathers = |map: &&str| {
+        let cell = graph.index(map).map(|at| &flow.cells[at.at()]);
+        cell.is_some_and(|cell| matches!(cell.role, Role::Gather))
+    };
+    let Some(map) = maps_of(name).filter(gathers).last() else { return Ok(()) };
+    let mut steps = Vec::new();
+    for cell in &flow.cells {
+        let rest = cell.id.as_str().strip_prefix(map).filter(|rest| rest.starts_with('['));
+        let Some(end) = rest.and_then(|rest| rest.find(']')) else { continue };
+        let step = &cell.id.as_str()[..=map.len() + end];
+        if steps.last().is_none_or(|last| last != step) {
+            steps.push(step.to_owned());
+        }
+    }
+    Err(SelectError::UnknownStep { name: name.to_owned(), cell: map.to_owned(), steps })
 }
 
 /// Whether a name fits a pattern of `*` and `?`.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::keys::{GATHERS, OPEN};
 use crate::{KeyParts, PartName};
 
 /// One part that differs.
@@ -48,9 +49,38 @@ const SHORT: usize = 24;
 /// But which library changed is what people ask, and how long its name is nobody chose.
 const LIBRARIES: usize = 60;
 
+impl PartChange {
+    /// Whether the cell came to be mapped, is no more, or its items came to be known.
+    #[must_use]
+    pub fn is_of_map(&self) -> bool {
+        self.of_map().is_some()
+    }
+
+    fn of_map(&self) -> Option<&'static str> {
+        if self.part != PartName::Executor {
+            return None;
+        }
+        let role = |words: &Option<Arc<str>>| match words.as_deref() {
+            Some(GATHERS) => Some(true),
+            Some(OPEN) => Some(false),
+            _ => None,
+        };
+        match (role(&self.before), role(&self.after)) {
+            (None, None) => None,
+            (Some(false), Some(true)) => Some("its items are known now"),
+            (_, Some(false)) => Some("its items are not known yet"),
+            (_, Some(true)) => Some("it is mapped now"),
+            (Some(_), None) => Some("it is no longer mapped"),
+        }
+    }
+}
+
 impl fmt::Display for PartChange {
     /// `code changed`, `input temps changed (load.temps)`, `input year changed (2012 → 2013)`, `env A added`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(words) = self.of_map() {
+            return f.write_str(words);
+        }
         match &self.part {
             PartName::Env(name) => write!(f, "env {name}")?,
             PartName::Secret(name) => write!(f, "secret {name}")?,

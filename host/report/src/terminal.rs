@@ -4,6 +4,7 @@
 //! It asks no clock: time comes with the events, and from whoever calls [`Terminal::tick`] between them.
 
 mod failure;
+mod fold;
 mod live;
 mod log;
 mod options;
@@ -49,6 +50,7 @@ struct Screen {
     more_failures: Vec<String>,
     cell_width: usize,
     lang_width: usize,
+    folds: fold::Folds,
 }
 
 #[derive(Default)]
@@ -99,6 +101,7 @@ impl Terminal {
             more_failures: Vec::new(),
             cell_width: 0,
             lang_width: 0,
+            folds: fold::Folds::default(),
         })))
     }
 
@@ -196,6 +199,8 @@ impl Screen {
                 self.cell_width = self.cell_width.max(cell.len()).min(24);
                 self.lang_width = self.lang_width.max(lang.len()).min(12);
                 self.cell(cell).lang.clone_from(lang);
+                // Steps join a run while it goes on.
+                self.run.cells = self.run.cells.max(self.cells.len() as u64);
                 // What the plan means to do shows in how the step ends.
                 let (Action::Run | Action::Cached | Action::Maybe | Action::Skip) = action;
             }
@@ -266,6 +271,8 @@ impl Screen {
             }
             Event::RunFinished { outcome, wall_ms, totals, critical_path, slowest } => {
                 self.live = self.live.take().map(live::Live::ended);
+                let folds = self.folds.take();
+                self.unfold(folds);
                 let text = summary::failures(self);
                 self.ready.push_str(&text);
                 if self.says(Verbosity::Normal) {
@@ -350,6 +357,12 @@ impl Screen {
             Outcome::Skipped if self.run.cells > FEW_CELLS => Verbosity::Verbose,
             _ => Verbosity::Normal,
         };
+        if meta.outcome == Outcome::Skipped && !self.says(wanted) {
+            self.folds.add(cell, lang, reason);
+        }
+        // What gathers the steps of a map ends after all of them.
+        let folds = self.folds.of(cell);
+        self.unfold(folds);
         if self.says(wanted) {
             let line = self.step_line(cell, lang, reason, attempts, meta);
             self.line(&line);
@@ -360,6 +373,17 @@ impl Screen {
                 self.failures.push(failure);
             } else {
                 self.more_failures.push(failure.short());
+            }
+        }
+    }
+
+    /// A line for all steps of a mapped cell that were left out.
+    fn unfold(&mut self, folds: Vec<(String, fold::Fold)>) {
+        for (name, fold) in folds {
+            if self.says(Verbosity::Normal) {
+                let meta = ExecMeta::new(Outcome::Skipped);
+                let line = self.step_line(&name, &fold.lang, &fold.words(), 0, &meta);
+                self.line(&line);
             }
         }
     }

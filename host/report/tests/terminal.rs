@@ -263,6 +263,35 @@ fn cached_steps_of_a_large_run_are_only_counted() {
 }
 
 #[test]
+fn left_out_steps_of_a_large_map_are_a_line_and_each_with_v() {
+    let mut story = Story::default();
+    // Its items are known only while the run goes on.
+    story.start(&[("gen", "python")]).done("gen", "python", meta(Outcome::Ok, 1.0));
+    let names: Vec<_> = (0..20_000).map(|i| format!("fit[n={i}]")).collect();
+    for name in names.iter().map(String::as_str).chain(["fit"]) {
+        let (cell, lang) = (name.to_owned(), "python".to_owned());
+        let reason = "never ran".to_owned();
+        story.say(Event::StepPlanned { cell, lang, action: polyloom_events::Action::Run, reason });
+    }
+    for name in &names {
+        story.done(name, "python", meta(Outcome::Skipped, 0.0));
+    }
+    story.done("fit", "gather", meta(Outcome::Ok, 1.0));
+    let totals = Totals { ok: 2, skipped: 20_000, ..Totals::default() };
+    story.at(40.0).end(Outcome::Ok, totals);
+    insta::assert_snapshot!(plain(&story), @r#"
+    run 20261121-031833-ab12: weather (polyloom.toml), 1 cell, 2 at once
+    ok      gen  python   1.0ms  never ran
+    skipped fit[…]        python       -  20,000 steps: `stats` failed; -v shows each
+    ok      fit           gather   1.0ms  never ran
+    ok in 40ms: 2 ran, 20,000 skipped
+    critical path: load 123ms → stats 400ms
+    "#);
+    let options = Options { verbosity: Verbosity::Verbose, ..Options::default() };
+    assert!(screen(&story, options).lines().count() > 20_000);
+}
+
+#[test]
 fn the_live_screen_draws_over_itself_and_leaves_only_lines_that_stay() {
     let out = Out::default();
     let options = Options { tty: true, width: 40, ..Options::default() };

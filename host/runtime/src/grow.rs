@@ -1,13 +1,13 @@
 //! A run that grows: once the items of a map are known, the plan is made anew, and what is new in it is added to what goes on.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use polyloom_model::{CellId, Role};
 use polyloom_plan::{Action, CellIndex, Step, StepIndex};
 use polyloom_schedule::{Growth, StepSpec};
 
-use crate::prepare::{Prepared, Progress};
+use crate::prepare::{PrepareError, Prepared, Progress};
 use crate::run::Runner;
 use crate::words::chain;
 
@@ -99,13 +99,19 @@ impl Runner {
             .zip(&prepared.plan.steps)
             .map(|(at, step)| (&step.cell, at))
             .collect();
+        // A cell is known once all its axes are: the lists of several may come at different times.
+        let mut awaited: BTreeMap<&CellId, Option<Vec<StepIndex>>> = BTreeMap::new();
         for open in &prepared.open {
-            let polyloom_model::Items::Of(source) = &open.axis.items else { continue };
+            let of = open.axis.items_of();
             let steps: Option<Vec<StepIndex>> =
-                source.ports().map(|(cell, _)| places.get(cell).copied()).collect();
+                of.map(|items| places.get(&items.cell).copied()).collect();
+            let all = awaited.entry(&open.cell).or_insert_with(|| Some(Vec::new()));
             // Without a place, the cell waits for one that is open itself.
-            let fit = steps.filter(|_| !prepared.broken.contains_key(&open.cell));
-            self.awaited.extend(fit.map(|steps| (open.cell.clone(), steps)));
+            *all = all.take().zip(steps).map(|(all, steps)| [all, steps].concat());
+        }
+        for (cell, steps) in awaited {
+            let fit = steps.filter(|_| !prepared.broken.contains_key(cell));
+            self.awaited.extend(fit.map(|steps| (cell.clone(), steps)));
         }
     }
 
@@ -138,7 +144,10 @@ impl Runner {
             }
             Ok(_) => false,
             Err(error) => {
-                self.unknown = Some(chain(&error));
+                self.unknown = Some(match &error {
+                    PrepareError::Select(select) => chain(select),
+                    error => format!("its items are not known: {}", chain(error)),
+                });
                 false
             }
         }
@@ -156,11 +165,9 @@ impl Runner {
     pub(crate) fn why_open(&self, step: StepIndex) -> String {
         let prepared = &self.job.prepared;
         let own = prepared.broken.get(&prepared.plan.steps[step.at()].cell);
-        let why = own.or(self.unknown.as_ref()).map(String::as_str);
-        format!(
-            "its items are not known: {}",
-            why.unwrap_or("what they come from did not end well")
-        )
+        let own = own.map(|why| format!("its items are not known: {why}"));
+        let none = || "its items are not known: what they come from did not end well".to_owned();
+        own.or_else(|| self.unknown.clone()).unwrap_or_else(none)
     }
 
     /// Whether a step is one whose items never came to be known.

@@ -1,12 +1,15 @@
 //! What is on an axis of a map: rows of a file, files that a pattern matches, a list that a cell gave. Reads; runs nothing.
 
+mod arrow;
+mod flatbuffer;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use polyloom_model::{CellId, Items, PortName, Source, Value};
+use polyloom_model::{CellId, Items, PortName, Source, Type, Value};
 use polyloom_plan::{Artifact, Found, MAX_STEPS, OpenAxis, fits_pattern};
 use polyloom_store::{ReadError, Store};
 use thiserror::Error;
@@ -56,6 +59,9 @@ pub enum Why {
     /// What a cell gave is no list.
     #[error("it is {0}, not a list")]
     NotAList(&'static str),
+    /// The rows of a table can't be had.
+    #[error("its table: {0}")]
+    Table(String),
     /// More files than anybody can mean.
     #[error("more than {MAX_STEPS} files")]
     TooMany,
@@ -69,7 +75,9 @@ pub fn find(
     result: impl FnOnce(&CellId, &PortName) -> Option<Artifact>,
 ) -> Result<Option<Found>, ItemsError> {
     let found = match &open.axis.items {
-        Items::Glob(pattern) => glob(root, pattern).map(|files| Some(Found::Files(files))),
+        Items::Glob(pattern) => {
+            glob(root, &open.folder, pattern).map(|files| Some(Found::Files(files)))
+        }
         Items::Of(Source::File(path)) => file(root, path).map(|rows| Some(Found::Values(rows))),
         Items::Of(Source::Port(cell, port)) => match result(cell, port) {
             Some(artifact) => list(store, &artifact).map(|items| Some(Found::Values(items))),
@@ -88,6 +96,9 @@ pub fn find(
 
 fn list(store: &Store, artifact: &Artifact) -> Result<Vec<Value>, Why> {
     let bytes = store.read(&artifact.digest, LARGEST)?;
+    if artifact.ty == Type::Table {
+        return arrow::rows(&bytes).map_err(Why::Table);
+    }
     match Value::from_msgpack(&bytes) {
         Ok(Value::List(items)) => Ok(items),
         Ok(other) => Err(Why::NotAList(other.kind())),
@@ -119,6 +130,7 @@ fn file(root: &Path, path: &Path) -> Result<Vec<Value>, Why> {
             Ok(_) => Err(form("a document that is no list".to_owned())),
             Err(error) => Err(form(error.to_string())),
         },
+        Some("arrow") => arrow::rows(&bytes).map_err(form),
         Some("tsv") => rows(&bytes, b'\t').map_err(form),
         _ => rows(&bytes, b',').map_err(form),
     }
@@ -149,6 +161,7 @@ fn json(value: serde_json::Value) -> Result<Value, String> {
 /// One map for each row, by the names of the first line. A field that reads as a number is one.
 fn rows(bytes: &[u8], delimiter: u8) -> Result<Vec<Value>, String> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    quotes(bytes, delimiter)?;
     let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(bytes);
     let names = reader.headers().map_err(|error| error.to_string())?.clone();
     let twice = names.iter().collect::<BTreeSet<_>>().len() < names.len();
@@ -161,6 +174,44 @@ fn rows(bytes: &[u8], delimiter: u8) -> Result<Vec<Value>, String> {
         Ok(Value::Map(fields.map(|(name, text)| (name.to_owned(), field(text))).collect()))
     };
     reader.records().map(row).collect()
+}
+
+/// Refuses quotes that the reader of rows would take for something: one that is not closed swallows all rows up to the next quote, or to the
+/// end of the file.
+fn quotes(bytes: &[u8], delimiter: u8) -> Result<(), String> {
+    enum At {
+        Begin,
+        Bare,
+        Quoted,
+        Closed,
+    }
+    let (mut at, mut line, mut opened) = (At::Begin, 1, 1);
+    for (place, &byte) in bytes.iter().enumerate() {
+        let end = byte == delimiter || byte == b'\n' || byte == b'\r';
+        at = match (at, byte) {
+            (At::Begin, b'"') => {
+                opened = line;
+                At::Quoted
+            }
+            (At::Quoted, b'"') => At::Closed,
+            (At::Quoted, _) => At::Quoted,
+            // Two of them are one within the text.
+            (At::Closed, b'"') => At::Quoted,
+            (At::Begin | At::Bare | At::Closed, _) if end => At::Begin,
+            (At::Begin | At::Bare, _) => At::Bare,
+            (At::Closed, _) => {
+                return Err(format!(
+                    "line {line}: text behind the quote that ends the field of line {opened}; a quote within quotes is written twice"
+                ));
+            }
+        };
+        line +=
+            usize::from(byte == b'\n' || (byte == b'\r' && bytes.get(place + 1) != Some(&b'\n')));
+    }
+    match at {
+        At::Quoted => Err(format!("line {opened}: a quote that is not closed")),
+        At::Begin | At::Bare | At::Closed => Ok(()),
+    }
 }
 
 /// A number only where nothing of the text is lost by it: `007` and `1e400` stay texts.
@@ -191,11 +242,16 @@ fn at(root: &Path) -> &Path {
     if root.as_os_str().is_empty() { Path::new(".") } else { root }
 }
 
-/// The files below `root` that a pattern matches, by name. Links to folders are not followed; a name that begins with a dot is
+/// The files below `folder`, which is below `root`, that a pattern matches, by name. Nothing leads out of that folder: links to folders are not followed; a name that begins with a dot is
 /// matched only by a pattern that does.
-fn glob(root: &Path, pattern: &str) -> Result<Vec<PathBuf>, Why> {
-    let failed = |path: &Path, source| Why::Io { path: path.to_owned(), source };
+fn glob(root: &Path, folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, Why> {
+    let own = folder;
+    let failed = |path: &Path, source| Why::Io { path: own.join(path), source };
     let dir = Dir::open_ambient_dir(at(root), ambient_authority());
+    let dir = match own.as_os_str().is_empty() {
+        true => dir,
+        false => dir.and_then(|dir| dir.open_dir(own)),
+    };
     let dir = dir.map_err(|source| failed(root, source))?;
     let parts: Vec<&str> = pattern.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
     let mut files = BTreeSet::new();
@@ -248,7 +304,7 @@ fn glob(root: &Path, pattern: &str) -> Result<Vec<PathBuf>, Why> {
             }
         }
     }
-    Ok(files.into_iter().collect())
+    Ok(files.into_iter().map(|path| own.join(path)).collect())
 }
 
 fn fits(pattern: &str, name: &str) -> bool {
@@ -288,6 +344,20 @@ mod tests {
         assert!(rows(b"a,a\n1,2\n", b',').is_err());
         assert!(rows(b"a\n\xff\n", b',').is_err());
         assert_eq!(rows(b"a\tb\n", b'\t').unwrap(), []);
+        let quoted = rows(b"a,b\n\"x \"\"y\"\"\nz\",it's \"it\"\n", b',').unwrap();
+        let Value::Map(first) = &quoted[0] else { panic!() };
+        assert_eq!(first["a"], Value::Str("x \"y\"\nz".into()));
+        assert_eq!(first["b"], Value::Str("it's \"it\"".into()));
+    }
+
+    #[test]
+    fn a_quote_that_would_swallow_rows_is_told_with_its_line() {
+        let told = |text: &str| rows(text.as_bytes(), b',').unwrap_err();
+        assert_eq!(told("a,b\n1,2\n\"3,4\n5,6\n"), "line 3: a quote that is not closed");
+        assert_eq!(told("a,b\r1,2\r3,\"4"), "line 3: a quote that is not closed");
+        let behind = told("a,b\n\"1,2\n3,4\n\"5,6\n");
+        assert!(behind.starts_with("line 4: text behind the quote"), "{behind}");
+        assert!(behind.contains("of line 2"), "{behind}");
     }
 
     #[test]
@@ -303,7 +373,7 @@ mod tests {
         std::os::unix::fs::symlink("/etc/passwd", root.join("passwd.txt")).unwrap();
         std::os::unix::fs::symlink("z.csv", root.join("linked.txt")).unwrap();
         let found = |pattern: &str| -> Vec<String> {
-            let found = glob(root, pattern).unwrap();
+            let found = glob(root, Path::new(""), pattern).unwrap();
             found.into_iter().map(|path| path.display().to_string()).collect()
         };
         assert_eq!(found("*.txt"), ["a.txt", "b.txt", "linked.txt"]);
@@ -315,6 +385,12 @@ mod tests {
         for nothing in ["out/*", "nothing/*.txt", "a.txt/*", "**/passwd*"] {
             assert!(found(nothing).is_empty(), "{nothing}");
         }
-        assert!(glob(root, "../*").map_or(true, |found| found.is_empty()));
+        assert!(glob(root, Path::new(""), "../*").map_or(true, |found| found.is_empty()));
+        // A flow in a folder stays in it, also where a link leads to one beside it.
+        std::os::unix::fs::symlink("../../a.txt", root.join("x/y/beside.txt")).unwrap();
+        std::os::unix::fs::symlink("../c.txt", root.join("x/y/up.txt")).unwrap();
+        std::os::unix::fs::symlink("d.txt", root.join("x/y/own.txt")).unwrap();
+        let found = glob(root, Path::new("x/y"), "*.txt").unwrap();
+        assert_eq!(found, [PathBuf::from("x/y/d.txt"), PathBuf::from("x/y/own.txt")]);
     }
 }

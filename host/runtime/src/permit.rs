@@ -71,16 +71,18 @@ pub enum PlaceError {
     Reserved(PathBuf),
 }
 
-/// Finds what an ask is about. `records`: folders that no cell may change, since the host reads them and believes what is there.
+/// Finds what an ask is about. `folder`: what its relative paths are relative to, itself relative to `root`. `records`: folders that no cell may change, since the host reads them and believes what is there.
 pub fn place(
     ask: &Ask,
     root: &Path,
+    folder: &Path,
     around: &Surroundings,
     records: &[PathBuf],
 ) -> Result<Placed, PlaceError> {
     let Some(path) = ask.path() else {
         return Ok(Placed { ask: ask.clone(), place: None, target: PathBuf::new() });
     };
+    let own = root.join(folder);
     let found = |path: &Path| {
         let missing = |source| PlaceError::Missing { path: path.to_owned(), source };
         path.canonicalize().map_err(missing)
@@ -90,28 +92,28 @@ pub fn place(
             let hit = around.path.iter().map(|dir| dir.join(program)).find(|path| path.is_file());
             found(&hit.ok_or_else(|| PlaceError::NoProgram(program.clone()))?)?
         } else {
-            found(&expanded(program, root, around)?)?
+            found(&expanded(program, &own, around)?)?
         };
         let name = program.file_name().unwrap_or(program.as_os_str());
         (place, Path::new(PROGRAMS).join(name))
     } else if let Ok(rest) = path.strip_prefix("~") {
         // A cell's home is its working directory.
-        (found(&expanded(path, root, around)?)?, Path::new(WORK).join(plain(rest)))
+        (found(&expanded(path, &own, around)?)?, Path::new(WORK).join(plain(rest)))
     } else if path.is_absolute() {
         (found(path)?, path.components().collect())
     } else {
-        let (place, root) = (found(&root.join(path))?, found(root)?);
-        if !place.starts_with(&root) {
+        let (place, own, root) = (found(&own.join(path))?, found(&own)?, found(root)?);
+        if !place.starts_with(&own) || !own.starts_with(&root) {
             return Err(PlaceError::Outside { path: path.to_owned(), to: place });
         }
         (place, Path::new(WORK).join(plain(path)))
     };
     // The whole working directory or root can't be covered, nor what the sandbox itself is made of.
-    let own = ["/proc", "/dev", "/sys", "/cell", "/polyloom", "/etc"];
+    let sandbox = ["/proc", "/dev", "/sys", "/cell", "/polyloom", "/etc"];
     let inside = target.strip_prefix(WORK).or_else(|_| target.strip_prefix(PROGRAMS));
     let reserved = match inside {
         Ok(rest) => rest.as_os_str().is_empty(),
-        Err(_) => target == Path::new("/") || own.iter().any(|own| target.starts_with(own)),
+        Err(_) => target == Path::new("/") || sandbox.iter().any(|own| target.starts_with(own)),
     };
     if reserved {
         return Err(PlaceError::Reserved(path.to_owned()));
@@ -210,7 +212,7 @@ pub fn placed(
     let mut all = Vec::with_capacity(cell.asks.len());
     let mut wrong = BTreeMap::new();
     for ask in &cell.asks {
-        match place(ask, root, around, records) {
+        match place(ask, root, &cell.folder, around, records) {
             Ok(found) => all.push(found),
             Err(error) => {
                 wrong.insert(ask.clone(), error);

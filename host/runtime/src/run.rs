@@ -15,14 +15,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use polyloom_events::{Event, Phase, Stage, Stream as Channel, Totals};
-use polyloom_model::{CellId, Levels, Limit, LimitLines, Limits, Policy, PortName, Preset, Source};
+use polyloom_model::{
+    CellId, Digest, Levels, Limit, LimitLines, Limits, Policy, PortName, Preset, Source,
+};
 use polyloom_plan::{Action, Artifact, Feed, StepIndex};
 use polyloom_protocol::Outcome;
 use polyloom_protocol::messages::worker::LogLevel;
 use polyloom_protocol::meta::{Diagnostic, ExecMeta, Severity};
 use polyloom_schedule::{
-    Backoff, Because, Cause, Command, Ended, Finish, KeepGoing, Options, Retry, RunOutcome,
-    Schedule, StepSpec,
+    Because, Cause, Command, Ended, Finish, KeepGoing, Options, Retry, RunOutcome, Schedule,
+    StepSpec,
 };
 use polyloom_store::{Flight, History, KeptRow, ResultRow, RunWriter, StepRow};
 use polyloom_worker::attempt::{self, Live, Stop};
@@ -170,6 +172,8 @@ pub struct Runner {
     standing: Option<Standing>,
     /// Attempts for the next run.
     released: Vec<Carried>,
+    /// What was made in this run, by key.
+    made: HashMap<Digest, CellId>,
     pub(crate) outcome: Option<RunOutcome>,
     /// Open cells, and the steps that give their items.
     pub(crate) awaited: Vec<(CellId, Vec<StepIndex>)>,
@@ -192,8 +196,7 @@ impl Runner {
         let carried = carried.map(|carried| (carried.cell().clone(), carried)).collect();
         let plan = &job.prepared.plan;
         let flow = &job.prepared.flow;
-        let options =
-            Options { jobs: job.jobs, keep_going: job.keep_going, backoff: Backoff::default() };
+        let options = Options { jobs: job.jobs, keep_going: job.keep_going };
         let specs: Vec<StepSpec> = plan.steps.iter().map(StepSpec::from).collect();
         let mut schedule = Schedule::new(&specs, options);
         if !plan.later.is_empty() {
@@ -235,6 +238,7 @@ impl Runner {
             carried,
             standing: None,
             released: Vec::new(),
+            made: HashMap::new(),
             outcome: None,
             awaited: Vec::new(),
             unknown: None,
@@ -418,8 +422,14 @@ impl Runner {
         // Others may go on once its result is in the store; if there is none, one of them tries, or this step once more.
         self.flights.extend(end.flight.take().filter(|_| end.outputs.is_some()));
         if let Some(known) = end.known.take() {
-            "another run made it meanwhile".clone_into(&mut slot.reason);
+            slot.reason = match self.made.get(&known.key) {
+                Some(twin) => format!("{twin} of this run has the same inputs and made it"),
+                None => "another run made it meanwhile".to_owned(),
+            };
             slot.known = Some(known);
+        } else if slot.outputs.is_some() {
+            let planned = &self.job.prepared.plan.steps[step.at()];
+            self.made.insert(planned.key.0, planned.cell.clone());
         }
         slot.end = Some(end);
         let commands = self.schedule.on(Cause::Finished { step, finish });
@@ -455,7 +465,7 @@ impl Runner {
                 Command::Cancel { step } => self.cancel(step),
                 Command::Kill { step } => self.stop(step, Stop::Now),
                 Command::End { step, ended, attempts } if self.is_late(step) => {
-                    self.late.ends.push((step, ended, attempts));
+                    self.late.keep(step, ended, attempts);
                 }
                 Command::End { step, ended, attempts } => {
                     self.end(step, ended, attempts);

@@ -54,7 +54,7 @@ fn collect(flow: &Flow, all: &mut Sources) {
     for cell in &flow.cells {
         match &cell.role {
             Role::Flow(sub) => collect(&sub.flow, all),
-            Role::Program | Role::Gather | Role::Open => {
+            Role::Program | Role::Gather | Role::Open | Role::Gate => {
                 all.files.insert(flow.root.join(&cell.code.origin.path));
             }
         }

@@ -248,7 +248,7 @@ impl StepRun {
         if handles.is_empty() {
             return Ok(None);
         }
-        let root = std::path::absolute(&self.flow.root);
+        let root = std::path::absolute(self.flow.root.join(&cell.folder));
         let root = root.map_err(|error| Trouble::host(format!("the flow's folder: {error}")))?;
         let host = secrets::Host {
             root: &root,

@@ -71,7 +71,14 @@ mod tests {
 
     fn spec(needs: &[u32], expected_ms: Option<f64>) -> StepSpec {
         let needs = needs.iter().map(|&need| StepIndex(need)).collect();
-        StepSpec { needs, entry: Entry::Start, retries: 0, gathers: false, expected_ms }
+        StepSpec {
+            needs,
+            entry: Entry::Start,
+            retries: Default::default(),
+            gathers: false,
+            gates: false,
+            expected_ms,
+        }
     }
 
     #[test]

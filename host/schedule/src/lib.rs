@@ -12,5 +12,5 @@ pub use command::{Because, Cause, Command, Ended, Finish, Retry, RunOutcome, Ver
 pub use critical::{Span, critical_path};
 pub use machine::{Growth, Schedule};
 pub use polyloom_plan::StepIndex;
-pub use spec::{Backoff, Entry, KeepGoing, Options, StepSpec};
+pub use spec::{Entry, KeepGoing, Options, StepSpec};
 pub use state::{State, Totals};

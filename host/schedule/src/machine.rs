@@ -133,7 +133,7 @@ impl Schedule {
                 let there = self.states.get(need.at()).is_some_and(|state| match state {
                     State::Ended(Ended::Ok | Ended::Cached) => true,
                     State::Ended(Ended::Skipped(Because::Condition | Because::LeftOut(_))) => {
-                        step.gathers
+                        step.gathers && !self.specs[need.at()].gates
                     }
                     _ => false,
                 });
@@ -145,7 +145,7 @@ impl Schedule {
             self.missing.push(missing);
             self.consumers.push(Vec::new());
             self.entries.push(step.entry);
-            self.attempts.push((0, step.retries.saturating_add(1)));
+            self.attempts.push((0, step.retries.count.saturating_add(1)));
             self.states.push(State::Waiting);
         }
         self.rank = ranks(&self.specs);
@@ -184,7 +184,8 @@ impl Schedule {
         spec.needs.iter().find_map(|need| match self.states[need.at()] {
             State::Ended(Ended::Failed | Ended::Cancelled) => Some(Because::Upstream(*need)),
             State::Ended(Ended::Skipped(Because::Condition | Because::LeftOut(_))) => {
-                (!spec.gathers).then_some(Because::LeftOut(*need))
+                let without = spec.gathers && !self.specs[need.at()].gates;
+                (!without).then_some(Because::LeftOut(*need))
             }
             State::Ended(Ended::Skipped(because)) => Some(because),
             _ => None,
@@ -255,7 +256,7 @@ impl Schedule {
             State::Killing => self.commands.push(Command::Kill { step }),
             State::Backoff => {
                 let failed = self.attempts[step.at()].0;
-                let delay = self.options.backoff.delay(failed);
+                let delay = self.specs[step.at()].retries.delay(failed);
                 self.commands.push(Command::Wait { step, attempt: failed + 1, delay });
             }
             State::Ended(ended) => {
@@ -323,7 +324,7 @@ impl Schedule {
                 if self.states[next.at()] != State::Waiting {
                     continue;
                 }
-                if self.specs[next.at()].gathers {
+                if self.specs[next.at()].gathers && !self.specs[ended.at()].gates {
                     self.missing[next.at()] -= 1;
                     self.open(next);
                 } else {

@@ -1,8 +1,8 @@
 //! What the machine is made from: the steps of a plan as far as order matters, and the options of a run.
 
 use std::num::NonZeroUsize;
-use std::time::Duration;
 
+use polyloom_model::Retries;
 use polyloom_plan::{Action, Check, Step, StepIndex};
 
 /// What is done with a step once everything it needs is there.
@@ -25,10 +25,12 @@ pub struct StepSpec {
     pub needs: Vec<StepIndex>,
     /// Whether needs that are left out count as if they had ended well.
     pub gathers: bool,
+    /// Whether what goes after it is left out with it, also what gathers.
+    pub gates: bool,
     /// How it begins.
     pub entry: Entry,
     /// Further attempts after a failed one.
-    pub retries: u32,
+    pub retries: Retries,
     /// How long it will take, in milliseconds, if that is known.
     pub expected_ms: Option<f64>,
 }
@@ -44,6 +46,7 @@ impl From<&Step> for StepSpec {
         Self {
             needs: step.needs.clone(),
             gathers: step.gathers,
+            gates: step.gates,
             entry,
             retries: step.retries,
             expected_ms: step.expected_ms,
@@ -61,30 +64,6 @@ pub enum KeepGoing {
     Yes,
 }
 
-/// The delay before another attempt: doubled each time, without chance, so that a run can be repeated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Backoff {
-    /// Before the second attempt.
-    pub first: Duration,
-    /// At most.
-    pub longest: Duration,
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self { first: Duration::from_secs(1), longest: Duration::from_secs(60) }
-    }
-}
-
-impl Backoff {
-    /// The delay after that many failed attempts (at least one).
-    #[must_use]
-    pub fn delay(&self, failed: u32) -> Duration {
-        let factor = 1_u32.checked_shl(failed.saturating_sub(1)).unwrap_or(u32::MAX);
-        self.first.checked_mul(factor).map_or(self.longest, |delay| delay.min(self.longest))
-    }
-}
-
 /// The options of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -92,18 +71,4 @@ pub struct Options {
     pub jobs: NonZeroUsize,
     /// What a failed step means for the others.
     pub keep_going: KeepGoing,
-    /// The delays before further attempts.
-    pub backoff: Backoff,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn delays_double_up_to_the_longest() {
-        let backoff = Backoff::default();
-        let seconds = |failed| backoff.delay(failed).as_secs();
-        assert_eq!([1, 2, 3, 6, 7, 33, u32::MAX].map(seconds), [1, 2, 4, 32, 60, 60, 60]);
-    }
 }

@@ -133,10 +133,11 @@ pub fn check_npy(
 /// A value output in its encoded or its text form, brought into the declared type.
 pub fn read_value(bytes: Vec<u8>, encoded: bool, ty: &Type) -> Result<Value, String> {
     let value = if encoded {
-        Value::from_msgpack(&bytes).map_err(|error| error.to_string())?
+        Value::from_msgpack(&bytes).map_err(|error| error.to_string())
     } else {
-        from_text(bytes, ty)?
+        from_text(bytes, ty)
     };
+    let value = value.map_err(|error| format!("not a value of type {ty}: {error}"))?;
     conform(value, ty).map_err(|mismatch| mismatch.to_string())
 }
 

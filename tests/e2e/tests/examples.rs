@@ -80,6 +80,25 @@ fn babel() {
 }
 
 #[test]
+fn sweep() {
+    needs!("python3");
+    let place = Place::example("sweep");
+    let first = place.run(&[]).exits(0);
+    compare("sweep", &first);
+    let left = |run: &Run| run.outcomes().values().filter(|it| *it == "skipped").count();
+    assert_eq!(left(&first), 6, "{}", first.told());
+    assert_eq!(place.run(&[]).exits(0).ran(), [""; 0]);
+    // One degree more: its fits run, and what is made of all fits.
+    let more = place.run(&["-p", "degrees=[1, 3, 5, 7, 9]"]).exits(0);
+    let fits = more.ran().iter().filter(|cell| cell.starts_with("fit[degree=7")).count();
+    assert_eq!((fits, more.ran().iter().any(|cell| cell.starts_with("fit[degree=5"))), (9, false));
+    let undrawn = place.run(&["-p", "draw=false"]).exits(0);
+    assert_eq!((undrawn.outcome("chart/draw"), left(&undrawn)), ("skipped", 8));
+    // Each part is a flow of its own.
+    let _ = place.polyloom(&["run", "parts/data.toml", "-p", "name=few"]).exits(0);
+}
+
+#[test]
 fn limits() {
     needs!("python3", "gcc", "bash");
     let place = Place::example("limits");

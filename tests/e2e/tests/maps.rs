@@ -124,6 +124,34 @@ fn what_is_no_list_is_told_where_it_is_found() {
 }
 
 #[test]
+fn a_malformed_list_or_value_is_told_as_what_it_is() {
+    let place = sweep("[3, 1");
+    let told = place.call(&["run"]).end().stderr();
+    assert!(told.contains("an output is not what it is declared as"), "{told}");
+    assert!(told.contains("output `all`: not a value of type list<int>: "), "{told}");
+    assert!(!told.contains("left a declared output out"), "{told}");
+    let place = Place::flow(WHEN);
+    place.edit("polyloom.toml", "echo $((n * 10)) > $OUT/m", "echo ten > $OUT/m");
+    let told = place.call(&["run"]).end().stderr();
+    assert!(told.contains("output `m`: not a value of type int: "), "{told}");
+}
+
+#[test]
+fn lists_of_one_map_may_come_at_different_times() {
+    let list = |name: &str, wait: &str| {
+        format!(
+            "[cells.{name}]\nlang = \"sh\"\noutputs = {{ all = \"list<int>\" }}\ncode = 'sleep {wait}; echo \"[1, 2]\" > $OUT/all'\n"
+        )
+    };
+    let cell = "[cells.pair]\nlang = \"sh\"\nmap = { a = \"soon.all\", b = \"late.all\", f = \"glob:*.txt\" }\noutputs = { n = \"int\" }\n\
+                code = 'echo $((a * b)) > $OUT/n'\n";
+    let place = Place::flow(&format!("{}{}{cell}", list("soon", "0"), list("late", "0.5")));
+    place.write("x.txt", "");
+    let run = place.run(&["-j", "2"]).exits(0);
+    assert_eq!(run.bytes("pair", "n"), [0x94, 1, 2, 2, 4]);
+}
+
+#[test]
 fn one_map_without_items_does_not_keep_another_from_its_own() {
     let place = sweep("[3, 1]");
     let other = r#"
@@ -156,10 +184,18 @@ code = 'echo $name'
 #[test]
 fn steps_are_selected_and_shown_by_their_names() {
     let place = sweep("[3, 1]");
-    let ended = place.call(&["run", "twice[n=3,name=x]"]).end();
-    assert_eq!(ended.code(), 2, "{}", ended.stderr());
-    let _ = place.run(&["items"]).exits(0);
-    assert_eq!(ran(&place.run(&["twice[n=3,name=x]"]).exits(0)), "twice[n=3,name=x]");
+    // What gives the items is run first, and then this step alone.
+    let first = place.run(&["twice[n=3,name=x]"]).exits(0);
+    assert_eq!(first.told(), "items ok, twice[n=3,name=x] ok");
+    place.write("items.txt", "[3,  1]");
+    let run = place.run(&["twice[n=9,name=x]", "-k"]).exits(5);
+    assert_eq!(run.told(), "items ok, twice failed");
+    let told = run.messages("twice");
+    let wanted = "there is no step `twice[n=9,name=x]`; `twice` has `twice[n=3,name=x]`, `twice[n=3,name=y]`";
+    assert!(told.contains(wanted) && !told.contains("not known"), "{told}");
+    let ended = place.call(&["plan", "twice[n=9,name=x]"]).end();
+    assert_eq!(ended.code(), 2);
+    assert!(ended.stderr().contains(wanted), "{}", ended.stderr());
     assert_eq!(ran(&place.run(&["twice[n=1*"]).exits(0)), "twice[n=1,name=x] twice[n=1,name=y]");
     let shown = place.call(&["show", "latest", "twice[n=1,name=y].m"]).end();
     assert_eq!((shown.code(), shown.stdout().lines().last()), (0, Some("2")), "{}", shown.stderr());
@@ -168,6 +204,77 @@ fn steps_are_selected_and_shown_by_their_names() {
     let _ = place.run(&[]).exits(0);
     let lineage = place.call(&["lineage", "sum.text"]).end().stdout();
     assert!(lineage.contains("twice[n=3,name=x].m"), "{lineage}");
+}
+
+#[test]
+fn what_gives_the_items_comes_before_the_steps_in_every_view() {
+    let place = sweep("[3, 1]");
+    let steps = "items twice[n=3,name=x] twice[n=3,name=y] twice[n=1,name=x] twice[n=1,name=y]";
+    let mut sorted: Vec<&str> = steps.split(' ').collect();
+    sorted.sort_unstable();
+    let all = format!("items sum twice {}", sorted[1..].join(" "));
+    assert_eq!(ran(&place.run(&["items+"]).exits(0)), all);
+    let planned = |words: &[&str]| -> String {
+        let json = place.call(&[&["plan", "--format", "json"], words].concat()).end().json();
+        let steps = json["steps"].as_array().unwrap().iter();
+        let mut cells: Vec<_> = steps.map(|step| step["cell"].as_str().unwrap()).collect();
+        cells.sort_unstable();
+        cells.join(" ")
+    };
+    assert_eq!(planned(&["items+"]), all);
+    assert_eq!(planned(&["--from", "items"]), all);
+    assert_eq!(planned(&["+twice[n=3,name=x]"]), "items twice[n=3,name=x]");
+    assert_eq!(planned(&["--until", "twice"]), all.replace("sum ", ""));
+    let text = place.call(&["graph"]).end().stdout();
+    assert!(text.contains("twice sh\n  ⇠ items of items: all\n"), "{text}");
+    let mermaid = place.call(&["graph", "--mermaid"]).end().stdout();
+    assert!(mermaid.contains("c_items -.->|all| c_twice"), "{mermaid}");
+    let dot = place.call(&["graph", "--dot"]).end().stdout();
+    assert!(dot.contains("\"items\" -> \"twice\" [label=\"all\" style=dotted]"), "{dot}");
+    let up = place.call(&["lineage", "twice[n=3,name=x].m", "--up"]).end().stdout();
+    assert!(up.contains("items of n ← items.all") && up.contains("list ← file:items.txt"), "{up}");
+    let down = place.call(&["lineage", "items.all", "--down"]).end().stdout();
+    assert!(down.contains("twice[n=3,name=x] in") && down.contains("sum in"), "{down}");
+    let told = place.call(&["run", "-F"]).end().stderr();
+    let chain = told.lines().find(|line| line.starts_with("critical path: ")).unwrap();
+    assert!(chain.contains("items ") && chain.contains("→ twice[n="), "{chain}");
+}
+
+#[test]
+fn reasons_of_maps_are_in_the_words_of_their_authors() {
+    let place = sweep("3");
+    place.edit("polyloom.toml", "\"list<int>\"", "\"any\"");
+    let _ = place.run(&["-k"]).exits(5);
+    place.write("items.txt", "[3]");
+    let run = place.run(&[]).exits(0);
+    assert_eq!(run.cell("twice")["reason"], "its items are known now");
+    let why = place.call(&["why", "twice"]).end().stdout();
+    assert!(!why.contains("open") && !why.contains("gather "), "{why}");
+}
+
+#[test]
+fn two_items_that_are_the_same_are_made_once() {
+    let place = Place::flow(
+        "[cells.d]\nlang = \"sh\"\nmap = { n = [1, 1] }\noutputs = { m = \"int\" }\ncode = 'sleep 0.2; echo $n > $OUT/m'\n",
+    );
+    let run = place.run(&["-j", "1"]).exits(0);
+    assert_eq!(run.told(), "d ok, d[n=1#1] cached, d[n=1] ok");
+    assert_eq!(
+        run.cell("d[n=1#1]")["reason"],
+        "d[n=1] of this run has the same inputs and made it"
+    );
+}
+
+#[test]
+fn a_quote_that_is_not_closed_is_told_and_nothing_is_run() {
+    let place = Place::flow(
+        "[cells.row]\nlang = \"sh\"\nmap = { it = \"file:rows.csv\" }\ncode = 'echo $it'\n",
+    );
+    place.write("rows.csv", "name,n\nann,1\n\"b,2\nc,3\n");
+    let ended = place.call(&["run"]).end();
+    assert_eq!(ended.code(), 2);
+    let told = ended.stderr();
+    assert!(told.contains("`rows.csv`: line 3: a quote that is not closed"), "{told}");
 }
 
 #[test]
@@ -209,6 +316,41 @@ code = 'wc -c < $file > $OUT/n'
         ended.stderr().contains("rows.csv") && ended.stderr().contains("line: 2"),
         "{}",
         ended.stderr()
+    );
+}
+
+#[test]
+fn rows_of_a_table_that_a_cell_gives_are_items() {
+    let place = Place::flow(
+        r#"
+[cells.gen]
+lang = "python"
+code = 't = {"name": ["ann", "b"], "n": [1, 2], "x": [0.5, None]}'
+outputs = { t = "table" }
+[cells.row]
+lang = "sh"
+map = { it = "gen.t" }
+outputs = { text = "str" }
+code = 'echo "$it" > $OUT/text'
+[cells.odd]
+lang = "python"
+map = { it = "odd_table.t" }
+code = ""
+[cells.odd_table]
+lang = "python"
+code = 't = {"lists": [[1], [2]]}'
+outputs = { t = "table" }
+"#,
+    );
+    let run = place.run(&["row"]).exits(0);
+    assert_eq!(run.told(), "gen ok, row ok, row[it=#0] ok, row[it=#1] ok");
+    assert_eq!(text(&run, "row[it=#0]", "text"), r#"{"n":1,"name":"ann","x":0.5}"#);
+    assert_eq!(text(&run, "row[it=#1]", "text"), r#"{"n":2,"name":"b","x":null}"#);
+    let run = place.run(&["-k", "odd"]).exits(5);
+    assert!(
+        run.messages("odd").contains("the column `lists` is of a list type"),
+        "{}",
+        run.messages("odd")
     );
 }
 
@@ -398,4 +540,106 @@ code = 'echo $texts'
     let refused = place.run(&["-k", "--no-prompt"]).exits(1);
     assert_eq!(refused.outcome("read[n=2]"), "denied");
     assert!(!["ok", "cached"].contains(&refused.outcome("all")), "{}", refused.told());
+}
+
+/// A flow in `parts`, beside which there is more of the same names.
+fn parted(cell: &str) -> Place {
+    let place = Place::flow("[cells.one]\nflow = \"parts/part.toml\"\n");
+    place.write(
+        "parts/part.toml",
+        format!("[cells.a]\nlang = \"sh\"\noutputs = {{ t = \"str\" }}\n{cell}"),
+    );
+    for (folder, text) in [("", "outer"), ("parts/", "inner")] {
+        place.write(&format!("{folder}notes.txt"), text);
+        place.write(&format!("{folder}get.sh"), format!("echo {text}-secret\n"));
+    }
+    place
+}
+
+#[test]
+fn what_a_flow_in_a_flow_asks_for_is_relative_to_its_own_folder() {
+    let place = parted("allow = { read = [\"notes.txt\"] }\ncode = 'cat notes.txt > $OUT/t'\n");
+    for wrong in ["--allow-read=data", "--allow-read=notes.txt"] {
+        let refused = place.run(&["--no-prompt", wrong]).exits(1);
+        assert_eq!(refused.outcome("one/a"), "denied", "{wrong}");
+        let told = refused.messages("one/a");
+        assert!(told.contains("--allow-read=") && told.contains("/parts/notes.txt"), "{told}");
+    }
+    let run = place.run(&["--allow-read=parts/notes.txt"]).exits(0);
+    assert_eq!(text(&run, "one/a", "t"), "inner");
+}
+
+#[test]
+fn a_flow_in_a_flow_is_granted_nothing_beside_its_folder() {
+    let place = parted("allow = { read = [\"link.txt\"] }\ncode = 'cat link.txt > $OUT/t'\n");
+    std::os::unix::fs::symlink("../notes.txt", place.project().join("parts/link.txt")).unwrap();
+    let refused = place.run(&["-A"]).exits(1);
+    assert_eq!(refused.outcome("one/a"), "denied");
+    assert!(refused.messages("one/a").contains("leads out of the flow's folder"));
+}
+
+#[test]
+fn a_command_of_a_flow_in_a_flow_runs_in_its_folder_and_is_granted_for_it() {
+    let place =
+        parted("secrets = { T = \"cmd:sh get.sh\" }\ncode = 'echo ${T%-secret} > $OUT/t'\n");
+    let refused = place.run(&["--no-prompt", "--allow-cmd=sh get.sh"]).exits(1);
+    assert_eq!(refused.outcome("one/a"), "denied");
+    let told = refused.messages("one/a");
+    assert!(told.contains("--allow-cmd='cd parts && sh get.sh'"), "{told}");
+    let run = place.run(&["--allow-cmd=cd parts && sh get.sh"]).exits(0);
+    assert_eq!(text(&run, "one/a", "t"), "inner");
+}
+
+#[test]
+fn patterns_of_a_flow_in_a_flow_stay_in_its_folder() {
+    let place = Place::flow("[cells.one]\nflow = \"parts/part.toml\"\n");
+    place.write(
+        "parts/part.toml",
+        "[cells.a]\nlang = \"sh\"\nmap = { f = \"glob:*.txt\" }\noutputs = { t = \"str\" }\ncode = 'cat $f > $OUT/t'\n",
+    );
+    place.write("parts/own.txt", "own");
+    place.write("beside.txt", "beside");
+    std::os::unix::fs::symlink("../beside.txt", place.project().join("parts/link.txt")).unwrap();
+    assert_eq!(place.run(&[]).exits(0).told(), "one/a ok, one/a[f=own.txt] ok");
+}
+
+#[test]
+fn a_flow_in_a_flow_is_left_out_as_a_whole() {
+    let place = nested();
+    place.edit(
+        "polyloom.toml",
+        "inputs = { word = \"param:word\" }",
+        "inputs = { word = \"param:word\" }\nwhen = \"word != 'no'\"",
+    );
+    place.edit(
+        "polyloom.toml",
+        "params = { mark = \"?\" }",
+        "params = { mark = \"?\" }\nwhen = \"word != 'b'\"",
+    );
+    let run = place.run(&[]).exits(0);
+    assert_eq!(
+        run.told(),
+        "all ok, each ok, each[word=a] ok, each[word=a]/finish ok, each[word=a]/upper ok, each[word=b] skipped, \
+         each[word=b]/finish skipped, each[word=b]/upper skipped, one ok, one/finish ok, one/upper ok"
+    );
+    assert_eq!(run.cell("each[word=b]")["reason"], "`word != 'b'` is false");
+    assert_eq!(run.cell("each[word=b]/upper")["reason"], "each[word=b] is left out");
+    assert_eq!(text(&run, "all", "text"), r#"SO HI! ["SO A?"]"#);
+    assert_eq!(ran(&place.run(&[]).exits(0)), "");
+    let run = place.run(&["-p", "word=no"]).exits(0);
+    assert_eq!((run.outcome("one/finish"), run.outcome("all")), ("skipped", "skipped"));
+    assert_eq!(ran(&run), "");
+    assert_eq!(ran(&place.run(&["-p", "word=so", "one"]).exits(0)), "one one/finish one/upper");
+}
+
+#[test]
+fn delays_between_attempts_are_the_cells_own() {
+    let place = Place::flow(
+        "[cells.a]\nlang = \"sh\"\nretries = { count = 3, delay = \"1ms\", factor = 1 }\ncode = 'exit 1'\n",
+    );
+    let began = std::time::Instant::now();
+    let told = place.call(&["run"]).end().stderr();
+    assert!(told.contains("4 attempts"), "{told}");
+    // By default the third attempt alone would wait for four seconds.
+    assert!(began.elapsed().as_secs() < 4, "{:?}", began.elapsed());
 }

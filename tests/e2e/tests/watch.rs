@@ -363,3 +363,62 @@ fn a_person_sees_what_changed_and_what_is_awaited() {
     assert!(told.contains("watching 2 files for changes; Ctrl-C ends"), "{told}");
     assert!(told.contains("1 cell") && told.contains("; a.sh changed\n"), "{told}");
 }
+
+#[test]
+fn flows_within_the_flow_are_watched_with_all_they_read() {
+    let place = Place::new();
+    place.write("parts/in/one.txt", "1");
+    place.write("parts/add.sh", "echo $((n + 1)) > $OUT/m");
+    place.write(
+        "parts/part.toml",
+        r#"
+[params.n]
+type = "int"
+default = 0
+
+[cells.add]
+lang = "sh"
+file = "add.sh"
+inputs = { n = "param:n" }
+outputs = { m = "int" }
+
+[cells.each]
+lang = "sh"
+map = { f = "glob:in/*.txt" }
+code = "cat $f"
+
+[outputs]
+m = "add.m"
+"#,
+    );
+    place.write(
+        "polyloom.toml",
+        r#"
+[params.start]
+type = "int"
+default = 1
+
+[cells.part]
+flow = "parts/part.toml"
+inputs = { n = "param:start" }
+
+[cells.last]
+lang = "sh"
+inputs = { m = "part.m" }
+code = "echo $m"
+"#,
+    );
+    place.write("params.toml", "start = 5\n");
+    let words = ["run", "--watch", "--events", "-", "--params-file", "params.toml"];
+    let mut running = place.call(&words).start();
+    assert_eq!(printed(&run(&mut running), "last"), "6\n");
+    place.write("parts/add.sh", "echo $((n + 2)) > $OUT/m");
+    assert_eq!(printed(&run(&mut running), "last"), "7\n");
+    place.edit("parts/part.toml", "cat $f", "cat $f $f");
+    assert_eq!(ends(&run(&mut running)).len(), 1);
+    place.write("parts/in/two.txt", "2");
+    assert_eq!(changed(&run(&mut running)), ["parts/in/two.txt"]);
+    place.write("params.toml", "start = 8\n");
+    assert_eq!(printed(&run(&mut running), "last"), "10\n");
+    leave(&place, running);
+}

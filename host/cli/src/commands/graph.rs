@@ -19,6 +19,8 @@ struct Edge {
     to: String,
     input: String,
     ty: String,
+    /// Whether it is a list of which each step gets an item, not all of it.
+    items: bool,
 }
 
 /// The command.
@@ -51,27 +53,51 @@ fn edges(flow: &Flow) -> Vec<Edge> {
                     to: cell.id.to_string(),
                     input: port.to_string(),
                     ty: ty.map(ToString::to_string).unwrap_or_default(),
+                    items: false,
                 });
             }
+        }
+        for items in cell.after() {
+            let ty = by_id.get(&items.cell).and_then(|cell| cell.outputs.get(&items.port));
+            edges.push(Edge {
+                from: items.cell.to_string(),
+                output: items.port.to_string(),
+                to: cell.id.to_string(),
+                input: items.axis.to_string(),
+                ty: ty.map(ToString::to_string).unwrap_or_default(),
+                items: true,
+            });
         }
     }
     edges
 }
 
-/// Pairs of cells, each once, in the order of the file, with the ports between them.
-fn pairs(edges: &[Edge]) -> Vec<(&str, &str, String)> {
-    let mut places: HashMap<(&str, &str), usize> = HashMap::new();
-    let mut all: Vec<(&str, &str, BTreeSet<&str>)> = Vec::new();
+/// What leads from one cell to another.
+struct Pair<'a> {
+    from: &'a str,
+    to: &'a str,
+    ports: String,
+    /// Whether these are items.
+    items: bool,
+}
+
+/// Pairs of cells, each once (and once for items), in the order of the file, with the ports between them.
+fn pairs(edges: &[Edge]) -> Vec<Pair<'_>> {
+    let mut places: HashMap<(&str, &str, bool), usize> = HashMap::new();
+    let mut all: Vec<((&str, &str, bool), BTreeSet<&str>)> = Vec::new();
     for edge in edges {
-        let (from, to) = (edge.from.as_str(), edge.to.as_str());
-        let place = *places.entry((from, to)).or_insert_with(|| {
-            all.push((from, to, BTreeSet::new()));
+        let pair = (edge.from.as_str(), edge.to.as_str(), edge.items);
+        let place = *places.entry(pair).or_insert_with(|| {
+            all.push((pair, BTreeSet::new()));
             all.len() - 1
         });
-        all[place].2.insert(&edge.output);
+        all[place].1.insert(&edge.output);
     }
-    let joined = |ports: BTreeSet<&str>| ports.into_iter().collect::<Vec<_>>().join(", ");
-    all.into_iter().map(|(from, to, ports)| (from, to, joined(ports))).collect()
+    let pair = |((from, to, items), ports): ((_, _, _), BTreeSet<&str>)| {
+        let ports = ports.into_iter().collect::<Vec<_>>().join(", ");
+        Pair { from, to, ports, items }
+    };
+    all.into_iter().map(pair).collect()
 }
 
 fn draw_mermaid(flow: &Flow, edges: &[Edge]) -> String {
@@ -87,8 +113,9 @@ fn draw_mermaid(flow: &Flow, edges: &[Edge]) -> String {
             cell.executor
         );
     }
-    for (from, to, ports) in pairs(edges) {
-        let _ = writeln!(text, "  {} -->|{ports}| {}", id(from), id(to));
+    for Pair { from, to, ports, items } in pairs(edges) {
+        let arrow = if items { "-.->" } else { "-->" };
+        let _ = writeln!(text, "  {} {arrow}|{ports}| {}", id(from), id(to));
     }
     text
 }
@@ -98,8 +125,9 @@ fn draw_dot(flow: &Flow, edges: &[Edge]) -> String {
     for cell in &flow.cells {
         let _ = writeln!(text, "  \"{}\" [label=\"{}\\n{}\"]", cell.id, cell.id, cell.executor);
     }
-    for (from, to, ports) in pairs(edges) {
-        let _ = writeln!(text, "  \"{from}\" -> \"{to}\" [label=\"{ports}\"]");
+    for Pair { from, to, ports, items } in pairs(edges) {
+        let style = if items { " style=dotted" } else { "" };
+        let _ = writeln!(text, "  \"{from}\" -> \"{to}\" [label=\"{ports}\"{style}]");
     }
     text.push_str("}\n");
     text
@@ -124,6 +152,7 @@ fn draw_json(flow: &Flow, edges: &[Edge]) -> String {
             "from": format!("{}.{}", edge.from, edge.output),
             "to": format!("{}.{}", edge.to, edge.input),
             "type": edge.ty,
+            "items": edge.items,
         })
     });
     let document = json!({
@@ -141,17 +170,18 @@ fn draw_text(world: &World, flow: &Flow, edges: &[Edge]) -> Result<String, Failu
     let graph = Graph::new(flow).map_err(|error| Failure::of(Exit::Usage, &error))?;
     let paint = world.screen.out;
     let mut text = String::new();
-    let mut read: HashMap<&str, Vec<(&str, String)>> = HashMap::new();
-    for (from, to, ports) in pairs(edges) {
-        read.entry(to).or_default().push((from, ports));
+    let mut read: HashMap<&str, Vec<Pair<'_>>> = HashMap::new();
+    for pair in pairs(edges) {
+        read.entry(pair.to).or_default().push(pair);
     }
     for cell in graph.order() {
         let cell = &flow.cells[cell.at()];
         let name = paint.cell(cell.id.as_str(), cell.id.as_str());
         let lang = paint.text(Style::Dim, cell.executor.as_str());
         let _ = writeln!(text, "{name} {lang}");
-        for (from, ports) in read.get(cell.id.as_str()).into_iter().flatten() {
-            let _ = writeln!(text, "  ← {}: {ports}", paint.cell(from, from));
+        for Pair { from, ports, items, .. } in read.get(cell.id.as_str()).into_iter().flatten() {
+            let arrow = if *items { "⇠ items of" } else { "←" };
+            let _ = writeln!(text, "  {arrow} {}: {ports}", paint.cell(from, from));
         }
     }
     Ok(text)

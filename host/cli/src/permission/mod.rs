@@ -94,7 +94,7 @@ pub fn settle(
             placed.iter().map(|asked| Item::of_ask(asked, &grants)).collect();
         let mut unfit = Vec::new();
         for (name, handle) in &cell.secrets {
-            match from.source(name, handle) {
+            match from.source(name, handle, &cell.folder) {
                 Ok(secret::Source { item, pinned }) => {
                     granted.texts.push(item.shown.clone());
                     granted.secrets.insert(name.clone(), pinned.handle);

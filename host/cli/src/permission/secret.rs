@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use polyloom_model::{Ask, Flow, Grants, SecretHandle, Verdict};
+use polyloom_model::{Ask, Cell, Flow, Grants, SecretHandle, Verdict};
 use polyloom_report::escape_line;
 use polyloom_runtime::permit;
 use polyloom_worker::secrets::{self, Pin, Pinned};
@@ -14,7 +14,7 @@ use crate::args::PermissionArgs;
 
 /// What decides about a handle.
 pub struct From<'a> {
-    /// The flow's folder.
+    /// The folder of the outermost flow.
     pub root: &'a Path,
     /// The person's surroundings.
     pub around: &'a Surroundings,
@@ -36,11 +36,19 @@ pub struct Source {
 
 impl From<'_> {
     /// Looks at where a secret comes from; or why it is to be had from nowhere.
-    pub fn source(&self, name: &str, handle: &SecretHandle) -> Result<Source, String> {
+    ///
+    /// `folder`: of the cell's own flow, relative to that of the outermost one.
+    pub fn source(
+        &self,
+        name: &str,
+        handle: &SecretHandle,
+        folder: &Path,
+    ) -> Result<Source, String> {
         let kind = format!("secret {name} from");
         let Surroundings { home, path, .. } = self.around;
-        let pinned = secrets::pin(handle, self.root, home.as_deref(), path).map_err(|error| {
-            format!("asks for `{}`: {error}", shown(&kind, &handle.to_string(), None))
+        let pinned = secrets::pin(handle, &self.root.join(folder), home.as_deref(), path);
+        let pinned = pinned.map_err(|error| {
+            format!("asks for `{}`: {error}", shown(&kind, &handle.text_in(folder), None))
         })?;
         let item = match handle {
             SecretHandle::Env(variable) => {
@@ -64,7 +72,9 @@ impl From<'_> {
                     verdict: self.grants.verdict(&ask, Some(place)),
                 }
             }
-            SecretHandle::Cmd(words) => self.command(&kind, words, handle, &pinned)?,
+            SecretHandle::Cmd(words) => {
+                self.command(&kind, words, &handle.text_in(folder), &pinned)?
+            }
         };
         Ok(Source { item, pinned })
     }
@@ -73,11 +83,11 @@ impl From<'_> {
         &self,
         kind: &str,
         words: &[String],
-        handle: &SecretHandle,
+        text: &str,
         pinned: &Pinned,
     ) -> Result<Item, String> {
-        let text = handle.to_string();
-        let command = text.strip_prefix("cmd:").unwrap_or(&text);
+        // With its folder, where that is not the one of the outermost flow: what is granted is run there and nowhere else.
+        let command = text.strip_prefix("cmd:").unwrap_or(text);
         let shown = shown(&format!("{kind} running"), command, None);
         // It runs on the host, as the person: whatever a cell can put there would, too.
         let writes = |way: &&PathBuf| self.written.iter().any(|folder| way.starts_with(folder));
@@ -93,11 +103,10 @@ impl From<'_> {
             Pin::File { .. } | Pin::Argument { .. } => None,
         });
         let denied = self.grants.verdict(&Ask::Run(program), place);
-        let said = self
-            .args
-            .allow_cmd
-            .iter()
-            .any(|text| format!("cmd:{text}").parse::<SecretHandle>().as_ref() == Ok(handle));
+        let said = self.args.allow_cmd.iter().any(|said| {
+            let handle = format!("cmd:{said}").parse::<SecretHandle>();
+            said == command || handle.is_ok_and(|handle| handle.to_string() == text)
+        });
         let verdict = match denied {
             Verdict::Denied => Verdict::Denied,
             Verdict::Granted | Verdict::Open if said => Verdict::Granted,
@@ -110,8 +119,11 @@ impl From<'_> {
 
 /// Where cells of the flow may write, if they are granted what they ask for.
 pub fn written(flow: &Flow, around: &Surroundings) -> Vec<PathBuf> {
-    let asks = flow.cells.iter().flat_map(|cell| &cell.asks);
-    let writes = asks.filter(|ask| matches!(ask, Ask::Write(_)));
-    // What can't be placed is opened to no cell.
-    writes.filter_map(|ask| permit::place(ask, &flow.root, around, &[]).ok()?.place).collect()
+    let asks = flow.cells.iter().flat_map(|cell| cell.asks.iter().map(move |ask| (cell, ask)));
+    let writes = asks.filter(|(_, ask)| matches!(ask, Ask::Write(_)));
+    let place = |(cell, ask): (&Cell, &Ask)| {
+        // What can't be placed is opened to no cell.
+        permit::place(ask, &flow.root, &cell.folder, around, &[]).ok()?.place
+    };
+    writes.filter_map(place).collect()
 }

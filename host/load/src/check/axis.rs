@@ -18,7 +18,7 @@ use crate::problem::Code;
 use crate::tree::{Data, Map, Node};
 
 /// Files of items, by their extension.
-const LISTS: [&str; 3] = ["json", "csv", "tsv"];
+const LISTS: [&str; 4] = ["json", "csv", "tsv", "arrow"];
 
 impl Check<'_, '_> {
     /// The axes as written. The type of each is that of an item, where it is declared.
@@ -107,6 +107,8 @@ impl Check<'_, '_> {
         match ty {
             Type::List(item) => Some((**item).clone()),
             Type::Any => Some(Type::Any),
+            // Its rows, by the names of the columns.
+            Type::Table => Some(Type::Map(Box::new(Type::Any))),
             other => {
                 self.no_list(name, wire, &brief(other));
                 None
@@ -122,7 +124,7 @@ impl Check<'_, '_> {
                 format!("the cell is mapped over `{name}`, which is {found}, not a list"),
                 "",
             )
-            .help("valid: `[…]`, a param or an output of type `list<…>`, `file:ROWS.csv`, `glob:*.txt`");
+            .help("valid: `[…]`, a `list<…>` of a param or a cell, a `table`, `file:ROWS.csv`, `glob:*.txt`");
     }
 
     fn items_file(&mut self, name: &PortName, text: &str, wire: &Wire) -> Option<(Items, Type)> {
@@ -132,7 +134,7 @@ impl Check<'_, '_> {
         };
         let extension = path.extension().and_then(|ext| ext.to_str()).unwrap_or_default();
         let Some(kind) = LISTS.into_iter().find(|known| *known == extension) else {
-            self.no_list(name, wire, "a file that is none of `.json`, `.csv`, `.tsv`");
+            self.no_list(name, wire, "a file that is none of `.json`, `.csv`, `.tsv`, `.arrow`");
             return None;
         };
         if let Some(root) = self.context.root {

@@ -1,34 +1,36 @@
 //! Limits, retries and the like: the same keys in `[defaults]`, in cells and in manifests.
 
+use std::time::Duration;
+
 use polyloom_model::{
-    Level, Levels, Limits, MECHANISMS, Policy, Preset, parse_duration, parse_size,
+    Level, Levels, Limits, MECHANISMS, Policy, Preset, Retries, parse_duration, parse_size,
 };
 
 use crate::findings::{Findings, shown, suggestion};
-use crate::keys::{LIMITS, Shape};
+use crate::keys::{LIMITS, MOST_RETRIES, RETRY, Shape};
 use crate::problem::Code;
 use crate::tree::{Data, Map, Node};
 
 /// What `[defaults]` and a cell can set besides limits.
 #[derive(Debug, Clone)]
 pub(crate) struct Habits {
-    pub retries: u32,
+    pub retries: Retries,
     pub cache: bool,
     pub policy: Policy,
 }
 
 impl Default for Habits {
     fn default() -> Self {
-        Self { retries: 0, cache: true, policy: Policy::default() }
+        Self { retries: Retries::default(), cache: true, policy: Policy::default() }
     }
 }
 
 /// Reads the habits that `map` has.
 pub(crate) fn habits(findings: &mut Findings, map: &Map, habits: &mut Habits) {
     if let Some(node) = map.get("retries")
-        && let Some(number) = findings.int("retries", node, 0, 100)
+        && let Some(read) = retries(findings, node)
     {
-        habits.retries = u32::try_from(number).unwrap_or(0);
+        habits.retries = read;
     }
     if let Some(node) = map.get("cache")
         && let Some(flag) = findings.flag("cache", node)
@@ -38,6 +40,49 @@ pub(crate) fn habits(findings: &mut Findings, map: &Map, habits: &mut Habits) {
     let preset = map.get("policy").and_then(|node| preset(findings, node));
     let enforce = map.get("enforce").map(|node| levels(findings, node)).unwrap_or_default();
     habits.policy = std::mem::take(&mut habits.policy).tightened(preset, &enforce);
+}
+
+/// A number of further attempts, or a table that says how long they wait, too.
+fn retries(findings: &mut Findings, node: &Node) -> Option<Retries> {
+    let mut retries = Retries::default();
+    let count = |number: i64| u32::try_from(number).unwrap_or(0);
+    let Data::Map(map) = &node.data else {
+        retries.count = count(findings.int("retries", node, 0, MOST_RETRIES)?);
+        return Some(retries);
+    };
+    let meant = findings.known_keys(map, RETRY, "`retries`");
+    match map.get("count") {
+        Some(node) => retries.count = count(findings.int("count", node, 0, MOST_RETRIES)?),
+        None => {
+            if !meant.contains(&"count") {
+                findings
+                    .error(Code::MissingKey, &node.span, "`retries` has no `count`", "")
+                    .help("valid: `retries = 3`, `retries = { count = 3, delay = \"1s\", factor = 2, max_delay = \"60s\" }`");
+            }
+            return None;
+        }
+    }
+    let wait = |findings: &mut Findings, name: &str| {
+        let node = map.get(name)?;
+        // No limit of a cell may be nothing, but a delay may.
+        if node.as_str().is_some_and(|text| matches!(text, "0s" | "0ms")) {
+            return Some(Duration::ZERO);
+        }
+        parse_duration(&duration(findings, node, name)?).ok()
+    };
+    retries.delay = wait(findings, "delay").unwrap_or(retries.delay);
+    retries.max_delay = wait(findings, "max_delay").unwrap_or(retries.max_delay.max(retries.delay));
+    if let Some(node) = map.get("factor")
+        && let Some(text) = number(findings, node, "factor", 1.0, 100.0)
+    {
+        retries.factor = text.parse().unwrap_or(retries.factor);
+    }
+    if retries.max_delay < retries.delay {
+        let span = map.get("max_delay").map_or(&node.span, |node| &node.span);
+        findings.error(Code::BadLimit, span, "`max_delay` is less than `delay`", "");
+        return None;
+    }
+    Some(retries)
 }
 
 fn preset(findings: &mut Findings, node: &Node) -> Option<Preset> {

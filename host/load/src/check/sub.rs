@@ -19,7 +19,7 @@ use crate::source::Span;
 use crate::tree::{Map, Node};
 
 /// The keys a cell that is a flow may have.
-const OWN: [&str; 6] = ["flow", "inputs", "params", "map", "tags", "doc"];
+const OWN: [&str; 7] = ["flow", "inputs", "params", "map", "when", "tags", "doc"];
 /// Flows within each other, no deeper than this.
 const DEEPEST: usize = 16;
 /// The file of a folder.

@@ -209,10 +209,123 @@ fn a_flow_in_a_flow_is_its_cells_under_its_name() {
     assert_eq!(source("file"), Source::File("parts/d.csv".into()));
     assert_eq!(source("in0"), Source::Port("s/x".parse().unwrap(), port("out")));
     assert_eq!(y.code.origin.path, PathBuf::from("parts/y.py"));
-    assert!(y.asks.contains(&polyloom_model::Ask::Read("parts/fonts".into())));
+    assert!(y.asks.contains(&polyloom_model::Ask::Read("fonts".into())));
+    assert_eq!(y.folder, PathBuf::from("parts"));
     let z = plain.flow.cell(&"z".parse().unwrap()).unwrap();
     let of_z = &z.inputs[&port("i")].source;
     assert_eq!(*of_z, Source::Port("s/y".parse().unwrap(), port("out")));
+}
+
+#[test]
+fn a_flow_in_a_flow_in_a_flow_reads_below_its_own_folder() {
+    let mut middle = World::new("m");
+    middle.flow.cells.push(sub(part()));
+    let mut world = World::new("z");
+    let mut outer = sub(middle.flow);
+    outer.id = "t".parse().unwrap();
+    world.flow.cells.push(outer);
+    let plain = expanded(&world, &AllFound::new());
+    let y = plain.flow.cell(&"t/s/y".parse().unwrap()).unwrap();
+    assert_eq!(y.folder, PathBuf::from("parts/parts"));
+    assert_eq!(y.inputs[&port("file")].source, Source::File("parts/parts/d.csv".into()));
+    assert_eq!(y.code.origin.path, PathBuf::from("parts/parts/y.py"));
+}
+
+#[test]
+fn steps_go_after_what_gave_their_items_and_keep_their_keys() {
+    let mut world = World::new("a, b: a, c: b, d");
+    let items = Items::Of(Source::Port("d".parse().unwrap(), port("out")));
+    mapped(world.cell("b"), &[("n", items)]);
+    let found = [(("b".parse().unwrap(), port("n")), Found::Values(vec![Value::Int(7)]))];
+    let mut plain = expanded(&world, &found.into());
+    assert_eq!(plain.run(""), "a d b[n=7] b c");
+    for (selected, told) in
+        [("+b[n=7]", "a d b[n=7]"), ("d+", "d b[n=7] b c"), ("+c", "a d b[n=7] b c")]
+    {
+        let plan = plain.plan(selected);
+        let steps: Vec<&str> = plan.steps.iter().map(|step| step.cell.as_str()).collect();
+        assert_eq!(steps.join(" "), told, "{selected}");
+    }
+    // Another way to the same list changes no key.
+    plain.edit("d", "other");
+    assert_eq!(plain.run(""), "d");
+    let mut constant = World::new("a, b: a, c: b, d");
+    mapped(constant.cell("b"), &[("n", list(&[7]))]);
+    let key = |world: &World| {
+        let (_, keyed) = world.keys();
+        let of =
+            |id: &str| world.flow.cells.iter().position(|cell| cell.id.as_str() == id).unwrap();
+        let at = of("b[n=7]");
+        keyed.iter().find(|it| it.cell.at() == at).unwrap().key
+    };
+    assert_eq!(key(&plain), key(&expanded(&constant, &AllFound::new())));
+    // What runs for other reasons comes behind what gave its items.
+    plain.edit("b[n=7]", "new");
+    plain.edit("d", "again");
+    let plan = plain.plan("");
+    let at = |id: &str| plan.find(id).unwrap();
+    assert!(plan.get(at("b[n=7]")).unwrap().needs.contains(&at("d")));
+}
+
+#[test]
+fn a_step_of_an_open_map_is_selected_by_way_of_the_map() {
+    let mut world = World::new("a, b, c: b");
+    let items = Items::Of(Source::Port("a".parse().unwrap(), port("out")));
+    mapped(world.cell("b"), &[("n", items)]);
+    let mut open = World::new("x");
+    open.flow = expand(&world.flow, &AllFound::new()).unwrap().flow;
+    for selected in ["b[n=7]", "b[*", "b[n=7]/x"] {
+        let plan = open.plan(selected);
+        let later: Vec<&str> = plan.later.iter().map(|step| step.cell.as_str()).collect();
+        assert_eq!((plan.steps.len(), later.join(" ").as_str()), (1, "b"), "{selected}");
+    }
+    let found = [(("b".parse().unwrap(), port("n")), Found::Values(vec![Value::Int(7)]))];
+    let plain = expanded(&world, &found.into());
+    let graph = polyloom_plan::Graph::new(&plain.flow).unwrap();
+    let wrong = |text: &str| {
+        let cells = vec![text.parse().unwrap()];
+        let selection = polyloom_plan::Selection { cells, ..Default::default() };
+        selection.resolve(&plain.flow, &graph).unwrap_err().to_string()
+    };
+    assert_eq!(wrong("b[n=8]"), "there is no step `b[n=8]`; `b` has `b[n=7]`");
+    assert_eq!(wrong("b[n=8*"), "there is no step `b[n=8*`; `b` has `b[n=7]`");
+}
+
+#[test]
+fn a_condition_of_a_flow_is_a_gate_before_all_its_cells() {
+    let mut world = World::new("a, z, q: z");
+    let mut part = part();
+    part.cells[1].inputs.remove(&port("file"));
+    let mut outer = sub(part);
+    let source = Source::Port("a".parse().unwrap(), port("out"));
+    outer.inputs = [(port("given"), Input { source, ty: Type::Int })].into();
+    outer.when = Some("given > 1".parse().unwrap());
+    world.flow.cells.insert(1, outer);
+    let source = Source::Port("s".parse().unwrap(), port("out"));
+    world.cell("z").inputs.insert(port("i"), Input { source, ty: Type::Any });
+    let mut plain = expanded(&world, &AllFound::new());
+    assert_eq!(ids(&plain.flow), ["a", "s", "s/x", "s/y", "z", "q"]);
+    assert_eq!(plain.run(""), "a s s/x s/y z q");
+    plain.answers.when.insert("s".parse().unwrap(), true);
+    assert_eq!(plain.run(""), "");
+    // Its id means all of it.
+    let plan = plain.plan("s");
+    assert_eq!(plan.steps.len(), 3);
+    plain.answers.when.insert("s".parse().unwrap(), false);
+    assert_eq!(
+        plain.told(""),
+        [
+            "a cached: up to date",
+            "s skip: `given > 1` is false",
+            "s/x skip: s is left out",
+            "s/y skip: s is left out",
+            "z skip: s/y is left out",
+            "q skip: z is left out",
+        ]
+    );
+    // As long as what it asks for runs, nobody knows.
+    plain.edit("a", "other");
+    assert_eq!(plain.told("")[2], "s/x maybe: s runs");
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn what_decides_no_result_is_not_keyed() {
     let nothing: [fn(&mut World); 7] = [
         |w| w.cell("a").limits.timeout = Duration::from_secs(1),
         |w| w.cell("a").limits.memory = 1,
-        |w| w.cell("a").retries = 3,
+        |w| w.cell("a").retries.count = 3,
         |w| w.cell("a").tags.push("x".into()),
         |w| w.cell("a").doc = Some("x".into()),
         |w| w.cell("a").code.name = "renamed.py".into(),

@@ -56,6 +56,9 @@ all!(
         id,
         declared,
         role,
+        folder,
+        items,
+        gate,
         executor,
         code,
         map,
@@ -240,9 +243,20 @@ const ROWS: &[Row] = &[
     // A map is expanded before there are keys; what each step is called is not keyed, and which cell it is a step of neither.
     ("map", "", "", |w| a(w).map.clear()),
     ("declared", "", "", |w| a(w).declared = "z".parse().unwrap()),
+    // Where what it asks for lies is keyed with what it asks for; where its items came from and who lets it run are not.
+    ("folder", "", "", |w| a(w).folder = "parts".into()),
+    ("folder", "allow", "f", |w| {
+        w.cell("f").asks.insert(Ask::Read("fonts".into()));
+        w.cell("f").folder = "parts".into();
+    }),
+    ("items", "", "", |w| {
+        let (axis, cell, port) = (port("value"), "f".parse().unwrap(), port("out"));
+        a(w).items.push(polyloom_model::ItemsOf { axis, cell, port });
+    }),
+    ("gate", "", "", |w| a(w).gate = Some("f".parse().unwrap())),
     ("has_value", "", "", |w| w.flow.params.get_mut("year").unwrap().has_value = false),
     ("lines", "", "", |w| a(w).lines = LimitLines::default()),
-    ("retries", "", "", |w| a(w).retries = 9),
+    ("retries", "", "", |w| a(w).retries.count = 9),
     ("cache", "", "", |w| a(w).cache = false),
     ("policy", "", "", |w| a(w).policy = Policy { preset: Preset::Strict, ..Policy::default() }),
     ("tags", "", "", |w| a(w).tags.push("x".into())),

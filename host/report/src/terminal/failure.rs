@@ -57,6 +57,12 @@ const NO_NETWORK: [&str; 5] = [
     "UnknownHostException",
 ];
 
+/// Whether every output is there, and one of them can't be taken as what it is declared as.
+fn malformed(meta: &ExecMeta) -> bool {
+    let mut told = meta.diagnostics.iter().filter(|it| it.severity == Severity::Error).peekable();
+    told.peek().is_some() && told.all(|it| !it.message.contains("was not written"))
+}
+
 /// Whether the trouble was the host's own: no process of the cell ended, well or badly.
 fn never_ran(meta: &ExecMeta) -> bool {
     meta.exit_code.is_none() && meta.signal.is_none() && meta.wall_ms == 0.0
@@ -82,6 +88,9 @@ pub(super) fn evidence(meta: &ExecMeta) -> String {
         Outcome::PidsExceeded => "too many processes".to_owned(),
         Outcome::FilesExceeded => "too many open files".to_owned(),
         Outcome::ArtifactsExceeded => "too many or too large results".to_owned(),
+        Outcome::OutputMissing if malformed(meta) => {
+            "an output is not what it is declared as".to_owned()
+        }
         Outcome::OutputMissing => "a declared output is missing".to_owned(),
         // It ran, and what it left may not be kept.
         Outcome::Denied if !never_ran(meta) => "its results were refused".to_owned(),
@@ -252,6 +261,13 @@ impl Failure {
             Outcome::ArtifactsExceeded => {
                 limit("artifacts", "it left more results, or larger ones, than its limit")
             }
+            Outcome::OutputMissing if malformed(&self.meta) => (
+                Some("it ended well, but gave something else than `outputs` declares".to_owned()),
+                Some(
+                    "change what it writes, or the type in `outputs`; `any` takes every value"
+                        .to_owned(),
+                ),
+            ),
             Outcome::OutputMissing => (
                 Some("it ended well but left a declared output out".to_owned()),
                 Some(

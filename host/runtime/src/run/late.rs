@@ -19,9 +19,21 @@ pub(super) struct Late {
     pub(super) lost: usize,
     /// Ends in the order in which the schedule said them.
     pub(super) ends: Vec<(StepIndex, Ended, u32)>,
+    /// Whose ends these are.
+    ended: BTreeSet<StepIndex>,
 }
 
 impl Late {
+    /// Keeps an end for later.
+    pub(super) fn keep(&mut self, step: StepIndex, ended: Ended, attempts: u32) {
+        self.ended.insert(step);
+        self.ends.push((step, ended, attempts));
+    }
+
+    fn waits(&self, step: StepIndex) -> bool {
+        self.copying.contains(&step) || self.ended.contains(&step)
+    }
+
     /// Why the outputs of a step are not in the store.
     pub(super) fn problem(&mut self, step: StepIndex) -> Option<String> {
         let problem = self.failed.remove(&step);
@@ -50,14 +62,12 @@ impl Runner {
 
     /// Whether the end of a step can't be said yet. An end is never said before those of the steps it needed.
     pub(super) fn is_late(&self, step: StepIndex) -> bool {
-        let waits = |step: &StepIndex| {
-            self.late.copying.contains(step) || self.late.ends.iter().any(|(it, ..)| it == step)
-        };
-        waits(&step)
-            || self.job.prepared.plan.steps[step.at()]
-                .supplies
-                .iter()
-                .any(|supply| waits(&supply.step))
+        // As a rule nothing is late; a step that gathers has as many supplies as there are steps.
+        if self.late.copying.is_empty() && self.late.ended.is_empty() {
+            return false;
+        }
+        let mut supplies = self.job.prepared.plan.steps[step.at()].supplies.iter();
+        self.late.waits(step) || supplies.any(|supply| self.late.waits(supply.step))
     }
 
     /// Says the ends that waited for this step alone.
@@ -66,9 +76,10 @@ impl Runner {
         if let Some(problem) = problem {
             self.late.failed.insert(step, problem);
         }
+        self.late.ended.clear();
         for (step, ended, attempts) in std::mem::take(&mut self.late.ends) {
             if self.is_late(step) {
-                self.late.ends.push((step, ended, attempts));
+                self.late.keep(step, ended, attempts);
             } else {
                 self.end(step, ended, attempts);
             }

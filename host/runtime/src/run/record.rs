@@ -122,6 +122,18 @@ impl Runner {
                 }
             }
         }
+        // What its items came from: the list goes into no key, and is none of its inputs.
+        let planned = &self.job.prepared.plan.steps[step.at()];
+        for items in &cell.items {
+            let from = planned
+                .needs
+                .iter()
+                .find(|need| self.job.prepared.plan.steps[need.at()].cell == items.cell);
+            let outputs = from.and_then(|from| self.slots[from.at()].outputs.as_ref());
+            let digest = outputs.and_then(|it| it.get(&items.port)).map(|it| it.digest.to_string());
+            let source = format!("{}.{}", items.cell, items.port);
+            rows.push(InputRow { port: format!("{}*", items.axis), source, digest });
+        }
         rows
     }
 

@@ -1,8 +1,8 @@
 //! Each rule as a conversation: causes on the left, commands on the right.
 
-use polyloom_schedule::{Growth, KeepGoing, Schedule};
+use polyloom_schedule::{Entry, Growth, KeepGoing, Schedule, StepSpec};
 
-use crate::support::{on, options, show, steps};
+use crate::support::{on, options, show, spec, steps};
 
 /// The first answer is to the start.
 fn talk(text: &str, jobs: usize, keep_going: KeepGoing, lines: &[(&str, &str)]) -> Schedule {
@@ -309,6 +309,41 @@ fn what_gathers_goes_on_with_those_that_are_left() {
         KeepGoing::Yes,
         &[("start", "0 left out, start 1"), ("fail 1", "1 failed, 2 skipped by 1, finish failed")],
     );
+}
+
+#[test]
+fn what_gathers_behind_a_gate_is_left_out_with_it() {
+    talk(
+        "w ?, 0, 0 1 g, 2, ",
+        4,
+        KeepGoing::No,
+        &[
+            ("start", "decide 0, start 4"),
+            ("no 0", "0 left out, 1 left out by 0, 2 left out by 0, 3 left out by 0"),
+            ("ok 4", "4 ok, finish ok"),
+        ],
+    );
+    talk(
+        "w -, 0 g, 1",
+        4,
+        KeepGoing::No,
+        &[("start", "0 left out, 1 left out by 0, 2 left out by 0, finish ok")],
+    );
+}
+
+/// Each cause is answered in a time that grows with the steps, not with their square: that would take minutes here.
+#[test]
+fn an_interrupt_of_very_many_steps_is_answered_at_once() {
+    const MANY: u32 = 200_000;
+    let mut steps = vec![spec(&[], Entry::Start, 0)];
+    steps.extend((0..MANY).map(|_| spec(&[0], Entry::Start, 0)));
+    let all: Vec<u32> = (1..=MANY).collect();
+    steps.push(StepSpec { gathers: true, ..spec(&all, Entry::Decide, 0) });
+    let mut schedule = Schedule::new(&steps, options(1, KeepGoing::Yes));
+    let _ = schedule.start();
+    let _ = on(&mut schedule, "ok 0");
+    let said = schedule.on(polyloom_schedule::Cause::Interrupt);
+    assert_eq!(said.len() as u32, 1 + MANY);
 }
 
 #[test]

@@ -128,7 +128,7 @@ impl World {
                         !(self.failed && case.keep_going == KeepGoing::No),
                         "starts after a failure"
                     );
-                    assert!(attempt >= 1 && attempt <= case.steps[step.at()].retries + 1);
+                    assert!(attempt >= 1 && attempt <= case.steps[step.at()].retries.count + 1);
                     assert!(!self.ended.contains_key(&step));
                     assert_eq!(self.running.insert(step, attempt), None);
                     assert!(self.running.len() <= case.jobs, "too many at once");
@@ -261,7 +261,7 @@ fn oracle(case: &Case) -> Vec<Must> {
         let bad = needs(&[Must::Be(Ended::Failed), Must::BeSkipped]);
         let left = needs(&[Must::BeLeftOut]) && !step.gathers;
         let either = needs(&[Must::BeEither]);
-        let attempts = if script.retry == Retry::Never { 1 } else { step.retries + 1 };
+        let attempts = if script.retry == Retry::Never { 1 } else { step.retries.count + 1 };
         all.push(match (step.entry, script.verdict) {
             (Entry::Cached, _) => Must::Be(Ended::Cached),
             (Entry::LeftOut, _) => Must::BeLeftOut,

@@ -2,21 +2,23 @@
 
 use std::num::NonZeroUsize;
 
+use polyloom_model::Retries;
 use polyloom_schedule::{
-    Backoff, Because, Cause, Command, Ended, Entry, Finish, KeepGoing, Options, Retry, RunOutcome,
-    Schedule, StepIndex, StepSpec, Verdict,
+    Because, Cause, Command, Ended, Entry, Finish, KeepGoing, Options, Retry, RunOutcome, Schedule,
+    StepIndex, StepSpec, Verdict,
 };
 
 pub fn options(jobs: usize, keep_going: KeepGoing) -> Options {
-    Options { jobs: NonZeroUsize::new(jobs).unwrap(), keep_going, backoff: Backoff::default() }
+    Options { jobs: NonZeroUsize::new(jobs).unwrap(), keep_going }
 }
 
 pub fn spec(needs: &[u32], entry: Entry, retries: u32) -> StepSpec {
     let needs = needs.iter().map(|&need| StepIndex(need)).collect();
-    StepSpec { needs, gathers: false, entry, retries, expected_ms: None }
+    let retries = Retries { count: retries, ..Retries::default() };
+    StepSpec { needs, gathers: false, gates: false, entry, retries, expected_ms: None }
 }
 
-/// One step per line: its needs, `c` for cached, `?` for decide, `-` for left out, `g` for one that gathers, `r2` for two retries.
+/// One step per line: its needs, `c` for cached, `?` for decide, `-` for left out, `g` for one that gathers, `w` for one that is a gate, `r2` for two retries.
 pub fn steps(text: &str) -> Vec<StepSpec> {
     let line = |line: &str| {
         let mut step = spec(&[], Entry::Start, 0);
@@ -26,8 +28,9 @@ pub fn steps(text: &str) -> Vec<StepSpec> {
                 "?" => step.entry = Entry::Decide,
                 "-" => step.entry = Entry::LeftOut,
                 "g" => step.gathers = true,
+                "w" => step.gates = true,
                 _ => match word.strip_prefix('r') {
-                    Some(retries) => step.retries = retries.parse().unwrap(),
+                    Some(retries) => step.retries.count = retries.parse().unwrap(),
                     None => step.needs.push(StepIndex(word.parse().unwrap())),
                 },
             }

@@ -268,7 +268,17 @@ impl<'a> Lineage<'a> {
                 }
             }]
         });
-        let inputs = inputs.collect();
+        let items = row.inputs.iter().filter_map(|input| {
+            let axis = input.port.strip_suffix('*')?;
+            Some(Input {
+                source: input.source.clone(),
+                digest: input.digest.clone(),
+                port: format!("items of {axis}"),
+                text: input.source.clone(),
+                from: None,
+            })
+        });
+        let inputs = inputs.chain(items).collect();
         let readers = vec![Vec::new(); row.outputs.len()];
         let (cell, key, outputs) = (row.cell, row.key, row.outputs);
         self.steps.push(Step { way, run, cell, key, parts, inputs, outputs, readers });
