@@ -28,6 +28,6 @@ pub use libraries::tell as tell_libraries;
 pub use permit::Permit;
 pub use place::{Executors, Place};
 pub use prepare::{PrepareError, Prepared, Wanted, action_of, prepare};
-pub use run::{Job, PolicyWord, Runner, Summary};
+pub use run::{Job, PolicyWord, Rest, Runner, Summary};
 pub use stream::Stream;
 pub use words::chain;

@@ -94,7 +94,11 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
         tracing::warn!(%error, "old runs could not be removed");
     }
     super::cache::tidy(&store, bounds);
-    Ok(exit_of(&summary, args.keep_going))
+    let exit = exit_of(&summary, args.keep_going);
+    // The process ends here.
+    std::mem::forget(flow);
+    summary.rest.forget();
+    Ok(exit)
 }
 
 /// Puts a limit of the command line, `[CELL.]NAME=VALUE`, over those of the flow.

@@ -10,7 +10,7 @@ use polyloom_protocol::meta::{ArtifactMeta, ExecMeta};
 use polyloom_schedule::{RunOutcome, Span, critical_path};
 use polyloom_store::{Fault, InputRow, KeptRow, Origin, OutputRow, ResultRow, StepRow};
 
-use super::{Runner, Summary, unix_ms};
+use super::{Rest, Runner, Summary, unix_ms};
 use crate::step::artifact_meta;
 use crate::words::chain;
 
@@ -53,20 +53,21 @@ impl Runner {
         if self.job.history.is_none() {
             return;
         }
+        let (cell, key) = (cell.id.to_string(), planned.key.0.to_string());
+        // A step whose result stood is no attempt: what is known of its last one stays.
+        if known {
+            if meta.outcome == Outcome::Cached {
+                let outputs = outputs_of(meta);
+                self.kept.push((step, KeptRow { cell, key, parts: String::new(), outputs }));
+            }
+            return;
+        }
         // Without outputs its inputs may never have been all there.
         let (outputs, content) = if meta.outcome.has_outputs() {
             (outputs_of(meta), self.content_key(step).0.to_string())
         } else {
             (Vec::new(), String::new())
         };
-        let (cell, key) = (cell.id.to_string(), planned.key.0.to_string());
-        // A step whose result stood is no attempt: what is known of its last one stays.
-        if known {
-            if meta.outcome == Outcome::Cached {
-                self.kept.push((step, KeptRow { cell, key, parts: String::new(), outputs }));
-            }
-            return;
-        }
         let found = meta.outcome == Outcome::Cached;
         self.rows.push(StepRow {
             key,
@@ -231,7 +232,10 @@ impl Runner {
                 tracing::warn!(error = %chain(&error), "the run's end could not be recorded");
             }
         }
-        Summary { outcome, totals, wall_ms, environment: self.environment, unwritten }
+        let environment = self.environment;
+        let Self { job, slots, specs, schedule, .. } = self;
+        let rest = Rest::new(job.prepared, slots, specs, schedule);
+        Summary { outcome, totals, wall_ms, environment, unwritten, rest }
     }
 }
 
