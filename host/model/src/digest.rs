@@ -69,6 +69,19 @@ impl fmt::Debug for Digest {
     }
 }
 
+/// The value of each hex digit, 255 for what is none.
+const VALUES: [u8; 256] = {
+    let mut values = [255; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        let hex = b"0123456789abcdef"[digit as usize];
+        values[hex as usize] = digit;
+        values[hex.to_ascii_uppercase() as usize] = digit;
+        digit += 1;
+    }
+    values
+};
+
 impl FromStr for Digest {
     type Err = DigestError;
     fn from_str(text: &str) -> Result<Self, DigestError> {
@@ -79,9 +92,11 @@ impl FromStr for Digest {
         }
         let mut bytes = [0; 32];
         for (byte, pair) in bytes.iter_mut().zip(hex.as_bytes().chunks(2)) {
-            let digit = |c: u8| (c as char).to_digit(16).and_then(|d| u8::try_from(d).ok());
-            *byte =
-                digit(pair[0]).zip(digit(pair[1])).map(|(a, b)| a << 4 | b).ok_or_else(error)?;
+            let (high, low) = (VALUES[usize::from(pair[0])], VALUES[usize::from(pair[1])]);
+            if high > 15 || low > 15 {
+                return Err(error());
+            }
+            *byte = high << 4 | low;
         }
         Ok(Self(bytes))
     }

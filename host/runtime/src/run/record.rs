@@ -154,7 +154,7 @@ impl Runner {
         }
     }
 
-    fn write_history(&self) -> Result<(), Fault> {
+    fn write_history(&mut self) -> Result<(), Fault> {
         let Some(history) = &self.job.history else { return Ok(()) };
         if !self.rows.is_empty() {
             history.record_steps(&self.rows)?;
@@ -162,7 +162,7 @@ impl Runner {
         if self.kept.is_empty() {
             return Ok(());
         }
-        let (steps, rows): (Vec<_>, Vec<_>) = self.kept.iter().cloned().unzip();
+        let (steps, rows): (Vec<_>, Vec<_>) = std::mem::take(&mut self.kept).into_iter().unzip();
         let parts = |at: usize| {
             let step: StepIndex = steps[at];
             serde_json::to_string(&*self.job.prepared.plan.steps[step.at()].parts)
