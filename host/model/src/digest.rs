@@ -36,13 +36,7 @@ impl Digest {
     /// 64 lower-case hex digits, without the function's name.
     #[must_use]
     pub fn hex(&self) -> String {
-        let mut text = String::with_capacity(64);
-        for byte in self.0 {
-            for nibble in [byte >> 4, byte & 15] {
-                text.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
-            }
-        }
-        text
+        String::from_utf8_lossy(&self.digits()).into_owned()
     }
 
     /// The first 12 hex digits, for people.
@@ -50,11 +44,22 @@ impl Digest {
     pub fn short(&self) -> String {
         self.hex()[..12].to_owned()
     }
+
+    fn digits(&self) -> [u8; 64] {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let mut digits = [0; 64];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
+            pair[0] = HEX[usize::from(byte >> 4)];
+            pair[1] = HEX[usize::from(byte & 15)];
+        }
+        digits
+    }
 }
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "b3:{}", self.hex())
+        f.write_str("b3:")?;
+        f.write_str(str::from_utf8(&self.digits()).unwrap_or_default())
     }
 }
 
@@ -63,6 +68,19 @@ impl fmt::Debug for Digest {
         write!(f, "b3:{}", self.short())
     }
 }
+
+/// The value of each hex digit, 255 for what is none.
+const VALUES: [u8; 256] = {
+    let mut values = [255; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        let hex = b"0123456789abcdef"[digit as usize];
+        values[hex as usize] = digit;
+        values[hex.to_ascii_uppercase() as usize] = digit;
+        digit += 1;
+    }
+    values
+};
 
 impl FromStr for Digest {
     type Err = DigestError;
@@ -74,9 +92,11 @@ impl FromStr for Digest {
         }
         let mut bytes = [0; 32];
         for (byte, pair) in bytes.iter_mut().zip(hex.as_bytes().chunks(2)) {
-            let digit = |c: u8| (c as char).to_digit(16).and_then(|d| u8::try_from(d).ok());
-            *byte =
-                digit(pair[0]).zip(digit(pair[1])).map(|(a, b)| a << 4 | b).ok_or_else(error)?;
+            let (high, low) = (VALUES[usize::from(pair[0])], VALUES[usize::from(pair[1])]);
+            if high > 15 || low > 15 {
+                return Err(error());
+            }
+            *byte = high << 4 | low;
         }
         Ok(Self(bytes))
     }

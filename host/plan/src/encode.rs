@@ -37,6 +37,10 @@ impl Message {
         self
     }
 
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     pub fn finish(&self) -> Digest {
         Digest::of(&self.0)
     }

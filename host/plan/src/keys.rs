@@ -1,6 +1,7 @@
 //! The keys of all cells of a flow, from its text and the facts alone. Asks nobody.
 
 use std::collections::HashMap;
+use std::fmt::Write;
 use std::sync::Arc;
 
 use polyloom_model::{
@@ -63,6 +64,7 @@ pub fn keys(flow: &Flow, graph: &Graph, facts: &Facts) -> Result<Vec<Keyed>, Key
         facts,
         schema: Part::new(Digest::of(SCHEMA.as_bytes()), SCHEMA),
         params: HashMap::new(),
+        ports: HashMap::new(),
         keys: vec![None; graph.len()],
         graph,
     };
@@ -88,6 +90,8 @@ struct Maker<'a> {
     schema: Part,
     /// A large parameter is digested once, however many cells read it.
     params: HashMap<&'a ParamName, Part>,
+    /// By their message.
+    ports: HashMap<Vec<u8>, Part>,
     /// By cell, as far as they are made.
     keys: Vec<Option<Key>>,
 }
@@ -129,11 +133,12 @@ impl<'a> Maker<'a> {
                 }
             }
         }
-        let ports = ports(cell.outputs.iter());
-        parts.push((PartName::Outputs, ports));
+        let outputs = self.ports(cell.outputs.iter());
+        parts.push((PartName::Outputs, outputs));
         if !cell.inputs.is_empty() {
             let types = cell.inputs.iter().map(|(port, input)| (port, &input.ty));
-            parts.push((PartName::Inputs, self::ports(types)));
+            let inputs = self.ports(types);
+            parts.push((PartName::Inputs, inputs));
         }
         for (port, input) in &cell.inputs {
             let part = self.input(cell, port, &input.source)?;
@@ -168,6 +173,36 @@ impl<'a> Maker<'a> {
             parts.push((PartName::Seed, Part::new(digest, &seed.to_string())));
         }
         Ok(parts.into_iter().collect())
+    }
+
+    /// The names and types of ports. Many cells have the same, so each list is digested once.
+    fn ports<'p>(
+        &mut self,
+        ports: impl ExactSizeIterator<Item = (&'p PortName, &'p Type)>,
+    ) -> Part {
+        let mut message = Message::new("polyloom.key/2 ports");
+        message.count(ports.len());
+        let mut text = String::new();
+        for (port, ty) in ports {
+            if !text.is_empty() {
+                text.push_str(", ");
+            }
+            text.push_str(port.as_str());
+            text.push_str(": ");
+            let start = text.len();
+            // Writing to a string does not fail.
+            let _ = write!(text, "{ty}");
+            message.text(port.as_str()).text(&text[start..]);
+        }
+        if let Some(part) = self.ports.get(message.as_bytes()) {
+            return part.clone();
+        }
+        if text.is_empty() {
+            text.push_str("none");
+        }
+        let part = Part::new(message.finish(), &text);
+        self.ports.insert(message.as_bytes().to_vec(), part.clone());
+        part
     }
 
     fn input(
@@ -294,26 +329,6 @@ fn granted_variable(value: Option<Digest>) -> Part {
     let digest = message.finish();
     let short = digest.short();
     Part::new(digest, &if value.is_some() { format!("{text}, {short}") } else { text.to_owned() })
-}
-
-fn ports<'a>(ports: impl ExactSizeIterator<Item = (&'a PortName, &'a Type)>) -> Part {
-    let mut message = Message::new("polyloom.key/2 ports");
-    message.count(ports.len());
-    let mut text = String::new();
-    for (port, ty) in ports {
-        let ty = ty.to_string();
-        message.text(port.as_str()).text(&ty);
-        if !text.is_empty() {
-            text.push_str(", ");
-        }
-        text.push_str(port.as_str());
-        text.push_str(": ");
-        text.push_str(&ty);
-    }
-    if text.is_empty() {
-        text.push_str("none");
-    }
-    Part::new(message.finish(), &text)
 }
 
 fn argv(argv: &[String]) -> Part {

@@ -1,11 +1,10 @@
 //! The stream as it is, one JSON object a line: for other programs, and for the run's own record.
 
-use std::borrow::Cow;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use polyloom_events::{Event, Record, Sink};
-use polyloom_protocol::Outcome;
+use polyloom_protocol::meta::Outcome;
 
 use crate::escape::json_text;
 
@@ -25,12 +24,14 @@ impl Jsonl {
 
     fn append(&mut self, record: &Record) {
         let start = self.buffer.len();
-        if let Err(error) = serde_json::to_writer(&mut self.buffer, record) {
-            self.buffer.truncate(start);
+        if let Err(error) = write_record(&mut self.buffer, record) {
             self.failed.get_or_insert(error.into());
+            self.buffer.truncate(start);
         }
-        let line = String::from_utf8_lossy(&self.buffer[start..]);
-        if let Cow::Owned(safe) = json_text(&line) {
+        // What serde writes has no control characters below 0x20; a line of nothing else but ASCII is safe as it is.
+        let line = &self.buffer[start..];
+        if !line.iter().all(|byte| *byte < 0x7f) {
+            let safe = json_text(&String::from_utf8_lossy(line)).into_owned();
             self.buffer.truncate(start);
             self.buffer.extend(safe.as_bytes());
         }
@@ -50,6 +51,32 @@ impl Jsonl {
     fn end(&mut self) -> io::Result<()> {
         self.pass_on();
         self.failed.take().map_or(Ok(()), Err)
+    }
+}
+
+/// A record as JSON, byte for byte what its `Serialize` gives. A flattened field goes through a map of keys and values one by one, which
+/// is most of the time that a run of many cached cells takes; the event by itself does not.
+fn write_record(out: &mut Vec<u8>, record: &Record) -> Result<(), serde_json::Error> {
+    out.extend(b"{\"seq\":");
+    serde_json::to_writer(&mut *out, &record.seq)?;
+    out.extend(b",\"at_ms\":");
+    serde_json::to_writer(&mut *out, &record.at_ms)?;
+    let event = out.len();
+    serde_json::to_writer(&mut *out, &record.event)?;
+    // Every event has its name, so its object is not empty.
+    out[event] = b',';
+    Ok(())
+}
+
+/// Whether a crash may lose it: nothing has happened in what it tells, or a cell said it.
+fn is_chatter(event: &Event) -> bool {
+    match event {
+        Event::Log { .. }
+        | Event::Progress { .. }
+        | Event::Display { .. }
+        | Event::StepPlanned { .. } => true,
+        Event::StepFinished { meta, .. } => meta.outcome == Outcome::Cached,
+        _ => false,
     }
 }
 
@@ -101,17 +128,8 @@ impl Sink for Recording {
     fn record(&mut self, record: &Record) {
         let mut held = self.lock();
         held.lines.append(record);
-        let chatter = match &record.event {
-            Event::Log { .. }
-            | Event::Progress { .. }
-            | Event::Display { .. }
-            | Event::StepPlanned { .. } => true,
-            // That a result stands is no news, and there may be thousands.
-            Event::StepFinished { meta, .. } => meta.outcome == Outcome::Cached,
-            _ => false,
-        };
         let late = record.at_ms - held.passed_ms > HOLD_MS;
-        if !chatter || late || held.lines.buffer.len() > HOLD {
+        if !is_chatter(&record.event) || late || held.lines.buffer.len() > HOLD {
             held.lines.pass_on();
             held.passed_ms = record.at_ms;
         }
@@ -119,5 +137,35 @@ impl Sink for Recording {
 
     fn finish(&mut self) -> io::Result<()> {
         self.lock().lines.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use polyloom_protocol::meta::ExecMeta;
+
+    use super::*;
+
+    #[test]
+    fn a_record_is_written_as_it_is_serialised() {
+        let warning = Event::Warning { text: "\"a\\b\"\n\u{7f}é".to_owned() };
+        let finished = Event::StepFinished {
+            cell: "load".to_owned(),
+            lang: "sh".to_owned(),
+            reason: "up to date".to_owned(),
+            attempts: 0,
+            meta: Box::new(ExecMeta::new(Outcome::Cached)),
+        };
+        for event in [warning, finished] {
+            for at_ms in [0.0, 1.5, 1e300] {
+                let record = Record { seq: 7, at_ms, event: event.clone() };
+                let mut written = Vec::new();
+                write_record(&mut written, &record).unwrap();
+                assert_eq!(
+                    String::from_utf8(written).unwrap(),
+                    serde_json::to_string(&record).unwrap()
+                );
+            }
+        }
     }
 }

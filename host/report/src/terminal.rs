@@ -49,6 +49,8 @@ struct Screen {
     /// Further failures, in a line each: a whole result is held for the ones told in full only.
     more_failures: Vec<String>,
     cell_width: usize,
+    /// Steps that were planned so far.
+    planned: u64,
     lang_width: usize,
     folds: fold::Folds,
 }
@@ -100,6 +102,7 @@ impl Terminal {
             failures: Vec::new(),
             more_failures: Vec::new(),
             cell_width: 0,
+            planned: 0,
             lang_width: 0,
             folds: fold::Folds::default(),
         })))
@@ -198,11 +201,14 @@ impl Screen {
             Event::StepPlanned { cell, lang, action, .. } => {
                 self.cell_width = self.cell_width.max(cell.len()).min(24);
                 self.lang_width = self.lang_width.max(lang.len()).min(12);
-                self.cell(cell).lang.clone_from(lang);
+                self.planned += 1;
                 // Steps join a run while it goes on.
-                self.run.cells = self.run.cells.max(self.cells.len() as u64);
-                // What the plan means to do shows in how the step ends.
-                let (Action::Run | Action::Cached | Action::Maybe | Action::Skip) = action;
+                self.run.cells = self.run.cells.max(self.planned);
+                // What the plan means to do shows in how the step ends; only what may run has more to be remembered.
+                match action {
+                    Action::Run | Action::Maybe => self.cell(cell).lang.clone_from(lang),
+                    Action::Cached | Action::Skip => {}
+                }
             }
             Event::StepStarted { cell, attempt, phase } => {
                 self.started(record, cell, *attempt, *phase)
@@ -336,10 +342,13 @@ impl Screen {
 
     fn finished(&mut self, cell: &str, lang: &str, reason: &str, attempts: u32, meta: &ExecMeta) {
         let limit = log::limit(self.options.verbosity);
-        let entry = self.cell(cell);
-        entry.running = None;
-        let errors = std::mem::take(&mut entry.errors);
-        let (rest, hidden) = entry.log.end(limit);
+        let (errors, (rest, hidden)) = match self.cells.get_mut(cell) {
+            Some(entry) => {
+                entry.running = None;
+                (std::mem::take(&mut entry.errors), entry.log.end(limit))
+            }
+            None => Default::default(),
+        };
         if self.says(Verbosity::Normal) {
             for (style, line) in rest {
                 self.prefixed(cell, style, &line);

@@ -123,7 +123,7 @@ impl Runner {
                 progress.ran.insert(step.cell.clone());
             }
             if let Some(outputs) = &slot.outputs {
-                progress.results.insert(step.cell.clone(), Arc::clone(outputs));
+                progress.results.insert(step.cell.clone(), outputs.to_shared());
             }
         }
         let history = self.job.project.clone();

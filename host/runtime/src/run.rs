@@ -11,6 +11,7 @@ mod starts;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::num::NonZeroUsize;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -18,7 +19,7 @@ use polyloom_events::{Event, Phase, Stage, Stream as Channel, Totals};
 use polyloom_model::{
     CellId, Digest, Levels, Limit, LimitLines, Limits, Policy, PortName, Preset, Source,
 };
-use polyloom_plan::{Action, Artifact, Feed, StepIndex};
+use polyloom_plan::{Action, Artifact, Feed, Recorded, StepIndex};
 use polyloom_protocol::Outcome;
 use polyloom_protocol::messages::worker::LogLevel;
 use polyloom_protocol::meta::{Diagnostic, ExecMeta, Severity};
@@ -108,14 +109,37 @@ pub struct Summary {
     pub unwritten: Option<std::io::Error>,
     /// Attempts that go on in the run that takes its place.
     pub carried: Vec<Carried>,
-    /// What was planned.
-    pub remains: Remains,
+    /// What the run leaves in memory.
+    pub rest: Rest,
 }
 
-/// A plan that was carried out. Freeing it takes a while where there are thousands of cells: who ends anyway leaves that to the system.
-pub struct Remains {
-    _job: Job,
-    _slots: Vec<Slot>,
+/// The plan of a run that has ended and all that was known of its steps. To give back a large one piece by piece takes longer
+/// than a run in which nothing happens: a process that ends may [`Rest::forget`] it.
+#[must_use]
+pub struct Rest {
+    _held: Box<(Prepared, Vec<Slot>, Vec<StepSpec>, Schedule)>,
+}
+
+impl Rest {
+    pub(crate) fn new(
+        prepared: Prepared,
+        slots: Vec<Slot>,
+        specs: Vec<StepSpec>,
+        schedule: Schedule,
+    ) -> Self {
+        Self { _held: Box::new((prepared, slots, specs, schedule)) }
+    }
+
+    /// Leaves it to the end of the process. It holds memory only: no file, no lock, no thread.
+    pub fn forget(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl std::fmt::Debug for Rest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Rest")
+    }
 }
 
 /// What the loop waits for.
@@ -129,10 +153,37 @@ enum Happened {
     Released(StepIndex, Running),
 }
 
+/// What a step gave: made in this run, or part of a recorded result, which is not copied for it.
+#[derive(Clone)]
+pub(crate) enum Outputs {
+    Made(Arc<BTreeMap<PortName, Artifact>>),
+    Recorded(Arc<Recorded>),
+}
+
+impl Deref for Outputs {
+    type Target = BTreeMap<PortName, Artifact>;
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::Made(outputs) => outputs,
+            Self::Recorded(recorded) => &recorded.outputs,
+        }
+    }
+}
+
+impl Outputs {
+    /// As those who plan anew need them.
+    pub(crate) fn to_shared(&self) -> Arc<BTreeMap<PortName, Artifact>> {
+        match self {
+            Self::Made(outputs) => Arc::clone(outputs),
+            Self::Recorded(recorded) => Arc::new(recorded.outputs.clone()),
+        }
+    }
+}
+
 /// One step's place in the run.
 #[derive(Default)]
 pub(crate) struct Slot {
-    pub(crate) outputs: Option<Arc<BTreeMap<PortName, Artifact>>>,
+    pub(crate) outputs: Option<Outputs>,
     /// Its last result, waiting for the schedule to say that it is final.
     end: Option<Box<StepEnd>>,
     stop: Option<watch::Sender<Stop>>,
@@ -162,6 +213,8 @@ pub struct Runner {
     results: Vec<ResultRow>,
     /// Events that may be said only after the next commit.
     held: Vec<Event>,
+    /// Whether every step's result stands.
+    nothing_runs: bool,
     /// Rights to make results, kept until these are committed.
     flights: Vec<Flight>,
     environment: bool,
@@ -232,6 +285,7 @@ impl Runner {
             kept: Vec::new(),
             results: Vec::new(),
             held: Vec::new(),
+            nothing_runs: false,
             flights: Vec::new(),
             environment: false,
             late: Late::default(),
@@ -267,7 +321,7 @@ impl Runner {
                 reason: reason.clone(),
             });
             let outputs = match &step.action {
-                Action::Cached(recorded) => Some(Arc::new(recorded.outputs.clone())),
+                Action::Cached(recorded) => Some(Outputs::Recorded(Arc::clone(recorded))),
                 Action::Run | Action::Maybe | Action::Skip => None,
             };
             self.slots.push(Slot { outputs, reason, ..Slot::default() });
@@ -277,6 +331,7 @@ impl Runner {
     /// Runs a plan in which nothing has to run: no thread, no task, no process.
     #[must_use]
     pub fn run_cached(mut self) -> Summary {
+        self.nothing_runs = true;
         let first = self.schedule.start();
         self.commands.extend(first);
         self.obey();
@@ -418,7 +473,7 @@ impl Runner {
         let slot = &mut self.slots[step.at()];
         slot.starved += u32::from(end.meta.outcome == Outcome::OutOfMemory);
         slot.stop = None;
-        slot.outputs = end.outputs.clone().map(Arc::new);
+        slot.outputs = end.outputs.clone().map(|outputs| Outputs::Made(Arc::new(outputs)));
         // Others may go on once its result is in the store; if there is none, one of them tries, or this step once more.
         self.flights.extend(end.flight.take().filter(|_| end.outputs.is_some()));
         if let Some(known) = end.known.take() {
@@ -576,7 +631,6 @@ impl Runner {
     fn end(&mut self, step: StepIndex, ended: Ended, attempts: u32) {
         let cell = self.cell(step);
         let (id, lang) = (cell.id.to_string(), cell.executor.to_string());
-        let lines = cell.lines.clone();
         let now = self.stream.now_ms();
         let slot = &mut self.slots[step.at()];
         let end = slot.end.take();
@@ -589,7 +643,8 @@ impl Runner {
             (Ended::Ok | Ended::Failed | Ended::Cancelled, Some(end)) => {
                 self.environment |= end.environment;
                 let StepEnd { mut meta, explanation, .. } = *end;
-                explain(&mut meta, explanation, &lines);
+                let index = self.job.prepared.plan.steps[step.at()].index;
+                explain(&mut meta, explanation, &self.job.prepared.flow.cells[index.at()].lines);
                 meta
             }
             (Ended::Cached, _) => ExecMeta::new(Outcome::Cached),
@@ -625,7 +680,13 @@ impl Runner {
             }
         }
         let meta = Box::new(meta);
-        self.held.push(Event::StepFinished { cell: id, lang, reason, attempts, meta });
+        let event = Event::StepFinished { cell: id, lang, reason, attempts, meta };
+        if ended == Ended::Cached && self.nothing_runs {
+            // Its result was committed by an earlier run; ten thousand of these are not held.
+            self.stream.say(event);
+        } else {
+            self.held.push(event);
+        }
     }
 }
 

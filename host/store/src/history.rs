@@ -30,7 +30,7 @@ pub use prune::Retention;
 pub use run::{RunReader, RunWriter};
 
 /// The version of the history's index.
-pub const HISTORY_VERSION: i64 = 2;
+pub const HISTORY_VERSION: i64 = 3;
 
 /// Why a history could not be used.
 #[derive(Debug, Error)]

@@ -10,7 +10,7 @@ use rusqlite::OptionalExtension;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::row::outcome;
-use self::row::{Outputs, Raw, Summed, rows_of, rows_of_content, sum_of};
+use self::row::{Raw, Summed, rows_of, rows_of_content, sum_of};
 use crate::behind::Behind;
 use crate::blobs::SMALL;
 use crate::fault::Fault;
@@ -149,7 +149,7 @@ impl Store {
         let raw = self.query(|index| rows_of(index, keys))?;
         let mut results = HashMap::with_capacity(raw.len());
         for row in raw {
-            let Some(result) = self.checked(row) else { continue };
+            let result = self.checked(row);
             results.insert(result.key, result);
         }
         if let Some(behind) = &self.behind {
@@ -167,7 +167,8 @@ impl Store {
     /// The newest result with these inputs by content whose outputs are all there.
     pub fn lookup_content(&self, content_key: &Digest) -> Result<Option<StoredResult>, Fault> {
         for row in self.query(|index| rows_of_content(index, content_key))? {
-            if let Some(result) = self.checked(row).filter(|result| !result.evicted) {
+            let result = self.checked(row);
+            if !result.evicted {
                 return Ok(Some(result));
             }
         }
@@ -223,7 +224,7 @@ impl Store {
 
     /// A row as a result; looks whether the files of its large outputs are there. Small outputs are rows that only a
     /// collection removes, which marks the result in the same transaction.
-    fn checked(&self, raw: Raw) -> Option<StoredResult> {
+    fn checked(&self, raw: Raw) -> StoredResult {
         self.result(raw, |digest, size| size <= SMALL || self.stands(digest, size))
     }
 
@@ -232,7 +233,7 @@ impl Store {
         let there = |digest: &Digest, size: u64| {
             behind.has(digest, Some(size)) || self.stands(digest, size)
         };
-        let mut result = self.result(raw, there).filter(|result| !result.evicted)?;
+        let mut result = Some(self.result(raw, there)).filter(|result| !result.evicted)?;
         // Never used here, unless it was.
         result.used_unix_ms = known.unwrap_or(0);
         if known.is_none() {
@@ -241,8 +242,7 @@ impl Store {
         Some(result)
     }
 
-    fn result(&self, raw: Raw, there: impl Fn(&Digest, u64) -> bool) -> Option<StoredResult> {
-        let Outputs(outputs) = serde_json::from_str(&raw.outputs).ok()?;
+    fn result(&self, raw: Raw, there: impl Fn(&Digest, u64) -> bool) -> StoredResult {
         let gone = |output: &ArtifactMeta| {
             let Ok(digest) = output.digest.parse() else { return true };
             if output.r#type != "dir" {
@@ -254,18 +254,18 @@ impl Store {
                 listing.values().flatten().all(|entry| there(&entry.digest, entry.size))
             })
         };
-        Some(StoredResult {
-            evicted: raw.evicted || outputs.iter().any(|(_, output)| gone(output)),
+        StoredResult {
+            evicted: raw.evicted || raw.outputs.iter().any(|(_, output)| gone(output)),
             key: raw.key,
             content_key: raw.content,
             cell: raw.cell,
             executor: raw.executor,
-            outcome: outcome(&raw.outcome)?,
-            outputs,
+            outcome: raw.outcome,
+            outputs: raw.outputs,
             wall_ms: raw.wall,
             created_unix_ms: u64::try_from(raw.created).unwrap_or(0),
             used_unix_ms: u64::try_from(raw.used).unwrap_or(0),
-            marks: Mark::parse_all(&raw.marks),
-        })
+            marks: raw.marks,
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! `polyloom plan` and `polyloom status`: what would run, and why; nothing is run.
 
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use polyloom_plan::{Action, Plan, Step};
@@ -22,7 +23,8 @@ fn prepare(world: &World, flow: &FlowArgs, select: &Select) -> Result<Prepared, 
 
 /// `polyloom plan`, `polyloom run --dry-run`.
 pub fn plan(world: &World, flow: &FlowArgs, select: &Select, format: Format) -> Outcome {
-    let prepared = prepare(world, flow, select)?;
+    // Not given back piece by piece: the process ends here.
+    let prepared = ManuallyDrop::new(prepare(world, flow, select)?);
     let word = |action: &Action| match action {
         Action::Cached(_) => (Style::Dim, "cached"),
         Action::Run => (Style::Warn, "run"),
@@ -38,7 +40,8 @@ pub fn plan(world: &World, flow: &FlowArgs, select: &Select, format: Format) -> 
 
 /// `polyloom status`.
 pub fn status(world: &World, flow: &FlowArgs, format: Format) -> Outcome {
-    let prepared = prepare(world, flow, &Select::default())?;
+    // Not given back piece by piece: the process ends here.
+    let prepared = ManuallyDrop::new(prepare(world, flow, &Select::default())?);
     let word = |action: &Action| match action {
         Action::Cached(_) => (Style::Good, "fresh"),
         Action::Run | Action::Maybe => (Style::Warn, "stale"),

@@ -43,6 +43,8 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
     let flow = asked.flow(world)?;
     let store = world.store()?;
     let place = world.place(Arc::clone(&store))?;
+    // Held to the end of the process: to free a large one takes a while.
+    let _held = std::mem::ManuallyDrop::new(Arc::clone(&flow));
     let ready = asked.ready(world, flow, &place)?;
     let done = ready.prepared.plan.is_done();
     if !done {
@@ -66,7 +68,8 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
         summary
     };
     let exit = asked.end(world, &store, &after, &summary);
-    std::mem::forget(summary.remains);
+    // The process ends here.
+    summary.rest.forget();
     Ok(exit)
 }
 

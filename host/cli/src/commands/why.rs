@@ -1,5 +1,6 @@
 //! `polyloom why CELL`: the parts of a cell's key that changed since it last ran.
 
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use polyloom_plan::{Action, KeyParts, PartChange, diff};
@@ -40,7 +41,9 @@ pub fn why(
     let store = world.store()?;
     let place = world.place(Arc::clone(&store))?;
     let history = world.history(&flow.root, &store)?;
+    // Not given back piece by piece: the process ends here.
     let prepared = world.prepare(&place, flow, Some(&history), &Select::default())?;
+    let prepared = ManuallyDrop::new(prepared);
     let Some(at) = prepared.plan.find(cell) else {
         let names = prepared.flow.cells.iter().map(|cell| cell.id.as_str());
         let near = polyloom_plan::nearest(cell, names);

@@ -9,7 +9,7 @@ use polyloom_plan::{Check, Feed, Reason, StepIndex, content_key};
 use polyloom_protocol::Outcome;
 use polyloom_schedule::{Because, Verdict};
 
-use super::Runner;
+use super::{Outputs, Runner};
 use crate::conditions;
 use crate::flight;
 use crate::step::StepEnd;
@@ -85,7 +85,7 @@ impl Runner {
         };
         let Some(known) = found else { return false };
         let slot = &mut self.slots[step.at()];
-        slot.outputs = Some(Arc::new(known.outputs.clone()));
+        slot.outputs = Some(Outputs::Made(Arc::new(known.outputs.clone())));
         slot.known = Some(known);
         "its inputs turned out the same".clone_into(&mut self.slots[step.at()].reason);
         true

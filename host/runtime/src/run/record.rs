@@ -10,7 +10,7 @@ use polyloom_protocol::meta::{ArtifactMeta, ExecMeta};
 use polyloom_schedule::{RunOutcome, Span, critical_path};
 use polyloom_store::{Fault, InputRow, KeptRow, Origin, OutputRow, ResultRow, StepRow};
 
-use super::{Remains, Runner, Summary, unix_ms};
+use super::{Rest, Runner, Summary, unix_ms};
 use crate::step::artifact_meta;
 use crate::words::chain;
 
@@ -53,19 +53,20 @@ impl Runner {
         if self.job.history.is_none() {
             return;
         }
-        let outputs = if meta.outcome.has_outputs() { outputs_of(meta) } else { Vec::new() };
         let (cell, key) = (cell.id.to_string(), planned.key.0.to_string());
         // A step whose result stood is no attempt: what is known of its last one stays.
         if known {
             if meta.outcome == Outcome::Cached {
+                let outputs = outputs_of(meta);
                 self.kept.push((step, KeptRow { cell, key, parts: String::new(), outputs }));
             }
             return;
         }
         // Without outputs its inputs may never have been all there.
-        let content = match meta.outcome.has_outputs() {
-            true => self.content_key(step).0.to_string(),
-            false => String::new(),
+        let (outputs, content) = if meta.outcome.has_outputs() {
+            (outputs_of(meta), self.content_key(step).0.to_string())
+        } else {
+            (Vec::new(), String::new())
         };
         let found = meta.outcome == Outcome::Cached;
         self.rows.push(StepRow {
@@ -165,7 +166,7 @@ impl Runner {
         }
     }
 
-    fn write_history(&self) -> Result<(), Fault> {
+    fn write_history(&mut self) -> Result<(), Fault> {
         let Some(history) = &self.job.history else { return Ok(()) };
         if !self.rows.is_empty() {
             history.record_steps(&self.rows)?;
@@ -173,7 +174,7 @@ impl Runner {
         if self.kept.is_empty() {
             return Ok(());
         }
-        let (steps, rows): (Vec<_>, Vec<_>) = self.kept.iter().cloned().unzip();
+        let (steps, rows): (Vec<_>, Vec<_>) = std::mem::take(&mut self.kept).into_iter().unzip();
         let parts = |at: usize| {
             let step: StepIndex = steps[at];
             serde_json::to_string(&*self.job.prepared.plan.steps[step.at()].parts)
@@ -245,8 +246,9 @@ impl Runner {
             }
         }
         let (environment, carried) = (self.environment, self.released);
-        let remains = Remains { _job: self.job, _slots: self.slots };
-        Summary { outcome, totals, wall_ms, environment, unwritten, carried, remains }
+        let Self { job, slots, specs, schedule, .. } = self;
+        let rest = Rest::new(job.prepared, slots, specs, schedule);
+        Summary { outcome, totals, wall_ms, environment, unwritten, carried, rest }
     }
 }
 

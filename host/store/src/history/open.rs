@@ -18,7 +18,7 @@ use crate::results::outcome;
 use crate::store::Store;
 
 /// See the store's own index: what leads from each version to the next.
-const STEPS: &[&str] = &[FIRST, SECOND];
+const STEPS: &[&str] = &[FIRST, SECOND, THIRD];
 
 const FIRST: &str = "
 CREATE TABLE runs (
@@ -60,6 +60,12 @@ INSERT OR IGNORE INTO outputs
         json_extract(a.value, '$.size'), json_extract(meta, '$.outcome') = 'ok'
     FROM steps, json_each(iif(json_valid(meta), meta, '{}'), '$.artifacts') a
     WHERE a.type = 'object';
+";
+
+/// The digest of all that a run kept: a run that keeps the same needs no look at each. Rows of older versions have none.
+const THIRD: &str = "
+ALTER TABLE kept_in ADD COLUMN sum BLOB;
+CREATE INDEX kept_in_by_sum ON kept_in (sum) WHERE sum IS NOT NULL;
 ";
 
 /// Where a project's history is kept.

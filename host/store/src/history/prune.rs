@@ -71,7 +71,9 @@ impl History {
 fn sweep(index: &Transaction<'_>) -> Result<(), rusqlite::Error> {
     let mut live = HashSet::new();
     {
-        let mut statement = index.prepare_cached("SELECT ids FROM kept_in")?;
+        // Runs with the same sum have the same ids.
+        let mut statement =
+            index.prepare_cached("SELECT ids FROM kept_in GROUP BY ifnull(sum, rowid)")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             live.extend(ids_of(row)?);

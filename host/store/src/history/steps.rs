@@ -55,13 +55,28 @@ pub(super) fn insert_steps(
     Ok(())
 }
 
-/// Adds steps of a run whose results stand.
+/// Adds steps of a run whose results stand. Where an earlier run kept the very same, which is what running again and again does, its ids
+/// are these: one statement, however many steps.
 pub(super) fn insert_kept(
     index: &Transaction<'_>,
     run: &str,
     steps: &[KeptRow],
     parts: &dyn Fn(usize) -> String,
 ) -> Result<(), rusqlite::Error> {
+    let mut text = Vec::with_capacity(512);
+    let mut all = blake3::Hasher::new();
+    for row in steps {
+        text.clear();
+        put_kept(&mut text, row);
+        all.update(&text);
+    }
+    let sum = all.finalize();
+    let mut same = index.prepare_cached(
+        "INSERT INTO kept_in (run, ids, sum) SELECT ?1, ids, sum FROM kept_in WHERE sum = ?2 LIMIT 1",
+    )?;
+    if same.execute((run, sum.as_bytes()))? > 0 {
+        return Ok(());
+    }
     let mut find = index.prepare_cached("SELECT id FROM kept WHERE hash = ?1")?;
     let mut add = index.prepare_cached(
         "INSERT INTO kept (hash, cell, key, parts, outputs) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -78,8 +93,28 @@ pub(super) fn insert_kept(
         // Two thousand million of them are not to be feared.
         ids.extend(u32::try_from(id).unwrap_or(u32::MAX).to_le_bytes());
     }
-    index.execute("INSERT INTO kept_in (run, ids) VALUES (?1, ?2)", (run, ids))?;
+    index.execute(
+        "INSERT INTO kept_in (run, ids, sum) VALUES (?1, ?2, ?3)",
+        (run, ids, sum.as_bytes()),
+    )?;
     Ok(())
+}
+
+/// What makes a step that is kept the same one in another run; each text with its length, so that none can pass for two.
+fn put_kept(out: &mut Vec<u8>, row: &KeptRow) {
+    let mut put = |text: &str| {
+        out.extend((text.len() as u64).to_le_bytes());
+        out.extend(text.as_bytes());
+    };
+    put(&row.cell);
+    put(&row.key);
+    for output in &row.outputs {
+        put(&output.port);
+        put(&output.digest);
+        put(&output.ty);
+        put(&output.size.to_string());
+    }
+    out.extend((row.outputs.len() as u64).to_le_bytes());
 }
 
 /// The ids of what a run kept.

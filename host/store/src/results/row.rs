@@ -1,5 +1,6 @@
 //! Rows of results as they lie in the index: read, checked against their sums, and not believed where these do not fit.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use polyloom_model::Digest;
@@ -7,6 +8,7 @@ use polyloom_protocol::meta::{ArtifactMeta, Outcome};
 use rusqlite::{Connection, Row};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
+use super::Mark;
 use crate::index;
 
 const COLUMNS: &str =
@@ -49,7 +51,7 @@ pub(super) fn rows_of_content(
 }
 
 /// A JSON object of outputs, as a list.
-pub(super) struct Outputs(pub(super) Vec<(String, ArtifactMeta)>);
+struct Outputs(pub(super) Vec<(String, ArtifactMeta)>);
 
 impl<'de> Deserialize<'de> for Outputs {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -71,19 +73,19 @@ impl<'de> Deserialize<'de> for Outputs {
     }
 }
 
-/// A row before its texts are understood.
+/// A row that is what was written, of which nobody has looked yet whether its outputs are there.
 pub(super) struct Raw {
     pub(super) key: Digest,
     pub(super) content: Option<Digest>,
     pub(super) cell: String,
     pub(super) executor: String,
-    pub(super) outcome: String,
-    pub(super) outputs: String,
+    pub(super) outcome: Outcome,
+    pub(super) outputs: Vec<(String, ArtifactMeta)>,
     pub(super) created: i64,
     pub(super) evicted: bool,
     pub(super) wall: f64,
     pub(super) used: i64,
-    pub(super) marks: String,
+    pub(super) marks: BTreeMap<String, Mark>,
 }
 
 /// What a row's checksum is made of: all that says what the result is, not what changes while it stays the same.
@@ -125,41 +127,43 @@ pub(super) fn sum_of(parts: &[&[u8]]) -> [u8; 8] {
     sum
 }
 
-/// A row that is what was written. `None`: something in it has changed.
+/// Reads a row. `None`: something in it has changed, or can't be read any more. Its texts are looked at where SQLite has them: a plan of
+/// ten thousand cells comes here ten thousand times.
 fn read(row: &Row<'_>) -> Option<Raw> {
-    let raw = columns(row).ok().flatten()?;
-    // Rows of older versions have no sum.
-    let sum = row.get_ref(10).ok()?.as_blob_or_null().ok()?;
+    let blob = |at| row.get_ref(at).ok()?.as_blob_or_null().ok();
+    let text = |at| row.get_ref(at).ok()?.as_str().ok();
+    let key = index::digest(blob(0)??)?;
+    let content = blob(1)?.and_then(index::digest);
+    let (cell, executor, ended, outputs) = (text(2)?, text(3)?, text(4)?, text(5)?);
+    let (created, wall) = (row.get(6).ok()?, row.get(8).ok()?);
     let summed = || Summed {
-        key: &raw.key,
-        content: raw.content.as_ref(),
-        cell: &raw.cell,
-        executor: &raw.executor,
-        outcome: &raw.outcome,
-        outputs: &raw.outputs,
-        created: raw.created,
-        wall: raw.wall,
+        key: &key,
+        content: content.as_ref(),
+        cell,
+        executor,
+        outcome: ended,
+        outputs,
+        created,
+        wall,
     };
-    let right = sum.is_none_or(|sum| sum == summed().sum());
-    right.then_some(raw)
-}
-
-fn columns(row: &Row<'_>) -> Result<Option<Raw>, rusqlite::Error> {
-    let Some(key) = index::digest(row.get_ref(0)?.as_blob()?) else { return Ok(None) };
-    let content = row.get_ref(1)?.as_blob_or_null()?;
-    Ok(Some(Raw {
+    // Rows of older versions have no sum.
+    if blob(10)?.is_some_and(|sum| sum != summed().sum()) {
+        return None;
+    }
+    let Outputs(outputs) = serde_json::from_str(outputs).ok()?;
+    Some(Raw {
         key,
-        content: content.and_then(index::digest),
-        cell: row.get(2)?,
-        executor: row.get(3)?,
-        outcome: row.get(4)?,
-        outputs: row.get(5)?,
-        created: row.get(6)?,
-        evicted: row.get(7)?,
-        wall: row.get(8)?,
-        used: row.get(9)?,
-        marks: row.get(11)?,
-    }))
+        content,
+        cell: cell.to_owned(),
+        executor: executor.to_owned(),
+        outcome: outcome(ended)?,
+        outputs,
+        created,
+        evicted: row.get(7).ok()?,
+        wall,
+        used: row.get(9).ok()?,
+        marks: Mark::parse_all(text(11)?),
+    })
 }
 
 /// An outcome from its name.
