@@ -96,3 +96,36 @@ fn the_manifests_limits_are_below_the_flows() {
     assert_eq!((flow.cells[0].limits.pids, flow.cells[1].limits.pids), (64, 3));
     assert_eq!((flow.name.as_str(), flow.cells[0].executor.as_str()), ("x", "shell"));
 }
+
+#[test]
+fn retries_are_a_number_or_a_table_that_sets_their_delays() {
+    let text =
+        |retries: &str| format!("[cells.a]\nlang = 'python'\ncode = ''\nretries = {retries}\n");
+    let read = |retries: &str| {
+        let loaded = check("x.toml", &text(retries), None);
+        assert!(loaded.report.is_empty(), "{retries}: {:?}", loaded.report.problems);
+        let retries = loaded.flow.unwrap().cells[0].retries;
+        let millis = |failed| retries.delay(failed).as_millis();
+        (retries.count, [millis(1), millis(2), millis(3), millis(99)])
+    };
+    assert_eq!(read("3"), (3, [1000, 2000, 4000, 60_000]));
+    assert_eq!(read("{ count = 2 }"), read("2"));
+    assert_eq!(
+        read("{ count = 5, delay = '100ms', factor = 1.5, max_delay = '1s' }"),
+        (5, [100, 150, 225, 1000])
+    );
+    assert_eq!(read("{ count = 1, delay = '0s' }"), (1, [0, 0, 0, 0]));
+    assert_eq!(read("{ count = 1, delay = '2m' }"), (1, [120_000; 4]));
+    for (bad, why) in [
+        ("{ delay = '1s' }", "`retries` has no `count`"),
+        ("{ count = 101 }", "`count` is 101, out of range"),
+        ("{ count = 1, delay = 3 }", "`delay` needs a unit"),
+        ("{ count = 1, factor = 0.5 }", "`factor` is 0.5, out of range"),
+        ("{ count = 1, delay = '2m', max_delay = '1m' }", "`max_delay` is less than `delay`"),
+        ("{ count = 1, dely = '2m' }", "unknown key `dely`"),
+    ] {
+        let problems = check("x.toml", &text(bad), None).report.problems;
+        let told: Vec<String> = problems.iter().map(|it| format!("{it:?}")).collect();
+        assert!(told.iter().any(|told| told.contains(why)), "{bad}: {told:?}");
+    }
+}

@@ -81,7 +81,7 @@ pub(crate) async fn turn(
         }
         if !told {
             told = true;
-            let text = "another run, or a step of this one with the same inputs, is making this very result; waiting for it".to_owned();
+            let text = "another run is making this very result, or another step of this one; waiting for it".to_owned();
             let _ = seen.send(Seen::Live(Live::Log { level: LogLevel::Info, text })).await;
         }
         tokio::select! {

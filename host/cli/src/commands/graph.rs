@@ -84,20 +84,23 @@ struct Pair<'a> {
 /// Pairs of cells, each once (and once for items), in the order of the file, with the ports between them.
 fn pairs(edges: &[Edge]) -> Vec<Pair<'_>> {
     let mut places: HashMap<(&str, &str, bool), usize> = HashMap::new();
-    let mut all: Vec<((&str, &str, bool), BTreeSet<&str>)> = Vec::new();
+    let mut all: Vec<(&Edge, BTreeSet<&str>)> = Vec::new();
     for edge in edges {
         let pair = (edge.from.as_str(), edge.to.as_str(), edge.items);
         let place = *places.entry(pair).or_insert_with(|| {
-            all.push((pair, BTreeSet::new()));
+            all.push((edge, BTreeSet::new()));
             all.len() - 1
         });
         all[place].1.insert(&edge.output);
     }
-    let pair = |((from, to, items), ports): ((_, _, _), BTreeSet<&str>)| {
-        let ports = ports.into_iter().collect::<Vec<_>>().join(", ");
-        Pair { from, to, ports, items }
-    };
-    all.into_iter().map(pair).collect()
+    let joined = |ports: BTreeSet<&str>| ports.into_iter().collect::<Vec<_>>().join(", ");
+    let pairs = all.into_iter().map(|(edge, ports)| Pair {
+        from: &edge.from,
+        to: &edge.to,
+        ports: joined(ports),
+        items: edge.items,
+    });
+    pairs.collect()
 }
 
 fn draw_mermaid(flow: &Flow, edges: &[Edge]) -> String {
