@@ -1,0 +1,440 @@
+#!/usr/bin/env python3
+"""Times polyloom beside ninja and Snakemake on the same graph, and data and edits against targets.
+
+Knows the command line and the event stream, nothing of the inside. README.md reads the table.
+
+    python3 tests/bench/bench.py                  all cases, 10,000 cells, the release build
+    python3 tests/bench/bench.py --quick          small, no judgement: only whether every case works
+    python3 tests/bench/bench.py noop status      only these cases
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+TOOLS = ROOT / "target" / "bench" / "bin"
+# Cell i reads cell i - STRIDE: many chains side by side.
+STRIDE = 100
+CASES = ["noop", "status", "why", "check", "data", "edit"]
+
+
+@dataclass
+class Row:
+    """A line of the table. `target` is what `value` may be at most; none: it is to compare with."""
+
+    case: str
+    what: str
+    value: float
+    unit: str
+    target: float | None = None
+    runs: int = 1
+
+    @property
+    def met(self) -> bool | None:
+        return None if self.target is None else self.value <= self.target
+
+
+@dataclass
+class Took:
+    seconds: float
+    memory: int
+
+
+def took(argv: list[str], cwd: Path, env: dict[str, str]) -> Took:
+    """Runs a command that has to succeed; its wall time and the most memory it had, in bytes."""
+    with tempfile.TemporaryFile() as errors:
+        start = time.perf_counter()
+        child = subprocess.Popen(argv, cwd=cwd, env=env, stdout=subprocess.DEVNULL, stderr=errors)
+        _, status, usage = os.wait4(child.pid, 0)
+        seconds = time.perf_counter() - start
+        child.returncode = os.waitstatus_to_exitcode(status)
+        if child.returncode != 0:
+            errors.seek(0)
+            text = errors.read().decode(errors="replace")[-2000:]
+            raise SystemExit(f"error: {' '.join(argv)}: exit code {child.returncode}\n{text}")
+    return Took(seconds, usage.ru_maxrss * 1024)
+
+
+def in_turn(repeat: int, subjects: dict[str, Callable[[], Took]]) -> dict[str, Took]:
+    """The medians of several commands that take turns, so that a busy moment hits all of them."""
+    all_of: dict[str, list[Took]] = {name: [] for name in subjects}
+    for _ in range(repeat):
+        for name, run in subjects.items():
+            all_of[name].append(run())
+    return {
+        name: Took(statistics.median(t.seconds for t in times), max(t.memory for t in times))
+        for name, times in all_of.items()
+    }
+
+
+class Bench:
+    def __init__(self, binary: Path, cells: int, repeat: int, folder: Path, quick: bool) -> None:
+        self.binary, self.cells, self.repeat, self.quick = str(binary), cells, repeat, quick
+        self.folder = folder
+        self.rows: list[Row] = []
+        self.notes: list[str] = []
+        self.env = {
+            "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
+            "HOME": str(folder / "home"),
+            "POLYLOOM_STORE": str(folder / "store"),
+            "NO_COLOR": "1",
+        }
+        (folder / "home").mkdir()
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def polyloom(self, cwd: Path, *argv: str) -> Took:
+        return took([self.binary, *argv], cwd, self.env)
+
+    def graph(self) -> dict[str, Callable[[], Took]]:
+        """The same graph for each program, run once, so that there is nothing left to do."""
+        inputs = [(i, i - STRIDE) for i in range(self.cells)]
+        project = self.folder / "graph"
+        project.mkdir()
+        text = ['[flow]\nname = "graph"\n']
+        for i, before in inputs:
+            edge = f'inputs = {{ a = "c{before}.x" }}\n' if before >= 0 else ""
+            text.append(
+                f'[cells.c{i}]\nlang = "sh"\noutputs = {{ x = "int" }}\n{edge}'
+                f"code = 'echo {i} > $OUT/x'\n"
+            )
+        (project / "polyloom.toml").write_text("\n".join(text))
+        print(f"making the graph of {self.cells} cells", file=sys.stderr)
+        self.polyloom(project, "run", "-q")
+        subjects: dict[str, Callable[[], Took]] = {
+            "polyloom": lambda: self.polyloom(project, "run")
+        }
+        if ninja := tool("ninja"):
+            folder = self.folder / "ninja"
+            folder.mkdir()
+            rules = ["rule r\n  command = echo $n > $out\n"]
+            for i, before in inputs:
+                edge = f" c{before}" if before >= 0 else ""
+                rules.append(f"build c{i}: r{edge}\n  n = {i}\n")
+            (folder / "build.ninja").write_text("".join(rules))
+            took([ninja, "--quiet"], folder, self.env)
+            subjects["ninja"] = lambda: took([ninja], folder, self.env)
+        else:
+            self.note("ninja is not installed: nothing to compare `noop` with")
+        return subjects
+
+    def snakemake(self) -> None:
+        """Snakemake's time for each job, from two sizes: its start is not held against it."""
+        program = tool("snakemake")
+        if program is None:
+            self.note("Snakemake is not installed: nothing to compare a cell's share with")
+            return
+        env = {**self.env, "PATH": f"{Path(program).parent}:{self.env['PATH']}"}
+        small, large = (2, 20) if self.quick else (100, min(self.cells, 2000))
+        subjects: dict[str, Callable[[], Took]] = {}
+        for size in (small, large):
+            folder = self.folder / f"snakemake{size}"
+            folder.mkdir()
+            rules = [f"rule all:\n  input: [f'c{{i}}' for i in range({size})]\n"]
+            for i in range(size):
+                edge = f"  input: 'c{i - STRIDE}'\n" if i >= STRIDE else ""
+                rules.append(
+                    f"rule c{i}:\n{edge}  output: 'c{i}'\n  shell: 'echo {i} > {{output}}'\n"
+                )
+                (folder / f"c{i}").write_text(f"{i}\n")
+            (folder / "Snakefile").write_text("".join(rules))
+            argv = [program, "--cores", "2", "--quiet", "--rerun-triggers", "mtime"]
+            took([*argv, "--touch"], folder, env)
+            subjects[str(size)] = partial(took, argv, folder, env)
+        times = in_turn(1 if self.quick else 3, subjects)
+        each = (times[str(large)].seconds - times[str(small)].seconds) / (large - small) * 1e3
+        self.rows.append(Row("noop", f"Snakemake, a job (of {large})", each, "ms"))
+        ours = next(row.value for row in self.rows if row.what.startswith("polyloom run"))
+        self.rows.append(Row("noop", "polyloom, a cell", ours / self.cells, "ms", each / 20))
+
+    def noop(self, subjects: dict[str, Callable[[], Took]]) -> None:
+        times = in_turn(self.repeat, subjects)
+        ours = times["polyloom"]
+        ninja = times.get("ninja")
+        if ninja is not None:
+            self.rows.append(Row("noop", "ninja", ninja.seconds * 1e3, "ms", runs=self.repeat))
+        target = None if ninja is None else ninja.seconds * 2e3
+        ours_ms = ours.seconds * 1e3
+        self.rows.append(Row("noop", "polyloom run", ours_ms, "ms", target, self.repeat))
+        if ninja is not None:
+            self.rows.append(Row("noop", "polyloom / ninja", ours.seconds / ninja.seconds, "x", 2))
+        self.rows.append(Row("noop", "polyloom, memory", ours.memory / 1e6, "MB", 200, self.repeat))
+        self.snakemake()
+
+    def asks(self, wanted: set[str]) -> None:
+        project = self.folder / "graph"
+        argv = {"status": ["status"], "why": ["why", f"c{self.cells // 2}"], "check": ["check"]}
+        chosen = {name: argv[name] for name in argv if name in wanted}
+        subjects: dict[str, Callable[[], Took]] = {
+            name: partial(self.polyloom, project, *words) for name, words in chosen.items()
+        }
+        for name, time_of in in_turn(self.repeat, subjects).items():
+            target = None if name == "check" else 300.0
+            what = f"polyloom {name}"
+            self.rows.append(Row(name, what, time_of.seconds * 1e3, "ms", target, self.repeat))
+            self.rows.append(Row(name, f"{what}, memory", time_of.memory / 1e6, "MB", 200))
+
+    def data(self) -> None:
+        """A tensor from Python to C++ to Python, against writing and reading as many bytes."""
+        if shutil.which("c++") is None and shutil.which("g++") is None:
+            self.note("no C++ compiler: `data` is left out")
+            return
+        size = (16 if self.quick else 1024) << 20
+        count = size // 8
+        memory = Path("/dev/shm")
+        if shutil.disk_usage(memory).free < 3 * size:
+            self.note("/dev/shm is too small: `data` is left out")
+            return
+        project = self.folder / "data"
+        project.mkdir()
+        (project / "polyloom.toml").write_text(DATA.replace("COUNT", str(count)))
+        # What is compiled and imported once is not part of the path.
+        self.polyloom(project, "run", "-q", "-p", "salt=0")
+        salt = 0
+
+        def path() -> Took:
+            nonlocal salt
+            salt += 1
+            events = self.folder / "data.jsonl"
+            self.polyloom(project, "run", "-q", "-p", f"salt={salt}", "--events", str(events))
+            return Took(handed_over(events), 0)
+
+        def floor() -> Took:
+            # Each of the two edges: write once into memory, read once.
+            block = bytes(4 << 20)
+            with tempfile.TemporaryFile(dir=memory, buffering=0) as file:
+                start = time.perf_counter()
+                for _ in range(size // len(block)):
+                    file.write(block)
+                file.seek(0)
+                into = bytearray(len(block))
+                while file.readinto(into):
+                    pass
+                return Took(2 * (time.perf_counter() - start), 0)
+
+        times = in_turn(1 if self.quick else min(self.repeat, 5), {"path": path, "floor": floor})
+        path_s, floor_s = times["path"].seconds, times["floor"].seconds
+        name = f"{size >> 20} MiB, Python to C++ to Python"
+        self.rows.append(
+            Row("data", f"floor: {size >> 20} MiB written and read twice", floor_s * 1e3, "ms")
+        )
+        self.rows.append(Row("data", name, path_s * 1e3, "ms", floor_s * 1.3e3))
+        self.rows.append(Row("data", "path / floor", path_s / floor_s, "x", 1.3))
+
+    def edit(self) -> None:
+        """From an edit to the new plan and to the first output, with `run --watch`."""
+        usage = subprocess.run(
+            [self.binary, "run", "--help"], check=True, capture_output=True, text=True
+        )
+        if "--watch" not in usage.stdout:
+            self.note("this build has no `run --watch`: `edit` is left out")
+            return
+        project = self.folder / "edit"
+        project.mkdir()
+        (project / "polyloom.toml").write_text(
+            '[flow]\nname = "edit"\n[cells.a]\nlang = "python"\nfile = "a.py"\n'
+        )
+        (project / "a.py").write_text("print('start')\n")
+        argv = [self.binary, "run", "--watch", "--format", "jsonl", "-q"]
+        child = subprocess.Popen(
+            argv,
+            cwd=project,
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        # Whatever goes wrong, nothing waits for ever.
+        alarm = threading.Timer(60, child.kill)
+        alarm.start()
+        plans, outputs = [], []
+        try:
+            until(child, "run.finished")
+            for turn in range(1 if self.quick else 2 * self.repeat):
+                # The watch is back at waiting some time after it said that the run has ended.
+                time.sleep(0.5)
+                (project / "a.py").write_text(f"print('{turn}')\n")
+                start = time.perf_counter()
+                until(child, "run.started")
+                plans.append(time.perf_counter() - start)
+                until(child, "log")
+                outputs.append(time.perf_counter() - start)
+                until(child, "run.finished")
+        finally:
+            alarm.cancel()
+            child.terminate()
+            child.wait()
+        n = len(plans)
+        self.rows.append(Row("edit", "edit to plan", statistics.median(plans) * 1e3, "ms", 50, n))
+        self.rows.append(
+            Row("edit", "edit to output", statistics.median(outputs) * 1e3, "ms", 100, n)
+        )
+
+
+def until(child: subprocess.Popen[str], event: str) -> None:
+    assert child.stdout is not None
+    for line in child.stdout:
+        if json.loads(line)["event"] == event:
+            return
+    raise SystemExit(f"error: `run --watch` ended before `{event}`")
+
+
+def handed_over(events: Path) -> float:
+    """Seconds from the start of the first cell to the end of the last; copying to the disk goes on."""
+    begun: dict[str, float] = {}
+    took_ms = 0.0
+    for line in events.read_text().splitlines():
+        record = json.loads(line)
+        if record["event"] == "step.started" and record["phase"] == "run":
+            begun[record["cell"]] = record["at_ms"]
+        if record["event"] == "step.finished" and record["cell"] == "take":
+            took_ms = record["meta"]["wall_ms"]
+    if not {"make", "scale", "take"} <= set(begun):
+        raise SystemExit("error: not every cell of `data` ran")
+    return (begun["take"] + took_ms - begun["make"]) / 1e3
+
+
+# Both Python cells go through the data as the floor does, block by block: numpy is not measured.
+DATA = """
+[flow]
+name = "data"
+[params.salt]
+type = "int"
+default = 0
+
+[cells.make]
+lang = "python"
+inputs = { salt = "param:salt" }
+outputs = { x = "tensor<f64,[n]>" }
+memory = "8GiB"
+disk = "8GiB"
+artifact_size = "4GiB"
+code = '''
+import polyloom
+x = polyloom.empty(COUNT, "f8")
+to = memoryview(x).cast("B")
+block = bytes(4 << 20)
+for at in range(0, len(to), len(block)):
+    to[at : at + len(block)] = block
+x[0] = salt
+'''
+
+[cells.scale]
+lang = "cpp"
+inputs = { x = "make.x" }
+outputs = { y = "tensor<f64,[n]>" }
+memory = "8GiB"
+disk = "8GiB"
+artifact_size = "4GiB"
+code = '''
+#include <polyloom.h>
+int main() {
+  auto x = polyloom::in<polyloom::span<const double>>("x");
+  auto y = polyloom::out_tensor<double>("y", x.size());
+  for (decltype(x.size()) i = 0; i < x.size(); i++) y[i] = 2 * x[i];
+}
+'''
+
+[cells.take]
+lang = "python"
+inputs = { y = "scale.y" }
+outputs = { first = "float" }
+memory = "8GiB"
+code = '''
+data = memoryview(y).cast("B")
+into = bytearray(4 << 20)
+for at in range(0, len(data), len(into)):
+    into[:] = data[at : at + len(into)]
+first = float(y[0])
+'''
+"""
+
+
+def tool(name: str) -> str | None:
+    own = TOOLS / name
+    return str(own) if own.exists() else shutil.which(name)
+
+
+def table(rows: list[Row], judged: bool) -> str:
+    lines = []
+    for row in rows:
+        target = "" if row.target is None else f"≤ {row.target:.2f}"
+        word = {None: "", True: "met", False: "not met"}[row.met] if judged else ""
+        lines.append(
+            f"{row.case:<8}{row.what:<44}{row.value:>10.2f} {row.unit:<3}"
+            f"{target:>12}  {word}".rstrip()
+        )
+    return "\n".join(lines)
+
+
+def main() -> int:
+    about = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    about.add_argument("case", nargs="*", help=f"only these: {' '.join(CASES)}")
+    about.add_argument(
+        "--quick", action="store_true", help="200 cells, 16 MiB, once: whether every case works"
+    )
+    about.add_argument("--cells", type=int, help="cells of the graph (10000)")
+    about.add_argument("--repeat", type=int, help="runs of each command (7)")
+    about.add_argument("--binary", type=Path, help="target/release/polyloom, else $POLYLOOM_BIN")
+    about.add_argument("--json", type=Path, metavar="FILE", help="writes the table there, too")
+    args = about.parse_args()
+    wanted = set(args.case or CASES)
+    if unknown := wanted - set(CASES):
+        about.error(f"no case {', '.join(sorted(unknown))}; valid: {' '.join(CASES)}")
+    release = ROOT / "target" / "release" / "polyloom"
+    binary = args.binary or (
+        Path(os.environ["POLYLOOM_BIN"]) if "POLYLOOM_BIN" in os.environ else release
+    )
+    if not binary.exists():
+        print(f"error: there is no `{binary}`: cargo build --release -p polyloom", file=sys.stderr)
+        return 3
+    cells = args.cells or (200 if args.quick else 10_000)
+    repeat = args.repeat or (1 if args.quick else 7)
+    with tempfile.TemporaryDirectory(prefix="polyloom-bench-") as folder:
+        bench = Bench(binary.resolve(), cells, repeat, Path(folder), args.quick)
+        if wanted & {"noop", "status", "why", "check"}:
+            subjects = bench.graph()
+            if "noop" in wanted:
+                bench.noop(subjects)
+            bench.asks(wanted)
+        if "data" in wanted:
+            bench.data()
+        if "edit" in wanted:
+            bench.edit()
+    print(table(bench.rows, judged=not args.quick))
+    for note in bench.notes:
+        print(f"note: {note}")
+    if args.json:
+        found = {
+            "schema": "polyloom.bench/1",
+            "cells": cells,
+            "repeat": repeat,
+            "quick": args.quick,
+            "processors": os.cpu_count(),
+            "rows": [{**asdict(row), "met": row.met} for row in bench.rows],
+            "notes": bench.notes,
+        }
+        args.json.write_text(json.dumps(found, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
