@@ -3,7 +3,7 @@
 //! Tables of known keys follow the order of `keys`; cells keep the order of the file, which is meant; all other names
 //! are sorted. Two blanks of indentation, one line break at the end.
 
-use crate::keys::{CELL, DEFAULTS, FLOW, INPUT, Key, PARAM, Shape, TOP};
+use crate::keys::{CELL, DEFAULTS, FLOW, INPUT, Key, OUTPUT, PARAM, Shape, TOP};
 use crate::read::Document;
 use crate::tree::{Data, Entry, Map, Node};
 
@@ -27,6 +27,8 @@ enum Order {
     Params,
     /// By name; each entry is an input.
     Inputs,
+    /// By name; each entry is an output.
+    Outputs,
     /// By name.
     Sorted,
 }
@@ -44,12 +46,14 @@ impl Order {
                     Some(Shape::Named(_)) => Order::Cells,
                     Some(Shape::Params) => Order::Params,
                     Some(Shape::Inputs) => Order::Inputs,
+                    Some(Shape::Outputs) => Order::Outputs,
                     _ => Order::Sorted,
                 }
             }
             Order::Cells => Order::Known(CELL),
             Order::Params => Order::Known(PARAM),
             Order::Inputs => Order::Known(INPUT),
+            Order::Outputs => Order::Known(OUTPUT),
             Order::Sorted => Order::Sorted,
         }
     }
@@ -64,7 +68,7 @@ impl Order {
                 entries.sort_by(|a, b| (rank(a), &a.key.text).cmp(&(rank(b), &b.key.text)));
             }
             Order::Cells => {}
-            Order::Params | Order::Inputs | Order::Sorted => {
+            Order::Params | Order::Inputs | Order::Outputs | Order::Sorted => {
                 entries.sort_by(|a, b| a.key.text.cmp(&b.key.text));
             }
         }

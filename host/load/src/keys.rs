@@ -30,7 +30,7 @@ pub enum Shape {
     Values,
     /// Inputs by port.
     Inputs,
-    /// Types by port.
+    /// Types by port, or tables of `OUTPUT`.
     Outputs,
     /// A text or `{ input = "PORT" }`.
     Stdin,
@@ -298,7 +298,7 @@ pub const CELL: &[Key] = &[
         "outputs",
         Shape::Outputs,
         "",
-        "What the cell makes: the type by port. Each must be there after the run.",
+        "What the cell makes: the type by port, or a table. Each must be there after the run.",
     ),
     key(
         "params",
@@ -368,6 +368,23 @@ pub const INPUT: &[Key] = &[
     key("from", Shape::Text, "", "The source: `CELL.PORT`, `file:PATH` or `param:NAME`."),
     key("value", Shape::Value, "", "A constant, in place of `from`."),
     key("type", Shape::Type, "the source's type", "The type the cell sees."),
+];
+
+/// An output written as a table.
+pub const OUTPUT: &[Key] = &[
+    key("type", Shape::Type, "", "Its type. Required."),
+    key(
+        "keep",
+        Shape::Bool,
+        "false",
+        "No bound of the store removes it; `polyloom cache gc --kept` does.",
+    ),
+    key(
+        "temp",
+        Shape::Bool,
+        "false",
+        "Its bytes are removed once all cells that read it are through; it is made again only if one of them has to run.",
+    ),
 ];
 
 /// `stdin` written as a table.
@@ -502,6 +519,8 @@ pub(crate) const SYNONYMS: &[(&str, &str)] = &[
     ("depends", "inputs"),
     ("depends_on", "inputs"),
     ("produces", "outputs"),
+    ("protected", "keep"),
+    ("temporary", "temp"),
     ("nodes", "cells"),
     ("steps", "cells"),
     ("tasks", "cells"),

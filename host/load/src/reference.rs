@@ -1,6 +1,6 @@
 //! The tables of the README, from `keys`: a test holds the README to them.
 
-use crate::keys::{CELL, DEFAULTS, FLOW, INPUT, Key, MANIFEST, PARAM, Shape, TOP};
+use crate::keys::{CELL, DEFAULTS, FLOW, INPUT, Key, MANIFEST, OUTPUT, PARAM, Shape, TOP};
 use crate::keys::{COMMAND, DIAGNOSTICS, LIMITS, SANDBOX, TOOL, WORKER};
 
 /// Every table of keys in Markdown, under its heading.
@@ -15,6 +15,7 @@ pub fn reference() -> String {
         ("### `[cells.ID]`", CELL),
         ("### An input as a table", INPUT),
         ("### Further attempts as a table: `retries`", crate::keys::RETRY),
+        ("### An output as a table", OUTPUT),
         ("### What a cell asks for: `allow`", crate::keys::ALLOW),
     ] {
         section(&mut text, heading, keys);
@@ -77,7 +78,7 @@ fn takes(shape: Shape) -> String {
         Shape::Value => "any value",
         Shape::Values => "values by port",
         Shape::Inputs => "inputs by port",
-        Shape::Outputs => "types by port",
+        Shape::Outputs => "types or tables by port",
         Shape::Stdin => "text or table",
         Shape::Retries => return format!("0 to {} or table", crate::keys::MOST_RETRIES),
         Shape::Ints => "list of whole numbers",

@@ -4,7 +4,7 @@
 use polyloom_model::{CellId, ExecutorId, PortName, Type};
 use serde_json::{Map, Value, json};
 
-use crate::keys::{INPUT, Key, MANIFEST, STDIN, Shape, TOP};
+use crate::keys::{INPUT, Key, MANIFEST, OUTPUT, STDIN, Shape, TOP};
 
 /// The schema of flow files, as text.
 #[must_use]
@@ -163,7 +163,7 @@ fn shape(key: &Key) -> Value {
         Shape::Value => json!({}),
         Shape::Values => named(PortName::VALID, json!({})),
         Shape::Inputs => named(PortName::VALID, input()),
-        Shape::Outputs => named(PortName::VALID, ty()),
+        Shape::Outputs => named(PortName::VALID, json!({ "anyOf": [ty(), required(OUTPUT, &["type"])] })),
         Shape::Stdin => json!({ "anyOf": [{ "type": "string" }, required(STDIN, &["input"])] }),
         Shape::Retries => json!({ "anyOf": [
             { "type": "integer", "minimum": 0, "maximum": crate::keys::MOST_RETRIES },

@@ -23,7 +23,7 @@ memory = "64MiB"
 lang = "python"
 code = "x = n\n"
 inputs = { n = "param:n", w = { value = [1.0, inf, -0.0], type = "list<float>" }, k = { a = { b = 1 } } }
-outputs = { y = "record{a:int,b:list<float>}" }
+outputs = { y = "record{a:int,b:list<float>}", z = { temp = true, type = "tensor<f64,[n]>" }, m = { type = "file", keep = true, temp = false } }
 [cells.a]
 lang = "c"
 code = "int main;\n"
@@ -59,7 +59,7 @@ defaults: { memory: 64MiB }
 ```{python}
 #| id: b
 #| inputs: { n: param:n, w: { value: [1.0, inf, -0.0], type: list<float> }, k: { a: { b: 1 } } }
-#| outputs: { y: "record{a:int,b:list<float>}" }
+#| outputs: { y: "record{a:int,b:list<float>}", z: { type: "tensor<f64,[n]>", temp: true }, m: { type: file, keep: true, temp: false } }
 x = n
 ```
 

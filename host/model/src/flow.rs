@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     Ask, CellId, ExecutorId, LimitLines, Limits, ParamName, Policy, PortName, SecretHandle, Type,
     Value, When,
@@ -85,6 +87,8 @@ pub struct Cell {
     pub inputs: BTreeMap<PortName, Input>,
     /// Its outputs by port.
     pub outputs: BTreeMap<PortName, Type>,
+    /// What is said of keeping outputs, by port. No part of the key.
+    pub marks: BTreeMap<PortName, Mark>,
     /// Environment beyond the fixed one.
     pub env: BTreeMap<String, String>,
     /// Secrets by the variable that brings each to the cell: where they are to be had.
@@ -197,6 +201,27 @@ pub enum Items {
     Glob(String),
 }
 
+/// What a flow says of keeping an output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mark {
+    /// Its bytes go when every cell that reads it has what it needs, and before all others where room is wanted.
+    Temp,
+    /// No bound removes it.
+    Keep,
+}
+
+impl Mark {
+    /// As it is written in a flow.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Temp => "temp",
+            Self::Keep => "keep",
+        }
+    }
+}
+
 /// A cell's source text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Code {
@@ -291,6 +316,12 @@ impl Cell {
     #[must_use]
     pub fn condition(&self) -> Option<&When> {
         self.when.as_ref().filter(|_| matches!(self.role, Role::Program | Role::Gate))
+    }
+
+    /// What is said of keeping its outputs, as results are recorded with.
+    #[must_use]
+    pub fn marks_by_name(&self) -> BTreeMap<String, Mark> {
+        self.marks.iter().map(|(port, mark)| (port.to_string(), *mark)).collect()
     }
 
     /// Whether an executor runs it.

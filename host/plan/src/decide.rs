@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use polyloom_model::{CellId, Flow, Role};
+use polyloom_model::{CellId, Flow, Mark, Role};
 use polyloom_protocol::meta::Outcome;
 use thiserror::Error;
 
@@ -79,6 +79,10 @@ struct Decision<'a> {
     within: Vec<bool>,
     /// It runs, surely or maybe.
     runs: Vec<bool>,
+    /// Cells that run and read a temporary output of it that is gone, if it would stand otherwise.
+    wanted_by: Vec<Vec<CellIndex>>,
+    /// It runs because a cell that it reads from does.
+    follows: Vec<bool>,
     /// It is a step of the plan.
     listed: Vec<bool>,
     /// It ran already in this run.
@@ -100,7 +104,17 @@ impl<'a> Decision<'a> {
         }
         let listed = on.selected.marked.clone();
         let ran = on.flow.cells.iter().map(|cell| on.ran.contains(&cell.id)).collect();
-        Self { on, keyed, within, runs: vec![false; count], listed, ran, open: Vec::new() }
+        Self {
+            on,
+            keyed,
+            within,
+            runs: vec![false; count],
+            wanted_by: vec![Vec::new(); count],
+            follows: vec![false; count],
+            listed,
+            ran,
+            open: Vec::new(),
+        }
     }
 
     /// Marks what runs and what is listed.
@@ -126,7 +140,10 @@ impl<'a> Decision<'a> {
                 false => self.on.graph.producers(cell),
             };
             for producer in producers {
-                let there = self.result(producer).is_some() || self.says_no(producer);
+                let there = match self.result(producer) {
+                    Some(result) => !self.lacks(cell, producer, result),
+                    None => self.says_no(producer),
+                };
                 if !there && !self.within[producer.at()] {
                     return Err(PlanError::Missing {
                         cell: self.on.graph.id(cell).clone(),
@@ -135,11 +152,17 @@ impl<'a> Decision<'a> {
                 }
                 self.listed[producer.at()] = true;
                 if !there {
+                    // Where it runs anyway, who runs because of that gives no reason.
+                    let first = !self.follows[cell.at()] || !self.runs[producer.at()];
+                    if first && self.result(producer).is_some() {
+                        self.wanted_by[producer.at()].push(cell);
+                    }
                     self.run(producer);
                 }
             }
             for consumer in self.on.graph.consumers(cell) {
                 if self.within[consumer.at()] {
+                    self.follows[consumer.at()] |= !self.runs[consumer.at()];
                     self.run(consumer);
                 }
             }
@@ -180,7 +203,19 @@ impl<'a> Decision<'a> {
         self.on.answers.recorded.get(&self.keyed(cell).key)
     }
 
-    /// The result that stands if nothing the cell is made from runs.
+    /// Whether a cell that runs reads an output of a result whose bytes are gone.
+    fn lacks(&self, cell: CellIndex, producer: CellIndex, result: &Recorded) -> bool {
+        let mut edges = self.on.graph.edges(cell).filter(|edge| edge.producer == producer);
+        !result.evicted.is_empty() && edges.any(|edge| result.evicted.contains(edge.output))
+    }
+
+    /// Whether all that is gone of a result is what the flow calls temporary.
+    fn is_spared(&self, cell: CellIndex, result: &Recorded) -> bool {
+        let marks = &self.on.flow.cells[cell.at()].marks;
+        result.evicted.iter().all(|port| marks.get(port) == Some(&Mark::Temp))
+    }
+
+    /// The result that stands if nothing the cell is made from runs. Temporary outputs of it may be gone.
     fn result(&self, cell: CellIndex) -> Option<&'a Arc<Recorded>> {
         if self.forced(cell) || !self.cacheable(cell) {
             return None;
@@ -189,7 +224,7 @@ impl<'a> Decision<'a> {
         if own.condition().is_some() && self.on.answers.when.get(&own.id) != Some(&true) {
             return None;
         }
-        self.recorded(cell).filter(|recorded| recorded.evicted.is_empty())
+        self.recorded(cell).filter(|recorded| self.is_spared(cell, recorded))
     }
 
     fn plan(&self) -> Plan {
@@ -317,8 +352,14 @@ impl<'a> Decision<'a> {
         }
         let check = if fed { Check::Content } else { Check::Nothing };
         let recorded = self.recorded(cell);
-        if recorded.is_some_and(|recorded| !recorded.evicted.is_empty()) {
+        if recorded.is_some_and(|recorded| !self.is_spared(cell, recorded)) {
             return (Action::Run, check, Reason::Evicted);
+        }
+        let wanted_by = &self.wanted_by[cell.at()];
+        if !wanted_by.is_empty() {
+            let cells = self.on.graph.order().iter().filter(|it| wanted_by.contains(it));
+            let ids = cells.map(|cell| self.on.graph.id(*cell).clone()).collect();
+            return (Action::Run, check, Reason::Temporary(ids));
         }
         let running = |cell: &CellIndex| self.runs[cell.at()];
         let upstream = || {

@@ -32,6 +32,8 @@ pub enum Reason {
     When(String),
     /// This cell, which it reads from, is left out.
     LeftOut(CellId),
+    /// It has run, and its temporary outputs are gone as they should, but these cells need them now.
+    Temporary(Vec<CellId>),
     /// It has run, but the result or its bytes are no longer in the store.
     Evicted,
 }
@@ -93,6 +95,11 @@ impl fmt::Display for Reason {
                 other => write!(f, "failed last time ({other})"),
             },
             Self::Interrupted => f.write_str("interrupted last time"),
+            Self::Temporary(cells) => {
+                list(f, cells)?;
+                let verb = if cells.len() == 1 { "needs" } else { "need" };
+                write!(f, " {verb} its temporary output, which was removed")
+            }
             Self::Evicted => f.write_str("result is no longer in the store"),
         }
     }
@@ -125,6 +132,7 @@ impl Plan {
                 | Reason::NoCache
                 | Reason::Failed(_)
                 | Reason::Interrupted
+                | Reason::Temporary(_)
                 | Reason::Evicted => causes.push(at),
             }
         }

@@ -32,7 +32,7 @@ pub(crate) fn answers(
     for cell in flow.cells.iter().filter(|cell| cell.condition().is_some()) {
         let result = |from: &CellId, port: &PortName, _: &PortName| {
             let recorded = answers.recorded.get(keys.get(from)?)?;
-            recorded.outputs.get(port).filter(|_| recorded.evicted.is_empty()).cloned()
+            recorded.outputs.get(port).filter(|_| !recorded.evicted.contains(port)).cloned()
         };
         // One without an answer is asked again when its turn comes, and fails then.
         if let Ok(Some(answer)) = ask(&place.store, flow, cell, result) {

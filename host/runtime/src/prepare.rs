@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use polyloom_model::{CellId, Digest, ExecutorId, Flow, Manifest, PortName};
+use polyloom_model::{Cell, CellId, Digest, ExecutorId, Flow, Manifest, Mark, PortName};
 use polyloom_plan::{
     Action, AllFound, Answers, Artifact, ExecutorFacts, ExpandError, Expanded, Facts, Force, Graph,
     GraphError, Key, KeyError, KeyParts, Keyed, OpenAxis, Plan, PlanError, Previous, Reason,
@@ -55,6 +55,8 @@ pub struct Prepared {
     pub warnings: Vec<String>,
     /// Keys of results whose last use was noted long ago.
     pub long_unused: Vec<Digest>,
+    /// Results of which the flow says something else of keeping outputs than the store knows.
+    pub marks: Marks,
 }
 
 /// Why there is no plan.
@@ -187,6 +189,7 @@ pub fn prepare<'m>(
         answers: Answers::default(),
         warnings: Vec::new(),
         long_unused: Vec::new(),
+        marks: Vec::new(),
     };
     prepared.settle(place, wanted, &Progress::default())?;
     let mut needed = Vec::new();
@@ -231,6 +234,7 @@ impl Prepared {
             answers: Answers::default(),
             warnings: Vec::new(),
             long_unused: Vec::new(),
+            marks: Vec::new(),
         };
         let wanted = Wanted {
             selection: &self.wanted.selection,
@@ -274,7 +278,8 @@ impl Prepared {
             self.facts.codes =
                 normal::digests(place, &flow, self.executors.iter(), &self.facts.executors);
             self.keyed = keys(&flow, &graph, &self.facts)?;
-            (self.answers, self.long_unused) = answers(place, &flow, &self.keyed, wanted)?;
+            (self.answers, self.long_unused, self.marks) =
+                answers(place, &flow, &self.keyed, wanted)?;
             self.answers.when = conditions::answers(place, &flow, &self.keyed, &self.answers);
             // Ends: each time round, at least one more result counts as evicted.
             loop {
@@ -314,7 +319,10 @@ impl Prepared {
                 standing.into_iter().map(|(id, it)| (id.clone(), it.clone())).collect();
             let result = |cell: &CellId, port: &PortName| {
                 let came = progress.results.get(cell).and_then(|outputs| outputs.get(port));
-                let stood = || standing.get(cell).and_then(|recorded| recorded.outputs.get(port));
+                let stood = || {
+                    let there = standing.get(cell).filter(|it| !it.evicted.contains(port))?;
+                    there.outputs.get(port)
+                };
                 came.or_else(stood).cloned()
             };
             if !self.look(place, progress, result)? {
@@ -352,20 +360,32 @@ impl Prepared {
     }
 }
 
+/// What is said of keeping the outputs of results, by key.
+type Marks = Vec<(Digest, BTreeMap<String, Mark>)>;
+
 fn answers(
     place: &Place,
     flow: &Flow,
     keyed: &[Keyed],
     wanted: &Wanted<'_>,
-) -> Result<(Answers, Vec<Digest>), PrepareError> {
+) -> Result<(Answers, Vec<Digest>, Marks), PrepareError> {
     /// A collection spares what was used within the last hour while others have the store open: uses are noted well before.
     const GRAIN_MS: u64 = 1_200_000;
     let mut long_unused = Vec::new();
+    let mut marks = Vec::new();
+    let places: HashMap<Digest, &Cell> = match flow.cells.iter().any(|it| !it.marks.is_empty()) {
+        true => keyed.iter().map(|it| (it.key.0, &flow.cells[it.cell.at()])).collect(),
+        false => HashMap::new(),
+    };
     let asked: Vec<Digest> = keyed.iter().map(|entry| entry.key.0).collect();
     let mut recorded = HashMap::with_capacity(keyed.len());
     for (key, stored) in place.store.lookup_many(&asked)? {
         if stored.used_unix_ms.saturating_add(GRAIN_MS) < wanted.unix_ms {
             long_unused.push(key);
+        }
+        let said = places.get(&key).map(|cell| cell.marks_by_name()).unwrap_or_default();
+        if said != stored.marks {
+            marks.push((key, said));
         }
         if stored.outcome.has_outputs() {
             recorded.insert(Key(key), Arc::new(to_recorded(stored)));
@@ -381,7 +401,7 @@ fn answers(
         Some(history) if !unknown.is_empty() => previous(history, &unknown, wanted)?,
         _ => HashMap::new(),
     };
-    Ok((Answers { recorded, previous, when: HashMap::new() }, long_unused))
+    Ok((Answers { recorded, previous, when: HashMap::new() }, long_unused, marks))
 }
 
 fn previous(
@@ -407,9 +427,10 @@ pub fn to_recorded(stored: StoredResult) -> Recorded {
     let mut outputs = BTreeMap::new();
     let mut evicted = Vec::new();
     for (port, meta) in stored.outputs {
+        let there = !stored.evicted && !stored.gone.contains(&port);
         let Ok(port) = port.parse::<PortName>() else { continue };
         match to_artifact(&meta) {
-            Some(artifact) if !stored.evicted => {
+            Some(artifact) if there => {
                 outputs.insert(port, artifact);
             }
             artifact => {

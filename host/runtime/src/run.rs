@@ -8,6 +8,7 @@ mod decide;
 mod late;
 mod record;
 mod starts;
+mod temporary;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::num::NonZeroUsize;
@@ -35,6 +36,7 @@ use self::carry::Running;
 pub use self::carry::{Carried, Standing, Word, standing};
 use self::late::Late;
 use self::starts::Starts;
+use self::temporary::Temporary;
 use crate::flight::Known;
 use crate::gather::gather;
 use crate::permit::Permit;
@@ -227,6 +229,7 @@ pub struct Runner {
     released: Vec<Carried>,
     /// What was made in this run, by key.
     made: HashMap<Digest, CellId>,
+    temporary: Temporary,
     pub(crate) outcome: Option<RunOutcome>,
     /// Open cells, and the steps that give their items.
     pub(crate) awaited: Vec<(CellId, Vec<StepIndex>)>,
@@ -269,6 +272,9 @@ impl Runner {
         if let Err(error) = job.place.store.touch(&job.prepared.long_unused, job.place.unix_ms) {
             tracing::warn!(error = %chain(&error), "the use of results could not be noted");
         }
+        if let Err(error) = job.place.store.mark(&job.prepared.marks) {
+            tracing::warn!(error = %chain(&error), "what the flow says of keeping outputs could not be noted");
+        }
         for text in &job.prepared.warnings {
             stream.say(Event::Warning { text: text.clone() });
         }
@@ -293,6 +299,7 @@ impl Runner {
             standing: None,
             released: Vec::new(),
             made: HashMap::new(),
+            temporary: Temporary::default(),
             outcome: None,
             awaited: Vec::new(),
             unknown: None,
@@ -672,6 +679,7 @@ impl Runner {
                 meta.artifacts.insert(port.to_string(), artifact_meta(artifact));
             }
         }
+        self.temporary.ended(step, meta.outcome);
         self.remember(step, &meta, &reason, outputs.as_deref());
         if ended == Ended::Ok {
             for (port, artifact) in &meta.artifacts {

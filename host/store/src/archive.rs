@@ -8,7 +8,7 @@ mod wire;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::{self, Read, Write};
 
-use polyloom_model::Digest;
+use polyloom_model::{Digest, Mark};
 use polyloom_protocol::meta::{ArtifactMeta, ExecMeta};
 use thiserror::Error;
 
@@ -83,7 +83,9 @@ impl Store {
         let mut results = Vec::new();
         let mut written: HashSet<Digest> = HashSet::new();
         for (_, result) in self.lookup_many(&keys)?.into_iter().collect::<BTreeMap<_, _>>() {
-            let blobs = self.blobs_of(&result.outputs).filter(|_| !result.evicted);
+            // Temporary outputs that are gone are not missed there either.
+            let needed = result.outputs.iter().filter(|(port, _)| !result.gone.contains(port));
+            let blobs = self.blobs_of(needed).filter(|_| !result.evicted);
             let Some(blobs) = blobs else {
                 archived.left_out += 1;
                 continue;
@@ -232,8 +234,10 @@ impl Store {
         let mut taken = Vec::new();
         for row in rows {
             let row = row.read()?;
+            let needed =
+                row.outputs.iter().filter(|(port, _)| row.marks.get(*port) != Some(&Mark::Temp));
             let outputs: Vec<_> =
-                row.outputs.iter().map(|(port, output)| (port.clone(), output.clone())).collect();
+                needed.map(|(port, output)| (port.clone(), output.clone())).collect();
             let there = self.lookup_many(&[row.key])?.get(&row.key).is_some_and(|r| !r.evicted);
             let whole = || {
                 let blobs = self.blobs_of(&outputs);

@@ -131,8 +131,8 @@ impl Store {
 
     /// Whether a blob is not there that a look at stats does not show: the small ones, which are rows.
     fn lacks(&self, result: &StoredResult) -> bool {
-        let mut digests =
-            result.outputs.iter().filter_map(|(_, output)| output.digest.parse().ok());
+        let needed = result.outputs.iter().filter(|(port, _)| !result.gone.contains(port));
+        let mut digests = needed.filter_map(|(_, output)| output.digest.parse().ok());
         digests.any(|digest| !self.has(&digest).unwrap_or(true))
     }
 

@@ -36,7 +36,7 @@ pub use blobs::{PutError, ReadError};
 pub use fail::arm;
 pub use fault::Fault;
 pub use flights::Flight;
-pub use gc::{Bounds, GcReport, GcRequest, Kept, Usage};
+pub use gc::{Bounds, Dropped, GcReport, GcRequest, Kept, Spent, Usage};
 pub use history::{
     ExportError, Exported, FindError, HISTORY_VERSION, History, HistoryError, HistoryPlace, Home,
     ImportRunError, Imported, InputRow, KeptRow, Made, NewRun, Origin, OutputRow, Previous,
@@ -47,7 +47,8 @@ pub use hot::Room;
 pub use index::INDEX_VERSION;
 pub use layout::{PlaceError, behind, place};
 pub use rescue::{collect, renew_index};
-pub use results::{Mark, ResultRow, StoredResult};
+pub use polyloom_model::Mark;
+pub use results::{ResultRow, StoredResult};
 pub use seen::ArtifactKind;
 pub use stats::{ImportError, StatKey};
 pub use store::{OpenError, Store};

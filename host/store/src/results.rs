@@ -4,10 +4,9 @@ mod row;
 
 use std::collections::{BTreeMap, HashMap};
 
-use polyloom_model::Digest;
+use polyloom_model::{Digest, Mark};
 use polyloom_protocol::meta::{ArtifactMeta, ExecMeta, Outcome};
 use rusqlite::OptionalExtension;
-use serde::{Deserialize, Serialize};
 
 pub(crate) use self::row::outcome;
 use self::row::{Raw, Summed, rows_of, rows_of_content, sum_of};
@@ -63,29 +62,15 @@ pub struct StoredResult {
     pub used_unix_ms: u64,
     /// What was said of keeping its outputs, by port.
     pub marks: BTreeMap<String, Mark>,
-    /// Whether an output's blob is gone, so that only the record is left.
+    /// Whether only the record is left: the blob of an output is gone that was not called temporary.
     pub evicted: bool,
+    /// Outputs whose bytes are not there. Where it is not evicted, these are temporary ones.
+    pub gone: Vec<String>,
 }
 
-/// What a flow says of keeping an output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mark {
-    /// It is evicted before all others.
-    Temp,
-    /// It is evicted by no bound.
-    Keep,
-}
-
-impl Mark {
-    /// The marks of a row. A text that can't be read says nothing.
-    pub(crate) fn parse_all(text: &str) -> BTreeMap<String, Self> {
-        if text.is_empty() {
-            BTreeMap::new()
-        } else {
-            serde_json::from_str(text).unwrap_or_default()
-        }
-    }
+/// The marks of a row. A text that can't be read says nothing.
+pub(crate) fn marks_of(text: &str) -> BTreeMap<String, Mark> {
+    if text.is_empty() { BTreeMap::new() } else { serde_json::from_str(text).unwrap_or_default() }
 }
 
 impl Store {
@@ -153,18 +138,28 @@ impl Store {
             results.insert(result.key, result);
         }
         if let Some(behind) = &self.behind {
-            let lacking = |key: &&Digest| results.get(*key).is_none_or(|found| found.evicted);
+            let lacking = |key: &&Digest| {
+                results.get(*key).is_none_or(|found| found.evicted || !found.gone.is_empty())
+            };
             let lacking: Vec<Digest> = keys.iter().filter(lacking).copied().collect();
             for row in behind.query(|index| rows_of(index, &lacking)).unwrap_or_default() {
                 let known = results.get(&row.key).map(|result| result.used_unix_ms);
                 let Some(result) = self.lent(behind, row, known) else { continue };
-                results.insert(result.key, result);
+                match results.get_mut(&result.key) {
+                    // The record here says more, but bytes may be there.
+                    Some(here) if !here.evicted => {
+                        here.gone.retain(|port| result.gone.contains(port));
+                    }
+                    _ => {
+                        results.insert(result.key, result);
+                    }
+                }
             }
         }
         Ok(results)
     }
 
-    /// The newest result with these inputs by content whose outputs are all there.
+    /// The newest result with these inputs by content that is not evicted.
     pub fn lookup_content(&self, content_key: &Digest) -> Result<Option<StoredResult>, Fault> {
         for row in self.query(|index| rows_of_content(index, content_key))? {
             let result = self.checked(row);
@@ -243,19 +238,25 @@ impl Store {
     }
 
     fn result(&self, raw: Raw, there: impl Fn(&Digest, u64) -> bool) -> StoredResult {
-        let gone = |output: &ArtifactMeta| {
+        // Where temporary outputs are lost, no result is marked.
+        let temp = |port: &str| raw.marks.get(port) == Some(&Mark::Temp);
+        let lost = |port: &str, output: &ArtifactMeta| {
             let Ok(digest) = output.digest.parse() else { return true };
             if output.r#type != "dir" {
                 // A file of another size than was recorded is as good as none.
-                return !there(&digest, output.size);
+                return !there(&digest, output.size)
+                    || temp(port) && output.size <= SMALL && !self.has(&digest).unwrap_or(true);
             }
             // The size of a directory is that of its files; its own blob is their listing.
             !self.listing(&digest).is_ok_and(|listing| {
                 listing.values().flatten().all(|entry| there(&entry.digest, entry.size))
             })
         };
+        let gone = raw.outputs.iter().filter(|(port, output)| lost(port, output));
+        let gone: Vec<String> = gone.map(|(port, _)| port.clone()).collect();
         StoredResult {
-            evicted: raw.evicted || raw.outputs.iter().any(|(_, output)| gone(output)),
+            evicted: raw.evicted || gone.iter().any(|port| !temp(port)),
+            gone,
             key: raw.key,
             content_key: raw.content,
             cell: raw.cell,

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use polyloom_model::Digest;
 use polyloom_protocol::meta::{ArtifactMeta, ExecMeta, Outcome};
-use polyloom_store::{Bounds, GcRequest, Mark, ResultRow, Store};
+use polyloom_store::{ArtifactKind, Bounds, Dropped, GcRequest, Mark, Mend, ResultRow, Spent, Store};
 
 const HOUR: u64 = 3_600_000;
 /// After all times that files of this test have.
@@ -84,7 +84,8 @@ fn marks_are_kept_can_be_changed_and_decide() {
         let report = store.gc(request).unwrap();
         let keys: Vec<_> = rows.iter().map(|row| row.key).collect();
         let found = store.lookup_many(&keys).unwrap();
-        (report, keys.iter().map(|key| found[key].evicted).collect::<Vec<_>>())
+        let lost = |key| found[key].evicted || !found[key].gone.is_empty();
+        (report, keys.iter().map(lost).collect::<Vec<_>>())
     };
     assert_eq!(gc(size(100_000)).1, [false, false, true]);
     let (report, evicted) = gc(Bounds { max_age_ms: Some(1), ..size(0) });
@@ -92,6 +93,54 @@ fn marks_are_kept_can_be_changed_and_decide() {
     store.mark(&[(rows[0].key, BTreeMap::new())]).unwrap();
     assert!(store.lookup_many(&[rows[0].key]).unwrap()[&rows[0].key].marks.is_empty());
     assert_eq!(gc(size(0)).1, [true, true, true]);
+}
+
+#[test]
+fn temporary_outputs_go_when_nobody_has_a_right_to_them() {
+    let root = tempfile::tempdir().unwrap();
+    let store = Store::open(root.path()).unwrap();
+    let put = |byte: u8| store.put_bytes(&[byte; 50_000]).unwrap();
+    let (alone, shared, plain) = (put(1), put(2), put(3));
+    let temp = &[("x", Mark::Temp)];
+    let rows = [
+        result("alone", alone, 50_000, temp),
+        result("shared", shared, 50_000, temp),
+        result("other", shared, 50_000, temp),
+        result("plain", plain, 50_000, &[]),
+    ];
+    store.commit(&rows).unwrap();
+    let spent = |at: usize, digest| Spent { key: rows[at].key, digest, kind: ArtifactKind::Blob };
+    let all = [spent(0, alone), spent(1, shared), spent(3, plain)];
+    // Somebody else may be about to read it.
+    let other = Store::open(root.path()).unwrap();
+    assert_eq!(store.drop_temporary(&all).unwrap(), Dropped::default());
+    drop(other);
+    let dropped = store.drop_temporary(&all).unwrap();
+    assert_eq!(dropped, Dropped { blobs: 1, bytes: 50_000 }, "one is another's, one not temporary");
+    assert_eq!([alone, shared, plain].map(|it| store.has(&it).unwrap()), [false, true, true]);
+    let found = store.lookup_many(&[rows[0].key]).unwrap();
+    let found = &found[&rows[0].key];
+    assert!(!found.evicted && found.gone == ["x"], "the record stands: {found:?}");
+    assert!(store.audit(Mend::No, &mut |_, _| {}).unwrap().damaged.is_empty());
+    let usage = store.usage().unwrap();
+    assert_eq!((usage.evicted, usage.temporary, usage.kept), (0, 50_000, 0));
+    // It is as much as all others once nobody calls it temporary any more.
+    store.mark(&[(rows[0].key, BTreeMap::new())]).unwrap();
+    assert!(store.lookup_many(&[rows[0].key]).unwrap()[&rows[0].key].evicted);
+    let dropped = store.drop_temporary(&[spent(1, shared), spent(2, shared)]).unwrap();
+    assert_eq!(dropped.blobs, 1);
+}
+
+#[test]
+fn a_small_temporary_output_that_a_collection_took_is_gone() {
+    let root = tempfile::tempdir().unwrap();
+    let store = Store::open(root.path()).unwrap();
+    let row = result("a", store.put_bytes(b"small").unwrap(), 5, &[("x", Mark::Temp)]);
+    store.commit(std::slice::from_ref(&row)).unwrap();
+    let gone = || store.lookup_many(&[row.key]).unwrap()[&row.key].gone.clone();
+    assert!(gone().is_empty());
+    store.gc(GcRequest { bounds: size(0), dry_run: false, now_unix_ms: NOW }).unwrap();
+    assert_eq!(gone(), ["x"]);
 }
 
 #[test]

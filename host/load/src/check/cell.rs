@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use polyloom_model::{
-    Ask, CellId, Code as CellCode, LimitLines, Limits, Manifest, Origin, PortName, SecretHandle,
+    Ask, CellId, Code as CellCode, LimitLines, Limits, Manifest, Mark, Origin, PortName, SecretHandle,
     Stdin, SubFlow, Type, When,
 };
 
@@ -13,6 +13,7 @@ use super::allow;
 use super::env::{By, check_port, check_variable};
 use super::input::{self, Wire};
 use super::limits::{Habits, Partial, habits};
+use super::output::{self, Outputs};
 use super::{Check, files::report_file_error, sub};
 use crate::files::{MAX_CODE, relative};
 use crate::findings::{list, shown, suggestion};
@@ -39,6 +40,7 @@ pub(crate) struct Draft<'l> {
     pub outputs: BTreeMap<PortName, Option<Type>>,
     /// Whether every output was understood: only then is a port that is not there an error.
     pub outputs_known: bool,
+    pub marks: BTreeMap<PortName, Mark>,
     pub env: BTreeMap<String, String>,
     pub secrets: BTreeMap<String, SecretHandle>,
     pub argv: Vec<String>,
@@ -71,10 +73,12 @@ impl<'l> Check<'_, 'l> {
         let mut taken = Taken::new();
         let wires = self.wires(map, &mut taken);
         let axes = self.axes(map, &mut taken);
-        let (outputs, outputs_known) = match (is_flow, &sub) {
-            (None, _) => self.outputs(map, &mut taken),
-            (Some(_), Some(sub)) => (sub::types(&sub.flow), true),
-            (Some(_), None) => (BTreeMap::new(), false),
+        let Outputs { types: outputs, marks, known: outputs_known } = match (is_flow, &sub) {
+            (None, _) => output::read(self, map, &mut taken),
+            (Some(_), Some(sub)) => {
+                Outputs { types: sub::types(&sub.flow), known: true, ..Outputs::default() }
+            }
+            (Some(_), None) => Outputs::default(),
         };
         let (when, when_span) = self.when(map);
         let env = self.env(map, &mut taken);
@@ -111,6 +115,7 @@ impl<'l> Check<'_, 'l> {
             sub,
             outputs,
             outputs_known,
+            marks,
             env,
             secrets,
             argv,
@@ -317,29 +322,6 @@ impl<'l> Check<'_, 'l> {
             }
         }
         wires
-    }
-
-    fn outputs<'d>(
-        &mut self,
-        map: &'d Map,
-        taken: &mut Taken<'d>,
-    ) -> (BTreeMap<PortName, Option<Type>>, bool) {
-        let mut outputs = BTreeMap::new();
-        let Some(node) = map.get("outputs") else { return (outputs, true) };
-        let Some(table) = self.findings.table("outputs", node) else {
-            return (outputs, false);
-        };
-        let mut known = true;
-        for entry in &table.entries {
-            match self.port(entry, "an output", taken) {
-                Some(name) => {
-                    let ty = self.findings.ty(&entry.node);
-                    outputs.insert(name, ty);
-                }
-                None => known = false,
-            }
-        }
-        (outputs, known)
     }
 
     fn env<'d>(&mut self, map: &'d Map, taken: &mut Taken<'d>) -> BTreeMap<String, String> {

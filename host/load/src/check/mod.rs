@@ -13,6 +13,7 @@ mod head;
 mod input;
 pub(crate) mod limits;
 mod order;
+mod output;
 mod params;
 mod secrets;
 mod sub;
@@ -329,6 +330,7 @@ fn finish(draft: Draft<'_>, (inputs, map): wire::Filled) -> Option<Cell> {
             .into_iter()
             .map(|(name, ty)| Some((name, ty?)))
             .collect::<Option<_>>()?,
+        marks: draft.marks,
         env: draft.env,
         secrets: draft.secrets,
         argv: draft.argv,

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use polyloom_model::{
-    Ask, Cell, Code, Digest, Flow, Input, LimitLines, Manifest, Param, Policy, Preset, Source,
+    Ask, Cell, Code, Digest, Flow, Input, LimitLines, Manifest, Mark, Param, Policy, Preset, Source,
     Stdin, ToolChoice, Type, Value,
 };
 use polyloom_plan::{ExecutorFacts, Key, KeyParts, Part, PartName, diff};
@@ -65,6 +65,7 @@ all!(
         when,
         inputs,
         outputs,
+        marks,
         env,
         secrets,
         argv,
@@ -259,6 +260,9 @@ const ROWS: &[Row] = &[
     ("retries", "", "", |w| a(w).retries.count = 9),
     ("cache", "", "", |w| a(w).cache = false),
     ("policy", "", "", |w| a(w).policy = Policy { preset: Preset::Strict, ..Policy::default() }),
+    ("marks", "", "", |w| {
+        a(w).marks.insert(port("out"), Mark::Temp);
+    }),
     ("tags", "", "", |w| a(w).tags.push("x".into())),
     ("doc", "", "", |w| { a(w).doc = Some("x".into()); w.flow.doc = Some("x".into()); }),
     ("doc", "", "", |w| w.flow.params.get_mut("year").unwrap().doc = Some("x".into())),

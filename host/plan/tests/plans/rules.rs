@@ -1,6 +1,6 @@
 //! The rules of planning, one by one, told as a user would see them.
 
-use polyloom_model::{Input, Source, Type, Value};
+use polyloom_model::{Input, Mark, Source, Type, Value};
 use polyloom_plan::{Force, Reason};
 use polyloom_protocol::meta::Outcome;
 
@@ -93,6 +93,35 @@ fn evicted_bytes_are_made_again() {
     world.answers.recorded.insert(load, record.into());
     assert_eq!(world.told("load"), ["load run: result is no longer in the store"]);
     assert_eq!(world.run(""), "load");
+}
+
+#[test]
+fn a_temporary_output_that_is_gone_is_made_again_only_for_who_reads_it() {
+    let mut world = ran();
+    let load = world.plan("load").steps[0].key;
+    let mut record = (*world.answers.recorded[&load]).clone();
+    record.evicted.push(port("out"));
+    world.answers.recorded.insert(load, record.into());
+    world.cell("load").marks.insert(port("out"), Mark::Temp);
+    assert!(world.plan("").is_done());
+    assert_eq!(world.told("load"), ["load cached: up to date"]);
+    world.edit("plot", "plot 2");
+    assert_eq!(
+        world.told("plot"),
+        [
+            "load run: plot needs its temporary output, which was removed",
+            "stats maybe: load runs",
+            "plot run: code changed",
+        ]
+    );
+    let error = world.try_plan("--only plot", Force::Nothing).unwrap_err();
+    assert!(error.to_string().contains("needs the result of `load`"), "{error}");
+    // Where it runs anyway, that it is gone says nothing.
+    let plan = world.try_plan("load plot", Force::Selected).unwrap();
+    assert_eq!(told(&plan)[0], "load run: forced");
+    // What another cell needs does not become temporary by what one says.
+    world.cell("load").marks.clear();
+    assert_eq!(world.told("load"), ["load run: result is no longer in the store"]);
 }
 
 #[test]

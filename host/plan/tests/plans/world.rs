@@ -247,6 +247,7 @@ pub fn cell(id: &str, from: &[&str]) -> Cell {
         },
         inputs: from.iter().enumerate().map(wire).collect(),
         outputs: [(port("out"), Type::Any)].into(),
+        marks: BTreeMap::new(),
         env: BTreeMap::new(),
         secrets: BTreeMap::new(),
         argv: Vec::new(),

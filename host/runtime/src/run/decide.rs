@@ -102,6 +102,7 @@ impl Runner {
             Reason::UpToDate
             | Reason::NeverRan
             | Reason::Evicted
+            | Reason::Temporary(_)
             | Reason::Changed(_)
             | Reason::Upstream(_)
             | Reason::Failed(_)

@@ -35,6 +35,7 @@ impl Runner {
         {
             let outputs =
                 outputs.iter().map(|(port, a)| (port.to_string(), artifact_meta(a))).collect();
+            self.temporary.came(cell, &outputs);
             self.results.push(ResultRow {
                 key: planned.key.0,
                 content_key: Some(self.content_key(step).0),
@@ -47,7 +48,7 @@ impl Runner {
                     ..meta.clone()
                 },
                 created_unix_ms: unix_ms(),
-                marks: BTreeMap::new(),
+                marks: cell.marks_by_name(),
             });
         }
         if self.job.history.is_none() {
@@ -161,6 +162,9 @@ impl Runner {
         }
         self.rows.clear();
         self.kept.clear();
+        if self.temporary.is_much() {
+            self.drop_temporary();
+        }
         for event in std::mem::take(&mut self.held) {
             self.stream.say(event);
         }
@@ -186,6 +190,7 @@ impl Runner {
     pub(super) fn finish(mut self) -> Summary {
         self.let_go();
         self.job.place.hot.clear();
+        self.drop_temporary();
         let lost = self.late.lost;
         let outcome = match self.outcome.unwrap_or(RunOutcome::Ok) {
             RunOutcome::Ok if lost > 0 => RunOutcome::Failed,

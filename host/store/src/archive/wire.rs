@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 
-use polyloom_model::Digest;
+use polyloom_model::{Digest, Mark};
 use polyloom_protocol::meta::{ArtifactMeta, ExecMeta, Outcome};
 use serde::{Deserialize, Serialize};
 
 use super::ArchiveError;
-use crate::results::{Mark, ResultRow};
+use crate::results::ResultRow;
 
 /// A record's header: a result with its log, at most.
 const MAX_HEADER: u32 = 64 << 20;

@@ -2,14 +2,16 @@
 //! Records of results stay, so that reasons survive; they are marked as evicted.
 
 mod scan;
+mod temporary;
 mod worth;
 
 use std::collections::HashSet;
 
 use cap_std::fs::MetadataExt;
-use polyloom_model::Digest;
+use polyloom_model::{Digest, Mark};
 
 use self::scan::parse;
+pub use self::temporary::{Dropped, Spent};
 pub use self::worth::{Bounds, Kept};
 use crate::fail::point;
 use crate::fault::Fault;
@@ -65,6 +67,10 @@ pub struct Usage {
     pub results: u64,
     /// Those of them whose blobs were evicted.
     pub evicted: u64,
+    /// Bytes that no bound removes, since a flow says so.
+    pub kept: u64,
+    /// Bytes that go first: temporary outputs whose cells were not all through, or that a run had no time to remove.
+    pub temporary: u64,
     /// Compiled programs.
     pub programs: u64,
     /// Bytes of the index file.
@@ -84,7 +90,9 @@ impl Store {
     /// Counts what is in the store.
     pub fn usage(&self) -> Result<Usage, Fault> {
         self.flush()?;
-        let blobs = self.all_blobs()?;
+        let all = self.holdings()?;
+        let (kept, temporary) = worth::marked(&all);
+        let blobs = all.blobs;
         let count = |sql: &str| {
             let counted = self.query(|index| index.query_row(sql, [], |row| row.get::<_, i64>(0)));
             counted.map(|count| u64::try_from(count).unwrap_or(0))
@@ -94,6 +102,8 @@ impl Store {
             bytes: worth::sum(blobs.values().map(|blob| blob.size)),
             results: count("SELECT count(*) FROM results")?,
             evicted: count("SELECT count(*) FROM results WHERE evicted = 1")?,
+            kept,
+            temporary,
             programs: count("SELECT count(*) FROM programs")?,
             index_bytes: self.dir.metadata(layout::INDEX).map_or(0, |meta| meta.len()),
         })
@@ -125,6 +135,14 @@ impl Store {
     }
 
     fn gc_sparing(&self, request: GcRequest, spare: Spare) -> Result<GcReport, Fault> {
+        self.asking_who_is_here(|alone| self.collect(request, spare, alone))
+    }
+
+    /// Does something that depends on whether no other process has the store open. Nobody opens it meanwhile, if so.
+    fn asking_who_is_here<T>(
+        &self,
+        body: impl FnOnce(bool) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
         self.flush()?;
         // The lock is ours shared; to get it alone means that no other process is here. A failed try loses the shared lock, too.
         let shared = || self.lock.lock_shared().map_err(|e| Fault::io("lock", &self.root, e));
@@ -134,9 +152,9 @@ impl Store {
             shared()?;
         }
         drop(turn);
-        let report = self.collect(request, spare, alone);
+        let done = body(alone);
         shared()?;
-        report
+        done
     }
 
     fn collect(&self, request: GcRequest, spare: Spare, alone: bool) -> Result<GcReport, Fault> {
@@ -153,7 +171,11 @@ impl Store {
         let lost: Vec<_> = all
             .rows
             .iter()
-            .filter(|row| !row.evicted && row.outputs.iter().any(|(digest, _)| lacks(digest)))
+            .filter(|row| {
+                // A result stands without its temporary outputs.
+                let lost = |(digest, mark): &(Digest, _)| *mark != Some(Mark::Temp) && lacks(digest);
+                !row.evicted && row.outputs.iter().any(lost)
+            })
             .map(|row| row.key)
             .collect();
         let mut report = GcReport {
@@ -257,6 +279,18 @@ impl Store {
                 .optional()
         })?;
         Ok(value.map(|value| u64::try_from(value).unwrap_or(0)))
+    }
+
+    /// Bytes that went between two collections.
+    fn discount(&self, bytes: u64) -> Result<(), Fault> {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.write(|index| {
+            index.execute(
+                "UPDATE counters SET value = max(0, value - ?1) WHERE name = 'bytes'",
+                [bytes],
+            )?;
+            Ok(())
+        })
     }
 
     fn count(&self, bytes: u64, now_unix_ms: u64) -> Result<(), Fault> {

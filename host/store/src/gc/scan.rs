@@ -10,7 +10,7 @@ use super::worth::{Blob, Holdings, Program, Row};
 use crate::fault::Fault;
 use crate::index;
 use crate::layout;
-use crate::results::Mark;
+use crate::results::marks_of;
 use crate::store::Store;
 
 impl Store {
@@ -52,7 +52,7 @@ impl Store {
         Ok(blobs)
     }
 
-    fn all_programs(&self) -> Result<Vec<Program>, Fault> {
+    pub(super) fn all_programs(&self) -> Result<Vec<Program>, Fault> {
         let found = self.query(|index| {
             let mut statement = index.prepare_cached("SELECT digest, used FROM programs")?;
             let mut rows = statement.query([])?;
@@ -73,7 +73,7 @@ impl Store {
         Ok(found.into_iter().map(program).collect())
     }
 
-    fn all_results(&self) -> Result<Vec<Row>, Fault> {
+    pub(super) fn all_results(&self) -> Result<Vec<Row>, Fault> {
         let raw = self.query(|index| {
             let mut statement = index
                 .prepare_cached("SELECT key, used, evicted, outputs, wall, marks FROM results")?;
@@ -94,7 +94,7 @@ impl Store {
             // A row that can't be read is looked up by nobody: it counts as a record without outputs.
             let read: Option<BTreeMap<String, ArtifactMeta>> = serde_json::from_str(&outputs).ok();
             let evicted = evicted || read.is_none();
-            let marks = Mark::parse_all(&marks);
+            let marks = marks_of(&marks);
             let mut outputs = Vec::new();
             for (port, output) in read.unwrap_or_default() {
                 let Ok(digest) = output.digest.parse() else { continue };

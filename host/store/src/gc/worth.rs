@@ -6,9 +6,7 @@
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
-use polyloom_model::Digest;
-
-use crate::results::Mark;
+use polyloom_model::{Digest, Mark};
 
 /// Compiling is not timed apart: a program counts as having taken as long as small ones do.
 const PROGRAM_MS: f64 = 1000.0;
@@ -126,6 +124,15 @@ pub(crate) fn choose(all: &Holdings, bounds: &Bounds, now: u64, youngest: u64) -
         choice.blobs.push(*digest);
     }
     choice
+}
+
+/// Bytes that are to be kept, and bytes that are temporary for all who refer to them.
+pub(crate) fn marked(all: &Holdings) -> (u64, u64) {
+    let standings = standings(all, &HashSet::new());
+    let bytes = |wanted: fn(&Standing) -> bool| {
+        sum(all.blobs.iter().filter(|(it, _)| wanted(&standings[it])).map(|(_, blob)| blob.size))
+    };
+    (bytes(|it| it.kept), bytes(|it| it.temporary && !it.kept))
 }
 
 /// Records over the bound: first those whose outputs are gone, the longest unused first, then those that are made again cheaply.

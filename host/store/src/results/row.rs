@@ -162,7 +162,7 @@ fn read(row: &Row<'_>) -> Option<Raw> {
         evicted: row.get(7).ok()?,
         wall,
         used: row.get(9).ok()?,
-        marks: Mark::parse_all(text(11)?),
+        marks: super::marks_of(text(11)?),
     })
 }
 
