@@ -296,7 +296,7 @@ def until(child: subprocess.Popen[str], event: str) -> None:
 
 
 def handed_over(events: Path) -> float:
-    """Seconds from the start of the first cell to the end of the last; copying to the disk goes on."""
+    """Seconds from the first cell's start to the last one's end; the disk is not waited for."""
     begun: dict[str, float] = {}
     took_ms = 0.0
     for line in events.read_text().splitlines():

@@ -4,8 +4,11 @@
 mod support;
 
 use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use polyloom_events::{Record, Sink};
+use polyloom_events::{Event, Record, Sink};
+use polyloom_protocol::meta::{ExecMeta, Outcome};
 use polyloom_report::{
     Document, Jsonl, Options, Recording, ReplayError, RunDocument, Terminal, events_schema, replay,
     run_schema,
@@ -56,10 +59,45 @@ fn a_recording_keeps_chatter_back_but_no_result() {
     let mut sink = Recording::new(out.boxed());
     for record in &failing().records {
         sink.record(record);
-        if matches!(record.event, polyloom_events::Event::StepFinished { .. }) {
+        let Event::StepFinished { meta, .. } = &record.event else { continue };
+        if meta.outcome != Outcome::Cached {
             assert_eq!(out.text().lines().count() as u64, record.seq);
         }
     }
+}
+
+/// How often it was written to.
+#[derive(Clone, Default)]
+struct Writes(Arc<AtomicUsize>);
+
+impl Write for Writes {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_recording_writes_cached_steps_many_at_once() {
+    let writes = Writes::default();
+    let mut sink = Recording::new(Box::new(writes.clone()));
+    for seq in 1..=10_000 {
+        let event = Event::StepFinished {
+            cell: format!("c{seq}"),
+            lang: "sh".to_owned(),
+            reason: "up to date".to_owned(),
+            attempts: 0,
+            meta: Box::new(ExecMeta::new(Outcome::Cached)),
+        };
+        sink.record(&Record { seq, at_ms: 0.0, event });
+    }
+    sink.finish().unwrap();
+    let count = writes.0.load(Ordering::Relaxed);
+    assert!((1..100).contains(&count), "{count} writes");
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use polyloom_protocol::meta::Outcome;
 use polyloom_store::{
-    FindError, History, HistoryError, HistoryPlace, NewRun, Origin, Retention, RunEnd, RunState,
-    StepRow, Store,
+    FindError, HISTORY_VERSION, History, HistoryError, HistoryPlace, NewRun, Origin, Retention,
+    RunEnd, RunState, StepRow, Store,
 };
 
 const START: u64 = 1_795_231_113_000;
@@ -185,7 +185,10 @@ fn a_newer_history_is_refused() {
     index.pragma_update(None, "user_version", 9).unwrap();
     let store = Store::open(root.path().join("store")).unwrap();
     let error = History::open(&root.path().join("project"), &store).unwrap_err();
-    assert!(matches!(error, HistoryError::Newer { found: 9, known: 2, .. }), "{error}");
+    assert!(
+        matches!(error, HistoryError::Newer { found: 9, known: HISTORY_VERSION, .. }),
+        "{error}"
+    );
 }
 
 #[test]

@@ -131,6 +131,28 @@ fn results_that_stood_are_kept_once_and_go_with_their_last_run() {
     assert_eq!(asked.get(), 5, "two had gone");
 }
 
+#[test]
+fn a_run_that_keeps_other_outputs_under_the_same_key_is_not_taken_for_the_one_before() {
+    let root = tempfile::tempdir().unwrap();
+    let history = open(root.path());
+    let row = |digest: &str| KeptRow {
+        cell: "c".to_owned(),
+        key: "k".to_owned(),
+        parts: String::new(),
+        outputs: vec![out("x", digest)],
+    };
+    let mut ids = Vec::new();
+    for (at, digest) in ["b3:01", "b3:02", "b3:01"].into_iter().enumerate() {
+        let run = begin(&history, at as u64 + 1);
+        run.record_kept(&[row(digest)], &|_| "{}".to_owned()).unwrap();
+        ids.push(run.id().to_owned());
+        finish(run);
+    }
+    let digests: Vec<String> =
+        ids.iter().map(|id| history.kept(id).unwrap()[0].outputs[0].digest.clone()).collect();
+    assert_eq!(digests, ["b3:01", "b3:02", "b3:01"]);
+}
+
 /// The index as the first version wrote it.
 const FIRST: &str = "
 CREATE TABLE runs (
