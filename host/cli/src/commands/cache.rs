@@ -28,6 +28,11 @@ pub fn stats(world: &World) -> Outcome {
     table.row(["place".to_owned(), store.root().display().to_string()]);
     table.row(["artifacts".to_owned(), usage.blobs.to_string()]);
     table.row(["bytes".to_owned(), size(usage.bytes)]);
+    for (name, bytes) in [("kept", usage.kept), ("temporary", usage.temporary)] {
+        if bytes > 0 {
+            table.row([format!("  {name}"), size(bytes)]);
+        }
+    }
     table.row(["results".to_owned(), usage.results.to_string()]);
     table.row(["evicted results".to_owned(), usage.evicted.to_string()]);
     table.row(["compiled programs".to_owned(), usage.programs.to_string()]);
