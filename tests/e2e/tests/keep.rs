@@ -89,7 +89,7 @@ fn what_is_kept_outlasts_every_bound() {
     let kept = first.bytes("model", "it");
     let stats = place.polyloom(&["cache", "stats"]).exits(0);
     assert!(stats.stdout().contains("kept"), "{}", stats.stdout());
-    let _ = place.polyloom(&["cache", "gc", "--max-size", "0"]).exits(0);
+    let _ = place.polyloom(&["cache", "gc", "--max-size", "1"]).exits(0);
     let second = place.run(&[]).exits(0);
     assert!(!second.ran().contains(&"model".to_owned()), "{:?}", second.ran());
     assert_eq!(second.bytes("model", "it"), kept);
