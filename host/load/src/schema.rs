@@ -163,7 +163,9 @@ fn shape(key: &Key) -> Value {
         Shape::Value => json!({}),
         Shape::Values => named(PortName::VALID, json!({})),
         Shape::Inputs => named(PortName::VALID, input()),
-        Shape::Outputs => named(PortName::VALID, json!({ "anyOf": [ty(), required(OUTPUT, &["type"])] })),
+        Shape::Outputs => {
+            named(PortName::VALID, json!({ "anyOf": [ty(), required(OUTPUT, &["type"])] }))
+        }
         Shape::Stdin => json!({ "anyOf": [{ "type": "string" }, required(STDIN, &["input"])] }),
         Shape::Retries => json!({ "anyOf": [
             { "type": "integer", "minimum": 0, "maximum": crate::keys::MOST_RETRIES },

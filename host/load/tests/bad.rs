@@ -1877,9 +1877,21 @@ fn handles_are_read() {
 fn outputs_that_are_tables_are_read_whole() {
     let outputs = |text: &str| cell(&format!("outputs = {{ x = {{ {text} }} }}"));
     for (text, message, help) in [
-        ("keep = true", "the output `x` has no `type`", "valid: `{ type = \"file\", keep = true }`"),
-        ("type = 'int', protected = true", "unknown key `protected` in the output `x`", "did you mean `keep`?"),
-        ("type = 'int', keep = true, temp = true", "the output `x` is both `temp` and `keep`", "take one of them away"),
+        (
+            "keep = true",
+            "the output `x` has no `type`",
+            "valid: `{ type = \"file\", keep = true }`",
+        ),
+        (
+            "type = 'int', protected = true",
+            "unknown key `protected` in the output `x`",
+            "did you mean `keep`?",
+        ),
+        (
+            "type = 'int', keep = true, temp = true",
+            "the output `x` is both `temp` and `keep`",
+            "take one of them away",
+        ),
         ("type = 'int', temp = 1", "`temp` takes `true` or `false`, not an int", "x.toml:4"),
     ] {
         let picture = outputs(text);

@@ -19,8 +19,8 @@ mod when;
 pub use connect::{Coercion, Connection, Mismatch, can_connect, conform};
 pub use digest::{Digest, DigestError};
 pub use flow::{
-    Axis, Cell, Code, Flow, Input, Items, ItemsOf, Mark, Origin, Param, Retries, Role, Source, Stdin,
-    SubFlow, ToolChoice,
+    Axis, Cell, Code, Flow, Input, Items, ItemsOf, Mark, Origin, Param, Retries, Role, Source,
+    Stdin, SubFlow, ToolChoice,
 };
 pub use ids::{CellId, ExecutorId, NameError, ParamName, PortName};
 pub use limits::{

@@ -46,8 +46,8 @@ pub use history::{
 pub use hot::Room;
 pub use index::INDEX_VERSION;
 pub use layout::{PlaceError, behind, place};
-pub use rescue::{collect, renew_index};
 pub use polyloom_model::Mark;
+pub use rescue::{collect, renew_index};
 pub use results::{ResultRow, StoredResult};
 pub use seen::ArtifactKind;
 pub use stats::{ImportError, StatKey};

@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use polyloom_model::Digest;
 use polyloom_protocol::meta::{ArtifactMeta, ExecMeta, Outcome};
-use polyloom_store::{ArtifactKind, Bounds, Dropped, GcRequest, Mark, Mend, ResultRow, Spent, Store};
+use polyloom_store::{
+    ArtifactKind, Bounds, Dropped, GcRequest, Mark, Mend, ResultRow, Spent, Store,
+};
 
 const HOUR: u64 = 3_600_000;
 /// After all times that files of this test have.

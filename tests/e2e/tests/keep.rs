@@ -51,7 +51,10 @@ fn a_temporary_output_goes_when_its_readers_are_through() {
     // The flow is up to date all the same.
     assert_eq!(place.run(&[]).exits(0).ran(), [""; 0]);
     let status = place.polyloom(&["status"]).exits(0);
-    assert!(status.stderr().contains("4 fresh") || status.stdout().contains("4 fresh"), "{status:?}");
+    assert!(
+        status.stderr().contains("4 fresh") || status.stdout().contains("4 fresh"),
+        "{status:?}"
+    );
     // Who does not read it does not bring it back.
     place.edit("polyloom.toml", "echo size $n", "echo the size is $n");
     assert_eq!(place.run(&[]).exits(0).ran(), ["last"]);

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use polyloom_model::{
-    Ask, CellId, Code as CellCode, LimitLines, Limits, Manifest, Mark, Origin, PortName, SecretHandle,
-    Stdin, SubFlow, Type, When,
+    Ask, CellId, Code as CellCode, LimitLines, Limits, Manifest, Mark, Origin, PortName,
+    SecretHandle, Stdin, SubFlow, Type, When,
 };
 
 use super::allow;

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use polyloom_model::{
-    Ask, Cell, Code, Digest, Flow, Input, LimitLines, Manifest, Mark, Param, Policy, Preset, Source,
-    Stdin, ToolChoice, Type, Value,
+    Ask, Cell, Code, Digest, Flow, Input, LimitLines, Manifest, Mark, Param, Policy, Preset,
+    Source, Stdin, ToolChoice, Type, Value,
 };
 use polyloom_plan::{ExecutorFacts, Key, KeyParts, Part, PartName, diff};
 

@@ -173,7 +173,8 @@ impl Store {
             .iter()
             .filter(|row| {
                 // A result stands without its temporary outputs.
-                let lost = |(digest, mark): &(Digest, _)| *mark != Some(Mark::Temp) && lacks(digest);
+                let lost =
+                    |(digest, mark): &(Digest, _)| *mark != Some(Mark::Temp) && lacks(digest);
                 !row.evicted && row.outputs.iter().any(lost)
             })
             .map(|row| row.key)

@@ -34,9 +34,11 @@ pub struct Dropped {
 impl Store {
     /// Removes the bytes of temporary outputs. Blobs that are rows of the index stay: they take no room worth the work.
     pub fn drop_temporary(&self, spent: &[Spent]) -> Result<Dropped, Fault> {
-        self.asking_who_is_here(|alone| {
-            if alone { self.drop_alone(spent) } else { Ok(Dropped::default()) }
-        })
+        self.asking_who_is_here(
+            |alone| {
+                if alone { self.drop_alone(spent) } else { Ok(Dropped::default()) }
+            },
+        )
     }
 
     fn drop_alone(&self, spent: &[Spent]) -> Result<Dropped, Fault> {
