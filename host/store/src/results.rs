@@ -144,7 +144,11 @@ impl Store {
             let lacking: Vec<Digest> = keys.iter().filter(lacking).copied().collect();
             for row in behind.query(|index| rows_of(index, &lacking)).unwrap_or_default() {
                 let known = results.get(&row.key).map(|result| result.used_unix_ms);
-                let Some(result) = self.lent(behind, row, known) else { continue };
+                let Some(mut result) = self.lent(behind, row, known) else { continue };
+                // What flows say here holds here.
+                if let Some(here) = results.get(&result.key) {
+                    result.marks.clone_from(&here.marks);
+                }
                 match results.get_mut(&result.key) {
                     // The record here says more, but bytes may be there.
                     Some(here) if !here.evicted => {

@@ -1,54 +1,29 @@
 //! Archives: what goes out comes in elsewhere, and nothing that lies does.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::collections::BTreeMap;
+mod support;
+
 use std::path::Path;
 
 use polyloom_model::Digest;
-use polyloom_protocol::meta::{ArtifactMeta, ExecMeta, Outcome};
-use polyloom_store::{ArchiveError, ListingEntry, Mark, ResultRow, Store, TreeEntry};
+use polyloom_protocol::meta::{ExecMeta, Outcome};
+use polyloom_store::{ArchiveError, ArtifactKind, Mark, Spent, Store};
 
-const NOW: u64 = 1_800_000_000_000;
+use support::{NOW, Put, put, result};
 
 fn open(root: &Path, name: &str) -> Store {
     Store::open(root.join(name)).unwrap()
 }
 
-fn result(key: &str, outputs: &[(Digest, &str, u64)]) -> ResultRow {
-    let output = |(digest, ty, size): &(Digest, &str, u64)| ArtifactMeta {
-        digest: digest.to_string(),
-        r#type: (*ty).into(),
-        size: *size,
-        media_type: None,
-        path: None,
-    };
-    let outputs = outputs.iter().enumerate().map(|(at, it)| (format!("p{at}"), output(it)));
-    ResultRow {
-        key: Digest::of(key.as_bytes()),
-        content_key: Some(Digest::of(format!("content of {key}").as_bytes())),
-        cell: key.into(),
-        executor: "sh".into(),
-        outcome: Outcome::Ok,
-        outputs: outputs.collect(),
-        meta: ExecMeta { wall_ms: 12.5, ..ExecMeta::new(Outcome::Ok) },
-        created_unix_ms: NOW,
-        marks: BTreeMap::from([("p0".to_owned(), Mark::Keep)]),
-    }
-}
-
-/// A store with a value, a file and a directory.
+/// Two results: a value and a file, and a directory.
 fn filled(store: &Store) -> Vec<Digest> {
-    let small = store.put_bytes(b"small").unwrap();
-    let large = store.put_bytes(&[7; 600_000]).unwrap();
-    let inner = store.put_bytes(&[8; 30_000]).unwrap();
-    let file = Some(ListingEntry { digest: inner, exec: true, size: 30_000 });
-    let (tree, size) = store.put_tree([TreeEntry { path: "d/f".into(), file }]).unwrap();
+    let Put { small, large, inner, tree } = put(store);
     let rows = [
-        result("a", &[(small, "int", 5), (large, "bytes", 600_000)]),
-        result("b", &[(tree, "dir", size)]),
+        result("a", &[(small, "int", 5), (large, "bytes", 600_000)], &[("p0", Mark::Keep)]),
+        result("b", &[(tree.0, "dir", tree.1)], &[]),
     ];
     store.commit(&rows).unwrap();
-    vec![small, large, inner, tree]
+    vec![small, large, inner, tree.0]
 }
 
 fn exported(store: &Store) -> Vec<u8> {
@@ -168,4 +143,21 @@ fn what_is_damaged_or_gone_is_left_out() {
     std::fs::remove_file(from.path(&blobs[1]).unwrap()).unwrap();
     let out = open(root.path(), "from").export(&mut Vec::new()).unwrap();
     assert_eq!((out.results, out.left_out), (1, 1));
+}
+
+#[test]
+fn a_result_goes_along_without_its_temporary_outputs() {
+    let root = tempfile::tempdir().unwrap();
+    let from = open(root.path(), "from");
+    let Put { small, large, .. } = put(&from);
+    let outputs = [(small, "int", 5), (large, "bytes", 600_000)];
+    let row = result("a", &outputs, &[("p1", Mark::Temp)]);
+    from.commit(std::slice::from_ref(&row)).unwrap();
+    let spent = Spent { key: row.key, digest: large, kind: ArtifactKind::Blob };
+    assert_eq!(from.drop_temporary(&[spent]).unwrap().blobs, 1);
+    let archive = exported(&from);
+    let to = open(root.path(), "to");
+    assert_eq!(to.import(&mut &archive[..], NOW).unwrap().results, 1);
+    let found = &to.lookup_many(&[row.key]).unwrap()[&row.key];
+    assert!(!found.evicted && found.gone == ["p1"], "{found:?}");
 }

@@ -1,55 +1,24 @@
 //! A store behind the store: what it lends is whole, what is used comes over, and nothing of it is written.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::collections::BTreeMap;
+mod support;
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use polyloom_model::Digest;
-use polyloom_protocol::meta::{ArtifactMeta, ExecMeta, Outcome};
-use polyloom_store::{ArtifactKind, BehindError, ListingEntry, ResultRow, Store, TreeEntry};
+use polyloom_store::{ArtifactKind, BehindError, Bounds, GcRequest, Mark, Spent, Store};
 
-const NOW: u64 = 1_800_000_000_000;
+use support::{NOW, Put, put, result};
 
-fn result(key: &str, outputs: &[(Digest, &str, u64)]) -> ResultRow {
-    let output = |(digest, ty, size): &(Digest, &str, u64)| ArtifactMeta {
-        digest: digest.to_string(),
-        r#type: (*ty).into(),
-        size: *size,
-        media_type: None,
-        path: None,
-    };
-    let outputs = outputs.iter().enumerate().map(|(at, it)| (format!("p{at}"), output(it)));
-    ResultRow {
-        key: Digest::of(key.as_bytes()),
-        content_key: Some(Digest::of(format!("content of {key}").as_bytes())),
-        cell: key.into(),
-        executor: "sh".into(),
-        outcome: Outcome::Ok,
-        outputs: outputs.collect(),
-        meta: ExecMeta { wall_ms: 12.5, ..ExecMeta::new(Outcome::Ok) },
-        created_unix_ms: NOW,
-        marks: BTreeMap::new(),
-    }
-}
-
-struct Filled {
-    small: Digest,
-    large: Digest,
-    tree: Digest,
-}
-
-fn fill(store: &Store) -> Filled {
-    let small = store.put_bytes(b"small").unwrap();
-    let large = store.put_bytes(&[7; 600_000]).unwrap();
-    let inner = store.put_bytes(&[8; 30_000]).unwrap();
-    let file = Some(ListingEntry { digest: inner, exec: true, size: 30_000 });
-    let (tree, size) = store.put_tree([TreeEntry { path: "d/f".into(), file }]).unwrap();
-    let outputs = [(small, "int", 5), (large, "bytes", 600_000), (tree, "dir", size)];
-    store.commit(&[result("a", &outputs)]).unwrap();
-    store.commit_program(&Digest::of(b"cc"), &tree, NOW).unwrap();
-    Filled { small, large, tree }
+fn fill(store: &Store) -> Put {
+    let all = put(store);
+    let outputs =
+        [(all.small, "int", 5), (all.large, "bytes", 600_000), (all.tree.0, "dir", all.tree.1)];
+    store.commit(&[result("a", &outputs, &[])]).unwrap();
+    store.commit_program(&Digest::of(b"cc"), &all.tree.0, NOW).unwrap();
+    all
 }
 
 fn over(root: &Path) -> Store {
@@ -88,9 +57,9 @@ fn results_and_blobs_come_from_behind_and_stay_when_used() {
         assert_eq!(store.usage().unwrap().blobs, 1, "nothing but the listing that had to be read");
         store.touch(&[key], NOW).unwrap();
         assert_eq!(store.read(&filled.large, u64::MAX).unwrap(), [7; 600_000]);
-        store.make_sure(&filled.tree, ArtifactKind::Dir).unwrap();
-        assert_eq!(store.program(&Digest::of(b"cc")).unwrap(), Some(filled.tree));
-        assert!(store.tree_path(&filled.tree).unwrap().join("d/f").is_file());
+        store.make_sure(&filled.tree.0, ArtifactKind::Dir).unwrap();
+        assert_eq!(store.program(&Digest::of(b"cc")).unwrap(), Some(filled.tree.0));
+        assert!(store.tree_path(&filled.tree.0).unwrap().join("d/f").is_file());
         assert!(store.has(&filled.small).unwrap());
     }
     assert_eq!(everything(&root.path().join("behind")), before, "it was written to");
@@ -132,7 +101,7 @@ fn what_another_program_commits_there_meanwhile_is_seen() {
     let behind = Store::open(root.path().join("behind")).unwrap();
     fill(&behind);
     let store = over(root.path());
-    behind.commit(&[result("b", &[])]).unwrap();
+    behind.commit(&[result("b", &[], &[])]).unwrap();
     let keys = [Digest::of(b"a"), Digest::of(b"b")];
     assert_eq!(store.lookup_many(&keys).unwrap().len(), 2);
 }
@@ -160,4 +129,34 @@ fn what_is_no_store_is_told_and_the_first_goes_on() {
     drop(index);
     let (_, error) = open().with_behind(&newer).unwrap_err();
     assert!(matches!(error, BehindError::Version { found: 99, .. }), "{error}");
+}
+
+#[test]
+fn marks_are_the_first_stores_and_nothing_behind_is_removed() {
+    let root = tempfile::tempdir().unwrap();
+    let key = Digest::of(b"a");
+    let filled = {
+        let behind = Store::open(root.path().join("behind")).unwrap();
+        let filled = put(&behind);
+        let outputs = [(filled.small, "int", 5), (filled.large, "bytes", 600_000)];
+        behind.commit(&[result("a", &outputs, &[("p1", Mark::Temp)])]).unwrap();
+        filled
+    };
+    let before = everything(&root.path().join("behind"));
+    let store = over(root.path());
+    let looked = || store.lookup_many(&[key]).unwrap().remove(&key).unwrap();
+    assert_eq!(looked().marks["p1"], Mark::Temp, "what is lent says what it is");
+    store.touch(&[key], NOW).unwrap();
+    store.read(&filled.large, u64::MAX).unwrap();
+    let spent = Spent { key, digest: filled.large, kind: ArtifactKind::Blob };
+    assert_eq!(store.drop_temporary(&[spent]).unwrap().blobs, 1, "the copy here");
+    assert!(looked().gone.is_empty(), "it is still behind");
+    store.mark(&[(key, [("p1".to_owned(), Mark::Keep)].into())]).unwrap();
+    assert_eq!(looked().marks["p1"], Mark::Keep, "here another flow has the last word");
+    store.read(&filled.large, u64::MAX).unwrap();
+    let bounds = Bounds { max_bytes: Some(0), ..Bounds::default() };
+    let now_unix_ms = 4_000_000_000_000;
+    let report = store.gc(GcRequest { bounds, dry_run: false, now_unix_ms }).unwrap();
+    assert_eq!(report.kept, 600_000);
+    assert_eq!(everything(&root.path().join("behind")), before, "it was written to");
 }

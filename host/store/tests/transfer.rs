@@ -85,6 +85,7 @@ fn import(there: &Machine, bytes: &[u8]) -> Result<String, ImportRunError> {
 }
 
 fn nothing_is_left(there: &Machine) {
+    assert_eq!(there.store.usage().unwrap().blobs, 0, "a blob was taken of what is not whole");
     assert!(there.history.runs(9).unwrap().is_empty());
     let runs = there.history.place().folder().join("runs");
     assert_eq!(fs::read_dir(runs).unwrap().count(), 0);
@@ -137,12 +138,22 @@ fn a_file_that_ends_too_early_leaves_nothing() {
 fn whatever_byte_is_changed_is_noticed_or_does_not_matter() {
     let (here, id, bytes) = exported();
     let expected = here.history.steps(&id).unwrap();
+    // Where the blobs are already, what is in the file is looked at no less.
+    let full = machine();
+    assert_eq!(import(&full, &bytes).unwrap(), id);
+    let full_again = |changed: &[u8]| {
+        let again = History::open(&full.root.path().join("other"), &full.store).unwrap();
+        let path = full.root.path().join("again.tar");
+        fs::write(&path, changed).unwrap();
+        again.import(&path, &full.store).is_ok()
+    };
+    fs::create_dir(full.root.path().join("other")).unwrap();
     for at in (0..bytes.len() - 1024).step_by(1009) {
         let there = machine();
         let mut changed = bytes.clone();
         changed[at] ^= 0x11;
         match import(&there, &changed) {
-            // Padding, or a word of the manifest such as a time: the logs and blobs are what they were.
+            // Padding: the manifest, the logs and the blobs are what they were.
             Ok(id) => {
                 assert_eq!(there.history.steps(&id).unwrap(), expected, "{at}");
                 let outputs = expected.iter().flat_map(|step| &step.outputs);
@@ -150,7 +161,10 @@ fn whatever_byte_is_changed_is_noticed_or_does_not_matter() {
                     there.store.verify(&output.digest.parse().unwrap()).unwrap();
                 }
             }
-            Err(_) => nothing_is_left(&there),
+            Err(_) => {
+                nothing_is_left(&there);
+                assert!(!full_again(&changed), "{at}");
+            }
         }
     }
 }
@@ -181,7 +195,12 @@ fn with_manifest(bytes: &[u8], change: impl Fn(&str) -> String) -> Vec<u8> {
     out[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
     out.extend(text.as_bytes());
     out.resize(out.len().next_multiple_of(512), 0);
-    out.extend(&bytes[512 + size.next_multiple_of(512)..]);
+    // Its digest is the next file.
+    let rest = &bytes[512 + size.next_multiple_of(512)..];
+    out.extend(&rest[..512]);
+    let sum = Digest::of(text.as_bytes()).to_string();
+    out.extend(sum.as_bytes());
+    out.extend(&rest[512 + sum.len()..]);
     out
 }
 
@@ -195,6 +214,13 @@ fn manifests_that_lie_are_refused() {
         nothing_is_left(&there);
         error.to_string()
     };
+    // Without that, any change of it is damage.
+    let mut changed = bytes.clone();
+    let at = bytes.windows(7).position(|it| it == b"f.toml\"").unwrap();
+    changed[at] = b'g';
+    let error = import(&there, &changed).unwrap_err().to_string();
+    assert!(error.contains("has not the digest in `manifest.sum`"), "{error}");
+    nothing_is_left(&there);
     let newer = refused(&|text| text.replace("exported-run/1", "exported-run/2"));
     assert!(newer.contains("update polyloom"), "{newer}");
     for path in ["../../../../etc/x", "20261121-031833-ab/2", ""] {

@@ -1,6 +1,6 @@
 //! A run as one file: a tar archive with a manifest, the event log, the steps and, if wanted, the bytes of its outputs.
 //!
-//! Files in their order: `manifest.json`, `events.jsonl`, `blobs/<64 hex>`…, `kept.jsonl`, `steps.jsonl`. The manifest
+//! Files in their order: `manifest.json`, `manifest.sum` with its digest, `events.jsonl`, `blobs/<64 hex>`…, `kept.jsonl`, `steps.jsonl`. The manifest
 //! has the digests of the three logs; a blob's name is its digest.
 
 use std::collections::BTreeMap;
@@ -20,6 +20,7 @@ use crate::store::Store;
 
 pub(super) const SCHEMA: &str = "polyloom.exported-run/1";
 pub(super) const MANIFEST: &str = "manifest.json";
+pub(super) const SUM: &str = "manifest.sum";
 pub(super) const EVENTS: &str = "events.jsonl";
 pub(super) const STEPS: &str = "steps.jsonl";
 pub(super) const KEPT: &str = "kept.jsonl";
@@ -120,6 +121,8 @@ impl History {
             tar.add(name, size, from).map_err(ExportError::Write)
         };
         add(MANIFEST, manifest.len() as u64, &mut &manifest[..])?;
+        let sum = Digest::of(&manifest).to_string();
+        add(SUM, sum.len() as u64, &mut sum.as_bytes())?;
         add(EVENTS, size, &mut self.read_events(&row.id)?)?;
         if let Some(store) = artifacts {
             for (digest, size) in &blobs {

@@ -1,10 +1,11 @@
 //! A run that another machine exported, taken into this history: all of it or nothing.
 //!
-//! The file is nobody's friend: every size is bounded, every log has to have the digest that the manifest says, every blob
-//! the digest that is its name, and no name of the file's is ever a path.
+//! The file is nobody's friend: every size is bounded, the manifest has to have the digest that is behind it, every log the digest that
+//! the manifest says, every blob the digest that is its name, and no name of the file's is ever a path. It is read twice: nothing is
+//! taken of it before all of it was found whole.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,7 @@ use rusqlite::Transaction;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use super::export::{BLOBS, EVENTS, KEPT, MANIFEST, Manifest, SCHEMA, STEPS};
+use super::export::{BLOBS, EVENTS, KEPT, MANIFEST, Manifest, SCHEMA, STEPS, SUM};
 use super::open::History;
 use super::run::{LOG, RUNS};
 use super::steps::{insert_kept, insert_steps};
@@ -176,6 +177,16 @@ impl Import<'_> {
             let newer = ImportRunError::Newer { path: self.path.to_owned(), found };
             return Err(if known { newer } else { foreign() });
         }
+        match self.next()? {
+            Some(entry) if entry.name == SUM && entry.size < 1024 => {}
+            _ => return Err(self.damaged(format!("`{SUM}` is not where it has to be"))),
+        }
+        let mut sum = Vec::new();
+        let read = self.tar.read_to_end(&mut sum);
+        read.map_err(|error| self.tar(error.into()))?;
+        if sum != Digest::of(&text).to_string().as_bytes() {
+            return Err(self.damaged(format!("its manifest has not the digest in `{SUM}`")));
+        }
         let manifest: Manifest = serde_json::from_slice(&text)
             .map_err(|error| self.damaged(format!("its manifest: {error}")))?;
         if !is_id(&manifest.run) {
@@ -244,17 +255,50 @@ impl Import<'_> {
         Ok(count)
     }
 
-    fn blob(&mut self, name: &str, size: u64, store: &Store) -> Result<(), ImportRunError> {
-        let named: Option<Digest> =
-            name.strip_prefix(BLOBS).and_then(|hex| format!("b3:{hex}").parse().ok());
-        let Some(named) = named else {
+    /// Reads all of it after the manifest and takes nothing.
+    fn be_whole(&mut self, manifest: &Manifest) -> Result<(), ImportRunError> {
+        self.log(EVENTS, manifest, |_, _| Ok(()))?;
+        for _ in 0..manifest.blobs {
+            let Some(entry) = self.next()? else { return Err(self.too_few()) };
+            let named = self.blob_name(&entry.name)?;
+            match copy_hashed(&mut self.tar, &mut io::sink()) {
+                Ok(found) if found == named => {}
+                Ok(_) => return Err(self.other_digest(&named)),
+                Err(Copying::Read(error) | Copying::Write(error)) => {
+                    return Err(self.tar(error.into()));
+                }
+            }
+        }
+        self.rows(KEPT, manifest, |row: &KeptRow| &row.cell, |_| Ok(()))?;
+        self.rows(STEPS, manifest, |row: &StepRow| &row.cell, |_| Ok(()))?;
+        if self.next()?.is_some() {
+            return Err(self.damaged("there is more in it than its manifest says"));
+        }
+        Ok(())
+    }
+
+    fn too_few(&self) -> ImportRunError {
+        self.damaged("it has fewer blobs than its manifest says")
+    }
+
+    fn other_digest(&self, named: &Digest) -> ImportRunError {
+        self.damaged(format!("blob `{named}` has another digest"))
+    }
+
+    fn blob_name(&self, name: &str) -> Result<Digest, ImportRunError> {
+        let named = name.strip_prefix(BLOBS).and_then(|hex| format!("b3:{hex}").parse().ok());
+        named.ok_or_else(|| {
             let shown: String = name.chars().take(80).flat_map(char::escape_debug).collect();
-            return Err(self.damaged(format!("`{shown}` is no name of a blob")));
-        };
+            self.damaged(format!("`{shown}` is no name of a blob"))
+        })
+    }
+
+    fn blob(&mut self, name: &str, size: u64, store: &Store) -> Result<(), ImportRunError> {
+        let named = self.blob_name(name)?;
         if store.has(&named)? {
             return Ok(());
         }
-        let wrong = |import: &Self| import.damaged(format!("blob `{named}` has another digest"));
+        let wrong = |import: &Self| import.other_digest(&named);
         if size <= IN_MEMORY {
             let mut bytes = Vec::new();
             let read = self.tar.read_to_end(&mut bytes);
@@ -294,7 +338,7 @@ enum Copying {
     Write(io::Error),
 }
 
-fn copy_hashed(from: &mut dyn Read, to: &mut File) -> Result<Digest, Copying> {
+fn copy_hashed(from: &mut dyn Read, to: &mut dyn Write) -> Result<Digest, Copying> {
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; 64 << 10];
     loop {
@@ -319,8 +363,15 @@ impl History {
     /// Takes a run of another machine in; the bytes of its outputs, if they are with it, go to `store`. It does not count as
     /// this project's latest, and says nothing about why its cells run.
     pub fn import(&self, path: &Path, store: &Store) -> Result<Imported, ImportRunError> {
-        let tar = Reader::new(BufReader::with_capacity(64 << 10, open(path)?));
-        let mut import = Import { path, tar };
+        let file = open(path)?;
+        let again = |mut file: &File| {
+            let opened = file.rewind().and_then(|()| file.try_clone());
+            let file =
+                opened.map_err(|source| ImportRunError::Read { path: path.to_owned(), source })?;
+            let tar = Reader::new(BufReader::with_capacity(64 << 10, file));
+            Ok::<_, ImportRunError>(Import { path, tar })
+        };
+        let mut import = again(&file)?;
         let manifest = import.manifest()?;
         let run = manifest.run.clone();
         if let Some(events) = self.known(&run)? {
@@ -330,6 +381,13 @@ impl History {
             } else {
                 ImportRunError::Taken { run }
             });
+        }
+        import.be_whole(&manifest)?;
+        // Whoever changes it meanwhile is found out, too: all is looked at again on its way in.
+        let mut import = again(&file)?;
+        let manifest = import.manifest()?;
+        if manifest.run != run {
+            return Err(import.damaged("it changed while it was read"));
         }
         let temporary = self.folder.join(RUNS).join(format!(".import-{}", std::process::id()));
         let _ = fs::remove_dir_all(&temporary);
@@ -367,7 +425,7 @@ impl History {
         for _ in 0..manifest.blobs {
             match import.next()? {
                 Some(entry) => import.blob(&entry.name, entry.size, store)?,
-                None => return Err(import.damaged("it has fewer blobs than its manifest says")),
+                None => return Err(import.too_few()),
             }
         }
         store.flush()?;
