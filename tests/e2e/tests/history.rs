@@ -245,7 +245,7 @@ fn files_that_are_no_whole_run_are_refused() {
     let text = String::from_utf8(bytes).unwrap();
     refused(text.replace("\"cell\":\"count\"", "\"cell\":\"../..\"").as_bytes(), "is damaged");
     refused(text.replace("up to date", "up to hate").as_bytes(), "is damaged");
-    // Counts are the manifest's word: they are shown, and nothing is computed with them that could fail.
+    // The manifest has a digest of its own.
     let size = usize::from_str_radix(&text[124..135], 8).unwrap();
     let mut manifest: Value = serde_json::from_str(&text[512..512 + size]).unwrap();
     let counts =
@@ -254,9 +254,7 @@ fn files_that_are_no_whole_run_are_refused() {
     let manifest = manifest.to_string();
     assert!(manifest.len() <= size);
     let lie = format!("{}{manifest:size$}{}", &text[..512], &text[512 + size..]);
-    fs::write(&file, lie).unwrap();
-    let run = there.polyloom(&["runs", "import", path]).exits(0).stdout();
-    let _ = there.polyloom(&["runs", "diff", run.trim(), run.trim()]).exits(0);
+    refused(lie.as_bytes(), "is damaged");
     let _ = there.polyloom(&["runs", "import", "/dev/null"]).exits(2);
     let _ = there.polyloom(&["runs", "import", "/nowhere"]).exits(2);
     let _ = here.polyloom(&["runs", "export", "-o", "/nowhere/x.tar"]).exits(2);
