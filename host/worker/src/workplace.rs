@@ -129,7 +129,8 @@ impl Workplace {
         // What the host lays into the cell's file system is not the cell's use of it.
         let disk = limits.disk.saturating_add(laid_bytes);
         // Files in memory count as memory: more than that is for who asked for it, since it means a disk.
-        let disk = if limits.disk_asked { disk } else { disk.min(limits.memory) };
+        let more = limits.disk_asked && limits.disk > limits.memory;
+        let disk = if more { disk } else { disk.min(limits.memory) };
         let limits = sandbox::Limits {
             memory: limits.memory,
             pids: limits.pids,

@@ -63,6 +63,16 @@ fn a_large_output_is_mapped_from_memory_and_then_from_the_store() {
 }
 
 #[test]
+fn as_much_disk_as_memory_is_memory() {
+    if missing(&["python3"]) {
+        return;
+    }
+    let made = MADE.replace("outputs =", "memory = \"1GiB\"\ndisk = \"1GiB\"\noutputs =");
+    let place = Place::flow(&format!("{made}{}", look("first")));
+    assert!(from_memory(&place.run(&[]).exits(0), "first"));
+}
+
+#[test]
 fn a_consumer_of_a_large_tensor_takes_no_memory_for_it() {
     if missing(&["python3"]) {
         return;
