@@ -174,7 +174,7 @@ impl World {
         let binary = std::env::current_exe().map_err(|e| environment(&e))?;
         let scratch = store.scratch();
         Ok(Arc::new(Place {
-            hot: polyloom_runtime::Hot::default(),
+            hot: polyloom_runtime::Hot::with_most(hot_most(|name| std::env::var(name).ok())?),
             store,
             workplace: Arc::new(Workplace::new(binary, folder, scratch)),
             around: Surroundings::of_process(),
@@ -263,4 +263,22 @@ fn prepare_failure(error: &PrepareError) -> Failure {
         | PrepareError::Key(_)
         | PrepareError::Plan(_) => Failure::of(Exit::Usage, error),
     }
+}
+
+/// The most bytes of outputs that wait in memory for their consumers: `POLYLOOM_HOT_MAX`, a size, 0 for none. `None`: a part of
+/// what is available.
+fn hot_most(variable: impl Fn(&str) -> Option<String>) -> Result<Option<u64>, Failure> {
+    let Some(text) = variable("POLYLOOM_HOT_MAX").filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    if text.trim() == "0" {
+        return Ok(Some(0));
+    }
+    polyloom_model::parse_size(&text).map(Some).map_err(|error| {
+        let mut failure = Failure::of(Exit::Usage, &error);
+        failure
+            .messages
+            .insert(0, "the variable `POLYLOOM_HOT_MAX` can't be understood".to_owned());
+        failure
+    })
 }

@@ -21,11 +21,25 @@ pub type Copy = JoinHandle<Result<(), String>>;
 /// Of the memory that cells could have, outputs take at most one part in so many.
 const PART: u64 = 4;
 
+/// Files from this size on stay in memory, in bytes.
+pub const FROM: u64 = polyloom_worker::HOT_FROM;
+
 /// The outputs in memory.
 #[derive(Debug, Default)]
 pub struct Hot {
     shelf: Mutex<Shelf>,
     arrived: Condvar,
+    /// The most that somebody wants to be held, in bytes.
+    most: Option<u64>,
+}
+
+/// Outputs that went over the disk, since there was no room for them in memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Declined {
+    /// How many.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 #[derive(Debug, Default)]
@@ -35,6 +49,7 @@ struct Shelf {
     order: VecDeque<Digest>,
     /// How many copies of each content are being made.
     copying: HashMap<Digest, usize>,
+    declined: Declined,
 }
 
 impl Shelf {
@@ -51,6 +66,35 @@ impl Shelf {
 }
 
 impl Hot {
+    /// With at most so many bytes in memory; `None`: as much as a part of what is available.
+    #[must_use]
+    pub fn with_most(most: Option<u64>) -> Self {
+        Self { most, ..Self::default() }
+    }
+
+    /// How much may be held at this moment beside what is, in bytes: the setting, or a quarter of the memory that is available.
+    #[must_use]
+    pub fn limit(&self) -> u64 {
+        self.limit_beside(0)
+    }
+
+    fn limit_beside(&self, held: u64) -> u64 {
+        // What is in memory already is no longer available, and so counts back in.
+        let part = available().saturating_add(held) / PART;
+        self.most.map_or(part, |most| most.min(part))
+    }
+
+    /// What went over the disk since this was asked last.
+    pub(crate) fn take_declined(&self) -> Declined {
+        std::mem::take(&mut self.shelf().declined)
+    }
+
+    fn decline(&self, size: u64) {
+        let declined = &mut self.shelf().declined;
+        declined.files += 1;
+        declined.bytes = declined.bytes.saturating_add(size);
+    }
+
     fn shelf(&self) -> MutexGuard<'_, Shelf> {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -114,8 +158,8 @@ pub(crate) fn keep(
         return Ok((digest, size, None));
     }
     let held = hot.held();
-    // What is in memory already is no longer available, and so counts back in.
-    if !place.hot.admit(digest, hot, |others| (available() + others + held) / PART) {
+    if !place.hot.admit(digest, hot, |others| place.hot.limit_beside(others + held)) {
+        place.hot.decline(size);
         let (digest, size) = place.store.put_file(&file, size)?;
         return Ok((digest, size, None));
     }

@@ -23,7 +23,7 @@ mod sure;
 mod words;
 
 pub use files::FileError;
-pub use hot::Hot;
+pub use hot::{FROM as HOT_FROM, Hot};
 pub use items::ItemsError;
 pub use libraries::tell as tell_libraries;
 pub use permit::Permit;

@@ -60,6 +60,7 @@ pub enum BehindError {
 /// The store behind.
 #[derive(Debug)]
 pub(crate) struct Behind {
+    folder: PathBuf,
     dir: Dir,
     index: Mutex<Connection>,
     /// Results that were given out and are not recorded in the first store.
@@ -80,7 +81,8 @@ impl Behind {
             let known = INDEX_VERSION;
             return Err(BehindError::Version { folder: folder.to_owned(), found, known });
         }
-        Ok(Self { dir, index: Mutex::new(index), lent: Mutex::default() })
+        let folder = folder.to_owned();
+        Ok(Self { folder, dir, index: Mutex::new(index), lent: Mutex::default() })
     }
 
     /// Reads from its index. An error is an answer, too: nothing.
@@ -175,6 +177,12 @@ impl Store {
             }
             Err(error) => Err((Box::new(self), error)),
         }
+    }
+
+    /// The folder of the store behind this one.
+    #[must_use]
+    pub fn behind_root(&self) -> Option<&Path> {
+        self.behind.as_ref().map(|behind| behind.folder.as_path())
     }
 
     /// Copies a blob from the store behind into this one, if it is there and whole.

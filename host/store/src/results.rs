@@ -221,6 +221,30 @@ impl Store {
         })
     }
 
+    /// What is said of keeping an output with this digest, by whichever result: `keep` over `temp`.
+    pub fn mark_of(&self, digest: &Digest) -> Result<Option<Mark>, Fault> {
+        let rows: Vec<(String, String)> = self.query(|index| {
+            let mut statement = index.prepare_cached(
+                "SELECT outputs, marks FROM results WHERE marks <> '' AND instr(outputs, ?1) > 0",
+            )?;
+            let rows =
+                statement.query_map([digest.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect()
+        })?;
+        let mut found = None;
+        for (outputs, marks) in rows {
+            let Ok(Outputs(outputs)) = serde_json::from_str(&outputs) else { continue };
+            let marks = marks_of(&marks);
+            let named = outputs.iter().filter(|(_, output)| output.digest.parse() == Ok(*digest));
+            for mark in named.filter_map(|(port, _)| marks.get(port)) {
+                if found != Some(Mark::Keep) {
+                    found = Some(*mark);
+                }
+            }
+        }
+        Ok(found)
+    }
+
     /// A row as a result; looks whether the files of its large outputs are there. Small outputs are rows that only a
     /// collection removes, which marks the result in the same transaction.
     fn checked(&self, raw: Raw) -> StoredResult {

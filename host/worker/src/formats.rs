@@ -174,6 +174,41 @@ mod tests {
     }
 
     #[test]
+    fn golden_tensors_are_what_they_are_declared_as_and_nothing_else() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../protocol/vectors/npy.json");
+        let text = std::fs::read(path).expect("the protocol's vectors");
+        let vectors: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+        let bytes = |hex: &serde_json::Value| -> Vec<u8> {
+            let hex = hex.as_str().expect("a text");
+            let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex");
+            (0..hex.len()).step_by(2).map(byte).collect()
+        };
+        let files = vectors["files"].as_array().expect("a list");
+        assert!(files.len() >= 14);
+        for file in files {
+            let content = bytes(&file["file"]);
+            let size = content.len() as u64;
+            let head = &content[..content.len().min(4096)];
+            let dtype = file["dtype"].as_str().expect("a text");
+            let shape = file["shape"].as_array().expect("a list");
+            let shape: Vec<Option<u64>> = shape.iter().map(serde_json::Value::as_u64).collect();
+            for other in Dtype::ALL {
+                let fits = check_npy(head, size, other, Some(&shape));
+                assert_eq!(fits.is_ok(), other.name() == dtype, "{dtype} as {}", other.name());
+            }
+            let own = Dtype::ALL.into_iter().find(|it| it.name() == dtype).expect("a dtype");
+            assert!(check_npy(head, size + 1, own, None).is_err(), "{dtype}");
+            let mut deeper = shape.clone();
+            deeper.push(None);
+            assert!(check_npy(head, size, own, Some(&deeper)).is_err(), "{dtype}");
+        }
+        for file in vectors["invalid"].as_array().expect("a list") {
+            let head = bytes(&file["header"]);
+            assert!(check_npy(&head, 1 << 40, Dtype::F64, None).is_err(), "{}", file["name"]);
+        }
+    }
+
+    #[test]
     fn text_forms_follow_the_declared_type() {
         let read = |text: &str, ty: &str| read_value(text.into(), false, &ty.parse().unwrap());
         assert_eq!(read("42\n", "int"), Ok(Value::Int(42)));

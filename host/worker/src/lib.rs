@@ -31,5 +31,5 @@ pub use formats::{
 };
 pub use inputs::text_of;
 pub use normaliser::NormalForms;
-pub use polyloom_sandbox::{HotFile, MOST_HOT};
+pub use polyloom_sandbox::{HOT_FROM, HotFile, MOST_HOT};
 pub use workplace::{AttemptError, Workplace, enforcement, most_open_files};

@@ -16,6 +16,18 @@ use crate::{Encoding, Exec, Failure, Input};
 /// Longest text of one log frame in bytes; longer ones become several.
 const LOG_PIECE: usize = 32 << 10;
 
+/// A tensor as a file: little-endian elements in C order behind their header. Nothing where `data` does not have the length that `shape` demands.
+#[must_use]
+pub fn tensor_file(dtype: Dtype, shape: &[u64], data: &[u8]) -> Option<Vec<u8>> {
+    let elements = shape.iter().try_fold(1u64, |all, length| all.checked_mul(*length))?;
+    let wanted = elements.checked_mul(dtype.size() as u64)?;
+    (wanted == data.len() as u64).then(|| {
+        let mut bytes = header(dtype, shape);
+        bytes.extend_from_slice(data);
+        bytes
+    })
+}
+
 /// The run of one cell.
 ///
 /// Talking never fails from the executor's point of view: when the host is gone, what is said is
@@ -142,15 +154,11 @@ impl<'a> Context<'a> {
         shape: &[u64],
         data: &[u8],
     ) -> Result<(), Failure> {
-        let elements = shape.iter().try_fold(1u64, |all, length| all.checked_mul(*length));
-        let wanted = elements.and_then(|elements| elements.checked_mul(dtype.size() as u64));
-        if wanted != Some(data.len() as u64) {
+        let Some(bytes) = tensor_file(dtype, shape, data) else {
             let message =
                 format!("tensor `{port}` has {} bytes, which do not fit its shape", data.len());
             return Err(Failure::new(message));
-        }
-        let mut bytes = header(dtype, shape);
-        bytes.extend_from_slice(data);
+        };
         self.write_file(port, "npy", &bytes)
     }
 

@@ -32,7 +32,7 @@ mod inherit;
 mod serve;
 
 pub use connection::ServeError;
-pub use context::Context;
+pub use context::{Context, tensor_file};
 pub use failure::Failure;
 pub use inherit::{InheritError, take_stream};
 pub use serve::{About, Executor, serve, serve_on};

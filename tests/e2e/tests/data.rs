@@ -145,13 +145,27 @@ fn a_write_to_an_input_fails_in_the_writer_alone() {
             "import fs from 'node:fs';\nx.data[0] = 9;\nfs.writeFileSync('/cell/in/x.npy', x.data);",
         );
     }
+    // It asks for the right to write (64), and ends with the answer.
+    cell(
+        "guest",
+        "wasm",
+        r#"(module
+  (import "wasi_snapshot_preview1" "path_open"
+    (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "x.npy")
+  (func (export "_start")
+    (call $exit (call $open (i32.const 4) (i32.const 0) (i32.const 0) (i32.const 5) (i32.const 0)
+      (i64.const 64) (i64.const 0) (i32.const 0) (i32.const 64)))))"#,
+    );
     let place = Place::flow(&format!("{flow}{}", look("sibling")));
     let run = place.run(&["-k"]);
     if with_node {
         assert_eq!(run.outcome("script"), "failed");
         assert!(run.messages("script").contains("EROFS"), "{}", run.messages("script"));
     }
-    for name in ["element", "opened", "mode", "replaced", "shell"] {
+    for name in ["element", "opened", "mode", "replaced", "shell", "guest"] {
         assert_eq!(run.outcome(name), "failed", "{name}: {}", run.stderr);
     }
     assert!(run.messages("element").contains("read-only"), "{}", run.messages("element"));
@@ -167,4 +181,123 @@ fn a_write_to_an_input_fails_in_the_writer_alone() {
     let again = place.run(&["-k"]);
     assert_eq!(again.outcome("make"), "cached");
     assert_eq!(again.bytes("sibling", "ends"), run.bytes("sibling", "ends"));
+}
+
+/// A consumer that says which of its inputs are mounted from the memory of who made them, in the order of their names.
+fn mounts(name: &str, inputs: &[(&str, &str)]) -> String {
+    let tensor = |(port, from): &(&str, &str)| {
+        format!("{port} = {{ from = \"{from}\", type = \"tensor<f64,[n]>\" }}")
+    };
+    let inputs: Vec<String> = inputs.iter().map(tensor).collect();
+    format!(
+        r#"
+[cells.{name}]
+lang = "python"
+inputs = {{ {} }}
+outputs = {{ mounted = "str" }}
+code = """
+mounts = [line.split() for line in open('/proc/self/mountinfo')]
+here = sorted((it[4], it[3]) for it in mounts if it[4].startswith('/cell/in/'))
+mounted = ' '.join(at.split('/')[-1] for at, root in here if root.endswith('/out/x.npy'))
+"""
+"#,
+        inputs.join(", ")
+    )
+}
+
+fn mounted(run: &Run, cell: &str) -> Vec<String> {
+    let bytes = run.bytes(cell, "mounted");
+    let text = String::from_utf8_lossy(&bytes);
+    let text = text.trim_start_matches(|c: char| !c.is_ascii_lowercase());
+    text.split(' ').filter(|it| !it.is_empty()).map(str::to_owned).collect()
+}
+
+#[test]
+fn what_is_on_the_disk_leaves_the_memory_when_something_else_needs_the_room() {
+    if missing(&["python3"]) {
+        return;
+    }
+    // `through` has its input on stdin, and so waits until that is on the disk.
+    let more = r#"
+[cells.through]
+lang = "python"
+inputs = { x = { from = "make.x", type = "tensor<f64,[n]>" } }
+stdin = { input = "x" }
+code = 'n = 1'
+outputs = { n = "int" }
+
+[cells.more]
+lang = "python"
+inputs = { n = "through.n" }
+code = """
+import polyloom
+x = polyloom.empty(4 << 20, "f8")
+x[0] = n
+"""
+outputs = { x = "tensor<f64,[n]>" }
+"#;
+    let flow = format!("{MADE}{more}{}", mounts("both", &[("a", "make.x"), ("b", "more.x")]));
+    let with = |most: &str| {
+        let place = Place::flow(&flow);
+        let args = ["run", "--format", "json"];
+        let run = place.call(&args).env("POLYLOOM_HOT_MAX", most).end().run().exits(0);
+        let warned = run.stderr.contains("were handed over by the disk, not in memory");
+        (mounted(&run, "both").join(" "), warned)
+    };
+    assert_eq!(with("90MiB"), ("a.npy b.npy".to_owned(), false));
+    assert_eq!(with("40MiB"), ("b.npy".to_owned(), false));
+    assert_eq!(with("0"), (String::new(), true));
+}
+
+#[test]
+fn the_ninth_large_input_comes_from_the_disk() {
+    if missing(&["python3"]) {
+        return;
+    }
+    let maker = |n: usize| {
+        let named = MADE.replace("cells.make", &format!("cells.make{n}"));
+        named.replace("4 << 20", &format!("(1 << 19) + {n}"))
+    };
+    let makers: String = (1..=9).map(maker).collect();
+    let ports: Vec<(String, String)> =
+        (1..=9).map(|n| (format!("x{n}"), format!("make{n}.x"))).collect();
+    let ports: Vec<(&str, &str)> = ports.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();
+    let place = Place::flow(&format!("{makers}{}", mounts("all", &ports)));
+    let run = place.run(&[]).exits(0);
+    assert_eq!(mounted(&run, "all").len(), 8, "{:?}", mounted(&run, "all"));
+}
+
+#[test]
+fn a_copy_that_does_not_arrive_is_told_and_its_result_is_not_kept() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    if missing(&["python3"]) {
+        return;
+    }
+    let made = MADE.replace("4 << 20", "16 << 20");
+    let made = made.replace("outputs", "memory = \"512MiB\"\noutputs");
+    let place = Place::flow(&format!("{made}{}", look("look")));
+    let (done, folder) = (AtomicBool::new(false), place.store().join("tmp"));
+    let run = std::thread::scope(|scope| {
+        // Its file is taken away while it is filled: as with a disk that fails half-way.
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+                    if entry.metadata().is_ok_and(|meta| meta.len() > 100 << 20) {
+                        let _ = std::fs::remove_file(entry.path());
+                    }
+                }
+                std::thread::yield_now();
+            }
+        });
+        let run = place.run(&["-k"]);
+        done.store(true, Ordering::Relaxed);
+        run
+    });
+    assert_eq!(run.outcome("make"), "worker_error");
+    let told = run.messages("make");
+    assert!(told.contains("its outputs could not be stored"), "{told}");
+    assert_ne!(run.code, 0, "{}", run.stderr);
+    let again = place.run(&[]).exits(0);
+    assert_eq!(again.outcome("make"), "ok", "it was not kept");
+    assert_eq!(again.bytes("make", "x").len(), 128 + (128 << 20));
 }

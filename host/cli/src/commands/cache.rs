@@ -26,11 +26,14 @@ pub fn stats(world: &World) -> Outcome {
     let usage = store.usage().map_err(|error| environment(&error))?;
     let mut table = Table::new(&[("", Align::Left), ("", Align::Right)]);
     table.row(["place".to_owned(), store.root().display().to_string()]);
+    if let Some(behind) = store.behind_root() {
+        table.row(["behind it, read only".to_owned(), behind.display().to_string()]);
+    }
     table.row(["artifacts".to_owned(), usage.blobs.to_string()]);
     table.row(["bytes".to_owned(), size(usage.bytes)]);
-    for (name, bytes) in [("kept", usage.kept), ("temporary", usage.temporary)] {
+    for (name, bytes) in [("to be kept", usage.kept), ("temporary", usage.temporary)] {
         if bytes > 0 {
-            table.row([format!("  {name}"), size(bytes)]);
+            table.row([name.to_owned(), size(bytes)]);
         }
     }
     table.row(["results".to_owned(), usage.results.to_string()]);

@@ -25,6 +25,7 @@ pub fn doctor(world: &World, format: Format) -> Outcome {
         Ok(store) => world.place(store.clone()).ok(),
         Err(_) => None,
     };
+    let most = place.as_ref().map(|place| place.hot.limit());
     let rows = place.map(|place| plugin::rows(world, &place)).unwrap_or_default();
     let enough = probed.as_ref().is_ok_and(|probed| meets(probed, &policy));
     if format == Format::Text {
@@ -50,6 +51,10 @@ pub fn doctor(world: &World, format: Format) -> Outcome {
                 let used = store.usage().map(|usage| size(usage.bytes));
                 let used = used.unwrap_or_else(|error| error.to_string());
                 text.push_str(&format!("{}  {used}\n", store.root().display()));
+                if let Some(most) = most {
+                    text.push_str("\nhand-over\n");
+                    text.push_str(&hand_over(most));
+                }
             }
             Err(failure) => text.push_str(&failure.render(world.screen.out)),
         }
@@ -82,11 +87,31 @@ pub fn doctor(world: &World, format: Format) -> Outcome {
             "sandbox_error": probed.as_ref().err().map(ToString::to_string),
             "sandbox_enough": enough,
             "executors": rows.iter().map(plugin::to_json).collect::<Vec<_>>(),
+            "hand_over": most.map(|most| json!({
+                "from_bytes": polyloom_runtime::HOT_FROM, "most_bytes": most,
+                "most_inputs": polyloom_sandbox::MOST_HOT,
+            })),
             "store": store.as_ref().ok().map(|store| store.root().display().to_string()),
         });
         world.screen.json(&document);
     }
     Ok(if enough && store.is_ok() { Exit::Ok } else { Exit::Environment })
+}
+
+/// How large outputs reach their consumers.
+fn hand_over(most: u64) -> String {
+    let from = size(polyloom_runtime::HOT_FROM);
+    match most {
+        0 => {
+            "large outputs go over the disk: no memory may be held (POLYLOOM_HOT_MAX)\n".to_owned()
+        }
+        most => format!(
+            "outputs from {from} on stay in the memory of the cell that made them, at most {} in all now (a quarter of what is available, \
+             or POLYLOOM_HOT_MAX) and {} for one cell; others go over the disk\n",
+            size(most),
+            polyloom_sandbox::MOST_HOT
+        ),
+    }
 }
 
 /// Whether cells can run at all: every level that the policy requires is reached.

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use polyloom_events::Event;
-use polyloom_model::{Digest, Encoding, Type, Value};
+use polyloom_model::{Digest, Encoding, Mark, Type, Value};
 use polyloom_protocol::meta::ExecMeta;
 use polyloom_report::{
     Align, Paint, PreviewOptions, Style, Subject, Table, duration, escape_line, preview, size,
@@ -34,6 +34,10 @@ pub fn place_of(store: &Store, digest: &str, ty: &str) -> Option<PathBuf> {
     } else {
         store.path(&digest).ok()
     }
+}
+
+fn mark_of(store: &Store, digest: &str) -> Option<Mark> {
+    store.mark_of(&digest.parse().ok()?).ok().flatten()
 }
 
 /// The command.
@@ -79,7 +83,12 @@ pub fn show(world: &World, args: ShowArgs) -> Outcome {
         return Err(Failure::new(Exit::Usage, message).hint(hint));
     };
     let gone = || {
-        let message = format!("the bytes of `{cell}.{port}` are no longer in the store");
+        let message = match mark_of(&store, &artifact.digest) {
+            Some(Mark::Temp) => format!(
+                "`{cell}.{port}` is temporary: its bytes were removed when the cells that read it were through"
+            ),
+            _ => format!("the bytes of `{cell}.{port}` are no longer in the store"),
+        };
         Failure::new(Exit::Environment, message).hint(format!("polyloom run -f {cell}"))
     };
     let path = place_of(&store, &artifact.digest, &artifact.r#type).ok_or_else(gone)?;
@@ -310,8 +319,13 @@ fn outputs(store: &Store, meta: &ExecMeta, paint: Paint, columns: Option<usize>)
     ]);
     for (port, artifact) in &meta.artifacts {
         let path = place_of(store, &artifact.digest, &artifact.r#type);
-        let path =
-            path.map_or_else(|| "no longer in the store".to_owned(), |p| p.display().to_string());
+        let mark = mark_of(store, &artifact.digest);
+        let path = match (path, mark) {
+            (Some(path), Some(mark)) => format!("{} ({})", path.display(), mark.as_str()),
+            (Some(path), None) => path.display().to_string(),
+            (None, Some(Mark::Temp)) => "removed, it is temporary".to_owned(),
+            (None, _) => "no longer in the store".to_owned(),
+        };
         table.row([port.clone(), artifact.r#type.clone(), size(artifact.size), path]);
     }
     table.render(paint, columns)

@@ -187,10 +187,26 @@ impl Runner {
         history.record_kept(&rows, &parts)
     }
 
+    fn tell_declined(&mut self) {
+        let declined = self.job.place.hot.take_declined();
+        if declined.files == 0 {
+            return;
+        }
+        let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+        self.warn(format!(
+            "{} large outputs ({} MiB) were handed over by the disk, not in memory: at most {} MiB may be held; \
+             `polyloom doctor` tells why",
+            declined.files,
+            mib(declined.bytes),
+            mib(self.job.place.hot.limit()),
+        ));
+    }
+
     pub(super) fn finish(mut self) -> Summary {
         self.let_go();
         self.job.place.hot.clear();
         self.drop_temporary();
+        self.tell_declined();
         let lost = self.late.lost;
         let outcome = match self.outcome.unwrap_or(RunOutcome::Ok) {
             RunOutcome::Ok if lost > 0 => RunOutcome::Failed,
