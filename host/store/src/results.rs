@@ -233,7 +233,7 @@ impl Store {
         })?;
         let mut found = None;
         for (outputs, marks) in rows {
-            let Ok(Outputs(outputs)) = serde_json::from_str(&outputs) else { continue };
+            let Ok(row::Outputs(outputs)) = serde_json::from_str(&outputs) else { continue };
             let marks = marks_of(&marks);
             let named = outputs.iter().filter(|(_, output)| output.digest.parse() == Ok(*digest));
             for mark in named.filter_map(|(port, _)| marks.get(port)) {

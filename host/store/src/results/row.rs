@@ -51,7 +51,7 @@ pub(super) fn rows_of_content(
 }
 
 /// A JSON object of outputs, as a list.
-struct Outputs(pub(super) Vec<(String, ArtifactMeta)>);
+pub(super) struct Outputs(pub(super) Vec<(String, ArtifactMeta)>);
 
 impl<'de> Deserialize<'de> for Outputs {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
