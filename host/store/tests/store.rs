@@ -52,6 +52,22 @@ fn gc(max_bytes: u64, now_unix_ms: u64) -> GcRequest {
 }
 
 #[test]
+fn small_values_are_rows_until_somebody_wants_a_file() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(root.path());
+    let files = || {
+        let folders = fs::read_dir(store.root().join("blobs")).unwrap();
+        folders.map(|it| fs::read_dir(it.unwrap().path()).unwrap().count()).sum::<usize>()
+    };
+    let small = store.put_bytes(&[1; 8192]).unwrap();
+    store.put_bytes(&[2; 8193]).unwrap();
+    store.flush().unwrap();
+    assert_eq!(files(), 1);
+    store.path(&small).unwrap();
+    assert_eq!(files(), 2);
+}
+
+#[test]
 fn bytes_come_back_small_and_large_before_and_after_a_restart() {
     let root = tempfile::tempdir().unwrap();
     let small = vec![1; 8192];

@@ -301,3 +301,74 @@ fn a_copy_that_does_not_arrive_is_told_and_its_result_is_not_kept() {
     assert_eq!(again.outcome("make"), "ok", "it was not kept");
     assert_eq!(again.bytes("make", "x").len(), 128 + (128 << 20));
 }
+
+/// The producer leaves a child that goes on writing; its reader wants to write, and to see more than its input.
+#[test]
+fn who_made_a_large_output_and_who_reads_it_can_not_change_it() {
+    if missing(&["python3"]) {
+        return;
+    }
+    let flow = r#"
+[cells.make]
+lang = "python"
+code = '''
+import os, polyloom
+x = polyloom.empty(4 << 20, "f8")
+x[0], x[-1] = 1.5, 2.5
+open("/cell/work/private", "w").write("of the producer")
+began, told = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    os.write(told, b".")
+    while True:
+        x[1] += 1.0
+os.read(began, 1)
+'''
+outputs = { x = "tensor<f64,[n]>" }
+
+[cells.read]
+lang = "python"
+inputs = { x = { from = "make.x", type = "tensor<f64,[n]>" } }
+code = '''
+import ctypes, mmap, os
+libc = ctypes.CDLL(None, use_errno=True)
+passed = []
+def attempt(name, act):
+    try:
+        if act() != -1:
+            passed.append(name)
+    except (OSError, ValueError):
+        pass
+at, flags = b"/cell/in/x.npy", os.O_RDWR
+fd = os.open(at, os.O_RDONLY)
+attempt("remount", lambda: libc.mount(None, at, None, 0x1020, None))
+attempt("bind over", lambda: libc.mount(b"/cell/work", b"/cell/in", None, 0x1000, None))
+attempt("unmount", lambda: libc.umount2(at, 2))
+attempt("descriptor", lambda: os.open(f"/proc/self/fd/{fd}", flags))
+attempt("root of the supervisor", lambda: os.open("/proc/1/root/cell/in/x.npy", flags))
+attempt("mode", lambda: os.fchmod(fd, 0o666))
+attempt("length", lambda: os.truncate(at, 1))
+attempt("mapping", lambda: mmap.mmap(fd, 4096, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE))
+attempt("folder", lambda: os.open("..", os.O_RDONLY, dir_fd=fd))
+attempt("hard link", lambda: os.link(at, b"/cell/work/x"))
+before = x[1]
+for folder, _, names in os.walk("/cell"):
+    passed.extend(name for name in names if name == "private")
+for _ in range(200):
+    os.sched_yield()
+if x[1] != before:
+    passed.append("it changed")
+passed = " ".join(passed)
+ends = x[0] + x[-1]
+root = next(line for line in open("/proc/self/mountinfo") if " /cell/in/x.npy " in line).split()[3]
+'''
+outputs = { passed = "str", ends = "float", root = "str" }
+"#;
+    let place = Place::flow(flow);
+    let run = place.run(&[]).exits(0);
+    assert!(from_memory(&run, "read"));
+    // An empty text.
+    assert_eq!(String::from_utf8_lossy(&run.bytes("read", "passed")), "\u{fffd}");
+    let verified = place.polyloom(&["cache", "verify"]).exits(0).stdout();
+    assert!(verified.contains("all are whole"), "{verified}");
+}
