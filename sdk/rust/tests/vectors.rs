@@ -1,4 +1,5 @@
 //! The golden tensors of the protocol, as this SDK offers to read and write them.
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 

@@ -156,3 +156,32 @@ fn what_is_to_be_kept_is_removed_only_when_that_is_asked_for() {
     gc(&["--kept"]);
     assert!(!kept.exists());
 }
+
+#[test]
+fn what_is_gathered_of_temporary_outputs_is_temporary_itself() {
+    let place = Place::flow(
+        r#"
+[cells.part]
+lang = "sh"
+map = { n = [1, 2] }
+outputs = { x = { type = "file", temp = true } }
+code = 'head -c ${n}00000 /dev/zero > $OUT/x'
+
+[cells.all]
+lang = "sh"
+inputs = { x = "part.x" }
+outputs = { n = "int" }
+code = 'cat "$x"/* | wc -c > $OUT/n # once'
+"#,
+    );
+    let run = place.run(&[]).exits(0);
+    for cell in ["part[n=1]", "part[n=2]"] {
+        assert!(!blob(&place, &run, cell, "x").exists(), "{cell}");
+    }
+    assert_eq!(place.run(&[]).exits(0).ran(), [] as [&str; 0]);
+    place.edit("polyloom.toml", "# once", "; : # again");
+    let run = place.run(&[]).exits(0);
+    assert_eq!(run.told(), "all ok, part cached, part[n=1] ok, part[n=2] ok");
+    assert!(!blob(&place, &run, "part[n=1]", "x").exists());
+    assert_eq!(run.bytes("all", "n"), b"\xce\0\x04\x93\xe0");
+}
