@@ -372,3 +372,19 @@ outputs = { passed = "str", ends = "float", root = "str" }
     let verified = place.polyloom(&["cache", "verify"]).exits(0).stdout();
     assert!(verified.contains("all are whole"), "{verified}");
 }
+
+#[test]
+fn doctor_tells_how_much_memory_outputs_may_be_held_in() {
+    let place = Place::new();
+    let told = |most: &str, format: &str| {
+        let call = place.call(&["doctor", "--format", format]).env("POLYLOOM_HOT_MAX", most);
+        call.end()
+    };
+    let document = told("1MiB", "json").json();
+    assert_eq!(document["hand_over"]["most_bytes"], 1 << 20);
+    assert_eq!(document["hand_over"]["most_inputs"], 8);
+    assert!(told("1MiB", "text").stdout().contains("at most 1 MiB in all now"));
+    assert!(told("0", "text").stdout().contains("no memory may be held (POLYLOOM_HOT_MAX)"));
+    let refused = told("much", "text").stderr();
+    assert!(!refused.contains("panicked"), "{refused}");
+}

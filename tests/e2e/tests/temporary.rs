@@ -185,3 +185,21 @@ code = 'cat "$x"/* | wc -c > $OUT/n # once'
     assert!(!blob(&place, &run, "part[n=1]", "x").exists());
     assert_eq!(run.bytes("all", "n"), b"\xce\0\x04\x93\xe0");
 }
+
+#[test]
+fn a_store_behind_lends_what_is_temporary_and_is_told() {
+    let place = Place::flow(FLOW);
+    let run = place.run(&[]).exits(0);
+    let behind = place.root().join("behind");
+    std::fs::rename(place.store(), &behind).unwrap();
+    let call = |args: &[&str]| place.call(args).env("POLYLOOM_STORE_BEHIND", &behind).end();
+    let again = call(&["run", "--format", "json"]).run().exits(0);
+    assert_eq!(again.told(), "count cached, make cached, model cached");
+    let stats = call(&["cache", "stats"]).exits(0).stdout();
+    assert!(stats.contains("behind it, read only"), "{stats}");
+    // What was lent is known as what it is: it is made here only for who reads it.
+    place.edit("polyloom.toml", "wc -c", "wc -c -c");
+    let again = call(&["run", "--format", "json"]).run().exits(0);
+    assert_eq!(again.told(), "count ok, make ok, model cached");
+    assert!(!blob(&place, &run, "make", "big").exists());
+}
