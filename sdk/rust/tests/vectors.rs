@@ -1,8 +1,6 @@
 //! The golden tensors of the protocol, as this SDK offers to read and write them.
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
-#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
-
 use std::fs;
 use std::path::Path;
 
