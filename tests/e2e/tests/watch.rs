@@ -418,6 +418,11 @@ code = "echo $m"
     assert_eq!(ends(&run(&mut running)).len(), 1);
     place.write("parts/in/two.txt", "2");
     assert_eq!(changed(&run(&mut running)), ["parts/in/two.txt"]);
+    // What is mended after a mistake is heard of wherever it was.
+    place.write("params.toml", "start = \n");
+    std::thread::sleep(Duration::from_millis(300));
+    place.write("parts/add.sh", "echo $((n + 2)) > $OUT/m # again");
+    std::thread::sleep(Duration::from_millis(300));
     place.write("params.toml", "start = 8\n");
     assert_eq!(printed(&run(&mut running), "last"), "10\n");
     leave(&place, running);

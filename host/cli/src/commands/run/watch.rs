@@ -81,6 +81,8 @@ struct Session<'w> {
     signals: Signals,
     going: Option<Going>,
     planned: Option<Planned>,
+    /// What the flow was made of when it was read last.
+    wanted: Sources,
     /// A signal was heard: there is no further run.
     leaving: bool,
 }
@@ -115,6 +117,7 @@ pub fn watch(world: &World, asked: Asked) -> Outcome {
         signals,
         going: None,
         planned: None,
+        wanted: Sources::default(),
         leaving: false,
     };
     let exit = session.go(&path);
@@ -177,15 +180,21 @@ impl Session<'_> {
 
     /// Plans what is there now and starts what has to run.
     fn plan(&mut self, path: &Path, change: Change) -> Result<(), Trouble> {
-        let flow = self.asked.flow(self.world).inspect_err(|_| {
-            // Whatever is beside it may be what mends it.
-            let folder = path.parent().map(Path::to_owned);
-            let broken =
-                Sources { files: [path.to_owned()].into(), beside: folder, ..Sources::default() };
-            let _ = self.files.watch(broken);
-        })?;
+        let flow = match self.asked.flow(self.world) {
+            Ok(flow) => flow,
+            Err(failure) => {
+                // What was read before may be what mends it, and so may be whatever is beside the flow.
+                let mut wanted = self.wanted.clone();
+                wanted.files.insert(path.to_owned());
+                wanted.files.extend(self.asked.args.flow.params_file.clone());
+                wanted.beside = path.parent().map(Path::to_owned);
+                let _ = self.files.watch(wanted);
+                return Err(failure.into());
+            }
+        };
         let mut wanted = sources(&flow);
         wanted.files.extend(self.asked.args.flow.params_file.clone());
+        self.wanted = wanted.clone();
         self.files.watch(wanted).map_err(Trouble::Deaf)?;
         let place = Arc::new(self.place.now(crate::world::unix_ms()));
         let ready = self.asked.ready(self.world, flow, &place)?;
