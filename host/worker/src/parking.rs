@@ -284,6 +284,14 @@ impl Parking {
             let executor = &order.executor.manifest.id;
             let mut places = self.places();
             match berth {
+                // Somebody else may have filled it meanwhile.
+                Some(berth)
+                    if places.waiting.len() >= self.room()
+                        || places.waiting.iter().any(|(there, _)| there.fits(&order)) =>
+                {
+                    drop(places);
+                    drop(tokio::task::spawn_blocking(move || drop(berth)));
+                }
                 Some(berth) => {
                     tracing::debug!(%executor, took = ?began.elapsed(), "a worker waits");
                     places.waiting.push((order, berth));
