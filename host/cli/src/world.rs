@@ -113,6 +113,11 @@ impl World {
 
     /// Loads a flow to run it, or tells everything that is wrong with it.
     pub fn flow(&self, args: &FlowArgs) -> Result<Flow, Failure> {
+        self.flow_with_warnings(args).map(|(flow, _)| flow)
+    }
+
+    /// The same, and how many warnings were told.
+    pub fn flow_with_warnings(&self, args: &FlowArgs) -> Result<(Flow, usize), Failure> {
         let given = given(args);
         let config = Config { languages: &self.languages, purpose: Purpose::Run, given: &given };
         let argument = args.flow.clone().unwrap_or_else(|| PathBuf::from("."));
@@ -122,7 +127,8 @@ impl World {
             let text = polyloom_load::render(&loaded.report, self.screen.err.color, width);
             self.screen.tell(&text);
         }
-        loaded.flow.ok_or_else(|| {
+        let warnings = loaded.report.problems.len();
+        loaded.flow.map(|flow| (flow, warnings)).ok_or_else(|| {
             let errors = loaded.report.errors();
             let what = argument.display();
             let noun = if errors == 1 { "error" } else { "errors" };
@@ -198,7 +204,7 @@ impl World {
         history: Option<&History>,
         select: &Select,
     ) -> Result<Prepared, Failure> {
-        let name = flow_name(&flow);
+        let name = flow_name(&flow.path);
         let selection = select.selection()?;
         let wanted = Wanted {
             selection: &selection,
@@ -213,8 +219,8 @@ impl World {
 }
 
 /// The name of a flow in its project's history.
-pub fn flow_name(flow: &Flow) -> String {
-    flow.path.file_name().unwrap_or(flow.path.as_os_str()).to_string_lossy().into_owned()
+pub fn flow_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
 /// Values given for params.

@@ -242,6 +242,11 @@ pub trait Sink: Send {
     /// Takes one record; called in order from the runtime's loop, so it must not block for long.
     fn record(&mut self, record: &Record);
 
+    /// Takes `count` steps whose results stand, where it need not see each of them; `false` where it does, and then gets their records.
+    fn stood(&mut self, _count: u64) -> bool {
+        false
+    }
+
     /// The run is over; flush. Errors of writing were collected on the way and come out here.
     fn finish(&mut self) -> std::io::Result<()> {
         Ok(())

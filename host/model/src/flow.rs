@@ -36,7 +36,7 @@ pub struct Flow {
 }
 
 /// `[executors.python] python = ".venv/bin/python"`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolChoice {
     /// The executor.
     pub executor: ExecutorId,

@@ -125,6 +125,11 @@ impl Recording {
 }
 
 impl Sink for Recording {
+    /// Those who begin such a run lay the records of these steps beside the log.
+    fn stood(&mut self, _count: u64) -> bool {
+        true
+    }
+
     fn record(&mut self, record: &Record) {
         let mut held = self.lock();
         held.lines.append(record);

@@ -131,6 +131,16 @@ impl Sink for Terminal {
         screen.draw(record.at_ms, live::When::Due);
     }
 
+    fn stood(&mut self, count: u64) -> bool {
+        let mut screen = self.lock();
+        if screen.run.cells <= FEW_CELLS || screen.says(Verbosity::Verbose) {
+            return false;
+        }
+        screen.planned += count;
+        *screen.run.ended.entry(Outcome::Cached).or_default() += count;
+        true
+    }
+
     fn finish(&mut self) -> io::Result<()> {
         let mut screen = self.lock();
         if let Some(mut live) = screen.live.take() {

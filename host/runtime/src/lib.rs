@@ -20,6 +20,7 @@ mod sources;
 mod step;
 mod stream;
 mod sure;
+mod unchanged;
 mod words;
 
 pub use files::FileError;
@@ -32,4 +33,5 @@ pub use prepare::{PrepareError, Prepared, Wanted, action_of, prepare};
 pub use run::{Carried, Job, PolicyWord, Rest, Runner, Standing, Summary, Word, standing};
 pub use sources::{Sources, sources};
 pub use stream::Stream;
+pub use unchanged::Unchanged;
 pub use words::chain;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use polyloom_model::{Digest, ExecutorId, Flow, Manifest};
+use polyloom_model::{Digest, ExecutorId, Flow, Manifest, ToolChoice};
 use polyloom_plan::ExecutorFacts;
 use polyloom_store::{Store, TreeLimits};
 use polyloom_worker::executor::Executor;
@@ -84,7 +84,7 @@ impl Place {
                 continue;
             }
             let Some(manifest) = manifest(id) else { continue };
-            match self.executor(manifest, flow) {
+            match self.executor(manifest, &flow.tools, &flow.root) {
                 Ok(executor) => {
                     found.ready.insert(id.clone(), Arc::new(executor));
                 }
@@ -96,15 +96,20 @@ impl Place {
         found
     }
 
-    /// Finds the programs of one executor as `flow` chooses them.
-    pub fn executor(&self, manifest: &Arc<Manifest>, flow: &Flow) -> Result<Executor, ToolError> {
+    /// Finds the programs of one executor as a flow in `root` chooses them.
+    pub fn executor(
+        &self,
+        manifest: &Arc<Manifest>,
+        choices: &[ToolChoice],
+        root: &Path,
+    ) -> Result<Executor, ToolError> {
         let mut found = BTreeMap::new();
         for (name, tool) in &manifest.tools {
-            let chosen = flow.tools.iter().find(|c| c.executor == manifest.id && c.tool == *name);
+            let chosen = choices.iter().find(|c| c.executor == manifest.id && c.tool == *name);
             let chosen = chosen.map(|choice| {
                 // A bare name is searched on PATH, a path is one of the flow's.
                 if choice.program.components().count() > 1 {
-                    flow.root.join(&choice.program)
+                    root.join(&choice.program)
                 } else {
                     choice.program.clone()
                 }

@@ -57,6 +57,8 @@ pub struct Prepared {
     pub long_unused: Vec<Digest>,
     /// Results of which the flow says something else of keeping outputs than the store knows.
     pub marks: Marks,
+    /// The store's count of changes before it was asked anything.
+    pub(crate) changes: Option<u64>,
 }
 
 /// Why there is no plan.
@@ -190,6 +192,7 @@ pub fn prepare<'m>(
         warnings: Vec::new(),
         long_unused: Vec::new(),
         marks: Vec::new(),
+        changes: place.store.changes().ok(),
     };
     prepared.settle(place, wanted, &Progress::default())?;
     let mut needed = Vec::new();
@@ -235,6 +238,7 @@ impl Prepared {
             warnings: Vec::new(),
             long_unused: Vec::new(),
             marks: Vec::new(),
+            changes: None,
         };
         let wanted = Wanted {
             selection: &self.wanted.selection,

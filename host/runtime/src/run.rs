@@ -118,8 +118,9 @@ pub struct Summary {
 /// The plan of a run that has ended and all that was known of its steps. To give back a large one piece by piece takes longer
 /// than a run in which nothing happens: a process that ends may [`Rest::forget`] it.
 #[must_use]
+#[derive(Default)]
 pub struct Rest {
-    _held: Box<(Prepared, Vec<Slot>, Vec<StepSpec>, Schedule)>,
+    _held: Option<Box<(Prepared, Vec<Slot>, Vec<StepSpec>, Schedule)>>,
 }
 
 impl Rest {
@@ -129,7 +130,7 @@ impl Rest {
         specs: Vec<StepSpec>,
         schedule: Schedule,
     ) -> Self {
-        Self { _held: Box::new((prepared, slots, specs, schedule)) }
+        Self { _held: Some(Box::new((prepared, slots, specs, schedule))) }
     }
 
     /// Leaves it to the end of the process. It holds memory only: no file, no lock, no thread.

@@ -33,8 +33,31 @@ impl Stream {
         }
     }
 
+    /// Steps whose results stand, all at this moment: `records` gives two for each, numbered and timed as told, and is asked only where a
+    /// sink has to see each.
+    pub fn stood(&mut self, steps: u64, records: impl FnOnce(u64, f64) -> Option<Vec<Record>>) {
+        let mut ask = Some(records);
+        let (first, at_ms) = (self.seq + 1, self.now_ms());
+        let mut all = Vec::new();
+        for sink in &mut self.sinks {
+            if sink.stood(steps) {
+                continue;
+            }
+            if let Some(records) = ask.take() {
+                all = records(first, at_ms).unwrap_or_default();
+            }
+            all.iter().for_each(|record| sink.record(record));
+        }
+        self.seq += 2 * steps;
+    }
+
+    /// Ends every sink; what could not be written. A reader that has gone away (`| head`) is no error of the run.
+    pub fn end(&mut self) -> Option<std::io::Error> {
+        self.finish().err().filter(|error| error.kind() != std::io::ErrorKind::BrokenPipe)
+    }
+
     /// Ends every sink; gives the first error of writing.
-    pub fn finish(&mut self) -> std::io::Result<()> {
+    fn finish(&mut self) -> std::io::Result<()> {
         let mut result = Ok(());
         for sink in &mut self.sinks {
             let ended = sink.finish();

@@ -44,6 +44,11 @@ impl Feed {
 }
 
 impl Sink for Feed {
+    fn stood(&mut self, _count: u64) -> bool {
+        // The record behind them is counted.
+        true
+    }
+
     fn record(&mut self, record: &Record) {
         self.0.send_modify(|progress| progress.seq = record.seq);
     }

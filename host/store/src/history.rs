@@ -11,6 +11,7 @@ mod open;
 mod prune;
 mod run;
 mod steps;
+mod stood;
 mod tar;
 
 use std::path::PathBuf;

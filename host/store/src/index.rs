@@ -10,7 +10,7 @@ use crate::fail::point;
 use crate::fault::{Fault, is_full};
 
 /// The version of the index's schema that this program reads and writes.
-pub const INDEX_VERSION: i64 = 3;
+pub const INDEX_VERSION: i64 = 4;
 
 /// Small blobs live here instead of in files: ten thousand tiny artifacts are one transaction, not as many syncs.
 const FIRST: &str = "
@@ -31,7 +31,7 @@ CREATE TABLE tools (key TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
 
 /// What leads from each version to the next. Never edited once released: a store may be at any of them.
 const STEPS: &[&str] =
-    &[FIRST, "ALTER TABLE results ADD COLUMN wall REAL NOT NULL DEFAULT 0", THIRD];
+    &[FIRST, "ALTER TABLE results ADD COLUMN wall REAL NOT NULL DEFAULT 0", THIRD, FOURTH];
 
 /// Checksums of rows (none for those written before), what flows say of outputs, and the size that the store counts of itself.
 const THIRD: &str = "
@@ -39,6 +39,23 @@ ALTER TABLE results ADD COLUMN marks TEXT NOT NULL DEFAULT '';
 ALTER TABLE results ADD COLUMN sum BLOB;
 ALTER TABLE metas ADD COLUMN sum BLOB;
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+";
+
+/// How often what was known of a result became untrue, and what was known of whole flows at such a count. Triggers count: no statement,
+/// here or in a later version, can forget to.
+const FOURTH: &str = "
+INSERT OR IGNORE INTO counters (name, value) VALUES ('changes', 0);
+CREATE TRIGGER result_replaced BEFORE INSERT ON results WHEN EXISTS (SELECT 1 FROM results WHERE key = NEW.key)
+    BEGIN UPDATE counters SET value = value + 1 WHERE name = 'changes'; END;
+CREATE TRIGGER result_changed AFTER UPDATE OF key, outcome, evicted, outputs, marks ON results
+    WHEN OLD.key IS NOT NEW.key OR OLD.outcome IS NOT NEW.outcome OR OLD.evicted IS NOT NEW.evicted
+        OR OLD.outputs IS NOT NEW.outputs OR OLD.marks IS NOT NEW.marks
+    BEGIN UPDATE counters SET value = value + 1 WHERE name = 'changes'; END;
+CREATE TRIGGER result_gone AFTER DELETE ON results
+    BEGIN UPDATE counters SET value = value + 1 WHERE name = 'changes'; END;
+CREATE TRIGGER blob_gone AFTER DELETE ON blobs
+    BEGIN UPDATE counters SET value = value + 1 WHERE name = 'changes'; END;
+CREATE TABLE unchanged (key BLOB PRIMARY KEY, used INTEGER NOT NULL, sum BLOB NOT NULL, data BLOB NOT NULL);
 ";
 
 /// Why a database could not be opened.

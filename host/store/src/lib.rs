@@ -27,6 +27,7 @@ mod share;
 mod stats;
 mod store;
 mod tree;
+mod unchanged;
 
 pub use archive::{ArchiveError, Archived};
 pub use audit::{Audit, Damage, Mend};

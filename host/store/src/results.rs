@@ -9,7 +9,8 @@ use polyloom_protocol::meta::{ArtifactMeta, ExecMeta, Outcome};
 use rusqlite::OptionalExtension;
 
 pub(crate) use self::row::outcome;
-use self::row::{Raw, Summed, rows_of, rows_of_content, sum_of};
+pub(crate) use self::row::sum_of;
+use self::row::{Raw, Summed, rows_of, rows_of_content};
 use crate::behind::Behind;
 use crate::blobs::SMALL;
 use crate::fault::Fault;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use polyloom_model::Digest;
 use rusqlite::OptionalExtension;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::blobs::PutError;
@@ -23,7 +24,7 @@ use crate::store::Store;
 const RACY_MS: i64 = 2000;
 
 /// What `stat` says of a file; equal keys mean the same contents for all we can tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatKey {
     /// Device.
     pub dev: u64,

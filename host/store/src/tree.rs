@@ -265,7 +265,7 @@ impl Store {
         target.sync_data()
     }
 
-    fn encode(&self, listing: &Listing) -> Result<Vec<u8>, Fault> {
+    pub(crate) fn encode(&self, listing: &Listing) -> Result<Vec<u8>, Fault> {
         rmp_serde::to_vec_named(listing).map_err(|_| self.row("directory listing"))
     }
 }

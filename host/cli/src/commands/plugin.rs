@@ -41,7 +41,7 @@ pub fn rows(world: &World, place: &Place) -> Vec<Row> {
 }
 
 fn row(manifest: &Arc<Manifest>, place: &Place, flow: &Flow) -> Row {
-    let state = match place.executor(manifest, flow) {
+    let state = match place.executor(manifest, &flow.tools, &flow.root) {
         Ok(executor) => {
             let identity =
                 |identity: &str| identity.lines().next().unwrap_or_default().trim().to_owned();

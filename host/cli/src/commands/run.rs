@@ -2,6 +2,7 @@
 
 mod files;
 mod live;
+mod same;
 mod watch;
 
 use std::collections::HashMap;
@@ -40,9 +41,15 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
     if asked.args.watch {
         return watch::watch(world, asked);
     }
-    let flow = asked.flow(world)?;
     let store = world.store()?;
     let place = world.place(Arc::clone(&store))?;
+    let same = same::key(world, &asked.args);
+    if let Some(key) = &same
+        && let Some(exit) = asked.same(world, &place, key)?
+    {
+        return Ok(exit);
+    }
+    let flow = asked.flow(world)?;
     // Held to the end of the process: to free a large one takes a while.
     let _held = std::mem::ManuallyDrop::new(Arc::clone(&flow));
     let ready = asked.ready(world, flow, &place)?;
@@ -51,6 +58,7 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
         // The spawner must be there before the runtime's threads are.
         able(&place, &ready.prepared, &ready.policy)?;
     }
+    let unchanged = if done { asked.unchanged(world, &place, &ready) } else { None };
     let begun = asked.begin(world, ready, &place, Before::default(), world.started)?;
     let Begun { runner, terminal, watched, after } = begun;
     let summary = if done {
@@ -68,6 +76,9 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
         summary
     };
     let exit = asked.end(world, &store, &after, &summary);
+    if let Some((unchanged, key)) = unchanged.zip(same) {
+        after.keep(unchanged, &store, &key);
+    }
     // The process ends here.
     summary.rest.forget();
     Ok(exit)
@@ -81,6 +92,8 @@ struct Asked {
     bounds: Bounds,
     /// The file that the events go to, once a run has begun.
     events: Option<File>,
+    /// Whether there were warnings of the flow.
+    warned: bool,
 }
 
 /// A plan, and the word on what its cells ask for.
@@ -112,7 +125,16 @@ struct Begun {
 /// What is needed when it is over.
 struct After {
     history: Option<Arc<History>>,
+    run: String,
     document: Document,
+}
+
+/// Who sees a run.
+struct Faces {
+    terminal: Terminal,
+    document: Document,
+    watched: Option<Watched>,
+    sinks: Vec<Box<dyn Sink>>,
 }
 
 impl Asked {
@@ -121,19 +143,20 @@ impl Asked {
         let timeout = timeout.map_err(|error| Failure::of(Exit::Usage, &error))?;
         let retention = retention::retention(None, None)?;
         let bounds = super::cache::bounds(|name| std::env::var(name).ok())?;
-        Ok(Self { args, timeout, retention, bounds, events: None })
+        Ok(Self { args, timeout, retention, bounds, events: None, warned: false })
     }
 
     /// The flow as it is now.
-    fn flow(&self, world: &World) -> Result<Arc<Flow>, Failure> {
-        let mut flow = world.flow(&self.args.flow)?;
+    fn flow(&mut self, world: &World) -> Result<Arc<Flow>, Failure> {
+        let (mut flow, warnings) = world.flow_with_warnings(&self.args.flow)?;
+        self.warned = warnings > 0;
         self.args.limits.iter().try_for_each(|words| limit(&mut flow, words))?;
         Ok(Arc::new(flow))
     }
 
     /// Its plan.
     fn ready(&self, world: &World, flow: Arc<Flow>, place: &Arc<Place>) -> Result<Ready, Failure> {
-        let history = open_history(world, &flow, &place.store);
+        let history = open_history(world, &flow.root, &place.store);
         let select = &self.args.select;
         let mut prepared = world.prepare(place, Arc::clone(&flow), history.as_deref(), select)?;
         let folder = history.as_ref().map(|history| history.place().folder());
@@ -153,18 +176,14 @@ impl Asked {
         started: Instant,
     ) -> Result<Begun, Failure> {
         let Ready { flow, history, prepared, permits, policy } = ready;
-        let args = &self.args;
         let writer = history.as_ref().and_then(|history| begin(world, history, &flow));
         let run_id = writer.as_ref().map_or_else(|| "unrecorded".to_owned(), |w| w.id().to_owned());
-        let document = Document::new();
-        let options = options(world.screen, &flow, args.progress);
-        let terminal = Terminal::new(Box::new(crate::screen::People), options);
-        let watched = history.as_ref().zip(writer.as_ref());
-        let watched = watched.map(|(history, writer)| Watched::new(history, writer)).transpose()?;
-        let events = events(&mut self.events, args.events.as_deref())?;
-        let sinks = sinks(args.format, events, &terminal, &document, watched.as_ref());
-        let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        let jobs = args.jobs.and_then(|jobs| NonZeroUsize::new(jobs as usize)).unwrap_or(cores);
+        let recorded = history.as_ref().zip(writer.as_ref());
+        let faces = self.faces(world, &flow.root, recorded)?;
+        let Faces { terminal, document, watched, sinks } = faces;
+        let args = &self.args;
+        let jobs = self.jobs();
+        let run = run_id.clone();
         let job = Job {
             prepared,
             place: Arc::clone(place),
@@ -181,7 +200,30 @@ impl Asked {
             changed: before.changed,
         };
         let runner = Runner::new(job, Stream::new(sinks, started));
-        Ok(Begun { runner, terminal, watched, after: After { history, document } })
+        Ok(Begun { runner, terminal, watched, after: After { history, run, document } })
+    }
+
+    /// Those who see a run of the flow in `root`.
+    fn faces(
+        &mut self,
+        world: &World,
+        root: &Path,
+        recorded: Option<(&Arc<History>, &RunWriter)>,
+    ) -> Result<Faces, Failure> {
+        let args = &self.args;
+        let document = Document::new();
+        let options = options(world.screen, root, args.progress);
+        let terminal = Terminal::new(Box::new(crate::screen::People), options);
+        let watched = recorded.map(|(history, writer)| Watched::new(history, writer)).transpose()?;
+        let events = events(&mut self.events, args.events.as_deref())?;
+        let sinks = sinks(args.format, events, &terminal, &document, watched.as_ref());
+        Ok(Faces { terminal, document, watched, sinks })
+    }
+
+    /// Cells that run at once.
+    fn jobs(&self) -> NonZeroUsize {
+        let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        self.args.jobs.and_then(|jobs| NonZeroUsize::new(jobs as usize)).unwrap_or(cores)
     }
 
     /// What is to be done when it is over.
@@ -246,8 +288,8 @@ fn able(place: &Place, prepared: &Prepared, word: &PolicyWord) -> Result<(), Fai
     }
 }
 
-fn open_history(world: &World, flow: &Flow, store: &Store) -> Option<Arc<History>> {
-    let history = match world.history(&flow.root, store) {
+fn open_history(world: &World, root: &Path, store: &Store) -> Option<Arc<History>> {
+    let history = match world.history(root, store) {
         Ok(history) => history,
         Err(failure) => {
             world.screen.tell(&failure.render(world.screen.err));
@@ -266,10 +308,14 @@ fn open_history(world: &World, flow: &Flow, store: &Store) -> Option<Arc<History
     Some(history)
 }
 
-fn begin(world: &World, history: &Arc<History>, flow: &Flow) -> Option<RunWriter> {
+/// A run of a flow file that begins now.
+fn new_run(path: &Path) -> NewRun {
     let argv = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
-    let run = NewRun { started_unix_ms: unix_ms(), flow: flow_name(flow), argv };
-    match history.begin(&run) {
+    NewRun { started_unix_ms: unix_ms(), flow: flow_name(path), argv }
+}
+
+fn begin(world: &World, history: &Arc<History>, flow: &Flow) -> Option<RunWriter> {
+    match history.begin(&new_run(&flow.path)) {
         Ok(writer) => Some(writer),
         Err(error) => {
             let failure = Failure::of(Exit::Environment, &error);
@@ -281,8 +327,8 @@ fn begin(world: &World, history: &Arc<History>, flow: &Flow) -> Option<RunWriter
 }
 
 /// The terminal's options for a live run or a replay.
-pub fn options(screen: Screen, flow: &Flow, progress: ProgressFlag) -> Options {
-    let root = flow.root.clone();
+pub fn options(screen: Screen, root: &Path, progress: ProgressFlag) -> Options {
+    let root = root.to_owned();
     let here = root.as_os_str().is_empty() || root == Path::new(".");
     Options {
         project: (!here).then(|| root.display().to_string()),

@@ -74,7 +74,7 @@ impl Recorded for Watched {
     fn read(&self, at: u64, into: &mut [u8]) -> io::Result<usize> {
         self.recording.pass_on();
         // It ends with a whole line, whoever is writing just now.
-        let mut log = self.history.read_events(&self.run).map_err(io::Error::other)?;
+        let mut log = self.history.read_log(&self.run).map_err(io::Error::other)?;
         log.seek(SeekFrom::Start(at))?;
         log.read(into)
     }

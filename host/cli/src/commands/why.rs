@@ -55,7 +55,7 @@ pub fn why(
         });
     };
     let Some(step) = prepared.plan.get(at) else { unreachable!("it was found") };
-    let name = crate::world::flow_name(&prepared.flow);
+    let name = crate::world::flow_name(&prepared.flow.path);
     let environment = |error| Failure::of(Exit::Environment, &error);
     let last = match against {
         Some(run) => Some(in_run(&history, run, cell)?),

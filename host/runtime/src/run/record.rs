@@ -253,9 +253,7 @@ impl Runner {
             critical_path: critical,
             slowest,
         });
-        // A reader that has gone away (`| head`) is no error of the run.
-        let ended = self.stream.finish();
-        let unwritten = ended.err().filter(|error| error.kind() != std::io::ErrorKind::BrokenPipe);
+        let unwritten = self.stream.end();
         if let Some(history) = self.job.history.take() {
             let end = polyloom_store::RunEnd {
                 outcome: run_outcome,

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use polyloom_model::Digest;
+use rusqlite::Transaction;
 
 use super::open::History;
 use super::steps::{insert_kept, insert_steps};
+use super::stood::joined;
 use super::{KeptRow, NewRun, RunEnd, StepRow, format_run_time};
 use crate::fault::Fault;
 
@@ -25,25 +27,43 @@ pub struct RunWriter {
     log: File,
 }
 
-/// A run's event log up to its last whole line.
-pub type RunReader = BufReader<Take<File>>;
+/// A run's events up to its last whole line.
+pub type RunReader = BufReader<Box<dyn Read + Send>>;
 
 impl History {
     /// Begins a run: makes its folder, takes its lock and lists it.
     pub fn begin(self: &Arc<Self>, run: &NewRun) -> Result<RunWriter, Fault> {
+        let begun = self.begin_with(run, |_, _, _| Ok(true))?;
+        begun.ok_or_else(|| Fault::Row { what: "run", folder: self.folder.clone() })
+    }
+
+    /// The same, if what `more` adds to it in the same transaction is there. What has no row has no folder either.
+    pub(super) fn begin_with(
+        self: &Arc<Self>,
+        run: &NewRun,
+        more: impl FnOnce(&Transaction<'_>, &str, &Path) -> Result<bool, rusqlite::Error>,
+    ) -> Result<Option<RunWriter>, Fault> {
         let (id, folder) = self.make_folder(run)?;
         let path = folder.join(LOG);
         let open = OpenOptions::new().create_new(true).append(true).open(&path);
         let log = open.map_err(|error| Fault::io("make", &path, error))?;
         log.try_lock().map_err(|error| Fault::io("lock", &path, error.into()))?;
         let argv = serde_json::Value::from(run.argv.clone()).to_string();
-        self.write(|index| {
+        let begun = self.write(|index| {
+            if !more(index, &id, &folder)? {
+                return Ok(false);
+            }
             index.execute(
                 "INSERT INTO runs (id, started, flow, argv) VALUES (?1, ?2, ?3, ?4)",
                 (&id, i64::try_from(run.started_unix_ms).unwrap_or(i64::MAX), &run.flow, argv),
-            )
+            )?;
+            Ok(true)
         })?;
-        Ok(RunWriter { history: self.clone(), id, flow: run.flow.clone(), folder, log })
+        if !begun {
+            let _ = fs::remove_dir_all(&folder);
+            return Ok(None);
+        }
+        Ok(Some(RunWriter { history: self.clone(), id, flow: run.flow.clone(), folder, log }))
     }
 
     /// Two runs may begin in the same second, in two processes: whoever makes the folder has the id.
@@ -64,9 +84,16 @@ impl History {
         }
     }
 
-    /// The event log of a run, also of one that still runs. A last line without its end is left out: its writer died
+    /// The events of a run, also of one that still runs. A last line without its end is left out: its writer died
     /// or is just writing it.
     pub fn read_events(&self, run: &str) -> Result<RunReader, Fault> {
+        let log = self.read_log(run)?;
+        let read = |error| Fault::io("read", &self.run_folder(run), error);
+        joined(&self.run_folder(run), log).map_err(read)
+    }
+
+    /// The log that a run writes, for who follows it by the number of bytes.
+    pub fn read_log(&self, run: &str) -> Result<BufReader<Take<File>>, Fault> {
         let path = self.folder.join(RUNS).join(run).join(LOG);
         let read = |error| Fault::io("read", &path, error);
         let mut file = File::open(&path).map_err(read)?;

@@ -116,7 +116,7 @@ impl Summed<'_> {
 }
 
 /// SQLite keeps no checksums of its pages: a bit that flips in a row would be believed.
-pub(super) fn sum_of(parts: &[&[u8]]) -> [u8; 8] {
+pub(crate) fn sum_of(parts: &[&[u8]]) -> [u8; 8] {
     let mut hasher = blake3::Hasher::new();
     for part in parts {
         hasher.update(&(part.len() as u64).to_le_bytes());

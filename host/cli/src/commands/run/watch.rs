@@ -88,7 +88,7 @@ struct Session<'w> {
 }
 
 /// The command.
-pub fn watch(world: &World, asked: Asked) -> Outcome {
+pub fn watch(world: &World, mut asked: Asked) -> Outcome {
     if asked.args.format == Format::Json {
         let text = "`--format json` is one document for one run; with `--watch` there are many";
         return Err(Failure::new(Exit::Usage, text).hint("--format jsonl"));
