@@ -284,7 +284,7 @@ fn a_store_of_a_newer_version_and_a_damaged_index_are_refused_and_left_alone() {
     let error = Store::open(root.path().join("store")).unwrap_err();
     assert!(matches!(error, OpenError::Newer { .. }));
     let text = error.to_string();
-    assert!(text.contains("has version 4, this program reads versions up to 3"), "{text}");
+    assert!(text.contains("has version 5, this program reads versions up to 4"), "{text}");
     for rest in ["index.db-wal", "index.db-shm"] {
         let _ = fs::remove_file(path.with_file_name(rest));
     }
