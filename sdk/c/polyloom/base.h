@@ -287,20 +287,24 @@ PL_API void pl_save(const char *port, const char *ext, const void *data, size_t 
   pl_publish(hidden, path, port);
 }
 
-/* What is reserved at once is what a page of tmpfs can be as large as (Linux 6.14), and a page is what a fault fills. Not 2 MiB: pages of
- * that size are what virtual machines give back to their host, and having one again is slow. */
+/* What is reserved at once is what a page of tmpfs can be as large as (Linux 6.14), and a page is what a fault fills. Not
+ * 2 MiB: pages of that size are what virtual machines give back to their host, and having one again is slow. */
 #define PL_RESERVED_AT_ONCE ((size_t)256 << 10)
 
 #ifdef O_CLOEXEC
-/* Gives the pages of a new file; an error number. Its size comes first: before Linux 6.14, large pages are had only within it. */
+/* Gives the pages of a new file; an error number. Its size comes first: before Linux 6.14, large pages are had only
+ * within it. */
 PL_API int pl_reserve(int fd, size_t size) {
   size_t at = 0;
   int error = ftruncate(fd, (off_t)size) == 0 ? 0 : errno;
   while (at < size && !error) {
     size_t part = size - at < PL_RESERVED_AT_ONCE ? size - at : PL_RESERVED_AT_ONCE;
     error = posix_fallocate(fd, (off_t)at, (off_t)part);
-    if (error == EINTR) error = 0;
-    else at += part;
+    if (error == EINTR) {
+      error = 0;
+    } else {
+      at += part;
+    }
   }
   return error;
 }
