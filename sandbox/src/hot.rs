@@ -4,10 +4,13 @@
 
 use std::{
     fs, io,
+    marker::PhantomData,
+    ops::Deref,
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::fs::PermissionsExt,
     },
+    ptr::NonNull,
     sync::Arc,
 };
 
@@ -47,10 +50,48 @@ impl HotFile {
         self.held
     }
 
+    /// Its bytes, mapped: what has them need not copy them out of the file first, which costs more than to hash them.
+    pub fn bytes(&self) -> io::Result<HotBytes<'_>> {
+        let size =
+            usize::try_from(file::fstat(self.file.as_fd())?.st_size).map_err(io::Error::other)?;
+        let map = file::map(self.file.as_fd(), size)?;
+        Ok(HotBytes { map, size, _file: PhantomData })
+    }
+
     pub(crate) fn handles(&self) -> (BorrowedFd<'_>, BorrowedFd<'_>) {
         (self.space.as_fd(), self.file.as_fd())
     }
 }
+
+/// The bytes of a [`HotFile`], mapped as long as this lives.
+#[derive(Debug)]
+pub struct HotBytes<'f> {
+    map: NonNull<u8>,
+    size: usize,
+    _file: PhantomData<&'f HotFile>,
+}
+
+impl Deref for HotBytes<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the map is readable over its size until this is dropped. Nobody writes to the file or makes it shorter, which would
+        // be a SIGBUS here: there was no descriptor and no mapping that could when it was frozen, and nobody may open one since.
+        unsafe { std::slice::from_raw_parts(self.map.as_ptr(), self.size) }
+    }
+}
+
+impl Drop for HotBytes<'_> {
+    fn drop(&mut self) {
+        // SAFETY: the map is ours, and what was lent of it is over. An error could only say that it is none.
+        unsafe { libc::munmap(self.map.as_ptr().cast(), self.size) };
+    }
+}
+
+// SAFETY: read-only memory that belongs to nobody else.
+unsafe impl Send for HotBytes<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for HotBytes<'_> {}
 
 /// Nobody may open it for writing any more, and nobody has. The dead cell could have given a descriptor away, though no way to do
 /// so is known: it has no socket to anybody but its host.

@@ -33,7 +33,7 @@ pub use cgroup::{SweepReport, sweep};
 pub use collect::{Collector, Entry, Kind, Listing, ListingCaps, Refusal, Refused};
 pub use disk::sweep_folders;
 pub use enforcement::{Enforcement, Level, Mechanism, Status};
-pub use hot::{HOT_FROM, HotFile, MOST_HOT};
+pub use hot::{HOT_FROM, HotBytes, HotFile, MOST_HOT};
 pub use inside::spawner_main;
 pub use policy::{Limits, MOST_DOORS, Network, Policy, Seccomp};
 pub use probe::probe;

@@ -21,6 +21,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -191,7 +192,11 @@ class Bench:
             self.rows.append(Row(name, f"{what}, memory", time_of.memory / 1e6, "MB", 200))
 
     def data(self) -> None:
-        """A tensor from Python to C++ to Python, against writing and reading as many bytes."""
+        """Tensors from Python to C++ to Python, against writing and reading as many bytes.
+
+        `one`: the tensor that Python made is read by C++, then by Python; the floor writes it once
+        and reads it twice. `two`: C++ makes another of it; the floor writes and reads two.
+        """
         if shutil.which("c++") is None and shutil.which("g++") is None:
             self.note("no C++ compiler: `data` is left out")
             return
@@ -201,41 +206,56 @@ class Bench:
         if shutil.disk_usage(memory).free < 3 * size:
             self.note("/dev/shm is too small: `data` is left out")
             return
-        project = self.folder / "data"
-        project.mkdir()
-        (project / "polyloom.toml").write_text(DATA.replace("COUNT", str(count)))
-        # What is compiled and imported once is not part of the path.
-        self.polyloom(project, "run", "-q", "-p", "salt=0")
-        salt = 0
+        salt = -1
+        subjects: dict[str, Callable[[], Took]] = {}
 
-        def path() -> Took:
+        def path(project: Path, middle: str) -> Took:
             nonlocal salt
-            salt += 1
+            # Odd: never the content that C++ made of another, which the store would have by then.
+            salt += 2
             events = self.folder / "data.jsonl"
             self.polyloom(project, "run", "-q", "-p", f"salt={salt}", "--events", str(events))
-            return Took(handed_over(events), 0)
+            return Took(handed_over(events, middle), 0)
 
-        def floor() -> Took:
-            # Each of the two edges: write once into memory, read once.
+        def floor(tensors: int, reads: int) -> Took:
             block = bytes(4 << 20)
-            with tempfile.TemporaryFile(dir=memory, buffering=0) as file:
+            into = bytearray(len(block))
+            with ExitStack() as stack:
                 start = time.perf_counter()
-                for _ in range(size // len(block)):
-                    file.write(block)
-                file.seek(0)
-                into = bytearray(len(block))
-                while file.readinto(into):
-                    pass
-                return Took(2 * (time.perf_counter() - start), 0)
+                for _ in range(tensors):
+                    file = stack.enter_context(tempfile.TemporaryFile(dir=memory, buffering=0))
+                    for _ in range(size // len(block)):
+                        file.write(block)
+                    for _ in range(reads):
+                        file.seek(0)
+                        while file.readinto(into):
+                            pass
+                return Took(time.perf_counter() - start, 0)
 
-        times = in_turn(1 if self.quick else min(self.repeat, 5), {"path": path, "floor": floor})
-        path_s, floor_s = times["path"].seconds, times["floor"].seconds
-        name = f"{size >> 20} MiB, Python to C++ to Python"
-        self.rows.append(
-            Row("data", f"floor: {size >> 20} MiB written and read twice", floor_s * 1e3, "ms")
-        )
-        self.rows.append(Row("data", name, path_s * 1e3, "ms", floor_s * 1.3e3))
-        self.rows.append(Row("data", "path / floor", path_s / floor_s, "x", 1.3))
+        flows = {
+            "one": ("total", TOTAL, 'y = "make.x", sum = "total.sum"', 1, 2),
+            "two": ("scale", SCALE, 'y = "scale.y"', 2, 1),
+        }
+        for name, (cell, code, last, tensors, reads) in flows.items():
+            project = self.folder / f"data-{name}"
+            project.mkdir()
+            text = DATA.replace("MIDDLE", code).replace("LAST", last).replace("COUNT", str(count))
+            (project / "polyloom.toml").write_text(text)
+            # What is compiled and imported once is not part of the path.
+            path(project, cell)
+            subjects[name] = partial(path, project, cell)
+            subjects[f"{name} floor"] = partial(floor, tensors, reads)
+        times = in_turn(1 if self.quick else min(self.repeat, 5), subjects)
+        mib = size >> 20
+        words = {
+            "one": ("Python, C++ reads, Python", f"floor: {mib} MiB written, read twice"),
+            "two": ("to C++, a new one to Python", f"floor: 2 x {mib} MiB written, read"),
+        }
+        for name, (what, below) in words.items():
+            took_s, floor_s = times[name].seconds, times[f"{name} floor"].seconds
+            self.rows.append(Row("data", below, floor_s * 1e3, "ms"))
+            self.rows.append(Row("data", f"{mib} MiB: {what}", took_s * 1e3, "ms", floor_s * 1.3e3))
+            self.rows.append(Row("data", "path / floor", took_s / floor_s, "x", 1.3))
 
     def edit(self) -> None:
         """From an edit to the new plan and to the first output, with `run --watch`."""
@@ -295,7 +315,7 @@ def until(child: subprocess.Popen[str], event: str) -> None:
     raise SystemExit(f"error: `run --watch` ended before `{event}`")
 
 
-def handed_over(events: Path) -> float:
+def handed_over(events: Path, middle: str) -> float:
     """Seconds from the first cell's start to the last one's end; the disk is not waited for."""
     begun: dict[str, float] = {}
     took_ms = 0.0
@@ -305,7 +325,7 @@ def handed_over(events: Path) -> float:
             begun[record["cell"]] = record["at_ms"]
         if record["event"] == "step.finished" and record["cell"] == "take":
             took_ms = record["meta"]["wall_ms"]
-    if not {"make", "scale", "take"} <= set(begun):
+    if not {"make", middle, "take"} <= set(begun):
         raise SystemExit("error: not every cell of `data` ran")
     return (begun["take"] + took_ms - begun["make"]) / 1e3
 
@@ -335,7 +355,22 @@ for at in range(0, len(to), len(block)):
 x[0] = salt
 '''
 
-[cells.scale]
+MIDDLE
+[cells.take]
+lang = "python"
+inputs = { LAST }
+outputs = { first = "float" }
+memory = "8GiB"
+code = '''
+data = memoryview(y).cast("B")
+into = bytearray(4 << 20)
+for at in range(0, len(data), len(into)):
+    into[:] = data[at : at + len(into)]
+first = float(y[0])
+'''
+"""
+
+SCALE = """[cells.scale]
 lang = "cpp"
 inputs = { x = "make.x" }
 outputs = { y = "tensor<f64,[n]>" }
@@ -350,18 +385,21 @@ int main() {
   for (decltype(x.size()) i = 0; i < x.size(); i++) y[i] = 2 * x[i];
 }
 '''
+"""
 
-[cells.take]
-lang = "python"
-inputs = { y = "scale.y" }
-outputs = { first = "float" }
+TOTAL = """[cells.total]
+lang = "cpp"
+inputs = { x = "make.x" }
+outputs = { sum = "float" }
 memory = "8GiB"
 code = '''
-data = memoryview(y).cast("B")
-into = bytearray(4 << 20)
-for at in range(0, len(data), len(into)):
-    into[:] = data[at : at + len(into)]
-first = float(y[0])
+#include <polyloom.h>
+int main() {
+  auto x = polyloom::in<polyloom::span<const double>>("x");
+  double sum = 0;
+  for (decltype(x.size()) i = 0; i < x.size(); i++) sum += x[i];
+  polyloom::out("sum", sum);
+}
 '''
 """
 

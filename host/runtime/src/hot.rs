@@ -8,7 +8,7 @@ use std::fs::File;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use polyloom_model::Digest;
-use polyloom_store::PutError;
+use polyloom_store::{PutError, Room, Store, digest_bytes};
 use polyloom_worker::HotFile;
 use tokio::task::JoinHandle;
 
@@ -113,19 +113,24 @@ impl Hot {
     }
 
     /// Takes a file in and notes that it is being copied; or not, when that is more than `room` bytes in all.
-    fn admit(&self, digest: Digest, file: HotFile, room: impl Fn(u64) -> u64) -> bool {
+    fn admit(
+        &self,
+        digest: Digest,
+        file: HotFile,
+        room: impl Fn(u64) -> u64,
+    ) -> Option<Arc<HotFile>> {
         let mut shelf = self.shelf();
         if !shelf.files.contains_key(&digest) {
             while shelf.held().saturating_add(file.held()) > room(shelf.held()) {
                 if !shelf.let_go() {
-                    return false;
+                    return None;
                 }
             }
             shelf.files.insert(digest, Arc::new(file));
             shelf.order.push_back(digest);
         }
         *shelf.copying.entry(digest).or_default() += 1;
-        true
+        shelf.files.get(&digest).cloned()
     }
 
     fn copied(&self, digest: &Digest) {
@@ -150,37 +155,59 @@ impl Hot {
 /// hashing takes, or copying.
 pub(crate) fn keep(
     place: &Arc<Place>,
-    file: File,
+    file: &File,
+    size: u64,
     hot: HotFile,
 ) -> Result<(Digest, u64, Option<Copy>), PutError> {
-    let (digest, size) = place.store.digest_file(&file)?;
-    if place.store.holds(&digest, size) {
-        return Ok((digest, size, None));
-    }
-    let held = hot.held();
-    if !place.hot.admit(digest, hot, |others| place.hot.limit_beside(others + held)) {
-        place.hot.decline(size);
-        let (digest, size) = place.store.put_file(&file, size)?;
-        return Ok((digest, size, None));
-    }
-    let room = match place.store.room_for(size) {
-        Ok(room) => room,
-        Err(error) => {
-            place.hot.copied(&digest);
-            return Err(error.into());
-        }
+    let in_store = |place: &Place| {
+        let (digest, size) = place.store.put_file(file, size)?;
+        Ok((digest, size, None))
     };
+    let Ok(digest) = hot.bytes().map(|bytes| digest_bytes(&bytes)) else {
+        return in_store(place);
+    };
+    let held = hot.held();
+    let limit = |others| place.hot.limit_beside(others + held);
+    let Some(hot) = place.hot.admit(digest, hot, limit) else {
+        place.hot.decline(size);
+        return in_store(place);
+    };
+    // Where the store seems to have it, that is looked into while its consumers run: it is to be read whole.
+    let room = match place.store.has(&digest) {
+        Ok(true) => Ok(None),
+        Ok(false) => place.store.room_for(size).map(Some),
+        Err(error) => Err(error),
+    };
+    let room = room.inspect_err(|_| place.hot.copied(&digest))?;
     let place = Arc::clone(place);
     let copy = tokio::task::spawn_blocking(move || {
-        let put = place.store.put_whole(room, &file, &digest, size);
+        let put = copy(&place.store, room, &hot, &digest, size);
+        drop(hot);
         place.hot.copied(&digest);
-        match put {
-            Ok(true) => Ok(()),
-            Ok(false) => Err("it changed while it was stored".to_owned()),
-            Err(error) => Err(chain(&error)),
-        }
+        put
     });
     Ok((digest, size, Some(copy)))
+}
+
+/// Sees to it that the store has what is in memory; or why it has not.
+fn copy(
+    store: &Store,
+    room: Option<Room>,
+    hot: &HotFile,
+    digest: &Digest,
+    size: u64,
+) -> Result<(), String> {
+    let room = match room {
+        Some(room) => room,
+        None if store.holds(digest, size) => return Ok(()),
+        None => store.room_for(size).map_err(|error| chain(&error))?,
+    };
+    let bytes = hot.bytes().map_err(|error| chain(&error))?;
+    match store.put_whole(room, &bytes, digest) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("it changed while it was stored".to_owned()),
+        Err(error) => Err(chain(&error)),
+    }
 }
 
 /// Memory that processes could get without pushing others out, in bytes; none where the kernel does not say.

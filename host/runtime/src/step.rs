@@ -595,9 +595,9 @@ fn keep_output(
         Collected::Bytes(bytes) => {
             (store.put_bytes(&bytes).map_err(|e| host(&e))?, bytes.len() as u64)
         }
-        Collected::File { fd, hot: Some(hot), .. } => {
+        Collected::File { fd, size, hot: Some(hot) } => {
             let (digest, size, copy) =
-                hot::keep(place, File::from(fd), hot).map_err(|error| host(&error))?;
+                hot::keep(place, &File::from(fd), size, hot).map_err(|error| host(&error))?;
             copies.extend(copy);
             (digest, size)
         }

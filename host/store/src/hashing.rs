@@ -24,13 +24,36 @@ const BUFFER: usize = 256 << 10;
 /// The digest and size of a file from its start. Leaves its offset alone.
 pub(crate) fn digest(file: &File) -> io::Result<(Digest, u64)> {
     let size = file.metadata()?.len();
-    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    if size >= PARALLEL_FROM && threads > 1 {
-        return Ok((parallel(file, size, threads)?, size));
+    let piece = |at, length, hasher: &mut blake3::Hasher| {
+        if feed(file, at, length, hasher)? < length {
+            // It became shorter meanwhile.
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(())
+    };
+    if let Some(digest) = parallel(size, threads(), piece)? {
+        return Ok((digest, size));
     }
     let mut hasher = blake3::Hasher::new();
     let read = feed(file, 0, u64::MAX, &mut hasher)?;
     Ok((Digest::from_bytes(*hasher.finalize().as_bytes()), read))
+}
+
+/// The digest of bytes in memory.
+#[must_use]
+pub fn digest_bytes(bytes: &[u8]) -> Digest {
+    let piece = |at, length, hasher: &mut blake3::Hasher| {
+        let at = usize::try_from(at).map_err(io::Error::other)?;
+        let length = usize::try_from(length).map_err(io::Error::other)?;
+        hasher.update(&bytes[at..at + length]);
+        Ok(())
+    };
+    let whole = parallel(bytes.len() as u64, threads(), piece);
+    whole.ok().flatten().unwrap_or_else(|| Digest::of(bytes))
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
 /// Hashes up to `length` bytes from `at`; tells how many there were.
@@ -52,8 +75,21 @@ fn feed(file: &File, at: u64, length: u64, hasher: &mut blake3::Hasher) -> io::R
     Ok(read)
 }
 
-/// `size` is of more than one piece.
-fn parallel(file: &File, size: u64, threads: usize) -> io::Result<Digest> {
+/// By `threads` threads, if that is worth their start. `feed` gives a hasher so many bytes from a place.
+fn parallel(
+    size: u64,
+    threads: usize,
+    feed: impl Fn(u64, u64, &mut blake3::Hasher) -> io::Result<()> + Sync,
+) -> io::Result<Option<Digest>> {
+    if size < PARALLEL_FROM || threads < 2 {
+        return Ok(None);
+    }
+    let piece_at = |at: u64| {
+        let mut hasher = blake3::Hasher::new();
+        hasher.set_input_offset(at);
+        feed(at, PIECE.min(size - at), &mut hasher)?;
+        Ok(hasher.finalize_non_root())
+    };
     let count = usize::try_from(size.div_ceil(PIECE)).unwrap_or(usize::MAX);
     let next = AtomicUsize::new(0);
     let done: Mutex<Vec<(usize, io::Result<ChainingValue>)>> =
@@ -64,7 +100,7 @@ fn parallel(file: &File, size: u64, threads: usize) -> io::Result<Digest> {
             if piece >= count {
                 return;
             }
-            let made = piece_of(file, size, piece as u64 * PIECE);
+            let made = piece_at(piece as u64 * PIECE);
             done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((piece, made));
         }
     };
@@ -82,18 +118,7 @@ fn parallel(file: &File, size: u64, threads: usize) -> io::Result<Digest> {
     let pieces = done.into_iter().map(|(_, made)| made).collect::<io::Result<Vec<_>>>()?;
     let (left, right) = pieces.split_at(left_of(pieces.len()));
     let root = merge_subtrees_root(&merged(left), &merged(right), Mode::Hash);
-    Ok(Digest::from_bytes(*root.as_bytes()))
-}
-
-fn piece_of(file: &File, size: u64, at: u64) -> io::Result<ChainingValue> {
-    let mut hasher = blake3::Hasher::new();
-    hasher.set_input_offset(at);
-    let length = PIECE.min(size - at);
-    if feed(file, at, length, &mut hasher)? < length {
-        // It became shorter meanwhile.
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    Ok(hasher.finalize_non_root())
+    Ok(Some(Digest::from_bytes(*root.as_bytes())))
 }
 
 /// How many of `count` pieces are left of the root of their tree: the greatest power of two below it.
@@ -125,9 +150,7 @@ mod tests {
             let mut file = tempfile::tempfile().expect("a file");
             file.write_all(&bytes).expect("room");
             assert_eq!(digest(&file).expect("read"), (Digest::of(&bytes), size));
-            if size > PIECE {
-                assert_eq!(parallel(&file, size, 3).expect("read"), Digest::of(&bytes), "{size}");
-            }
+            assert_eq!(digest_bytes(&bytes), Digest::of(&bytes), "{size}");
         }
     }
 }

@@ -38,6 +38,7 @@ pub use fail::arm;
 pub use fault::Fault;
 pub use flights::Flight;
 pub use gc::{Bounds, Dropped, GcReport, GcRequest, Kept, Spent, Usage};
+pub use hashing::digest_bytes;
 pub use history::{
     ExportError, Exported, FindError, HISTORY_VERSION, History, HistoryError, HistoryPlace, Home,
     ImportRunError, Imported, InputRow, KeptRow, Made, NewRun, Origin, OutputRow, Previous,

@@ -236,10 +236,24 @@ fn make_tmpfs(order: &Order) -> io::Result<OwnedFd> {
     let size = CString::new((limits.disk + limits.given).to_string()).map_err(io::Error::other)?;
     let inodes = limits.inodes + wire::own_inodes(order.files.len());
     let inodes = CString::new(inodes.to_string()).map_err(io::Error::other)?;
-    let options =
-        [(c"size", size.as_c_str()), (c"nr_inodes", inodes.as_c_str()), (c"mode", c"0755")];
-    mount::new_filesystem(c"tmpfs", &options, mount::NOSUID | mount::NODEV)
+    // Last, since it can be left out.
+    let options = [
+        (c"size", size.as_c_str()),
+        (c"nr_inodes", inodes.as_c_str()),
+        (c"mode", c"0755"),
+        (c"huge", LARGE_PAGES),
+    ];
+    let attributes = mount::NOSUID | mount::NODEV;
+    mount::new_filesystem(c"tmpfs", &options, attributes).or_else(|_| {
+        // A kernel without huge pages does not take the option.
+        mount::new_filesystem(c"tmpfs", &options[..options.len() - 1], attributes)
+    })
 }
+
+/// Pages as large as what is written or reserved at once (Linux 6.14; before, of 2 MiB), never beyond a file's end: filling a large file costs
+/// a fifth of what it costs page by page. They count as the cell's memory, and where there are none, small ones come.
+/// Not `always`: a file of a few bytes would take 2 MiB.
+const LARGE_PAGES: &CStr = c"within_size";
 
 pub fn write_files(
     cell: BorrowedFd<'_>,

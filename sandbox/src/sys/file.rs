@@ -4,6 +4,7 @@ use std::{
     ffi::CStr,
     io,
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    ptr::NonNull,
 };
 
 use super::{check, check_int};
@@ -242,6 +243,18 @@ pub fn read_at(fd: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> io::Result
         done += got as usize;
     }
     Ok(done)
+}
+
+/// Maps the first `size` bytes of a file for reading, at least one. The caller unmaps them, and answers for what becomes of the file
+/// meanwhile.
+pub fn map(fd: BorrowedFd<'_>, size: usize) -> io::Result<NonNull<u8>> {
+    let (read, shared) = (libc::PROT_READ, libc::MAP_SHARED);
+    // SAFETY: a new mapping at an address of the kernel's choice touches no other.
+    let map = unsafe { libc::mmap(std::ptr::null_mut(), size, read, shared, fd.as_raw_fd(), 0) };
+    if map == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    NonNull::new(map.cast()).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
 }
 
 /// One `write` of the whole buffer; a short write is an error, as for the kernel's control files.

@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
 };
 
-use polyloom_sandbox::{Collector, File, Kind, Limits, ListingCaps, Refusal, Stdin};
+use polyloom_sandbox::{Collector, File, HOT_FROM, Kind, Limits, ListingCaps, Refusal, Stdin};
 
 use crate::{
     Case,
@@ -24,6 +24,7 @@ pub const CASES: &[Case] = &[
     ("fifos_and_devices_are_never_opened", nodes),
     ("a_file_is_given_anew_to_who_waits_for_it", rewritten),
     ("what_a_cell_can_change_is_not_given_anew", misled),
+    ("what_is_kept_in_memory_has_its_bytes_there", kept),
 ];
 
 fn read(fd: OwnedFd) -> String {
@@ -190,4 +191,24 @@ fn misled(lab: &Lab) {
     assert_eq!(fs::read_to_string(&victim).unwrap(), "mine");
     fs::remove_file(&victim).unwrap();
     sandbox.kill();
+}
+
+fn kept(lab: &Lab) {
+    let size = HOT_FROM + (1 << 20) + 17;
+    let write = format!("yes 0123456 | head -c {size} > /cell/out/large; : > /cell/out/none");
+    let limits = Limits { memory: 64 << 20, disk: 32 << 20, ..Limits::default() };
+    let done = lab.run(&shell(&write), limits);
+    let collector = done.sandbox.collect().unwrap();
+    let file = collector.open_file("out/large").unwrap();
+    let Some(hot) = collector.keep(&file) else {
+        println!("       nothing stays in memory here");
+        return;
+    };
+    assert!(hot.held() >= size);
+    let bytes = hot.bytes().unwrap();
+    assert_eq!(bytes.len() as u64, size);
+    assert!(bytes.iter().enumerate().all(|(at, byte)| *byte == b"0123456\n"[at % 8]));
+    drop(bytes);
+    let none = collector.open_file("out/none").unwrap();
+    assert!(collector.keep(&none).unwrap().bytes().is_err(), "nothing can't be mapped");
 }

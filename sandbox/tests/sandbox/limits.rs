@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use polyloom_sandbox::{Exit, File, Level, Limits, Mechanism, OomSignal, Policy, SpawnError};
+use polyloom_sandbox::{
+    Exit, File, Kind, Level, Limits, ListingCaps, Mechanism, OomSignal, Policy, SpawnError,
+};
 
 use crate::{
     Case,
@@ -20,6 +22,7 @@ pub const CASES: &[Case] = &[
     ("time_of_orphans_is_counted", orphans),
     ("full_disk_is_an_error_and_is_seen", disk),
     ("file_larger_than_the_disk_is_refused", sparse),
+    ("files_take_no_more_than_their_size", sizes),
     ("files_on_shm_end_with_the_cell", shm),
     ("processor_share_is_kept", share),
     ("policy_above_the_machine_is_refused", above),
@@ -151,6 +154,21 @@ fn sparse(lab: &Lab) {
         "{:?}",
         done.fact
     );
+}
+
+/// Whatever the size of the pages they are in.
+fn sizes(lab: &Lab) {
+    let limits = Limits { memory: 64 * MIB, disk: 32 * MIB, ..Limits::default() };
+    let write = "i=0; while [ $i -lt 40 ]; do echo $i > out/f$i; i=$((i+1)); done; head -c 3M /dev/zero > out/large";
+    let done = lab.run(&shell(&format!("cd /cell && {write} && echo written")), limits);
+    assert_eq!(done.stdout, "written\n");
+    let stored = |entry: &polyloom_sandbox::Entry| match entry.kind {
+        Kind::File { stored, .. } => stored,
+        _ => 0,
+    };
+    let listing = done.sandbox.collect().unwrap().list("out", ListingCaps::default()).unwrap();
+    let taken: u64 = listing.entries.iter().map(stored).sum();
+    assert!((3 * MIB..4 * MIB).contains(&taken), "{taken}");
 }
 
 fn shm(lab: &Lab) {

@@ -20,6 +20,10 @@ _MAGIC = b"\x93NUMPY\x01\x00"
 _ALIGN = 64
 _FORMATS = {form: name for name, (_, form, _) in DTYPES.items()}
 _DESCR = {descr: name for name, (descr, _, _) in DTYPES.items()}
+_RESERVED_AT_ONCE = 256 << 10
+"""What is reserved at once is what a page of tmpfs can be as large as (Linux 6.14), and a page is
+what a fault fills. Not 2 MiB: pages of that size are what virtual machines give back to their
+host, and having one again is slow."""
 _born: list[tuple[Any, str, int]] = []
 """Tensors of `empty`: the map of the file, its path, and where the data starts."""
 
@@ -143,8 +147,12 @@ def empty(shape: Union[int, Sequence[int]], dtype: Any, out: Optional[str]) -> A
         # A forked process has the same list and another number.
         path = os.path.join(folder, f"{os.getpid()}-{len(_born)}.npy")
         with open(path, "x+b") as file:
-            # Reserved at once: a full disk is then an error here, not a SIGBUS in the cell's loop.
-            os.posix_fallocate(file.fileno(), 0, total)
+            # Reserved here: a full disk is then an error, not a SIGBUS in the cell's loop. The size
+            # comes first: before Linux 6.14, large pages are had only within it.
+            file.truncate(total)
+            for at in range(0, total, _RESERVED_AT_ONCE):
+                part = min(_RESERVED_AT_ONCE, total - at)
+                os.posix_fallocate(file.fileno(), at, part)
             data = mmap.mmap(file.fileno(), total)
         _born.append((data, path, len(head)))
     try:

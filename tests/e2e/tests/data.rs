@@ -63,6 +63,25 @@ fn a_large_output_is_mapped_from_memory_and_then_from_the_store() {
 }
 
 #[test]
+fn content_that_the_store_has_is_mapped_from_memory_and_damage_to_it_is_mended() {
+    if missing(&["python3"]) {
+        return;
+    }
+    let place = Place::flow(&format!("{MADE}{}", look("look")));
+    let made = place.run(&[]).exits(0).bytes("make", "x");
+    let run = place.run(&["--force-all"]).exits(0);
+    assert!(from_memory(&run, "look"));
+    let blob = run.path("make", "x");
+    let mut damaged = made.clone();
+    damaged[1 << 20] ^= 1;
+    std::fs::remove_file(&blob).unwrap();
+    std::fs::write(&blob, &damaged).unwrap();
+    let run = place.run(&["--force-all"]).exits(0);
+    assert!(from_memory(&run, "look"));
+    assert!(run.bytes("make", "x") == made, "the store has what was made");
+}
+
+#[test]
 fn as_much_disk_as_memory_is_memory() {
     if missing(&["python3"]) {
         return;
