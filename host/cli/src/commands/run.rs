@@ -2,6 +2,7 @@
 
 mod files;
 mod live;
+mod names;
 mod watch;
 
 use std::collections::HashMap;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use polyloom_events::Sink;
+use polyloom_load::Loaded;
 use polyloom_model::{CellId, Flow, Policy, Role, parse_duration};
 use polyloom_report::{Document, Jsonl, Options, Progress, Terminal, Verbosity};
 use polyloom_runtime::{
@@ -126,7 +128,12 @@ impl Asked {
 
     /// The flow as it is now.
     fn flow(&self, world: &World) -> Result<Arc<Flow>, Failure> {
-        let mut flow = world.flow(&self.args.flow)?;
+        self.told(world, world.read(&self.args.flow))
+    }
+
+    /// Tells what was found in a flow that was read.
+    fn told(&self, world: &World, loaded: Loaded) -> Result<Arc<Flow>, Failure> {
+        let mut flow = world.told(&self.args.flow, loaded)?;
         self.args.limits.iter().try_for_each(|words| limit(&mut flow, words))?;
         Ok(Arc::new(flow))
     }

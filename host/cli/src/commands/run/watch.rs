@@ -3,7 +3,7 @@
 //! One process for all runs: the spawner, the store and waiting workers are kept. A change while a run goes on makes a new plan at once; what that plan
 //! needs as it is goes on, the rest is ended.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use polyloom_model::Flow;
@@ -81,8 +81,15 @@ struct Session<'w> {
     signals: Signals,
     going: Option<Going>,
     planned: Option<Planned>,
+    /// The flow file, and the folder that it was named in.
+    path: PathBuf,
+    here: PathBuf,
     /// What the flow was made of when it was read last.
     wanted: Sources,
+    /// There was no plan the last time.
+    broken: bool,
+    /// How the last run ended.
+    last: Option<RunOutcome>,
     /// A signal was heard: there is no further run.
     leaving: bool,
 }
@@ -99,6 +106,7 @@ pub fn watch(world: &World, asked: Asked) -> Outcome {
         Ok(path) => path,
         Err(_) => return asked.flow(world).map(|_| Exit::Usage),
     };
+    let here = std::env::current_dir().map_err(|error| Failure::of(Exit::Environment, &error))?;
     let store = world.store()?;
     let place = world.place(Arc::clone(&store))?;
     // Before the runtime's threads are there.
@@ -107,7 +115,7 @@ pub fn watch(world: &World, asked: Asked) -> Outcome {
     place.workplace.keep_waiting(WAITING);
     let runtime = live::runtime()?;
     let signals = runtime.block_on(async { Signals::listen() });
-    let files = Files::new()?;
+    let files = Files::new(here.clone())?;
     let session = Session {
         world,
         asked,
@@ -117,23 +125,28 @@ pub fn watch(world: &World, asked: Asked) -> Outcome {
         signals,
         going: None,
         planned: None,
+        path,
+        here,
         wanted: Sources::default(),
+        broken: false,
+        last: None,
         leaving: false,
     };
-    let exit = session.go(&path);
+    let exit = session.go();
     // Blocking tasks of attempts that were killed may still be reading; nobody waits for them.
     runtime.shutdown_background();
     exit
 }
 
 impl Session<'_> {
-    fn go(mut self, path: &Path) -> Outcome {
+    fn go(mut self) -> Outcome {
         let mut change = Change { paths: Vec::new(), since: self.world.started };
         loop {
-            match self.plan(path, change) {
+            match self.plan(change) {
                 Ok(()) => {}
                 Err(Trouble::Mendable(failure)) => {
                     self.world.screen.tell(&failure.render(self.world.screen.err));
+                    self.broken = true;
                     self.rest();
                 }
                 Err(Trouble::Deaf(failure)) => return Err(failure),
@@ -178,43 +191,62 @@ impl Session<'_> {
         }
     }
 
-    /// Plans what is there now and starts what has to run.
-    fn plan(&mut self, path: &Path, change: Change) -> Result<(), Trouble> {
-        let flow = match self.asked.flow(self.world) {
-            Ok(flow) => flow,
-            Err(failure) => {
-                // What was read before may be what mends it, and so may be whatever is beside the flow.
+    /// The flow as it is now, with all that it is made of watched before it was read.
+    fn flow(&mut self) -> Result<Arc<Flow>, Trouble> {
+        // A folder that was renamed is not the one that is meant.
+        let _ = std::env::set_current_dir(&self.here);
+        // Until it is read, what was read before may be what mends it, and so may be whatever is beside the flow.
+        let mut wanted = self.wanted.clone();
+        wanted.beside = self.path.parent().map(Path::to_owned);
+        self.add(&mut wanted);
+        self.files.watch(&wanted).map_err(Trouble::Deaf)?;
+        loop {
+            let loaded = self.world.read(&self.asked.args.flow);
+            if let Some(flow) = &loaded.flow {
+                self.wanted = sources(flow);
                 let mut wanted = self.wanted.clone();
-                wanted.files.insert(path.to_owned());
-                wanted.files.extend(self.asked.args.flow.params_file.clone());
-                wanted.beside = path.parent().map(Path::to_owned);
-                let _ = self.files.watch(wanted);
-                return Err(failure.into());
+                self.add(&mut wanted);
+                if self.files.watch(&wanted).map_err(Trouble::Deaf)? {
+                    continue;
+                }
             }
-        };
-        let mut wanted = sources(&flow);
+            return Ok(self.asked.told(self.world, loaded)?);
+        }
+    }
+
+    /// Adds what counts whatever the flow says.
+    fn add(&self, wanted: &mut Sources) {
+        wanted.files.insert(self.path.clone());
         wanted.files.extend(self.asked.args.flow.params_file.clone());
-        self.wanted = wanted.clone();
-        self.files.watch(wanted).map_err(Trouble::Deaf)?;
+    }
+
+    /// Plans what is there now and starts what has to run.
+    fn plan(&mut self, change: Change) -> Result<(), Trouble> {
+        let flow = self.flow()?;
         let place = Arc::new(self.place.now(crate::world::unix_ms()));
         let ready = self.asked.ready(self.world, flow, &place)?;
         let planned = Planned::of(&ready);
         if self.planned.as_ref().is_some_and(|before| before.is(&planned)) {
             tracing::debug!("what was changed changes nothing");
+            if std::mem::take(&mut self.broken) {
+                self.mended();
+            }
             return Ok(());
         }
         let done = ready.prepared.plan.is_done();
         if !done {
             able(&place, &ready.prepared, &ready.policy)?;
         }
-        self.planned = Some(planned);
+        (self.planned, self.broken) = (Some(planned), false);
         let carried = self.supersede(&ready)?;
         if self.leaving {
             return Ok(());
         }
-        let name = |path: &std::path::PathBuf| {
-            let root = std::path::absolute(&ready.flow.root).unwrap_or_default();
-            path.strip_prefix(&root).unwrap_or(path).display().to_string()
+        let root = self.here.join(&ready.flow.root);
+        let root = root.canonicalize().unwrap_or(root);
+        let name = |path: &PathBuf| match path.strip_prefix(&root) {
+            Ok(inside) if inside != Path::new("") => inside.display().to_string(),
+            Ok(_) | Err(_) => path.display().to_string(),
         };
         let changed = change.paths.iter().map(name).collect();
         let before = Before { carried, changed };
@@ -243,7 +275,7 @@ impl Session<'_> {
         });
         let mut summary = summary.map_err(|error| broken(&error))?;
         let carried = std::mem::take(&mut summary.carried);
-        self.asked.end(self.world, &self.place.store, &going.after, &summary);
+        self.end(&going.after, &summary);
         Ok(carried)
     }
 
@@ -251,7 +283,7 @@ impl Session<'_> {
         let Begun { runner, terminal, watched, after } = begun;
         if done {
             let summary = runner.run_cached();
-            self.asked.end(self.world, &self.place.store, &after, &summary);
+            self.end(&after, &summary);
             self.rest();
             return Ok(());
         }
@@ -266,7 +298,7 @@ impl Session<'_> {
     fn ended(&mut self, summary: Result<Summary, tokio::task::JoinError>) -> Result<(), Failure> {
         let Some(going) = self.going.take() else { return Ok(()) };
         let summary = summary.map_err(|error| broken(&error))?;
-        self.asked.end(self.world, &self.place.store, &going.after, &summary);
+        self.end(&going.after, &summary);
         // A Ctrl-C of this terminal ends the session; `stop` from another one ends the run alone.
         if summary.outcome != RunOutcome::Interrupted || !self.leaving {
             self.rest();
@@ -274,8 +306,29 @@ impl Session<'_> {
         Ok(())
     }
 
+    fn end(&mut self, after: &After, summary: &Summary) {
+        self.last = Some(summary.outcome);
+        self.asked.end(self.world, &self.place.store, after, summary);
+    }
+
+    /// After a mistake, the flow is what it was before.
+    fn mended(&self) {
+        let state = match self.last {
+            _ if self.going.is_some() => "its run goes on",
+            Some(RunOutcome::Ok) | None => "nothing to run",
+            Some(RunOutcome::Failed) => "its last run failed",
+            Some(RunOutcome::TimedOut) => "its last run took too long",
+            Some(RunOutcome::Interrupted | RunOutcome::Superseded) => "its last run was ended",
+        };
+        self.world.screen.note(&format!("the flow is good again and as it was: {state}\n"));
+        self.rest();
+    }
+
     /// Nothing is to be done until something changes.
     fn rest(&self) {
+        if self.going.is_some() {
+            return;
+        }
         let count = self.files.count();
         let noun = if count == 1 { "file" } else { "files" };
         self.world.screen.note(&format!("watching {count} {noun} for changes; Ctrl-C ends\n"));
