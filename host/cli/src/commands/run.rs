@@ -1,5 +1,6 @@
 //! `polyloom run`: plans, starts what has to run, and lets the sinks tell.
 
+mod brake;
 mod files;
 mod live;
 mod names;
@@ -101,6 +102,8 @@ struct Before {
     carried: Vec<Carried>,
     /// Files that were changed.
     changed: Vec<String>,
+    /// It is to leave no run in the history.
+    unrecorded: bool,
 }
 
 /// A run that is about to begin, and what shows it.
@@ -114,6 +117,8 @@ struct Begun {
 /// What is needed when it is over.
 struct After {
     history: Option<Arc<History>>,
+    /// Its id, where it is recorded.
+    run: Option<String>,
     document: Document,
 }
 
@@ -161,8 +166,9 @@ impl Asked {
     ) -> Result<Begun, Failure> {
         let Ready { flow, history, prepared, permits, policy } = ready;
         let args = &self.args;
-        let writer = history.as_ref().and_then(|history| begin(world, history, &flow));
-        let run_id = writer.as_ref().map_or_else(|| "unrecorded".to_owned(), |w| w.id().to_owned());
+        let recorded = history.as_ref().filter(|_| !before.unrecorded);
+        let writer = recorded.and_then(|history| begin(world, history, &flow));
+        let run = writer.as_ref().map(|writer| writer.id().to_owned());
         let document = Document::new();
         let options = options(world.screen, &flow, args.progress);
         let terminal = Terminal::new(Box::new(crate::screen::People), options);
@@ -181,14 +187,14 @@ impl Asked {
             no_cache: args.select.no_cache,
             permits,
             policy,
-            run: run_id,
+            run: run.clone().unwrap_or_else(|| "unrecorded".to_owned()),
             history: writer,
             project: history.clone(),
             carried: before.carried,
             changed: before.changed,
         };
         let runner = Runner::new(job, Stream::new(sinks, started));
-        Ok(Begun { runner, terminal, watched, after: After { history, document } })
+        Ok(Begun { runner, terminal, watched, after: After { history, run, document } })
     }
 
     /// What is to be done when it is over.

@@ -107,6 +107,19 @@ pub struct Change {
     pub since: Instant,
 }
 
+impl Change {
+    /// The same with what an earlier one had.
+    pub fn with(mut self, earlier: Option<Self>) -> Self {
+        if let Some(earlier) = earlier {
+            self.paths.extend(earlier.paths);
+            self.paths.sort();
+            self.paths.dedup();
+            self.since = self.since.min(earlier.since);
+        }
+        self
+    }
+}
+
 /// The files that are watched.
 pub struct Files {
     shared: Arc<Shared>,

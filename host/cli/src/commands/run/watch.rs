@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use polyloom_events::Totals;
 use polyloom_model::Flow;
 use polyloom_plan::{Facts, Key};
 use polyloom_runtime::{Carried, Place, Sources, Summary, Word, sources, standing};
@@ -14,6 +15,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::brake::Brake;
 use super::files::{Change, Files};
 use super::live::{self, Shown};
 use super::{After, Asked, Before, Begun, Ready, able};
@@ -81,6 +83,9 @@ struct Session<'w> {
     signals: Signals,
     going: Option<Going>,
     planned: Option<Planned>,
+    brake: Brake,
+    /// What the cells of the run that goes on wrote of what the flow reads: the next one begins when they are through.
+    written: Option<Change>,
     /// The flow file, and the folder that it was named in.
     path: PathBuf,
     here: PathBuf,
@@ -125,6 +130,8 @@ pub fn watch(world: &World, asked: Asked) -> Outcome {
         signals,
         going: None,
         planned: None,
+        brake: Brake::default(),
+        written: None,
         path,
         here,
         wanted: Sources::default(),
@@ -153,10 +160,22 @@ impl Session<'_> {
             }
             change = loop {
                 match self.next() {
-                    Next::Changed(change) if !self.leaving => break change,
+                    Next::Changed(change) if !self.leaving => {
+                        let change = change.with(self.written.take());
+                        if self.going.is_none() || self.brake.writer(&change).is_none() {
+                            break change;
+                        }
+                        self.written = Some(change);
+                    }
                     Next::Changed(_) => {}
                     Next::Ended(summary) => self.ended(summary)?,
                     Next::Signal => self.interrupt(),
+                }
+                if self.going.is_none()
+                    && !self.leaving
+                    && let Some(change) = self.written.take()
+                {
+                    break change;
                 }
                 if self.leaving && self.going.is_none() {
                     return Ok(Exit::Interrupted);
@@ -233,6 +252,11 @@ impl Session<'_> {
             }
             return Ok(());
         }
+        if let Some(held) = self.held(&change) {
+            self.world.screen.note(&held);
+            self.rest();
+            return Ok(());
+        }
         let done = ready.prepared.plan.is_done();
         if !done {
             able(&place, &ready.prepared, &ready.policy)?;
@@ -242,18 +266,38 @@ impl Session<'_> {
         if self.leaving {
             return Ok(());
         }
-        let root = self.here.join(&ready.flow.root);
-        let root = root.canonicalize().unwrap_or(root);
-        let name = |path: &PathBuf| match path.strip_prefix(&root) {
-            Ok(inside) if inside != Path::new("") => inside.display().to_string(),
-            Ok(_) | Err(_) => path.display().to_string(),
-        };
-        let changed = change.paths.iter().map(name).collect();
-        let before = Before { carried, changed };
+        let changed = change.paths.iter().map(|path| self.shown(path)).collect();
+        self.brake.begun(&ready.prepared, &ready.permits);
+        // Only what ran is a run of the history.
+        let before = Before { carried, changed, unrecorded: done };
         let begun = self.asked.begin(self.world, ready, &place, before, change.since)?;
         // What was to run whatever is known has run: from now on a change decides.
         (self.asked.args.select.force, self.asked.args.select.force_all) = (false, false);
         Ok(self.start(begun, done)?)
+    }
+
+    /// A watched file as its flow would name it.
+    fn shown(&self, path: &Path) -> String {
+        let root = self.here.join(self.path.parent().unwrap_or(Path::new(".")));
+        let root = root.canonicalize().unwrap_or(root);
+        match path.strip_prefix(&root) {
+            Ok(inside) if inside != Path::new("") => inside.display().to_string(),
+            Ok(_) | Err(_) => path.display().to_string(),
+        }
+    }
+
+    /// Why a change begins no run, though the plan is another by it.
+    fn held(&mut self, change: &Change) -> Option<String> {
+        let writer = self.brake.writer(change);
+        if self.brake.lets(writer.is_some()) {
+            return None;
+        }
+        let (cell, file) = writer?;
+        let file = self.shown(file);
+        Some(format!(
+            "held: cell `{cell}` writes {}, and what it writes makes the flow run again and again; it runs again after a change by somebody else\n",
+            polyloom_report::escape_line(&file)
+        ))
     }
 
     /// Ends the run that goes on, but for what the new plan needs as it is.
@@ -300,15 +344,23 @@ impl Session<'_> {
         let summary = summary.map_err(|error| broken(&error))?;
         self.end(&going.after, &summary);
         // A Ctrl-C of this terminal ends the session; `stop` from another one ends the run alone.
-        if summary.outcome != RunOutcome::Interrupted || !self.leaving {
+        if self.written.is_none() && !(summary.outcome == RunOutcome::Interrupted && self.leaving) {
             self.rest();
         }
         Ok(())
     }
 
     fn end(&mut self, after: &After, summary: &Summary) {
+        self.brake.ended();
         self.last = Some(summary.outcome);
         self.asked.end(self.world, &self.place.store, after, summary);
+        let Totals { ok, failed, cancelled, .. } = summary.totals;
+        if ok + failed + cancelled == 0
+            && let Some((history, run)) = after.history.as_ref().zip(after.run.as_ref())
+            && let Err(error) = history.forget(run)
+        {
+            tracing::warn!(%error, run, "a run in which no cell ran could not be removed");
+        }
     }
 
     /// After a mistake, the flow is what it was before.
