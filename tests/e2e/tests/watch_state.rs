@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use polyloom_test_e2e::{Place, Running, needs};
+use polyloom_test_e2e::{Place, Running, eventually, needs};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -81,4 +81,73 @@ fn cells_that_feed_themselves_are_held_until_somebody_else_changes_something() {
     let told = running.end().stderr();
     let held = "held: cell `a` writes log/x,";
     assert_eq!(told.matches(held).count(), 2, "{told}");
+}
+
+/// The process ids of a host's children.
+fn children(host: u32) -> Vec<u32> {
+    let file = format!("/proc/{host}/task/{host}/children");
+    let text = std::fs::read_to_string(file).unwrap();
+    text.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+}
+
+fn kill(pid: u32) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, Signal::KILL).unwrap();
+}
+
+fn outcome(events: &[Value]) -> &str {
+    events.last().unwrap()["outcome"].as_str().unwrap()
+}
+
+#[test]
+fn a_watch_outlives_its_store_and_its_spawner() {
+    needs!("python3");
+    let place = Place::flow(
+        "[cells.a]\nlang = \"python\"\nfile = \"a.py\"\noutputs = { n = \"int\" }\n\n[cells.b]\nlang = \"python\"\ninputs = { n = \"a.n\" }\ncode = 'print(n)'\n",
+    );
+    place.write("a.py", "n = 0\n");
+    let mut running = place.call(&["run", "--watch", "--events", "-"]).start();
+    assert_eq!(outcome(&run(&mut running)), "ok");
+    for n in 1..3 {
+        // Between runs.
+        std::fs::remove_dir_all(place.store()).unwrap();
+        place.write("a.py", format!("n = {n}\n"));
+        let events = run(&mut running);
+        assert_eq!((outcome(&events), &events.last().unwrap()["totals"]["ok"]), ("ok", &2.into()));
+        kill(children(running.pid())[0]);
+        place.write("a.py", format!("n = {n} * 10\n"));
+        assert_eq!(outcome(&run(&mut running)), "ok");
+    }
+    // All results went with it; a save that changes nothing makes them anew.
+    std::fs::remove_dir_all(place.store()).unwrap();
+    place.write("a.py", "n = 2 * 10\n");
+    assert_eq!(run(&mut running).last().unwrap()["totals"]["ok"], 2);
+    // While a cell runs: that run fails, and is made again.
+    place.write("a.py", "import time\nprint('begun', flush=True)\ntime.sleep(1)\nn = 5\n");
+    running.until_printed("a", "begun");
+    kill(children(running.pid())[0]);
+    let failed = running.until(|event| event["event"] == "run.finished");
+    assert_eq!(failed["outcome"], "failed");
+    assert_eq!(outcome(&run(&mut running)), "ok");
+    running.signal(Signal::INT);
+    let told = running.end().stderr();
+    let (store, spawner) = (
+        "warning: the store was deleted; this watch begins anew",
+        "warning: the process that starts sandboxes is gone; this watch begins anew",
+    );
+    assert_eq!((told.matches(store).count(), told.matches(spawner).count()), (3, 3), "{told}");
+    assert!(eventually(Duration::from_secs(10), || place.processes().is_empty()));
+}
+
+#[test]
+fn a_watch_that_can_have_no_store_ends() {
+    let place = Place::flow("[cells.a]\nlang = \"sh\"\nfile = \"a.sh\"\n");
+    place.write("a.sh", "echo one");
+    let mut running = place.call(&["run", "--watch", "--events", "-"]).start();
+    run(&mut running);
+    std::fs::remove_dir_all(place.store()).unwrap();
+    std::fs::write(place.store(), "in the way").unwrap();
+    place.write("a.sh", "echo two");
+    let told = running.end().exits(3).stderr();
+    assert!(told.contains("error: ") && told.contains("store"), "{told}");
 }

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use polyloom_events::Totals;
 use polyloom_model::Flow;
@@ -57,8 +58,8 @@ impl Planned {
 enum Trouble {
     /// Something that the next change may mend.
     Mendable(Failure),
-    /// Changes can't be heard of.
-    Deaf(Failure),
+    /// The watch can't go on.
+    Final(Failure),
 }
 
 impl From<Failure> for Trouble {
@@ -84,13 +85,15 @@ struct Session<'w> {
     going: Option<Going>,
     planned: Option<Planned>,
     brake: Brake,
-    /// What the cells of the run that goes on wrote of what the flow reads: the next one begins when they are through.
-    written: Option<Change>,
+    /// What begins the next run once this one is over: its own cells wrote what the flow reads, or something was lost under it.
+    then: Option<Change>,
     /// The flow file, and the folder that it was named in.
     path: PathBuf,
     here: PathBuf,
     /// What the flow was made of when it was read last.
     wanted: Sources,
+    /// The last plan was the first with a new store and a new spawner.
+    renewed: bool,
     /// There was no plan the last time.
     broken: bool,
     /// How the last run ended.
@@ -112,12 +115,8 @@ pub fn watch(world: &World, asked: Asked) -> Outcome {
         Err(_) => return asked.flow(world).map(|_| Exit::Usage),
     };
     let here = std::env::current_dir().map_err(|error| Failure::of(Exit::Environment, &error))?;
-    let store = world.store()?;
-    let place = world.place(Arc::clone(&store))?;
     // Before the runtime's threads are there.
-    let spawner = place.workplace.spawner().map(|_| ());
-    spawner.map_err(|error| Failure::of(Exit::Environment, &error).hint("polyloom doctor"))?;
-    place.workplace.keep_waiting(WAITING);
+    let place = place(world)?;
     let runtime = live::runtime()?;
     let signals = runtime.block_on(async { Signals::listen() });
     let files = Files::new(here.clone())?;
@@ -131,10 +130,11 @@ pub fn watch(world: &World, asked: Asked) -> Outcome {
         going: None,
         planned: None,
         brake: Brake::default(),
-        written: None,
+        then: None,
         path,
         here,
         wanted: Sources::default(),
+        renewed: false,
         broken: false,
         last: None,
         leaving: false,
@@ -143,6 +143,15 @@ pub fn watch(world: &World, asked: Asked) -> Outcome {
     // Blocking tasks of attempts that were killed may still be reading; nobody waits for them.
     runtime.shutdown_background();
     exit
+}
+
+/// The store and the spawner of sandboxes, for all runs.
+fn place(world: &World) -> Result<Arc<Place>, Failure> {
+    let place = world.place(world.store()?)?;
+    let spawner = place.workplace.spawner().map(|_| ());
+    spawner.map_err(|error| Failure::of(Exit::Environment, &error).hint("polyloom doctor"))?;
+    place.workplace.keep_waiting(WAITING);
+    Ok(place)
 }
 
 impl Session<'_> {
@@ -156,16 +165,16 @@ impl Session<'_> {
                     self.broken = true;
                     self.rest();
                 }
-                Err(Trouble::Deaf(failure)) => return Err(failure),
+                Err(Trouble::Final(failure)) => return Err(failure),
             }
             change = loop {
                 match self.next() {
                     Next::Changed(change) if !self.leaving => {
-                        let change = change.with(self.written.take());
+                        let change = change.with(self.then.take());
                         if self.going.is_none() || self.brake.writer(&change).is_none() {
                             break change;
                         }
-                        self.written = Some(change);
+                        self.then = Some(change);
                     }
                     Next::Changed(_) => {}
                     Next::Ended(summary) => self.ended(summary)?,
@@ -173,7 +182,7 @@ impl Session<'_> {
                 }
                 if self.going.is_none()
                     && !self.leaving
-                    && let Some(change) = self.written.take()
+                    && let Some(change) = self.then.take()
                 {
                     break change;
                 }
@@ -218,19 +227,47 @@ impl Session<'_> {
         let mut wanted = self.wanted.clone();
         wanted.beside = self.path.parent().map(Path::to_owned);
         self.add(&mut wanted);
-        self.files.watch(&wanted).map_err(Trouble::Deaf)?;
+        self.files.watch(&wanted).map_err(Trouble::Final)?;
         loop {
             let loaded = self.world.read(&self.asked.args.flow);
             if let Some(flow) = &loaded.flow {
                 self.wanted = sources(flow);
                 let mut wanted = self.wanted.clone();
                 self.add(&mut wanted);
-                if self.files.watch(&wanted).map_err(Trouble::Deaf)? {
+                if self.files.watch(&wanted).map_err(Trouble::Final)? {
                     continue;
                 }
             }
             return Ok(self.asked.told(self.world, loaded)?);
         }
+    }
+
+    /// Puts new ones in the place of a store that was deleted and of a spawner that is gone: true if there was need.
+    fn renew(&mut self) -> Result<bool, Failure> {
+        let Some(lost) = self.lost() else { return Ok(false) };
+        self.world.screen.note(&format!("warning: {lost}; this watch begins anew\n"));
+        let old = std::mem::replace(&mut self.place, place(self.world)?);
+        // What waited there may take a while to end.
+        self.runtime.spawn_blocking(move || drop(old));
+        self.planned = None;
+        Ok(true)
+    }
+
+    /// A run under which something was lost is made again, once.
+    fn again(&self) -> Option<Change> {
+        let failed = self.last.is_some_and(|outcome| outcome != RunOutcome::Ok);
+        if !failed || self.renewed || self.lost().is_none() {
+            return None;
+        }
+        Some(Change { paths: Vec::new(), since: Instant::now() })
+    }
+
+    /// What was lost that all runs need.
+    fn lost(&self) -> Option<&'static str> {
+        if !self.place.store.is_there() {
+            return Some("the store was deleted");
+        }
+        (!self.place.workplace.is_there()).then_some("the process that starts sandboxes is gone")
     }
 
     /// Adds what counts whatever the flow says.
@@ -241,6 +278,7 @@ impl Session<'_> {
 
     /// Plans what is there now and starts what has to run.
     fn plan(&mut self, change: Change) -> Result<(), Trouble> {
+        self.renewed = self.renew().map_err(Trouble::Final)?;
         let flow = self.flow()?;
         let place = Arc::new(self.place.now(crate::world::unix_ms()));
         let ready = self.asked.ready(self.world, flow, &place)?;
@@ -343,8 +381,9 @@ impl Session<'_> {
         let Some(going) = self.going.take() else { return Ok(()) };
         let summary = summary.map_err(|error| broken(&error))?;
         self.end(&going.after, &summary);
+        self.then = self.then.take().or_else(|| self.again());
         // A Ctrl-C of this terminal ends the session; `stop` from another one ends the run alone.
-        if self.written.is_none() && !(summary.outcome == RunOutcome::Interrupted && self.leaving) {
+        if self.then.is_none() && !(summary.outcome == RunOutcome::Interrupted && self.leaving) {
             self.rest();
         }
         Ok(())
