@@ -151,3 +151,91 @@ fn a_watch_that_can_have_no_store_ends() {
     let told = running.end().exits(3).stderr();
     assert!(told.contains("error: ") && told.contains("store"), "{told}");
 }
+
+/// The next thing said between runs.
+fn between(running: &mut Running) -> Value {
+    running.until(|event| {
+        let name = event["event"].as_str().unwrap();
+        name == "watch.waiting" || name == "flow.broken"
+    })
+}
+
+#[test]
+fn a_reader_of_the_stream_hears_what_is_wrong_with_the_flow() {
+    let good = "[cells.a]\nlang = \"sh\"\nfile = \"a.sh\"\n";
+    let place = Place::flow(good);
+    place.write("a.sh", "echo one");
+    let mut running = place.call(&["run", "--watch", "--format", "jsonl"]).start();
+    let waiting = between(&mut running);
+    assert_eq!((&waiting["state"], &waiting["files"]), (&"ok".into(), &2.into()));
+    place.write("polyloom.toml", "[cells.a]\nlang = \"sh\"\nfil = \"a.sh\"\n");
+    let broken = between(&mut running);
+    let first = &broken["diagnostics"][0];
+    assert_eq!(
+        (&broken["event"], &first["line"], &first["col"]),
+        (&"flow.broken".into(), &3.into(), &1.into())
+    );
+    assert_eq!(first["file"], "./polyloom.toml");
+    assert!(first["message"].as_str().unwrap().contains("`fil`"), "{broken}");
+    assert_eq!(between(&mut running)["state"], "broken");
+    place.write("polyloom.toml", good);
+    let again = between(&mut running);
+    assert_eq!((&again["event"], &again["state"]), (&"watch.waiting".into(), &"ok".into()));
+    assert_eq!(again["text"], "the flow is good again and as it was: nothing to run");
+    // Numbers run on; in each run's own record they begin anew.
+    place.write("a.sh", "exit 1");
+    let last = between(&mut running);
+    assert_eq!(last["state"], "failed");
+    running.signal(Signal::INT);
+    let _ = running.end();
+    let events = place.polyloom(&["runs", "--format", "json"]).json();
+    let run = events["runs"][0]["run"].as_str().unwrap();
+    let record = place.read(&format!(".polyloom/runs/{run}/events.jsonl"));
+    let first: Value = serde_json::from_str(record.lines().next().unwrap()).unwrap();
+    assert_eq!((&first["event"], &first["seq"]), (&"run.started".into(), &1.into()));
+
+    // Counted from the first to the last.
+    let mut running = place.call(&["run", "--watch", "--format", "jsonl"]).start();
+    let mut seq = 0;
+    for round in 0..3 {
+        loop {
+            let event = running.until(|_| true);
+            seq += 1;
+            assert_eq!(event["seq"], seq);
+            if event["event"] == "watch.waiting" {
+                break;
+            }
+        }
+        place.write("a.sh", format!("echo {round}"));
+    }
+    running.signal(Signal::INT);
+    let _ = running.end();
+}
+
+#[test]
+fn the_policy_of_the_project_is_watched() {
+    let place = Place::new();
+    place.write("in/x", "one");
+    place.write(
+        "polyloom.toml",
+        "[cells.a]\nlang = \"sh\"\nallow = { read = [\"in\"] }\ncode = 'cat in/x'\n",
+    );
+    let mut running = place.call(&["run", "--watch", "--events", "-", "--allow-read"]).start();
+    assert_eq!(outcome(&run(&mut running)), "ok");
+    place.write(".polyloom/policy.toml", "[deny]\nread = true\n");
+    let denied = run(&mut running);
+    assert_eq!(
+        (outcome(&denied), &denied[0]["changed"][0]),
+        ("failed", &".polyloom/policy.toml".into())
+    );
+    // Its mistakes have a place, and one line.
+    place.write(".polyloom/policy.toml", "[deny]\nread = tru\n");
+    let broken = running.until(|event| event["event"] == "flow.broken");
+    let text = broken["text"].as_str().unwrap();
+    assert!(text.contains("policy.toml:2:8`: ") && !text.contains('\n'), "{text}");
+    place.write(".polyloom/policy.toml", "");
+    assert_eq!(outcome(&run(&mut running)), "ok");
+    running.signal(Signal::INT);
+    let told = running.end().stderr();
+    assert!(told.contains("policy.toml:2:8`: ") && !told.contains("\\n"), "{told}");
+}

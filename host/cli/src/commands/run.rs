@@ -4,11 +4,10 @@ mod brake;
 mod files;
 mod live;
 mod names;
+mod streams;
 mod watch;
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +16,7 @@ use std::time::{Duration, Instant};
 use polyloom_events::Sink;
 use polyloom_load::Loaded;
 use polyloom_model::{CellId, Flow, Policy, Role, parse_duration};
-use polyloom_report::{Document, Jsonl, Options, Progress, Terminal, Verbosity};
+use polyloom_report::{Document, Options, Progress, Terminal, Verbosity};
 use polyloom_runtime::{
     Carried, Job, Permit, Place, PolicyWord, Prepared, Runner, Stream, Summary,
 };
@@ -25,6 +24,7 @@ use polyloom_schedule::{KeepGoing, RunOutcome};
 use polyloom_store::{Bounds, History, HistoryPlace, NewRun, Retention, RunWriter, Store};
 use tokio::sync::mpsc;
 
+use self::streams::Streams;
 use super::retention;
 use super::socket::{self, Watched};
 use crate::args::{Format, Progress as ProgressFlag, RunArgs};
@@ -82,8 +82,8 @@ struct Asked {
     timeout: Option<Duration>,
     retention: Retention,
     bounds: Bounds,
-    /// The file that the events go to, once a run has begun.
-    events: Option<File>,
+    /// Where events are written, once there are any.
+    streams: Option<Streams>,
 }
 
 /// A plan, and the word on what its cells ask for.
@@ -128,7 +128,7 @@ impl Asked {
         let timeout = timeout.map_err(|error| Failure::of(Exit::Usage, &error))?;
         let retention = retention::retention(None, None)?;
         let bounds = super::cache::bounds(|name| std::env::var(name).ok())?;
-        Ok(Self { args, timeout, retention, bounds, events: None })
+        Ok(Self { args, timeout, retention, bounds, streams: None })
     }
 
     /// The flow as it is now.
@@ -174,8 +174,8 @@ impl Asked {
         let terminal = Terminal::new(Box::new(crate::screen::People), options);
         let watched = history.as_ref().zip(writer.as_ref());
         let watched = watched.map(|(history, writer)| Watched::new(history, writer)).transpose()?;
-        let events = events(&mut self.events, args.events.as_deref())?;
-        let sinks = sinks(args.format, events, &terminal, &document, watched.as_ref());
+        let streams = streams(&mut self.streams, args)?;
+        let sinks = sinks(args.format, streams, &terminal, &document, watched.as_ref());
         let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let jobs = args.jobs.and_then(|jobs| NonZeroUsize::new(jobs as usize)).unwrap_or(cores);
         let job = Job {
@@ -337,39 +337,25 @@ fn source_lines(root: &Path, file: &str, line: u32, count: u32) -> Vec<String> {
     text.lines().skip(skip).take(count as usize).map(str::to_owned).collect()
 }
 
-/// Where `--events` go: one file for all runs of a command.
-fn events(
-    kept: &mut Option<File>,
-    path: Option<&Path>,
-) -> Result<Option<Box<dyn Write + Send>>, Failure> {
-    let Some(path) = path else { return Ok(None) };
-    if path.as_os_str() == "-" {
-        return Ok(Some(Box::new(io::stdout())));
-    }
-    let wrong = |error| {
-        Failure::new(Exit::Usage, format!("`{}` can't be written: {error}", path.display()))
+/// Where events are written: opened once for all runs of a command.
+fn streams(kept: &mut Option<Streams>, args: &RunArgs) -> Result<Streams, Failure> {
+    let streams = match kept {
+        Some(streams) => streams,
+        None => kept.insert(Streams::open(args)?),
     };
-    let file = match kept {
-        Some(file) => file,
-        None => kept.insert(File::create(path).map_err(wrong)?),
-    };
-    let file = file.try_clone().map_err(wrong)?;
-    Ok(Some(Box::new(BufWriter::new(file))))
+    Ok(streams.clone())
 }
 
 fn sinks(
     format: Format,
-    events: Option<Box<dyn Write + Send>>,
+    streams: Streams,
     terminal: &Terminal,
     document: &Document,
     watched: Option<&Watched>,
 ) -> Vec<Box<dyn Sink>> {
-    let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(terminal.clone())];
-    sinks.extend(events.map(|out| -> Box<dyn Sink> { Box::new(Jsonl::new(out)) }));
-    match format {
-        Format::Text => {}
-        Format::Json => sinks.push(Box::new(document.clone())),
-        Format::Jsonl => sinks.push(Box::new(Jsonl::new(Box::new(io::stdout())))),
+    let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(terminal.clone()), Box::new(streams)];
+    if format == Format::Json {
+        sinks.push(Box::new(document.clone()));
     }
     // Behind the others: a face shows nothing later for being recorded.
     sinks.extend(watched.into_iter().flat_map(Watched::sinks));

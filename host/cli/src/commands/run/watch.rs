@@ -3,15 +3,20 @@
 //! One process for all runs: the spawner, the store and waiting workers are kept. A change while a run goes on makes a new plan at once; what that plan
 //! needs as it is goes on, the rest is ended.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use polyloom_events::Totals;
-use polyloom_model::Flow;
+use polyloom_events::{Event, Totals, Waits};
+use polyloom_model::{CellId, Flow};
 use polyloom_plan::{Facts, Key};
-use polyloom_runtime::{Carried, Place, Sources, Summary, Word, sources, standing};
+use polyloom_protocol::meta::Diagnostic;
+use polyloom_runtime::{
+    Carried, Permit, Place, PolicyWord, Sources, Summary, Word, sources, standing,
+};
 use polyloom_schedule::RunOutcome;
+use polyloom_store::History;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -19,10 +24,12 @@ use tokio::task::JoinHandle;
 use super::brake::Brake;
 use super::files::{Change, Files};
 use super::live::{self, Shown};
-use super::{After, Asked, Before, Begun, Ready, able};
+use super::streams::{Streams, diagnostic};
+use super::{After, Asked, Before, Begun, Ready, able, streams};
 use crate::args::Format;
 use crate::commands::socket::Signals;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::permission::POLICY;
 use crate::world::World;
 
 /// So many workers are kept waiting for the next change: of the cells that ran last.
@@ -40,31 +47,43 @@ struct Planned {
     flow: Arc<Flow>,
     facts: Facts,
     keys: Vec<Key>,
+    permits: HashMap<CellId, Permit>,
+    policy: PolicyWord,
 }
 
 impl Planned {
     fn of(ready: &Ready) -> Self {
         let prepared = &ready.prepared;
         let keys = prepared.keyed.iter().map(|entry| entry.key).collect();
-        Self { flow: Arc::clone(&ready.flow), facts: prepared.facts.clone(), keys }
+        Self {
+            flow: Arc::clone(&ready.flow),
+            facts: prepared.facts.clone(),
+            keys,
+            permits: ready.permits.clone(),
+            policy: ready.policy.clone(),
+        }
     }
 
     fn is(&self, other: &Self) -> bool {
-        self.flow == other.flow && self.facts.files == other.facts.files && self.keys == other.keys
+        self.flow == other.flow
+            && self.facts.files == other.facts.files
+            && self.keys == other.keys
+            && self.permits == other.permits
+            && self.policy == other.policy
     }
 }
 
 /// Why there is no run.
 enum Trouble {
-    /// Something that the next change may mend.
-    Mendable(Failure),
+    /// Something that the next change may mend, and where it is in the flow's files.
+    Mendable(Failure, Vec<Diagnostic>),
     /// The watch can't go on.
     Final(Failure),
 }
 
 impl From<Failure> for Trouble {
     fn from(failure: Failure) -> Self {
-        Self::Mendable(failure)
+        Self::Mendable(failure, Vec::new())
     }
 }
 
@@ -81,6 +100,9 @@ struct Session<'w> {
     place: Arc<Place>,
     runtime: &'w Runtime,
     files: Files,
+    streams: Streams,
+    /// When what is done now was begun by a change.
+    since: Instant,
     signals: Signals,
     going: Option<Going>,
     planned: Option<Planned>,
@@ -103,7 +125,7 @@ struct Session<'w> {
 }
 
 /// The command.
-pub fn watch(world: &World, asked: Asked) -> Outcome {
+pub fn watch(world: &World, mut asked: Asked) -> Outcome {
     if asked.args.format == Format::Json {
         let text = "`--format json` is one document for one run; with `--watch` there are many";
         return Err(Failure::new(Exit::Usage, text).hint("--format jsonl"));
@@ -117,15 +139,21 @@ pub fn watch(world: &World, asked: Asked) -> Outcome {
     let here = std::env::current_dir().map_err(|error| Failure::of(Exit::Environment, &error))?;
     // Before the runtime's threads are there.
     let place = place(world)?;
+    // Its folder is there before anything in it is watched. What is wrong with it is told by the first run.
+    let root = path.parent().unwrap_or(Path::new(""));
+    let _history = world.history(root, &place.store);
     let runtime = live::runtime()?;
     let signals = runtime.block_on(async { Signals::listen() });
     let files = Files::new(here.clone())?;
+    let streams = streams(&mut asked.streams, &asked.args)?;
     let session = Session {
         world,
         asked,
         place,
         runtime: &runtime,
         files,
+        streams,
+        since: world.started,
         signals,
         going: None,
         planned: None,
@@ -158,12 +186,16 @@ impl Session<'_> {
     fn go(mut self) -> Outcome {
         let mut change = Change { paths: Vec::new(), since: self.world.started };
         loop {
+            self.since = change.since;
             match self.plan(change) {
                 Ok(()) => {}
-                Err(Trouble::Mendable(failure)) => {
+                Err(Trouble::Mendable(failure, diagnostics)) => {
                     self.world.screen.tell(&failure.render(self.world.screen.err));
                     self.broken = true;
-                    self.rest();
+                    let text = [failure.messages.join(": ")].into_iter().chain(failure.hint);
+                    let text = text.collect::<Vec<_>>().join("; ");
+                    self.say(Event::FlowBroken { text, diagnostics });
+                    self.rest(Waits::Broken, "");
                 }
                 Err(Trouble::Final(failure)) => return Err(failure),
             }
@@ -238,7 +270,9 @@ impl Session<'_> {
                     continue;
                 }
             }
-            return Ok(self.asked.told(self.world, loaded)?);
+            let problems: Vec<_> = loaded.report.problems.iter().map(diagnostic).collect();
+            let told = self.asked.told(self.world, loaded);
+            return told.map_err(|failure| Trouble::Mendable(failure, problems));
         }
     }
 
@@ -274,6 +308,11 @@ impl Session<'_> {
     fn add(&self, wanted: &mut Sources) {
         wanted.files.insert(self.path.clone());
         wanted.files.extend(self.asked.args.flow.params_file.clone());
+        let root = self.path.parent().unwrap_or(Path::new(""));
+        // A run makes the folder where there is none: that is no change.
+        let folders = History::folders(root, &self.place.store).into_iter();
+        let folders = folders.filter(|folder| folder.is_dir());
+        wanted.files.extend(folders.map(|folder| folder.join(POLICY)));
     }
 
     /// Plans what is there now and starts what has to run.
@@ -291,8 +330,7 @@ impl Session<'_> {
             return Ok(());
         }
         if let Some(held) = self.held(&change) {
-            self.world.screen.note(&held);
-            self.rest();
+            self.rest(Waits::Held, &held);
             return Ok(());
         }
         let done = ready.prepared.plan.is_done();
@@ -333,7 +371,7 @@ impl Session<'_> {
         let (cell, file) = writer?;
         let file = self.shown(file);
         Some(format!(
-            "held: cell `{cell}` writes {}, and what it writes makes the flow run again and again; it runs again after a change by somebody else\n",
+            "held: cell `{cell}` writes {}, and what it writes makes the flow run again and again; it runs again after a change by somebody else",
             polyloom_report::escape_line(&file)
         ))
     }
@@ -366,7 +404,7 @@ impl Session<'_> {
         if done {
             let summary = runner.run_cached();
             self.end(&after, &summary);
-            self.rest();
+            self.rest(self.stands(), "");
             return Ok(());
         }
         let (words, heard) = mpsc::channel(4);
@@ -384,7 +422,7 @@ impl Session<'_> {
         self.then = self.then.take().or_else(|| self.again());
         // A Ctrl-C of this terminal ends the session; `stop` from another one ends the run alone.
         if self.then.is_none() && !(summary.outcome == RunOutcome::Interrupted && self.leaving) {
-            self.rest();
+            self.rest(self.stands(), "");
         }
         Ok(())
     }
@@ -403,7 +441,7 @@ impl Session<'_> {
     }
 
     /// After a mistake, the flow is what it was before.
-    fn mended(&self) {
+    fn mended(&mut self) {
         let state = match self.last {
             _ if self.going.is_some() => "its run goes on",
             Some(RunOutcome::Ok) | None => "nothing to run",
@@ -411,18 +449,36 @@ impl Session<'_> {
             Some(RunOutcome::TimedOut) => "its last run took too long",
             Some(RunOutcome::Interrupted | RunOutcome::Superseded) => "its last run was ended",
         };
-        self.world.screen.note(&format!("the flow is good again and as it was: {state}\n"));
-        self.rest();
+        self.rest(self.stands(), &format!("the flow is good again and as it was: {state}"));
+    }
+
+    /// How the flow stands by its last run.
+    fn stands(&self) -> Waits {
+        match self.last {
+            _ if self.broken => Waits::Broken,
+            Some(RunOutcome::Ok) | None => Waits::Ok,
+            Some(_) => Waits::Failed,
+        }
+    }
+
+    /// Says something that is of no run.
+    fn say(&mut self, event: Event) {
+        let at_ms = self.since.elapsed().as_secs_f64() * 1e3;
+        self.streams.say(at_ms, event);
     }
 
     /// Nothing is to be done until something changes.
-    fn rest(&self) {
+    fn rest(&mut self, state: Waits, text: &str) {
+        if !text.is_empty() {
+            self.world.screen.note(&format!("{text}\n"));
+        }
         if self.going.is_some() {
             return;
         }
         let count = self.files.count();
         let noun = if count == 1 { "file" } else { "files" };
         self.world.screen.note(&format!("watching {count} {noun} for changes; Ctrl-C ends\n"));
+        self.say(Event::WatchWaiting { state, text: text.to_owned(), files: count as u64 });
         let workplace = Arc::clone(&self.place.workplace);
         self.runtime.spawn(async move { workplace.park().await });
     }
