@@ -239,6 +239,15 @@ impl Spawner {
         }
     }
 
+    /// Whether the spawner is there and has answered when it was asked last.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        let mut fds = [sys::interest(self.link().control.as_fd(), 0)];
+        let polled = sys::poll(&mut fds, 0);
+        let gone = fds[0].revents & (libc::POLLHUP | libc::POLLERR) != 0;
+        polled.is_ok() && !gone && !self.silent.load(Ordering::Relaxed)
+    }
+
     fn layout(&self) -> &Layout {
         self.layout.get_or_init(Layout::detect)
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use polyloom_load::{Config, Given, Languages, Problem, Purpose, Report, Source};
+use polyloom_load::{Config, Given, Languages, Loaded, Problem, Purpose, Report, Source};
 use polyloom_model::{Digest, ExecutorId, Flow, Manifest};
 use polyloom_runtime::{Place, PrepareError, Prepared, Wanted};
 use polyloom_store::{History, OpenError, Store};
@@ -113,26 +113,29 @@ impl World {
 
     /// Loads a flow to run it, or tells everything that is wrong with it.
     pub fn flow(&self, args: &FlowArgs) -> Result<Flow, Failure> {
-        self.flow_with_warnings(args).map(|(flow, _)| flow)
+        self.told(args, self.read(args))
     }
 
-    /// The same, and how many warnings were told.
-    pub fn flow_with_warnings(&self, args: &FlowArgs) -> Result<(Flow, usize), Failure> {
+    /// Reads a flow to run it, and tells nothing yet.
+    pub fn read(&self, args: &FlowArgs) -> Loaded {
         let given = given(args);
         let config = Config { languages: &self.languages, purpose: Purpose::Run, given: &given };
-        let argument = args.flow.clone().unwrap_or_else(|| PathBuf::from("."));
-        let loaded = polyloom_load::load(&argument, &config);
+        polyloom_load::load(&argument(args), &config)
+    }
+
+    /// Tells what was found in a flow that was read.
+    pub fn told(&self, args: &FlowArgs, loaded: Loaded) -> Result<Flow, Failure> {
         let width = self.screen.columns.unwrap_or(100);
         if !loaded.report.is_empty() {
             let text = polyloom_load::render(&loaded.report, self.screen.err.color, width);
             self.screen.tell(&text);
         }
-        let warnings = loaded.report.problems.len();
-        loaded.flow.map(|flow| (flow, warnings)).ok_or_else(|| {
+        loaded.flow.ok_or_else(|| {
             let errors = loaded.report.errors();
-            let what = argument.display();
+            let argument = argument(args);
             let noun = if errors == 1 { "error" } else { "errors" };
-            Failure::new(Exit::Usage, format!("`{what}` has {errors} {noun}; nothing was run"))
+            let text = format!("`{}` has {errors} {noun}; nothing was run", argument.display());
+            Failure::new(Exit::Usage, text)
         })
     }
 
@@ -221,6 +224,11 @@ impl World {
 /// The name of a flow in its project's history.
 pub fn flow_name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// What was named as the flow.
+fn argument(args: &FlowArgs) -> PathBuf {
+    args.flow.clone().unwrap_or_else(|| PathBuf::from("."))
 }
 
 /// Values given for params.

@@ -12,9 +12,10 @@ pub const SCHEMA: &str = "polyloom.events/1";
 /// One event with its place in the run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Record {
-    /// Counts from 1 without gaps; a reader that reconnects continues from the last it saw.
+    /// Counts from 1 without gaps; a reader that reconnects continues from the last it saw. In the record of a run it counts the run's events, in a stream
+    /// that has several runs (`run --watch`) those of the stream.
     pub seq: u64,
-    /// Milliseconds since the run started.
+    /// Milliseconds since the run started; of what is said between runs, since what it is said of.
     pub at_ms: f64,
     /// What happened.
     #[serde(flatten)]
@@ -167,6 +168,38 @@ pub enum Event {
         /// The cells that took longest, longest first, at most five.
         slowest: Vec<Timed>,
     },
+    /// The flow as it is now can't be run. Said by whoever watches it, also while a run of the flow as it was goes on; in no run's record.
+    #[serde(rename = "flow.broken")]
+    FlowBroken {
+        /// Why, and what to do about it.
+        text: String,
+        /// What is wrong in its files, each with its place. Empty where it is something else.
+        diagnostics: Vec<Diagnostic>,
+    },
+    /// Nothing runs, and a change is waited for. Said by whoever watches a flow; in no run's record.
+    #[serde(rename = "watch.waiting")]
+    WatchWaiting {
+        /// How it stands.
+        state: Waits,
+        /// What there is to say of it; may be empty.
+        text: String,
+        /// Files and folders that are watched.
+        files: u64,
+    },
+}
+
+/// How a flow stands whose change is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Waits {
+    /// All is up to date.
+    Ok,
+    /// The last run did not end well.
+    Failed,
+    /// It can't be run as it is.
+    Broken,
+    /// Its own cells make it stale again and again.
+    Held,
 }
 
 /// What a plan does with a cell.

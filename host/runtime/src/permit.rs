@@ -14,7 +14,7 @@ const WORK: &str = "/cell/work";
 const PROGRAMS: &str = "/cell/run";
 
 /// The word on a cell that asks for something.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Permit {
     /// It gets all it asks for.
     Granted(Box<Granted>),

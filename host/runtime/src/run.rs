@@ -80,7 +80,7 @@ pub struct Job {
 }
 
 /// What is said about policies outside of the flow.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PolicyWord {
     /// The project's, which can only tighten.
     pub project: (Option<Preset>, Levels),

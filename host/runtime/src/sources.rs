@@ -24,18 +24,6 @@ impl Sources {
             || self.folders.iter().any(|folder| path.starts_with(folder))
             || self.beside.as_deref() == path.parent()
     }
-
-    /// Makes names absolute, and adds those that links lead to.
-    pub fn resolve(&mut self) {
-        let both = |path: &PathBuf| {
-            let named = std::path::absolute(path).ok();
-            let meant = path.canonicalize().ok();
-            named.into_iter().chain(meant)
-        };
-        self.files = self.files.iter().flat_map(both).collect();
-        self.folders = self.folders.iter().flat_map(both).collect();
-        self.beside = self.beside.as_ref().and_then(|folder| std::path::absolute(folder).ok());
-    }
 }
 
 /// What a flow as it is written is made of.

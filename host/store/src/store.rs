@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::hash::{BuildHasher, Hasher};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -119,6 +119,24 @@ impl Store {
             seen: Seen::default(),
             behind: None,
         })
+    }
+
+    /// Whether what was opened is what is there: a store may be deleted at any time, also under whoever has it open.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        let same = |open: io::Result<fs::Metadata>, there: io::Result<fs::Metadata>| {
+            open.ok().zip(there.ok()).is_some_and(|(a, b)| (a.dev(), a.ino()) == (b.dev(), b.ino()))
+        };
+        let folders = [
+            layout::BLOBS,
+            layout::TREES,
+            layout::TMP,
+            layout::CELLS,
+            layout::SHARE,
+            layout::INDEX,
+        ];
+        same(self.lock.metadata(), self.root.join(layout::LOCK).metadata())
+            && folders.iter().all(|name| self.root.join(name).exists())
     }
 
     fn open_index(root: &Path) -> Result<(File, Connection), OpenError> {

@@ -55,7 +55,7 @@ pub struct Attempt {
 }
 
 /// What a cell was granted beyond its inputs.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Granted {
     /// Hosts and ports.
     pub net: Vec<NetRule>,

@@ -118,6 +118,12 @@ impl Workplace {
         Ok(self.spawner.get_or_init(|| started))
     }
 
+    /// Whether the spawner that was started can start something still. One that is gone is not started again: what waits here went with it.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.spawner.get().is_none_or(sandbox::Spawner::is_there)
+    }
+
     /// Whether this machine meets a policy, before any cell is tried.
     pub fn meets(&self, policy: &Policy) -> Result<(), sandbox::SpawnError> {
         self.spawner()?.check(&policy_of(policy, sandbox::Limits::default()))

@@ -130,6 +130,10 @@ fn a_flow_that_is_broken_is_told_and_waited_for() {
     place.write("a.sh", "echo one");
     assert_eq!(printed(&run(&mut running), "a"), "one\n");
     place.write("polyloom.toml", "[cells.a]\nlang = \"sh\"\nfile = \"a.sh\n");
+    std::thread::sleep(Duration::from_millis(300));
+    // As it was: there is nothing to run, and that is said.
+    place.write("polyloom.toml", "[cells.a]\nlang = \"sh\"\nfile = \"a.sh\"\n");
+    std::thread::sleep(Duration::from_millis(300));
     place
         .write("polyloom.toml", "[cells.a]\nlang = \"sh\"\nfile = \"a.sh\"\nenv = { X = \"1\" }\n");
     assert_eq!(ends(&run(&mut running)), ["a ok"]);
@@ -138,7 +142,10 @@ fn a_flow_that_is_broken_is_told_and_waited_for() {
     assert_eq!(ends(&run(&mut running)), ["a failed"]);
     place.write("a.sh", "echo $X");
     assert_eq!(printed(&run(&mut running), "a"), "1\n");
-    leave(&place, running);
+    running.signal(Signal::INT);
+    let told = running.end().exits(130).stderr();
+    let again = "the flow is good again and as it was: nothing to run\n";
+    assert_eq!(told.matches(again).count(), 1, "{told}");
     // What is not there at all is a mistake of the command.
     let _ = place.polyloom(&["run", "nowhere.toml", "--watch"]).exits(2);
     let refused = place.polyloom(&["run", "--watch", "--format", "json"]).exits(2);

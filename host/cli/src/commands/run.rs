@@ -1,21 +1,23 @@
 //! `polyloom run`: plans, starts what has to run, and lets the sinks tell.
 
+mod brake;
 mod files;
 mod live;
+mod names;
 mod same;
+mod streams;
 mod watch;
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use polyloom_events::Sink;
+use polyloom_load::Loaded;
 use polyloom_model::{CellId, Flow, Policy, Role, parse_duration};
-use polyloom_report::{Document, Jsonl, Options, Progress, Terminal, Verbosity};
+use polyloom_report::{Document, Options, Progress, Terminal, Verbosity};
 use polyloom_runtime::{
     Carried, Job, Permit, Place, PolicyWord, Prepared, Runner, Stream, Summary,
 };
@@ -23,6 +25,7 @@ use polyloom_schedule::{KeepGoing, RunOutcome};
 use polyloom_store::{Bounds, History, HistoryPlace, NewRun, Retention, RunWriter, Store};
 use tokio::sync::mpsc;
 
+use self::streams::Streams;
 use super::retention;
 use super::socket::{self, Watched};
 use crate::args::{Format, Progress as ProgressFlag, RunArgs};
@@ -49,7 +52,9 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
     {
         return Ok(exit);
     }
-    let flow = asked.flow(world)?;
+    let loaded = world.read(&asked.args.flow);
+    asked.warned = !loaded.report.is_empty();
+    let flow = asked.told(world, loaded)?;
     // Held to the end of the process: to free a large one takes a while.
     let _held = std::mem::ManuallyDrop::new(Arc::clone(&flow));
     let ready = asked.ready(world, flow, &place)?;
@@ -90,8 +95,8 @@ struct Asked {
     timeout: Option<Duration>,
     retention: Retention,
     bounds: Bounds,
-    /// The file that the events go to, once a run has begun.
-    events: Option<File>,
+    /// Where events are written, once there are any.
+    streams: Option<Streams>,
     /// Whether there were warnings of the flow.
     warned: bool,
 }
@@ -112,6 +117,8 @@ struct Before {
     carried: Vec<Carried>,
     /// Files that were changed.
     changed: Vec<String>,
+    /// It is to leave no run in the history.
+    unrecorded: bool,
 }
 
 /// A run that is about to begin, and what shows it.
@@ -125,7 +132,8 @@ struct Begun {
 /// What is needed when it is over.
 struct After {
     history: Option<Arc<History>>,
-    run: String,
+    /// Its id, where it is recorded.
+    run: Option<String>,
     document: Document,
 }
 
@@ -143,13 +151,17 @@ impl Asked {
         let timeout = timeout.map_err(|error| Failure::of(Exit::Usage, &error))?;
         let retention = retention::retention(None, None)?;
         let bounds = super::cache::bounds(|name| std::env::var(name).ok())?;
-        Ok(Self { args, timeout, retention, bounds, events: None, warned: false })
+        Ok(Self { args, timeout, retention, bounds, streams: None, warned: false })
     }
 
     /// The flow as it is now.
-    fn flow(&mut self, world: &World) -> Result<Arc<Flow>, Failure> {
-        let (mut flow, warnings) = world.flow_with_warnings(&self.args.flow)?;
-        self.warned = warnings > 0;
+    fn flow(&self, world: &World) -> Result<Arc<Flow>, Failure> {
+        self.told(world, world.read(&self.args.flow))
+    }
+
+    /// Tells what was found in a flow that was read.
+    fn told(&self, world: &World, loaded: Loaded) -> Result<Arc<Flow>, Failure> {
+        let mut flow = world.told(&self.args.flow, loaded)?;
         self.args.limits.iter().try_for_each(|words| limit(&mut flow, words))?;
         Ok(Arc::new(flow))
     }
@@ -176,14 +188,14 @@ impl Asked {
         started: Instant,
     ) -> Result<Begun, Failure> {
         let Ready { flow, history, prepared, permits, policy } = ready;
-        let writer = history.as_ref().and_then(|history| begin(world, history, &flow));
-        let run_id = writer.as_ref().map_or_else(|| "unrecorded".to_owned(), |w| w.id().to_owned());
+        let begins = history.as_ref().filter(|_| !before.unrecorded);
+        let writer = begins.and_then(|history| begin(world, history, &flow));
+        let run = writer.as_ref().map(|writer| writer.id().to_owned());
         let recorded = history.as_ref().zip(writer.as_ref());
         let faces = self.faces(world, &flow.root, recorded)?;
         let Faces { terminal, document, watched, sinks } = faces;
-        let args = &self.args;
         let jobs = self.jobs();
-        let run = run_id.clone();
+        let args = &self.args;
         let job = Job {
             prepared,
             place: Arc::clone(place),
@@ -193,7 +205,7 @@ impl Asked {
             no_cache: args.select.no_cache,
             permits,
             policy,
-            run: run_id,
+            run: run.clone().unwrap_or_else(|| "unrecorded".to_owned()),
             history: writer,
             project: history.clone(),
             carried: before.carried,
@@ -215,8 +227,8 @@ impl Asked {
         let options = options(world.screen, root, args.progress);
         let terminal = Terminal::new(Box::new(crate::screen::People), options);
         let watched = recorded.map(|(history, writer)| Watched::new(history, writer)).transpose()?;
-        let events = events(&mut self.events, args.events.as_deref())?;
-        let sinks = sinks(args.format, events, &terminal, &document, watched.as_ref());
+        let streams = streams(&mut self.streams, args)?;
+        let sinks = sinks(args.format, streams, &terminal, &document, watched.as_ref());
         Ok(Faces { terminal, document, watched, sinks })
     }
 
@@ -370,39 +382,25 @@ fn source_lines(root: &Path, file: &str, line: u32, count: u32) -> Vec<String> {
     text.lines().skip(skip).take(count as usize).map(str::to_owned).collect()
 }
 
-/// Where `--events` go: one file for all runs of a command.
-fn events(
-    kept: &mut Option<File>,
-    path: Option<&Path>,
-) -> Result<Option<Box<dyn Write + Send>>, Failure> {
-    let Some(path) = path else { return Ok(None) };
-    if path.as_os_str() == "-" {
-        return Ok(Some(Box::new(io::stdout())));
-    }
-    let wrong = |error| {
-        Failure::new(Exit::Usage, format!("`{}` can't be written: {error}", path.display()))
+/// Where events are written: opened once for all runs of a command.
+fn streams(kept: &mut Option<Streams>, args: &RunArgs) -> Result<Streams, Failure> {
+    let streams = match kept {
+        Some(streams) => streams,
+        None => kept.insert(Streams::open(args)?),
     };
-    let file = match kept {
-        Some(file) => file,
-        None => kept.insert(File::create(path).map_err(wrong)?),
-    };
-    let file = file.try_clone().map_err(wrong)?;
-    Ok(Some(Box::new(BufWriter::new(file))))
+    Ok(streams.clone())
 }
 
 fn sinks(
     format: Format,
-    events: Option<Box<dyn Write + Send>>,
+    streams: Streams,
     terminal: &Terminal,
     document: &Document,
     watched: Option<&Watched>,
 ) -> Vec<Box<dyn Sink>> {
-    let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(terminal.clone())];
-    sinks.extend(events.map(|out| -> Box<dyn Sink> { Box::new(Jsonl::new(out)) }));
-    match format {
-        Format::Text => {}
-        Format::Json => sinks.push(Box::new(document.clone())),
-        Format::Jsonl => sinks.push(Box::new(Jsonl::new(Box::new(io::stdout())))),
+    let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(terminal.clone()), Box::new(streams)];
+    if format == Format::Json {
+        sinks.push(Box::new(document.clone()));
     }
     // Behind the others: a face shows nothing later for being recorded.
     sinks.extend(watched.into_iter().flat_map(Watched::sinks));

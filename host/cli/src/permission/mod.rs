@@ -21,7 +21,7 @@ use crate::failure::Failure;
 use crate::world::World;
 
 pub use file::{Entry, GrantFile};
-pub use policy::ProjectPolicy;
+pub use policy::{NAME as POLICY, ProjectPolicy};
 
 /// What was settled before a run.
 pub struct Settled {

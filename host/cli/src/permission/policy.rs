@@ -15,7 +15,7 @@ use super::flags;
 use crate::failure::{Exit, Failure};
 
 /// The file in the project's folder.
-const NAME: &str = "policy.toml";
+pub const NAME: &str = "policy.toml";
 /// A larger one is not meant.
 const LARGEST: u64 = 64 << 10;
 
@@ -61,10 +61,11 @@ impl ProjectPolicy {
     /// Reads the file, where there is one. One that can't be read is an error: what it forbids must not be allowed for it.
     pub fn read(folder: &Path) -> Result<Self, Failure> {
         let path = folder.join(NAME);
-        let wrong = |why: String| {
-            Failure::new(Exit::Usage, format!("`{}`: {why}", path.display()))
+        let wrong_at = |place: &str, why: String| {
+            Failure::new(Exit::Usage, format!("`{}{place}`: {why}", path.display()))
                 .hint("valid: `policy`, `enforce`, `deny`, e.g. `policy = \"strict\"`")
         };
+        let wrong = |why| wrong_at("", why);
         let file = OpenOptions::new()
             .read(true)
             .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
@@ -82,11 +83,18 @@ impl ProjectPolicy {
         if text.len() as u64 > LARGEST {
             return Err(wrong("it is too large".to_owned()));
         }
-        Self::parse(&text).map_err(wrong)
+        let written: Written = toml::from_str(&text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start));
+            let place = before.map(|before| {
+                let (lines, last) = (before.matches('\n').count(), before.rsplit('\n').next());
+                format!(":{}:{}", lines + 1, last.unwrap_or_default().chars().count() + 1)
+            });
+            wrong_at(&place.unwrap_or_default(), error.message().replace('\n', ", "))
+        })?;
+        Self::of(written).map_err(wrong)
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
-        let written: Written = toml::from_str(text).map_err(|error| error.to_string())?;
+    fn of(written: Written) -> Result<Self, String> {
         let preset = written.policy.as_deref().map(Preset::from_file).transpose();
         if let Some(name) = written.enforce.keys().find(|name| !MECHANISMS.contains(&name.as_str()))
         {
@@ -137,7 +145,11 @@ mod tests {
 
     #[test]
     fn a_project_tightens_and_denies_and_nothing_else() {
-        let policy = ProjectPolicy::parse(
+        let parse = |text| {
+            let written: Result<Written, _> = toml::from_str(text);
+            written.map_err(|error| error.to_string()).and_then(ProjectPolicy::of)
+        };
+        let policy = parse(
             "policy = \"strict\"\n[enforce]\nmemory = \"full\"\n[deny]\nnet = true\nenv = [\"AWS_*\"]\n",
         );
         let policy = policy.unwrap();
@@ -146,7 +158,7 @@ mod tests {
         for bad in
             ["policy = \"trusted\"", "allow = { net = true }", "[enforce]\nmemry = \"full\"", "x"]
         {
-            assert!(ProjectPolicy::parse(bad).is_err(), "{bad}");
+            assert!(parse(bad).is_err(), "{bad}");
         }
     }
 }

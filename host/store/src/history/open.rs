@@ -104,9 +104,14 @@ impl History {
     /// Whether anything has been recorded for a project; reading should not make folders where nothing was.
     #[must_use]
     pub fn is_there(project: &Path, store: &Store) -> bool {
+        let mut folders = Self::folders(project, store).into_iter();
+        folders.any(|folder| folder.join(layout::INDEX).is_file())
+    }
+
+    /// Where a project's history may be: in the project, or else in the store.
+    #[must_use]
+    pub fn folders(project: &Path, store: &Store) -> [PathBuf; 2] {
         [project.join(".polyloom"), beside(project, store)]
-            .iter()
-            .any(|folder| folder.join(layout::INDEX).is_file())
     }
 
     /// Opens, and if need be makes, the history of the project in `project`.

@@ -40,8 +40,18 @@ impl History {
         if old.is_empty() {
             return Ok(0);
         }
+        self.remove(old.iter().map(String::as_str))?;
+        Ok(old.len() as u64)
+    }
+
+    /// Removes a run that has ended, as if it had not been. What is known of each cell stays.
+    pub fn forget(&self, run: &str) -> Result<(), Fault> {
+        self.remove([run].into_iter())
+    }
+
+    fn remove<'r>(&self, runs: impl Iterator<Item = &'r str> + Clone) -> Result<(), Fault> {
         self.write(|index| {
-            for id in &old {
+            for id in runs.clone() {
                 for (table, column) in [
                     ("runs", "id"),
                     ("steps", "run"),
@@ -54,7 +64,7 @@ impl History {
             }
             sweep(index)
         })?;
-        for id in &old {
+        for id in runs {
             let folder = self.run_folder(id);
             match fs::remove_dir_all(&folder) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -63,7 +73,7 @@ impl History {
                 Ok(()) | Err(_) => {}
             }
         }
-        Ok(old.len() as u64)
+        Ok(())
     }
 }
 

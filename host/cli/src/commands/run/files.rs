@@ -1,6 +1,6 @@
 //! Hears that files were changed. What is in them is read by whoever needs it: a name that is heard of here is never opened here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,6 +11,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use polyloom_runtime::Sources;
 use tokio::sync::Notify;
 
+use super::names::Names;
 use crate::failure::{Exit, Failure};
 
 /// Files that were written and closed are taken as they are after so much quiet: many are often saved at once.
@@ -36,7 +37,9 @@ struct Shared {
 
 #[derive(Default)]
 struct Heard {
-    wanted: Sources,
+    names: Arc<Names>,
+    /// Names that came, went or are others' now: whatever was watched by way of them is to be watched anew.
+    moved: BTreeSet<PathBuf>,
     changed: BTreeMap<PathBuf, Stage>,
     first: Option<Instant>,
     last: Option<Instant>,
@@ -49,32 +52,39 @@ impl Shared {
 
     fn on(&self, event: notify::Result<notify::Event>) {
         let mut heard = self.heard();
-        // Where some were lost, anything may have changed.
-        let lost = match &event {
-            Ok(event) => event.need_rescan(),
-            Err(_) => true,
+        let event = match event {
+            Ok(event) if !event.need_rescan() => event,
+            // Where some were lost, anything may have changed.
+            Ok(_) | Err(_) => {
+                heard.moved.insert("/".into());
+                let some = heard.names.sources().files.first().cloned().unwrap_or_default();
+                return self.note(&mut heard, some, Stage::Saved);
+            }
         };
-        let (paths, stage) = match event {
-            _ if lost => (heard.wanted.files.iter().take(1).cloned().collect(), Stage::Saved),
-            Ok(event) => match stage(event.kind) {
-                Some(stage) => (event.paths, stage),
-                None => return,
-            },
-            Err(_) => return,
-        };
-        let mut any = false;
-        for path in paths {
-            if heard.wanted.has(&path) && heard.changed.len() < NAMES {
-                heard.changed.insert(path, stage);
-                any = true;
+        let Some(stage) = stage(event.kind) else { return };
+        let renames = matches!(
+            event.kind,
+            EventKind::Create(_) | EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))
+        );
+        for path in event.paths {
+            let leads = renames && heard.names.leads(&path);
+            if leads || heard.names.has(&path) {
+                if renames {
+                    heard.moved.insert(path.clone());
+                }
+                self.note(&mut heard, path, stage);
             }
         }
-        if any {
-            let now = Instant::now();
-            heard.first.get_or_insert(now);
-            heard.last = Some(now);
-            self.bell.notify_one();
+    }
+
+    fn note(&self, heard: &mut Heard, path: PathBuf, stage: Stage) {
+        if heard.changed.len() < NAMES || heard.changed.contains_key(&path) {
+            heard.changed.insert(path, stage);
         }
+        let now = Instant::now();
+        heard.first.get_or_insert(now);
+        heard.last = Some(now);
+        self.bell.notify_one();
     }
 }
 
@@ -97,11 +107,25 @@ pub struct Change {
     pub since: Instant,
 }
 
+impl Change {
+    /// The same with what an earlier one had.
+    pub fn with(mut self, earlier: Option<Self>) -> Self {
+        if let Some(earlier) = earlier {
+            self.paths.extend(earlier.paths);
+            self.paths.sort();
+            self.paths.dedup();
+            self.since = self.since.min(earlier.since);
+        }
+        self
+    }
+}
+
 /// The files that are watched.
 pub struct Files {
     shared: Arc<Shared>,
     watcher: RecommendedWatcher,
     watched: BTreeMap<PathBuf, Watched>,
+    here: PathBuf,
 }
 
 /// How a folder is watched, and which one had the name then: one that was made anew is another.
@@ -112,47 +136,91 @@ struct Watched {
 }
 
 impl Files {
-    /// Watches nothing yet.
-    pub fn new() -> Result<Self, Failure> {
+    /// Watches nothing yet. Relative names are relative to `here`.
+    pub fn new(here: PathBuf) -> Result<Self, Failure> {
         let shared = Arc::new(Shared::default());
         let hears = Arc::clone(&shared);
         let watcher = notify::recommended_watcher(move |event| hears.on(event));
         let watcher = watcher.map_err(|error| failure(&error))?;
-        Ok(Self { shared, watcher, watched: BTreeMap::new() })
+        Ok(Self { shared, watcher, watched: BTreeMap::new(), here })
     }
 
-    /// Watches these from now on. Folders are watched and not the files in them: most editors replace a file.
-    pub fn watch(&mut self, mut wanted: Sources) -> Result<(), Failure> {
-        wanted.resolve();
-        let mut hows: BTreeMap<PathBuf, RecursiveMode> = BTreeMap::new();
-        let parents = wanted.files.iter().filter_map(|file| file.parent()).map(Path::to_owned);
-        let beside = wanted.beside.iter().cloned();
-        hows.extend(parents.chain(beside).map(|folder| (folder, RecursiveMode::NonRecursive)));
-        let trees = wanted.folders.iter().cloned();
-        hows.extend(trees.map(|folder| (folder, RecursiveMode::Recursive)));
-        let there = hows.into_iter().filter_map(|(folder, how)| {
+    /// Watches these from now on. Folders are watched and not the files in them: most editors replace a file. So are the folders above, for the names of
+    /// those below. True if something is watched that was not: what was read of it before may have changed since.
+    pub fn watch(&mut self, wanted: &Sources) -> Result<bool, Failure> {
+        let names = Arc::new(Names::of(wanted, &self.here));
+        let moved = {
+            // First of all: what happens from now on is heard of by these names.
+            let mut heard = self.shared.heard();
+            heard.names = Arc::clone(&names);
+            heard.changed.retain(|path, _| names.has(path) || names.leads(path));
+            if heard.changed.is_empty() {
+                (heard.first, heard.last) = (None, None);
+            }
+            std::mem::take(&mut heard.moved)
+        };
+        let (files, trees) = (&names.sources().files, &names.sources().folders);
+        // One watch for each folder: what is in a tree is watched with it.
+        let inside = |path: &Path| path.ancestors().skip(1).any(|above| trees.contains(above));
+        let needed: BTreeSet<&Path> = files
+            .iter()
+            .filter_map(|file| file.parent())
+            .chain(trees.iter().map(PathBuf::as_path))
+            .collect();
+        let all: BTreeSet<&Path> = names
+            .folders()
+            .into_iter()
+            .chain(needed.iter().copied())
+            .chain(names.sources().beside.as_deref())
+            .collect();
+        let there = all.iter().filter(|folder| !inside(folder)).filter_map(|folder| {
             let meta = folder.metadata().ok().filter(std::fs::Metadata::is_dir)?;
-            Some((folder, Watched { how, inode: (meta.dev(), meta.ino()) }))
+            let how = match trees.contains(*folder) {
+                true => RecursiveMode::Recursive,
+                false => RecursiveMode::NonRecursive,
+            };
+            Some(((*folder).to_owned(), Watched { how, inode: (meta.dev(), meta.ino()) }))
         });
         let folders: BTreeMap<PathBuf, Watched> = there.collect();
-        self.shared.heard().wanted = wanted;
-        for (folder, _) in self.watched.extract_if(.., |at, is| folders.get(at) != Some(is)) {
+        // An inode's number may be that of a folder that is gone; a link in a tree may lead elsewhere.
+        let another = |at: &Path, is: &Watched| {
+            moved.iter().any(|moved| {
+                at.starts_with(moved)
+                    || (is.how == RecursiveMode::Recursive
+                        && moved.starts_with(at)
+                        && moved.is_symlink())
+            })
+        };
+        let gone = |at: &PathBuf, is: &mut Watched| folders.get(at) != Some(is) || another(at, is);
+        for (folder, _) in self.watched.extract_if(.., gone) {
             // One that is gone is not watched any more.
             let _ = self.watcher.unwatch(&folder);
         }
-        for (folder, watched) in folders {
-            if !self.watched.contains_key(&folder) {
-                self.watcher.watch(&folder, watched.how).map_err(|error| failure(&error))?;
-                self.watched.insert(folder, watched);
+        let mut more = false;
+        for (folder, watched) in &folders {
+            if self.watched.contains_key(folder) {
+                continue;
+            }
+            match self.watcher.watch(folder, watched.how) {
+                Ok(()) => {
+                    self.watched.insert(folder.clone(), *watched);
+                    more = true;
+                }
+                // It has gone meanwhile, or may not be read: what is in it is missed by nobody, or may not be renamed by us.
+                Err(error) if !needed.contains(&**folder) || !folder.is_dir() => {
+                    tracing::debug!(%error, folder = %folder.display(), "a folder is not watched");
+                }
+                Err(error) => return Err(failure(&error)),
             }
         }
-        Ok(())
+        Ok(more)
     }
 
-    /// How many files and folders that is.
+    /// How many files and folders there are of these.
     pub fn count(&self) -> usize {
-        let heard = self.shared.heard();
-        heard.wanted.files.len() + heard.wanted.folders.len()
+        let names = Arc::clone(&self.shared.heard().names);
+        let Sources { files, folders, .. } = names.sources();
+        files.iter().chain(folders).filter(|path| path.exists()).count()
     }
 
     /// Waits until something has changed and has come to rest.
@@ -207,14 +275,15 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         fs::write(at("a"), "1").unwrap();
         fs::create_dir_all(at("tree/below")).unwrap();
-        let mut files = Files::new().unwrap();
+        let mut files = Files::new(PathBuf::from("/")).unwrap();
         let wanted = Sources {
             files: [at("a"), at("b")].into(),
             folders: [at("tree")].into(),
             beside: None,
         };
-        files.watch(wanted).unwrap();
-        assert_eq!(files.count(), 3);
+        assert!(files.watch(&wanted).unwrap());
+        assert!(!files.watch(&wanted).unwrap());
+        assert_eq!(files.count(), 2);
         // In place.
         fs::write(at("other"), "x").unwrap();
         fs::write(at("a"), "2").unwrap();
@@ -229,7 +298,7 @@ mod tests {
         fs::remove_file(at("b")).unwrap();
         assert_eq!(names(&files.changed().await), ["b"]);
         // Not any more.
-        files.watch(Sources { files: [at("b")].into(), ..Sources::default() }).unwrap();
+        files.watch(&Sources { files: [at("b")].into(), ..Sources::default() }).unwrap();
         fs::write(at("a"), "4").unwrap();
         fs::write(at("b"), "2").unwrap();
         assert_eq!(names(&files.changed().await), ["b"]);
@@ -240,8 +309,8 @@ mod tests {
         use std::io::Write;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
-        let mut files = Files::new().unwrap();
-        files.watch(Sources { files: [path.clone()].into(), ..Sources::default() }).unwrap();
+        let mut files = Files::new(PathBuf::from("/")).unwrap();
+        files.watch(&Sources { files: [path.clone()].into(), ..Sources::default() }).unwrap();
         let mut file = fs::File::create(&path).unwrap();
         for _ in 0..5 {
             file.write_all(b"piece").unwrap();

@@ -49,7 +49,7 @@ impl Asked {
         };
         let faces = self.faces(world, unchanged.root(), Some((&history, &writer)))?;
         let Faces { document, sinks, .. } = faces;
-        let run = writer.id().to_owned();
+        let run = Some(writer.id().to_owned());
         let stream = Stream::new(sinks, world.started);
         let jobs = self.jobs().get();
         let summary = unchanged.run(&history, writer, stream, jobs, VERSION);
@@ -77,8 +77,8 @@ impl Asked {
 impl After {
     /// Keeps what the run rested on for the next.
     pub(super) fn keep(&self, unchanged: Unchanged, store: &Store, key: &Digest) {
-        let Some(history) = &self.history else { return };
-        if let Err(error) = unchanged.keep(store, key, history, &self.run) {
+        let Some((history, run)) = self.history.as_ref().zip(self.run.as_ref()) else { return };
+        if let Err(error) = unchanged.keep(store, key, history, run) {
             tracing::warn!(%error, "what a run without work rests on could not be kept");
         }
     }

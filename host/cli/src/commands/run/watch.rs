@@ -3,23 +3,33 @@
 //! One process for all runs: the spawner, the store and waiting workers are kept. A change while a run goes on makes a new plan at once; what that plan
 //! needs as it is goes on, the rest is ended.
 
-use std::path::Path;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
-use polyloom_model::Flow;
+use polyloom_events::{Event, Totals, Waits};
+use polyloom_model::{CellId, Flow};
 use polyloom_plan::{Facts, Key};
-use polyloom_runtime::{Carried, Place, Sources, Summary, Word, sources, standing};
+use polyloom_protocol::meta::Diagnostic;
+use polyloom_runtime::{
+    Carried, Permit, Place, PolicyWord, Sources, Summary, Word, sources, standing,
+};
 use polyloom_schedule::RunOutcome;
+use polyloom_store::History;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::brake::Brake;
 use super::files::{Change, Files};
 use super::live::{self, Shown};
-use super::{After, Asked, Before, Begun, Ready, able};
+use super::streams::{Streams, diagnostic};
+use super::{After, Asked, Before, Begun, Ready, able, streams};
 use crate::args::Format;
 use crate::commands::socket::Signals;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::permission::POLICY;
 use crate::world::World;
 
 /// So many workers are kept waiting for the next change: of the cells that ran last.
@@ -37,31 +47,43 @@ struct Planned {
     flow: Arc<Flow>,
     facts: Facts,
     keys: Vec<Key>,
+    permits: HashMap<CellId, Permit>,
+    policy: PolicyWord,
 }
 
 impl Planned {
     fn of(ready: &Ready) -> Self {
         let prepared = &ready.prepared;
         let keys = prepared.keyed.iter().map(|entry| entry.key).collect();
-        Self { flow: Arc::clone(&ready.flow), facts: prepared.facts.clone(), keys }
+        Self {
+            flow: Arc::clone(&ready.flow),
+            facts: prepared.facts.clone(),
+            keys,
+            permits: ready.permits.clone(),
+            policy: ready.policy.clone(),
+        }
     }
 
     fn is(&self, other: &Self) -> bool {
-        self.flow == other.flow && self.facts.files == other.facts.files && self.keys == other.keys
+        self.flow == other.flow
+            && self.facts.files == other.facts.files
+            && self.keys == other.keys
+            && self.permits == other.permits
+            && self.policy == other.policy
     }
 }
 
 /// Why there is no run.
 enum Trouble {
-    /// Something that the next change may mend.
-    Mendable(Failure),
-    /// Changes can't be heard of.
-    Deaf(Failure),
+    /// Something that the next change may mend, and where it is in the flow's files.
+    Mendable(Failure, Vec<Diagnostic>),
+    /// The watch can't go on.
+    Final(Failure),
 }
 
 impl From<Failure> for Trouble {
     fn from(failure: Failure) -> Self {
-        Self::Mendable(failure)
+        Self::Mendable(failure, Vec::new())
     }
 }
 
@@ -78,11 +100,26 @@ struct Session<'w> {
     place: Arc<Place>,
     runtime: &'w Runtime,
     files: Files,
+    streams: Streams,
+    /// When what is done now was begun by a change.
+    since: Instant,
     signals: Signals,
     going: Option<Going>,
     planned: Option<Planned>,
+    brake: Brake,
+    /// What begins the next run once this one is over: its own cells wrote what the flow reads, or something was lost under it.
+    then: Option<Change>,
+    /// The flow file, and the folder that it was named in.
+    path: PathBuf,
+    here: PathBuf,
     /// What the flow was made of when it was read last.
     wanted: Sources,
+    /// The last plan was the first with a new store and a new spawner.
+    renewed: bool,
+    /// There was no plan the last time.
+    broken: bool,
+    /// How the last run ended.
+    last: Option<RunOutcome>,
     /// A signal was heard: there is no further run.
     leaving: bool,
 }
@@ -99,51 +136,87 @@ pub fn watch(world: &World, mut asked: Asked) -> Outcome {
         Ok(path) => path,
         Err(_) => return asked.flow(world).map(|_| Exit::Usage),
     };
-    let store = world.store()?;
-    let place = world.place(Arc::clone(&store))?;
+    let here = std::env::current_dir().map_err(|error| Failure::of(Exit::Environment, &error))?;
     // Before the runtime's threads are there.
-    let spawner = place.workplace.spawner().map(|_| ());
-    spawner.map_err(|error| Failure::of(Exit::Environment, &error).hint("polyloom doctor"))?;
-    place.workplace.keep_waiting(WAITING);
+    let place = place(world)?;
+    // Its folder is there before anything in it is watched. What is wrong with it is told by the first run.
+    let root = path.parent().unwrap_or(Path::new(""));
+    let _history = world.history(root, &place.store);
     let runtime = live::runtime()?;
     let signals = runtime.block_on(async { Signals::listen() });
-    let files = Files::new()?;
+    let files = Files::new(here.clone())?;
+    let streams = streams(&mut asked.streams, &asked.args)?;
     let session = Session {
         world,
         asked,
         place,
         runtime: &runtime,
         files,
+        streams,
+        since: world.started,
         signals,
         going: None,
         planned: None,
+        brake: Brake::default(),
+        then: None,
+        path,
+        here,
         wanted: Sources::default(),
+        renewed: false,
+        broken: false,
+        last: None,
         leaving: false,
     };
-    let exit = session.go(&path);
+    let exit = session.go();
     // Blocking tasks of attempts that were killed may still be reading; nobody waits for them.
     runtime.shutdown_background();
     exit
 }
 
+/// The store and the spawner of sandboxes, for all runs.
+fn place(world: &World) -> Result<Arc<Place>, Failure> {
+    let place = world.place(world.store()?)?;
+    let spawner = place.workplace.spawner().map(|_| ());
+    spawner.map_err(|error| Failure::of(Exit::Environment, &error).hint("polyloom doctor"))?;
+    place.workplace.keep_waiting(WAITING);
+    Ok(place)
+}
+
 impl Session<'_> {
-    fn go(mut self, path: &Path) -> Outcome {
+    fn go(mut self) -> Outcome {
         let mut change = Change { paths: Vec::new(), since: self.world.started };
         loop {
-            match self.plan(path, change) {
+            self.since = change.since;
+            match self.plan(change) {
                 Ok(()) => {}
-                Err(Trouble::Mendable(failure)) => {
+                Err(Trouble::Mendable(failure, diagnostics)) => {
                     self.world.screen.tell(&failure.render(self.world.screen.err));
-                    self.rest();
+                    self.broken = true;
+                    let text = [failure.messages.join(": ")].into_iter().chain(failure.hint);
+                    let text = text.collect::<Vec<_>>().join("; ");
+                    self.say(Event::FlowBroken { text, diagnostics });
+                    self.rest(Waits::Broken, "");
                 }
-                Err(Trouble::Deaf(failure)) => return Err(failure),
+                Err(Trouble::Final(failure)) => return Err(failure),
             }
             change = loop {
                 match self.next() {
-                    Next::Changed(change) if !self.leaving => break change,
+                    Next::Changed(change) if !self.leaving => {
+                        let change = change.with(self.then.take());
+                        if self.going.is_none() || self.brake.writer(&change).is_none() {
+                            break change;
+                        }
+                        self.then = Some(change);
+                    }
                     Next::Changed(_) => {}
                     Next::Ended(summary) => self.ended(summary)?,
                     Next::Signal => self.interrupt(),
+                }
+                if self.going.is_none()
+                    && !self.leaving
+                    && let Some(change) = self.then.take()
+                {
+                    break change;
                 }
                 if self.leaving && self.going.is_none() {
                     return Ok(Exit::Interrupted);
@@ -178,50 +251,129 @@ impl Session<'_> {
         }
     }
 
-    /// Plans what is there now and starts what has to run.
-    fn plan(&mut self, path: &Path, change: Change) -> Result<(), Trouble> {
-        let flow = match self.asked.flow(self.world) {
-            Ok(flow) => flow,
-            Err(failure) => {
-                // What was read before may be what mends it, and so may be whatever is beside the flow.
+    /// The flow as it is now, with all that it is made of watched before it was read.
+    fn flow(&mut self) -> Result<Arc<Flow>, Trouble> {
+        // A folder that was renamed is not the one that is meant.
+        let _ = std::env::set_current_dir(&self.here);
+        // Until it is read, what was read before may be what mends it, and so may be whatever is beside the flow.
+        let mut wanted = self.wanted.clone();
+        wanted.beside = self.path.parent().map(Path::to_owned);
+        self.add(&mut wanted);
+        self.files.watch(&wanted).map_err(Trouble::Final)?;
+        loop {
+            let loaded = self.world.read(&self.asked.args.flow);
+            if let Some(flow) = &loaded.flow {
+                self.wanted = sources(flow);
                 let mut wanted = self.wanted.clone();
-                wanted.files.insert(path.to_owned());
-                wanted.files.extend(self.asked.args.flow.params_file.clone());
-                wanted.beside = path.parent().map(Path::to_owned);
-                let _ = self.files.watch(wanted);
-                return Err(failure.into());
+                self.add(&mut wanted);
+                if self.files.watch(&wanted).map_err(Trouble::Final)? {
+                    continue;
+                }
             }
-        };
-        let mut wanted = sources(&flow);
+            let problems: Vec<_> = loaded.report.problems.iter().map(diagnostic).collect();
+            let told = self.asked.told(self.world, loaded);
+            return told.map_err(|failure| Trouble::Mendable(failure, problems));
+        }
+    }
+
+    /// Puts new ones in the place of a store that was deleted and of a spawner that is gone: true if there was need.
+    fn renew(&mut self) -> Result<bool, Failure> {
+        let Some(lost) = self.lost() else { return Ok(false) };
+        self.world.screen.note(&format!("warning: {lost}; this watch begins anew\n"));
+        let old = std::mem::replace(&mut self.place, place(self.world)?);
+        // What waited there may take a while to end.
+        self.runtime.spawn_blocking(move || drop(old));
+        self.planned = None;
+        Ok(true)
+    }
+
+    /// A run under which something was lost is made again, once.
+    fn again(&self) -> Option<Change> {
+        let failed = self.last.is_some_and(|outcome| outcome != RunOutcome::Ok);
+        if !failed || self.renewed || self.lost().is_none() {
+            return None;
+        }
+        Some(Change { paths: Vec::new(), since: Instant::now() })
+    }
+
+    /// What was lost that all runs need.
+    fn lost(&self) -> Option<&'static str> {
+        if !self.place.store.is_there() {
+            return Some("the store was deleted");
+        }
+        (!self.place.workplace.is_there()).then_some("the process that starts sandboxes is gone")
+    }
+
+    /// Adds what counts whatever the flow says.
+    fn add(&self, wanted: &mut Sources) {
+        wanted.files.insert(self.path.clone());
         wanted.files.extend(self.asked.args.flow.params_file.clone());
-        self.wanted = wanted.clone();
-        self.files.watch(wanted).map_err(Trouble::Deaf)?;
+        let root = self.path.parent().unwrap_or(Path::new(""));
+        // A run makes the folder where there is none: that is no change.
+        let folders = History::folders(root, &self.place.store).into_iter();
+        let folders = folders.filter(|folder| folder.is_dir());
+        wanted.files.extend(folders.map(|folder| folder.join(POLICY)));
+    }
+
+    /// Plans what is there now and starts what has to run.
+    fn plan(&mut self, change: Change) -> Result<(), Trouble> {
+        self.renewed = self.renew().map_err(Trouble::Final)?;
+        let flow = self.flow()?;
         let place = Arc::new(self.place.now(crate::world::unix_ms()));
         let ready = self.asked.ready(self.world, flow, &place)?;
         let planned = Planned::of(&ready);
         if self.planned.as_ref().is_some_and(|before| before.is(&planned)) {
             tracing::debug!("what was changed changes nothing");
+            if std::mem::take(&mut self.broken) {
+                self.mended();
+            }
+            return Ok(());
+        }
+        if let Some(held) = self.held(&change) {
+            self.rest(Waits::Held, &held);
             return Ok(());
         }
         let done = ready.prepared.plan.is_done();
         if !done {
             able(&place, &ready.prepared, &ready.policy)?;
         }
-        self.planned = Some(planned);
+        (self.planned, self.broken) = (Some(planned), false);
         let carried = self.supersede(&ready)?;
         if self.leaving {
             return Ok(());
         }
-        let name = |path: &std::path::PathBuf| {
-            let root = std::path::absolute(&ready.flow.root).unwrap_or_default();
-            path.strip_prefix(&root).unwrap_or(path).display().to_string()
-        };
-        let changed = change.paths.iter().map(name).collect();
-        let before = Before { carried, changed };
+        let changed = change.paths.iter().map(|path| self.shown(path)).collect();
+        self.brake.begun(&ready.prepared, &ready.permits);
+        // Only what ran is a run of the history.
+        let before = Before { carried, changed, unrecorded: done };
         let begun = self.asked.begin(self.world, ready, &place, before, change.since)?;
         // What was to run whatever is known has run: from now on a change decides.
         (self.asked.args.select.force, self.asked.args.select.force_all) = (false, false);
         Ok(self.start(begun, done)?)
+    }
+
+    /// A watched file as its flow would name it.
+    fn shown(&self, path: &Path) -> String {
+        let root = self.here.join(self.path.parent().unwrap_or(Path::new(".")));
+        let root = root.canonicalize().unwrap_or(root);
+        match path.strip_prefix(&root) {
+            Ok(inside) if inside != Path::new("") => inside.display().to_string(),
+            Ok(_) | Err(_) => path.display().to_string(),
+        }
+    }
+
+    /// Why a change begins no run, though the plan is another by it.
+    fn held(&mut self, change: &Change) -> Option<String> {
+        let writer = self.brake.writer(change);
+        if self.brake.lets(writer.is_some()) {
+            return None;
+        }
+        let (cell, file) = writer?;
+        let file = self.shown(file);
+        Some(format!(
+            "held: cell `{cell}` writes {}, and what it writes makes the flow run again and again; it runs again after a change by somebody else",
+            polyloom_report::escape_line(&file)
+        ))
     }
 
     /// Ends the run that goes on, but for what the new plan needs as it is.
@@ -243,7 +395,7 @@ impl Session<'_> {
         });
         let mut summary = summary.map_err(|error| broken(&error))?;
         let carried = std::mem::take(&mut summary.carried);
-        self.asked.end(self.world, &self.place.store, &going.after, &summary);
+        self.end(&going.after, &summary);
         Ok(carried)
     }
 
@@ -251,8 +403,8 @@ impl Session<'_> {
         let Begun { runner, terminal, watched, after } = begun;
         if done {
             let summary = runner.run_cached();
-            self.asked.end(self.world, &self.place.store, &after, &summary);
-            self.rest();
+            self.end(&after, &summary);
+            self.rest(self.stands(), "");
             return Ok(());
         }
         let (words, heard) = mpsc::channel(4);
@@ -266,19 +418,67 @@ impl Session<'_> {
     fn ended(&mut self, summary: Result<Summary, tokio::task::JoinError>) -> Result<(), Failure> {
         let Some(going) = self.going.take() else { return Ok(()) };
         let summary = summary.map_err(|error| broken(&error))?;
-        self.asked.end(self.world, &self.place.store, &going.after, &summary);
+        self.end(&going.after, &summary);
+        self.then = self.then.take().or_else(|| self.again());
         // A Ctrl-C of this terminal ends the session; `stop` from another one ends the run alone.
-        if summary.outcome != RunOutcome::Interrupted || !self.leaving {
-            self.rest();
+        if self.then.is_none() && !(summary.outcome == RunOutcome::Interrupted && self.leaving) {
+            self.rest(self.stands(), "");
         }
         Ok(())
     }
 
+    fn end(&mut self, after: &After, summary: &Summary) {
+        self.brake.ended();
+        self.last = Some(summary.outcome);
+        self.asked.end(self.world, &self.place.store, after, summary);
+        let Totals { ok, failed, cancelled, .. } = summary.totals;
+        if ok + failed + cancelled == 0
+            && let Some((history, run)) = after.history.as_ref().zip(after.run.as_ref())
+            && let Err(error) = history.forget(run)
+        {
+            tracing::warn!(%error, run, "a run in which no cell ran could not be removed");
+        }
+    }
+
+    /// After a mistake, the flow is what it was before.
+    fn mended(&mut self) {
+        let state = match self.last {
+            _ if self.going.is_some() => "its run goes on",
+            Some(RunOutcome::Ok) | None => "nothing to run",
+            Some(RunOutcome::Failed) => "its last run failed",
+            Some(RunOutcome::TimedOut) => "its last run took too long",
+            Some(RunOutcome::Interrupted | RunOutcome::Superseded) => "its last run was ended",
+        };
+        self.rest(self.stands(), &format!("the flow is good again and as it was: {state}"));
+    }
+
+    /// How the flow stands by its last run.
+    fn stands(&self) -> Waits {
+        match self.last {
+            _ if self.broken => Waits::Broken,
+            Some(RunOutcome::Ok) | None => Waits::Ok,
+            Some(_) => Waits::Failed,
+        }
+    }
+
+    /// Says something that is of no run.
+    fn say(&mut self, event: Event) {
+        let at_ms = self.since.elapsed().as_secs_f64() * 1e3;
+        self.streams.say(at_ms, event);
+    }
+
     /// Nothing is to be done until something changes.
-    fn rest(&self) {
+    fn rest(&mut self, state: Waits, text: &str) {
+        if !text.is_empty() {
+            self.world.screen.note(&format!("{text}\n"));
+        }
+        if self.going.is_some() {
+            return;
+        }
         let count = self.files.count();
         let noun = if count == 1 { "file" } else { "files" };
         self.world.screen.note(&format!("watching {count} {noun} for changes; Ctrl-C ends\n"));
+        self.say(Event::WatchWaiting { state, text: text.to_owned(), files: count as u64 });
         let workplace = Arc::clone(&self.place.workplace);
         self.runtime.spawn(async move { workplace.park().await });
     }

@@ -1,0 +1,125 @@
+//! The names by which watched files are found: of themselves, and of each folder and link on the way to them. Whoever takes one of these names away
+//! or gives it to another puts other files in the place of those that were read.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsString;
+use std::path::{Component, Path, PathBuf};
+
+use polyloom_runtime::Sources;
+
+/// As many links on one way the kernel follows.
+const LINKS: u32 = 40;
+
+/// What is watched, free of links, and how it was come to.
+#[derive(Debug, Default)]
+pub struct Names {
+    sources: Sources,
+    way: BTreeSet<PathBuf>,
+}
+
+impl Names {
+    /// The names of these files and folders; relative ones are relative to `here`. What is not there has a name, too.
+    pub fn of(sources: &Sources, here: &Path) -> Self {
+        let (mut way, mut links) = (BTreeSet::new(), HashMap::new());
+        let mut follow = |path: &PathBuf| follow(&here.join(path), &mut way, &mut links);
+        let sources = Sources {
+            files: sources.files.iter().map(&mut follow).collect(),
+            folders: sources.folders.iter().map(&mut follow).collect(),
+            beside: sources.beside.as_ref().map(&mut follow),
+        };
+        Self { sources, way }
+    }
+
+    /// What is watched.
+    pub fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    /// Every folder in which one of the names is.
+    pub fn folders(&self) -> BTreeSet<&Path> {
+        self.way.iter().filter_map(|name| name.parent()).collect()
+    }
+
+    /// Whether a change of what is under this name is one of what is watched.
+    pub fn has(&self, path: &Path) -> bool {
+        self.sources.has(path)
+    }
+
+    /// Whether it is one if the name itself came, went or is another's now.
+    pub fn leads(&self, path: &Path) -> bool {
+        self.way.contains(path)
+    }
+}
+
+/// Walks to where an absolute path leads, and notes each name it comes by.
+fn follow(
+    path: &Path,
+    way: &mut BTreeSet<PathBuf>,
+    links: &mut HashMap<PathBuf, Option<PathBuf>>,
+) -> PathBuf {
+    let mut at = PathBuf::from("/");
+    let mut left: Vec<OsString> = parts(path).collect();
+    let mut followed = 0;
+    while let Some(part) = left.pop() {
+        if part == "/" {
+            at = part.into();
+        } else if part == ".." {
+            at.pop();
+        } else {
+            at.push(part);
+            if !way.contains(&at) {
+                way.insert(at.clone());
+            }
+            let target = links.entry(at.clone()).or_insert_with(|| at.read_link().ok());
+            if let Some(target) = target
+                && followed < LINKS
+            {
+                followed += 1;
+                left.extend(parts(target));
+                at.pop();
+            }
+        }
+    }
+    at
+}
+
+/// The parts of a path, the last first.
+fn parts(path: &Path) -> impl Iterator<Item = OsString> {
+    path.components()
+        .rev()
+        .filter(|part| *part != Component::CurDir)
+        .map(|part| part.as_os_str().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn each_link_on_the_way_is_a_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        fs::create_dir_all(root.join("real/deep")).unwrap();
+        symlink("real", root.join("one")).unwrap();
+        symlink(root.join("one/deep"), root.join("two")).unwrap();
+        symlink("round", root.join("round")).unwrap();
+        let sources = Sources {
+            files: ["two/../deep/a".into(), "round/b".into()].into(),
+            ..Sources::default()
+        };
+        let names = Names::of(&sources, &root);
+        assert!(names.has(&root.join("real/deep/a")));
+        assert!(!names.has(&root.join("two/../deep/a")));
+        for way in ["two", "one", "real", "real/deep", "real/deep/a", "round", ""] {
+            assert!(names.leads(&root.join(way)), "{way}");
+        }
+        assert!(!names.leads(&root.join("other")));
+        let folders = names.folders();
+        assert!(folders.contains(&*root) && folders.contains(&*root.join("real/deep")));
+        assert!(folders.contains(Path::new("/")));
+    }
+}

@@ -1,0 +1,99 @@
+//! Where a command writes events: `--events` and `--format jsonl`. A watch writes many runs there, and what is between them: the numbers run on.
+
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use polyloom_events::{Event, Record, Sink};
+use polyloom_load::{Problem, Severity as Bad};
+use polyloom_protocol::meta::{Diagnostic, Severity};
+use polyloom_report::Jsonl;
+
+use crate::args::{Format, RunArgs};
+use crate::failure::{Exit, Failure};
+
+/// The streams of a command. Clones are the same ones.
+#[derive(Clone)]
+pub struct Streams(Arc<Mutex<Numbered>>);
+
+struct Numbered {
+    streams: Vec<Jsonl>,
+    seq: u64,
+}
+
+impl Streams {
+    /// Those that were asked for.
+    pub fn open(args: &RunArgs) -> Result<Self, Failure> {
+        let mut streams = Vec::new();
+        match args.events.as_deref() {
+            None => {}
+            Some(path) if path == Path::new("-") => {
+                streams.push(Jsonl::new(Box::new(io::stdout())))
+            }
+            Some(path) => {
+                let file = File::create(path).map_err(|error| {
+                    let text = format!("`{}` can't be written: {error}", path.display());
+                    Failure::new(Exit::Usage, text)
+                })?;
+                streams.push(Jsonl::new(Box::new(BufWriter::new(file))));
+            }
+        }
+        if args.format == Format::Jsonl {
+            streams.push(Jsonl::new(Box::new(io::stdout())));
+        }
+        Ok(Self(Arc::new(Mutex::new(Numbered { streams, seq: 0 }))))
+    }
+
+    /// Says something that is of no run.
+    pub fn say(&mut self, at_ms: f64, event: Event) {
+        self.record(&Record { seq: 0, at_ms, event });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Numbered> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sink for Streams {
+    fn record(&mut self, record: &Record) {
+        let mut numbered = self.lock();
+        let Numbered { streams, seq } = &mut *numbered;
+        if streams.is_empty() {
+            return;
+        }
+        *seq += 1;
+        let other = (record.seq != *seq).then(|| Record { seq: *seq, ..record.clone() });
+        for stream in streams {
+            stream.record(other.as_ref().unwrap_or(record));
+        }
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        let mut numbered = self.lock();
+        // Each is ended, whatever became of the one before.
+        let ended: Vec<_> = numbered.streams.iter_mut().map(Sink::finish).collect();
+        ended.into_iter().collect()
+    }
+}
+
+/// A problem of a flow file as events tell it.
+pub fn diagnostic(problem: &Problem) -> Diagnostic {
+    let severity = match problem.severity {
+        Bad::Error => Severity::Error,
+        Bad::Warning => Severity::Warning,
+    };
+    let text = match &problem.help {
+        Some(help) => format!("{}; {help}", problem.message),
+        None => problem.message.clone(),
+    };
+    let mut diagnostic = Diagnostic::new(severity, text);
+    diagnostic.code = Some(problem.code.as_str().to_owned());
+    if let Some(label) = problem.labels.first() {
+        let (start, end) = (label.start(), label.end());
+        diagnostic.file = Some(label.file().to_owned());
+        (diagnostic.line, diagnostic.col) = (Some(start.line), Some(start.column));
+        (diagnostic.end_line, diagnostic.end_col) = (Some(end.line), Some(end.column));
+    }
+    diagnostic
+}

@@ -1,0 +1,241 @@
+//! `run --watch`: what it says of itself between runs, what it records, and when it does not run.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+use std::time::Duration;
+
+use polyloom_test_e2e::{Place, Running, eventually, needs};
+use rustix::process::Signal;
+use serde_json::Value;
+
+/// The events of the next run, from its first to its last.
+fn run(running: &mut Running) -> Vec<Value> {
+    let mut events = vec![running.until(|event| event["event"] == "run.started")];
+    while events.last().unwrap()["event"] != "run.finished" {
+        events.push(running.until(|_| true));
+    }
+    events
+}
+
+fn runs(place: &Place) -> usize {
+    let runs = place.polyloom(&["runs", "--format", "json"]).json();
+    runs["runs"].as_array().unwrap().len()
+}
+
+#[test]
+fn only_what_ran_is_a_run_of_the_history() {
+    needs!("python3");
+    let place = Place::flow(
+        "[cells.a]\nlang = \"python\"\nfile = \"a.py\"\noutputs = { n = \"int\" }\n\n[cells.b]\nlang = \"python\"\ninputs = { n = \"a.n\" }\nwhen = \"n > 1\"\ncode = 'print(n)'\n",
+    );
+    place.write("a.py", "n = 1\n");
+    let mut running = place.call(&["run", "--watch", "--events", "-"]).start();
+    run(&mut running);
+    for comment in 0..3 {
+        place.write("a.py", format!("n = 1  # {comment}\n"));
+        let events = run(&mut running);
+        assert_eq!(events[0]["changed"][0], "a.py");
+        assert_eq!(events.last().unwrap()["totals"]["ok"], 0);
+    }
+    place.write("a.py", "n = 2\n");
+    run(&mut running);
+    running.signal(Signal::INT);
+    let _ = running.end();
+    assert_eq!(runs(&place), 2);
+    // Nor is one that a new watch begins with.
+    let mut running = place.call(&["run", "--watch", "--events", "-"]).start();
+    run(&mut running);
+    running.signal(Signal::INT);
+    let _ = running.end();
+    assert_eq!(runs(&place), 2);
+    assert_eq!(
+        place.polyloom(&["show", "latest", "a.n"]).exits(0).stdout().lines().last(),
+        Some("2")
+    );
+}
+
+#[test]
+fn cells_that_feed_themselves_are_held_until_somebody_else_changes_something() {
+    let place = Place::new();
+    // It writes while it runs, and is not ended by that.
+    let code = "echo x >> log/x; sleep 0.2; cat $x";
+    place.write("log/x", "");
+    place.write(
+        "polyloom.toml",
+        format!("[cells.a]\nlang = \"sh\"\ninputs = {{ x = \"file:log/x\" }}\nallow = {{ write = [\"log\"] }}\ncode = '{code}'\n"),
+    );
+    let call = place.call(&["run", "--watch", "--events", "-", "--allow-write=log"]);
+    let mut running = call.start();
+    for round in 1..3 {
+        // The first, and three that began by what it wrote.
+        for _ in 0..4 {
+            let events = run(&mut running);
+            assert_eq!(events.last().unwrap()["outcome"], "ok", "{events:#?}");
+        }
+        std::thread::sleep(Duration::from_secs(1));
+        assert_eq!(place.read("log/x").matches('x').count(), 4);
+        place.write("log/x", format!("{round}\n"));
+    }
+    run(&mut running);
+    running.signal(Signal::INT);
+    let told = running.end().stderr();
+    let held = "held: cell `a` writes log/x,";
+    assert_eq!(told.matches(held).count(), 2, "{told}");
+}
+
+/// The process ids of a host's children.
+fn children(host: u32) -> Vec<u32> {
+    let file = format!("/proc/{host}/task/{host}/children");
+    let text = std::fs::read_to_string(file).unwrap();
+    text.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+}
+
+fn kill(pid: u32) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, Signal::KILL).unwrap();
+}
+
+fn outcome(events: &[Value]) -> &str {
+    events.last().unwrap()["outcome"].as_str().unwrap()
+}
+
+#[test]
+fn a_watch_outlives_its_store_and_its_spawner() {
+    needs!("python3");
+    let place = Place::flow(
+        "[cells.a]\nlang = \"python\"\nfile = \"a.py\"\noutputs = { n = \"int\" }\n\n[cells.b]\nlang = \"python\"\ninputs = { n = \"a.n\" }\ncode = 'print(n)'\n",
+    );
+    place.write("a.py", "n = 0\n");
+    let mut running = place.call(&["run", "--watch", "--events", "-"]).start();
+    assert_eq!(outcome(&run(&mut running)), "ok");
+    for n in 1..3 {
+        // Between runs.
+        std::fs::remove_dir_all(place.store()).unwrap();
+        place.write("a.py", format!("n = {n}\n"));
+        let events = run(&mut running);
+        assert_eq!((outcome(&events), &events.last().unwrap()["totals"]["ok"]), ("ok", &2.into()));
+        kill(children(running.pid())[0]);
+        place.write("a.py", format!("n = {n} * 10\n"));
+        assert_eq!(outcome(&run(&mut running)), "ok");
+    }
+    // All results went with it; a save that changes nothing makes them anew.
+    std::fs::remove_dir_all(place.store()).unwrap();
+    place.write("a.py", "n = 2 * 10\n");
+    assert_eq!(run(&mut running).last().unwrap()["totals"]["ok"], 2);
+    // While a cell runs: that run fails, and is made again.
+    place.write("a.py", "import time\nprint('begun', flush=True)\ntime.sleep(1)\nn = 5\n");
+    running.until_printed("a", "begun");
+    kill(children(running.pid())[0]);
+    let failed = running.until(|event| event["event"] == "run.finished");
+    assert_eq!(failed["outcome"], "failed");
+    assert_eq!(outcome(&run(&mut running)), "ok");
+    running.signal(Signal::INT);
+    let told = running.end().stderr();
+    let (store, spawner) = (
+        "warning: the store was deleted; this watch begins anew",
+        "warning: the process that starts sandboxes is gone; this watch begins anew",
+    );
+    assert_eq!((told.matches(store).count(), told.matches(spawner).count()), (3, 3), "{told}");
+    assert!(eventually(Duration::from_secs(10), || place.processes().is_empty()));
+}
+
+#[test]
+fn a_watch_that_can_have_no_store_ends() {
+    let place = Place::flow("[cells.a]\nlang = \"sh\"\nfile = \"a.sh\"\n");
+    place.write("a.sh", "echo one");
+    let mut running = place.call(&["run", "--watch", "--events", "-"]).start();
+    run(&mut running);
+    std::fs::remove_dir_all(place.store()).unwrap();
+    std::fs::write(place.store(), "in the way").unwrap();
+    place.write("a.sh", "echo two");
+    let told = running.end().exits(3).stderr();
+    assert!(told.contains("error: ") && told.contains("store"), "{told}");
+}
+
+/// The next thing said between runs.
+fn between(running: &mut Running) -> Value {
+    running.until(|event| {
+        let name = event["event"].as_str().unwrap();
+        name == "watch.waiting" || name == "flow.broken"
+    })
+}
+
+#[test]
+fn a_reader_of_the_stream_hears_what_is_wrong_with_the_flow() {
+    let good = "[cells.a]\nlang = \"sh\"\nfile = \"a.sh\"\n";
+    let place = Place::flow(good);
+    place.write("a.sh", "echo one");
+    let mut running = place.call(&["run", "--watch", "--format", "jsonl"]).start();
+    let waiting = between(&mut running);
+    assert_eq!((&waiting["state"], &waiting["files"]), (&"ok".into(), &2.into()));
+    place.write("polyloom.toml", "[cells.a]\nlang = \"sh\"\nfil = \"a.sh\"\n");
+    let broken = between(&mut running);
+    let first = &broken["diagnostics"][0];
+    assert_eq!(
+        (&broken["event"], &first["line"], &first["col"]),
+        (&"flow.broken".into(), &3.into(), &1.into())
+    );
+    assert_eq!(first["file"], "./polyloom.toml");
+    assert!(first["message"].as_str().unwrap().contains("`fil`"), "{broken}");
+    assert_eq!(between(&mut running)["state"], "broken");
+    place.write("polyloom.toml", good);
+    let again = between(&mut running);
+    assert_eq!((&again["event"], &again["state"]), (&"watch.waiting".into(), &"ok".into()));
+    assert_eq!(again["text"], "the flow is good again and as it was: nothing to run");
+    // Numbers run on; in each run's own record they begin anew.
+    place.write("a.sh", "exit 1");
+    let last = between(&mut running);
+    assert_eq!(last["state"], "failed");
+    running.signal(Signal::INT);
+    let _ = running.end();
+    let events = place.polyloom(&["runs", "--format", "json"]).json();
+    let run = events["runs"][0]["run"].as_str().unwrap();
+    let record = place.read(&format!(".polyloom/runs/{run}/events.jsonl"));
+    let first: Value = serde_json::from_str(record.lines().next().unwrap()).unwrap();
+    assert_eq!((&first["event"], &first["seq"]), (&"run.started".into(), &1.into()));
+
+    // Counted from the first to the last.
+    let mut running = place.call(&["run", "--watch", "--format", "jsonl"]).start();
+    let mut seq = 0;
+    for round in 0..3 {
+        loop {
+            let event = running.until(|_| true);
+            seq += 1;
+            assert_eq!(event["seq"], seq);
+            if event["event"] == "watch.waiting" {
+                break;
+            }
+        }
+        place.write("a.sh", format!("echo {round}"));
+    }
+    running.signal(Signal::INT);
+    let _ = running.end();
+}
+
+#[test]
+fn the_policy_of_the_project_is_watched() {
+    let place = Place::new();
+    place.write("in/x", "one");
+    place.write(
+        "polyloom.toml",
+        "[cells.a]\nlang = \"sh\"\nallow = { read = [\"in\"] }\ncode = 'cat in/x'\n",
+    );
+    let mut running = place.call(&["run", "--watch", "--events", "-", "--allow-read"]).start();
+    assert_eq!(outcome(&run(&mut running)), "ok");
+    place.write(".polyloom/policy.toml", "[deny]\nread = true\n");
+    let denied = run(&mut running);
+    assert_eq!(
+        (outcome(&denied), &denied[0]["changed"][0]),
+        ("failed", &".polyloom/policy.toml".into())
+    );
+    // Its mistakes have a place, and one line.
+    place.write(".polyloom/policy.toml", "[deny]\nread = tru\n");
+    let broken = running.until(|event| event["event"] == "flow.broken");
+    let text = broken["text"].as_str().unwrap();
+    assert!(text.contains("policy.toml:2:8`: ") && !text.contains('\n'), "{text}");
+    place.write(".polyloom/policy.toml", "");
+    assert_eq!(outcome(&run(&mut running)), "ok");
+    running.signal(Signal::INT);
+    let told = running.end().stderr();
+    assert!(told.contains("policy.toml:2:8`: ") && !told.contains("\\n"), "{told}");
+}
