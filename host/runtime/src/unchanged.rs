@@ -71,7 +71,8 @@ impl Unchanged {
         let mut large = Vec::new();
         for step in &prepared.plan.steps {
             let Action::Cached(recorded) = &step.action else { return None };
-            let there = recorded.outputs.iter().filter(|(port, _)| !recorded.evicted.contains(port));
+            let there =
+                recorded.outputs.iter().filter(|(port, _)| !recorded.evicted.contains(port));
             for (_, artifact) in there {
                 let is_dir = artifact.ty.encoding() == Encoding::Dir;
                 large.extend(place.store.large(&artifact.digest, artifact.size, is_dir)?);

@@ -305,7 +305,8 @@ fn a_store_of_an_older_version_is_brought_up() {
     let index = rusqlite::Connection::open(&path).unwrap();
     index
         .execute_batch(
-            "ALTER TABLE results DROP COLUMN wall; ALTER TABLE results DROP COLUMN sum;
+            "DROP TRIGGER result_replaced; DROP TRIGGER result_changed; DROP TRIGGER result_gone;
+             DROP TRIGGER blob_gone; DROP TABLE unchanged; ALTER TABLE results DROP COLUMN wall; ALTER TABLE results DROP COLUMN sum;
              ALTER TABLE results DROP COLUMN marks; ALTER TABLE metas DROP COLUMN sum;
              DROP TABLE counters; PRAGMA user_version = 1",
         )
@@ -472,4 +473,45 @@ fn what_the_dead_left_half_written_goes_when_nobody_else_is_here() {
     drop(store);
     let _store = open(root.path());
     assert_eq!(left(), 0);
+}
+
+#[test]
+fn changes_are_counted_and_uses_are_not() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(root.path());
+    let key = Digest::of(b"key");
+    let row = |key: &str, text: &[u8]| {
+        let digest = store.put_bytes(text).unwrap();
+        result(key, &[(digest, text.len() as u64)], NOW)
+    };
+    let mut last = store.changes().unwrap();
+    let mut grows = |what: &str, grows: bool| {
+        let now = store.changes().unwrap();
+        assert_eq!(now > last, grows, "{what}: {last}, then {now}");
+        last = now;
+    };
+    store.commit(&[row("key", b"one")]).unwrap();
+    grows("a first result", false);
+    store.commit(&[row("other", b"two")]).unwrap();
+    store.touch(&[key], NOW + DAY).unwrap();
+    grows("another result and a use", false);
+    store.commit(&[row("key", b"three")]).unwrap();
+    grows("a result that replaces one", true);
+    let marks = [("port0".to_owned(), polyloom_store::Mark::Temp)];
+    store.mark(&[(key, marks.clone().into())]).unwrap();
+    grows("a mark", true);
+    store.mark(&[(key, marks.into())]).unwrap();
+    grows("the same mark", false);
+    store.keep_unchanged(&key, b"known", 1).unwrap();
+    assert_eq!(store.unchanged(&key).unwrap().as_deref(), Some(&b"known"[..]));
+    assert_eq!(store.unchanged(&Digest::of(b"other")).unwrap(), None);
+    for at in 0..100_u64 {
+        store.keep_unchanged(&Digest::of(&at.to_le_bytes()), b"more", 2 + at).unwrap();
+    }
+    assert_eq!(store.unchanged(&key).unwrap(), None, "the oldest go");
+    let index = rusqlite::Connection::open(root.path().join("store/index.db")).unwrap();
+    index.execute("UPDATE unchanged SET data = x'00'", []).unwrap();
+    assert_eq!(store.unchanged(&Digest::of(&99_u64.to_le_bytes())).unwrap(), None, "damaged");
+    index.execute("DELETE FROM blobs", []).unwrap();
+    grows("lost bytes", true);
 }

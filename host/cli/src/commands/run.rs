@@ -226,7 +226,8 @@ impl Asked {
         let document = Document::new();
         let options = options(world.screen, root, args.progress);
         let terminal = Terminal::new(Box::new(crate::screen::People), options);
-        let watched = recorded.map(|(history, writer)| Watched::new(history, writer)).transpose()?;
+        let watched =
+            recorded.map(|(history, writer)| Watched::new(history, writer)).transpose()?;
         let streams = streams(&mut self.streams, args)?;
         let sinks = sinks(args.format, streams, &terminal, &document, watched.as_ref());
         Ok(Faces { terminal, document, watched, sinks })

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Take, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -96,7 +97,7 @@ impl History {
     pub fn read_log(&self, run: &str) -> Result<BufReader<Take<File>>, Fault> {
         let path = self.folder.join(RUNS).join(run).join(LOG);
         let read = |error| Fault::io("read", &path, error);
-        let mut file = File::open(&path).map_err(read)?;
+        let mut file = open(&path).map_err(read)?;
         let whole = whole_lines(&mut file).map_err(read)?;
         file.seek(SeekFrom::Start(0)).map_err(read)?;
         Ok(BufReader::new(file.take(whole)))
@@ -111,9 +112,18 @@ impl History {
     /// Whether a living process holds the run's lock.
     pub(super) fn is_running(&self, run: &str) -> bool {
         let path = self.folder.join(RUNS).join(run).join(LOG);
-        File::open(path)
+        open(&path)
             .is_ok_and(|file| matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
     }
+}
+
+/// Opens a file of a run for reading. A project may come from anybody: no link is followed, and no pipe waited for.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(i32::try_from(flags.bits()).unwrap_or(0));
+    let file = options.open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
 }
 
 /// The length of a file up to and with its last line feed.

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::NewRun;
 use super::open::History;
-use super::run::{RunReader, RunWriter};
+use super::run::{RunReader, RunWriter, open};
 use crate::fault::Fault;
 
 /// Records between the first and the last of a run, a line each, without `{"seq":1,"at_ms":2.5,`.
@@ -90,12 +90,13 @@ impl History {
         })?;
         let Some(last) = last else { return Ok(None) };
         let stood = self.run_folder(&last).join(STOOD);
-        if !stood.is_file() {
+        if open(&stood).is_err() {
             return Ok(None);
         }
         self.begin_with(run, |index, id, folder| {
             let path = folder.join(STOOD);
-            let linked = fs::hard_link(&stood, &path).or_else(|_| fs::copy(&stood, &path).map(|_| ()));
+            let linked =
+                fs::hard_link(&stood, &path).or_else(|_| fs::copy(&stood, &path).map(|_| ()));
             if linked.is_err() {
                 return Ok(false);
             }
@@ -108,14 +109,14 @@ impl History {
     /// The records of the steps of a run that was begun again, numbered from `first` on, each with this time.
     pub fn stood(&self, run: &str, first: u64, at_ms: f64) -> Result<impl BufRead + use<>, Fault> {
         let path = self.run_folder(run).join(STOOD);
-        let file = File::open(&path).map_err(|error| Fault::io("read", &path, error))?;
+        let file = open(&path).map_err(|error| Fault::io("read", &path, error))?;
         Ok(BufReader::new(Stood::new(file, Place { seq: first, at_ms })))
     }
 }
 
 /// A run's log with the records that it has from an earlier run, where it has.
 pub(super) fn joined(folder: &Path, mut log: BufReader<Take<File>>) -> io::Result<RunReader> {
-    let Ok(stood) = File::open(folder.join(STOOD)) else { return Ok(BufReader::new(Box::new(log))) };
+    let Ok(stood) = open(&folder.join(STOOD)) else { return Ok(BufReader::new(Box::new(log))) };
     let mut first = Vec::new();
     log.read_until(b'\n', &mut first)?;
     let Ok(place) = serde_json::from_slice::<Place>(&first) else {
