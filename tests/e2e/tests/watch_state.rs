@@ -239,3 +239,54 @@ fn the_policy_of_the_project_is_watched() {
     let told = running.end().stderr();
     assert!(told.contains("policy.toml:2:8`: ") && !told.contains("\\n"), "{told}");
 }
+
+#[test]
+fn a_watch_is_stopped_and_followed_from_another_terminal() {
+    let place = Place::flow("[cells.a]\nlang = \"sh\"\nfile = \"a.sh\"\n");
+    place.write("a.sh", "echo one");
+    let start = || place.call(&["run", "--watch", "--events", "-"]).start();
+    // Between its runs.
+    let mut running = start();
+    assert_eq!(between(&mut running)["state"], "ok");
+    let attached = place.call(&["attach", "--format", "jsonl"]).start();
+    let mut later = place.call(&["attach", "--format", "jsonl"]).start();
+    std::thread::sleep(Duration::from_millis(300));
+    place.write("a.sh", "echo two");
+    later.until_printed("a", "two");
+    // Once more: who is attached goes on with it.
+    between(&mut running);
+    place.write("a.sh", "echo three");
+    later.until_printed("a", "three");
+    between(&mut running);
+    let stopped = place.polyloom(&["stop"]).exits(0).stderr();
+    assert!(
+        stopped.contains(&format!("the watch of process {} has ended", running.pid())),
+        "{stopped}"
+    );
+    let _ = running.end();
+    let _ = later.end().exits(0);
+    let lines = attached.end().exits(0).json_lines();
+    let runs = lines.iter().filter(|event| event["event"] == "run.finished");
+    assert_eq!(runs.count(), 2);
+    // While one goes on, gently and at once.
+    for now in [false, true] {
+        let mut running = start();
+        place.write("a.sh", format!("trap '' TERM; echo {now}; sleep 3"));
+        running.until_printed("a", &now.to_string());
+        let words: &[&str] = if now { &["stop", "--now"] } else { &["stop"] };
+        let stopped = place.polyloom(words).exits(0);
+        assert!(stopped.stderr().contains("cancelled"), "{}", stopped.stderr());
+        let _ = running.end().exits(130);
+        place.write("a.sh", "echo one");
+    }
+    // One that was killed is in nobody's way.
+    let mut running = start();
+    between(&mut running);
+    running.signal(Signal::KILL);
+    let _ = running.end();
+    assert!(place.polyloom(&["stop"]).exits(4).stderr().contains("nobody watches it"));
+    let mut running = start();
+    between(&mut running);
+    let _ = place.polyloom(&["stop"]).exits(0);
+    let _ = running.end();
+}

@@ -16,6 +16,7 @@ use polyloom_runtime::{
     Carried, Permit, Place, PolicyWord, Sources, Summary, Word, sources, standing,
 };
 use polyloom_schedule::RunOutcome;
+use polyloom_server::Stop;
 use polyloom_store::History;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
@@ -27,7 +28,7 @@ use super::live::{self, Shown};
 use super::streams::{Streams, diagnostic};
 use super::{After, Asked, Before, Begun, Ready, able, streams};
 use crate::args::Format;
-use crate::commands::socket::Signals;
+use crate::commands::socket::{self, Interrupts, Signals};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::permission::POLICY;
 use crate::world::World;
@@ -91,7 +92,7 @@ impl From<Failure> for Trouble {
 enum Next {
     Changed(Change),
     Ended(Result<Summary, tokio::task::JoinError>),
-    Signal,
+    Interrupted(u32),
 }
 
 struct Session<'w> {
@@ -103,7 +104,8 @@ struct Session<'w> {
     streams: Streams,
     /// When what is done now was begun by a change.
     since: Instant,
-    signals: Signals,
+    interrupts: Interrupts,
+    stops: mpsc::Sender<Stop>,
     going: Option<Going>,
     planned: Option<Planned>,
     brake: Brake,
@@ -141,9 +143,13 @@ pub fn watch(world: &World, mut asked: Asked) -> Outcome {
     let place = place(world)?;
     // Its folder is there before anything in it is watched. What is wrong with it is told by the first run.
     let root = path.parent().unwrap_or(Path::new(""));
-    let _history = world.history(root, &place.store);
+    let history = world.history(root, &place.store);
     let runtime = live::runtime()?;
-    let signals = runtime.block_on(async { Signals::listen() });
+    let (stops, asked_for) = mpsc::channel(1);
+    let (interrupts, server) = runtime.block_on(async {
+        let server = history.ok().and_then(|it| socket::watcher(&it, world.screen, stops.clone()));
+        (Interrupts::new(Signals::listen(), asked_for), server)
+    });
     let files = Files::new(here.clone())?;
     let streams = streams(&mut asked.streams, &asked.args)?;
     let session = Session {
@@ -154,7 +160,8 @@ pub fn watch(world: &World, mut asked: Asked) -> Outcome {
         files,
         streams,
         since: world.started,
-        signals,
+        interrupts,
+        stops,
         going: None,
         planned: None,
         brake: Brake::default(),
@@ -168,6 +175,10 @@ pub fn watch(world: &World, mut asked: Asked) -> Outcome {
         leaving: false,
     };
     let exit = session.go();
+    if let Some(server) = server {
+        let code = exit.as_ref().map_or_else(|failure| failure.exit, |exit| *exit);
+        runtime.block_on(server.finish(code as u8));
+    }
     // Blocking tasks of attempts that were killed may still be reading; nobody waits for them.
     runtime.shutdown_background();
     exit
@@ -210,7 +221,7 @@ impl Session<'_> {
                     }
                     Next::Changed(_) => {}
                     Next::Ended(summary) => self.ended(summary)?,
-                    Next::Signal => self.interrupt(),
+                    Next::Interrupted(times) => self.interrupt(times),
                 }
                 if self.going.is_none()
                     && !self.leaving
@@ -226,7 +237,7 @@ impl Session<'_> {
     }
 
     fn next(&mut self) -> Next {
-        let Self { runtime, files, signals, going, .. } = self;
+        let Self { runtime, files, interrupts, going, .. } = self;
         let ended = async {
             match going {
                 Some(going) => (&mut going.task).await,
@@ -236,18 +247,20 @@ impl Session<'_> {
         runtime.block_on(async {
             tokio::select! {
                 biased;
-                () = signals.next() => Next::Signal,
+                times = interrupts.next() => Next::Interrupted(times),
                 summary = ended => Next::Ended(summary),
                 change = files.changed() => Next::Changed(change),
             }
         })
     }
 
-    /// The first signal ends what goes on gently, the second at once; then there is no further run.
-    fn interrupt(&mut self) {
+    /// The first interrupt ends what goes on gently, the second at once; then there is no further run.
+    fn interrupt(&mut self, times: u32) {
         self.leaving = true;
         if let Some(going) = &self.going {
-            let _ = going.words.try_send(Word::Interrupt);
+            for _ in 0..times {
+                let _ = going.words.try_send(Word::Interrupt);
+            }
         }
     }
 
@@ -380,15 +393,17 @@ impl Session<'_> {
     fn supersede(&mut self, ready: &Ready) -> Result<Vec<Carried>, Failure> {
         let Some(mut going) = self.going.take() else { return Ok(Vec::new()) };
         let stands = standing(&ready.prepared, &ready.policy);
-        let (signals, leaving) = (&mut self.signals, &mut self.leaving);
+        let (interrupts, leaving) = (&mut self.interrupts, &mut self.leaving);
         let summary = self.runtime.block_on(async {
             let _ = going.words.send(Word::Superseded(stands)).await;
             loop {
                 tokio::select! {
                     summary = &mut going.task => return summary,
-                    () = signals.next() => {
+                    times = interrupts.next() => {
                         *leaving = true;
-                        let _ = going.words.try_send(Word::Interrupt);
+                        for _ in 0..times {
+                            let _ = going.words.try_send(Word::Interrupt);
+                        }
                     }
                 }
             }
@@ -408,9 +423,9 @@ impl Session<'_> {
             return Ok(());
         }
         let (words, heard) = mpsc::channel(4);
-        let shown = Shown { terminal, watched, screen: self.world.screen };
-        let keep_going = self.asked.args.keep_going;
-        let run = shown.run(runner, (words.clone(), heard), Signals::none(), keep_going);
+        let (screen, stops) = (self.world.screen, self.stops.clone());
+        let shown = Shown { terminal, watched, screen, stops };
+        let run = shown.run(runner, heard, self.asked.args.keep_going);
         self.going = Some(Going { task: self.runtime.spawn(run), words, after });
         Ok(())
     }
@@ -420,8 +435,7 @@ impl Session<'_> {
         let summary = summary.map_err(|error| broken(&error))?;
         self.end(&going.after, &summary);
         self.then = self.then.take().or_else(|| self.again());
-        // A Ctrl-C of this terminal ends the session; `stop` from another one ends the run alone.
-        if self.then.is_none() && !(summary.outcome == RunOutcome::Interrupted && self.leaving) {
+        if self.then.is_none() && !self.leaving {
             self.rest(self.stands(), "");
         }
         Ok(())
