@@ -290,3 +290,39 @@ fn a_watch_is_stopped_and_followed_from_another_terminal() {
     let _ = place.polyloom(&["stop"]).exits(0);
     let _ = running.end();
 }
+
+#[test]
+fn a_watch_that_is_left_says_what_it_waits_for() {
+    needs!("python3");
+    let place = Place::flow("[cells.a]\nlang = \"python\"\nfile = \"a.py\"\n");
+    place.write(
+        "a.py",
+        "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('ready', flush=True)\nwhile True:\n    try: time.sleep(60)\n    except BaseException: pass\n",
+    );
+    let mut running = place.call(&["run", "--watch", "--events", "-"]).start();
+    running.until_printed("a", "ready");
+    running.signal(Signal::INT);
+    std::thread::sleep(Duration::from_millis(300));
+    running.signal(Signal::INT);
+    let ended = running.end().exits(130);
+    assert!(ended.took < Duration::from_secs(5), "{:?}", ended.took);
+    let told = ended.stderr();
+    assert_eq!(told.matches("stopping; Ctrl-C again kills at once\n").count(), 1, "{told}");
+}
+
+#[test]
+fn a_selection_of_nothing_waits_for_an_edit_and_says_so() {
+    let place = Place::flow("[cells.a]\nlang = \"sh\"\ncode = 'echo a'\n");
+    let words = ["run", ".", "nosuch", "--watch", "--events", "-"];
+    let mut running = place.call(&words).start();
+    let broken = between(&mut running);
+    assert!(broken["text"].as_str().unwrap().contains("nosuch"), "{broken}");
+    assert_eq!(between(&mut running)["state"], "broken");
+    place.write("polyloom.toml", "[cells.nosuch]\nlang = \"sh\"\ncode = 'echo a'\n");
+    assert_eq!(outcome(&run(&mut running)), "ok");
+    running.signal(Signal::INT);
+    let told = running.end().exits(130).stderr();
+    let waits =
+        "nothing can run before an edit mends this; watching 1 file for changes; Ctrl-C ends\n";
+    assert!(told.contains(waits), "{told}");
+}

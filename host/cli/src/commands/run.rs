@@ -4,6 +4,7 @@ mod brake;
 mod files;
 mod live;
 mod names;
+mod planned;
 mod streams;
 mod watch;
 
@@ -64,7 +65,7 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
         let (stops, asked_for) = mpsc::channel(1);
         let summary = runtime.block_on(async {
             let interrupts = Interrupts::new(Signals::listen(), asked_for);
-            let interrupts = tokio::spawn(interrupts.pass_on(sender));
+            let interrupts = tokio::spawn(interrupts.pass_on(sender, terminal.clone()));
             let shown = live::Shown { terminal, watched, screen: world.screen, stops };
             let summary = shown.run(runner, words, asked.args.keep_going).await;
             interrupts.abort();

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use polyloom_events::Sink;
-use polyloom_report::Recording;
+use polyloom_report::{Recording, Terminal};
 use polyloom_runtime::Word;
 use polyloom_server::{Config, Feed, OpenError, Recorded, Server, Stop};
 use polyloom_store::{History, RunWriter};
@@ -124,14 +124,23 @@ impl Interrupts {
         }
     }
 
-    /// Passes each on to a run, to its end.
-    pub async fn pass_on(mut self, sender: mpsc::Sender<Word>) {
+    /// Passes each on to a run, to its end, and says on its screen what the first one does: cells may take their time.
+    pub async fn pass_on(mut self, sender: mpsc::Sender<Word>, terminal: Terminal) {
         loop {
-            for _ in 0..self.next().await {
+            let words = self.next().await;
+            self.tell(&terminal);
+            for _ in 0..words {
                 if sender.send(Word::Interrupt).await.is_err() {
                     return;
                 }
             }
+        }
+    }
+
+    /// Says on a run's screen what the last interrupt does, where it was the first.
+    pub fn tell(&self, terminal: &Terminal) {
+        if self.said == 1 {
+            terminal.note("stopping; Ctrl-C again kills at once");
         }
     }
 }

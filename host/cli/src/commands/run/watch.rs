@@ -3,18 +3,15 @@
 //! One process for all runs: the spawner, the store and waiting workers are kept. A change while a run goes on makes a new plan at once; what that plan
 //! needs as it is goes on, the rest is ended.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use polyloom_events::{Event, Totals, Waits};
-use polyloom_model::{CellId, Flow};
-use polyloom_plan::{Facts, Key};
+use polyloom_model::Flow;
 use polyloom_protocol::meta::Diagnostic;
-use polyloom_runtime::{
-    Carried, Permit, Place, PolicyWord, Sources, Summary, Word, sources, standing,
-};
+use polyloom_report::Terminal;
+use polyloom_runtime::{Carried, Place, Sources, Summary, Word, sources, standing};
 use polyloom_schedule::RunOutcome;
 use polyloom_server::Stop;
 use polyloom_store::History;
@@ -25,6 +22,7 @@ use tokio::task::JoinHandle;
 use super::brake::Brake;
 use super::files::{Change, Files};
 use super::live::{self, Shown};
+use super::planned::Planned;
 use super::streams::{Streams, diagnostic};
 use super::{After, Asked, Before, Begun, Ready, able, streams};
 use crate::args::Format;
@@ -40,37 +38,17 @@ const WAITING: usize = 8;
 struct Going {
     task: JoinHandle<Summary>,
     words: mpsc::Sender<Word>,
+    terminal: Terminal,
     after: After,
 }
 
-/// What was planned last, as far as a change can make it another.
-struct Planned {
-    flow: Arc<Flow>,
-    facts: Facts,
-    keys: Vec<Key>,
-    permits: HashMap<CellId, Permit>,
-    policy: PolicyWord,
-}
-
-impl Planned {
-    fn of(ready: &Ready) -> Self {
-        let prepared = &ready.prepared;
-        let keys = prepared.keyed.iter().map(|entry| entry.key).collect();
-        Self {
-            flow: Arc::clone(&ready.flow),
-            facts: prepared.facts.clone(),
-            keys,
-            permits: ready.permits.clone(),
-            policy: ready.policy.clone(),
+impl Going {
+    /// The first interrupt ends it gently, the second at once.
+    fn interrupt(&self, times: u32, interrupts: &Interrupts) {
+        interrupts.tell(&self.terminal);
+        for _ in 0..times {
+            let _ = self.words.try_send(Word::Interrupt);
         }
-    }
-
-    fn is(&self, other: &Self) -> bool {
-        self.flow == other.flow
-            && self.facts.files == other.facts.files
-            && self.keys == other.keys
-            && self.permits == other.permits
-            && self.policy == other.policy
     }
 }
 
@@ -254,13 +232,11 @@ impl Session<'_> {
         })
     }
 
-    /// The first interrupt ends what goes on gently, the second at once; then there is no further run.
+    /// What goes on is to end, and no further run begins.
     fn interrupt(&mut self, times: u32) {
         self.leaving = true;
         if let Some(going) = &self.going {
-            for _ in 0..times {
-                let _ = going.words.try_send(Word::Interrupt);
-            }
+            going.interrupt(times, &self.interrupts);
         }
     }
 
@@ -401,9 +377,7 @@ impl Session<'_> {
                     summary = &mut going.task => return summary,
                     times = interrupts.next() => {
                         *leaving = true;
-                        for _ in 0..times {
-                            let _ = going.words.try_send(Word::Interrupt);
-                        }
+                        going.interrupt(times, interrupts);
                     }
                 }
             }
@@ -424,9 +398,10 @@ impl Session<'_> {
         }
         let (words, heard) = mpsc::channel(4);
         let (screen, stops) = (self.world.screen, self.stops.clone());
-        let shown = Shown { terminal, watched, screen, stops };
+        let shown = Shown { terminal: terminal.clone(), watched, screen, stops };
         let run = shown.run(runner, heard, self.asked.args.keep_going);
-        self.going = Some(Going { task: self.runtime.spawn(run), words, after });
+        let task = self.runtime.spawn(run);
+        self.going = Some(Going { task, words, terminal, after });
         Ok(())
     }
 
@@ -491,7 +466,12 @@ impl Session<'_> {
         }
         let count = self.files.count();
         let noun = if count == 1 { "file" } else { "files" };
-        self.world.screen.note(&format!("watching {count} {noun} for changes; Ctrl-C ends\n"));
+        let what = match state {
+            Waits::Broken => "nothing can run before an edit mends this; ",
+            Waits::Ok | Waits::Failed | Waits::Held => "",
+        };
+        let line = format!("{what}watching {count} {noun} for changes; Ctrl-C ends\n");
+        self.world.screen.note(&line);
         self.say(Event::WatchWaiting { state, text: text.to_owned(), files: count as u64 });
         let workplace = Arc::clone(&self.place.workplace);
         self.runtime.spawn(async move { workplace.park().await });
