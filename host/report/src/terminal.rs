@@ -114,6 +114,19 @@ impl Terminal {
         self.lock().draw(at_ms, live::When::Now);
     }
 
+    /// Tells something that is no event, above what is drawn.
+    pub fn note(&self, line: &str) {
+        let mut screen = self.lock();
+        if screen.says(Verbosity::Normal) {
+            let line = screen.paint.text(Style::Warn, line);
+            screen.line(&line);
+            // Over what is drawn it is laid with the next drawing.
+            if screen.live.is_none() {
+                screen.write();
+            }
+        }
+    }
+
     /// The terminal has so many columns from now on.
     pub fn resize(&self, width: usize) {
         self.lock().options.width = width;

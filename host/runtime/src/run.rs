@@ -120,8 +120,10 @@ pub struct Summary {
 #[must_use]
 #[derive(Default)]
 pub struct Rest {
-    _held: Option<Box<(Prepared, Vec<Slot>, Vec<StepSpec>, Schedule)>>,
+    _held: Option<Box<Held>>,
 }
+
+type Held = (Prepared, Vec<Slot>, Vec<StepSpec>, Schedule);
 
 impl Rest {
     pub(crate) fn new(

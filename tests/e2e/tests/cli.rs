@@ -413,9 +413,18 @@ fn logs_show_what_was_printed() {
     insta::assert_snapshot!(place.polyloom(&["logs", "latest", "nope"]).screen(), @"
     --- stderr
     error: run `[RUN]` has no cell `nope`
-    hint: polyloom show
+    hint: `polyloom show` lists the cells, `polyloom runs` the runs
     --- exit 2
     ");
+    // One word may be meant as either.
+    let either = place.polyloom(&["logs", "20200101-000000-abcd"]).exits(2).stderr();
+    assert!(either.contains("neither a run `20200101-000000-abcd` nor a cell"), "{either}");
+    let either = place.polyloom(&["show", "20200101-000000-abcd"]).exits(2).stderr();
+    assert!(either.contains("neither a run `20200101-000000-abcd` nor a cell"), "{either}");
+    assert!(
+        either.contains("it has words, count, end-of-it; `polyloom runs` lists the runs"),
+        "{either}"
+    );
     let project = place.project().display().to_string();
     let there = place.call(&["logs", "-C", &project]).cwd("/").end().exits(0);
     assert!(there.stdout().contains("words were made"));

@@ -102,6 +102,8 @@ while True:
     running.signal(Signal::INT);
     let ended = running.end().exits(130);
     assert!(ended.took < Duration::from_secs(5), "{:?}", ended.took);
+    let told = ended.stderr();
+    assert_eq!(told.matches("stopping; Ctrl-C again kills at once\n").count(), 1, "{told}");
     assert_eq!(states(&place), ["cancelled"]);
     assert_eq!(place.processes(), [""; 0]);
 }

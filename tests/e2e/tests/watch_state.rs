@@ -239,3 +239,90 @@ fn the_policy_of_the_project_is_watched() {
     let told = running.end().stderr();
     assert!(told.contains("policy.toml:2:8`: ") && !told.contains("\\n"), "{told}");
 }
+
+#[test]
+fn a_watch_is_stopped_and_followed_from_another_terminal() {
+    let place = Place::flow("[cells.a]\nlang = \"sh\"\nfile = \"a.sh\"\n");
+    place.write("a.sh", "echo one");
+    let start = || place.call(&["run", "--watch", "--events", "-"]).start();
+    // Between its runs.
+    let mut running = start();
+    assert_eq!(between(&mut running)["state"], "ok");
+    let attached = place.call(&["attach", "--format", "jsonl"]).start();
+    let mut later = place.call(&["attach", "--format", "jsonl"]).start();
+    std::thread::sleep(Duration::from_millis(300));
+    place.write("a.sh", "echo two");
+    later.until_printed("a", "two");
+    // Once more: who is attached goes on with it.
+    between(&mut running);
+    place.write("a.sh", "echo three");
+    later.until_printed("a", "three");
+    between(&mut running);
+    let stopped = place.polyloom(&["stop"]).exits(0).stderr();
+    assert!(
+        stopped.contains(&format!("the watch of process {} has ended", running.pid())),
+        "{stopped}"
+    );
+    let _ = running.end();
+    let _ = later.end().exits(0);
+    let lines = attached.end().exits(0).json_lines();
+    let runs = lines.iter().filter(|event| event["event"] == "run.finished");
+    assert_eq!(runs.count(), 2);
+    // While one goes on, gently and at once.
+    for now in [false, true] {
+        let mut running = start();
+        place.write("a.sh", format!("trap '' TERM; echo {now}; sleep 3"));
+        running.until_printed("a", &now.to_string());
+        let words: &[&str] = if now { &["stop", "--now"] } else { &["stop"] };
+        let stopped = place.polyloom(words).exits(0);
+        assert!(stopped.stderr().contains("cancelled"), "{}", stopped.stderr());
+        let _ = running.end().exits(130);
+        place.write("a.sh", "echo one");
+    }
+    // One that was killed is in nobody's way.
+    let mut running = start();
+    between(&mut running);
+    running.signal(Signal::KILL);
+    let _ = running.end();
+    assert!(place.polyloom(&["stop"]).exits(4).stderr().contains("nobody watches it"));
+    let mut running = start();
+    between(&mut running);
+    let _ = place.polyloom(&["stop"]).exits(0);
+    let _ = running.end();
+}
+
+#[test]
+fn a_watch_that_is_left_says_what_it_waits_for() {
+    needs!("python3");
+    let place = Place::flow("[cells.a]\nlang = \"python\"\nfile = \"a.py\"\n");
+    place.write(
+        "a.py",
+        "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('ready', flush=True)\nwhile True:\n    try: time.sleep(60)\n    except BaseException: pass\n",
+    );
+    let mut running = place.call(&["run", "--watch", "--events", "-"]).start();
+    running.until_printed("a", "ready");
+    running.signal(Signal::INT);
+    std::thread::sleep(Duration::from_millis(300));
+    running.signal(Signal::INT);
+    let ended = running.end().exits(130);
+    assert!(ended.took < Duration::from_secs(5), "{:?}", ended.took);
+    let told = ended.stderr();
+    assert_eq!(told.matches("stopping; Ctrl-C again kills at once\n").count(), 1, "{told}");
+}
+
+#[test]
+fn a_selection_of_nothing_waits_for_an_edit_and_says_so() {
+    let place = Place::flow("[cells.a]\nlang = \"sh\"\ncode = 'echo a'\n");
+    let words = ["run", ".", "nosuch", "--watch", "--events", "-"];
+    let mut running = place.call(&words).start();
+    let broken = between(&mut running);
+    assert!(broken["text"].as_str().unwrap().contains("nosuch"), "{broken}");
+    assert_eq!(between(&mut running)["state"], "broken");
+    place.write("polyloom.toml", "[cells.nosuch]\nlang = \"sh\"\ncode = 'echo a'\n");
+    assert_eq!(outcome(&run(&mut running)), "ok");
+    running.signal(Signal::INT);
+    let told = running.end().exits(130).stderr();
+    let waits =
+        "nothing can run before an edit mends this; watching 1 file for changes; Ctrl-C ends\n";
+    assert!(told.contains(waits), "{told}");
+}

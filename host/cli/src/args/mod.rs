@@ -298,9 +298,9 @@ pub enum Command {
         #[command(flatten)]
         at: At,
     },
-    /// Watch a run that is going on, from its first event to its end. Ctrl-C ends the watching, not the run.
+    /// Watch a run that is going on, from its first event to its end, and where it is one of `run --watch`, those that follow. Ctrl-C ends the watching, not the run.
     Attach(AttachArgs),
-    /// Stop a run that is going on, as Ctrl-C where it was started would, and wait for its end.
+    /// Stop a run that is going on or a `run --watch`, as Ctrl-C where it was started would, and wait for its end.
     Stop {
         /// Which run.
         #[command(flatten)]

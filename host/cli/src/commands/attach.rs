@@ -1,7 +1,7 @@
 //! `attach`, `stop`: a live run, from another terminal.
 //!
 //! The socket is a convenience, the record is the truth: whatever a connection did not bring is read there, and a run
-//! that has ended is shown as `replay` shows it.
+//! that has ended is shown as `replay` shows it. A watch (`run --watch`) has a socket of its own: between its runs there is something to stop and to wait for.
 
 use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
@@ -12,11 +12,11 @@ use polyloom_events::Sink;
 use polyloom_protocol::meta::Outcome as RunOutcome;
 use polyloom_report::{Options, Terminal, duration};
 use polyloom_server::{Answer, AttachError, Client, Request, Stop};
-use polyloom_store::{History, RunRow, RunState};
+use polyloom_store::{History, Home, RunRow, RunState};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::history;
-use super::socket::place;
+use super::socket::{self, place};
 use crate::args::{AttachArgs, LiveAt, LiveFormat, Progress};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::screen::Screen;
@@ -25,12 +25,16 @@ use crate::world::{World, unix_ms};
 /// A run that has just begun, or just ended, has no socket; for so long that is no reason to give up.
 const RETRIES: u32 = 20;
 const RETRY: Duration = Duration::from_millis(100);
+/// So many runs of a watch may begin and end while nobody looks.
+const RECENT: usize = 100;
 
-/// The run that is meant, and the project as it was given.
+/// The run that is meant, if there is one, and the project as it was given.
 struct Found {
     history: Arc<History>,
-    row: RunRow,
+    row: Option<RunRow>,
     project: Option<PathBuf>,
+    /// No run was named: it is the newest that runs.
+    newest: bool,
 }
 
 /// `[PROJECT] [RUN]`; without a run the newest that runs.
@@ -50,19 +54,21 @@ fn locate(world: &World, at: &LiveAt) -> Result<Found, Failure> {
         return Err(Failure::new(Exit::Usage, message).hint("polyloom attach PROJECT RUN"));
     }
     let history = history::open(world, project.clone())?;
+    let newest = run.is_none();
     let row = match run {
-        Some(run) => history::find(&history, run)?,
+        Some(run) => Some(history::find(&history, run)?),
         None => {
             let rows = history.runs(usize::MAX);
-            let rows = rows.map_err(|error| Failure::of(Exit::Environment, &error))?;
-            let running = rows.into_iter().find(|row| row.state == RunState::Running);
-            running.ok_or_else(|| {
-                Failure::new(Exit::Nothing, "no run is going on in this project")
-                    .hint("polyloom runs; another project is named with -C FOLDER")
-            })?
+            let rows = rows.map_err(|error| environment(&error))?;
+            rows.into_iter().find(|row| row.state == RunState::Running)
         }
     };
-    Ok(Found { history, row, project })
+    Ok(Found { history, row, project, newest })
+}
+
+fn nothing() -> Failure {
+    Failure::new(Exit::Nothing, "no run is going on in this project, and nobody watches it")
+        .hint("polyloom runs; another project is named with -C FOLDER")
 }
 
 fn state(history: &History, run: &str) -> Result<RunRow, Failure> {
@@ -148,15 +154,104 @@ enum Watched {
 
 /// `polyloom attach`.
 pub fn attach(world: &World, args: &AttachArgs) -> Outcome {
-    let Found { history, row, project } = locate(world, &args.at)?;
-    let face = Face::new(world.screen, args.format, project.as_deref());
-    let mut view = View {
-        history: &history,
-        run: &row.id,
-        started: row.started_unix_ms,
-        face,
-        next: args.from,
+    let Found { history, row, project, newest } = locate(world, &args.at)?;
+    let Some(row) = row else {
+        let row = match runtime()?.block_on(next_run(world, &history, unix_ms()))? {
+            Next::Run(row) => row,
+            Next::Left => return Ok(Exit::Interrupted),
+            Next::None => return Err(nothing()),
+        };
+        return follow(world, args, &history, row, project.as_deref());
     };
+    if newest {
+        return follow(world, args, &history, row, project.as_deref());
+    }
+    show(world, args, &history, &row, project.as_deref(), args.from).map(|(exit, _)| exit)
+}
+
+/// Shows a run, and where somebody watches the project, those that come after it.
+fn follow(
+    world: &World,
+    args: &AttachArgs,
+    history: &History,
+    mut row: RunRow,
+    project: Option<&Path>,
+) -> Outcome {
+    let mut from = args.from;
+    loop {
+        let (exit, left) = match show(world, args, history, &row, project, from) {
+            // One in which no cell ran leaves nothing.
+            Err(_) if history.find_run(&row.id).is_err() => (Exit::Ok, false),
+            shown => shown?,
+        };
+        if left {
+            return Ok(exit);
+        }
+        from = 1;
+        row = match runtime()?.block_on(next_run(world, history, row.started_unix_ms))? {
+            Next::Run(row) => row,
+            Next::Left => return Ok(Exit::Interrupted),
+            Next::None => return Ok(exit),
+        };
+    }
+}
+
+/// What comes after a run.
+enum Next {
+    Run(RunRow),
+    /// Nothing: nobody watches the project.
+    None,
+    /// Who waited for it has gone.
+    Left,
+}
+
+/// Waits for the first run that began after that time, as long as somebody watches the project.
+async fn next_run(world: &World, history: &History, after: u64) -> Result<Next, Failure> {
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| environment(&error))?;
+    let Some(mut watch) = watch(history).await else { return Ok(Next::None) };
+    let mut tick = tokio::time::interval(RETRY);
+    let mut told = false;
+    loop {
+        let over = tokio::select! {
+            _ = tick.tick() => false,
+            _ = interrupt.recv() => return Ok(Next::Left),
+            _ = watch.next() => true,
+        };
+        let rows = history.runs(RECENT).map_err(|error| environment(&error))?;
+        let later = |row: &RunRow| row.started_unix_ms > after && row.home == Home::Here;
+        if let Some(row) = rows.into_iter().rfind(later) {
+            return Ok(Next::Run(row));
+        }
+        if over {
+            return Ok(Next::None);
+        }
+        if !std::mem::replace(&mut told, true) {
+            world.screen.note("attached to a watch; its next run is waited for\n");
+        }
+    }
+}
+
+/// A connection to a watch of the project.
+async fn watch(history: &History) -> Option<Client> {
+    for path in socket::watchers(history) {
+        if let Ok(client) = Client::connect(&path, Request::Watch { from: 1 }).await {
+            return Some(client);
+        }
+    }
+    None
+}
+
+/// Shows a run to its end. True if whoever looked has gone before.
+fn show(
+    world: &World,
+    args: &AttachArgs,
+    history: &History,
+    row: &RunRow,
+    project: Option<&Path>,
+    from: u64,
+) -> Result<(Exit, bool), Failure> {
+    let face = Face::new(world.screen, args.format, project);
+    let mut view = View { history, run: &row.id, started: row.started_unix_ms, face, next: from };
     let watched = match row.state {
         RunState::Running => runtime()?.block_on(view.follow()),
         RunState::Interrupted | RunState::Ended(_) => Ok(Watched::Over),
@@ -167,20 +262,20 @@ pub fn attach(world: &World, args: &AttachArgs) -> Outcome {
     };
     view.face.finish();
     match watched? {
-        Watched::Ended(exit) => Ok(exit),
+        Watched::Ended(exit) => Ok((exit, false)),
         Watched::Detached(exit) => {
             if exit == Exit::Interrupted {
                 let text = format!("detached; run {} goes on, `polyloom stop` ends it\n", row.id);
                 world.screen.note(&text);
             }
-            Ok(exit)
+            Ok((exit, true))
         }
         Watched::Over => {
-            let state = state(&history, &row.id)?.state;
+            let state = state(history, &row.id)?.state;
             if state == RunState::Interrupted {
                 world.screen.note("this run was interrupted; `polyloom run` goes on with it\n");
             }
-            Ok(exit_of(state))
+            Ok((exit_of(state), false))
         }
     }
 }
@@ -307,6 +402,7 @@ fn unreachable(run: &str, error: &AttachError) -> Failure {
 /// `polyloom stop`.
 pub fn stop(world: &World, at: &LiveAt, how: Stop) -> Outcome {
     let Found { history, row, .. } = locate(world, at)?;
+    let Some(row) = row else { return stop_watch(world, &history, how) };
     if row.state != RunState::Running {
         let message = format!("run `{}` is not going on: {}", row.id, row.state.as_str());
         return Err(Failure::new(Exit::Nothing, message).hint("polyloom runs"));
@@ -338,6 +434,25 @@ pub fn stop(world: &World, at: &LiveAt, how: Stop) -> Outcome {
     let counts = if counts.is_empty() { counts } else { format!(": {counts}") };
     world.screen.note(&format!("run {}: {}{took}{counts}\n", row.id, row.state.as_str()));
     Ok(Exit::Ok)
+}
+
+/// Ends the watches of a project that have no run just now.
+fn stop_watch(world: &World, history: &History, how: Stop) -> Outcome {
+    let mut ended = false;
+    for path in socket::watchers(history) {
+        match runtime()?.block_on(ask(&path, how)) {
+            Ok(_) => {
+                let process = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let process = polyloom_report::escape_line(&process);
+                world.screen.note(&format!("the watch of process {process} has ended\n"));
+                ended = true;
+            }
+            // Left by one that was killed.
+            Err(AttachError::Connect { .. }) => {}
+            Err(error) => return Err(environment(&error)),
+        }
+    }
+    if ended { Ok(Exit::Ok) } else { Err(nothing()) }
 }
 
 /// Asks for the end and waits for it; false if the connection ended first.

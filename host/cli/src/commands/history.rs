@@ -57,6 +57,22 @@ pub struct Found {
     pub row: RunRow,
     /// A cell, or CELL.PORT.
     pub place: Option<String>,
+    /// It was the only word, and could as well have been a run.
+    pub alone: bool,
+}
+
+impl Found {
+    /// There is no such cell in the run. `kind`: what it should be, as `cell`.
+    pub fn no_cell(&self, kind: &str, cell: &str) -> Failure {
+        let (cell, run) = (cell.escape_debug(), &self.row.id);
+        let message = match self.alone {
+            true => format!(
+                "there is neither a run `{cell}` nor a cell `{cell}` in the latest run, `{run}`"
+            ),
+            false => format!("run `{run}` has no {kind} `{cell}`"),
+        };
+        Failure::new(Exit::Usage, message)
+    }
 }
 
 /// Finds what the words after `show`, `logs` and `replay` mean.
@@ -79,16 +95,20 @@ pub fn locate(world: &World, at: &At) -> Result<Found, Failure> {
     let history = open(world, project)?;
     let mut words = words.into_iter();
     let (first, second) = (words.next(), words.next());
+    let mut alone = false;
     let (row, place) = match (first, second) {
         (None, _) => (find(&history, "latest")?, None),
         (Some(run), Some(place)) => (find(&history, &run)?, Some(place)),
         // One word is a run if there is such a run, else a cell of the latest.
         (Some(word), None) => match history.find_run(&word) {
             Ok(row) => (row, None),
-            Err(_) => (find(&history, "latest")?, Some(word)),
+            Err(_) => {
+                alone = true;
+                (find(&history, "latest")?, Some(word))
+            }
         },
     };
-    Ok(Found { history, row, place })
+    Ok(Found { history, row, place, alone })
 }
 
 /// The run that a text means.
@@ -201,11 +221,12 @@ pub fn counts(totals: Option<&str>) -> String {
 
 /// `polyloom logs`.
 pub fn logs(world: &World, at: &At, tail: Option<usize>) -> Outcome {
-    let Found { history, row, place } = locate(world, at)?;
+    let found = locate(world, at)?;
+    let Found { history, row, place, .. } = &found;
     let cell = place.as_deref();
     let mut lines = Vec::new();
     let mut known = false;
-    for record in records(&history, &row.id)? {
+    for record in records(history, &row.id)? {
         match record.event {
             Event::StepPlanned { cell: id, .. } if cell == Some(id.as_str()) => known = true,
             Event::Log { cell: id, stream: _, text } if cell.is_none_or(|cell| cell == id) => {
@@ -221,8 +242,9 @@ pub fn logs(world: &World, at: &At, tail: Option<usize>) -> Outcome {
         }
     }
     if let Some(cell) = cell.filter(|_| !known) {
-        let message = format!("run `{}` has no cell `{}`", row.id, cell.escape_debug());
-        return Err(Failure::new(Exit::Usage, message).hint("polyloom show"));
+        return Err(found
+            .no_cell("cell", cell)
+            .hint("`polyloom show` lists the cells, `polyloom runs` the runs"));
     }
     if let Some(cell) = cell.filter(|_| lines.is_empty()) {
         // A cached cell printed in the run that made its result.
@@ -232,7 +254,7 @@ pub fn logs(world: &World, at: &At, tail: Option<usize>) -> Outcome {
                 "`{cell}` did not run in {}; this is what it printed in {}\n",
                 row.id, made.run
             ));
-            for record in records(&history, &made.run)? {
+            for record in records(history, &made.run)? {
                 if let Event::Log { cell: id, text, .. } = record.event
                     && id == cell
                 {
@@ -248,7 +270,7 @@ pub fn logs(world: &World, at: &At, tail: Option<usize>) -> Outcome {
 
 /// `polyloom replay`.
 pub fn replay(world: &World, at: &At) -> Outcome {
-    let Found { history, row, place } = locate(world, at)?;
+    let Found { history, row, place, .. } = locate(world, at)?;
     if let Some(place) = place {
         let message = format!("there is no run `{}`", place.escape_debug());
         return Err(Failure::new(Exit::Usage, message).hint("polyloom runs"));

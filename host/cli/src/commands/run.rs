@@ -4,6 +4,7 @@ mod brake;
 mod files;
 mod live;
 mod names;
+mod planned;
 mod same;
 mod streams;
 mod watch;
@@ -27,7 +28,7 @@ use tokio::sync::mpsc;
 
 use self::streams::Streams;
 use super::retention;
-use super::socket::{self, Watched};
+use super::socket::{Interrupts, Signals, Watched};
 use crate::args::{Format, Progress as ProgressFlag, RunArgs};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::permission::{self, Settled};
@@ -71,10 +72,14 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
     } else {
         let runtime = live::runtime()?;
         let (sender, words) = mpsc::channel(4);
+        let (stops, asked_for) = mpsc::channel(1);
         let summary = runtime.block_on(async {
-            let signals = socket::Signals::listen();
-            let shown = live::Shown { terminal, watched, screen: world.screen };
-            shown.run(runner, (sender, words), signals, asked.args.keep_going).await
+            let interrupts = Interrupts::new(Signals::listen(), asked_for);
+            let interrupts = tokio::spawn(interrupts.pass_on(sender, terminal.clone()));
+            let shown = live::Shown { terminal, watched, screen: world.screen, stops };
+            let summary = shown.run(runner, words, asked.args.keep_going).await;
+            interrupts.abort();
+            summary
         });
         // Blocking tasks of attempts that were killed may still be reading; nobody waits for them.
         runtime.shutdown_background();

@@ -43,10 +43,11 @@ fn mark_of(store: &Store, digest: &str) -> Option<Mark> {
 /// The command.
 pub fn show(world: &World, args: ShowArgs) -> Outcome {
     let ShowArgs { at, output, format } = args;
-    let Found { history, row, place } = history::locate(world, &at)?;
+    let found = history::locate(world, &at)?;
+    let Found { history, row, place, .. } = &found;
     let store = world.store()?;
     let mut steps: Vec<Step> = Vec::new();
-    for record in history::records(&history, &row.id)? {
+    for record in history::records(history, &row.id)? {
         if let Event::StepFinished { cell, lang, reason, meta, .. } = record.event {
             steps.push(Step { cell, lang, reason, meta: *meta });
         }
@@ -63,8 +64,10 @@ pub fn show(world: &World, args: ShowArgs) -> Outcome {
     };
     let Some(step) = steps.iter().find(|step| step.cell == cell) else {
         let names: Vec<_> = steps.iter().take(20).map(|step| step.cell.as_str()).collect();
-        let message = format!("run `{}` has no finished cell `{}`", row.id, cell.escape_debug());
-        return Err(Failure::new(Exit::Usage, message).hint(format!("it has {}", names.join(", "))));
+        let runs = if found.alone { "; `polyloom runs` lists the runs" } else { "" };
+        return Err(found
+            .no_cell("finished cell", cell)
+            .hint(format!("it has {}{runs}", names.join(", "))));
     };
     let Some(port) = port else {
         let cached = step.meta.outcome == polyloom_protocol::Outcome::Cached;

@@ -1,13 +1,14 @@
 //! A live run's side of `attach` and `stop`: its socket, the record read while it is written, and what interrupts it.
 
 use std::io::{self, BufWriter, Read, Seek, SeekFrom};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use polyloom_events::Sink;
-use polyloom_report::Recording;
+use polyloom_report::{Recording, Terminal};
 use polyloom_runtime::Word;
-use polyloom_server::{Config, Feed, Recorded, Server, Stop};
+use polyloom_server::{Config, Feed, OpenError, Recorded, Server, Stop};
 use polyloom_store::{History, RunWriter};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -48,7 +49,7 @@ impl Watched {
         self.recording.pass_on();
     }
 
-    /// Opens the socket. A run without one is as good, so what is in the way is told only to who asks.
+    /// Opens the socket.
     pub fn open(&self, screen: Screen, stops: mpsc::Sender<Stop>) -> Option<Server> {
         let server = Server::open(Config {
             path: place(&self.history, &self.run),
@@ -56,17 +57,7 @@ impl Watched {
             record: Arc::new(self.clone()),
             stops,
         });
-        match server {
-            Ok(server) => Some(server),
-            Err(error) => {
-                if screen.verbosity > 0 {
-                    let why = Failure::of(Exit::Environment, &error).messages.join(": ");
-                    let why = polyloom_report::escape_line(&why);
-                    screen.tell(&format!("note: nobody can attach to this run: {why}\n"));
-                }
-                None
-            }
-        }
+        shown(screen, server, "attach to this run")
     }
 }
 
@@ -91,13 +82,8 @@ impl Signals {
         Self(Some([int, term, hup]))
     }
 
-    /// Hears none: they are somebody else's.
-    pub fn none() -> Self {
-        Self(None)
-    }
-
     /// Waits for the next.
-    pub async fn next(&mut self) {
+    async fn next(&mut self) {
         let Some([int, term, hup]) = &mut self.0 else { return std::future::pending().await };
         tokio::select! {
             _ = int.recv() => {}
@@ -107,26 +93,106 @@ impl Signals {
     }
 }
 
-/// A word for each signal, and for what clients ask: `stop` is one word however often it is said, `stop --now` makes it two.
-pub async fn interrupts(
-    mut signals: Signals,
-    mut stops: mpsc::Receiver<Stop>,
-    sender: mpsc::Sender<Word>,
-) {
-    let mut said: u32 = 0;
-    loop {
-        let words = tokio::select! {
-            () = signals.next() => 1,
-            Some(stop) = stops.recv() => match stop {
-                Stop::Gracefully => 1_u32.saturating_sub(said),
-                Stop::Now => 2_u32.saturating_sub(said),
-            },
-        };
-        said = said.saturating_add(words);
-        for _ in 0..words {
-            if sender.send(Word::Interrupt).await.is_err() {
-                return;
+/// Signals, and what clients ask for. `stop` is one interrupt however often it is said, `stop --now` makes it two.
+pub struct Interrupts {
+    signals: Signals,
+    stops: mpsc::Receiver<Stop>,
+    said: u32,
+}
+
+impl Interrupts {
+    /// Of these.
+    pub fn new(signals: Signals, stops: mpsc::Receiver<Stop>) -> Self {
+        Self { signals, stops, said: 0 }
+    }
+
+    /// Waits for the next, and gives how many interrupts that is.
+    pub async fn next(&mut self) -> u32 {
+        loop {
+            let Self { signals, stops, said } = self;
+            let words = tokio::select! {
+                () = signals.next() => 1,
+                Some(stop) = stops.recv() => match stop {
+                    Stop::Gracefully => 1_u32.saturating_sub(*said),
+                    Stop::Now => 2_u32.saturating_sub(*said),
+                },
+            };
+            if words > 0 {
+                *said = said.saturating_add(words);
+                return words;
             }
         }
     }
+
+    /// Passes each on to a run, to its end, and says on its screen what the first one does: cells may take their time.
+    pub async fn pass_on(mut self, sender: mpsc::Sender<Word>, terminal: Terminal) {
+        loop {
+            let words = self.next().await;
+            self.tell(&terminal);
+            for _ in 0..words {
+                if sender.send(Word::Interrupt).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Says on a run's screen what the last interrupt does, where it was the first.
+    pub fn tell(&self, terminal: &Terminal) {
+        if self.said == 1 {
+            terminal.note("stopping; Ctrl-C again kills at once");
+        }
+    }
+}
+
+/// The sockets of those who watch the flows of a project, a socket for each, by process id.
+fn watches(history: &History) -> PathBuf {
+    history.place().folder().join("watches")
+}
+
+/// Those that somebody may listen to.
+pub fn watchers(history: &History) -> Vec<PathBuf> {
+    let entries = watches(history).read_dir().into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).collect()
+}
+
+/// Opens the socket of this process, for as long as it watches. Nothing is recorded of a watch, only of its runs: who asks for events hears of the end.
+/// To be called inside a tokio runtime.
+pub fn watcher(history: &History, screen: Screen, stops: mpsc::Sender<Stop>) -> Option<Server> {
+    struct Nothing;
+    impl Recorded for Nothing {
+        fn read(&self, _: u64, _: &mut [u8]) -> io::Result<usize> {
+            Ok(0)
+        }
+    }
+    // Those who were killed left theirs.
+    for path in watchers(history) {
+        let asked = std::os::unix::net::UnixStream::connect(&path);
+        if asked.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+            let _ = std::fs::remove_file(&path);
+        }
+    }
+    let folder = watches(history);
+    let _ = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+    let server = Server::open(Config {
+        path: folder.join(std::process::id().to_string()),
+        feed: Feed::new(),
+        record: Arc::new(Nothing),
+        stops,
+    });
+    shown(screen, server, "stop or attach to this watch")
+}
+
+/// What is in the way of a socket is told only to who asks: a run without one is as good.
+fn shown(screen: Screen, server: Result<Server, OpenError>, what: &str) -> Option<Server> {
+    let error = match server {
+        Ok(server) => return Some(server),
+        Err(error) => error,
+    };
+    if screen.verbosity > 0 {
+        let why = Failure::of(Exit::Environment, &error).messages.join(": ");
+        let why = polyloom_report::escape_line(&why);
+        screen.tell(&format!("note: nobody can {what}: {why}\n"));
+    }
+    None
 }

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use polyloom_report::Terminal;
 use polyloom_runtime::{Runner, Summary, Word};
+use polyloom_server::Stop;
 use tokio::sync::mpsc;
 
 use super::exit_of;
-use crate::commands::socket::{self, Signals, Watched};
+use crate::commands::socket::Watched;
 use crate::failure::{Exit, Failure};
 use crate::screen::Screen;
 
@@ -63,22 +64,20 @@ pub struct Shown {
     pub terminal: Terminal,
     pub watched: Option<Watched>,
     pub screen: Screen,
+    /// Where clients' wishes to stop go.
+    pub stops: mpsc::Sender<Stop>,
 }
 
 impl Shown {
-    /// Runs it, with ticks for the terminal, a socket for other terminals, and what interrupts it. `words` are both ends of what is said to it.
+    /// Runs it, with ticks for the terminal and a socket for other terminals. `words` are what is said to it.
     pub async fn run(
         self,
         runner: Runner,
-        words: (mpsc::Sender<Word>, mpsc::Receiver<Word>),
-        signals: Signals,
+        words: mpsc::Receiver<Word>,
         keep_going: bool,
     ) -> Summary {
-        let Self { terminal, watched, screen } = self;
-        let (sender, words) = words;
-        let (stop, stops) = mpsc::channel(1);
-        let server = watched.as_ref().and_then(|watched| watched.open(screen, stop));
-        let interrupts = tokio::spawn(socket::interrupts(signals, stops, sender));
+        let Self { terminal, watched, screen, stops } = self;
+        let server = watched.as_ref().and_then(|watched| watched.open(screen, stops));
         let ticks = tokio::spawn(async move {
             let started = Instant::now();
             let mut tick = tokio::time::interval(Duration::from_millis(100));
@@ -92,7 +91,6 @@ impl Shown {
         });
         let summary = runner.run(words).await;
         ticks.abort();
-        interrupts.abort();
         if let Some(server) = server {
             server.finish(exit_of(&summary, keep_going) as u8).await;
         }

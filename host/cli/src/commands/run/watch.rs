@@ -3,19 +3,17 @@
 //! One process for all runs: the spawner, the store and waiting workers are kept. A change while a run goes on makes a new plan at once; what that plan
 //! needs as it is goes on, the rest is ended.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use polyloom_events::{Event, Totals, Waits};
-use polyloom_model::{CellId, Flow};
-use polyloom_plan::{Facts, Key};
+use polyloom_model::Flow;
 use polyloom_protocol::meta::Diagnostic;
-use polyloom_runtime::{
-    Carried, Permit, Place, PolicyWord, Sources, Summary, Word, sources, standing,
-};
+use polyloom_report::Terminal;
+use polyloom_runtime::{Carried, Place, Sources, Summary, Word, sources, standing};
 use polyloom_schedule::RunOutcome;
+use polyloom_server::Stop;
 use polyloom_store::History;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
@@ -24,10 +22,11 @@ use tokio::task::JoinHandle;
 use super::brake::Brake;
 use super::files::{Change, Files};
 use super::live::{self, Shown};
+use super::planned::Planned;
 use super::streams::{Streams, diagnostic};
 use super::{After, Asked, Before, Begun, Ready, able, streams};
 use crate::args::Format;
-use crate::commands::socket::Signals;
+use crate::commands::socket::{self, Interrupts, Signals};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::permission::POLICY;
 use crate::world::World;
@@ -39,37 +38,17 @@ const WAITING: usize = 8;
 struct Going {
     task: JoinHandle<Summary>,
     words: mpsc::Sender<Word>,
+    terminal: Terminal,
     after: After,
 }
 
-/// What was planned last, as far as a change can make it another.
-struct Planned {
-    flow: Arc<Flow>,
-    facts: Facts,
-    keys: Vec<Key>,
-    permits: HashMap<CellId, Permit>,
-    policy: PolicyWord,
-}
-
-impl Planned {
-    fn of(ready: &Ready) -> Self {
-        let prepared = &ready.prepared;
-        let keys = prepared.keyed.iter().map(|entry| entry.key).collect();
-        Self {
-            flow: Arc::clone(&ready.flow),
-            facts: prepared.facts.clone(),
-            keys,
-            permits: ready.permits.clone(),
-            policy: ready.policy.clone(),
+impl Going {
+    /// The first interrupt ends it gently, the second at once.
+    fn interrupt(&self, times: u32, interrupts: &Interrupts) {
+        interrupts.tell(&self.terminal);
+        for _ in 0..times {
+            let _ = self.words.try_send(Word::Interrupt);
         }
-    }
-
-    fn is(&self, other: &Self) -> bool {
-        self.flow == other.flow
-            && self.facts.files == other.facts.files
-            && self.keys == other.keys
-            && self.permits == other.permits
-            && self.policy == other.policy
     }
 }
 
@@ -91,7 +70,7 @@ impl From<Failure> for Trouble {
 enum Next {
     Changed(Change),
     Ended(Result<Summary, tokio::task::JoinError>),
-    Signal,
+    Interrupted(u32),
 }
 
 struct Session<'w> {
@@ -103,7 +82,8 @@ struct Session<'w> {
     streams: Streams,
     /// When what is done now was begun by a change.
     since: Instant,
-    signals: Signals,
+    interrupts: Interrupts,
+    stops: mpsc::Sender<Stop>,
     going: Option<Going>,
     planned: Option<Planned>,
     brake: Brake,
@@ -141,9 +121,13 @@ pub fn watch(world: &World, mut asked: Asked) -> Outcome {
     let place = place(world)?;
     // Its folder is there before anything in it is watched. What is wrong with it is told by the first run.
     let root = path.parent().unwrap_or(Path::new(""));
-    let _history = world.history(root, &place.store);
+    let history = world.history(root, &place.store);
     let runtime = live::runtime()?;
-    let signals = runtime.block_on(async { Signals::listen() });
+    let (stops, asked_for) = mpsc::channel(1);
+    let (interrupts, server) = runtime.block_on(async {
+        let server = history.ok().and_then(|it| socket::watcher(&it, world.screen, stops.clone()));
+        (Interrupts::new(Signals::listen(), asked_for), server)
+    });
     let files = Files::new(here.clone())?;
     let streams = streams(&mut asked.streams, &asked.args)?;
     let session = Session {
@@ -154,7 +138,8 @@ pub fn watch(world: &World, mut asked: Asked) -> Outcome {
         files,
         streams,
         since: world.started,
-        signals,
+        interrupts,
+        stops,
         going: None,
         planned: None,
         brake: Brake::default(),
@@ -168,6 +153,10 @@ pub fn watch(world: &World, mut asked: Asked) -> Outcome {
         leaving: false,
     };
     let exit = session.go();
+    if let Some(server) = server {
+        let code = exit.as_ref().map_or_else(|failure| failure.exit, |exit| *exit);
+        runtime.block_on(server.finish(code as u8));
+    }
     // Blocking tasks of attempts that were killed may still be reading; nobody waits for them.
     runtime.shutdown_background();
     exit
@@ -210,7 +199,7 @@ impl Session<'_> {
                     }
                     Next::Changed(_) => {}
                     Next::Ended(summary) => self.ended(summary)?,
-                    Next::Signal => self.interrupt(),
+                    Next::Interrupted(times) => self.interrupt(times),
                 }
                 if self.going.is_none()
                     && !self.leaving
@@ -226,7 +215,7 @@ impl Session<'_> {
     }
 
     fn next(&mut self) -> Next {
-        let Self { runtime, files, signals, going, .. } = self;
+        let Self { runtime, files, interrupts, going, .. } = self;
         let ended = async {
             match going {
                 Some(going) => (&mut going.task).await,
@@ -236,18 +225,18 @@ impl Session<'_> {
         runtime.block_on(async {
             tokio::select! {
                 biased;
-                () = signals.next() => Next::Signal,
+                times = interrupts.next() => Next::Interrupted(times),
                 summary = ended => Next::Ended(summary),
                 change = files.changed() => Next::Changed(change),
             }
         })
     }
 
-    /// The first signal ends what goes on gently, the second at once; then there is no further run.
-    fn interrupt(&mut self) {
+    /// What goes on is to end, and no further run begins.
+    fn interrupt(&mut self, times: u32) {
         self.leaving = true;
         if let Some(going) = &self.going {
-            let _ = going.words.try_send(Word::Interrupt);
+            going.interrupt(times, &self.interrupts);
         }
     }
 
@@ -380,15 +369,15 @@ impl Session<'_> {
     fn supersede(&mut self, ready: &Ready) -> Result<Vec<Carried>, Failure> {
         let Some(mut going) = self.going.take() else { return Ok(Vec::new()) };
         let stands = standing(&ready.prepared, &ready.policy);
-        let (signals, leaving) = (&mut self.signals, &mut self.leaving);
+        let (interrupts, leaving) = (&mut self.interrupts, &mut self.leaving);
         let summary = self.runtime.block_on(async {
             let _ = going.words.send(Word::Superseded(stands)).await;
             loop {
                 tokio::select! {
                     summary = &mut going.task => return summary,
-                    () = signals.next() => {
+                    times = interrupts.next() => {
                         *leaving = true;
-                        let _ = going.words.try_send(Word::Interrupt);
+                        going.interrupt(times, interrupts);
                     }
                 }
             }
@@ -408,10 +397,11 @@ impl Session<'_> {
             return Ok(());
         }
         let (words, heard) = mpsc::channel(4);
-        let shown = Shown { terminal, watched, screen: self.world.screen };
-        let keep_going = self.asked.args.keep_going;
-        let run = shown.run(runner, (words.clone(), heard), Signals::none(), keep_going);
-        self.going = Some(Going { task: self.runtime.spawn(run), words, after });
+        let (screen, stops) = (self.world.screen, self.stops.clone());
+        let shown = Shown { terminal: terminal.clone(), watched, screen, stops };
+        let run = shown.run(runner, heard, self.asked.args.keep_going);
+        let task = self.runtime.spawn(run);
+        self.going = Some(Going { task, words, terminal, after });
         Ok(())
     }
 
@@ -420,8 +410,7 @@ impl Session<'_> {
         let summary = summary.map_err(|error| broken(&error))?;
         self.end(&going.after, &summary);
         self.then = self.then.take().or_else(|| self.again());
-        // A Ctrl-C of this terminal ends the session; `stop` from another one ends the run alone.
-        if self.then.is_none() && !(summary.outcome == RunOutcome::Interrupted && self.leaving) {
+        if self.then.is_none() && !self.leaving {
             self.rest(self.stands(), "");
         }
         Ok(())
@@ -477,7 +466,12 @@ impl Session<'_> {
         }
         let count = self.files.count();
         let noun = if count == 1 { "file" } else { "files" };
-        self.world.screen.note(&format!("watching {count} {noun} for changes; Ctrl-C ends\n"));
+        let what = match state {
+            Waits::Broken => "nothing can run before an edit mends this; ",
+            Waits::Ok | Waits::Failed | Waits::Held => "",
+        };
+        let line = format!("{what}watching {count} {noun} for changes; Ctrl-C ends\n");
+        self.world.screen.note(&line);
         self.say(Event::WatchWaiting { state, text: text.to_owned(), files: count as u64 });
         let workplace = Arc::clone(&self.place.workplace);
         self.runtime.spawn(async move { workplace.park().await });
