@@ -15,7 +15,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use polyloom_events::{Action, Event, Phase, Record, Sink, Stage, Stream};
+use polyloom_events::{Action, Event, Phase, Record, Sink, Stage, Stream, UNRECORDED};
 use polyloom_protocol::Value;
 use polyloom_protocol::meta::{ExecMeta, Outcome, Severity};
 
@@ -206,7 +206,11 @@ impl Screen {
                         self.run.path
                     );
                     let why = summary::changed(changed);
-                    let line = format!("run {}: {about}{why}", self.run.id);
+                    let run = match run.as_str() {
+                        UNRECORDED => "not recorded".to_owned(),
+                        _ => format!("run {}", self.run.id),
+                    };
+                    let line = format!("{run}: {about}{why}");
                     let line = self.paint.text(Style::Dim, &line);
                     self.line(&line);
                 }
