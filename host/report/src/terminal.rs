@@ -436,7 +436,9 @@ impl Screen {
         let mut line = self.paint.text(style, &pad(word.as_str(), 7));
         let name = pad(&fit(&escape_line(cell), 24), self.cell_width);
         let lang = pad(&fit(&escape_line(lang), 12), self.lang_width);
-        let wall = if ran { units::duration(meta.wall_ms) } else { "-".to_owned() };
+        // A failure without an attempt is that of an earlier run, and its time that run's.
+        let before = failed && attempts == 0 && meta.wall_ms > 0.0;
+        let wall = if ran && !before { units::duration(meta.wall_ms) } else { "-".to_owned() };
         let name = self.paint.text(Style::Strong, &name);
         let mut about = match failed {
             true if meta.outcome != Outcome::Failed => {
@@ -445,6 +447,9 @@ impl Screen {
             true => failure::evidence(meta),
             false => escape_line(reason).into_owned(),
         };
+        if before {
+            let _ = write!(about, ", {}", escape_line(reason));
+        }
         if attempts > 1 {
             let _ = write!(about, ", {attempts} attempts");
         }

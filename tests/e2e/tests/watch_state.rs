@@ -381,6 +381,7 @@ fn what_failed_is_not_tried_again_before_something_of_it_changes() {
     running.signal(Signal::INT);
     let told = running.end().exits(130).stderr();
     assert!(told.contains("hint: `polyloom logs bad` shows all it printed"), "{told}");
+    assert!(told.contains(&format!("exit code 3, failed as before, in run {id}\n")), "{told}");
     assert_eq!(runs(&place), 6);
     let logs = place.polyloom(&["logs", &id, "bad"]).exits(0).stdout();
     assert!(logs.contains("tried"), "{logs}");
