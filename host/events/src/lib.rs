@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 /// The version of this stream's schema; raised when a reader of the old one would go wrong.
 pub const SCHEMA: &str = "polyloom.events/1";
 
+/// The id of a run that leaves nothing in the history.
+pub const UNRECORDED: &str = "unrecorded";
+
 /// One event with its place in the run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Record {
@@ -32,7 +35,7 @@ pub enum Event {
     RunStarted {
         /// The schema of the stream.
         schema: String,
-        /// The run's id.
+        /// The run's id; `unrecorded` where it leaves nothing in the history.
         run: String,
         /// The flow's name.
         flow: String,

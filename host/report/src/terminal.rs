@@ -15,7 +15,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use polyloom_events::{Action, Event, Phase, Record, Sink, Stage, Stream};
+use polyloom_events::{Action, Event, Phase, Record, Sink, Stage, Stream, UNRECORDED};
 use polyloom_protocol::Value;
 use polyloom_protocol::meta::{ExecMeta, Outcome, Severity};
 
@@ -216,7 +216,11 @@ impl Screen {
                         self.run.path
                     );
                     let why = summary::changed(changed);
-                    let line = format!("run {}: {about}{why}", self.run.id);
+                    let run = match run.as_str() {
+                        UNRECORDED => "not recorded".to_owned(),
+                        _ => format!("run {}", self.run.id),
+                    };
+                    let line = format!("{run}: {about}{why}");
                     let line = self.paint.text(Style::Dim, &line);
                     self.line(&line);
                 }
@@ -442,7 +446,9 @@ impl Screen {
         let mut line = self.paint.text(style, &pad(word.as_str(), 7));
         let name = pad(&fit(&escape_line(cell), 24), self.cell_width);
         let lang = pad(&fit(&escape_line(lang), 12), self.lang_width);
-        let wall = if ran { units::duration(meta.wall_ms) } else { "-".to_owned() };
+        // A failure without an attempt is that of an earlier run, and its time that run's.
+        let before = failed && attempts == 0 && meta.wall_ms > 0.0;
+        let wall = if ran && !before { units::duration(meta.wall_ms) } else { "-".to_owned() };
         let name = self.paint.text(Style::Strong, &name);
         let mut about = match failed {
             true if meta.outcome != Outcome::Failed => {
@@ -451,6 +457,9 @@ impl Screen {
             true => failure::evidence(meta),
             false => escape_line(reason).into_owned(),
         };
+        if before {
+            let _ = write!(about, ", {}", escape_line(reason));
+        }
         if attempts > 1 {
             let _ = write!(about, ", {attempts} attempts");
         }

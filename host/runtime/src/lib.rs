@@ -30,7 +30,9 @@ pub use libraries::tell as tell_libraries;
 pub use permit::Permit;
 pub use place::{Executors, Place};
 pub use prepare::{PrepareError, Prepared, Wanted, action_of, prepare};
-pub use run::{Carried, Job, PolicyWord, Rest, Runner, Standing, Summary, Word, standing};
+pub use run::{
+    Carried, Failures, Job, PolicyWord, Rest, Runner, Standing, Summary, Word, standing,
+};
 pub use sources::{Sources, sources};
 pub use stream::Stream;
 pub use unchanged::Unchanged;

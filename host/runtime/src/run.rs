@@ -5,6 +5,7 @@
 mod ahead;
 mod carry;
 mod decide;
+mod failures;
 mod late;
 mod record;
 mod starts;
@@ -34,6 +35,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use self::carry::Running;
 pub use self::carry::{Carried, Standing, Word, standing};
+pub use self::failures::Failures;
 use self::late::Late;
 use self::starts::Starts;
 use self::temporary::Temporary;
@@ -77,6 +79,8 @@ pub struct Job {
     pub carried: Vec<Carried>,
     /// The files whose change made it begin, for events.
     pub changed: Vec<String>,
+    /// What failed in the runs before this one, where they follow each other: it is not tried again as it is.
+    pub failures: Option<Failures>,
 }
 
 /// What is said about policies outside of the flow.
@@ -200,6 +204,8 @@ pub(crate) struct Slot {
     started_ms: Option<f64>,
     ended_ms: Option<f64>,
     reason: String,
+    /// It was not tried: it failed so before.
+    as_before: bool,
     /// Its result, where it was found while the run went on.
     known: Option<Known>,
 }
@@ -553,7 +559,7 @@ impl Runner {
         if !self.cell(step).is_program() {
             return self.start_own(step);
         }
-        if self.adopt(step) {
+        if self.adopt(step) || self.fails_as_before(step) {
             return;
         }
         let prepared = &self.job.prepared;
@@ -645,6 +651,8 @@ impl Runner {
         let slot = &mut self.slots[step.at()];
         let end = slot.end.take();
         let mut reason = std::mem::take(&mut slot.reason);
+        let as_before = slot.as_before;
+        let attempts = if as_before { 0 } else { attempts };
         if slot.started_ms.is_some() {
             slot.ended_ms = Some(now);
         }
@@ -652,7 +660,10 @@ impl Runner {
         let mut meta = match (ended, end) {
             (Ended::Ok | Ended::Failed | Ended::Cancelled, Some(end)) => {
                 self.environment |= end.environment;
-                let StepEnd { mut meta, explanation, .. } = *end;
+                let StepEnd { mut meta, explanation, environment, .. } = *end;
+                if ended == Ended::Failed && !environment && !as_before {
+                    self.keep_failure(step, &meta, explanation.as_ref());
+                }
                 let index = self.job.prepared.plan.steps[step.at()].index;
                 explain(&mut meta, explanation, &self.job.prepared.flow.cells[index.at()].lines);
                 meta
@@ -683,7 +694,10 @@ impl Runner {
             }
         }
         self.temporary.ended(step, meta.outcome);
-        self.remember(step, &meta, &reason, outputs.as_deref());
+        // What was not tried is no new knowledge of its cell.
+        if !as_before {
+            self.remember(step, &meta, &reason, outputs.as_deref());
+        }
         if ended == Ended::Ok {
             for (port, artifact) in &meta.artifacts {
                 let (cell, port, artifact) = (id.clone(), port.clone(), artifact.clone());

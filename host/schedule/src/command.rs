@@ -56,6 +56,8 @@ pub enum Finish {
     Shared,
     /// It failed.
     Failed(Retry),
+    /// It was not tried, since it is known to fail. That stops no other step.
+    FailedBefore,
     /// It was cancelled or killed, by a command or by the runtime on its own.
     Cancelled,
 }

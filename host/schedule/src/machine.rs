@@ -359,6 +359,7 @@ impl Schedule {
             Finish::Ok => self.end_well(step, Ended::Ok),
             Finish::Shared => self.end_well(step, Ended::Cached),
             Finish::Cancelled => self.end_badly(step, Ended::Cancelled),
+            Finish::FailedBefore => self.end_badly(step, Ended::Failed),
             Finish::Failed(Retry::Allowed)
                 if made < allowed && self.mode == Mode::Going && state == State::Running =>
             {

@@ -104,7 +104,7 @@ fn a_history_of_a_newer_version_is_left_alone() {
     --- stderr
     error: the history `./.polyloom` has version 999, this program reads versions up to 3: update polyloom
     warning: this run will not be recorded
-    run unrecorded: project (./polyloom.toml), 2 cells, [N] at once
+    not recorded: project (./polyloom.toml), 2 cells, [N] at once
     cached  a  sh       -  up to date
     cached  b  sh       -  up to date
     ok in [TOOK]: 2 cached

@@ -326,3 +326,80 @@ fn a_selection_of_nothing_waits_for_an_edit_and_says_so() {
         "nothing can run before an edit mends this; watching 1 file for changes; Ctrl-C ends\n";
     assert!(told.contains(waits), "{told}");
 }
+
+fn end<'e>(events: &'e [Value], cell: &str) -> &'e Value {
+    events.iter().find(|event| event["event"] == "step.finished" && event["cell"] == cell).unwrap()
+}
+
+#[test]
+fn what_failed_is_not_tried_again_before_something_of_it_changes() {
+    let flow = "[cells.bad]\nlang = \"sh\"\nfile = \"bad.sh\"\ninputs = { x = \"file:x\" }\noutputs = { n = \"int\" }\n\n[cells.after]\nlang = \"sh\"\ninputs = { n = \"bad.n\" }\ncode = 'echo $n'\n\n[cells.good]\nlang = \"sh\"\nfile = \"good.sh\"\n";
+    let place = Place::flow(flow);
+    place.write("x", "1");
+    place.write("bad.sh", "echo tried; cat $x; exit 3");
+    place.write("good.sh", "echo 1");
+    let mut running = place.call(&["run", "--watch", "--events", "-", "-j", "2"]).start();
+    let first = run(&mut running);
+    assert_eq!(end(&first, "bad")["reason"], "never ran");
+    let id = first[0]["run"].as_str().unwrap().to_owned();
+    // Another cell: it runs, whatever failed before it.
+    place.write("good.sh", "echo 2");
+    let second = run(&mut running);
+    let bad = end(&second, "bad");
+    assert_eq!((&bad["meta"]["outcome"], &bad["attempts"]), (&"failed".into(), &0.into()));
+    assert_eq!(bad["reason"], format!("failed as before, in run {id}"));
+    assert_eq!(bad["meta"]["exit_code"], 3);
+    assert_eq!(end(&second, "good")["meta"]["outcome"], "ok");
+    assert!(!second.iter().any(|event| event["event"] == "log" && event["cell"] == "bad"));
+    // Nothing else to do: that is told, and is no run.
+    place.write("good.sh", "echo 1");
+    let third = run(&mut running);
+    assert_eq!(
+        (&third[0]["run"], &end(&third, "bad")["attempts"]),
+        (&"unrecorded".into(), &0.into())
+    );
+    let waiting = between(&mut running);
+    assert_eq!(waiting["state"], "failed");
+    assert!(waiting["text"].as_str().unwrap().contains("not tried again: bad"), "{waiting}");
+    // A save that changes nothing is a wish.
+    place.write("good.sh", "echo 1");
+    let fourth = run(&mut running);
+    assert_eq!(end(&fourth, "bad")["attempts"], 1);
+    // What its key or its limits are made of.
+    for edit in ["x", "limit"] {
+        match edit {
+            "x" => place.write("x", "2"),
+            _ => place.write(
+                "polyloom.toml",
+                flow.replace("[cells.after]", "timeout = \"9s\"\n[cells.after]"),
+            ),
+        }
+        assert_eq!(end(&run(&mut running), "bad")["attempts"], 1, "{edit}");
+    }
+    place.write("bad.sh", "echo 1 > $OUT/n");
+    assert_eq!(outcome(&run(&mut running)), "ok");
+    running.signal(Signal::INT);
+    let told = running.end().exits(130).stderr();
+    assert!(told.contains("hint: `polyloom logs bad` shows all it printed"), "{told}");
+    assert!(told.contains(&format!("exit code 3, failed as before, in run {id}\n")), "{told}");
+    assert_eq!(runs(&place), 6);
+    let logs = place.polyloom(&["logs", &id, "bad"]).exits(0).stdout();
+    assert!(logs.contains("tried"), "{logs}");
+}
+
+#[test]
+fn what_failed_by_what_it_was_granted_is_tried_again() {
+    let place = Place::flow(
+        "[cells.bad]\nlang = \"sh\"\nallow = { read = [\"in\"] }\ncode = 'cat in/x'\n\n[cells.good]\nlang = \"sh\"\nfile = \"good.sh\"\n",
+    );
+    place.write("good.sh", "echo 1");
+    place.write("in/y", "1");
+    let mut running =
+        place.call(&["run", "--watch", "--events", "-", "-k", "--allow-read"]).start();
+    run(&mut running);
+    place.write("in/x", "1");
+    place.write("good.sh", "echo 2");
+    assert_eq!(outcome(&run(&mut running)), "ok");
+    running.signal(Signal::INT);
+    let _ = running.end();
+}

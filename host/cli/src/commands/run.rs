@@ -15,12 +15,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use polyloom_events::Sink;
+use polyloom_events::{Sink, UNRECORDED};
 use polyloom_load::Loaded;
 use polyloom_model::{CellId, Flow, Policy, Role, parse_duration};
 use polyloom_report::{Document, Options, Progress, Terminal, Verbosity};
 use polyloom_runtime::{
-    Carried, Job, Permit, Place, PolicyWord, Prepared, Runner, Stream, Summary,
+    Carried, Failures, Job, Permit, Place, PolicyWord, Prepared, Runner, Stream, Summary,
 };
 use polyloom_schedule::{KeepGoing, RunOutcome};
 use polyloom_store::{Bounds, History, HistoryPlace, NewRun, Retention, RunWriter, Store};
@@ -122,6 +122,8 @@ struct Before {
     carried: Vec<Carried>,
     /// Files that were changed.
     changed: Vec<String>,
+    /// What failed.
+    failures: Option<Failures>,
     /// It is to leave no run in the history.
     unrecorded: bool,
 }
@@ -210,11 +212,12 @@ impl Asked {
             no_cache: args.select.no_cache,
             permits,
             policy,
-            run: run.clone().unwrap_or_else(|| "unrecorded".to_owned()),
+            run: run.clone().unwrap_or_else(|| UNRECORDED.to_owned()),
             history: writer,
             project: history.clone(),
             carried: before.carried,
             changed: before.changed,
+            failures: before.failures,
         };
         let runner = Runner::new(job, Stream::new(sinks, started));
         Ok(Begun { runner, terminal, watched, after: After { history, run, document } })

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use polyloom_events::UNRECORDED;
 use polyloom_protocol::Value;
 use polyloom_protocol::meta::{Diagnostic, ExecMeta, Outcome, Severity};
 
@@ -332,7 +333,12 @@ impl Failure {
 pub(super) fn logs(screen: &Screen, cell: &str) -> String {
     let project = screen.options.project.as_deref();
     let project = project.map_or_else(String::new, |path| format!(" -C {}", quote(path)));
-    format!("polyloom logs{project} {} {cell}", screen.run.id)
+    // What it printed in the last run that had it.
+    let run = match screen.run.id.as_str() {
+        UNRECORDED => String::new(),
+        id => format!(" {id}"),
+    };
+    format!("polyloom logs{project}{run} {cell}")
 }
 
 /// A path as a shell takes it.

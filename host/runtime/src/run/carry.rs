@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use polyloom_events::{Event, Phase};
-use polyloom_model::{CellId, Limits, Policy};
+use polyloom_model::{Cell, CellId, Limits, Policy};
 use polyloom_plan::{Key, StepIndex};
 use polyloom_protocol::Outcome;
 use polyloom_protocol::meta::ExecMeta;
@@ -31,10 +31,17 @@ pub struct Standing(HashMap<CellId, Made>);
 
 /// What an attempt is made with. Keys say nothing of limits.
 #[derive(Debug, Clone, PartialEq)]
-struct Made {
+pub(super) struct Made {
     key: Key,
     limits: Limits,
     policy: Policy,
+}
+
+impl Made {
+    /// The first attempt of a step.
+    pub(super) fn of(cell: &Cell, key: Key, word: &PolicyWord) -> Self {
+        Self { key, limits: cell.limits.clone(), policy: word.over(&cell.policy) }
+    }
 }
 
 /// An attempt, seen from the loop.
@@ -66,8 +73,7 @@ pub fn standing(prepared: &Prepared, word: &PolicyWord) -> Standing {
     for step in prepared.plan.steps.iter().filter(|step| step.action.may_run()) {
         let cell = &prepared.flow.cells[step.index.at()];
         if cell.is_program() && cell.asks.is_empty() && cell.secrets.is_empty() {
-            let (limits, policy) = (cell.limits.clone(), word.over(&cell.policy));
-            all.insert(cell.id.clone(), Made { key: step.key, limits, policy });
+            all.insert(cell.id.clone(), Made::of(cell, step.key, word));
         }
     }
     Standing(all)
@@ -105,8 +111,8 @@ impl Runner {
     /// What an attempt at a step is made with now. One that got more memory after it ran out of it stands for no other.
     fn made(&self, step: StepIndex) -> Made {
         let planned = &self.job.prepared.plan.steps[step.at()];
-        let policy = self.job.policy.over(&self.cell(step).policy);
-        Made { key: planned.key, limits: self.limits(step), policy }
+        let made = Made::of(self.cell(step), planned.key, &self.job.policy);
+        Made { limits: self.limits(step), ..made }
     }
 
     /// Hears of an attempt until it ends or is let go.

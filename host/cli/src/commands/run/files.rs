@@ -216,6 +216,11 @@ impl Files {
         Ok(more)
     }
 
+    /// Whether a name is that of a watched file, or below a watched folder.
+    pub fn has(&self, path: &Path) -> bool {
+        self.shared.heard().names.has(path)
+    }
+
     /// How many files and folders there are of these.
     pub fn count(&self) -> usize {
         let names = Arc::clone(&self.shared.heard().names);

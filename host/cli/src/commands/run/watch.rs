@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use polyloom_events::{Event, Totals, Waits};
-use polyloom_model::Flow;
+use polyloom_model::{CellId, Flow};
 use polyloom_protocol::meta::Diagnostic;
 use polyloom_report::Terminal;
-use polyloom_runtime::{Carried, Place, Sources, Summary, Word, sources, standing};
+use polyloom_runtime::{Carried, Failures, Place, Sources, Summary, Word, sources, standing};
 use polyloom_schedule::RunOutcome;
 use polyloom_server::Stop;
 use polyloom_store::History;
@@ -33,6 +33,9 @@ use crate::world::World;
 
 /// So many workers are kept waiting for the next change: of the cells that ran last.
 const WAITING: usize = 8;
+
+/// Of cells that failed, so many are named.
+const NAMES: usize = 10;
 
 /// A run that goes on.
 struct Going {
@@ -87,6 +90,9 @@ struct Session<'w> {
     going: Option<Going>,
     planned: Option<Planned>,
     brake: Brake,
+    failures: Failures,
+    /// The cells that failed as before in the last run, where it had nothing else to do.
+    failed: Vec<CellId>,
     /// What begins the next run once this one is over: its own cells wrote what the flow reads, or something was lost under it.
     then: Option<Change>,
     /// The flow file, and the folder that it was named in.
@@ -143,6 +149,8 @@ pub fn watch(world: &World, mut asked: Asked) -> Outcome {
         going: None,
         planned: None,
         brake: Brake::default(),
+        failures: Failures::default(),
+        failed: Vec::new(),
         then: None,
         path,
         here,
@@ -311,7 +319,8 @@ impl Session<'_> {
         let place = Arc::new(self.place.now(crate::world::unix_ms()));
         let ready = self.asked.ready(self.world, flow, &place)?;
         let planned = Planned::of(&ready);
-        if self.planned.as_ref().is_some_and(|before| before.is(&planned)) {
+        let same = self.planned.as_ref().is_some_and(|before| before.is(&planned));
+        if same && !self.wants_again(&change) {
             tracing::debug!("what was changed changes nothing");
             if std::mem::take(&mut self.broken) {
                 self.mended();
@@ -333,12 +342,28 @@ impl Session<'_> {
         }
         let changed = change.paths.iter().map(|path| self.shown(path)).collect();
         self.brake.begun(&ready.prepared, &ready.permits);
+        self.failed = match carried.is_empty() {
+            true => self.failures.only(&ready.prepared, &ready.policy),
+            false => Vec::new(),
+        };
         // Only what ran is a run of the history.
-        let before = Before { carried, changed, unrecorded: done };
+        let unrecorded = done || !self.failed.is_empty();
+        let failures = Some(self.failures.clone());
+        let before = Before { carried, changed, failures, unrecorded };
         let begun = self.asked.begin(self.world, ready, &place, before, change.since)?;
         // What was to run whatever is known has run: from now on a change decides.
         (self.asked.args.select.force, self.asked.args.select.force_all) = (false, false);
         Ok(self.start(begun, done)?)
+    }
+
+    /// A file that is saved as it was is a wish to try again what failed.
+    fn wants_again(&self, change: &Change) -> bool {
+        let saved = change.paths.iter().any(|path| self.files.has(path));
+        let again = saved && self.going.is_none() && !self.failures.is_empty();
+        if again {
+            self.failures.clear();
+        }
+        again
     }
 
     /// A watched file as its flow would name it.
@@ -411,7 +436,15 @@ impl Session<'_> {
         self.end(&going.after, &summary);
         self.then = self.then.take().or_else(|| self.again());
         if self.then.is_none() && !self.leaving {
-            self.rest(self.stands(), "");
+            let failed: Vec<_> = self.failed.iter().take(NAMES).map(CellId::as_str).collect();
+            let text = match failed.is_empty() {
+                true => String::new(),
+                false => format!(
+                    "not tried again: {}; who saves a file again as it is wants that",
+                    failed.join(", ")
+                ),
+            };
+            self.rest(self.stands(), &text);
         }
         Ok(())
     }
