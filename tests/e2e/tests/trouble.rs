@@ -85,7 +85,7 @@ fn a_store_of_a_newer_version_is_left_alone() {
     let before = std::fs::read(&index).unwrap();
     insta::assert_snapshot!(place.polyloom(&["run"]).exits(3).screen(), @"
     --- stderr
-    error: the store `[ROOT]/store` has version 999, this program reads versions up to 3: update polyloom, or set `POLYLOOM_STORE` to another folder
+    error: the store `[ROOT]/store` has version 999, this program reads versions up to 4: update polyloom, or set `POLYLOOM_STORE` to another folder
     --- exit 3
     ");
     assert_eq!(std::fs::read(&index).unwrap(), before);
