@@ -95,3 +95,15 @@ fn a_link_leads_elsewhere() {
     running.signal(Signal::INT);
     let _ = running.end();
 }
+
+#[test]
+fn a_file_that_is_missing_from_the_beginning_is_heard_of_when_it_comes() {
+    let place = Place::flow("[cells.a]\nlang = \"sh\"\nfile = \"deep/down/a.sh\"\n");
+    fs::create_dir(place.project().join("deep")).unwrap();
+    let mut running = place.call(&["run", "--watch", "--events", "-"]).start();
+    running.until(|event| event["event"] == "watch.waiting");
+    place.write("deep/down/a.sh", "echo there");
+    assert_eq!(next(&mut running), "there");
+    running.signal(Signal::INT);
+    let _ = running.end();
+}

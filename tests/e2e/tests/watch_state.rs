@@ -268,6 +268,15 @@ fn a_watch_is_stopped_and_followed_from_another_terminal() {
     let lines = attached.end().exits(0).json_lines();
     let runs = lines.iter().filter(|event| event["event"] == "run.finished");
     assert_eq!(runs.count(), 2);
+    // Its record and its socket were deleted: it has others by the next change.
+    let mut running = start();
+    between(&mut running);
+    std::fs::remove_dir_all(place.project().join(".polyloom")).unwrap();
+    place.write("a.sh", "echo four");
+    running.until_printed("a", "four");
+    between(&mut running);
+    let _ = place.polyloom(&["stop"]).exits(0);
+    let _ = running.end().exits(130);
     // While one goes on, gently and at once.
     for now in [false, true] {
         let mut running = start();

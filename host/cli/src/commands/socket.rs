@@ -156,6 +156,15 @@ pub fn watchers(history: &History) -> Vec<PathBuf> {
     entries.map(|entry| entry.path()).collect()
 }
 
+fn own(history: &History) -> PathBuf {
+    watches(history).join(std::process::id().to_string())
+}
+
+/// Whether this process has its socket there.
+pub fn is_watched(history: &History) -> bool {
+    own(history).exists()
+}
+
 /// Opens the socket of this process, for as long as it watches. Nothing is recorded of a watch, only of its runs: who asks for events hears of the end.
 /// To be called inside a tokio runtime.
 pub fn watcher(history: &History, screen: Screen, stops: mpsc::Sender<Stop>) -> Option<Server> {
@@ -175,7 +184,7 @@ pub fn watcher(history: &History, screen: Screen, stops: mpsc::Sender<Stop>) -> 
     let folder = watches(history);
     let _ = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
     let server = Server::open(Config {
-        path: folder.join(std::process::id().to_string()),
+        path: own(history),
         feed: Feed::new(),
         record: Arc::new(Nothing),
         stops,

@@ -72,6 +72,21 @@ fn after_a_failure_nothing_starts_and_what_runs_may_finish() {
 }
 
 #[test]
+fn what_failed_before_stops_nothing_else() {
+    talk(
+        "r2, 0, , 2",
+        1,
+        KeepGoing::No,
+        &[
+            ("start", "start 0"),
+            ("before 0", "0 failed, 1 skipped by 0, start 2"),
+            ("ok 2", "2 ok, start 3"),
+            ("ok 3", "3 ok, finish failed"),
+        ],
+    );
+}
+
+#[test]
 fn keep_going_skips_only_what_is_made_from_the_failed_step() {
     talk(
         ", , 0, 1, 2 3",

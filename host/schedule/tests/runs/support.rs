@@ -78,7 +78,7 @@ fn ending(ended: Ended) -> String {
     }
 }
 
-/// `ok 1`, `fail 1`, `broken 1` (failed, no retry), `cancelled 1`, `cached 1`, `new 1`, `no 1`, `unclear 1`, `waited 1`, `int`, `timeout`.
+/// `ok 1`, `fail 1`, `broken 1` (failed, no retry), `before 1` (failed before), `cancelled 1`, `cached 1`, `new 1`, `no 1`, `unclear 1`, `waited 1`, `int`, `timeout`.
 pub fn on(schedule: &mut Schedule, cause: &str) -> String {
     let (word, step) = cause.split_once(' ').unwrap_or((cause, "0"));
     let step = StepIndex(step.parse().unwrap());
@@ -87,6 +87,7 @@ pub fn on(schedule: &mut Schedule, cause: &str) -> String {
         "ok" => finished(Finish::Ok),
         "fail" => finished(Finish::Failed(Retry::Allowed)),
         "broken" => finished(Finish::Failed(Retry::Never)),
+        "before" => finished(Finish::FailedBefore),
         "cancelled" => finished(Finish::Cancelled),
         "cached" => Cause::Decided { step, verdict: Verdict::Cached },
         "new" => Cause::Decided { step, verdict: Verdict::Run },

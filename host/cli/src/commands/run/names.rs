@@ -20,14 +20,14 @@ pub struct Names {
 impl Names {
     /// The names of these files and folders; relative ones are relative to `here`. What is not there has a name, too.
     pub fn of(sources: &Sources, here: &Path) -> Self {
-        let (mut way, mut links) = (BTreeSet::new(), HashMap::new());
-        let mut follow = |path: &PathBuf| follow(&here.join(path), &mut way, &mut links);
+        let mut walk = Walk::default();
+        let mut follow = |path: &PathBuf| walk.to(&here.join(path));
         let sources = Sources {
             files: sources.files.iter().map(&mut follow).collect(),
             folders: sources.folders.iter().map(&mut follow).collect(),
             beside: sources.beside.as_ref().map(&mut follow),
         };
-        Self { sources, way }
+        Self { sources, way: walk.way }
     }
 
     /// What is watched.
@@ -51,36 +51,53 @@ impl Names {
     }
 }
 
-/// Walks to where an absolute path leads, and notes each name it comes by.
-fn follow(
-    path: &Path,
-    way: &mut BTreeSet<PathBuf>,
-    links: &mut HashMap<PathBuf, Option<PathBuf>>,
-) -> PathBuf {
-    let mut at = PathBuf::from("/");
-    let mut left: Vec<OsString> = parts(path).collect();
-    let mut followed = 0;
-    while let Some(part) = left.pop() {
-        if part == "/" {
-            at = part.into();
-        } else if part == ".." {
-            at.pop();
-        } else {
-            at.push(part);
-            if !way.contains(&at) {
-                way.insert(at.clone());
+/// The way to many paths.
+#[derive(Default)]
+struct Walk {
+    way: BTreeSet<PathBuf>,
+    /// Where folders lead: a flow has many files in few of them.
+    folders: HashMap<PathBuf, PathBuf>,
+}
+
+impl Walk {
+    /// Where an absolute path leads.
+    fn to(&mut self, path: &Path) -> PathBuf {
+        let Some((folder, name)) = path.parent().zip(path.file_name()) else {
+            return self.follow("/".into(), parts(path).collect());
+        };
+        let at = match self.folders.get(folder) {
+            Some(at) => at.clone(),
+            None => {
+                let at = self.follow("/".into(), parts(folder).collect());
+                self.folders.insert(folder.to_owned(), at.clone());
+                at
             }
-            let target = links.entry(at.clone()).or_insert_with(|| at.read_link().ok());
-            if let Some(target) = target
-                && followed < LINKS
-            {
-                followed += 1;
-                left.extend(parts(target));
+        };
+        self.follow(at, vec![name.to_owned()])
+    }
+
+    /// Goes on from a place that is free of links, and notes each name it comes by.
+    fn follow(&mut self, mut at: PathBuf, mut left: Vec<OsString>) -> PathBuf {
+        let mut followed = 0;
+        while let Some(part) = left.pop() {
+            if part == "/" {
+                at = part.into();
+            } else if part == ".." {
                 at.pop();
+            } else {
+                at.push(part);
+                self.way.insert(at.clone());
+                if followed < LINKS
+                    && let Ok(target) = at.read_link()
+                {
+                    followed += 1;
+                    left.extend(parts(&target));
+                    at.pop();
+                }
             }
         }
+        at
     }
-    at
 }
 
 /// The parts of a path, the last first.

@@ -1,19 +1,22 @@
 //! `run --watch`: runs, waits for a change of what the flow is made of, and runs again what that change made stale.
 //!
 //! One process for all runs: the spawner, the store and waiting workers are kept. A change while a run goes on makes a new plan at once; what that plan
-//! needs as it is goes on, the rest is ended.
+//! needs as it is goes on, the rest is ended. What the run's own cells write begins the next one when they are through.
+
+mod rest;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use polyloom_events::{Event, Totals, Waits};
+use polyloom_events::{Totals, Waits};
+use polyloom_load::{Code, Problem};
 use polyloom_model::{CellId, Flow};
 use polyloom_protocol::meta::Diagnostic;
 use polyloom_report::Terminal;
 use polyloom_runtime::{Carried, Failures, Place, Sources, Summary, Word, sources, standing};
 use polyloom_schedule::RunOutcome;
-use polyloom_server::Stop;
+use polyloom_server::{Server, Stop};
 use polyloom_store::History;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
@@ -33,9 +36,6 @@ use crate::world::World;
 
 /// So many workers are kept waiting for the next change: of the cells that ran last.
 const WAITING: usize = 8;
-
-/// Of cells that failed, so many are named.
-const NAMES: usize = 10;
 
 /// A run that goes on.
 struct Going {
@@ -87,6 +87,7 @@ struct Session<'w> {
     since: Instant,
     interrupts: Interrupts,
     stops: mpsc::Sender<Stop>,
+    server: Option<Server>,
     going: Option<Going>,
     planned: Option<Planned>,
     brake: Brake,
@@ -130,13 +131,10 @@ pub fn watch(world: &World, mut asked: Asked) -> Outcome {
     let history = world.history(root, &place.store);
     let runtime = live::runtime()?;
     let (stops, asked_for) = mpsc::channel(1);
-    let (interrupts, server) = runtime.block_on(async {
-        let server = history.ok().and_then(|it| socket::watcher(&it, world.screen, stops.clone()));
-        (Interrupts::new(Signals::listen(), asked_for), server)
-    });
+    let interrupts = runtime.block_on(async { Interrupts::new(Signals::listen(), asked_for) });
     let files = Files::new(here.clone())?;
     let streams = streams(&mut asked.streams, &asked.args)?;
-    let session = Session {
+    let mut session = Session {
         world,
         asked,
         place,
@@ -146,6 +144,7 @@ pub fn watch(world: &World, mut asked: Asked) -> Outcome {
         since: world.started,
         interrupts,
         stops,
+        server: None,
         going: None,
         planned: None,
         brake: Brake::default(),
@@ -160,8 +159,11 @@ pub fn watch(world: &World, mut asked: Asked) -> Outcome {
         last: None,
         leaving: false,
     };
+    if let Ok(history) = history {
+        session.open(&history);
+    }
     let exit = session.go();
-    if let Some(server) = server {
+    if let Some(server) = session.server.take() {
         let code = exit.as_ref().map_or_else(|failure| failure.exit, |exit| *exit);
         runtime.block_on(server.finish(code as u8));
     }
@@ -180,20 +182,13 @@ fn place(world: &World) -> Result<Arc<Place>, Failure> {
 }
 
 impl Session<'_> {
-    fn go(mut self) -> Outcome {
+    fn go(&mut self) -> Outcome {
         let mut change = Change { paths: Vec::new(), since: self.world.started };
         loop {
             self.since = change.since;
             match self.plan(change) {
                 Ok(()) => {}
-                Err(Trouble::Mendable(failure, diagnostics)) => {
-                    self.world.screen.tell(&failure.render(self.world.screen.err));
-                    self.broken = true;
-                    let text = [failure.messages.join(": ")].into_iter().chain(failure.hint);
-                    let text = text.collect::<Vec<_>>().join("; ");
-                    self.say(Event::FlowBroken { text, diagnostics });
-                    self.rest(Waits::Broken, "");
-                }
+                Err(Trouble::Mendable(failure, diagnostics)) => self.spoilt(failure, diagnostics),
                 Err(Trouble::Final(failure)) => return Err(failure),
             }
             change = loop {
@@ -220,6 +215,21 @@ impl Session<'_> {
                 }
             };
         }
+    }
+
+    /// Opens the socket by which others stop this watch, anew where it went with its folder.
+    fn open(&mut self, history: &History) {
+        if self.server.is_some() && socket::is_watched(history) {
+            return;
+        }
+        let (screen, stops) = (self.world.screen, self.stops.clone());
+        let old = self.server.take();
+        self.server = self.runtime.block_on(async {
+            if let Some(old) = old {
+                old.finish(Exit::Ok as u8).await;
+            }
+            socket::watcher(history, screen, stops)
+        });
     }
 
     fn next(&mut self) -> Next {
@@ -261,11 +271,13 @@ impl Session<'_> {
             let loaded = self.world.read(&self.asked.args.flow);
             if let Some(flow) = &loaded.flow {
                 self.wanted = sources(flow);
-                let mut wanted = self.wanted.clone();
+                wanted = self.wanted.clone();
                 self.add(&mut wanted);
-                if self.files.watch(&wanted).map_err(Trouble::Final)? {
-                    continue;
-                }
+            }
+            // What does not exist may come to be.
+            wanted.files.extend(loaded.report.problems.iter().filter_map(missing));
+            if self.files.watch(&wanted).map_err(Trouble::Final)? {
+                continue;
             }
             let problems: Vec<_> = loaded.report.problems.iter().map(diagnostic).collect();
             let told = self.asked.told(self.world, loaded);
@@ -318,6 +330,9 @@ impl Session<'_> {
         let flow = self.flow()?;
         let place = Arc::new(self.place.now(crate::world::unix_ms()));
         let ready = self.asked.ready(self.world, flow, &place)?;
+        if let Some(history) = &ready.history {
+            self.open(history);
+        }
         let planned = Planned::of(&ready);
         let same = self.planned.as_ref().is_some_and(|before| before.is(&planned));
         if same && !self.wants_again(&change) {
@@ -366,30 +381,6 @@ impl Session<'_> {
         again
     }
 
-    /// A watched file as its flow would name it.
-    fn shown(&self, path: &Path) -> String {
-        let root = self.here.join(self.path.parent().unwrap_or(Path::new(".")));
-        let root = root.canonicalize().unwrap_or(root);
-        match path.strip_prefix(&root) {
-            Ok(inside) if inside != Path::new("") => inside.display().to_string(),
-            Ok(_) | Err(_) => path.display().to_string(),
-        }
-    }
-
-    /// Why a change begins no run, though the plan is another by it.
-    fn held(&mut self, change: &Change) -> Option<String> {
-        let writer = self.brake.writer(change);
-        if self.brake.lets(writer.is_some()) {
-            return None;
-        }
-        let (cell, file) = writer?;
-        let file = self.shown(file);
-        Some(format!(
-            "held: cell `{cell}` writes {}, and what it writes makes the flow run again and again; it runs again after a change by somebody else",
-            polyloom_report::escape_line(&file)
-        ))
-    }
-
     /// Ends the run that goes on, but for what the new plan needs as it is.
     fn supersede(&mut self, ready: &Ready) -> Result<Vec<Carried>, Failure> {
         let Some(mut going) = self.going.take() else { return Ok(Vec::new()) };
@@ -436,15 +427,7 @@ impl Session<'_> {
         self.end(&going.after, &summary);
         self.then = self.then.take().or_else(|| self.again());
         if self.then.is_none() && !self.leaving {
-            let failed: Vec<_> = self.failed.iter().take(NAMES).map(CellId::as_str).collect();
-            let text = match failed.is_empty() {
-                true => String::new(),
-                false => format!(
-                    "not tried again: {}; who saves a file again as it is wants that",
-                    failed.join(", ")
-                ),
-            };
-            self.rest(self.stands(), &text);
+            self.rest(self.stands(), &self.not_tried());
         }
         Ok(())
     }
@@ -461,54 +444,14 @@ impl Session<'_> {
             tracing::warn!(%error, run, "a run in which no cell ran could not be removed");
         }
     }
+}
 
-    /// After a mistake, the flow is what it was before.
-    fn mended(&mut self) {
-        let state = match self.last {
-            _ if self.going.is_some() => "its run goes on",
-            Some(RunOutcome::Ok) | None => "nothing to run",
-            Some(RunOutcome::Failed) => "its last run failed",
-            Some(RunOutcome::TimedOut) => "its last run took too long",
-            Some(RunOutcome::Interrupted | RunOutcome::Superseded) => "its last run was ended",
-        };
-        self.rest(self.stands(), &format!("the flow is good again and as it was: {state}"));
-    }
-
-    /// How the flow stands by its last run.
-    fn stands(&self) -> Waits {
-        match self.last {
-            _ if self.broken => Waits::Broken,
-            Some(RunOutcome::Ok) | None => Waits::Ok,
-            Some(_) => Waits::Failed,
-        }
-    }
-
-    /// Says something that is of no run.
-    fn say(&mut self, event: Event) {
-        let at_ms = self.since.elapsed().as_secs_f64() * 1e3;
-        self.streams.say(at_ms, event);
-    }
-
-    /// Nothing is to be done until something changes.
-    fn rest(&mut self, state: Waits, text: &str) {
-        if !text.is_empty() {
-            self.world.screen.note(&format!("{text}\n"));
-        }
-        if self.going.is_some() {
-            return;
-        }
-        let count = self.files.count();
-        let noun = if count == 1 { "file" } else { "files" };
-        let what = match state {
-            Waits::Broken => "nothing can run before an edit mends this; ",
-            Waits::Ok | Waits::Failed | Waits::Held => "",
-        };
-        let line = format!("{what}watching {count} {noun} for changes; Ctrl-C ends\n");
-        self.world.screen.note(&line);
-        self.say(Event::WatchWaiting { state, text: text.to_owned(), files: count as u64 });
-        let workplace = Arc::clone(&self.place.workplace);
-        self.runtime.spawn(async move { workplace.park().await });
-    }
+/// The file that a problem says is missing, by what is written there.
+fn missing(problem: &Problem) -> Option<PathBuf> {
+    let label = problem.labels.first().filter(|_| problem.code == Code::MissingFile)?;
+    let written = label.source.text().get(label.span.start..label.span.end)?;
+    let folder = Path::new(label.file()).parent()?;
+    Some(folder.join(written.trim_matches(['"', '\''])))
 }
 
 fn broken(error: &tokio::task::JoinError) -> Failure {
