@@ -69,6 +69,11 @@ impl Sink for Streams {
         }
     }
 
+    /// Where nothing is written, nobody has to see anything.
+    fn stood(&mut self, _count: u64) -> bool {
+        self.lock().streams.is_empty()
+    }
+
     fn finish(&mut self) -> io::Result<()> {
         let mut numbered = self.lock();
         // Each is ended, whatever became of the one before.
