@@ -244,7 +244,7 @@ fn at(root: &Path) -> &Path {
 
 /// The files below `folder`, which is below `root`, that a pattern matches, by name. Nothing leads out of that folder: links to folders are not followed; a name that begins with a dot is
 /// matched only by a pattern that does.
-fn glob(root: &Path, folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, Why> {
+pub(crate) fn glob(root: &Path, folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, Why> {
     let own = folder;
     let failed = |path: &Path, source| Why::Io { path: own.join(path), source };
     let dir = Dir::open_ambient_dir(at(root), ambient_authority());

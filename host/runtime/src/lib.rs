@@ -35,5 +35,5 @@ pub use run::{
 };
 pub use sources::{Sources, sources};
 pub use stream::Stream;
-pub use unchanged::Unchanged;
+pub use unchanged::{Fresh, StoodStep, Unchanged};
 pub use words::chain;

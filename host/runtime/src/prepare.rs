@@ -145,6 +145,7 @@ pub fn prepare<'m>(
     manifest: impl Fn(&ExecutorId) -> Option<&'m Arc<Manifest>>,
     wanted: &Wanted<'_>,
 ) -> Result<Prepared, PrepareError> {
+    tracing::debug!(flow = wanted.flow_name, "a plan is made");
     let templates = templates(&flow)?;
     let executors = place.executors(&templates, &manifest);
     let mut facts = Facts {

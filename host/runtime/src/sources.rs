@@ -10,8 +10,10 @@ use polyloom_model::{Flow, Items, Role, Source};
 pub struct Sources {
     /// Files.
     pub files: BTreeSet<PathBuf>,
-    /// Folders, with all that is in them.
+    /// Folders, with all that is in them. What one is read as a whole for is among the files, too; in others patterns are looked for.
     pub folders: BTreeSet<PathBuf>,
+    /// Patterns of files, each with the folder it starts in.
+    pub globs: BTreeSet<(PathBuf, String)>,
     /// A folder whose own files all count.
     pub beside: Option<PathBuf>,
 }
@@ -50,6 +52,7 @@ fn collect(flow: &Flow, all: &mut Sources) {
             Items::Of(source) => Some(source),
             Items::Glob(pattern) => {
                 all.folders.insert(flow.root.join(fixed(pattern)));
+                all.globs.insert((flow.root.clone(), pattern.clone()));
                 None
             }
         });
@@ -97,6 +100,7 @@ mod tests {
             files: ["/p/a".into()].into(),
             folders: ["/p/tree".into()].into(),
             beside: Some("/q".into()),
+            ..Sources::default()
         };
         for (path, has) in [
             ("/p/a", true),

@@ -5,20 +5,22 @@
 //! begun; programs by their identity; results by the store's count of changes. A flow of which more has to be asked (what a person
 //! grants, conditions, a store behind) is planned each time.
 
-use std::fs::{self, Metadata};
+mod look;
+
+use std::fs;
 use std::io::BufRead;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use polyloom_events::{Event, Record, Totals};
-use polyloom_model::{Digest, Encoding, ExecutorId, Manifest, ToolChoice};
+use polyloom_model::{CellId, Digest, Encoding, ExecutorId, Manifest, ToolChoice};
 use polyloom_plan::Action;
 use polyloom_protocol::Outcome;
 use polyloom_schedule::RunOutcome;
 use polyloom_store::{Fault, History, RunEnd, RunWriter, StatKey, Store};
 use serde::{Deserialize, Serialize};
 
+use self::look::{folder, matches, settled};
 use crate::place::Place;
 use crate::prepare::Prepared;
 use crate::run::{Rest, Summary, unix_ms};
@@ -28,8 +30,6 @@ use crate::words::chain;
 
 /// A collection spares what was used within the last hour: so long the use of results need not be noted.
 const LASTS_MS: u64 = 1_200_000;
-/// Folders with more in them are read again.
-const ENTRIES: usize = 20_000;
 
 /// What must be as it was.
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,57 +42,105 @@ pub struct Unchanged {
     executors: Vec<(ExecutorId, Digest)>,
     files: Vec<(PathBuf, StatKey)>,
     folders: Vec<(PathBuf, Digest)>,
+    globs: Vec<(PathBuf, String, Digest)>,
     changes: u64,
     large: Vec<(Digest, u64)>,
     until_unix_ms: u64,
+    /// What the store has its steps by.
+    steps: Digest,
     /// What the history knows such runs by.
     sum: Option<Digest>,
 }
 
-impl Unchanged {
-    /// What a plan rests on. `None`: something may run, or more has to be asked. `began_unix_ms`: when the first file was read.
-    #[must_use]
+/// A step whose result stands.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StoodStep {
+    /// Its cell.
+    pub cell: CellId,
+    /// Its language.
+    pub executor: ExecutorId,
+    /// Its structural key.
+    pub key: Digest,
+    /// Its time limit, milliseconds.
+    pub timeout_ms: u64,
+}
+
+/// An [`Unchanged`] that is not kept yet, with its steps.
+#[derive(Debug)]
+pub struct Fresh {
+    unchanged: Unchanged,
+    steps: Vec<u8>,
+}
+
+impl Fresh {
+    /// What a plan rests on, or why nothing vouches for it: something may run, or more has to be asked. `began_unix_ms`: when the first
+    /// file was read.
     pub fn of(
         prepared: &Prepared,
         place: &Place,
         more_files: &[PathBuf],
         began_unix_ms: u64,
-    ) -> Option<Self> {
-        let known = prepared.warnings.is_empty()
-            && prepared.marks.is_empty()
-            && prepared.open.is_empty()
-            && prepared.plan.later.is_empty()
-            && prepared.facts.env.is_empty()
-            && prepared.asking().is_empty()
-            && place.store.is_alone();
-        if !known {
-            return None;
+    ) -> Result<Self, &'static str> {
+        for (holds, why) in [
+            (prepared.warnings.is_empty(), "it is warned of"),
+            (prepared.marks.is_empty(), "what is kept of its outputs has changed"),
+            (prepared.open.is_empty(), "it has maps whose items are not known"),
+            (prepared.plan.later.is_empty(), "it has steps that are not known yet"),
+            (prepared.facts.env.is_empty(), "it reads the environment"),
+            (prepared.asking().is_empty(), "cells of it ask for more than their inputs"),
+            (place.store.is_alone(), "a store stands behind the store"),
+        ] {
+            if !holds {
+                return Err(why);
+            }
         }
         let mut large = Vec::new();
+        let mut steps = Vec::with_capacity(prepared.plan.steps.len());
         for step in &prepared.plan.steps {
-            let Action::Cached(recorded) = &step.action else { return None };
+            let Action::Cached(recorded) = &step.action else {
+                return Err("some of its steps have no result");
+            };
             let there =
                 recorded.outputs.iter().filter(|(port, _)| !recorded.evicted.contains(port));
             for (_, artifact) in there {
                 let is_dir = artifact.ty.encoding() == Encoding::Dir;
-                large.extend(place.store.large(&artifact.digest, artifact.size, is_dir)?);
+                let files = place.store.large(&artifact.digest, artifact.size, is_dir);
+                large.extend(files.ok_or("a folder among its outputs has too many files")?);
             }
+            let cell = &prepared.flow.cells[step.index.at()];
+            steps.push(StoodStep {
+                cell: step.cell.clone(),
+                executor: cell.executor.clone(),
+                key: step.key.0,
+                timeout_ms: u64::try_from(cell.limits.timeout.as_millis()).unwrap_or(u64::MAX),
+            });
         }
         let flow = &prepared.written;
         let sources = sources(flow);
+        let changed = "files of it were changed just now";
         let mut files = Vec::with_capacity(sources.files.len());
         for path in sources.files.iter().chain(more_files) {
-            let meta = fs::metadata(path).ok()?;
+            let meta = fs::metadata(path).map_err(|_| "files of it are not there")?;
             if !meta.is_dir() {
-                files.push((path.clone(), settled(&meta, began_unix_ms)?));
+                files.push((path.clone(), settled(&meta, began_unix_ms).ok_or(changed)?));
             }
         }
+        let by = Some(began_unix_ms);
         let mut folders = Vec::new();
-        for path in &sources.folders {
-            folders.push((path.clone(), folder(path, Some(began_unix_ms))?));
+        // In others only patterns are looked for.
+        for path in sources.folders.intersection(&sources.files) {
+            let sum = folder(path, by);
+            let why = "a folder that it reads was changed just now, or is large, or has links";
+            folders.push((path.clone(), sum.ok_or(why)?));
+        }
+        let mut globs = Vec::new();
+        for (root, pattern) in &sources.globs {
+            let sum = matches(root, pattern, by).ok_or(changed)?;
+            globs.push((root.clone(), pattern.clone(), sum));
         }
         let executors = prepared.identities.iter();
-        Some(Self {
+        let steps = rmp_serde::to_vec(&steps).map_err(|_| "its steps have no form")?;
+        let unchanged = Unchanged {
             flow: flow.name.clone(),
             path: flow.path.clone(),
             root: flow.root.clone(),
@@ -101,29 +149,27 @@ impl Unchanged {
             executors: executors.map(|(id, digest)| (id.clone(), *digest)).collect(),
             files,
             folders,
-            changes: prepared.changes?,
+            globs,
+            changes: prepared.changes.ok_or("the store's count could not be read")?,
             large,
             until_unix_ms: began_unix_ms.saturating_add(LASTS_MS),
+            steps: Digest::of(&steps),
             sum: None,
-        })
+        };
+        Ok(Self { unchanged, steps })
     }
 
-    /// Keeps it under a key that stands for all that was asked for, once the run is recorded.
-    pub fn keep(
-        mut self,
-        store: &Store,
-        key: &Digest,
-        history: &History,
-        run: &str,
-    ) -> Result<(), Fault> {
-        self.sum = history.keep_stood(run)?;
-        if self.sum.is_none() {
-            return Ok(());
-        }
-        let Ok(bytes) = rmp_serde::to_vec(&self) else { return Ok(()) };
-        store.keep_unchanged(key, &bytes, unix_ms())
+    /// Keeps it under a key that stands for all that was asked for. `sum` is what the history knows a run with nothing else by.
+    pub fn keep(mut self, store: &Store, key: &Digest, sum: Option<Digest>) -> Result<(), Fault> {
+        self.unchanged.sum = sum;
+        let Ok(bytes) = rmp_serde::to_vec(&self.unchanged) else { return Ok(()) };
+        let now = unix_ms();
+        store.keep_unchanged(&self.unchanged.steps, &self.steps, now)?;
+        store.keep_unchanged(key, &bytes, now)
     }
+}
 
+impl Unchanged {
     /// What is kept under a key, if all of it is still so.
     pub fn find<'m>(
         place: &Place,
@@ -132,28 +178,69 @@ impl Unchanged {
     ) -> Option<Self> {
         let bytes = place.store.unchanged(key).ok()??;
         let found: Self = rmp_serde::from_slice(&bytes).ok()?;
-        found.holds(place, manifest).then_some(found)
+        match found.broken(place, manifest) {
+            None => Some(found),
+            Some(why) => {
+                tracing::debug!(why, "what was known of the flow does not hold any more");
+                None
+            }
+        }
     }
 
-    fn holds<'m>(
+    /// Why it does not hold any more.
+    fn broken<'m>(
         &self,
         place: &Place,
         manifest: impl Fn(&ExecutorId) -> Option<&'m Arc<Manifest>>,
-    ) -> bool {
+    ) -> Option<&'static str> {
         let same_file = |(path, stat): &(PathBuf, StatKey)| {
             fs::metadata(path).is_ok_and(|meta| StatKey::of(&meta) == *stat)
+        };
+        let same_matches = |(root, pattern, sum): &(PathBuf, String, Digest)| {
+            matches(root, pattern, None).as_ref() == Some(sum)
         };
         let same_program = |(id, digest): &(ExecutorId, Digest)| {
             let found = manifest(id).map(|it| place.executor(it, &self.tools, &self.root));
             matches!(found, Some(Ok(executor)) if place.facts(&executor).together() == *digest)
         };
-        self.until_unix_ms >= place.unix_ms
-            && place.store.is_alone()
-            && place.store.changes().is_ok_and(|changes| changes == self.changes)
-            && self.files.iter().all(same_file)
-            && self.folders.iter().all(|(path, sum)| folder(path, None).as_ref() == Some(sum))
-            && place.store.large_stand(&self.large)
-            && self.executors.iter().all(same_program)
+        if self.until_unix_ms < place.unix_ms {
+            return Some("the use of its results has to be noted");
+        }
+        if !place.store.is_alone() {
+            return Some("a store stands behind the store");
+        }
+        if !place.store.changes().is_ok_and(|changes| changes == self.changes) {
+            return Some("results in the store have changed");
+        }
+        if !self.files.iter().all(same_file) {
+            return Some("a file has changed");
+        }
+        if !self.folders.iter().all(|(path, sum)| folder(path, None).as_ref() == Some(sum)) {
+            return Some("a folder has changed");
+        }
+        if !self.globs.iter().all(same_matches) {
+            return Some("a file that a pattern matches has changed");
+        }
+        if !place.store.large_stand(&self.large) {
+            return Some("a file in the store has changed");
+        }
+        if !self.executors.iter().all(same_program) {
+            return Some("a program has changed");
+        }
+        None
+    }
+
+    /// Its steps.
+    #[must_use]
+    pub fn steps(&self, store: &Store) -> Option<Vec<StoodStep>> {
+        let bytes = store.unchanged(&self.steps).ok()??;
+        rmp_serde::from_slice(&bytes).ok()
+    }
+
+    /// The name of the flow.
+    #[must_use]
+    pub fn flow(&self) -> &str {
+        &self.flow
     }
 
     /// The folder of the flow.
@@ -220,51 +307,4 @@ impl Unchanged {
             rest: Rest::default(),
         }
     }
-}
-
-/// A file's stat, if any later change must show in it.
-fn settled(meta: &Metadata, unix_ms: u64) -> Option<StatKey> {
-    Some(StatKey::of(meta)).filter(|stat| stat.is_settled(unix_ms))
-}
-
-/// The digest of the names and stats of all that is in a folder. `None`: there is too much, or it can't be told; or, where a time is
-/// given, not all was settled by then.
-fn folder(path: &Path, settled_by: Option<u64>) -> Option<Digest> {
-    let mut text = Vec::new();
-    let mut count = 0;
-    walk(path, settled_by, &mut text, &mut count)?;
-    Some(Digest::of(&text))
-}
-
-fn walk(path: &Path, by: Option<u64>, text: &mut Vec<u8>, count: &mut usize) -> Option<()> {
-    let mut put = |name: &[u8], meta: &Metadata| {
-        let stat = match by {
-            Some(by) => settled(meta, by)?,
-            None => StatKey::of(meta),
-        };
-        text.extend((name.len() as u64).to_le_bytes());
-        text.extend(name);
-        text.extend(rmp_serde::to_vec(&stat).ok()?);
-        Some(())
-    };
-    put(b"", &fs::metadata(path).ok()?)?;
-    let mut entries: Vec<_> = fs::read_dir(path).ok()?.collect::<Result<_, _>>().ok()?;
-    *count += entries.len();
-    if *count > ENTRIES {
-        return None;
-    }
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in &entries {
-        let meta = entry.metadata().ok()?;
-        // What a link leads to is not in the folder.
-        if meta.is_symlink() {
-            return None;
-        }
-        put(entry.file_name().as_bytes(), &meta)?;
-    }
-    let below = entries.iter().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    for entry in below {
-        walk(&entry.path(), by, text, count)?;
-    }
-    Some(())
 }

@@ -188,3 +188,73 @@ fn what_the_store_loses_ends_it() {
     done(&place, &["run"]);
     assert!(is_again(&place));
 }
+
+/// What a command says, and whether it made a plan for it.
+fn asked(place: &Place, args: &[&str]) -> (String, bool) {
+    let ended = place.call(args).env("POLYLOOM_LOG", "polyloom_runtime=debug").end();
+    assert_eq!(ended.code(), 0, "{}", ended.stderr());
+    (ended.stdout(), ended.stderr().contains("a plan is made"))
+}
+
+#[test]
+fn questions_are_answered_without_a_plan() {
+    let place = standing();
+    let questions: [&[&str]; 7] = [
+        &["status"],
+        &["status", "--format", "json"],
+        &["plan", "--format", "jsonl"],
+        &["run", "--dry-run"],
+        &["why", "count", "-v"],
+        &["why", "sub/one", "--format", "json"],
+        &["why", "last"],
+    ];
+    let answers = questions.map(|args| asked(&place, args));
+    for ((answer, made), args) in answers.iter().zip(questions) {
+        assert!(!made && !answer.is_empty(), "{args:?}");
+    }
+    // The first that has to plan leaves what it found for the others, but not for a run.
+    place.write("count.sh", place.read("count.sh"));
+    std::thread::sleep(Duration::from_millis(2200));
+    for (at, ((answer, _), args)) in answers.iter().zip(questions).enumerate() {
+        let (planned, made) = asked(&place, args);
+        assert_eq!((&planned, made), (answer, at == 0), "{args:?}");
+    }
+    planned(&place, &[]);
+}
+
+#[test]
+fn patterns_may_be_in_the_folder_of_the_flow() {
+    let place = Place::flow(
+        r#"
+        [flow]
+        name = "globs"
+
+        [cells.each]
+        lang = "sh"
+        map = { file = "glob:*.csv" }
+        code = 'cat $file'
+        "#,
+    );
+    place.write("a.csv", "a\n");
+    place.write("b.csv", "b\n");
+    done(&place, &["run"]);
+    stand(&place);
+    place.write("c.txt", "of the link\n");
+    done(&place, &["run"]);
+    assert!(is_again(&place), "it is none of the files");
+    place.write("c.csv", "c\n");
+    assert_eq!(planned(&place, &[]).ran().len(), 1);
+    stand(&place);
+    place.write("c.csv", "d\n");
+    assert_eq!(planned(&place, &[]).ran().len(), 1);
+    stand(&place);
+    std::fs::remove_file(place.project().join("a.csv")).unwrap();
+    assert_eq!(planned(&place, &[]).ran(), [""; 0]);
+    stand(&place);
+    // By way of a link: what it leads to counts.
+    std::os::unix::fs::symlink("c.txt", place.project().join("d.csv")).unwrap();
+    assert_eq!(planned(&place, &[]).ran().len(), 1);
+    stand(&place);
+    place.write("c.txt", "e\n");
+    assert_eq!(planned(&place, &[]).ran().len(), 1);
+}

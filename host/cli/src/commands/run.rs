@@ -47,7 +47,7 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
     }
     let store = world.store()?;
     let place = world.place(Arc::clone(&store))?;
-    let same = same::key(world, &asked.args);
+    let same = asked.key(world);
     if let Some(key) = &same
         && let Some(exit) = asked.same(world, &place, key)?
     {
@@ -64,7 +64,7 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
         // The spawner must be there before the runtime's threads are.
         able(&place, &ready.prepared, &ready.policy)?;
     }
-    let unchanged = if done { asked.unchanged(world, &place, &ready) } else { None };
+    let fresh = if done { asked.fresh(world, &place, &ready) } else { None };
     let begun = asked.begin(world, ready, &place, Before::default(), world.started)?;
     let Begun { runner, terminal, watched, after } = begun;
     let summary = if done {
@@ -86,8 +86,8 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
         summary
     };
     let exit = asked.end(world, &store, &after, &summary);
-    if let Some((unchanged, key)) = unchanged.zip(same) {
-        after.keep(unchanged, &store, &key);
+    if let Some((fresh, key)) = fresh.zip(same) {
+        after.keep(fresh, &store, &key);
     }
     // The process ends here.
     summary.rest.forget();

@@ -3,15 +3,18 @@
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
-use polyloom_plan::{Action, KeyParts, PartChange, diff};
+use polyloom_events::Action;
+use polyloom_plan::{KeyParts, PartChange, Reason, diff};
 use polyloom_protocol::Outcome;
 use polyloom_report::{Align, Style, Table, escape_line};
+use polyloom_runtime::{Place, action_of};
 use polyloom_store::{History, Previous};
 use serde_json::json;
 
-use crate::args::{FlowArgs, Format, Select};
+use super::known;
+use crate::args::{FlowArgs, Format, PermissionArgs, Select};
 use crate::failure::{self, Exit, Failure};
-use crate::world::World;
+use crate::world::{World, flow_name};
 
 /// The cell as it was in a run.
 fn in_run(history: &History, run: &str, cell: &str) -> Result<Previous, Failure> {
@@ -29,6 +32,71 @@ fn in_run(history: &History, run: &str, cell: &str) -> Result<Previous, Failure>
     Err(Failure::new(Exit::Usage, message).hint(format!("polyloom show {}", row.id)))
 }
 
+/// A cell as it is now.
+struct Now {
+    flow: String,
+    history: Arc<History>,
+    action: Action,
+    reason: String,
+    key: String,
+    parts: Arc<KeyParts>,
+    causes: Vec<String>,
+}
+
+impl Now {
+    /// Without a plan, of a cell whose result stands.
+    fn known(world: &World, place: &Place, flow: &FlowArgs, cell: &str) -> Option<Self> {
+        let (select, permissions) = (Select::default(), PermissionArgs::default());
+        let asked = known::Asked { flow, select: &select, permissions: &permissions, limits: &[] };
+        let unchanged = known::find(world, place, &asked.key(world)?)?;
+        let steps = unchanged.steps(&place.store)?;
+        let step = steps.iter().find(|step| step.cell.as_str() == cell)?;
+        let history = world.history(unchanged.root(), &place.store).ok()?;
+        let flow = flow_name(unchanged.path());
+        let key = step.key.to_string();
+        // A key has its parts from whatever had it.
+        let previous = history.previous(&flow, cell).ok()?.filter(|last| last.key == key)?;
+        let parts = Arc::new(serde_json::from_str(&previous.parts).ok()?);
+        let (reason, causes) = (Reason::UpToDate.to_string(), Vec::new());
+        Some(Self { flow, history, action: Action::Cached, reason, key, parts, causes })
+    }
+
+    fn planned(world: &World, place: &Place, flow: &FlowArgs, cell: &str) -> Result<Self, Failure> {
+        let flow = Arc::new(world.flow(flow)?);
+        let history = world.history(&flow.root, &place.store)?;
+        // Not given back piece by piece: the process ends here.
+        let prepared = world.prepare(place, flow, Some(&history), &Select::default())?;
+        let prepared = ManuallyDrop::new(prepared);
+        let Some(at) = prepared.plan.find(cell) else {
+            let names = prepared.flow.cells.iter().map(|cell| cell.id.as_str());
+            let near = polyloom_plan::nearest(cell, names);
+            let shown = escape_line(cell).into_owned();
+            let failure = Failure::new(Exit::Usage, format!("there is no cell `{shown}`"));
+            return Err(match near {
+                Some(near) => failure.hint(format!("did you mean `{near}`?")),
+                None => failure,
+            });
+        };
+        let Some(step) = prepared.plan.get(at) else { unreachable!("it was found") };
+        let causes = prepared
+            .plan
+            .causes(at)
+            .into_iter()
+            .filter(|cause| *cause != at)
+            .filter_map(|cause| prepared.plan.get(cause))
+            .map(|step| format!("{}: {}", step.cell, step.reason));
+        Ok(Self {
+            flow: flow_name(&prepared.flow.path),
+            history,
+            action: action_of(&step.action),
+            reason: step.reason.to_string(),
+            key: step.key.to_string(),
+            parts: Arc::clone(&step.parts),
+            causes: causes.collect(),
+        })
+    }
+}
+
 /// The command.
 pub fn why(
     world: &World,
@@ -37,66 +105,45 @@ pub fn why(
     flow: &FlowArgs,
     format: Format,
 ) -> failure::Outcome {
-    let flow = Arc::new(world.flow(flow)?);
     let store = world.store()?;
     let place = world.place(Arc::clone(&store))?;
-    let history = world.history(&flow.root, &store)?;
-    // Not given back piece by piece: the process ends here.
-    let prepared = world.prepare(&place, flow, Some(&history), &Select::default())?;
-    let prepared = ManuallyDrop::new(prepared);
-    let Some(at) = prepared.plan.find(cell) else {
-        let names = prepared.flow.cells.iter().map(|cell| cell.id.as_str());
-        let near = polyloom_plan::nearest(cell, names);
-        let shown = escape_line(cell).into_owned();
-        let failure = Failure::new(Exit::Usage, format!("there is no cell `{shown}`"));
-        return Err(match near {
-            Some(near) => failure.hint(format!("did you mean `{near}`?")),
-            None => failure,
-        });
+    let now = match Now::known(world, &place, flow, cell) {
+        Some(now) => now,
+        None => Now::planned(world, &place, flow, cell)?,
     };
-    let Some(step) = prepared.plan.get(at) else { unreachable!("it was found") };
-    let name = crate::world::flow_name(&prepared.flow.path);
     let environment = |error| Failure::of(Exit::Environment, &error);
     let last = match against {
-        Some(run) => Some(in_run(&history, run, cell)?),
-        None => history.previous(&name, cell).map_err(environment)?,
+        Some(run) => Some(in_run(&now.history, run, cell)?),
+        None => now.history.previous(&now.flow, cell).map_err(environment)?,
     };
     let last = last.as_ref();
     let before = last.and_then(|last| serde_json::from_str::<KeyParts>(&last.parts).ok());
     let changes = before.as_ref().map(|before| {
-        let mut changes = diff(before, &step.parts);
-        polyloom_runtime::tell_libraries(&store, before, &step.parts, &mut changes);
+        let mut changes = diff(before, &now.parts);
+        polyloom_runtime::tell_libraries(&store, before, &now.parts, &mut changes);
         changes
     });
     let changes = changes.unwrap_or_default();
-    let causes: Vec<String> = prepared
-        .plan
-        .causes(at)
-        .into_iter()
-        .filter(|cause| *cause != at)
-        .filter_map(|cause| prepared.plan.get(cause))
-        .map(|step| format!("{}: {}", step.cell, step.reason))
-        .collect();
-    let will_run = match step.action {
-        Action::Cached(_) => "is up to date",
+    let will_run = match now.action {
+        Action::Cached => "is up to date",
         Action::Run => "will run",
         Action::Maybe => "may run",
         Action::Skip => "is left out",
     };
     if format != Format::Text {
         let change = |c: &PartChange| json!({ "part": c.part.to_string(), "before": c.before.as_deref(), "after": c.after.as_deref() });
-        let parts = step.parts.iter().map(|(name, part)| {
+        let parts = now.parts.iter().map(|(name, part)| {
             json!({ "part": name.to_string(), "digest": part.digest.to_string(), "text": &*part.text })
         });
         let document = json!({
             "schema": "polyloom.why/1",
             "cell": cell,
             "action": will_run,
-            "reason": step.reason.to_string(),
-            "key": step.key.to_string(),
+            "reason": now.reason,
+            "key": now.key,
             "last_run": last.map(|last| json!({ "run": last.run, "outcome": last.outcome, "key": last.key })),
             "changes": changes.iter().map(change).collect::<Vec<_>>(),
-            "causes": causes,
+            "causes": now.causes,
             "parts": parts.collect::<Vec<_>>(),
         });
         world.screen.json(&document);
@@ -104,12 +151,12 @@ pub fn why(
     }
     let paint = world.screen.out;
     let mut text = format!("{} {will_run}", paint.text(Style::Strong, &escape_line(cell)));
-    if !matches!(step.action, Action::Cached(_)) {
-        text.push_str(&format!(": {}", escape_line(&step.reason.to_string())));
+    if now.action != Action::Cached {
+        text.push_str(&format!(": {}", escape_line(&now.reason)));
     }
     text.push('\n');
-    for cause in causes {
-        text.push_str(&format!("  because {}\n", escape_line(&cause)));
+    for cause in &now.causes {
+        text.push_str(&format!("  because {}\n", escape_line(cause)));
     }
     match last {
         None => text.push_str("it has not run in this project\n"),
@@ -138,7 +185,7 @@ pub fn why(
                         },
                     };
                     let then = shown(&change.before, before.as_ref());
-                    let now = shown(&change.after, Some(&*step.parts));
+                    let now = shown(&change.after, Some(&*now.parts));
                     table.row([change.part.to_string(), then, now]);
                 }
                 text.push_str(&table.render(paint, world.screen.columns));
@@ -147,7 +194,7 @@ pub fn why(
     }
     if world.screen.verbosity > 0 {
         let mut table = Table::new(&[("part", Align::Left), ("value", Align::Left)]);
-        for (name, part) in step.parts.iter() {
+        for (name, part) in now.parts.iter() {
             table.row([name.to_string(), part.text.to_string()]);
         }
         text.push_str("\nall parts of its key:\n");

@@ -284,7 +284,7 @@ mod tests {
         let wanted = Sources {
             files: [at("a"), at("b")].into(),
             folders: [at("tree")].into(),
-            beside: None,
+            ..Sources::default()
         };
         assert!(files.watch(&wanted).unwrap());
         assert!(!files.watch(&wanted).unwrap());

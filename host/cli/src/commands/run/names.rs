@@ -25,6 +25,7 @@ impl Names {
         let sources = Sources {
             files: sources.files.iter().map(&mut follow).collect(),
             folders: sources.folders.iter().map(&mut follow).collect(),
+            globs: BTreeSet::new(),
             beside: sources.beside.as_ref().map(&mut follow),
         };
         Self { sources, way: walk.way }

@@ -1,30 +1,17 @@
 //! A run of a flow of which everything is as it was when nothing was to be done last: told and recorded like any other, without a plan.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use polyloom_model::Digest;
-use polyloom_runtime::{Place, Stream, Unchanged};
-use polyloom_store::{History, HistoryPlace, StatKey, Store};
+use polyloom_runtime::{Fresh, Place, Stream};
+use polyloom_store::{History, HistoryPlace, Store};
 
+use super::super::known;
 use super::{After, Asked, Faces, Ready, new_run};
 use crate::args::RunArgs;
 use crate::failure::{Exit, Failure};
 use crate::permission::ProjectPolicy;
-use crate::world::{VERSION, World, unix_ms};
-
-/// What stands for all that was asked for, and for this program. `None`: it can't be told, or has nothing to do with what was known.
-pub fn key(world: &World, args: &RunArgs) -> Option<Digest> {
-    let path = args.flow.flow.clone().unwrap_or_else(|| PathBuf::from("."));
-    let path = polyloom_load::find_flow(&path).ok()?;
-    let program = StatKey::of(&std::fs::metadata("/proc/self/exe").ok()?);
-    let here = std::env::current_dir().ok()?;
-    let RunArgs { flow, select, permissions, limits, .. } = args;
-    let asked = (&flow.param, &flow.params_file, select, permissions, limits);
-    let manifests: Vec<_> = world.languages.all().collect();
-    let text = format!("{:?}", (VERSION, program, here, path, asked, manifests));
-    Some(Digest::of(text.as_bytes()))
-}
+use crate::world::{VERSION, World};
 
 impl Asked {
     /// The run, if nothing has changed.
@@ -34,7 +21,7 @@ impl Asked {
         place: &Arc<Place>,
         key: &Digest,
     ) -> Result<Option<Exit>, Failure> {
-        let Some(unchanged) = Unchanged::find(place, key, |id| world.manifest(id)) else {
+        let Some(unchanged) = known::find(world, place, key) else {
             return Ok(None);
         };
         let Some(sum) = unchanged.sum() else { return Ok(None) };
@@ -58,27 +45,26 @@ impl Asked {
     }
 
     /// What a plan without anything to do rests on.
-    pub(super) fn unchanged(
-        &self,
-        world: &World,
-        place: &Place,
-        ready: &Ready,
-    ) -> Option<Unchanged> {
+    pub(super) fn fresh(&self, world: &World, place: &Place, ready: &Ready) -> Option<Fresh> {
+        let RunArgs { flow, select, permissions, limits, .. } = &self.args;
+        let asked = known::Asked { flow, select, permissions, limits };
         // A flow that is warned of is warned of each time.
-        if self.warned {
-            return None;
-        }
-        let given: Vec<PathBuf> = self.args.flow.params_file.iter().cloned().collect();
-        let elapsed = u64::try_from(world.started.elapsed().as_millis()).ok()?;
-        Unchanged::of(&ready.prepared, place, &given, unix_ms().checked_sub(elapsed)?)
+        asked.fresh(world, place, &ready.prepared).filter(|_| !self.warned)
+    }
+
+    /// What stands for all that was asked for.
+    pub(super) fn key(&self, world: &World) -> Option<Digest> {
+        let RunArgs { flow, select, permissions, limits, .. } = &self.args;
+        known::Asked { flow, select, permissions, limits }.key(world)
     }
 }
 
 impl After {
     /// Keeps what the run rested on for the next.
-    pub(super) fn keep(&self, unchanged: Unchanged, store: &Store, key: &Digest) {
+    pub(super) fn keep(&self, fresh: Fresh, store: &Store, key: &Digest) {
         let Some((history, run)) = self.history.as_ref().zip(self.run.as_ref()) else { return };
-        if let Err(error) = unchanged.keep(store, key, history, run) {
+        let kept = history.keep_stood(run).and_then(|sum| fresh.keep(store, key, sum));
+        if let Err(error) = kept {
             tracing::warn!(%error, "what a run without work rests on could not be kept");
         }
     }
