@@ -242,9 +242,19 @@ fn at(root: &Path) -> &Path {
     if root.as_os_str().is_empty() { Path::new(".") } else { root }
 }
 
+/// The files below `folder`, which is below `root`, that a pattern matches, by name: see [`search`].
+fn glob(root: &Path, folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, Why> {
+    search(root, folder, pattern, |_| {})
+}
+
 /// The files below `folder`, which is below `root`, that a pattern matches, by name. Nothing leads out of that folder: links to folders are not followed; a name that begins with a dot is
-/// matched only by a pattern that does.
-pub(crate) fn glob(root: &Path, folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, Why> {
+/// matched only by a pattern that does. `seen` hears of each folder that was looked into.
+pub(crate) fn search(
+    root: &Path,
+    folder: &Path,
+    pattern: &str,
+    mut seen: impl FnMut(&Path),
+) -> Result<Vec<PathBuf>, Why> {
     let own = folder;
     let failed = |path: &Path, source| Why::Io { path: own.join(path), source };
     let dir = Dir::open_ambient_dir(at(root), ambient_authority());
@@ -266,6 +276,7 @@ pub(crate) fn glob(root: &Path, folder: &Path, pattern: &str) -> Result<Vec<Path
         if *part == "**" {
             open.push((folder.clone(), rest, depth));
         }
+        seen(&own.join(&folder));
         let entries = dir.read_dir(at(&folder));
         let entries = match entries {
             Ok(entries) => entries,

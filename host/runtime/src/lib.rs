@@ -21,6 +21,7 @@ mod step;
 mod stream;
 mod sure;
 mod unchanged;
+mod ways;
 mod words;
 
 pub use files::FileError;
@@ -36,4 +37,5 @@ pub use run::{
 pub use sources::{Sources, sources};
 pub use stream::Stream;
 pub use unchanged::{Fresh, StoodStep, Unchanged};
+pub use ways::Ways;
 pub use words::chain;
