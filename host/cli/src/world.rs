@@ -19,6 +19,10 @@ use crate::screen::Screen;
 /// The version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// What helps a damaged index.
+const DAMAGED: &str =
+    "`polyloom cache verify --fix` moves a damaged index away; what it knew is made again";
+
 /// Milliseconds since 1970.
 pub fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -155,9 +159,9 @@ impl World {
                 OpenError::Fault(fault) if fault.is_full() => {
                     failure.hint("`polyloom cache gc --max-size SIZE` makes room")
                 }
-                OpenError::Fault(_) | OpenError::Newer { .. } | OpenError::Unreadable { .. } => {
-                    failure
-                }
+                OpenError::Unreadable { .. } => failure.hint(DAMAGED),
+                OpenError::Fault(fault) if fault.is_damaged() => failure.hint(DAMAGED),
+                OpenError::Fault(_) | OpenError::Newer { .. } => failure,
             }
         })?;
         let behind = std::env::current_dir()
@@ -268,6 +272,9 @@ fn prepare_failure(error: &PrepareError) -> Failure {
                 installs.join("; ")
             });
             failure
+        }
+        PrepareError::Store(fault) if fault.is_damaged() => {
+            Failure::of(Exit::Environment, error).hint(DAMAGED)
         }
         PrepareError::Store(_) => Failure::of(Exit::Environment, error),
         PrepareError::Graph(_)
