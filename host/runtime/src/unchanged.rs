@@ -138,7 +138,7 @@ impl Fresh {
             let sum = matches(root, pattern, Some(&mut since)).ok_or(changed)?;
             globs.push((root.clone(), pattern.clone(), sum));
         }
-        if !since.led() {
+        if since.changed().next().is_some() {
             return Err("folders on the way to its files were changed just now");
         }
         let executors = prepared.identities.iter();

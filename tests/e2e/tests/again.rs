@@ -188,38 +188,6 @@ fn what_the_store_loses_ends_it() {
     stand(&place);
 }
 
-#[test]
-fn a_link_that_is_swapped_while_a_run_looks_ends_it() {
-    use std::os::unix::fs::symlink;
-    let place = Place::flow(
-        "[cells.a]\nlang = \"sh\"\ninputs = { x = \"file:data/x.txt\" }\noutputs = { y = \"str\" }\ncode = 'cat $x > $OUT/y'\n",
-    );
-    for name in ["one", "two"] {
-        place.write(&format!("{name}/x.txt"), name);
-        place.write("data/.gone", "");
-        std::fs::remove_dir_all(place.project().join("data")).unwrap();
-        symlink(name, place.project().join("data")).unwrap();
-        done(&place, &["run"]);
-    }
-    let lead_to = |name: &str| {
-        let fresh = place.project().join("fresh");
-        symlink(name, &fresh).unwrap();
-        std::fs::rename(&fresh, place.project().join("data")).unwrap();
-    };
-    std::thread::sleep(Duration::from_millis(2200));
-    // Somewhere between the look at the file and its stat.
-    for wait in 0..30 {
-        lead_to("one");
-        let running = place.call(&["run"]).start();
-        std::thread::sleep(Duration::from_micros(4000 + 500 * wait));
-        lead_to("two");
-        assert_eq!(running.end().code(), 0);
-        done(&place, &["run"]);
-        let y = place.polyloom(&["show", "a.y"]).exits(0).stdout();
-        assert_eq!(y.trim(), "two", "after {wait}");
-    }
-}
-
 /// What a command says, and whether it made a plan for it.
 fn asked(place: &Place, args: &[&str]) -> (String, bool) {
     let ended = place.call(args).env("POLYLOOM_LOG", "polyloom_runtime=debug").end();

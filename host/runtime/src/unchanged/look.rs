@@ -32,14 +32,15 @@ impl Since {
         Some(StatKey::of(meta)).filter(|stat| stat.is_settled(self.unix_ms))
     }
 
-    /// Whether all names led to the same files: a name comes, goes or becomes another's only by a change of its folder.
-    pub fn led(self) -> bool {
+    /// Folders on the way to what was looked at in which something changed: a name comes, goes or becomes another's only by a change of its
+    /// folder.
+    pub fn changed(self) -> impl Iterator<Item = PathBuf> {
         let mut folders = self.folders;
         folders.extend(self.ways.names.iter().filter_map(|name| name.parent()).map(Path::to_owned));
-        folders.into_iter().all(|folder| {
-            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { &folder };
+        folders.into_iter().filter(move |folder| {
+            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
             let meta = fs::metadata(folder);
-            meta.is_ok_and(|meta| StatKey::of(&meta).is_settled(self.unix_ms))
+            !meta.is_ok_and(|meta| StatKey::of(&meta).is_settled(self.unix_ms))
         })
     }
 }
@@ -110,4 +111,53 @@ fn put(
     text.extend(name);
     text.extend(rmp_serde::to_vec(&stat).ok()?);
     Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+    use std::os::unix::fs::symlink;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::run::unix_ms;
+
+    #[test]
+    fn what_was_swapped_since_is_told_though_it_is_old() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for name in ["one", "two"] {
+            fs::create_dir_all(at(name).join("deep")).unwrap();
+            fs::write(at(name).join("deep/x.txt"), name).unwrap();
+        }
+        symlink("one", at("data")).unwrap();
+        std::thread::sleep(Duration::from_millis(2100));
+        let began = unix_ms();
+        let looks: [fn(&Path, &mut Since) -> bool; 3] = [
+            |root, since| {
+                let path = root.join("data/deep/x.txt");
+                since.stat(&path, &fs::metadata(&path).unwrap()).is_some()
+            },
+            |root, since| folder_of(&root.join("data/deep"), since),
+            |root, since| matches(root, "*/deep/*.txt", Some(since)).is_some(),
+        ];
+        // Other tests make folders beside this one.
+        let changed = |look: fn(&Path, &mut Since) -> bool| -> Vec<PathBuf> {
+            let mut since = Since::new(began);
+            assert!(look(folder.path(), &mut since), "the files themselves are old");
+            since.changed().filter(|changed| changed.starts_with(folder.path())).collect()
+        };
+        for look in looks {
+            assert_eq!(changed(look), [""; 0].map(PathBuf::from));
+        }
+        fs::remove_file(at("data")).unwrap();
+        symlink("two", at("data")).unwrap();
+        for look in looks {
+            assert_eq!(changed(look), [folder.path()]);
+        }
+    }
+
+    fn folder_of(path: &Path, since: &mut Since) -> bool {
+        folder(path, Some(since)).is_some()
+    }
 }
