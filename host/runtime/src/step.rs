@@ -203,11 +203,14 @@ impl StepRun {
         }
         let flight = match self.flight {
             None => None,
-            Some(key) => match flight::turn(&self.place.store, key, &seen, &stop).await {
-                Turn::Ours(flight) => flight,
-                Turn::Made(known) => return Ok(StepEnd::shared(known)),
-                Turn::Stopped => return Err(Trouble::stopped()),
-            },
+            Some(key) => {
+                let declared = &self.cell().outputs;
+                match flight::turn(&self.place.store, key, declared, &seen, &stop).await {
+                    Turn::Ours(flight) => flight,
+                    Turn::Made(known) => return Ok(StepEnd::shared(known)),
+                    Turn::Stopped => return Err(Trouble::stopped()),
+                }
+            }
         };
         let compiles =
             matches!(&self.executor.manifest.kind, Kind::Command(c) if c.compile.is_some());

@@ -52,6 +52,6 @@ pub use polyloom_model::Mark;
 pub use rescue::{collect, renew_index};
 pub use results::{ResultRow, StoredResult};
 pub use seen::ArtifactKind;
-pub use stats::{ImportError, StatKey};
+pub use stats::{ImportError, Root, StatKey};
 pub use store::{OpenError, Store};
 pub use tree::{Listing, ListingEntry, TreeEntry, TreeError, TreeLimits};
