@@ -213,6 +213,37 @@ fn a_reader_of_the_stream_hears_what_is_wrong_with_the_flow() {
 }
 
 #[test]
+fn what_is_wrong_is_told_once_and_what_the_watch_writes_is_no_change() {
+    let good = "[cells.a]\nlang = \"sh\"\ncode = 'echo one'\n";
+    let place = Place::flow(good);
+    let words = ["run", "--watch", "--format", "jsonl", "--events", "events.jsonl"];
+    let mut running = place.call(&words).start();
+    assert_eq!(between(&mut running)["state"], "ok");
+    let mut seq = 0;
+    for (round, mistake) in ["broken", "also broken"].into_iter().enumerate() {
+        place.write("polyloom.toml", format!("{good}{mistake}\n"));
+        let broken = between(&mut running);
+        assert_eq!(broken["event"], "flow.broken", "{broken}");
+        // Nothing was said since the last mistake, whatever came to be beside the flow.
+        assert!(round == 0 || broken["seq"] == seq + 1, "{broken}");
+        let waiting = between(&mut running);
+        assert_eq!(waiting["state"], "broken");
+        seq = waiting["seq"].as_u64().unwrap();
+        for note in 0..3 {
+            std::thread::sleep(Duration::from_millis(150));
+            place.write(&format!("note-{note}"), "beside it");
+        }
+        std::thread::sleep(Duration::from_millis(150));
+    }
+    place.write("polyloom.toml", good);
+    assert_eq!(between(&mut running)["seq"], seq + 1);
+    running.signal(Signal::INT);
+    let told = running.end().exits(130).stderr();
+    assert_eq!(told.matches("has 1 error; nothing was run").count(), 2, "{told}");
+    assert_eq!(told.matches("polyloom.toml:4").count(), 2, "{told}");
+}
+
+#[test]
 fn the_policy_of_the_project_is_watched() {
     let place = Place::new();
     place.write("in/x", "one");

@@ -12,6 +12,7 @@ use polyloom_runtime::Sources;
 use tokio::sync::Notify;
 
 use super::names::Names;
+use super::streams::Inode;
 use crate::failure::{Exit, Failure};
 
 /// Files that were written and closed are taken as they are after so much quiet: many are often saved at once.
@@ -33,6 +34,8 @@ enum Stage {
 struct Shared {
     heard: Mutex<Heard>,
     bell: Notify,
+    /// Files that the one who watches writes itself.
+    own: Vec<Inode>,
 }
 
 #[derive(Default)]
@@ -67,6 +70,10 @@ impl Shared {
             EventKind::Create(_) | EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))
         );
         for path in event.paths {
+            // By what it says of a change, a watch would hear of another.
+            if !renames && self.writes(&path) {
+                continue;
+            }
             let leads = renames && heard.names.leads(&path);
             if leads || heard.names.has(&path) {
                 if renames {
@@ -75,6 +82,12 @@ impl Shared {
                 self.note(&mut heard, path, stage);
             }
         }
+    }
+
+    /// Whether the file of this name is one of its own.
+    fn writes(&self, path: &Path) -> bool {
+        let inode = path.metadata().map(|meta| (meta.dev(), meta.ino()));
+        inode.is_ok_and(|inode| self.own.contains(&inode))
     }
 
     fn note(&self, heard: &mut Heard, path: PathBuf, stage: Stage) {
@@ -132,13 +145,13 @@ pub struct Files {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Watched {
     how: RecursiveMode,
-    inode: (u64, u64),
+    inode: Inode,
 }
 
 impl Files {
-    /// Watches nothing yet. Relative names are relative to `here`.
-    pub fn new(here: PathBuf) -> Result<Self, Failure> {
-        let shared = Arc::new(Shared::default());
+    /// Watches nothing yet. Relative names are relative to `here`. What is written to the files `own` is no change.
+    pub fn new(here: PathBuf, own: Vec<Inode>) -> Result<Self, Failure> {
+        let shared = Arc::new(Shared { own, ..Shared::default() });
         let hears = Arc::clone(&shared);
         let watcher = notify::recommended_watcher(move |event| hears.on(event));
         let watcher = watcher.map_err(|error| failure(&error))?;
@@ -280,7 +293,7 @@ mod tests {
         let at = |name: &str| folder.path().join(name);
         fs::write(at("a"), "1").unwrap();
         fs::create_dir_all(at("tree/below")).unwrap();
-        let mut files = Files::new(PathBuf::from("/")).unwrap();
+        let mut files = Files::new(PathBuf::from("/"), Vec::new()).unwrap();
         let wanted = Sources {
             files: [at("a"), at("b")].into(),
             folders: [at("tree")].into(),
@@ -314,7 +327,7 @@ mod tests {
         use std::io::Write;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
-        let mut files = Files::new(PathBuf::from("/")).unwrap();
+        let mut files = Files::new(PathBuf::from("/"), Vec::new()).unwrap();
         files.watch(&Sources { files: [path.clone()].into(), ..Sources::default() }).unwrap();
         let mut file = fs::File::create(&path).unwrap();
         for _ in 0..5 {

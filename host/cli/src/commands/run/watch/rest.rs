@@ -18,12 +18,24 @@ const NAMES: usize = 10;
 impl Session<'_> {
     /// There is no plan of the flow as it is now.
     pub(super) fn spoilt(&mut self, failure: Failure, diagnostics: Vec<Diagnostic>) {
-        self.world.screen.tell(&failure.render(self.world.screen.err));
         self.broken = true;
+        let shown = failure.render(self.world.screen.err);
         let text = [failure.messages.join(": ")].into_iter().chain(failure.hint);
         let text = text.collect::<Vec<_>>().join("; ");
+        if !self.is_news(&text, &diagnostics) {
+            return;
+        }
+        self.world.screen.tell(&shown);
         self.say(Event::FlowBroken { text, diagnostics });
         self.rest(Waits::Broken, "");
+    }
+
+    /// Whether that is in the way of a run was not told last. It is from now on.
+    pub(super) fn is_news(&mut self, text: &str, diagnostics: &[Diagnostic]) -> bool {
+        let now = Some((text.to_owned(), diagnostics.to_vec()));
+        let news = self.told != now;
+        self.told = now;
+        news
     }
 
     /// After a mistake, the flow is what it was before.
