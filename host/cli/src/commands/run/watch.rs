@@ -330,9 +330,10 @@ impl Session<'_> {
         wanted.files.extend(self.asked.args.flow.params_file.clone());
         let root = self.path.parent().unwrap_or(Path::new(""));
         // A run makes the folder where there is none: that is no change.
-        let folders = History::folders(root, &self.place.store).into_iter();
-        let folders = folders.filter(|folder| folder.is_dir());
-        wanted.files.extend(folders.map(|folder| folder.join(POLICY)));
+        let folders = History::folders(root, &self.place.store);
+        let there = folders.iter().filter(|folder| folder.is_dir());
+        wanted.files.extend(there.map(|folder| folder.join(POLICY)));
+        wanted.apart.extend(folders);
     }
 
     /// Plans what is there now and starts what has to run.
