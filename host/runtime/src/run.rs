@@ -111,6 +111,8 @@ pub struct Summary {
     pub wall_ms: f64,
     /// Whether a failure was this machine's or an installation's.
     pub environment: bool,
+    /// Whether cells failed because a file that they read was changed while the flow ran.
+    pub moved: bool,
     /// Events that a sink could not write.
     pub unwritten: Option<std::io::Error>,
     /// Attempts that go on in the run that takes its place.
@@ -229,6 +231,7 @@ pub struct Runner {
     /// Rights to make results, kept until these are committed.
     flights: Vec<Flight>,
     environment: bool,
+    moved: bool,
     late: Late,
     /// Attempts of the run before, by cell.
     carried: HashMap<CellId, Carried>,
@@ -303,6 +306,7 @@ impl Runner {
             nothing_runs: false,
             flights: Vec::new(),
             environment: false,
+            moved: false,
             late: Late::default(),
             carried,
             standing: None,
@@ -660,6 +664,7 @@ impl Runner {
         let mut meta = match (ended, end) {
             (Ended::Ok | Ended::Failed | Ended::Cancelled, Some(end)) => {
                 self.environment |= end.environment;
+                self.moved |= end.moved;
                 let StepEnd { mut meta, explanation, environment, .. } = *end;
                 if ended == Ended::Failed && !environment && !as_before {
                     self.keep_failure(step, &meta, explanation.as_ref());

@@ -83,6 +83,49 @@ fn cells_that_feed_themselves_are_held_until_somebody_else_changes_something() {
     assert_eq!(told.matches(held).count(), 2, "{told}");
 }
 
+const EACH: &str =
+    "[cells.a]\nlang = \"sh\"\nmap = { f = \"glob:*.jsonl\" }\ncode = 'cat $f > /dev/null'\n";
+
+#[test]
+fn a_watch_does_not_feed_on_its_own_events() {
+    let place = Place::flow(EACH);
+    let words = ["run", "--watch", "--format", "jsonl", "--events", "own.jsonl"];
+    let mut running = place.call(&words).start();
+    between(&mut running);
+    std::thread::sleep(Duration::from_secs(1));
+    running.signal(Signal::INT);
+    let _ = running.end().exits(130);
+    assert!(runs(&place) <= 1);
+}
+
+#[test]
+fn what_somebody_writes_whenever_the_flow_runs_holds_it() {
+    use std::io::Write;
+    let place = Place::flow(EACH);
+    place.write("other.jsonl", "");
+    let mut copy = std::fs::File::create(place.project().join("copy.jsonl")).unwrap();
+    let mut running = place.call(&["run", "--watch", "--events", "-"]).start();
+    for round in ["1", "2"] {
+        // As `tee copy.jsonl` would.
+        loop {
+            let event = running.until(|_| true);
+            writeln!(copy, "{event}").unwrap();
+            if event["state"] == "held" {
+                assert!(event["text"].as_str().unwrap().contains("copy.jsonl"), "{event}");
+                break;
+            }
+        }
+        std::thread::sleep(Duration::from_millis(300));
+        writeln!(copy, "one more").unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        place.write("other.jsonl", round);
+    }
+    running.until(|event| event["event"] == "run.started");
+    running.signal(Signal::INT);
+    let told = running.end().exits(130).stderr();
+    assert_eq!(told.matches("held: copy.jsonl changes whenever").count(), 2, "{told}");
+}
+
 /// The process ids of a host's children.
 fn children(host: u32) -> Vec<u32> {
     let file = format!("/proc/{host}/task/{host}/children");

@@ -448,7 +448,7 @@ impl Session<'_> {
     }
 
     fn end(&mut self, after: &After, summary: &Summary) {
-        self.brake.ended();
+        self.brake.ended(summary.moved);
         self.last = Some(summary.outcome);
         self.asked.end(self.world, &self.place.store, after, summary);
         let Totals { ok, failed, cancelled, .. } = summary.totals;

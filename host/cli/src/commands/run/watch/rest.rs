@@ -9,6 +9,7 @@ use polyloom_protocol::meta::Diagnostic;
 use polyloom_schedule::RunOutcome;
 
 use super::Session;
+use crate::commands::run::brake::Feeder;
 use crate::commands::run::files::Change;
 use crate::failure::Failure;
 
@@ -110,15 +111,16 @@ impl Session<'_> {
 
     /// Why a change begins no run, though the plan is another by it.
     pub(super) fn held(&mut self, change: &Change) -> Option<String> {
-        let writer = self.brake.writer(change);
-        if self.brake.lets(writer.is_some()) {
-            return None;
-        }
-        let (cell, file) = writer?;
+        let Feeder { cell, file } = self.brake.held(change)?;
         let file = self.shown(file);
-        Some(format!(
-            "held: cell `{cell}` writes {}, and what it writes makes the flow run again and again; it runs again after a change by somebody else",
-            polyloom_report::escape_line(&file)
-        ))
+        let file = polyloom_report::escape_line(&file);
+        Some(match cell {
+            Some(cell) => format!(
+                "held: cell `{cell}` writes {file}, and what it writes makes the flow run again and again; it runs again after a change by somebody else"
+            ),
+            None => format!(
+                "held: {file} changes whenever the flow runs, and the flow reads it; it runs again after a change of something else"
+            ),
+        })
     }
 }
