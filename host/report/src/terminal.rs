@@ -93,11 +93,14 @@ impl Terminal {
         Self(Arc::new(Mutex::new(Screen {
             out,
             paint: Paint { color: options.color },
+            run: Run {
+                id: options.run.as_deref().map(escape_line).unwrap_or_default().into_owned(),
+                ..Run::default()
+            },
             options,
             live,
             ready: String::new(),
             failed: None,
-            run: Run::default(),
             cells: HashMap::new(),
             failures: Vec::new(),
             more_failures: Vec::new(),

@@ -57,6 +57,19 @@ fn a_failing_run_in_plain_mode() {
 }
 
 #[test]
+fn who_looks_late_is_told_which_run_it_is() {
+    let late = |run: Option<&str>| {
+        let mut story = Story::default();
+        story.done("stats", "cpp", meta(Outcome::Failed, 400.0));
+        story.end(Outcome::Failed, Totals { failed: 1, ..Totals::default() });
+        screen(&story, Options { run: run.map(str::to_owned), ..Options::default() })
+    };
+    let told = late(Some("20261121-031833-ab12"));
+    assert!(told.contains("`polyloom logs 20261121-031833-ab12 stats`"), "{told}");
+    assert!(late(None).contains("`polyloom logs stats`"), "{}", late(None));
+}
+
+#[test]
 fn a_quiet_run_shows_the_failure_only() {
     let options = Options { verbosity: Verbosity::Quiet, ..Options::default() };
     let text = screen(&failing(), options);

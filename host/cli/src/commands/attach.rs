@@ -101,11 +101,12 @@ enum Face {
 }
 
 impl Face {
-    fn new(screen: Screen, format: LiveFormat, project: Option<&Path>) -> Self {
+    fn new(screen: Screen, format: LiveFormat, project: Option<&Path>, run: &str) -> Self {
         match format {
             LiveFormat::Text => {
                 let options = Options {
                     project: project.map(|path| path.display().to_string()),
+                    run: Some(run.to_owned()),
                     ..super::run::plain_options(screen, Progress::Auto)
                 };
                 Self::Text(Terminal::new(Box::new(crate::screen::People), options))
@@ -250,7 +251,7 @@ fn show(
     project: Option<&Path>,
     from: u64,
 ) -> Result<(Exit, bool), Failure> {
-    let face = Face::new(world.screen, args.format, project);
+    let face = Face::new(world.screen, args.format, project, &row.id);
     let mut view = View { history, run: &row.id, started: row.started_unix_ms, face, next: from };
     let watched = match row.state {
         RunState::Running => runtime()?.block_on(view.follow()),

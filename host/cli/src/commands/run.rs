@@ -383,6 +383,7 @@ pub fn plain_options(screen: Screen, progress: ProgressFlag) -> Options {
         },
         source: None,
         project: None,
+        run: None,
     }
 }
 
