@@ -396,6 +396,40 @@ fn a_watch_that_is_left_says_what_it_waits_for() {
 #[test]
 fn a_selection_of_nothing_waits_for_an_edit_and_says_so() {
     let place = Place::flow("[cells.a]\nlang = \"sh\"\ncode = 'echo a'\n");
+#[test]
+fn who_is_attached_to_a_watch_sees_its_runs_and_no_others() {
+    let place = Place::flow("[cells.a]\nlang = \"sh\"\nfile = \"a.sh\"\n");
+    place.write("a.sh", "echo one");
+    let mut running = place.call(&["run", "--watch", "--events", "-"]).start();
+    between(&mut running);
+    let attached = place.call(&["attach", "--format", "jsonl"]).start();
+    std::thread::sleep(Duration::from_millis(300));
+    for text in ["two", "three"] {
+        let _ = place.polyloom(&["run", "-f"]).exits(0);
+        std::thread::sleep(Duration::from_millis(300));
+        place.write("a.sh", format!("echo {text}"));
+        between(&mut running);
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    let _ = place.polyloom(&["stop"]).exits(0);
+    let _ = running.end();
+    let lines = attached.end().exits(0).json_lines();
+    let begun = lines.iter().filter(|event| event["event"] == "run.started");
+    let changed: Vec<_> = begun.map(|event| event["changed"][0].as_str()).collect();
+    assert_eq!(changed, [Some("a.sh"); 2]);
+    // A run of another program ends for who is attached to it, though there is a watch.
+    let mut running = place.call(&["run", "--watch", "--events", "-"]).start();
+    between(&mut running);
+    place.write("other.toml", "[cells.b]\nlang = \"sh\"\ncode = 'echo ready; sleep 1'\n");
+    let mut other = place.call(&["run", "other.toml", "--events", "-"]).start();
+    other.until_printed("b", "ready");
+    let attached = place.call(&["attach", "--format", "jsonl"]).start();
+    let _ = other.end().exits(0);
+    assert_eq!(attached.end().exits(0).json_lines()[0]["path"], "other.toml");
+    running.signal(Signal::INT);
+    let _ = running.end();
+}
+
     let words = ["run", ".", "nosuch", "--watch", "--events", "-"];
     let mut running = place.call(&words).start();
     let broken = between(&mut running);
