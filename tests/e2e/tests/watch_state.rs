@@ -40,7 +40,8 @@ fn only_what_ran_is_a_run_of_the_history() {
     place.write("a.py", "n = 2\n");
     run(&mut running);
     running.signal(Signal::INT);
-    let _ = running.end();
+    let told = running.end().stderr();
+    assert_eq!(told.matches("not recorded: ").count(), 3, "{told}");
     assert_eq!(runs(&place), 2);
     // Nor is one that a new watch begins with.
     let mut running = place.call(&["run", "--watch", "--events", "-"]).start();
@@ -52,6 +53,27 @@ fn only_what_ran_is_a_run_of_the_history() {
         place.polyloom(&["show", "latest", "a.n"]).exits(0).stdout().lines().last(),
         Some("2")
     );
+}
+
+#[test]
+fn a_run_that_turns_out_to_have_no_work_is_told_to_be_none() {
+    let place = Place::flow(
+        "[cells.a]\nlang = \"sh\"\nmap = { f = \"glob:*/*.txt\" }\noutputs = { n = \"int\" }\ncode = 'wc -c < $f > $OUT/n'\n",
+    );
+    place.write("in/x.txt", "1");
+    place.write("on/y.txt", "2");
+    let mut running = place.call(&["run", "--watch", "--events", "-"]).start();
+    run(&mut running);
+    // The list has another order, and the same numbers.
+    std::fs::rename(place.project().join("on"), place.project().join("a")).unwrap();
+    let events = run(&mut running);
+    assert_eq!(events.last().unwrap()["totals"]["ok"], 0, "{events:#?}");
+    assert_ne!(events[0]["run"], "unrecorded");
+    between(&mut running);
+    running.signal(Signal::INT);
+    let told = running.end().stderr();
+    assert!(told.contains("not recorded: no cell had to run\n"), "{told}");
+    assert_eq!(runs(&place), 1);
 }
 
 #[test]
@@ -375,28 +397,6 @@ fn a_watch_is_stopped_and_followed_from_another_terminal() {
 }
 
 #[test]
-fn a_watch_that_is_left_says_what_it_waits_for() {
-    needs!("python3");
-    let place = Place::flow("[cells.a]\nlang = \"python\"\nfile = \"a.py\"\n");
-    place.write(
-        "a.py",
-        "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('ready', flush=True)\nwhile True:\n    try: time.sleep(60)\n    except BaseException: pass\n",
-    );
-    let mut running = place.call(&["run", "--watch", "--events", "-"]).start();
-    running.until_printed("a", "ready");
-    running.signal(Signal::INT);
-    std::thread::sleep(Duration::from_millis(300));
-    running.signal(Signal::INT);
-    let ended = running.end().exits(130);
-    assert!(ended.took < Duration::from_secs(5), "{:?}", ended.took);
-    let told = ended.stderr();
-    assert_eq!(told.matches("stopping; Ctrl-C again kills at once\n").count(), 1, "{told}");
-}
-
-#[test]
-fn a_selection_of_nothing_waits_for_an_edit_and_says_so() {
-    let place = Place::flow("[cells.a]\nlang = \"sh\"\ncode = 'echo a'\n");
-#[test]
 fn who_is_attached_to_a_watch_sees_its_runs_and_no_others() {
     let place = Place::flow("[cells.a]\nlang = \"sh\"\nfile = \"a.sh\"\n");
     place.write("a.sh", "echo one");
@@ -430,6 +430,28 @@ fn who_is_attached_to_a_watch_sees_its_runs_and_no_others() {
     let _ = running.end();
 }
 
+#[test]
+fn a_watch_that_is_left_says_what_it_waits_for() {
+    needs!("python3");
+    let place = Place::flow("[cells.a]\nlang = \"python\"\nfile = \"a.py\"\n");
+    place.write(
+        "a.py",
+        "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('ready', flush=True)\nwhile True:\n    try: time.sleep(60)\n    except BaseException: pass\n",
+    );
+    let mut running = place.call(&["run", "--watch", "--events", "-"]).start();
+    running.until_printed("a", "ready");
+    running.signal(Signal::INT);
+    std::thread::sleep(Duration::from_millis(300));
+    running.signal(Signal::INT);
+    let ended = running.end().exits(130);
+    assert!(ended.took < Duration::from_secs(5), "{:?}", ended.took);
+    let told = ended.stderr();
+    assert_eq!(told.matches("stopping; Ctrl-C again kills at once\n").count(), 1, "{told}");
+}
+
+#[test]
+fn a_selection_of_nothing_waits_for_an_edit_and_says_so() {
+    let place = Place::flow("[cells.a]\nlang = \"sh\"\ncode = 'echo a'\n");
     let words = ["run", ".", "nosuch", "--watch", "--events", "-"];
     let mut running = place.call(&words).start();
     let broken = between(&mut running);

@@ -454,9 +454,14 @@ impl Session<'_> {
         let Totals { ok, failed, cancelled, .. } = summary.totals;
         if ok + failed + cancelled == 0
             && let Some((history, run)) = after.history.as_ref().zip(after.run.as_ref())
-            && let Err(error) = history.forget(run)
         {
-            tracing::warn!(%error, run, "a run in which no cell ran could not be removed");
+            match history.forget(run) {
+                // It was not known when its id was told.
+                Ok(_) => self.world.screen.note("not recorded: no cell had to run\n"),
+                Err(error) => {
+                    tracing::warn!(%error, run, "a run in which no cell ran could not be removed");
+                }
+            }
         }
     }
 }
