@@ -76,6 +76,18 @@ pub enum Event {
         phase: Phase,
     },
     /// Something written or logged.
+    /// An attempt has failed, and there will be another.
+    #[serde(rename = "step.retried")]
+    StepRetried {
+        /// The cell.
+        cell: String,
+        /// The attempt that failed, from 1.
+        attempt: u32,
+        /// How long the next one waits, in milliseconds.
+        delay_ms: u64,
+        /// Its result.
+        meta: Box<ExecMeta>,
+    },
     #[serde(rename = "log")]
     Log {
         /// The cell.

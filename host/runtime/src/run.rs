@@ -530,7 +530,8 @@ impl Runner {
                     self.slots[step.at()].attempt = attempt;
                     self.start(step);
                 }
-                Command::Wait { step, delay, .. } => {
+                Command::Wait { step, attempt, delay } => {
+                    self.say_retried(step, attempt - 1, delay);
                     let sender = self.sender.clone();
                     tokio::spawn(async move {
                         tokio::time::sleep(delay).await;
@@ -551,6 +552,17 @@ impl Runner {
                 Command::Finish(outcome) => self.outcome = Some(outcome),
             }
         }
+    }
+
+    /// Says how an attempt failed after which there is another.
+    fn say_retried(&mut self, step: StepIndex, attempt: u32, delay: Duration) {
+        // It stays the step's end, should the next attempt never begin.
+        let Some(end) = &self.slots[step.at()].end else { return };
+        let (mut meta, explanation) = (end.meta.clone(), end.explanation.clone());
+        explain(&mut meta, explanation, &self.cell(step).lines);
+        let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        let (cell, meta) = (self.name(step), Box::new(meta));
+        self.stream.say(Event::StepRetried { cell, attempt, delay_ms, meta });
     }
 
     fn stop(&self, step: StepIndex, stop: Stop) {
