@@ -260,7 +260,8 @@ fn a_reader_of_the_stream_hears_what_is_wrong_with_the_flow() {
     assert_eq!((&first["event"], &first["seq"]), (&"run.started".into(), &1.into()));
 
     // Counted from the first to the last.
-    let mut running = place.call(&["run", "--watch", "--format", "jsonl"]).start();
+    let mut running =
+        place.call(&["run", "--watch", "--format", "jsonl", "--events", "all.jsonl"]).start();
     let mut seq = 0;
     for round in 0..3 {
         loop {
@@ -273,8 +274,12 @@ fn a_reader_of_the_stream_hears_what_is_wrong_with_the_flow() {
         }
         place.write("a.sh", format!("echo {round}"));
     }
+    between(&mut running);
     running.signal(Signal::INT);
     let _ = running.end();
+    let all = place.read("all.jsonl");
+    let last: Value = serde_json::from_str(all.lines().last().unwrap()).unwrap();
+    assert_eq!((&last["event"], &last["exit"]), (&"watch.ended".into(), &130.into()));
 }
 
 #[test]

@@ -169,8 +169,9 @@ pub fn watch(world: &World, mut asked: Asked) -> Outcome {
         session.open(&history);
     }
     let exit = session.go();
+    let code = exit.as_ref().map_or_else(|failure| failure.exit, |exit| *exit);
+    session.over(code);
     if let Some(server) = session.server.take() {
-        let code = exit.as_ref().map_or_else(|failure| failure.exit, |exit| *exit);
         runtime.block_on(server.finish(code as u8));
     }
     // Blocking tasks of attempts that were killed may still be reading; nobody waits for them.

@@ -11,7 +11,7 @@ use polyloom_schedule::RunOutcome;
 use super::Session;
 use crate::commands::run::brake::Feeder;
 use crate::commands::run::files::Change;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 
 /// Of cells that failed, so many are named.
 const NAMES: usize = 10;
@@ -64,6 +64,11 @@ impl Session<'_> {
     fn say(&mut self, event: Event) {
         let at_ms = self.since.elapsed().as_secs_f64() * 1e3;
         self.streams.say(at_ms, event);
+    }
+
+    /// Nothing comes after this.
+    pub(super) fn over(&mut self, exit: Exit) {
+        self.say(Event::WatchEnded { exit: exit as u8 });
     }
 
     /// Nothing is to be done until something changes.
