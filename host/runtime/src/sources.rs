@@ -125,7 +125,6 @@ mod tests {
             globs: [("/p".into(), "in/**/*.csv".into())].into(),
             beside: Some("/q".into()),
             apart: ["/p/tree/.own".into()].into(),
-            ..Sources::default()
         };
         for (path, has) in [
             ("/p/a", true),
