@@ -129,11 +129,21 @@ impl World {
 
     /// Tells what was found in a flow that was read.
     pub fn told(&self, args: &FlowArgs, loaded: Loaded) -> Result<Flow, Failure> {
-        let width = self.screen.columns.unwrap_or(100);
+        self.tell(&loaded);
+        self.flow_of(args, loaded)
+    }
+
+    /// Tells what was found in a flow that was read.
+    pub fn tell(&self, loaded: &Loaded) {
         if !loaded.report.is_empty() {
+            let width = self.screen.columns.unwrap_or(100);
             let text = polyloom_load::render(&loaded.report, self.screen.err.color, width);
             self.screen.tell(&text);
         }
+    }
+
+    /// The flow that was read, if it can be run.
+    pub fn flow_of(&self, args: &FlowArgs, loaded: Loaded) -> Result<Flow, Failure> {
         loaded.flow.ok_or_else(|| {
             let errors = loaded.report.errors();
             let argument = argument(args);

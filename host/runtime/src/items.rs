@@ -262,8 +262,7 @@ pub(crate) fn search(
         false => dir.and_then(|dir| dir.open_dir(own)),
     };
     let dir = dir.map_err(|source| failed(root, source))?;
-    let mut parts: Vec<&str> =
-        pattern.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    let mut parts: Vec<&str> = parts(pattern).collect();
     // Two of them match what one does, and are looked for as often as there are ways to share a path among them.
     parts.dedup_by(|one, two| *one == "**" && *two == "**");
     let mut files = BTreeSet::new();
@@ -320,6 +319,47 @@ pub(crate) fn search(
     Ok(files.into_iter().map(|path| own.join(path)).collect())
 }
 
+/// What a pattern makes of a path below the folder that it starts in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Match {
+    /// A file of that name is one of its files.
+    pub file: bool,
+    /// In a folder of that name there may be some.
+    pub folder: bool,
+}
+
+/// What [`glob`] would make of a path, by its name alone.
+pub(crate) fn matching(pattern: &str, path: &Path) -> Match {
+    let parts: Vec<&str> = parts(pattern).collect();
+    // Where in the pattern the next name may be; `**` may stand for no folder at all.
+    let open = |at: usize, places: &mut BTreeSet<usize>| {
+        let deep = parts[at.min(parts.len())..].iter().take_while(|part| **part == "**").count();
+        places.extend(at..=at + deep);
+    };
+    let mut places = BTreeSet::new();
+    open(0, &mut places);
+    let mut file = false;
+    for name in path {
+        let Some(name) = name.to_str() else { return Match { file: false, folder: false } };
+        file = false;
+        for at in std::mem::take(&mut places) {
+            match parts.get(at) {
+                Some(&"**") if !name.starts_with('.') => open(at, &mut places),
+                Some(part) if *part != "**" && fits(part, name) => {
+                    file |= at + 1 == parts.len();
+                    open(at + 1, &mut places);
+                }
+                Some(_) | None => {}
+            }
+        }
+    }
+    Match { file, folder: places.iter().any(|at| *at < parts.len()) }
+}
+
+fn parts(pattern: &str) -> impl Iterator<Item = &str> {
+    pattern.split('/').filter(|part| !matches!(*part, "" | "."))
+}
+
 fn fits(pattern: &str, name: &str) -> bool {
     (!name.starts_with('.') || pattern.starts_with('.')) && fits_pattern(pattern, name)
 }
@@ -327,6 +367,57 @@ fn fits(pattern: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_matches_where_the_search_would_find_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let folders = ["", "a", "a/b", "a/b/c", ".h", "a/.h"];
+        let names = ["x.csv", "y.txt", ".z.csv", "a.csv"];
+        for inside in folders {
+            std::fs::create_dir_all(folder.path().join(inside)).unwrap();
+            for name in names {
+                std::fs::write(folder.path().join(inside).join(name), "").unwrap();
+            }
+        }
+        for pattern in [
+            "*.csv",
+            "x.csv",
+            "a/*.csv",
+            "./a//*",
+            "*/*.csv",
+            "**/*.csv",
+            "**/b/*",
+            "a/**/x.csv",
+            "**/**/*",
+            "a/**/**/y.*",
+            ".h/*",
+            "**/.h/.*",
+            "**",
+            "a/**",
+            "*/**/c/*",
+            "",
+        ] {
+            let found = glob(folder.path(), Path::new(""), pattern).unwrap();
+            for inside in folders {
+                let inside = Path::new(inside);
+                for name in names {
+                    let path = inside.join(name);
+                    let file = matching(pattern, &path).file;
+                    assert_eq!(file, found.contains(&path), "{pattern}: {}", path.display());
+                }
+                let holds = found.iter().any(|path| path.parent() == Some(inside));
+                assert!(
+                    !holds || matching(pattern, inside).folder,
+                    "{pattern}: {}",
+                    inside.display()
+                );
+            }
+        }
+        assert!(!matching("a/*.csv", Path::new("b")).folder);
+        assert!(!matching("*.csv", Path::new("a")).folder);
+        assert!(!matching("**/*.csv", Path::new("a/.b")).folder);
+        assert!(matching("**/*.csv", Path::new("a/b")).folder);
+    }
 
     #[test]
     fn fields_are_numbers_only_where_nothing_is_lost() {

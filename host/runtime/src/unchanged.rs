@@ -305,6 +305,7 @@ impl Unchanged {
             totals,
             wall_ms,
             environment: false,
+            moved: false,
             unwritten,
             carried: Vec::new(),
             rest: Rest::default(),

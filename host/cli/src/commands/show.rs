@@ -22,6 +22,7 @@ struct Step {
     cell: String,
     lang: String,
     reason: String,
+    attempts: u32,
     meta: ExecMeta,
 }
 
@@ -48,8 +49,8 @@ pub fn show(world: &World, args: ShowArgs) -> Outcome {
     let store = world.store()?;
     let mut steps: Vec<Step> = Vec::new();
     for record in history::records(history, &row.id)? {
-        if let Event::StepFinished { cell, lang, reason, meta, .. } = record.event {
-            steps.push(Step { cell, lang, reason, meta: *meta });
+        if let Event::StepFinished { cell, lang, reason, attempts, meta } = record.event {
+            steps.push(Step { cell, lang, reason, attempts, meta: *meta });
         }
     }
     let Some(place) = place.as_deref() else {
@@ -242,7 +243,9 @@ fn show_run(world: &World, run: &str, steps: &[Step], format: Format) -> Exit {
 }
 
 fn to_json(step: &Step) -> serde_json::Value {
-    json!({ "cell": step.cell, "lang": step.lang, "reason": step.reason, "meta": step.meta })
+    json!({
+        "cell": step.cell, "lang": step.lang, "reason": step.reason, "attempts": step.attempts, "meta": step.meta,
+    })
 }
 
 fn show_step(
@@ -262,6 +265,9 @@ fn show_step(
     facts.row(["outcome", meta.outcome.as_str()]);
     facts.row(["lang", &step.lang]);
     facts.row(["why", &step.reason]);
+    if step.attempts > 0 {
+        facts.row(["attempts", &step.attempts.to_string()]);
+    }
     if let Some(run) = made {
         facts.row(["last ran in", run]);
     }

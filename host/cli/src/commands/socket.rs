@@ -157,6 +157,14 @@ pub fn watchers(history: &History) -> Vec<PathBuf> {
     entries.map(|entry| entry.path()).collect()
 }
 
+/// The command line of the watch whose socket this is, as its runs have it. Nothing where its process can't be seen, as from another container.
+pub fn argv(watcher: &std::path::Path) -> Option<Vec<String>> {
+    let process: u32 = watcher.file_name()?.to_str()?.parse().ok()?;
+    let words = std::fs::read(format!("/proc/{process}/cmdline")).ok()?;
+    let words = words.strip_suffix(b"\0")?.split(|byte| *byte == 0);
+    Some(words.map(|word| String::from_utf8_lossy(word).into_owned()).collect())
+}
+
 fn own(history: &History) -> Option<PathBuf> {
     Some(watches(history)?.join(std::process::id().to_string()))
 }

@@ -18,11 +18,13 @@ impl Names {
     pub fn of(sources: &Sources, here: &Path) -> Self {
         let mut ways = Ways::default();
         let mut follow = |path: &PathBuf| ways.to(&here.join(path));
+        let globs = sources.globs.iter();
         let sources = Sources {
             files: sources.files.iter().map(&mut follow).collect(),
             folders: sources.folders.iter().map(&mut follow).collect(),
-            globs: BTreeSet::new(),
+            globs: globs.map(|(root, pattern)| (follow(root), pattern.clone())).collect(),
             beside: sources.beside.as_ref().map(&mut follow),
+            apart: sources.apart.iter().map(&mut follow).collect(),
         };
         Self { sources, way: ways.names }
     }
@@ -42,9 +44,16 @@ impl Names {
         self.sources.has(path)
     }
 
-    /// Whether it is one if the name itself came, went or is another's now.
+    /// Whether it is the name of something that is watched, or one on the way to it.
+    pub fn names(&self, path: &Path) -> bool {
+        self.has(path) || self.way.contains(path)
+    }
+
+    /// Whether it is one if the name itself came, went or is another's now. What is there and is no folder holds nothing.
     pub fn leads(&self, path: &Path) -> bool {
         self.way.contains(path)
+            || (self.sources.may_hold(path)
+                && path.symlink_metadata().map_or(true, |meta| meta.is_dir()))
     }
 }
 
