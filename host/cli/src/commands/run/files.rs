@@ -92,12 +92,10 @@ impl Shared {
             EventKind::Create(_) | EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))
         );
         for path in event.paths {
-            // By what it says of a change, a watch would hear of another.
-            if !renames && self.writes(&path) {
-                continue;
-            }
             let leads = renames && heard.names.leads(&path);
-            if leads || heard.names.has(&path) {
+            // By what it says of a change, a watch would hear of another.
+            let is_other = || renames || !self.writes(&path);
+            if leads || (heard.names.has(&path) && is_other()) {
                 if renames {
                     heard.moved.insert(path.clone());
                 }
