@@ -19,7 +19,7 @@ pub struct FileError {
     /// As the flow names it.
     path: PathBuf,
     /// The reason.
-    source: Why,
+    source: Box<Why>,
 }
 
 #[derive(Debug, Error)]
@@ -27,9 +27,9 @@ enum Why {
     #[error(transparent)]
     Folder(#[from] Fault),
     #[error(transparent)]
-    File(#[from] Box<ImportError>),
+    File(#[from] ImportError),
     #[error(transparent)]
-    Dir(#[from] Box<TreeError>),
+    Dir(#[from] TreeError),
 }
 
 /// The digest of the content of every `file:` input. Each path is looked at once.
@@ -47,17 +47,17 @@ pub fn digests(
             let digest = match known.get(path.as_path()) {
                 Some(digest) => *digest,
                 None => {
-                    let failed = |source| FileError { path: path.clone(), source };
+                    let failed = |why: Why| FileError { path: path.clone(), source: Box::new(why) };
                     let root = match &root {
                         Some(root) => root,
                         None => root.insert(open(&flow.root).map_err(failed)?),
                     };
                     let (digest, _) = if input.ty == Type::Dir {
                         let hashed = store.hash_dir(root, path, DIRECTORY, unix_ms);
-                        hashed.map_err(|error| failed(Box::new(error).into()))?
+                        hashed.map_err(|error| failed(error.into()))?
                     } else {
                         let hashed = store.hash_file(root, path, unix_ms);
-                        hashed.map_err(|error| failed(Box::new(error).into()))?
+                        hashed.map_err(|error| failed(error.into()))?
                     };
                     known.insert(path, digest);
                     digest
@@ -77,14 +77,14 @@ pub fn import(
     store: &Store,
     unix_ms: u64,
 ) -> Result<Artifact, FileError> {
-    let failed = |source| FileError { path: path.to_owned(), source };
+    let failed = |why: Why| FileError { path: path.to_owned(), source: Box::new(why) };
     let root = open(root).map_err(failed)?;
     let (digest, size) = if *ty == Type::Dir {
         let imported = store.import_dir(&root, path, DIRECTORY, unix_ms);
-        imported.map_err(|error| failed(Box::new(error).into()))?
+        imported.map_err(|error| failed(error.into()))?
     } else {
         let imported = store.import_file(&root, path, u64::MAX, unix_ms);
-        imported.map_err(|error| failed(Box::new(error).into()))?
+        imported.map_err(|error| failed(error.into()))?
     };
     let media = (*ty != Type::Dir).then(|| media_of(&extension(path)).to_owned());
     Ok(Artifact { digest, ty: ty.clone(), size, media })

@@ -13,6 +13,7 @@ pub mod graph;
 pub mod history;
 pub mod known;
 pub mod lineage;
+pub mod manage;
 pub mod plan;
 pub mod plugin;
 pub mod retention;
