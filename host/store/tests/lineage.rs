@@ -69,10 +69,54 @@ fn what_was_made_of_what_is_found_by_digest() {
     assert_eq!(history.taken("b3:f1").unwrap()[0].cell, "load");
     assert_eq!(history.digests("b3:aa", 9).unwrap(), ["b3:aa01", "b3:aa02"]);
     assert_eq!(history.digests("b3:f", 9).unwrap(), ["b3:f1"]);
-    let place = Some((id, "load".to_owned()));
-    assert_eq!(history.ran_with_key("k1", &out("x", "b3:aa01")).unwrap(), place);
-    assert_eq!(history.ran_with_key("k1", &out("x", "b3:other")).unwrap(), None, "forced since");
-    assert_eq!(history.ran_with_content("content of k1", &out("x", "b3:aa01")).unwrap(), place);
+}
+
+/// Cells `a` of runs one after the other: made with these keys (and found where the key is given in brackets), or kept.
+#[test]
+fn what_a_cached_cell_has_is_credited_to_the_run_that_made_it() {
+    let root = tempfile::tempdir().unwrap();
+    let history = open(root.path());
+    let record = |at: u64, rows: &[StepRow], kept: &[KeptRow]| {
+        let run = begin(&history, at);
+        run.record_steps(rows).unwrap();
+        run.record_kept(kept, &|_| "{}".to_owned()).unwrap();
+        let id = run.id().to_owned();
+        finish(run);
+        id
+    };
+    let one = || step("a", "k1", &[], &[out("n", "b3:01")]);
+    let two = || step("a", "k2", &[], &[out("n", "b3:02")]);
+    let kept = |key: &str, digest: &str| KeptRow {
+        cell: "a".into(),
+        key: key.into(),
+        parts: "{}".into(),
+        outputs: vec![out("n", digest)],
+    };
+    let first = record(1, &[one()], &[]);
+    let second = record(2, &[two()], &[]);
+    let back = record(3, &[], &[kept("k1", "b3:01")]);
+    // By the content of its inputs, under a key of its own; kept afterwards.
+    let found = StepRow { key: "k3".into(), origin: Origin::Found, ..one() };
+    let cutoff = record(4, &[found], &[]);
+    let after = record(5, &[], &[kept("k3", "b3:01")]);
+    // Forced, with the same and with other bytes.
+    let forced = record(6, &[one()], &[]);
+    let last = record(7, &[], &[kept("k1", "b3:01")]);
+    let foreign = record(8, &[], &[kept("k1", "b3:09")]);
+    let ran = |run: &str| history.maker(run, "a").unwrap().unwrap().run;
+    assert_eq!(ran(&first), Some(first.clone()));
+    assert_eq!(ran(&second), Some(second.clone()));
+    for run in [&back, &cutoff, &after] {
+        assert_eq!(ran(run), Some(first.clone()), "{run}");
+    }
+    assert_eq!(ran(&last), Some(forced));
+    assert_eq!(ran(&foreign), None);
+    assert_eq!(history.maker(&first, "b").unwrap(), None);
+    // A cell without outputs says by its whole result that it was found.
+    let quiet = StepRow { meta: r#"{"outcome":"cached"}"#.into(), ..step("q", "k4", &[], &[]) };
+    let made = record(9, &[StepRow { meta: "{}".into(), ..quiet.clone() }], &[]);
+    let found = record(10, &[quiet], &[]);
+    assert_eq!(history.maker(&found, "q").unwrap().unwrap().run, Some(made));
 }
 
 #[test]

@@ -259,3 +259,39 @@ fn files_that_are_no_whole_run_are_refused() {
     let _ = there.polyloom(&["runs", "import", "/nowhere"]).exits(2);
     let _ = here.polyloom(&["runs", "export", "-o", "/nowhere/x.tar"]).exits(2);
 }
+
+/// After `x=1`, `x=2` and `x=1` again: cell `a` has what the first run made.
+#[test]
+fn what_is_cached_is_credited_to_the_run_that_made_it() {
+    let place = Place::flow(
+        r#"
+[params.x]
+type = "int"
+default = 1
+
+[cells.a]
+lang = "sh"
+inputs = { x = "param:x" }
+outputs = { n = "int" }
+code = 'echo x=$x; echo $x > $OUT/n'
+
+[cells.b]
+lang = "sh"
+inputs = { n = "a.n" }
+outputs = { m = "int" }
+code = 'echo $n > $OUT/m'
+"#,
+    );
+    let _ = place.run(&[]).exits(0);
+    let _ = place.run(&["-p", "x=2"]).exits(0);
+    assert_eq!(place.run(&[]).exits(0).told(), "a cached, b cached");
+    let first = id(&place, "latest~2");
+    let logs = place.polyloom(&["logs", "latest", "a"]).exits(0);
+    assert_eq!(logs.stdout(), "x=1\n");
+    assert!(logs.stderr().contains(&format!("what it printed in {first}")), "{}", logs.stderr());
+    let shown = place.polyloom(&["show", "latest", "a"]).exits(0).stdout();
+    assert!(shown.contains(&first) && !shown.contains(&id(&place, "latest~1")), "{shown}");
+    let _ = place.polyloom(&["runs", "prune", "--keep", "1"]).exits(0);
+    let logs = place.polyloom(&["logs", "latest", "a"]).exits(0);
+    assert!(logs.stderr().contains("no run that is kept here"), "{}", logs.stderr());
+}

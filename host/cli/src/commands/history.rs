@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use polyloom_events::{Event, Record, Sink};
+use polyloom_protocol::Outcome as ProtocolOutcome;
 use polyloom_report::{Align, Style, Table, Terminal, date_time, duration, escape};
-use polyloom_store::{FindError, History, Home, RunRow, RunState, is_exported_run};
+use polyloom_store::{FindError, History, Home, Maker, RunRow, RunState, is_exported_run};
 use serde_json::json;
 
 use crate::args::{At, Format, ListArgs, Progress};
@@ -219,53 +220,90 @@ pub fn counts(totals: Option<&str>) -> String {
     some.map(|(count, word)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
 }
 
+/// What made the result that a cell has in a run.
+pub fn maker(history: &History, run: &str, cell: &str) -> Result<Option<Maker>, Failure> {
+    history.maker(run, cell).map_err(|error| Failure::of(Exit::Environment, &error))
+}
+
+/// What a cell printed, line by line.
+fn printed<'r>(records: &'r [Record], cell: &'r str) -> impl Iterator<Item = String> + 'r {
+    let texts = records.iter().filter_map(move |record| match &record.event {
+        Event::Log { cell: id, text, .. } if id == cell => Some(text),
+        _ => None,
+    });
+    texts.flat_map(|text| text.lines().map(|line| format!("{}\n", escape(line))))
+}
+
 /// `polyloom logs`.
 pub fn logs(world: &World, at: &At, tail: Option<usize>) -> Outcome {
     let found = locate(world, at)?;
-    let Found { history, row, place, .. } = &found;
-    let cell = place.as_deref();
-    let mut lines = Vec::new();
-    let mut known = false;
-    for record in records(history, &row.id)? {
-        match record.event {
-            Event::StepPlanned { cell: id, .. } if cell == Some(id.as_str()) => known = true,
-            Event::Log { cell: id, stream: _, text } if cell.is_none_or(|cell| cell == id) => {
-                for line in text.lines() {
-                    let line = escape(line);
-                    lines.push(match cell {
-                        Some(_) => format!("{line}\n"),
-                        None => format!("{} │ {line}\n", world.screen.out.cell(&id, &id)),
-                    });
-                }
-            }
-            _ => {}
+    let records = records(&found.history, &found.row.id)?;
+    let lines = match found.place.as_deref() {
+        Some(cell) => logs_of(world, &found, &records, cell)?,
+        None => {
+            let logs = records.iter().filter_map(|record| match &record.event {
+                Event::Log { cell, text, .. } => Some((cell, text)),
+                _ => None,
+            });
+            let line = |(cell, text): (&String, &String)| {
+                let name = world.screen.out.cell(cell, cell);
+                let lines = text.lines().map(|line| format!("{name} │ {}\n", escape(line)));
+                lines.collect::<Vec<_>>()
+            };
+            logs.flat_map(line).collect()
         }
-    }
-    if let Some(cell) = cell.filter(|_| !known) {
+    };
+    let skip = tail.map_or(0, |tail| lines.len().saturating_sub(tail));
+    world.screen.print(&lines[skip..].concat());
+    Ok(Exit::Ok)
+}
+
+/// What a cell printed; if it was cached, in the run that made its result.
+fn logs_of(
+    world: &World,
+    found: &Found,
+    records: &[Record],
+    cell: &str,
+) -> Result<Vec<String>, Failure> {
+    let Found { history, row, .. } = found;
+    let planned = |record: &Record| matches!(&record.event, Event::StepPlanned { cell: id, .. } if id == cell);
+    if !records.iter().any(planned) {
         return Err(found
             .no_cell("cell", cell)
             .hint("`polyloom show` lists the cells, `polyloom runs` the runs"));
     }
-    if let Some(cell) = cell.filter(|_| lines.is_empty()) {
-        // A cached cell printed in the run that made its result.
-        let made = history.previous_parts(&row.flow).ok().and_then(|mut all| all.remove(cell));
-        if let Some(made) = made.filter(|made| made.run != row.id) {
-            world.screen.note(&format!(
-                "`{cell}` did not run in {}; this is what it printed in {}\n",
-                row.id, made.run
-            ));
-            for record in records(history, &made.run)? {
-                if let Event::Log { cell: id, text, .. } = record.event
-                    && id == cell
-                {
-                    lines.extend(text.lines().map(|line| format!("{}\n", escape(line))));
-                }
-            }
+    let ended = records.iter().rev().find_map(|record| match &record.event {
+        Event::StepFinished { cell: id, meta, attempts, .. } if id == cell => {
+            Some((meta.outcome, *attempts))
         }
-    }
-    let skip = tail.map_or(0, |tail| lines.len().saturating_sub(tail));
-    world.screen.print(&lines[skip..].concat());
-    Ok(Exit::Ok)
+        _ => None,
+    });
+    let elsewhere = match ended {
+        Some((ProtocolOutcome::Cached, _)) => match maker(history, &row.id, cell)? {
+            Some(Maker { run: Some(run), step, .. }) => Some((run, step.cell)),
+            _ => {
+                world.screen.note(&format!(
+                    "`{cell}` was cached in {}, and no run that is kept here made its result\n",
+                    row.id
+                ));
+                None
+            }
+        },
+        // It was left out, or failed as before.
+        Some((_, 0)) => {
+            let last = history.previous(&row.flow, cell);
+            let last = last.map_err(|error| Failure::of(Exit::Environment, &error))?;
+            last.filter(|last| last.run != row.id).map(|last| (last.run, cell.to_owned()))
+        }
+        Some(_) | None => None,
+    };
+    let Some((run, maker)) = elsewhere else { return Ok(printed(records, cell).collect()) };
+    let who = if maker == cell { "it".to_owned() } else { format!("`{maker}`") };
+    world.screen.note(&format!(
+        "`{cell}` did not run in {}; this is what {who} printed in {run}\n",
+        row.id
+    ));
+    Ok(printed(&self::records(history, &run)?, &maker).collect())
 }
 
 /// `polyloom replay`.

@@ -70,9 +70,11 @@ pub fn show(world: &World, args: ShowArgs) -> Outcome {
             .hint(format!("it has {}{runs}", names.join(", "))));
     };
     let Some(port) = port else {
-        let cached = step.meta.outcome == polyloom_protocol::Outcome::Cached;
-        let made = history.previous_parts(&row.flow).ok().and_then(|mut all| all.remove(cell));
-        let made = made.map(|made| made.run).filter(|_| cached);
+        let made = match step.meta.outcome == polyloom_protocol::Outcome::Cached {
+            true => history::maker(history, &row.id, cell)?,
+            false => None,
+        };
+        let made = made.and_then(|made| made.run);
         return Ok(show_step(world, &store, step, made.as_deref(), format));
     };
     let Some(artifact) = step.meta.artifacts.get(port) else {
