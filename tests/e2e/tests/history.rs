@@ -295,3 +295,85 @@ code = 'echo $n > $OUT/m'
     let logs = place.polyloom(&["logs", "latest", "a"]).exits(0);
     assert!(logs.stderr().contains("no run that is kept here"), "{}", logs.stderr());
 }
+
+/// The cutoff holds a cell, what gathers the steps of a map, and a cell of a flow: none of them ran in that run.
+#[test]
+fn what_the_cutoff_held_ran_before() {
+    let place = Place::flow(
+        r#"
+[cells.a]
+lang = "sh"
+outputs = { n = "int" }
+code = 'echo 1 > $OUT/n'
+
+[cells.m]
+lang = "sh"
+map = { x = [1, 2] }
+inputs = { n = "a.n" }
+outputs = { y = "int" }
+code = 'echo m $x; echo $x > $OUT/y'
+
+[cells.sub]
+flow = "sub/polyloom.toml"
+inputs = { n = "a.n" }
+
+[cells.last]
+lang = "sh"
+inputs = { all = "m.y" }
+outputs = { n = "int" }
+code = 'echo last; echo 5 > $OUT/n'
+"#,
+    );
+    place.write(
+        "sub/polyloom.toml",
+        r#"
+[params.n]
+type = "int"
+default = 0
+
+[cells.inner]
+lang = "sh"
+inputs = { n = "param:n" }
+outputs = { m = "int" }
+code = 'echo inner; echo $n > $OUT/m'
+
+[outputs]
+m = "inner.m"
+"#,
+    );
+    let _ = place.run(&[]).exits(0);
+    place.edit("polyloom.toml", "'echo 1 > $OUT/n'", "'echo  1 > $OUT/n'");
+    let cut = place.run(&[]).exits(0);
+    assert_eq!(cut.outcome("last"), "cached");
+    let (first, second) = (id(&place, "latest~1"), id(&place, "latest"));
+    let _ = place.run(&[]).exits(0);
+    let third = id(&place, "latest");
+    for (cell, said) in [("last", "last\n"), ("sub/inner", "inner\n"), ("m[x=2]", "m 2\n")] {
+        for run in [&second, &third] {
+            let logs = place.polyloom(&["logs", run, cell]).exits(0);
+            assert_eq!(logs.stdout(), said);
+            assert!(logs.stderr().contains(&format!("printed in {first}")), "{}", logs.stderr());
+        }
+    }
+    for cell in ["last", "sub/inner", "m[x=2]", "m"] {
+        let why = place.polyloom(&["why", cell]).exits(0).stdout();
+        assert!(why.contains(&format!("last ran in {first} (ok), cached in {second}")), "{why}");
+        let shown = place.polyloom(&["show", "latest", cell]).exits(0).stdout();
+        assert!(shown.contains(&first) && !shown.contains(&second), "{shown}");
+    }
+    let json = place.polyloom(&["why", "last", "--format", "json"]).exits(0).json();
+    assert_eq!(
+        (&json["last_run"]["run"], &json["compared_with"]["run"]),
+        (&first.into(), &second.into())
+    );
+    // Of a run in which nothing ran it is said where to look.
+    let logs = place.polyloom(&["logs", "latest"]).exits(0);
+    assert_eq!(logs.stdout(), "");
+    insta::assert_snapshot!(logs.screen(), @"
+    --- stderr
+    no cell ran in [RUN]; what its cells printed is in the runs in which they did:
+      [RUN]: a
+      [RUN]: m[x=1], m[x=2], m and 2 more
+    --- exit 0
+    ");
+}

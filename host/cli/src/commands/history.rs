@@ -250,12 +250,61 @@ pub fn logs(world: &World, at: &At, tail: Option<usize>) -> Outcome {
                 let lines = text.lines().map(|line| format!("{name} │ {}\n", escape(line)));
                 lines.collect::<Vec<_>>()
             };
-            logs.flat_map(line).collect()
+            let lines: Vec<String> = logs.flat_map(line).collect();
+            if lines.is_empty() {
+                tell_makers(world, &found, &records)?;
+            }
+            lines
         }
     };
     let skip = tail.map_or(0, |tail| lines.len().saturating_sub(tail));
     world.screen.print(&lines[skip..].concat());
     Ok(Exit::Ok)
+}
+
+/// Says of a run in which no cell ran in which runs its cells did.
+fn tell_makers(world: &World, found: &Found, records: &[Record]) -> Result<(), Failure> {
+    /// Of more cells the runs are not looked up.
+    const LOOKED_UP: usize = 200;
+    let Found { history, row, .. } = found;
+    let mut cached = Vec::new();
+    for record in records {
+        match &record.event {
+            Event::StepFinished { cell, meta, .. } if meta.outcome == ProtocolOutcome::Cached => {
+                cached.push(cell);
+            }
+            Event::StepFinished { attempts: 1.., .. } => return Ok(()),
+            _ => {}
+        }
+    }
+    if cached.is_empty() {
+        return Ok(());
+    }
+    let mut runs: Vec<(String, Vec<&str>)> = Vec::new();
+    for cell in cached.iter().take(LOOKED_UP) {
+        if let Some(Maker { run: Some(run), .. }) = maker(history, &row.id, cell)? {
+            match runs.iter_mut().find(|(known, _)| *known == run) {
+                Some((_, cells)) => cells.push(cell),
+                None => runs.push((run, vec![cell])),
+            }
+        }
+    }
+    let mut text = format!("no cell ran in {}", row.id);
+    if !runs.is_empty() {
+        text.push_str("; what its cells printed is in the runs in which they did:");
+    }
+    text.push('\n');
+    for (run, cells) in &runs {
+        let more = cells.len().saturating_sub(3);
+        let named = cells[..cells.len() - more].join(", ");
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        text.push_str(&format!("  {run}: {named}{more}\n"));
+    }
+    if cached.len() > LOOKED_UP {
+        text.push_str("  …\n");
+    }
+    world.screen.note(&text);
+    Ok(())
 }
 
 /// What a cell printed; if it was cached, in the run that made its result.

@@ -8,7 +8,7 @@ use polyloom_plan::{KeyParts, PartChange, Reason, diff};
 use polyloom_protocol::Outcome;
 use polyloom_report::{Align, Style, Table, escape_line};
 use polyloom_runtime::{Place, action_of};
-use polyloom_store::{History, Previous};
+use polyloom_store::{History, Maker, Previous};
 use serde_json::json;
 
 use super::known;
@@ -97,6 +97,28 @@ impl Now {
     }
 }
 
+/// When the cell was last as it is compared with, and when it ran for that.
+fn when(last: &Previous, ran: Option<&Maker>, against: bool) -> String {
+    if against {
+        return format!("compared with {} ({})\n", last.run, last.outcome);
+    }
+    match ran {
+        // Without the run itself all that is known is how it ended.
+        None => {
+            format!("last known from {} ({}), which is no longer kept\n", last.run, last.outcome)
+        }
+        Some(Maker { run: Some(run), step, .. }) if *run == last.run => {
+            format!("last ran in {run} ({})\n", step.outcome)
+        }
+        Some(Maker { run: Some(run), step, .. }) => {
+            format!("last ran in {run} ({}), cached in {}\n", step.outcome, last.run)
+        }
+        Some(Maker { run: None, .. }) => {
+            format!("cached in {}; no run that is kept here made its result\n", last.run)
+        }
+    }
+}
+
 /// The command.
 pub fn why(
     world: &World,
@@ -117,6 +139,11 @@ pub fn why(
         None => now.history.previous(&now.flow, cell).map_err(environment)?,
     };
     let last = last.as_ref();
+    let ran = match last {
+        Some(last) => now.history.maker(&last.run, cell).map_err(environment)?,
+        None => None,
+    };
+    let ran = ran.as_ref();
     let before = last.and_then(|last| serde_json::from_str::<KeyParts>(&last.parts).ok());
     let changes = before.as_ref().map(|before| {
         let mut changes = diff(before, &now.parts);
@@ -141,7 +168,8 @@ pub fn why(
             "action": will_run,
             "reason": now.reason,
             "key": now.key,
-            "last_run": last.map(|last| json!({ "run": last.run, "outcome": last.outcome, "key": last.key })),
+            "last_run": ran.map(|made| json!({ "run": made.run, "outcome": made.step.outcome, "key": made.step.key })),
+            "compared_with": last.map(|last| json!({ "run": last.run, "outcome": last.outcome, "key": last.key })),
             "changes": changes.iter().map(change).collect::<Vec<_>>(),
             "causes": now.causes,
             "parts": parts.collect::<Vec<_>>(),
@@ -161,8 +189,7 @@ pub fn why(
     match last {
         None => text.push_str("it has not run in this project\n"),
         Some(last) => {
-            let word = if against.is_some() { "compared with" } else { "last ran in" };
-            text.push_str(&format!("{word} {} ({})\n", last.run, last.outcome));
+            text.push_str(&when(last, ran, against.is_some()));
             if before.is_none() {
                 text.push_str("the parts of its key then can't be read by this program\n");
             } else if changes.is_empty() {
