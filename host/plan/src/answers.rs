@@ -45,6 +45,9 @@ pub struct Previous {
     pub outcome: Option<Outcome>,
     /// How long it took, in milliseconds.
     pub wall_ms: f64,
+    /// What came in from other cells then, by the digests of all that came: one, or what was gathered. `None`: it was not asked for; a
+    /// plan says by [`Reason::Changed`](crate::Reason::Changed) of an input where it would matter.
+    pub taken: Option<BTreeMap<PortName, Vec<Digest>>>,
 }
 
 /// All of it.

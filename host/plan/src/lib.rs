@@ -16,6 +16,7 @@ mod plan;
 mod reason;
 mod select;
 mod suggest;
+mod taken;
 mod why;
 
 pub use answers::{Answers, Artifact, Previous, Recorded};
@@ -33,4 +34,5 @@ pub use plan::{Action, Check, Plan, Step, StepIndex, Supply};
 pub use reason::Reason;
 pub use select::{Scope, SelectError, Selected, Selection, Selector, fits_pattern};
 pub use suggest::nearest;
+pub use taken::{Producer, comes_in};
 pub use why::{PartChange, diff};

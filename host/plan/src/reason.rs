@@ -18,6 +18,8 @@ pub enum Reason {
     Changed(Vec<PartChange>),
     /// It is what it was, but these cells that it is made from run.
     Upstream(Vec<CellId>),
+    /// It is what it was, and so are the bytes it reads; but these cells that gave them are not what they were.
+    SameOutput(Vec<CellId>),
     /// The user wants it.
     Forced,
     /// The cell, or the user for this run, has the cache off.
@@ -81,6 +83,13 @@ impl fmt::Display for Reason {
                 list(f, cells)?;
                 f.write_str(if cells.len() == 1 { " runs" } else { " run" })
             }
+            Self::SameOutput(cells) => {
+                list(f, cells)?;
+                f.write_str(match cells.len() {
+                    1 => " changed, its output did not",
+                    _ => " changed, their outputs did not",
+                })
+            }
             Self::Items(cells) => {
                 f.write_str("its items come from ")?;
                 list(f, cells)
@@ -128,6 +137,7 @@ impl Plan {
                 Reason::UpToDate | Reason::When(_) | Reason::LeftOut(_) => {}
                 Reason::NeverRan
                 | Reason::Changed(_)
+                | Reason::SameOutput(_)
                 | Reason::Forced
                 | Reason::NoCache
                 | Reason::Failed(_)

@@ -17,6 +17,7 @@ use thiserror::Error;
 
 use crate::conditions;
 use crate::files::{self, FileError};
+use crate::inputs;
 use crate::items::{self, ItemsError};
 use crate::permit;
 use crate::place::Place;
@@ -286,7 +287,7 @@ impl Prepared {
             (self.answers, self.long_unused, self.marks) =
                 answers(place, &flow, &self.keyed, wanted)?;
             self.answers.when = conditions::answers(place, &flow, &self.keyed, &self.answers);
-            // Ends: each time round, at least one more result counts as evicted.
+            // Ends: each time round, at least one more result counts as evicted, or one more cell was asked about.
             loop {
                 let request = Request {
                     flow: &flow,
@@ -298,7 +299,14 @@ impl Prepared {
                     ran: &progress.ran,
                 };
                 self.plan = plan(&request)?;
-                if !sure::strike(&self.plan, &mut self.answers.recorded, &place.store) {
+                let struck = sure::strike(&self.plan, &mut self.answers.recorded, &place.store);
+                let asked = match wanted.history {
+                    Some(history) => {
+                        inputs::ask(&self.plan, &mut self.answers, history, wanted.flow_name)?
+                    }
+                    None => false,
+                };
+                if !struck && !asked {
                     break;
                 }
             }
@@ -420,7 +428,7 @@ fn previous(
         let Some(row) = rows.remove(cell.as_str()) else { continue };
         // Parts of another version of the key say nothing.
         let Ok(parts) = serde_json::from_str::<KeyParts>(&row.parts) else { continue };
-        let previous = Previous { parts, outcome: Some(row.outcome), wall_ms: 0.0 };
+        let previous = Previous { parts, outcome: Some(row.outcome), wall_ms: 0.0, taken: None };
         all.insert((*cell).clone(), previous);
     }
     Ok(all)

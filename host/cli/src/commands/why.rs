@@ -7,7 +7,7 @@ use polyloom_events::Action;
 use polyloom_plan::{KeyParts, PartChange, Reason, diff};
 use polyloom_protocol::Outcome;
 use polyloom_report::{Align, Style, Table, escape_line};
-use polyloom_runtime::{Place, action_of};
+use polyloom_runtime::{Place, Taken, action_of, tell_inputs};
 use polyloom_store::{History, Maker, Previous};
 use serde_json::json;
 
@@ -40,6 +40,8 @@ struct Now {
     reason: String,
     key: String,
     parts: Arc<KeyParts>,
+    /// What comes in from other cells, where that is known.
+    taken: Taken,
     causes: Vec<String>,
 }
 
@@ -57,8 +59,9 @@ impl Now {
         // A key has its parts from whatever had it.
         let previous = history.previous(&flow, cell).ok()?.filter(|last| last.key == key)?;
         let parts = Arc::new(serde_json::from_str(&previous.parts).ok()?);
+        let taken = polyloom_runtime::taken(&history, &previous.run, cell).ok()?;
         let (reason, causes) = (Reason::UpToDate.to_string(), Vec::new());
-        Some(Self { flow, history, action: Action::Cached, reason, key, parts, causes })
+        Some(Self { flow, history, action: Action::Cached, reason, key, parts, taken, causes })
     }
 
     fn planned(world: &World, place: &Place, flow: &FlowArgs, cell: &str) -> Result<Self, Failure> {
@@ -92,6 +95,7 @@ impl Now {
             reason: step.reason.to_string(),
             key: step.key.to_string(),
             parts: Arc::clone(&step.parts),
+            taken: prepared.comes_in(cell),
             causes: causes.collect(),
         })
     }
@@ -145,12 +149,17 @@ pub fn why(
     };
     let ran = ran.as_ref();
     let before = last.and_then(|last| serde_json::from_str::<KeyParts>(&last.parts).ok());
-    let changes = before.as_ref().map(|before| {
-        let mut changes = diff(before, &now.parts);
+    let mut changes = Vec::new();
+    let mut same_bytes = false;
+    if let (Some(last), Some(before)) = (last, &before) {
+        changes = diff(before, &now.parts);
         polyloom_runtime::tell_libraries(&store, before, &now.parts, &mut changes);
-        changes
-    });
-    let changes = changes.unwrap_or_default();
+        if !changes.is_empty() {
+            let taken = polyloom_runtime::taken(&now.history, &last.run, cell);
+            let taken = taken.map_err(environment)?;
+            same_bytes = tell_inputs(&taken, &now.taken, "not made yet", &mut changes);
+        }
+    }
     let will_run = match now.action {
         Action::Cached => "is up to date",
         Action::Run => "will run",
@@ -193,8 +202,11 @@ pub fn why(
             if before.is_none() {
                 text.push_str("the parts of its key then can't be read by this program\n");
             } else if changes.is_empty() {
-                let word = if against.is_some() { "is different" } else { "changed since then" };
-                text.push_str(&format!("no part of its key {word}\n"));
+                text.push_str(match (same_bytes, against) {
+                    (true, _) => "what it reads was made of something else, with the same bytes\n",
+                    (false, Some(_)) => "no part of its key is different\n",
+                    (false, None) => "no part of its key changed since then\n",
+                });
             } else {
                 let mut table = Table::new(&[
                     ("part", Align::Left),

@@ -105,6 +105,7 @@ impl Runner {
             | Reason::Temporary(_)
             | Reason::Changed(_)
             | Reason::Upstream(_)
+            | Reason::SameOutput(_)
             | Reason::Failed(_)
             | Reason::Interrupted => true,
         };
