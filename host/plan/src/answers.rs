@@ -36,7 +36,7 @@ pub struct Recorded {
     pub evicted: Vec<PortName>,
 }
 
-/// The last time a cell was attempted, whatever its key was. A step that was skipped or cached is no attempt.
+/// What the last run that had a cell left of it, whatever its key was: an attempt, or a result that stood. A step that was skipped is none.
 #[derive(Debug, Clone)]
 pub struct Previous {
     /// The parts of its key then.

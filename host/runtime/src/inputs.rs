@@ -56,14 +56,21 @@ pub(crate) fn ask(
     let changed = plan.all().filter(
         |step| matches!(&step.reason, Reason::Changed(changes) if changes.iter().any(is_input)),
     );
+    let unasked = |cell: &&CellId| answers.previous.get(*cell).is_some_and(|it| it.taken.is_none());
+    let cells: Vec<&CellId> = changed.map(|step| &step.cell).filter(unasked).take(ASKED).collect();
+    if cells.is_empty() {
+        return Ok(false);
+    }
+    let names: Vec<&str> = cells.iter().map(|cell| cell.as_str()).collect();
+    let last = history.last(flow_name, &names)?;
     let mut more = false;
-    for step in changed.take(ASKED) {
-        let Some(previous) = answers.previous.get_mut(&step.cell) else { continue };
-        if previous.taken.is_none()
-            && let Some(last) = history.previous(flow_name, step.cell.as_str())?
-        {
-            let found = taken(history, &last.run, step.cell.as_str())?;
-            more |= !found.is_empty();
+    for cell in cells {
+        let found = match last.get(cell.as_str()) {
+            Some(last) => taken(history, &last.run, cell.as_str())?,
+            None => Taken::new(),
+        };
+        more |= !found.is_empty();
+        if let Some(previous) = answers.previous.get_mut(cell) {
             previous.taken = Some(found);
         }
     }

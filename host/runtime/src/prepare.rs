@@ -9,7 +9,7 @@ use polyloom_plan::{
     GraphError, Key, KeyError, KeyParts, Keyed, OpenAxis, Plan, PlanError, Previous, Reason,
     Recorded, Request, SelectError, Selection, expand, is_plain, keys, plan, templates,
 };
-use polyloom_protocol::meta::ArtifactMeta;
+use polyloom_protocol::meta::{ArtifactMeta, Outcome};
 use polyloom_store::{Fault, History, StoredResult};
 use polyloom_worker::executor::Executor;
 use polyloom_worker::tools::ToolError;
@@ -422,13 +422,19 @@ fn previous(
     cells: &[&CellId],
     wanted: &Wanted<'_>,
 ) -> Result<HashMap<CellId, Previous>, PrepareError> {
-    let mut rows = history.previous_parts(wanted.flow_name)?;
+    let names: Vec<&str> = cells.iter().map(|cell| cell.as_str()).collect();
+    let mut rows = history.last(wanted.flow_name, &names)?;
     let mut all = HashMap::new();
     for cell in cells {
         let Some(row) = rows.remove(cell.as_str()) else { continue };
         // Parts of another version of the key say nothing.
         let Ok(parts) = serde_json::from_str::<KeyParts>(&row.parts) else { continue };
-        let previous = Previous { parts, outcome: Some(row.outcome), wall_ms: 0.0, taken: None };
+        // A result that stood was a good one.
+        let outcome = match row.outcome {
+            Outcome::Cached => Outcome::Ok,
+            outcome => outcome,
+        };
+        let previous = Previous { parts, outcome: Some(outcome), wall_ms: 0.0, taken: None };
         all.insert((*cell).clone(), previous);
     }
     Ok(all)

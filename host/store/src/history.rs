@@ -6,6 +6,7 @@
 mod export;
 mod find;
 mod import;
+mod last;
 mod lineage;
 mod maker;
 mod open;

@@ -132,6 +132,51 @@ fn what_was_found_was_not_made() {
 }
 
 #[test]
+fn the_last_of_a_cell_is_its_attempt_or_what_stood_since() {
+    let root = tempfile::tempdir().unwrap();
+    let history = open(root.path());
+    let kept = |cell: &str, key: &str| KeptRow {
+        cell: cell.into(),
+        key: key.into(),
+        parts: String::new(),
+        outputs: vec![out("n", "b3:01")],
+    };
+    let mut at = 0;
+    let mut record = |rows: &[StepRow], kept: &[KeptRow]| {
+        at += 1;
+        let run = begin(&history, at);
+        run.record_steps(rows).unwrap();
+        run.record_kept(kept, &|at| format!("parts of {}", kept[at].key)).unwrap();
+        let id = run.id().to_owned();
+        finish(run);
+        id
+    };
+    let last = |cell: &str| {
+        let last = history.last("polyloom.toml", &[cell]).unwrap().remove(cell).unwrap();
+        // One cell, or several: the same.
+        assert_eq!(history.last("polyloom.toml", &["a", "b"]).unwrap()[cell], last);
+        (last.run, last.outcome, last.key)
+    };
+    let first = record(&[step("a", "k1", &[], &[]), step("b", "k1", &[], &[])], &[]);
+    let second = record(&[step("a", "k2", &[], &[])], &[kept("b", "k1")]);
+    assert_eq!(last("a"), (second.clone(), Outcome::Ok, "k2".to_owned()));
+    assert_eq!(last("b"), (second.clone(), Outcome::Cached, "k1".to_owned()));
+    // Back to the first edit: what stood is newer than the attempt at the second.
+    let third = record(&[], &[kept("a", "k1"), kept("b", "k1")]);
+    assert_eq!(last("a"), (third.clone(), Outcome::Cached, "k1".to_owned()));
+    // A run with other cells, and one of the same once more.
+    let _ = record(&[step("c", "k1", &[], &[])], &[]);
+    assert_eq!(last("a").0, third);
+    let fifth = record(&[], &[kept("a", "k1"), kept("b", "k1")]);
+    assert_eq!(last("b").0, fifth);
+    let sixth = record(&[step("a", "k2", &[], &[])], &[]);
+    assert_eq!(last("a"), (sixth, Outcome::Ok, "k2".to_owned()));
+    assert_eq!(last("b").0, fifth);
+    assert!(history.last("other.toml", &["a"]).unwrap().is_empty());
+    assert_ne!(first, second);
+}
+
+#[test]
 fn results_that_stood_are_kept_once_and_go_with_their_last_run() {
     let root = tempfile::tempdir().unwrap();
     let history = open(root.path());

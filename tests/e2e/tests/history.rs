@@ -357,14 +357,14 @@ m = "inner.m"
     }
     for cell in ["last", "sub/inner", "m[x=2]", "m"] {
         let why = place.polyloom(&["why", cell]).exits(0).stdout();
-        assert!(why.contains(&format!("last ran in {first} (ok), cached in {second}")), "{why}");
+        assert!(why.contains(&format!("last ran in {first} (ok), cached in {third}")), "{why}");
         let shown = place.polyloom(&["show", "latest", cell]).exits(0).stdout();
         assert!(shown.contains(&first) && !shown.contains(&second), "{shown}");
     }
     let json = place.polyloom(&["why", "last", "--format", "json"]).exits(0).json();
     assert_eq!(
         (&json["last_run"]["run"], &json["compared_with"]["run"]),
-        (&first.into(), &second.into())
+        (&first.into(), &third.into())
     );
     // Of a run in which nothing ran it is said where to look.
     let logs = place.polyloom(&["logs", "latest"]).exits(0);
@@ -446,4 +446,21 @@ code = 'echo 3 > $OUT/s'
     let why = place.polyloom(&["why", "both[x=1]"]).exits(0).stdout();
     assert!(why.contains("made of something else, with the same bytes"), "{why}");
     assert_eq!(place.run(&[]).exits(0).ran(), ["read"]);
+}
+
+/// An edit was taken back: what runs next is told from the run after that, not from the last one in which the cell ran.
+#[test]
+fn what_was_taken_back_is_no_reason_later() {
+    let place = three_runs();
+    place.edit("polyloom.toml", "echo 5 >", "echo 6 >");
+    let _ = place.run(&[]).exits(0);
+    place.edit("polyloom.toml", "echo 6 >", "echo 5 >");
+    assert!(place.run(&[]).exits(0).ran().is_empty());
+    let back = id(&place, "latest");
+    place.edit("polyloom.toml", "\"tulip\"", "\"rose\"");
+    let why = place.polyloom(&["why", "count"]).exits(0).stdout();
+    assert!(why.contains(&format!("cached in {back}")), "{why}");
+    let run = place.run(&[]).exits(0);
+    assert_eq!(run.cell("words")["reason"], "input greeting changed (\"tulip\" → \"rose\")");
+    assert_eq!(run.cell("count")["reason"], "words runs");
 }

@@ -135,7 +135,7 @@ fn of_port(
     // A run of some cells only: the last one that had this cell is meant.
     if found.is_none()
         && !named
-        && let Some(last) = history.previous(&row.flow, cell).map_err(environment)?
+        && let Some(last) = history.last(&row.flow, &[cell]).map_err(environment)?.remove(cell)
     {
         found = outputs(&last.run)?;
         run = last.run;

@@ -57,7 +57,8 @@ impl Now {
         let flow = flow_name(unchanged.path());
         let key = step.key.to_string();
         // A key has its parts from whatever had it.
-        let previous = history.previous(&flow, cell).ok()?.filter(|last| last.key == key)?;
+        let previous = history.last(&flow, &[cell]).ok()?.remove(cell);
+        let previous = previous.filter(|last| last.key == key)?;
         let parts = Arc::new(serde_json::from_str(&previous.parts).ok()?);
         let taken = polyloom_runtime::taken(&history, &previous.run, cell).ok()?;
         let (reason, causes) = (Reason::UpToDate.to_string(), Vec::new());
@@ -140,7 +141,7 @@ pub fn why(
     let environment = |error| Failure::of(Exit::Environment, &error);
     let last = match against {
         Some(run) => Some(in_run(&now.history, run, cell)?),
-        None => now.history.previous(&now.flow, cell).map_err(environment)?,
+        None => now.history.last(&now.flow, &[cell]).map_err(environment)?.remove(cell),
     };
     let last = last.as_ref();
     let ran = match last {
