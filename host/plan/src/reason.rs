@@ -28,6 +28,8 @@ pub enum Reason {
     Failed(Outcome),
     /// Nothing changed since its last attempt, which never ended.
     Interrupted,
+    /// What it asks for, or what it is made of, is denied: in these words.
+    Denied(String),
     /// Its items come from these cells, which run.
     Items(Vec<CellId>),
     /// This condition of its says no.
@@ -96,6 +98,7 @@ impl fmt::Display for Reason {
             }
             Self::When(text) => write!(f, "`{text}` is false"),
             Self::LeftOut(cell) => write!(f, "{cell} is left out"),
+            Self::Denied(why) => f.write_str(why),
             Self::Forced => f.write_str("forced"),
             Self::NoCache => f.write_str("cache is off"),
             Self::Failed(outcome) => match outcome {
@@ -138,6 +141,7 @@ impl Plan {
                 Reason::NeverRan
                 | Reason::Changed(_)
                 | Reason::SameOutput(_)
+                | Reason::Denied(_)
                 | Reason::Forced
                 | Reason::NoCache
                 | Reason::Failed(_)

@@ -324,6 +324,9 @@ impl Failure {
     }
 
     fn next(&self, screen: &Screen) -> String {
+        if never_ran(&self.meta) {
+            return "it did not begin; the next run goes on from here".to_owned();
+        }
         let logs = logs(screen, &escape_line(&self.cell));
         format!("`{logs}` shows all it printed; the next run goes on from here")
     }

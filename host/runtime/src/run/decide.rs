@@ -96,6 +96,7 @@ impl Runner {
         let wanted = match self.job.prepared.plan.steps[step.at()].reason {
             Reason::Forced
             | Reason::NoCache
+            | Reason::Denied(_)
             | Reason::Items(_)
             | Reason::When(_)
             | Reason::LeftOut(_) => false,
