@@ -464,3 +464,80 @@ fn what_was_taken_back_is_no_reason_later() {
     assert_eq!(run.cell("words")["reason"], "input greeting changed (\"tulip\" → \"rose\")");
     assert_eq!(run.cell("count")["reason"], "words runs");
 }
+
+#[test]
+fn outputs_of_a_flow_in_the_flow_are_shown_by_the_names_that_edges_have() {
+    let place = Place::flow(
+        r#"
+[cells.report]
+flow = "sub/polyloom.toml"
+inputs = { n = 3 }
+when = "n > 1"
+
+[cells.each]
+flow = "sub/polyloom.toml"
+map = { n = [4, 5] }
+
+[cells.last]
+lang = "sh"
+inputs = { total = "report.total" }
+outputs = { x = "int" }
+code = 'echo $total > $OUT/x'
+"#,
+    );
+    place.write(
+        "sub/polyloom.toml",
+        r#"
+[params.n]
+type = "int"
+
+[cells.sum]
+lang = "sh"
+inputs = { n = "param:n" }
+outputs = { s = "int" }
+code = 'echo $((n + 1)) > $OUT/s'
+
+[outputs]
+total = "sum.s"
+"#,
+    );
+    let _ = place.run(&[]).exits(0);
+    let shown = |words: &[&str]| place.polyloom(&[&["show"], words].concat()).exits(0).stdout();
+    for (words, value) in [
+        (&["report.total"][..], "4"),
+        (&["latest", "report.total"], "4"),
+        (&["each[n=5].total"], "6"),
+        (&["report/sum.s"], "4"),
+        (&["each.total"], "[5, 6]"),
+    ] {
+        let text = shown(words);
+        assert_eq!(text.lines().last(), Some(value), "{words:?}: {text}");
+    }
+    let lineage = place.polyloom(&["lineage", "report.total", "--format", "json"]).exits(0).json();
+    assert_eq!(lineage["artifact"]["cell"], "report/sum");
+    assert_eq!(cell(&lineage, "down", "last")["cell"], "last");
+    for words in [&["show", "report.nope"], &["lineage", "report.nope"], &["show", "nope.total"]] {
+        let _ = place.polyloom(words).exits(2);
+    }
+}
+
+#[test]
+fn what_the_latest_run_has_not_is_shown_of_the_one_before_that_has() {
+    let place = three_runs();
+    let third = id(&place, "latest");
+    place.edit("polyloom.toml", "echo \"$greeting\"", "echo  \"$greeting\"");
+    let _ = place.run(&[".", "words"]).exits(0);
+    let shown = place.polyloom(&["show", "last.line"]).exits(0);
+    assert!(shown.stdout().ends_with("\n5\n"), "{}", shown.stdout());
+    let told =
+        format!("`last` is not in the latest run, {}; this is of {third}", id(&place, "latest"));
+    assert!(shown.stderr().contains(&told), "{}", shown.stderr());
+    let shown = place.polyloom(&["show", "count"]).exits(0);
+    assert!(shown.stderr().contains(&third) && shown.stdout().contains("outcome"));
+    let logs = place.polyloom(&["logs", "count"]).exits(0);
+    assert_eq!((logs.stdout(), logs.stderr().contains(&third)), ("counted\n".to_owned(), true));
+    // Of a run that was named, only what it has.
+    let _ = place.polyloom(&["show", "latest", "last.line"]).exits(2);
+    let _ = place.polyloom(&["logs", "latest", "count"]).exits(2);
+    let _ = place.polyloom(&["show", "nope.line"]).exits(2);
+}

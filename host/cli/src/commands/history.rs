@@ -18,7 +18,7 @@ use crate::world::World;
 const NO_RUN: &str = "polyloom run; another project is named with -C FOLDER";
 
 /// The project that was named, or the folder we are in.
-fn project_of(project: Option<PathBuf>) -> PathBuf {
+pub fn project_of(project: Option<PathBuf>) -> PathBuf {
     let mut project = project.unwrap_or_else(|| PathBuf::from("."));
     // A flow file stands for its folder.
     if project.is_file() {
@@ -52,6 +52,8 @@ pub fn open(world: &World, project: Option<PathBuf>) -> Result<Arc<History>, Fai
 
 /// A run, and what is asked of it.
 pub struct Found {
+    /// The folder of the project.
+    pub project: PathBuf,
     /// The history it is in.
     pub history: Arc<History>,
     /// The run.
@@ -63,6 +65,22 @@ pub struct Found {
 }
 
 impl Found {
+    /// The newest run that had a cell which the latest has not, where no run was named. Says so.
+    pub fn earlier(&self, world: &World, cell: &str) -> Result<Option<String>, Failure> {
+        if !self.alone {
+            return Ok(None);
+        }
+        let last = self.history.last(&self.row.flow, &[cell]);
+        let last = last.map_err(|error| Failure::of(Exit::Environment, &error))?.remove(cell);
+        let run = last.map(|last| last.run).filter(|run| *run != self.row.id);
+        if let Some(run) = &run {
+            let text =
+                format!("`{cell}` is not in the latest run, {}; this is of {run}\n", self.row.id);
+            world.screen.note(&text);
+        }
+        Ok(run)
+    }
+
     /// There is no such cell in the run. `kind`: what it should be, as `cell`.
     pub fn no_cell(&self, kind: &str, cell: &str) -> Failure {
         let (cell, run) = (cell.escape_debug(), &self.row.id);
@@ -93,7 +111,8 @@ pub fn locate(world: &World, at: &At) -> Result<Found, Failure> {
             project = Some(PathBuf::from(words.remove(0)));
         }
     }
-    let history = open(world, project)?;
+    let project = project_of(project);
+    let history = open(world, Some(project.clone()))?;
     let mut words = words.into_iter();
     let (first, second) = (words.next(), words.next());
     let mut alone = false;
@@ -109,7 +128,7 @@ pub fn locate(world: &World, at: &At) -> Result<Found, Failure> {
             }
         },
     };
-    Ok(Found { history, row, place, alone })
+    Ok(Found { project, history, row, place, alone })
 }
 
 /// The run that a text means.
@@ -239,7 +258,7 @@ pub fn logs(world: &World, at: &At, tail: Option<usize>) -> Outcome {
     let found = locate(world, at)?;
     let records = records(&found.history, &found.row.id)?;
     let lines = match found.place.as_deref() {
-        Some(cell) => logs_of(world, &found, &records, cell)?,
+        Some(cell) => logs_of(world, &found, records, cell)?,
         None => {
             let logs = records.iter().filter_map(|record| match &record.event {
                 Event::Log { cell, text, .. } => Some((cell, text)),
@@ -311,16 +330,21 @@ fn tell_makers(world: &World, found: &Found, records: &[Record]) -> Result<(), F
 fn logs_of(
     world: &World,
     found: &Found,
-    records: &[Record],
+    records: Vec<Record>,
     cell: &str,
 ) -> Result<Vec<String>, Failure> {
     let Found { history, row, .. } = found;
     let planned = |record: &Record| matches!(&record.event, Event::StepPlanned { cell: id, .. } if id == cell);
-    if !records.iter().any(planned) {
+    let (run, records) = if records.iter().any(planned) {
+        (row.id.clone(), records)
+    } else if let Some(run) = found.earlier(world, cell)? {
+        let records = self::records(history, &run)?;
+        (run, records)
+    } else {
         return Err(found
             .no_cell("cell", cell)
             .hint("`polyloom show` lists the cells, `polyloom runs` the runs"));
-    }
+    };
     let ended = records.iter().rev().find_map(|record| match &record.event {
         Event::StepFinished { cell: id, meta, attempts, .. } if id == cell => {
             Some((meta.outcome, *attempts))
@@ -328,12 +352,11 @@ fn logs_of(
         _ => None,
     });
     let elsewhere = match ended {
-        Some((ProtocolOutcome::Cached, _)) => match maker(history, &row.id, cell)? {
+        Some((ProtocolOutcome::Cached, _)) => match maker(history, &run, cell)? {
             Some(Maker { run: Some(run), step, .. }) => Some((run, step.cell)),
             _ => {
                 world.screen.note(&format!(
-                    "`{cell}` was cached in {}, and no run that is kept here made its result\n",
-                    row.id
+                    "`{cell}` was cached in {run}, and no run that is kept here made its result\n"
                 ));
                 None
             }
@@ -342,17 +365,16 @@ fn logs_of(
         Some((_, 0)) => {
             let last = history.previous(&row.flow, cell);
             let last = last.map_err(|error| Failure::of(Exit::Environment, &error))?;
-            last.filter(|last| last.run != row.id).map(|last| (last.run, cell.to_owned()))
+            last.filter(|last| last.run != run).map(|last| (last.run, cell.to_owned()))
         }
         Some(_) | None => None,
     };
-    let Some((run, maker)) = elsewhere else { return Ok(printed(records, cell).collect()) };
+    let Some((other, maker)) = elsewhere else { return Ok(printed(&records, cell).collect()) };
     let who = if maker == cell { "it".to_owned() } else { format!("`{maker}`") };
-    world.screen.note(&format!(
-        "`{cell}` did not run in {}; this is what {who} printed in {run}\n",
-        row.id
-    ));
-    Ok(printed(&self::records(history, &run)?, &maker).collect())
+    world
+        .screen
+        .note(&format!("`{cell}` did not run in {run}; this is what {who} printed in {other}\n"));
+    Ok(printed(&self::records(history, &other)?, &maker).collect())
 }
 
 /// `polyloom replay`.
