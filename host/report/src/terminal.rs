@@ -220,12 +220,19 @@ impl Screen {
 
     fn take(&mut self, record: &Record) {
         match &record.event {
-            Event::RunStarted { run, flow, path, cells, jobs, changed, .. } => {
+            Event::RunStarted { run, flow, path, cells, written, jobs, changed, .. } => {
                 self.run.id = escape_line(run).into_owned();
                 self.run.path = escape_line(path).into_owned();
                 self.run.cells = *cells;
                 if self.says(Verbosity::Normal) {
-                    let cells = summary::count(*cells, "cell", "cells");
+                    let cells = match written {
+                        Some(written) => format!(
+                            "{} in {}",
+                            summary::count(*written, "cell", "cells"),
+                            summary::count(*cells, "step", "steps")
+                        ),
+                        None => summary::count(*cells, "cell", "cells"),
+                    };
                     let about = format!(
                         "{} ({}), {cells}, {jobs} at once",
                         escape_line(flow),
@@ -464,13 +471,15 @@ impl Screen {
         let lang = pad(&fit(&escape_line(lang), 12), self.lang_width);
         // A failure without an attempt is that of an earlier run, and its time that run's.
         let before = failed && attempts == 0 && meta.wall_ms > 0.0;
-        let wall = if ran && !before { units::duration(meta.wall_ms) } else { "-".to_owned() };
+        let began = !failed || !failure::never_ran(meta);
+        let wall =
+            if ran && !before && began { units::duration(meta.wall_ms) } else { "-".to_owned() };
         let name = self.paint.text(Style::Strong, &name);
         let mut about = match failed {
             true if meta.outcome != Outcome::Failed => {
                 format!("{}, {}", meta.outcome, failure::evidence(meta))
             }
-            true => failure::evidence(meta),
+            true => failure::what(meta),
             false => escape_line(reason).into_owned(),
         };
         if before {

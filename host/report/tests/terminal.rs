@@ -163,6 +163,7 @@ fn nothing_a_cell_says_reaches_the_terminal_as_a_command() {
         path: evil.into(),
         started_unix_ms: 0,
         cells: 1,
+        written: Some(1),
         jobs: 1,
         version: evil.into(),
         changed: vec![evil.into(); 5],

@@ -111,7 +111,7 @@ pub fn tell(before: &Taken, now: &Taken, unknown: &str, changes: &mut Vec<PartCh
     let count = changes.len();
     changes.retain(|change| match &change.part {
         PartName::Input(port) => {
-            !before.get(port).is_some_and(|before| now.get(port) == Some(before))
+            before.get(port).is_none_or(|before| now.get(port) != Some(before))
         }
         _ => true,
     });
@@ -138,5 +138,5 @@ fn is_edge(words: &str) -> bool {
     let is_port = |(cell, port): (&str, &str)| {
         cell.parse::<CellId>().is_ok() && port.parse::<PortName>().is_ok()
     };
-    words.ends_with(" steps") || words.rsplit_once('.').is_some_and(is_port)
+    words.ends_with(" steps") || words == "1 step" || words.rsplit_once('.').is_some_and(is_port)
 }

@@ -9,15 +9,13 @@ use std::path::{Path, PathBuf};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use polyloom_model::{CellId, Items, PortName, Source, Type, Value};
-use polyloom_plan::{Artifact, Found, MAX_STEPS, OpenAxis, fits_pattern};
+use polyloom_model::{CellId, Items, Listed, PortName, Shelf, Source, Target, Type, Value};
+use polyloom_plan::{Artifact, Found, MAX_STEPS, OpenAxis};
 use polyloom_store::{ReadError, Store};
 use thiserror::Error;
 
 /// A file of items may be this long, and so may a list that a cell gave.
 const LARGEST: u64 = 64 << 20;
-/// Folders are walked no deeper than this, and no more entries are looked at than may be steps.
-const DEEPEST: usize = 32;
 
 /// Why the items of an axis can't be had.
 #[derive(Debug, Error)]
@@ -242,32 +240,31 @@ fn at(root: &Path) -> &Path {
     if root.as_os_str().is_empty() { Path::new(".") } else { root }
 }
 
-/// The files below `folder`, which is below `root`, that a pattern matches, by name. Nothing leads out of that folder: links to folders are not followed; a name that begins with a dot is
-/// matched only by a pattern that does.
+/// The files below `folder`, which is below `root`, that a pattern matches, by name. Nothing leads out of that folder.
 pub(crate) fn glob(root: &Path, folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, Why> {
-    let own = folder;
-    let failed = |path: &Path, source| Why::Io { path: own.join(path), source };
+    let failed = |source| Why::Io { path: root.to_owned(), source };
     let dir = Dir::open_ambient_dir(at(root), ambient_authority());
-    let dir = match own.as_os_str().is_empty() {
+    let dir = match folder.as_os_str().is_empty() {
         true => dir,
-        false => dir.and_then(|dir| dir.open_dir(own)),
+        false => dir.and_then(|dir| dir.open_dir(folder)),
     };
-    let dir = dir.map_err(|source| failed(root, source))?;
-    let parts: Vec<&str> = pattern.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
-    let mut files = BTreeSet::new();
-    let mut looked = 0;
-    // Each folder with the parts that are left to be matched in it.
-    let mut open: Vec<(PathBuf, &[&str], usize)> = vec![(PathBuf::new(), &parts, 0)];
-    while let Some((folder, parts, depth)) = open.pop() {
-        let Some((part, rest)) = parts.split_first() else { continue };
-        if depth > DEEPEST {
-            continue;
-        }
-        if *part == "**" {
-            open.push((folder.clone(), rest, depth));
-        }
-        let entries = dir.read_dir(at(&folder));
-        let entries = match entries {
+    let below = Below { dir: dir.map_err(failed)?, own: folder };
+    let found = polyloom_model::glob(&below, pattern, MAX_STEPS)?.ok_or(Why::TooMany)?;
+    Ok(found.files.into_iter().map(|path| folder.join(path)).collect())
+}
+
+/// A folder that is open, and how it is named.
+struct Below<'p> {
+    dir: Dir,
+    own: &'p Path,
+}
+
+impl Shelf for Below<'_> {
+    type Error = Why;
+
+    fn list(&self, folder: &Path, most: usize) -> Result<Vec<(String, Listed)>, Why> {
+        let failed = |source| Why::Io { path: self.own.join(folder), source };
+        let entries = match self.dir.read_dir(at(folder)) {
             Ok(entries) => entries,
             // A folder that the pattern names and that is not there matches nothing.
             Err(error)
@@ -276,39 +273,32 @@ pub(crate) fn glob(root: &Path, folder: &Path, pattern: &str) -> Result<Vec<Path
                     io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
                 ) =>
             {
-                continue;
+                return Ok(Vec::new());
             }
-            Err(error) => return Err(failed(&folder, error)),
+            Err(error) => return Err(failed(error)),
         };
-        for entry in entries {
-            let entry = entry.map_err(|error| failed(&folder, error))?;
-            looked += 1;
-            if looked > MAX_STEPS {
-                return Err(Why::TooMany);
-            }
-            let name = entry.file_name();
-            let Some(name) = name.to_str() else { continue };
-            let kind = entry.file_type().map_err(|error| failed(&folder, error))?;
-            let path = folder.join(name);
-            if *part == "**" {
-                if kind.is_dir() && !name.starts_with('.') {
-                    open.push((path, parts, depth + 1));
-                }
-            } else if fits(part, name) {
-                let is_file = || dir.metadata(&path).is_ok_and(|meta| meta.is_file());
-                if rest.is_empty() && (kind.is_file() || (kind.is_symlink() && is_file())) {
-                    files.insert(path);
-                } else if !rest.is_empty() && kind.is_dir() {
-                    open.push((path, rest, depth + 1));
-                }
-            }
+        let mut listed = Vec::new();
+        for entry in entries.take(most) {
+            let entry = entry.map_err(failed)?;
+            let kind = entry.file_type().map_err(failed)?;
+            let kind = match () {
+                () if kind.is_file() => Listed::File,
+                () if kind.is_dir() => Listed::Folder,
+                () if kind.is_symlink() => Listed::Link,
+                () => Listed::Other,
+            };
+            listed.extend(entry.file_name().into_string().ok().map(|name| (name, kind)));
+        }
+        Ok(listed)
+    }
+
+    fn target(&self, link: &Path) -> Target {
+        match self.dir.metadata(link) {
+            Ok(meta) if meta.is_file() => Target::File,
+            Ok(_) => Target::Other,
+            Err(_) => Target::Lost,
         }
     }
-    Ok(files.into_iter().map(|path| own.join(path)).collect())
-}
-
-fn fits(pattern: &str, name: &str) -> bool {
-    (!name.starts_with('.') || pattern.starts_with('.')) && fits_pattern(pattern, name)
 }
 
 #[cfg(test)]

@@ -215,6 +215,16 @@ pub fn prepare<'m>(
 }
 
 impl Prepared {
+    /// How many cells of the flow as it is written the steps of the plan are of, where it has maps or flows in it.
+    #[must_use]
+    pub fn written_cells(&self) -> Option<u64> {
+        if is_plain(&self.written) {
+            return None;
+        }
+        let names = self.plan.all().filter_map(|step| step.cell.as_str().split(['[', '/']).next());
+        Some(names.collect::<HashSet<_>>().len() as u64)
+    }
+
     /// The plan anew, now that more has come out; the cells of before are in it.
     pub fn again(
         &self,
