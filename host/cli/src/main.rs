@@ -88,14 +88,16 @@ fn dispatch(cli: Cli, screen: Screen, started: Instant) -> failure::Outcome {
     match cli.command {
         Command::Run(args) => commands::run::run(&world(), *args),
         Command::Check { flows, format } => commands::check::check(&world(), &flows, format),
-        Command::Plan { mut flow, mut select, format } => {
+        Command::Plan { mut flow, mut select, permissions, format } => {
             select.settle(&mut flow);
-            commands::plan::plan(&world(), &flow, &select, format)
+            commands::plan::plan(&world(), &flow, &select, &permissions, format)
         }
         Command::Why { cell, against, flow, format } => {
             commands::why::why(&world(), &cell, against.as_deref(), &flow, format)
         }
-        Command::Status { flow, format } => commands::plan::status(&world(), &flow, format),
+        Command::Status { flow, permissions, format } => {
+            commands::plan::status(&world(), &flow, &permissions, format)
+        }
         Command::Graph { flow, mermaid, dot, json } => {
             commands::graph::graph(&world(), &flow, mermaid, dot, json)
         }

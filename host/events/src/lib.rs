@@ -44,8 +44,11 @@ pub enum Event {
         path: String,
         /// Start, milliseconds since 1970 (UTC).
         started_unix_ms: u64,
-        /// Cells selected.
+        /// Steps of the plan, as far as they are known: one for each selected cell, but where `written` says otherwise.
         cells: u64,
+        /// How many cells of the flow as it is written these steps are of, where maps and flows in the flow make several of one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        written: Option<u64>,
         /// Cells that run at once.
         jobs: u32,
         /// The version of the host.

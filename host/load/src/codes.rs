@@ -55,6 +55,7 @@ codes! {
     MissingFile = "PL030", "missing file", "A file that the flow names does not exist below the flow's folder.";
     Outside = "PL031", "file outside the flow", "A path is absolute, climbs with `..`, or leads through a link to somewhere outside of the flow's folder.";
     NotAFile = "PL032", "not a usable file", "The path is a device, a socket, a directory where a file is needed, too large, or can't be read.";
+    NoMatch = "PL033", "pattern matches nothing", "A pattern of files matches no file, so that its cell has no steps, or it leaves out links that lead out of the flow's folder or to nothing. A warning.";
     UnknownCell = "PL040", "unknown cell", "An input names a cell that the flow does not have.";
     UnknownPort = "PL041", "unknown port", "An input names a port that its cell does not have.";
     DoublyBound = "PL042", "name bound twice", "One name stands for two things in a cell: an input and a constant, an input and an output, a port and a variable of `env` or `secrets`.";

@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
+use polyloom_model::{Listed, Shelf, Target};
 use thiserror::Error;
 
 /// A code file may be this long.
@@ -87,6 +88,27 @@ impl Root {
         }
     }
 
+    /// The first thing below a folder that is neither a file nor a folder, with the word for it: no directory artifact holds one.
+    pub(crate) fn special(&self, folder: &Path) -> Option<(PathBuf, &'static str)> {
+        /// So many entries a directory that is given as an input may have.
+        const MOST: usize = 100_000;
+        let mut left = MOST;
+        let mut open = vec![folder.to_owned()];
+        while let Some(folder) = open.pop() {
+            // What can't be read is told when it is.
+            for (name, kind) in self.list(&folder, left).unwrap_or_default() {
+                left -= 1;
+                match kind {
+                    Listed::File => {}
+                    Listed::Folder => open.push(folder.join(name)),
+                    Listed::Link => return Some((folder.join(name), "a link")),
+                    Listed::Other => return Some((folder.join(name), "no file")),
+                }
+            }
+        }
+        None
+    }
+
     /// The content of a file.
     pub(crate) fn read_path(&self, path: &Path, most: u64) -> Result<Vec<u8>, FileError> {
         // Asked before opening: to open a pipe is to wait for its other end.
@@ -97,6 +119,42 @@ impl Root {
         let mut bytes = Vec::new();
         file.take(most + 1).read_to_end(&mut bytes).map_err(error)?;
         if bytes.len() as u64 > most { Err(FileError::TooLarge(most)) } else { Ok(bytes) }
+    }
+}
+
+impl Shelf for Root {
+    type Error = io::Error;
+
+    fn list(&self, folder: &Path, most: usize) -> io::Result<Vec<(String, Listed)>> {
+        let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let entries = match self.dir.read_dir(here) {
+            Ok(entries) => entries,
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => return Ok(Vec::new()),
+                _ => return Err(error),
+            },
+        };
+        let mut listed = Vec::new();
+        for entry in entries.take(most) {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            let kind = match () {
+                () if kind.is_file() => Listed::File,
+                () if kind.is_dir() => Listed::Folder,
+                () if kind.is_symlink() => Listed::Link,
+                () => Listed::Other,
+            };
+            listed.extend(entry.file_name().into_string().ok().map(|name| (name, kind)));
+        }
+        Ok(listed)
+    }
+
+    fn target(&self, link: &Path) -> Target {
+        match self.find(link) {
+            Ok(Found::File) => Target::File,
+            Ok(Found::Dir) | Err(FileError::Special) => Target::Other,
+            Err(_) => Target::Lost,
+        }
     }
 }
 

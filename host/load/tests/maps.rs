@@ -573,3 +573,74 @@ fn flows_that_contain_each_other_are_found() {
        ╰────
     "#);
 }
+
+/// What a check and a run say of a flow in a folder with links.
+#[test]
+fn patterns_that_find_nothing_and_links_that_are_left_out_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    for name in ["data/a.csv", "dir/x/a"] {
+        std::fs::create_dir_all(path.join(name).parent().unwrap()).unwrap();
+        std::fs::write(path.join(name), "").unwrap();
+    }
+    for (to, link) in [("/etc/passwd", "out"), ("nothing", "lost"), ("a.csv", "in")] {
+        std::os::unix::fs::symlink(to, path.join(format!("data/{link}.csv"))).unwrap();
+    }
+    std::os::unix::fs::symlink("a", path.join("dir/x/link")).unwrap();
+    let root = polyloom_load::Root::open(path).unwrap();
+    let text = "
+[cells.a]
+lang = 'sh'
+map = { f = 'glob:data/*.csv', g = 'glob:**/*.tsv' }
+inputs = { d = 'file:dir' }
+code = 'ls'
+";
+    let told = |purpose| {
+        let loaded = support::check_for(
+            "polyloom.toml",
+            &text.replace("'sh'", "'bash'"),
+            Some(&root),
+            purpose,
+            &polyloom_load::Given::default(),
+        );
+        polyloom_load::render(&loaded.report, false, 120)
+    };
+    insta::assert_snapshot!(told(Purpose::Check), @"
+    PL033
+
+      ⚠ `data/lost.csv` and 1 more fit `glob:data/*.csv` and are left out
+       ╭─[polyloom.toml:4:13]
+     3 │ lang = 'bash'
+     4 │ map = { f = 'glob:data/*.csv', g = 'glob:**/*.tsv' }
+       ·             ─────────────────
+     5 │ inputs = { d = 'file:dir' }
+       ╰────
+      help: a link that leads out of the flow's folder, or to nothing; copy the file there
+
+    PL033
+
+      ⚠ no file matches `glob:**/*.tsv`
+       ╭─[polyloom.toml:4:36]
+     3 │ lang = 'bash'
+     4 │ map = { f = 'glob:data/*.csv', g = 'glob:**/*.tsv' }
+       ·                                    ───────────────
+     5 │ inputs = { d = 'file:dir' }
+       ╰────
+      help: the cell has no steps; links to folders are not followed, and names with a dot in front only match a pattern
+            with one
+
+    PL032
+
+      × `x/link` in the folder `dir` is a link
+       ╭─[polyloom.toml:5:16]
+     4 │ map = { f = 'glob:data/*.csv', g = 'glob:**/*.tsv' }
+     5 │ inputs = { d = 'file:dir' }
+       ·                ──────────
+     6 │ code = 'ls'
+       ╰────
+      help: a folder that is an input holds files and folders only; copy what the link leads to
+    ");
+    // A run looks into the folder itself.
+    assert!(!told(Purpose::Run).contains("PL032"));
+    assert!(told(Purpose::Run).contains("PL033"));
+}

@@ -36,7 +36,7 @@ pub struct Recorded {
     pub evicted: Vec<PortName>,
 }
 
-/// The last time a cell was attempted, whatever its key was. A step that was skipped or cached is no attempt.
+/// What the last run that had a cell left of it, whatever its key was: an attempt, or a result that stood. A step that was skipped is none.
 #[derive(Debug, Clone)]
 pub struct Previous {
     /// The parts of its key then.
@@ -45,6 +45,9 @@ pub struct Previous {
     pub outcome: Option<Outcome>,
     /// How long it took, in milliseconds.
     pub wall_ms: f64,
+    /// What came in from other cells then, by the digests of all that came: one, or what was gathered. `None`: it was not asked for; a
+    /// plan says by [`Reason::Changed`](crate::Reason::Changed) of an input where it would matter.
+    pub taken: Option<BTreeMap<PortName, Vec<Digest>>>,
 }
 
 /// All of it.

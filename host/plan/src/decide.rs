@@ -7,13 +7,13 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use polyloom_model::{CellId, Flow, Mark, Role};
+use polyloom_model::{CellId, Flow, Mark, PortName, Role};
 use polyloom_protocol::meta::Outcome;
 use thiserror::Error;
 
 use crate::{
-    Action, Answers, CellIndex, Check, Edge, Graph, Keyed, PartName, Plan, Reason, Recorded, Scope,
-    Selected, Step, StepIndex, Supply, diff,
+    Action, Answers, CellIndex, Check, Edge, Graph, KeyParts, Keyed, PartName, Plan, Previous,
+    Producer, Reason, Recorded, Scope, Selected, Step, StepIndex, Supply, comes_in, diff,
 };
 
 /// What runs though its result is there.
@@ -336,6 +336,31 @@ impl<'a> Decision<'a> {
         }
     }
 
+    /// Inputs by which the very bytes come in that came in before, from cells that are not what they were.
+    fn same_bytes(&self, cell: CellIndex, previous: &Previous) -> HashSet<&'a PortName> {
+        let Some(taken) = &previous.taken else { return HashSet::new() };
+        let producer = |id: &CellId| match self.on.graph.index(id.as_str()) {
+            Some(at) if self.runs[at.at()] => Producer::Unknown,
+            Some(at) if self.says_no(at) => Producer::LeftOut,
+            Some(at) => self.recorded(at).map_or(Producer::Unknown, |it| Producer::Stands(it)),
+            None => Producer::Unknown,
+        };
+        let parts = &self.keyed(cell).parts;
+        let differs = |port: &PortName| {
+            let part = PartName::Input(port.clone());
+            let digest = |parts: &KeyParts| parts.get(&part).map(|part| part.digest);
+            digest(&previous.parts) != digest(parts)
+        };
+        let own = &self.on.flow.cells[cell.at()];
+        let ports = own.inputs.iter().filter(|(port, input)| {
+            let before = taken.get(*port);
+            before.is_some()
+                && differs(port)
+                && comes_in(&input.source, producer).as_ref() == before
+        });
+        ports.map(|(port, _)| port).collect()
+    }
+
     /// What a cell that runs does, and why.
     fn why(&self, cell: CellIndex, fed: bool) -> (Action, Check, Reason) {
         if matches!(self.on.flow.cells[cell.at()].role, Role::Open) {
@@ -373,7 +398,12 @@ impl<'a> Decision<'a> {
                 None => (Action::Run, check, Reason::NeverRan),
             };
         };
-        let changes = diff(&previous.parts, &self.keyed(cell).parts);
+        let mut changes = diff(&previous.parts, &self.keyed(cell).parts);
+        let same_bytes = self.same_bytes(cell, previous);
+        changes.retain(|change| match &change.part {
+            PartName::Input(port) => !same_bytes.contains(port),
+            _ => true,
+        });
         let ended = previous.outcome;
         if recorded.is_none() && changes.is_empty() && ended != Some(Outcome::Ok) {
             let reason = ended.map_or(Reason::Interrupted, Reason::Failed);
@@ -411,6 +441,13 @@ impl<'a> Decision<'a> {
             || self.on.graph.gate(cell).is_some_and(|gate| self.runs[gate.at()])
         {
             upstream()
+        } else if recorded.is_none() && !same_bytes.is_empty() {
+            let edges = self.on.graph.edges(cell).filter(|edge| same_bytes.contains(edge.input));
+            let mut cells: Vec<_> = edges.map(|edge| edge.producer).collect();
+            cells.sort_unstable();
+            cells.dedup();
+            let ids = cells.into_iter().map(|cell| self.on.graph.id(cell).clone());
+            Reason::SameOutput(ids.collect())
         } else {
             return (Action::Run, check, Reason::Evicted);
         };

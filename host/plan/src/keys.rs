@@ -255,7 +255,8 @@ impl<'a> Maker<'a> {
                     let key = producer.expect("producers come before their consumers");
                     message.digest(&key.0).text(output.as_str());
                 }
-                Part::new(message.finish(), &format!("{} steps", ports.len()))
+                let unit = if ports.len() == 1 { "step" } else { "steps" };
+                Part::new(message.finish(), &format!("{} {unit}", ports.len()))
             }
         })
     }

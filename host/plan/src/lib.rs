@@ -16,6 +16,7 @@ mod plan;
 mod reason;
 mod select;
 mod suggest;
+mod taken;
 mod why;
 
 pub use answers::{Answers, Artifact, Previous, Recorded};
@@ -31,6 +32,7 @@ pub use keys::{KeyError, Keyed, keys};
 pub use parts::{KeyParts, Part, PartName, PartNameError};
 pub use plan::{Action, Check, Plan, Step, StepIndex, Supply};
 pub use reason::Reason;
-pub use select::{Scope, SelectError, Selected, Selection, Selector, fits_pattern};
+pub use select::{Scope, SelectError, Selected, Selection, Selector};
 pub use suggest::nearest;
+pub use taken::{Producer, comes_in};
 pub use why::{PartChange, diff};

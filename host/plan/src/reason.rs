@@ -18,6 +18,8 @@ pub enum Reason {
     Changed(Vec<PartChange>),
     /// It is what it was, but these cells that it is made from run.
     Upstream(Vec<CellId>),
+    /// It is what it was, and so are the bytes it reads; but these cells that gave them are not what they were.
+    SameOutput(Vec<CellId>),
     /// The user wants it.
     Forced,
     /// The cell, or the user for this run, has the cache off.
@@ -26,6 +28,8 @@ pub enum Reason {
     Failed(Outcome),
     /// Nothing changed since its last attempt, which never ended.
     Interrupted,
+    /// What it asks for, or what it is made of, is denied: in these words.
+    Denied(String),
     /// Its items come from these cells, which run.
     Items(Vec<CellId>),
     /// This condition of its says no.
@@ -81,12 +85,20 @@ impl fmt::Display for Reason {
                 list(f, cells)?;
                 f.write_str(if cells.len() == 1 { " runs" } else { " run" })
             }
+            Self::SameOutput(cells) => {
+                list(f, cells)?;
+                f.write_str(match cells.len() {
+                    1 => " changed, its output did not",
+                    _ => " changed, their outputs did not",
+                })
+            }
             Self::Items(cells) => {
                 f.write_str("its items come from ")?;
                 list(f, cells)
             }
             Self::When(text) => write!(f, "`{text}` is false"),
             Self::LeftOut(cell) => write!(f, "{cell} is left out"),
+            Self::Denied(why) => f.write_str(why),
             Self::Forced => f.write_str("forced"),
             Self::NoCache => f.write_str("cache is off"),
             Self::Failed(outcome) => match outcome {
@@ -128,6 +140,8 @@ impl Plan {
                 Reason::UpToDate | Reason::When(_) | Reason::LeftOut(_) => {}
                 Reason::NeverRan
                 | Reason::Changed(_)
+                | Reason::SameOutput(_)
+                | Reason::Denied(_)
                 | Reason::Forced
                 | Reason::NoCache
                 | Reason::Failed(_)

@@ -4,7 +4,7 @@
 
 use std::str::FromStr;
 
-use polyloom_model::{Cell, Flow, Role};
+use polyloom_model::{Cell, Flow, Role, fits_pattern};
 use thiserror::Error;
 
 use crate::graph::hint;
@@ -130,13 +130,13 @@ impl Selector {
             }
             Pattern::Cells(pattern) => {
                 for (at, cell) in flow.cells.iter().enumerate() {
-                    found[at] = fits(pattern.as_bytes(), cell.id.as_str().as_bytes());
+                    found[at] = fits_pattern(pattern, cell.id.as_str());
                 }
                 // Steps that are not known yet are had by way of their map.
                 let open = |cell: &Cell| matches!(cell.role, Role::Open);
                 if let Some((map, _)) = pattern.split_once('[') {
                     for (at, cell) in flow.cells.iter().enumerate().filter(|(_, it)| open(it)) {
-                        found[at] |= fits(map.as_bytes(), cell.id.as_str().as_bytes());
+                        found[at] |= fits_pattern(map, cell.id.as_str());
                     }
                 }
                 if !found.contains(&true) {
@@ -146,8 +146,7 @@ impl Selector {
             }
             Pattern::Tag(pattern) => {
                 for (at, cell) in flow.cells.iter().enumerate() {
-                    found[at] =
-                        cell.tags.iter().any(|tag| fits(pattern.as_bytes(), tag.as_bytes()));
+                    found[at] = cell.tags.iter().any(|tag| fits_pattern(pattern, tag));
                 }
                 if !found.contains(&true) {
                     let tags = flow.cells.iter().flat_map(|cell| cell.tags.iter());
@@ -223,37 +222,6 @@ fn no_step(name: &str, flow: &Flow, graph: &Graph) -> Result<(), SelectError> {
         }
     }
     Err(SelectError::UnknownStep { name: name.to_owned(), cell: map.to_owned(), steps })
-}
-
-/// Whether a name fits a pattern of `*` and `?`.
-#[must_use]
-pub fn fits_pattern(pattern: &str, name: &str) -> bool {
-    fits(pattern.as_bytes(), name.as_bytes())
-}
-
-/// Glob: `*` any run, `?` one byte (ids and most tags are ASCII). Linear in text × stars, without recursion.
-fn fits(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut p, mut t) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                star = Some((p, t));
-                p += 1;
-            }
-            Some(&c) if c == b'?' || c == text[t] => {
-                p += 1;
-                t += 1;
-            }
-            _ => {
-                let Some((at, from)) = star else { return false };
-                star = Some((at, from + 1));
-                p = at + 1;
-                t = from + 1;
-            }
-        }
-    }
-    pattern[p..].iter().all(|&c| c == b'*')
 }
 
 /// Whether what selected cells are made from is brought up to date too.
@@ -351,12 +319,12 @@ mod tests {
             ("*a*", "load"),
             ("a**b", "ab"),
         ] {
-            assert!(fits(pattern.as_bytes(), text.as_bytes()), "{pattern} {text}");
+            assert!(fits_pattern(pattern, text), "{pattern} {text}");
         }
         for (pattern, text) in [("l", "load"), ("?", ""), ("*x", "load"), ("load?", "load")] {
-            assert!(!fits(pattern.as_bytes(), text.as_bytes()), "{pattern} {text}");
+            assert!(!fits_pattern(pattern, text), "{pattern} {text}");
         }
-        assert!(!fits("*a".repeat(40).as_bytes(), "a".repeat(39).as_bytes()));
+        assert!(!fits_pattern(&"*a".repeat(40), &"a".repeat(39)));
     }
 
     #[test]

@@ -86,6 +86,25 @@ pub(crate) fn fit(text: &str, columns: usize) -> String {
     out
 }
 
+/// The same, with what is left out in the middle: both ends stay.
+pub(crate) fn fit_ends(text: &str, columns: usize) -> String {
+    if width(text) <= columns {
+        return text.to_owned();
+    }
+    let start = fit(text, columns.div_ceil(2));
+    let mut room = columns.saturating_sub(width(&start));
+    let mut at = text.len();
+    for (place, c) in text.char_indices().rev() {
+        let next = c.width().unwrap_or(0);
+        if next > room {
+            break;
+        }
+        room -= next;
+        at = place;
+    }
+    start + &text[at..]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,5 +116,9 @@ mod tests {
         assert_eq!(fit("漢字漢字", 5), "漢字…");
         assert_eq!(fit("漢字", 0), "");
         assert_eq!(pad("漢", 4), "漢  ");
+        assert_eq!(fit_ends("fit[x=1,y=2]", 12), "fit[x=1,y=2]");
+        assert_eq!(fit_ends("fit[x=1,y=2]", 10), "fit[…,y=2]");
+        assert_eq!(fit_ends("漢字漢字漢", 7), "漢…字漢");
+        assert_eq!(fit_ends("fit", 0), "");
     }
 }

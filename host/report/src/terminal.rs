@@ -20,7 +20,7 @@ use polyloom_protocol::Value;
 use polyloom_protocol::meta::{ExecMeta, Outcome, Severity};
 
 use crate::escape::escape_line;
-use crate::paint::{Paint, Style, fit, pad};
+use crate::paint::{Paint, Style, fit, fit_ends, pad, width};
 use crate::units;
 use failure::Failure;
 use log::Log;
@@ -32,6 +32,10 @@ pub struct Terminal(Arc<Mutex<Screen>>);
 
 /// Cached steps get a line of their own in runs up to this many cells.
 const FEW_CELLS: u64 = 30;
+/// Columns of the names of cells, and what stands beside them on a line.
+const LEAST_NAME: usize = 24;
+const WIDEST_NAME: usize = 48;
+const BESIDE_NAME: usize = 40;
 /// Failures told in full.
 const MAX_FAILURES: usize = 10;
 
@@ -48,7 +52,8 @@ struct Screen {
     failures: Vec<Failure>,
     /// Further failures, in a line each: a whole result is held for the ones told in full only.
     more_failures: Vec<String>,
-    cell_width: usize,
+    /// Columns of the longest name of a cell.
+    longest: usize,
     /// Steps that were planned so far.
     planned: u64,
     lang_width: usize,
@@ -104,7 +109,7 @@ impl Terminal {
             cells: HashMap::new(),
             failures: Vec::new(),
             more_failures: Vec::new(),
-            cell_width: 0,
+            longest: 0,
             planned: 0,
             lang_width: 0,
             folds: fold::Folds::default(),
@@ -178,6 +183,17 @@ impl Screen {
         self.ready.push('\n');
     }
 
+    /// A cell's name as wide as the column of names. On a terminal that leaves room for the rest of the line, and what tells the steps
+    /// of a map apart stands at the end of their names; elsewhere nothing is cut.
+    fn name(&self, cell: &str) -> String {
+        let cell = escape_line(cell);
+        if !self.options.tty && self.live.is_none() {
+            return pad(&cell, self.longest.min(WIDEST_NAME));
+        }
+        let room = self.options.width.saturating_sub(BESIDE_NAME).clamp(LEAST_NAME, WIDEST_NAME);
+        pad(&fit_ends(&cell, room), self.longest.min(room))
+    }
+
     fn draw(&mut self, at_ms: f64, when: live::When) {
         let Some(mut live) = self.live.take() else { return self.write() };
         if live.is_due(at_ms, when) {
@@ -207,12 +223,19 @@ impl Screen {
 
     fn take(&mut self, record: &Record) {
         match &record.event {
-            Event::RunStarted { run, flow, path, cells, jobs, changed, .. } => {
+            Event::RunStarted { run, flow, path, cells, written, jobs, changed, .. } => {
                 self.run.id = escape_line(run).into_owned();
                 self.run.path = escape_line(path).into_owned();
                 self.run.cells = *cells;
                 if self.says(Verbosity::Normal) {
-                    let cells = summary::count(*cells, "cell", "cells");
+                    let cells = match written {
+                        Some(written) => format!(
+                            "{} in {}",
+                            summary::count(*written, "cell", "cells"),
+                            summary::count(*cells, "step", "steps")
+                        ),
+                        None => summary::count(*cells, "cell", "cells"),
+                    };
                     let about = format!(
                         "{} ({}), {cells}, {jobs} at once",
                         escape_line(flow),
@@ -229,7 +252,7 @@ impl Screen {
                 }
             }
             Event::StepPlanned { cell, lang, action, .. } => {
-                self.cell_width = self.cell_width.max(cell.len()).min(24);
+                self.longest = self.longest.max(width(&escape_line(cell)));
                 self.lang_width = self.lang_width.max(lang.len()).min(12);
                 self.planned += 1;
                 // Steps join a run while it goes on.
@@ -382,7 +405,7 @@ impl Screen {
 
     /// A line of a cell: `load │ text`. The text must be safe already.
     fn prefixed(&mut self, cell: &str, style: Style, text: &str) {
-        let name = pad(&fit(&escape_line(cell), 24), self.cell_width);
+        let name = self.name(cell);
         let line = format!(
             "{} {}",
             self.paint.cell(cell, &format!("{name} │")),
@@ -469,17 +492,19 @@ impl Screen {
         let failed = failure::is_failure(meta.outcome);
         let word = if failed { Outcome::Failed } else { meta.outcome };
         let mut line = self.paint.text(style, &pad(word.as_str(), 7));
-        let name = pad(&fit(&escape_line(cell), 24), self.cell_width);
+        let name = self.name(cell);
         let lang = pad(&fit(&escape_line(lang), 12), self.lang_width);
         // A failure without an attempt is that of an earlier run, and its time that run's.
         let before = failed && attempts == 0 && meta.wall_ms > 0.0;
-        let wall = if ran && !before { units::duration(meta.wall_ms) } else { "-".to_owned() };
+        let began = !failed || !failure::never_ran(meta);
+        let wall =
+            if ran && !before && began { units::duration(meta.wall_ms) } else { "-".to_owned() };
         let name = self.paint.text(Style::Strong, &name);
         let mut about = match failed {
             true if meta.outcome != Outcome::Failed => {
                 format!("{}, {}", meta.outcome, failure::evidence(meta))
             }
-            true => failure::evidence(meta),
+            true => failure::what(meta),
             false => escape_line(reason).into_owned(),
         };
         if before {

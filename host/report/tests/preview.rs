@@ -103,7 +103,10 @@ fn values_look_like_json() {
         { "max": 12.8, "rain": false, "text": "\x1b\"x" }
         { "max": 12.8, "rain": false, "text": "\x1b\"x" }
         { "max": 12.8, "rain": false, "text": "\x1b\"x" }
-    … 7 more
+        … 6 more
+      ]
+      … 2 more
+    }
     "#);
     let options = PreviewOptions { rows: 40, width: 40 };
     let bytes = value.to_msgpack();
@@ -156,8 +159,17 @@ fn values_look_like_json() {
         {
           "max": 12.8
           "rain": false
-    … 11 more
+          … 1 more
+        }
+        … 1 more
+      ]
+      … 2 more
+    }
     "#);
+    // What is not shown is counted, however many lines were.
+    let long = Value::List((0..1461).map(|i| Value::Str(format!("2012-{i}"))).collect());
+    let shown = look("list<str>", &long.to_msgpack());
+    assert!(shown.ends_with("\"2012-3\"\n  … 1457 more\n]\n"), "{shown}");
     let text = Value::Str("first\n\u{202e}second\n".repeat(4));
     insta::assert_snapshot!(look("str", &text.to_msgpack()), @r#"
     str, 66 B

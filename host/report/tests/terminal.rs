@@ -198,6 +198,7 @@ fn nothing_a_cell_says_reaches_the_terminal_as_a_command() {
         path: evil.into(),
         started_unix_ms: 0,
         cells: 1,
+        written: Some(1),
         jobs: 1,
         version: evil.into(),
         changed: vec![evil.into(); 5],
@@ -406,4 +407,46 @@ fn of_many_failures_the_first_are_told_in_full() {
     assert_eq!(text.matches("\nerror: ").count(), 10);
     assert!(text.contains("\nand 30 more failures:\n  c10: failed: exit code 2\n"), "{text}");
     assert!(text.contains("\n  … 10 more\n"), "{text}");
+}
+
+#[test]
+fn long_names_of_steps_are_whole_and_on_a_narrow_terminal_still_tell_them_apart() {
+    let names = [
+        "fit[degree=3,row=#0,smooth=1]",
+        "fit[degree=3,row=#0,smooth=10]",
+        "漢字漢字漢字漢字漢字漢字漢字",
+    ];
+    let mut story = Story::default();
+    story.start(&names.map(|name| (name, "sh")));
+    for name in names {
+        story.run(name).log(name, Stream::Stdout, "hello\n");
+    }
+    let drawing = Options { tty: true, width: 20, ..Options::default() };
+    let terminal = Terminal::new(Out::default().boxed(), drawing);
+    let mut sink = terminal.clone();
+    story.records.iter().for_each(|record| sink.record(record));
+    // Wider than the screen: nothing to be seen but that it stands.
+    terminal.tick(1200.0);
+    for name in names {
+        story.done(name, "sh", meta(Outcome::Ok, 1.0));
+    }
+    insta::assert_snapshot!(plain(&story), @"
+    run 20261121-031833-ab12: weather (polyloom.toml), 3 cells, 2 at once
+    fit[degree=3,row=#0,smooth=1]  │ hello
+    fit[degree=3,row=#0,smooth=10] │ hello
+    漢字漢字漢字漢字漢字漢字漢字   │ hello
+    ok      fit[degree=3,row=#0,smooth=1]   sh   1.0ms  never ran
+    ok      fit[degree=3,row=#0,smooth=10]  sh   1.0ms  never ran
+    ok      漢字漢字漢字漢字漢字漢字漢字    sh   1.0ms  never ran
+    ");
+    let narrow = Options { tty: true, width: 60, progress: Progress::Plain, ..Options::default() };
+    insta::assert_snapshot!(screen(&story, narrow), @"
+    run 20261121-031833-ab12: weather (polyloom.toml), 3 cells, 2 at once
+    fit[degree=…#0,smooth=1] │ hello
+    fit[degree=…0,smooth=10] │ hello
+    漢字漢字漢…漢字漢字漢字  │ hello
+    ok      fit[degree=…#0,smooth=1]  sh   1.0ms  never ran
+    ok      fit[degree=…0,smooth=10]  sh   1.0ms  never ran
+    ok      漢字漢字漢…漢字漢字漢字   sh   1.0ms  never ran
+    ");
 }

@@ -2,21 +2,20 @@
 
 mod arrow;
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use polyloom_model::{CellId, Items, PortName, Source, Type, Value};
-use polyloom_plan::{Artifact, Found, MAX_STEPS, OpenAxis, fits_pattern};
+use polyloom_model::{CellId, Items, Listed, PortName, Shelf, Source, Target, Type, Value};
+use polyloom_plan::{Artifact, Found, MAX_STEPS, OpenAxis};
 use polyloom_store::{ReadError, Store};
 use thiserror::Error;
 
 /// A file of items may be this long, and so may a list that a cell gave.
 const LARGEST: u64 = 64 << 20;
-/// Folders are walked no deeper than this, and no more entries are looked at than may be steps.
-const DEEPEST: usize = 32;
 
 /// Why the items of an axis can't be had.
 #[derive(Debug, Error)]
@@ -242,44 +241,42 @@ fn at(root: &Path) -> &Path {
 }
 
 /// The files below `folder`, which is below `root`, that a pattern matches, by name: see [`search`].
-fn glob(root: &Path, folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, Why> {
-    search(root, folder, pattern, |_| {})
+pub(crate) fn glob(root: &Path, folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, Why> {
+    search(root, folder, pattern, &mut |_| {})
 }
 
-/// The files below `folder`, which is below `root`, that a pattern matches, by name. Nothing leads out of that folder: links to folders are not followed; a name that begins with a dot is
-/// matched only by a pattern that does. `seen` hears of each folder that was looked into.
+/// The same. Nothing leads out of that folder. `seen` hears of each folder that was looked into.
 pub(crate) fn search(
     root: &Path,
     folder: &Path,
     pattern: &str,
-    mut seen: impl FnMut(&Path),
+    seen: &mut dyn FnMut(&Path),
 ) -> Result<Vec<PathBuf>, Why> {
-    let own = folder;
-    let failed = |path: &Path, source| Why::Io { path: own.join(path), source };
+    let failed = |source| Why::Io { path: root.to_owned(), source };
     let dir = Dir::open_ambient_dir(at(root), ambient_authority());
-    let dir = match own.as_os_str().is_empty() {
+    let dir = match folder.as_os_str().is_empty() {
         true => dir,
-        false => dir.and_then(|dir| dir.open_dir(own)),
+        false => dir.and_then(|dir| dir.open_dir(folder)),
     };
-    let dir = dir.map_err(|source| failed(root, source))?;
-    let mut parts: Vec<&str> = parts(pattern).collect();
-    // Two of them match what one does, and are looked for as often as there are ways to share a path among them.
-    parts.dedup_by(|one, two| *one == "**" && *two == "**");
-    let mut files = BTreeSet::new();
-    let mut looked = 0;
-    // Each folder with the parts that are left to be matched in it.
-    let mut open: Vec<(PathBuf, &[&str], usize)> = vec![(PathBuf::new(), &parts, 0)];
-    while let Some((folder, parts, depth)) = open.pop() {
-        let Some((part, rest)) = parts.split_first() else { continue };
-        if depth > DEEPEST {
-            continue;
-        }
-        if *part == "**" {
-            open.push((folder.clone(), rest, depth));
-        }
-        seen(&own.join(&folder));
-        let entries = dir.read_dir(at(&folder));
-        let entries = match entries {
+    let below = Below { dir: dir.map_err(failed)?, own: folder, seen: RefCell::new(seen) };
+    let found = polyloom_model::glob(&below, pattern, MAX_STEPS)?.ok_or(Why::TooMany)?;
+    Ok(found.files.into_iter().map(|path| folder.join(path)).collect())
+}
+
+/// A folder that is open, and how it is named.
+struct Below<'p> {
+    dir: Dir,
+    own: &'p Path,
+    seen: RefCell<&'p mut dyn FnMut(&Path)>,
+}
+
+impl Shelf for Below<'_> {
+    type Error = Why;
+
+    fn list(&self, folder: &Path, most: usize) -> Result<Vec<(String, Listed)>, Why> {
+        let failed = |source| Why::Io { path: self.own.join(folder), source };
+        (self.seen.borrow_mut())(&self.own.join(folder));
+        let entries = match self.dir.read_dir(at(folder)) {
             Ok(entries) => entries,
             // A folder that the pattern names and that is not there matches nothing.
             Err(error)
@@ -288,84 +285,38 @@ pub(crate) fn search(
                     io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
                 ) =>
             {
-                continue;
+                return Ok(Vec::new());
             }
-            Err(error) => return Err(failed(&folder, error)),
+            Err(error) => return Err(failed(error)),
         };
-        for entry in entries {
-            let entry = entry.map_err(|error| failed(&folder, error))?;
-            looked += 1;
-            if looked > MAX_STEPS {
-                return Err(Why::TooMany);
-            }
-            let name = entry.file_name();
-            let Some(name) = name.to_str() else { continue };
-            let kind = entry.file_type().map_err(|error| failed(&folder, error))?;
-            let path = folder.join(name);
-            if *part == "**" {
-                if kind.is_dir() && !name.starts_with('.') {
-                    open.push((path, parts, depth + 1));
-                }
-            } else if fits(part, name) {
-                let is_file = || dir.metadata(&path).is_ok_and(|meta| meta.is_file());
-                if rest.is_empty() && (kind.is_file() || (kind.is_symlink() && is_file())) {
-                    files.insert(path);
-                } else if !rest.is_empty() && kind.is_dir() {
-                    open.push((path, rest, depth + 1));
-                }
-            }
+        let mut listed = Vec::new();
+        for entry in entries.take(most) {
+            let entry = entry.map_err(failed)?;
+            let kind = entry.file_type().map_err(failed)?;
+            let kind = match () {
+                () if kind.is_file() => Listed::File,
+                () if kind.is_dir() => Listed::Folder,
+                () if kind.is_symlink() => Listed::Link,
+                () => Listed::Other,
+            };
+            listed.extend(entry.file_name().into_string().ok().map(|name| (name, kind)));
+        }
+        Ok(listed)
+    }
+
+    fn target(&self, link: &Path) -> Target {
+        match self.dir.metadata(link) {
+            Ok(meta) if meta.is_file() => Target::File,
+            Ok(_) => Target::Other,
+            Err(_) => Target::Lost,
         }
     }
-    Ok(files.into_iter().map(|path| own.join(path)).collect())
-}
-
-/// What a pattern makes of a path below the folder that it starts in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Match {
-    /// A file of that name is one of its files.
-    pub file: bool,
-    /// In a folder of that name there may be some.
-    pub folder: bool,
-}
-
-/// What [`glob`] would make of a path, by its name alone.
-pub(crate) fn matching(pattern: &str, path: &Path) -> Match {
-    let parts: Vec<&str> = parts(pattern).collect();
-    // Where in the pattern the next name may be; `**` may stand for no folder at all.
-    let open = |at: usize, places: &mut BTreeSet<usize>| {
-        let deep = parts[at.min(parts.len())..].iter().take_while(|part| **part == "**").count();
-        places.extend(at..=at + deep);
-    };
-    let mut places = BTreeSet::new();
-    open(0, &mut places);
-    let mut file = false;
-    for name in path {
-        let Some(name) = name.to_str() else { return Match { file: false, folder: false } };
-        file = false;
-        for at in std::mem::take(&mut places) {
-            match parts.get(at) {
-                Some(&"**") if !name.starts_with('.') => open(at, &mut places),
-                Some(part) if *part != "**" && fits(part, name) => {
-                    file |= at + 1 == parts.len();
-                    open(at + 1, &mut places);
-                }
-                Some(_) | None => {}
-            }
-        }
-    }
-    Match { file, folder: places.iter().any(|at| *at < parts.len()) }
-}
-
-fn parts(pattern: &str) -> impl Iterator<Item = &str> {
-    pattern.split('/').filter(|part| !matches!(*part, "" | "."))
-}
-
-fn fits(pattern: &str, name: &str) -> bool {
-    (!name.starts_with('.') || pattern.starts_with('.')) && fits_pattern(pattern, name)
 }
 
 #[cfg(test)]
 mod tests {
+    use polyloom_model::matching;
+
     use super::*;
 
     #[test]

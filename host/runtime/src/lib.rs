@@ -8,6 +8,7 @@ mod flight;
 mod gather;
 mod grow;
 mod hot;
+mod inputs;
 mod items;
 mod libraries;
 mod normal;
@@ -26,6 +27,7 @@ mod words;
 
 pub use files::FileError;
 pub use hot::{FROM as HOT_FROM, Hot};
+pub use inputs::{Taken, taken, tell as tell_inputs};
 pub use items::ItemsError;
 pub use libraries::tell as tell_libraries;
 pub use permit::Permit;

@@ -22,6 +22,25 @@ pub enum Permit {
     Denied(String),
 }
 
+impl Permit {
+    /// Why it does not run, without the flags.
+    #[must_use]
+    pub fn denial(&self) -> Option<&str> {
+        let Self::Denied(text) = self else { return None };
+        let (why, more) = text.split_once('\n').unwrap_or((text, ""));
+        Some(if more.starts_with("--") { why.trim_end_matches("; add") } else { why })
+    }
+
+    /// The flags that would change that.
+    pub fn flags(&self) -> impl Iterator<Item = &str> {
+        let text = match self {
+            Self::Denied(text) => text.as_str(),
+            Self::Granted(_) => "",
+        };
+        text.lines().skip(1).filter(|line| line.starts_with("--"))
+    }
+}
+
 /// An ask, and where the path it is about really is.
 #[derive(Debug, Clone)]
 pub struct Placed {

@@ -9,7 +9,7 @@ use polyloom_plan::{
     GraphError, Key, KeyError, KeyParts, Keyed, OpenAxis, Plan, PlanError, Previous, Reason,
     Recorded, Request, SelectError, Selection, expand, is_plain, keys, plan, templates,
 };
-use polyloom_protocol::meta::ArtifactMeta;
+use polyloom_protocol::meta::{ArtifactMeta, Outcome};
 use polyloom_store::{Fault, History, StoredResult};
 use polyloom_worker::executor::Executor;
 use polyloom_worker::tools::ToolError;
@@ -17,6 +17,7 @@ use thiserror::Error;
 
 use crate::conditions;
 use crate::files::{self, FileError};
+use crate::inputs;
 use crate::items::{self, ItemsError};
 use crate::permit;
 use crate::place::Place;
@@ -214,6 +215,16 @@ pub fn prepare<'m>(
 }
 
 impl Prepared {
+    /// How many cells of the flow as it is written the steps of the plan are of, where it has maps or flows in it.
+    #[must_use]
+    pub fn written_cells(&self) -> Option<u64> {
+        if is_plain(&self.written) {
+            return None;
+        }
+        let names = self.plan.all().filter_map(|step| step.cell.as_str().split(['[', '/']).next());
+        Some(names.collect::<HashSet<_>>().len() as u64)
+    }
+
     /// The plan anew, now that more has come out; the cells of before are in it.
     pub fn again(
         &self,
@@ -286,7 +297,7 @@ impl Prepared {
             (self.answers, self.long_unused, self.marks) =
                 answers(place, &flow, &self.keyed, wanted)?;
             self.answers.when = conditions::answers(place, &flow, &self.keyed, &self.answers);
-            // Ends: each time round, at least one more result counts as evicted.
+            // Ends: each time round, at least one more result counts as evicted, or one more cell was asked about.
             loop {
                 let request = Request {
                     flow: &flow,
@@ -298,7 +309,14 @@ impl Prepared {
                     ran: &progress.ran,
                 };
                 self.plan = plan(&request)?;
-                if !sure::strike(&self.plan, &mut self.answers.recorded, &place.store) {
+                let struck = sure::strike(&self.plan, &mut self.answers.recorded, &place.store);
+                let asked = match wanted.history {
+                    Some(history) => {
+                        inputs::ask(&self.plan, &mut self.answers, history, wanted.flow_name)?
+                    }
+                    None => false,
+                };
+                if !struck && !asked {
                     break;
                 }
             }
@@ -427,13 +445,19 @@ fn previous(
     cells: &[&CellId],
     wanted: &Wanted<'_>,
 ) -> Result<HashMap<CellId, Previous>, Fault> {
-    let mut rows = history.previous_parts(wanted.flow_name)?;
+    let names: Vec<&str> = cells.iter().map(|cell| cell.as_str()).collect();
+    let mut rows = history.last(wanted.flow_name, &names)?;
     let mut all = HashMap::new();
     for cell in cells {
         let Some(row) = rows.remove(cell.as_str()) else { continue };
         // Parts of another version of the key say nothing.
         let Ok(parts) = serde_json::from_str::<KeyParts>(&row.parts) else { continue };
-        let previous = Previous { parts, outcome: Some(row.outcome), wall_ms: 0.0 };
+        // A result that stood was a good one.
+        let outcome = match row.outcome {
+            Outcome::Cached => Outcome::Ok,
+            outcome => outcome,
+        };
+        let previous = Previous { parts, outcome: Some(outcome), wall_ms: 0.0, taken: None };
         all.insert((*cell).clone(), previous);
     }
     Ok(all)

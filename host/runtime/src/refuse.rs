@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use polyloom_model::{Cell, CellId, Flow, Role};
-use polyloom_plan::{Action, Check};
+use polyloom_plan::{Action, Check, Reason};
 
 use crate::permit::Permit;
 use crate::prepare::Prepared;
@@ -72,12 +72,15 @@ impl Prepared {
             let (first, own) = (&flow.cells[*first], &flow.cells[step.index.at()]);
             // What gathers its steps is refused as they are.
             let others = first.declared != own.declared;
-            if let (true, Some(Permit::Denied(why))) = (others, permits.get(&first.declared)) {
-                let text = format!("it is made of what `{}` gave, which {why}", first.id);
+            if others {
+                let text = format!("it is made of what `{}` gave, which is denied", first.id);
                 permits.insert(own.declared.clone(), Permit::Denied(text));
             }
             step.action = Action::Run;
             step.check = Check::Nothing;
+            if let Some(why) = permits.get(&own.declared).and_then(Permit::denial) {
+                step.reason = Reason::Denied(why.to_owned());
+            }
         }
     }
 }

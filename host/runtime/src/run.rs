@@ -277,6 +277,7 @@ impl Runner {
             path: flow.path.display().to_string(),
             started_unix_ms: unix_ms(),
             cells: plan.all().count() as u64,
+            written: job.prepared.written_cells(),
             jobs: u32::try_from(job.jobs.get()).unwrap_or(u32::MAX),
             version: job.place.version.to_owned(),
             changed: job.changed.clone(),

@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
-use polyloom_model::{Flow, Items, Role, Source};
-
-use crate::items::{Match, matching};
+use polyloom_model::{Flow, Items, Match, Role, Source, matching};
 
 /// Names of files and folders. Whether there is anything under a name is not asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -6,7 +6,9 @@
 mod export;
 mod find;
 mod import;
+mod last;
 mod lineage;
+mod maker;
 mod open;
 mod prune;
 mod run;
@@ -26,6 +28,7 @@ pub use export::{ExportError, Exported};
 pub use find::FindError;
 pub use import::{ImportRunError, Imported, is_exported_run};
 pub use lineage::{Made, Taken};
+pub use maker::Maker;
 pub use open::{History, HistoryPlace};
 pub use prune::Retention;
 pub use run::{RunReader, RunWriter};

@@ -41,7 +41,7 @@ pub use gc::{Bounds, Dropped, GcReport, GcRequest, Kept, Spent, Usage};
 pub use hashing::digest_bytes;
 pub use history::{
     ExportError, Exported, FindError, HISTORY_VERSION, History, HistoryError, HistoryPlace, Home,
-    ImportRunError, Imported, InputRow, KeptRow, Made, NewRun, Origin, OutputRow, Previous,
+    ImportRunError, Imported, InputRow, KeptRow, Made, Maker, NewRun, Origin, OutputRow, Previous,
     Retention, RunEnd, RunReader, RunRow, RunState, RunWriter, StepRow, Stood, Taken,
     format_run_time, is_exported_run,
 };

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use polyloom_model::{Digest, Mark};
 use polyloom_protocol::meta::{ArtifactMeta, ExecMeta, Outcome};
 use rusqlite::OptionalExtension;
+use serde::{Deserialize, Serialize};
 
 pub(crate) use self::row::outcome;
 pub(crate) use self::row::sum_of;
@@ -69,9 +70,38 @@ pub struct StoredResult {
     pub gone: Vec<String>,
 }
 
-/// The marks of a row. A text that can't be read says nothing.
-pub(crate) fn marks_of(text: &str) -> BTreeMap<String, Mark> {
+/// A mark as it is in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Written {
+    Temp,
+    Keep,
+    /// Temporary, and its bytes were given up: should they come again for another result, this one has no right to them.
+    Spent,
+}
+
+impl From<Written> for Mark {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Temp | Written::Spent => Self::Temp,
+            Written::Keep => Self::Keep,
+        }
+    }
+}
+
+/// A text that can't be read says nothing.
+fn written_of(text: &str) -> BTreeMap<String, Written> {
     if text.is_empty() { BTreeMap::new() } else { serde_json::from_str(text).unwrap_or_default() }
+}
+
+/// The marks of a row.
+pub(crate) fn marks_of(text: &str) -> BTreeMap<String, Mark> {
+    written_of(text).into_iter().map(|(port, written)| (port, written.into())).collect()
+}
+
+/// Whether the bytes of an output were given up, by the marks of its row.
+pub(crate) fn is_spent(text: &str, port: &str) -> bool {
+    !text.is_empty() && written_of(text).get(port) == Some(&Written::Spent)
 }
 
 impl Store {
@@ -219,6 +249,36 @@ impl Store {
                 };
                 update.execute((key.as_bytes(), text)).map(|_| ())
             })
+        })
+    }
+
+    /// Notes that these temporary outputs (key of the result, digest) were given up. One that is made again is there in its own right.
+    pub(crate) fn give_up(&self, spent: &[(Digest, Digest)]) -> Result<(), Fault> {
+        if spent.is_empty() {
+            return Ok(());
+        }
+        self.write(|index| {
+            let mut find =
+                index.prepare_cached("SELECT outputs, marks FROM results WHERE key = ?1")?;
+            let mut update =
+                index.prepare_cached("UPDATE results SET marks = ?2 WHERE key = ?1")?;
+            for (key, digest) in spent {
+                let row = find.query_row([key.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)));
+                let Some((outputs, marks)) = row.optional()? else { continue };
+                let (outputs, marks): (String, String) = (outputs, marks);
+                let Ok(row::Outputs(outputs)) = serde_json::from_str(&outputs) else { continue };
+                let mut marks = written_of(&marks);
+                for (port, output) in outputs {
+                    if output.digest.parse() == Ok(*digest)
+                        && let Some(mark @ Written::Temp) = marks.get_mut(&port)
+                    {
+                        *mark = Written::Spent;
+                    }
+                }
+                let text = serde_json::to_string(&marks).unwrap_or_default();
+                update.execute((key.as_bytes(), text))?;
+            }
+            Ok(())
         })
     }
 

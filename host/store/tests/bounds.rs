@@ -129,8 +129,20 @@ fn temporary_outputs_go_when_nobody_has_a_right_to_them() {
     // It is as much as all others once nobody calls it temporary any more.
     store.mark(&[(rows[0].key, BTreeMap::new())]).unwrap();
     assert!(store.lookup_many(&[rows[0].key]).unwrap()[&rows[0].key].evicted);
-    let dropped = store.drop_temporary(&[spent(1, shared), spent(2, shared)]).unwrap();
+    // The other result gave it up before.
+    let dropped = store.drop_temporary(&[spent(2, shared)]).unwrap();
     assert_eq!(dropped.blobs, 1);
+    // The same bytes come again, for another result: those that gave them up don't hold them.
+    assert_eq!(put(2), shared);
+    let again = result("again", shared, 50_000, temp);
+    store.commit(std::slice::from_ref(&again)).unwrap();
+    let spent_again = Spent { key: again.key, digest: shared, kind: ArtifactKind::Blob };
+    assert_eq!(store.drop_temporary(&[spent_again]).unwrap().blobs, 1);
+    // One that is made again does.
+    assert_eq!(put(2), shared);
+    store.commit(&rows[1..2]).unwrap();
+    assert_eq!(store.drop_temporary(&[spent_again]).unwrap().blobs, 0);
+    assert_eq!(store.lookup_many(&[rows[1].key]).unwrap()[&rows[1].key].marks["x"], Mark::Temp);
 }
 
 #[test]

@@ -69,10 +69,54 @@ fn what_was_made_of_what_is_found_by_digest() {
     assert_eq!(history.taken("b3:f1").unwrap()[0].cell, "load");
     assert_eq!(history.digests("b3:aa", 9).unwrap(), ["b3:aa01", "b3:aa02"]);
     assert_eq!(history.digests("b3:f", 9).unwrap(), ["b3:f1"]);
-    let place = Some((id, "load".to_owned()));
-    assert_eq!(history.ran_with_key("k1", &out("x", "b3:aa01")).unwrap(), place);
-    assert_eq!(history.ran_with_key("k1", &out("x", "b3:other")).unwrap(), None, "forced since");
-    assert_eq!(history.ran_with_content("content of k1", &out("x", "b3:aa01")).unwrap(), place);
+}
+
+/// Cells `a` of runs one after the other: made with these keys (and found where the key is given in brackets), or kept.
+#[test]
+fn what_a_cached_cell_has_is_credited_to_the_run_that_made_it() {
+    let root = tempfile::tempdir().unwrap();
+    let history = open(root.path());
+    let record = |at: u64, rows: &[StepRow], kept: &[KeptRow]| {
+        let run = begin(&history, at);
+        run.record_steps(rows).unwrap();
+        run.record_kept(kept, &|_| "{}".to_owned()).unwrap();
+        let id = run.id().to_owned();
+        finish(run);
+        id
+    };
+    let one = || step("a", "k1", &[], &[out("n", "b3:01")]);
+    let two = || step("a", "k2", &[], &[out("n", "b3:02")]);
+    let kept = |key: &str, digest: &str| KeptRow {
+        cell: "a".into(),
+        key: key.into(),
+        parts: "{}".into(),
+        outputs: vec![out("n", digest)],
+    };
+    let first = record(1, &[one()], &[]);
+    let second = record(2, &[two()], &[]);
+    let back = record(3, &[], &[kept("k1", "b3:01")]);
+    // By the content of its inputs, under a key of its own; kept afterwards.
+    let found = StepRow { key: "k3".into(), origin: Origin::Found, ..one() };
+    let cutoff = record(4, &[found], &[]);
+    let after = record(5, &[], &[kept("k3", "b3:01")]);
+    // Forced, with the same and with other bytes.
+    let forced = record(6, &[one()], &[]);
+    let last = record(7, &[], &[kept("k1", "b3:01")]);
+    let foreign = record(8, &[], &[kept("k1", "b3:09")]);
+    let ran = |run: &str| history.maker(run, "a").unwrap().unwrap().run;
+    assert_eq!(ran(&first), Some(first.clone()));
+    assert_eq!(ran(&second), Some(second.clone()));
+    for run in [&back, &cutoff, &after] {
+        assert_eq!(ran(run), Some(first.clone()), "{run}");
+    }
+    assert_eq!(ran(&last), Some(forced));
+    assert_eq!(ran(&foreign), None);
+    assert_eq!(history.maker(&first, "b").unwrap(), None);
+    // A cell without outputs says by its whole result that it was found.
+    let quiet = StepRow { meta: r#"{"outcome":"cached"}"#.into(), ..step("q", "k4", &[], &[]) };
+    let made = record(9, &[StepRow { meta: "{}".into(), ..quiet.clone() }], &[]);
+    let found = record(10, &[quiet], &[]);
+    assert_eq!(history.maker(&found, "q").unwrap().unwrap().run, Some(made));
 }
 
 #[test]
@@ -85,6 +129,51 @@ fn what_was_found_was_not_made() {
     let step = history.step(run.id(), "load").unwrap().unwrap();
     assert_eq!(History::outcome_of(&step), Outcome::Cached);
     assert!(history.made("b3:01").unwrap().is_empty());
+}
+
+#[test]
+fn the_last_of_a_cell_is_its_attempt_or_what_stood_since() {
+    let root = tempfile::tempdir().unwrap();
+    let history = open(root.path());
+    let kept = |cell: &str, key: &str| KeptRow {
+        cell: cell.into(),
+        key: key.into(),
+        parts: String::new(),
+        outputs: vec![out("n", "b3:01")],
+    };
+    let mut at = 0;
+    let mut record = |rows: &[StepRow], kept: &[KeptRow]| {
+        at += 1;
+        let run = begin(&history, at);
+        run.record_steps(rows).unwrap();
+        run.record_kept(kept, &|at| format!("parts of {}", kept[at].key)).unwrap();
+        let id = run.id().to_owned();
+        finish(run);
+        id
+    };
+    let last = |cell: &str| {
+        let last = history.last("polyloom.toml", &[cell]).unwrap().remove(cell).unwrap();
+        // One cell, or several: the same.
+        assert_eq!(history.last("polyloom.toml", &["a", "b"]).unwrap()[cell], last);
+        (last.run, last.outcome, last.key)
+    };
+    let first = record(&[step("a", "k1", &[], &[]), step("b", "k1", &[], &[])], &[]);
+    let second = record(&[step("a", "k2", &[], &[])], &[kept("b", "k1")]);
+    assert_eq!(last("a"), (second.clone(), Outcome::Ok, "k2".to_owned()));
+    assert_eq!(last("b"), (second.clone(), Outcome::Cached, "k1".to_owned()));
+    // Back to the first edit: what stood is newer than the attempt at the second.
+    let third = record(&[], &[kept("a", "k1"), kept("b", "k1")]);
+    assert_eq!(last("a"), (third.clone(), Outcome::Cached, "k1".to_owned()));
+    // A run with other cells, and one of the same once more.
+    let _ = record(&[step("c", "k1", &[], &[])], &[]);
+    assert_eq!(last("a").0, third);
+    let fifth = record(&[], &[kept("a", "k1"), kept("b", "k1")]);
+    assert_eq!(last("b").0, fifth);
+    let sixth = record(&[step("a", "k2", &[], &[])], &[]);
+    assert_eq!(last("a"), (sixth, Outcome::Ok, "k2".to_owned()));
+    assert_eq!(last("b").0, fifth);
+    assert!(history.last("other.toml", &["a"]).unwrap().is_empty());
+    assert_ne!(first, second);
 }
 
 #[test]

@@ -803,3 +803,50 @@ fn json_of_every_command_is_json() {
         );
     }
 }
+
+#[test]
+fn the_header_of_a_run_tells_cells_from_their_steps() {
+    let place = Place::flow(
+        "[cells.one]\nlang = \"sh\"\nmap = { x = [1, 2] }\noutputs = { n = \"int\" }\ncode = 'echo $x > $OUT/n'\n\n[cells.two]\nlang = \"sh\"\ncode = 'true'\n",
+    );
+    for _ in 0..3 {
+        let told = place.polyloom(&["run", "-j", "2"]).exits(0).stderr();
+        assert!(told.contains("2 cells in 4 steps, 2 at once"), "{told}");
+    }
+    let told = place.polyloom(&["run", ".", "two"]).exits(0).stderr();
+    assert!(told.contains(", 1 cell in 1 step, "), "{told}");
+    let plain = Place::flow("[cells.two]\nlang = \"sh\"\ncode = 'true'\n");
+    let told = plain.polyloom(&["run"]).exits(0).stderr();
+    assert!(told.contains(", 1 cell, "), "{told}");
+}
+
+#[test]
+fn a_limit_of_the_command_line_is_raised_there() {
+    let place = Place::flow("[cells.slow]\nlang = \"sh\"\ncode = 'sleep 60'\n");
+    let told = place.polyloom(&["run", "--limit", "slow.timeout=100ms"]).exits(1).stderr();
+    assert!(told.contains("`--limit slow.timeout=…`"), "{told}");
+    assert!(!told.contains("[cells.slow]"), "{told}");
+}
+
+#[test]
+fn an_input_that_changed_meanwhile_is_told_in_the_row_of_its_cell() {
+    let place = Place::flow(
+        r#"
+[cells.a]
+lang = "sh"
+outputs = { n = "int" }
+allow = { write = ["in"] }
+code = 'echo 2 > in/file; echo 1 > $OUT/n'
+
+[cells.b]
+lang = "sh"
+inputs = { f = "file:in/file", n = "a.n" }
+code = 'cat $f'
+"#,
+    );
+    place.write("in/file", "1");
+    let told = place.polyloom(&["run", "-A"]).exits(1).stderr();
+    let row = told.lines().find(|line| line.starts_with("failed  b")).unwrap();
+    assert!(row.contains(" -  input `f`: `in/file` was changed while the flow ran"), "{row}");
+    assert!(told.contains("it did not begin") && !told.contains("shows all it printed"), "{told}");
+}

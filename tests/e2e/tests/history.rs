@@ -278,3 +278,285 @@ fn a_damaged_history_makes_no_run_impossible() {
     assert!(run.stderr.contains("not recorded"), "{}", run.stderr);
     assert_eq!(place.run(&[]).exits(0).outcome("a"), "cached");
 }
+
+/// After `x=1`, `x=2` and `x=1` again: cell `a` has what the first run made.
+#[test]
+fn what_is_cached_is_credited_to_the_run_that_made_it() {
+    let place = Place::flow(
+        r#"
+[params.x]
+type = "int"
+default = 1
+
+[cells.a]
+lang = "sh"
+inputs = { x = "param:x" }
+outputs = { n = "int" }
+code = 'echo x=$x; echo $x > $OUT/n'
+
+[cells.b]
+lang = "sh"
+inputs = { n = "a.n" }
+outputs = { m = "int" }
+code = 'echo $n > $OUT/m'
+"#,
+    );
+    let _ = place.run(&[]).exits(0);
+    let _ = place.run(&["-p", "x=2"]).exits(0);
+    assert_eq!(place.run(&[]).exits(0).told(), "a cached, b cached");
+    let first = id(&place, "latest~2");
+    let logs = place.polyloom(&["logs", "latest", "a"]).exits(0);
+    assert_eq!(logs.stdout(), "x=1\n");
+    assert!(logs.stderr().contains(&format!("what it printed in {first}")), "{}", logs.stderr());
+    let shown = place.polyloom(&["show", "latest", "a"]).exits(0).stdout();
+    assert!(shown.contains(&first) && !shown.contains(&id(&place, "latest~1")), "{shown}");
+    let _ = place.polyloom(&["runs", "prune", "--keep", "1"]).exits(0);
+    let logs = place.polyloom(&["logs", "latest", "a"]).exits(0);
+    assert!(logs.stderr().contains("no run that is kept here"), "{}", logs.stderr());
+}
+
+/// The cutoff holds a cell, what gathers the steps of a map, and a cell of a flow: none of them ran in that run.
+#[test]
+fn what_the_cutoff_held_ran_before() {
+    let place = Place::flow(
+        r#"
+[cells.a]
+lang = "sh"
+outputs = { n = "int" }
+code = 'echo 1 > $OUT/n'
+
+[cells.m]
+lang = "sh"
+map = { x = [1, 2] }
+inputs = { n = "a.n" }
+outputs = { y = "int" }
+code = 'echo m $x; echo $x > $OUT/y'
+
+[cells.sub]
+flow = "sub/polyloom.toml"
+inputs = { n = "a.n" }
+
+[cells.last]
+lang = "sh"
+inputs = { all = "m.y" }
+outputs = { n = "int" }
+code = 'echo last; echo 5 > $OUT/n'
+"#,
+    );
+    place.write(
+        "sub/polyloom.toml",
+        r#"
+[params.n]
+type = "int"
+default = 0
+
+[cells.inner]
+lang = "sh"
+inputs = { n = "param:n" }
+outputs = { m = "int" }
+code = 'echo inner; echo $n > $OUT/m'
+
+[outputs]
+m = "inner.m"
+"#,
+    );
+    let _ = place.run(&[]).exits(0);
+    place.edit("polyloom.toml", "'echo 1 > $OUT/n'", "'echo  1 > $OUT/n'");
+    let cut = place.run(&[]).exits(0);
+    assert_eq!(cut.outcome("last"), "cached");
+    let (first, second) = (id(&place, "latest~1"), id(&place, "latest"));
+    let _ = place.run(&[]).exits(0);
+    let third = id(&place, "latest");
+    for (cell, said) in [("last", "last\n"), ("sub/inner", "inner\n"), ("m[x=2]", "m 2\n")] {
+        for run in [&second, &third] {
+            let logs = place.polyloom(&["logs", run, cell]).exits(0);
+            assert_eq!(logs.stdout(), said);
+            assert!(logs.stderr().contains(&format!("printed in {first}")), "{}", logs.stderr());
+        }
+    }
+    for cell in ["last", "sub/inner", "m[x=2]", "m"] {
+        let why = place.polyloom(&["why", cell]).exits(0).stdout();
+        assert!(why.contains(&format!("last ran in {first} (ok), cached in {third}")), "{why}");
+        let shown = place.polyloom(&["show", "latest", cell]).exits(0).stdout();
+        assert!(shown.contains(&first) && !shown.contains(&second), "{shown}");
+    }
+    let json = place.polyloom(&["why", "last", "--format", "json"]).exits(0).json();
+    assert_eq!(
+        (&json["last_run"]["run"], &json["compared_with"]["run"]),
+        (&first.into(), &third.into())
+    );
+    // Of a run in which nothing ran it is said where to look.
+    let logs = place.polyloom(&["logs", "latest"]).exits(0);
+    assert_eq!(logs.stdout(), "");
+    insta::assert_snapshot!(logs.screen(), @"
+    --- stderr
+    no cell ran in [RUN]; what its cells printed is in the runs in which they did:
+      [RUN]: a
+      [RUN]: m[x=1], m[x=2], m and 2 more
+    --- exit 0
+    ");
+}
+
+/// After an edit was taken back, `make.big` has the key of before. For who reads it, it never changed.
+#[test]
+fn an_input_with_the_same_bytes_has_not_changed() {
+    let place = Place::flow(
+        r#"
+[cells.make]
+lang = "sh"
+outputs = { big = "file", n = "int" }
+code = 'echo big > $OUT/big; echo 1 > $OUT/n'
+
+[cells.read]
+lang = "sh"
+inputs = { big = "make.big", n = "make.n" }
+outputs = { m = "int" }
+code = 'wc -c < $big > $OUT/m'
+
+[cells.both]
+lang = "sh"
+map = { x = [1, 2] }
+inputs = { big = "make.big" }
+outputs = { y = "int" }
+code = 'echo $x > $OUT/y'
+
+[cells.sum]
+lang = "sh"
+inputs = { all = "both.y" }
+outputs = { s = "int" }
+code = 'echo 3 > $OUT/s'
+"#,
+    );
+    let _ = place.run(&[]).exits(0);
+    place.edit("polyloom.toml", "echo 1 >", "echo 2 >");
+    let _ = place.run(&[]).exits(0);
+    let diff = place.polyloom(&["runs", "diff", "latest~1", "latest", "--format", "json"]);
+    let diff = diff.exits(0).json();
+    let names = |cell: &Value| -> Vec<String> {
+        let parts = cell["parts"].as_array().unwrap().iter();
+        parts.map(|part| part["part"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(cell(&diff, "cells", "make")), ["code"]);
+    assert_eq!(names(cell(&diff, "cells", "read")), ["input.n"]);
+    assert!(names(cell(&diff, "cells", "sum")).is_empty());
+    let n = cell(&diff, "cells", "read")["parts"][0].clone();
+    let digest = cell(&diff, "cells", "make")["outputs"][0]["after"].as_str().unwrap().to_owned();
+    assert_eq!(n["after"], format!("make.n ({})", &digest[..15]));
+    place.edit("polyloom.toml", "echo 2 >", "echo 1 >");
+    place.edit("polyloom.toml", "wc -c", "wc  -c");
+    insta::assert_snapshot!(place.polyloom(&["why", "read"]).exits(0).screen(), @"
+    --- stdout
+    read will run: code changed, input n changed (make.n)
+    last ran in [RUN] (ok)
+    part     then                         now
+    code     read.dash, 1 line, 9d7b736d  read.dash, 1 line, 9ebcdd15
+    input.n  make.n (b3:[HEX])     make.n (b3:[HEX])
+    --- exit 0
+    ");
+    assert_eq!(
+        place.run(&[]).exits(0).cell("read")["reason"],
+        "code changed, input n changed (make.n)"
+    );
+    // What reads `big` alone is not known by this key, and nothing has changed for it.
+    place.edit("polyloom.toml", "echo 1 >", "echo 3 >");
+    let _ = place.run(&["make"]).exits(0);
+    let plan = place.polyloom(&["plan"]).exits(0).stdout();
+    assert!(plan.contains("make changed, its output did not"), "{plan}");
+    let why = place.polyloom(&["why", "both[x=1]"]).exits(0).stdout();
+    assert!(why.contains("made of something else, with the same bytes"), "{why}");
+    assert_eq!(place.run(&[]).exits(0).ran(), ["read"]);
+}
+
+/// An edit was taken back: what runs next is told from the run after that, not from the last one in which the cell ran.
+#[test]
+fn what_was_taken_back_is_no_reason_later() {
+    let place = three_runs();
+    place.edit("polyloom.toml", "echo 5 >", "echo 6 >");
+    let _ = place.run(&[]).exits(0);
+    place.edit("polyloom.toml", "echo 6 >", "echo 5 >");
+    assert!(place.run(&[]).exits(0).ran().is_empty());
+    let back = id(&place, "latest");
+    place.edit("polyloom.toml", "\"tulip\"", "\"rose\"");
+    let why = place.polyloom(&["why", "count"]).exits(0).stdout();
+    assert!(why.contains(&format!("cached in {back}")), "{why}");
+    let run = place.run(&[]).exits(0);
+    assert_eq!(run.cell("words")["reason"], "input greeting changed (\"tulip\" → \"rose\")");
+    assert_eq!(run.cell("count")["reason"], "words runs");
+}
+
+#[test]
+fn outputs_of_a_flow_in_the_flow_are_shown_by_the_names_that_edges_have() {
+    let place = Place::flow(
+        r#"
+[cells.report]
+flow = "sub/polyloom.toml"
+inputs = { n = 3 }
+when = "n > 1"
+
+[cells.each]
+flow = "sub/polyloom.toml"
+map = { n = [4, 5] }
+
+[cells.last]
+lang = "sh"
+inputs = { total = "report.total" }
+outputs = { x = "int" }
+code = 'echo $total > $OUT/x'
+"#,
+    );
+    place.write(
+        "sub/polyloom.toml",
+        r#"
+[params.n]
+type = "int"
+
+[cells.sum]
+lang = "sh"
+inputs = { n = "param:n" }
+outputs = { s = "int" }
+code = 'echo $((n + 1)) > $OUT/s'
+
+[outputs]
+total = "sum.s"
+"#,
+    );
+    let _ = place.run(&[]).exits(0);
+    let shown = |words: &[&str]| place.polyloom(&[&["show"], words].concat()).exits(0).stdout();
+    for (words, value) in [
+        (&["report.total"][..], "4"),
+        (&["latest", "report.total"], "4"),
+        (&["each[n=5].total"], "6"),
+        (&["report/sum.s"], "4"),
+        (&["each.total"], "[5, 6]"),
+    ] {
+        let text = shown(words);
+        assert_eq!(text.lines().last(), Some(value), "{words:?}: {text}");
+    }
+    let lineage = place.polyloom(&["lineage", "report.total", "--format", "json"]).exits(0).json();
+    assert_eq!(lineage["artifact"]["cell"], "report/sum");
+    assert_eq!(cell(&lineage, "down", "last")["cell"], "last");
+    for words in [&["show", "report.nope"], &["lineage", "report.nope"], &["show", "nope.total"]] {
+        let _ = place.polyloom(words).exits(2);
+    }
+}
+
+#[test]
+fn what_the_latest_run_has_not_is_shown_of_the_one_before_that_has() {
+    let place = three_runs();
+    let third = id(&place, "latest");
+    place.edit("polyloom.toml", "echo \"$greeting\"", "echo  \"$greeting\"");
+    let _ = place.run(&[".", "words"]).exits(0);
+    let shown = place.polyloom(&["show", "last.line"]).exits(0);
+    assert!(shown.stdout().ends_with("\n5\n"), "{}", shown.stdout());
+    let told =
+        format!("`last` is not in the latest run, {}; this is of {third}", id(&place, "latest"));
+    assert!(shown.stderr().contains(&told), "{}", shown.stderr());
+    let shown = place.polyloom(&["show", "count"]).exits(0);
+    assert!(shown.stderr().contains(&third) && shown.stdout().contains("outcome"));
+    let logs = place.polyloom(&["logs", "count"]).exits(0);
+    assert_eq!((logs.stdout(), logs.stderr().contains(&third)), ("counted\n".to_owned(), true));
+    // Of a run that was named, only what it has.
+    let _ = place.polyloom(&["show", "latest", "last.line"]).exits(2);
+    let _ = place.polyloom(&["logs", "latest", "count"]).exits(2);
+    let _ = place.polyloom(&["show", "nope.line"]).exits(2);
+}

@@ -547,3 +547,82 @@ fn the_key_of_grants_is_in_no_view_and_no_projects_records_are_changed() {
     assert_eq!(run.told(), "beside ok, key denied, other denied", "{}", run.stderr);
     assert!(run.messages("key").contains("polyloom's own records"), "{}", run.messages("key"));
 }
+
+#[test]
+fn a_plan_says_what_a_run_will_refuse() {
+    let place = Place::flow(
+        r#"
+[cells.a]
+lang = "sh"
+outputs = { n = "str" }
+allow = { env = ["WORD"] }
+code = 'echo "${WORD:-none}" > $OUT/n'
+
+[cells.b]
+lang = "sh"
+inputs = { n = "a.n" }
+outputs = { m = "str" }
+code = 'echo "$n" > $OUT/m'
+
+[cells.c]
+lang = "sh"
+code = 'echo c'
+"#,
+    );
+    let refused = place.run(&["-k"]).exits(5);
+    assert_eq!(refused.outcome("a"), "denied");
+    assert_eq!(refused.cell("a")["reason"], "asks for `env WORD`: not granted");
+    assert!(!refused.stderr.contains("shows all it printed"), "{}", refused.stderr);
+    // What was refused before it began is no attempt.
+    let granted = run(&place, &["-A"]).run().exits(0);
+    assert_eq!(granted.cell("a")["reason"], "never ran");
+    let plan = |words: &[&str]| place.call(words).env("WORD", "spoken").end().exits(0);
+    insta::assert_snapshot!(plan(&["plan"]).screen(), @"
+    --- stdout
+            cell  lang  why
+    denied  a     sh    asks for `env WORD`: not granted
+    denied  b     sh    it is made of what `a` gave, which is denied
+    cached  c     sh    up to date
+    --- stderr
+    0 to run, 0 perhaps, 1 cached, 2 denied
+    hint: what is not granted yet: --allow-env=WORD
+    --- exit 0
+    ");
+    insta::assert_snapshot!(plan(&["status"]).screen(), @"
+    --- stdout
+            cell  lang  why
+    denied  a     sh    asks for `env WORD`: not granted
+    denied  b     sh    it is made of what `a` gave, which is denied
+    fresh   c     sh    up to date
+    --- stderr
+    1 fresh, 0 stale, 2 denied
+    hint: what is not granted yet: --allow-env=WORD
+    --- exit 0
+    ");
+    insta::assert_snapshot!(plan(&["plan", "--allow-env=WORD"]).screen(), @"
+    --- stdout
+            cell  lang  why
+    cached  a     sh    up to date
+    cached  b     sh    up to date
+    cached  c     sh    up to date
+    --- stderr
+    0 to run, 0 perhaps, 3 cached
+    --- exit 0
+    ");
+    insta::assert_snapshot!(plan(&["run", "-n", "-A", "--deny-env"]).screen(), @"
+    --- stdout
+            cell  lang  why
+    denied  a     sh    asks for `env WORD`: denied
+    denied  b     sh    it is made of what `a` gave, which is denied
+    cached  c     sh    up to date
+    --- stderr
+    0 to run, 0 perhaps, 1 cached, 2 denied
+    --- exit 0
+    ");
+    let json = plan(&["plan", "--format", "json"]).json();
+    assert_eq!(json["steps"][0]["action"], "denied");
+    // And so it is; what is made of it names the cell, not all that is missing.
+    let refused = run(&place, &["-k"]).run().exits(5);
+    assert_eq!(refused.told(), "a denied, b denied, c cached");
+    assert_eq!(refused.messages("b"), "it is made of what `a` gave, which is denied");
+}

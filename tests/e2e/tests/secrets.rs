@@ -315,7 +315,8 @@ code = 'const n = Buffer.from(process.env.TOKEN).length;'
     assert_eq!(run.ran(), Vec::<String>::new());
     // Another handle is a change.
     place.edit("polyloom.toml", "file:~/key", "file:kept-secret");
-    let plan = place.polyloom(&["plan"]).exits(0).stdout();
+    let plan = place.call(&["plan", "-A", "--allow-cmd=cat kept-secret"]);
+    let plan = plan.env("API_TOKEN", "another one").end().exits(0).stdout();
     assert!(plan.contains("secret TOKEN changed (file:~/key → file:kept-secret)"), "{plan}");
     std::fs::remove_file(place.root().join("home/key")).unwrap();
 }

@@ -87,6 +87,21 @@ fn a_temporary_output_stays_for_a_reader_that_failed_and_for_who_asked_for_it() 
 }
 
 #[test]
+fn the_same_bytes_made_again_go_again() {
+    let place = Place::flow(FLOW);
+    let run = place.run(&[]).exits(0);
+    let big = blob(&place, &run, "make", "big");
+    assert!(!big.exists());
+    place.edit("polyloom.toml", "echo 1 >", "echo 2 >");
+    let again = place.run(&[]).exits(0);
+    assert_eq!(again.told(), "count cached, make ok, model cached");
+    assert_eq!(again.digest("make", "big"), run.digest("make", "big"));
+    assert!(!big.exists());
+    let shown = place.polyloom(&["show", "make.big"]).exits(3).stderr();
+    assert!(shown.contains("is temporary"), "{shown}");
+}
+
+#[test]
 fn a_chain_of_temporary_outputs_is_made_again_as_far_as_it_is_needed() {
     let place = Place::flow(
         r#"

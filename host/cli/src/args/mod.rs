@@ -228,6 +228,9 @@ pub enum Command {
         /// The cells.
         #[command(flatten)]
         select: Select,
+        /// What cells may do.
+        #[command(flatten)]
+        permissions: Box<PermissionArgs>,
         /// What to print on stdout.
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
@@ -236,7 +239,7 @@ pub enum Command {
     Why {
         /// The cell.
         cell: String,
-        /// Compare with this run, instead of the last in which it ran.
+        /// Compare with this run, instead of the last one that had the cell.
         #[arg(long, value_name = "RUN")]
         against: Option<String>,
         /// The flow.
@@ -251,6 +254,9 @@ pub enum Command {
         /// The flow.
         #[command(flatten)]
         flow: FlowArgs,
+        /// What cells may do.
+        #[command(flatten)]
+        permissions: Box<PermissionArgs>,
         /// What to print on stdout.
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,

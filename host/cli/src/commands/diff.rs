@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use polyloom_events::Event;
-use polyloom_plan::{KeyParts, PartChange};
+use polyloom_plan::{KeyParts, PartChange, PartName};
 use polyloom_protocol::Outcome;
 use polyloom_report::{Align, Style, Table, duration, escape_line, size};
 use polyloom_store::{History, OutputRow, RunRow};
@@ -115,6 +115,19 @@ struct Pair {
 }
 
 impl Pair {
+    /// The same, without the inputs that were made of something else with the same bytes.
+    fn told(mut self, history: &History, a: &RunRow, b: &RunRow) -> Result<Self, Failure> {
+        if self.parts.iter().any(|change| matches!(change.part, PartName::Input(_))) {
+            let taken = |run: &RunRow| {
+                let taken = polyloom_runtime::taken(history, &run.id, &self.cell);
+                taken.map_err(|error| Failure::of(Exit::Environment, &error))
+            };
+            let (before, now) = (taken(a)?, taken(b)?);
+            polyloom_runtime::tell_inputs(&before, &now, "not known any more", &mut self.parts);
+        }
+        Ok(self)
+    }
+
     fn new(cell: String, a: Option<Side>, b: Option<Side>) -> Self {
         let (mut parts, mut outputs) = (Vec::new(), Vec::new());
         if let (Some(a), Some(b)) = (&a, &b) {
@@ -223,6 +236,8 @@ pub fn diff(world: &World, args: DiffArgs) -> failure::Outcome {
             return Err(Failure::new(Exit::Usage, message).hint("polyloom runs diff A B"));
         }
     }
+    let pairs: Vec<Pair> =
+        pairs.into_iter().map(|pair| pair.told(&history, &a, &b)).collect::<Result<_, _>>()?;
     let run = |row: &RunRow| json!({ "run": row.id, "flow": row.flow, "state": row.state.as_str(), "wall_ms": row.wall_ms });
     match args.format {
         Format::Json => {

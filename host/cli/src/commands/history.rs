@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use polyloom_events::{Event, Record, Sink};
+use polyloom_protocol::Outcome as ProtocolOutcome;
 use polyloom_report::{Align, Style, Table, Terminal, date_time, duration, escape};
-use polyloom_store::{FindError, History, Home, RunRow, RunState, is_exported_run};
+use polyloom_store::{FindError, History, Home, Maker, RunRow, RunState, is_exported_run};
 use serde_json::json;
 
 use crate::args::{At, Format, ListArgs, Progress};
@@ -17,7 +18,7 @@ use crate::world::World;
 const NO_RUN: &str = "polyloom run; another project is named with -C FOLDER";
 
 /// The project that was named, or the folder we are in.
-fn project_of(project: Option<PathBuf>) -> PathBuf {
+pub fn project_of(project: Option<PathBuf>) -> PathBuf {
     let mut project = project.unwrap_or_else(|| PathBuf::from("."));
     // A flow file stands for its folder.
     if project.is_file() {
@@ -51,6 +52,8 @@ pub fn open(world: &World, project: Option<PathBuf>) -> Result<Arc<History>, Fai
 
 /// A run, and what is asked of it.
 pub struct Found {
+    /// The folder of the project.
+    pub project: PathBuf,
     /// The history it is in.
     pub history: Arc<History>,
     /// The run.
@@ -62,6 +65,22 @@ pub struct Found {
 }
 
 impl Found {
+    /// The newest run that had a cell which the latest has not, where no run was named. Says so.
+    pub fn earlier(&self, world: &World, cell: &str) -> Result<Option<String>, Failure> {
+        if !self.alone {
+            return Ok(None);
+        }
+        let last = self.history.last(&self.row.flow, &[cell]);
+        let last = last.map_err(|error| Failure::of(Exit::Environment, &error))?.remove(cell);
+        let run = last.map(|last| last.run).filter(|run| *run != self.row.id);
+        if let Some(run) = &run {
+            let text =
+                format!("`{cell}` is not in the latest run, {}; this is of {run}\n", self.row.id);
+            world.screen.note(&text);
+        }
+        Ok(run)
+    }
+
     /// There is no such cell in the run. `kind`: what it should be, as `cell`.
     pub fn no_cell(&self, kind: &str, cell: &str) -> Failure {
         let (cell, run) = (cell.escape_debug(), &self.row.id);
@@ -92,7 +111,8 @@ pub fn locate(world: &World, at: &At) -> Result<Found, Failure> {
             project = Some(PathBuf::from(words.remove(0)));
         }
     }
-    let history = open(world, project)?;
+    let project = project_of(project);
+    let history = open(world, Some(project.clone()))?;
     let mut words = words.into_iter();
     let (first, second) = (words.next(), words.next());
     let mut alone = false;
@@ -108,7 +128,7 @@ pub fn locate(world: &World, at: &At) -> Result<Found, Failure> {
             }
         },
     };
-    Ok(Found { history, row, place, alone })
+    Ok(Found { project, history, row, place, alone })
 }
 
 /// The run that a text means.
@@ -219,53 +239,142 @@ pub fn counts(totals: Option<&str>) -> String {
     some.map(|(count, word)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
 }
 
+/// What made the result that a cell has in a run.
+pub fn maker(history: &History, run: &str, cell: &str) -> Result<Option<Maker>, Failure> {
+    history.maker(run, cell).map_err(|error| Failure::of(Exit::Environment, &error))
+}
+
+/// What a cell printed, line by line.
+fn printed<'r>(records: &'r [Record], cell: &'r str) -> impl Iterator<Item = String> + 'r {
+    let texts = records.iter().filter_map(move |record| match &record.event {
+        Event::Log { cell: id, text, .. } if id == cell => Some(text),
+        _ => None,
+    });
+    texts.flat_map(|text| text.lines().map(|line| format!("{}\n", escape(line))))
+}
+
 /// `polyloom logs`.
 pub fn logs(world: &World, at: &At, tail: Option<usize>) -> Outcome {
     let found = locate(world, at)?;
-    let Found { history, row, place, .. } = &found;
-    let cell = place.as_deref();
-    let mut lines = Vec::new();
-    let mut known = false;
-    for record in records(history, &row.id)? {
-        match record.event {
-            Event::StepPlanned { cell: id, .. } if cell == Some(id.as_str()) => known = true,
-            Event::Log { cell: id, stream: _, text } if cell.is_none_or(|cell| cell == id) => {
-                for line in text.lines() {
-                    let line = escape(line);
-                    lines.push(match cell {
-                        Some(_) => format!("{line}\n"),
-                        None => format!("{} │ {line}\n", world.screen.out.cell(&id, &id)),
-                    });
-                }
+    let records = records(&found.history, &found.row.id)?;
+    let lines = match found.place.as_deref() {
+        Some(cell) => logs_of(world, &found, records, cell)?,
+        None => {
+            let logs = records.iter().filter_map(|record| match &record.event {
+                Event::Log { cell, text, .. } => Some((cell, text)),
+                _ => None,
+            });
+            let line = |(cell, text): (&String, &String)| {
+                let name = world.screen.out.cell(cell, cell);
+                let lines = text.lines().map(|line| format!("{name} │ {}\n", escape(line)));
+                lines.collect::<Vec<_>>()
+            };
+            let lines: Vec<String> = logs.flat_map(line).collect();
+            if lines.is_empty() {
+                tell_makers(world, &found, &records)?;
             }
-            _ => {}
+            lines
         }
-    }
-    if let Some(cell) = cell.filter(|_| !known) {
-        return Err(found
-            .no_cell("cell", cell)
-            .hint("`polyloom show` lists the cells, `polyloom runs` the runs"));
-    }
-    if let Some(cell) = cell.filter(|_| lines.is_empty()) {
-        // A cached cell printed in the run that made its result.
-        let made = history.previous_parts(&row.flow).ok().and_then(|mut all| all.remove(cell));
-        if let Some(made) = made.filter(|made| made.run != row.id) {
-            world.screen.note(&format!(
-                "`{cell}` did not run in {}; this is what it printed in {}\n",
-                row.id, made.run
-            ));
-            for record in records(history, &made.run)? {
-                if let Event::Log { cell: id, text, .. } = record.event
-                    && id == cell
-                {
-                    lines.extend(text.lines().map(|line| format!("{}\n", escape(line))));
-                }
-            }
-        }
-    }
+    };
     let skip = tail.map_or(0, |tail| lines.len().saturating_sub(tail));
     world.screen.print(&lines[skip..].concat());
     Ok(Exit::Ok)
+}
+
+/// Says of a run in which no cell ran in which runs its cells did.
+fn tell_makers(world: &World, found: &Found, records: &[Record]) -> Result<(), Failure> {
+    /// Of more cells the runs are not looked up.
+    const LOOKED_UP: usize = 200;
+    let Found { history, row, .. } = found;
+    let mut cached = Vec::new();
+    for record in records {
+        match &record.event {
+            Event::StepFinished { cell, meta, .. } if meta.outcome == ProtocolOutcome::Cached => {
+                cached.push(cell);
+            }
+            Event::StepFinished { attempts: 1.., .. } => return Ok(()),
+            _ => {}
+        }
+    }
+    if cached.is_empty() {
+        return Ok(());
+    }
+    let mut runs: Vec<(String, Vec<&str>)> = Vec::new();
+    for cell in cached.iter().take(LOOKED_UP) {
+        if let Some(Maker { run: Some(run), .. }) = maker(history, &row.id, cell)? {
+            match runs.iter_mut().find(|(known, _)| *known == run) {
+                Some((_, cells)) => cells.push(cell),
+                None => runs.push((run, vec![cell])),
+            }
+        }
+    }
+    let mut text = format!("no cell ran in {}", row.id);
+    if !runs.is_empty() {
+        text.push_str("; what its cells printed is in the runs in which they did:");
+    }
+    text.push('\n');
+    for (run, cells) in &runs {
+        let more = cells.len().saturating_sub(3);
+        let named = cells[..cells.len() - more].join(", ");
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        text.push_str(&format!("  {run}: {named}{more}\n"));
+    }
+    if cached.len() > LOOKED_UP {
+        text.push_str("  …\n");
+    }
+    world.screen.note(&text);
+    Ok(())
+}
+
+/// What a cell printed; if it was cached, in the run that made its result.
+fn logs_of(
+    world: &World,
+    found: &Found,
+    records: Vec<Record>,
+    cell: &str,
+) -> Result<Vec<String>, Failure> {
+    let Found { history, row, .. } = found;
+    let planned = |record: &Record| matches!(&record.event, Event::StepPlanned { cell: id, .. } if id == cell);
+    let (run, records) = if records.iter().any(planned) {
+        (row.id.clone(), records)
+    } else if let Some(run) = found.earlier(world, cell)? {
+        let records = self::records(history, &run)?;
+        (run, records)
+    } else {
+        return Err(found
+            .no_cell("cell", cell)
+            .hint("`polyloom show` lists the cells, `polyloom runs` the runs"));
+    };
+    let ended = records.iter().rev().find_map(|record| match &record.event {
+        Event::StepFinished { cell: id, meta, attempts, .. } if id == cell => {
+            Some((meta.outcome, *attempts))
+        }
+        _ => None,
+    });
+    let elsewhere = match ended {
+        Some((ProtocolOutcome::Cached, _)) => match maker(history, &run, cell)? {
+            Some(Maker { run: Some(run), step, .. }) => Some((run, step.cell)),
+            _ => {
+                world.screen.note(&format!(
+                    "`{cell}` was cached in {run}, and no run that is kept here made its result\n"
+                ));
+                None
+            }
+        },
+        // It was left out, or failed as before.
+        Some((_, 0)) => {
+            let last = history.previous(&row.flow, cell);
+            let last = last.map_err(|error| Failure::of(Exit::Environment, &error))?;
+            last.filter(|last| last.run != run).map(|last| (last.run, cell.to_owned()))
+        }
+        Some(_) | None => None,
+    };
+    let Some((other, maker)) = elsewhere else { return Ok(printed(&records, cell).collect()) };
+    let who = if maker == cell { "it".to_owned() } else { format!("`{maker}`") };
+    world
+        .screen
+        .note(&format!("`{cell}` did not run in {run}; this is what {who} printed in {other}\n"));
+    Ok(printed(&self::records(history, &other)?, &maker).collect())
 }
 
 /// `polyloom replay`.

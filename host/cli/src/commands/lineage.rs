@@ -3,12 +3,15 @@
 mod draw;
 mod graph;
 
+use std::path::Path;
+
 use polyloom_model::Digest;
 use polyloom_store::{History, OutputRow, RunRow};
 use serde_json::json;
 
 use self::graph::{Files, Lineage, Step, Way};
 use super::history;
+use super::inner;
 use crate::args::{LineageArgs, LineageFormat};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::world::World;
@@ -34,7 +37,8 @@ struct Place {
 /// The command.
 pub fn lineage(world: &World, args: &LineageArgs) -> Outcome {
     let history = history::open(world, args.project.clone())?;
-    let artifact = find(&history, &args.words)?;
+    let project = history::project_of(args.project.clone());
+    let artifact = find(world, &project, &history, &args.words)?;
     let mut lineage = Lineage::new(&history);
     let environment = |error| Failure::of(Exit::Environment, &error);
     let (mut up, mut down) = (Vec::new(), Vec::new());
@@ -96,7 +100,12 @@ pub fn lineage(world: &World, args: &LineageArgs) -> Outcome {
     Ok(Exit::Ok)
 }
 
-fn find(history: &History, words: &[String]) -> Result<Artifact, Failure> {
+fn find(
+    world: &World,
+    project: &Path,
+    history: &History,
+    words: &[String],
+) -> Result<Artifact, Failure> {
     let (run, word) = match words {
         [run, word] => (Some(run.as_str()), word.as_str()),
         [word] => (None, word.as_str()),
@@ -105,7 +114,14 @@ fn find(history: &History, words: &[String]) -> Result<Artifact, Failure> {
     match word.rsplit_once('.') {
         Some((cell, port)) => {
             let row = history::find(history, run.unwrap_or("latest"))?;
-            of_port(history, row, cell, port, run.is_some())
+            let flow = row.flow.clone();
+            let found = of_port(history, row.clone(), cell, port, run.is_some());
+            // An output of a cell that is a flow is one of that flow's cells.
+            let Err(failure) = found else { return found };
+            match inner::inner(world, project, &flow, cell, port) {
+                Some((cell, port)) => of_port(history, row, &cell, &port, run.is_some()),
+                None => Err(failure),
+            }
         }
         None if run.is_none() => of_digest(history, word),
         None => {
@@ -135,7 +151,7 @@ fn of_port(
     // A run of some cells only: the last one that had this cell is meant.
     if found.is_none()
         && !named
-        && let Some(last) = history.previous(&row.flow, cell).map_err(environment)?
+        && let Some(last) = history.last(&row.flow, &[cell]).map_err(environment)?.remove(cell)
     {
         found = outputs(&last.run)?;
         run = last.run;

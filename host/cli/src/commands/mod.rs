@@ -11,6 +11,7 @@ pub mod files;
 pub mod grants;
 pub mod graph;
 pub mod history;
+pub mod inner;
 pub mod known;
 pub mod lineage;
 pub mod manage;

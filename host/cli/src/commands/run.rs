@@ -39,7 +39,8 @@ use crate::world::{World, flow_name, unix_ms};
 pub fn run(world: &World, mut args: RunArgs) -> Outcome {
     args.select.settle(&mut args.flow);
     if args.dry_run {
-        return super::plan::plan(world, &args.flow, &args.select, args.format);
+        let RunArgs { flow, select, permissions, format, .. } = &args;
+        return super::plan::plan(world, flow, select, permissions, *format);
     }
     let mut asked = Asked::new(args)?;
     if asked.args.watch {
@@ -185,7 +186,7 @@ impl Asked {
         let select = &self.args.select;
         let mut prepared = world.prepare(place, Arc::clone(&flow), history.as_deref(), select)?;
         let folder = history.as_ref().map(|history| history.place().folder());
-        let Settled { mut permits, policy } =
+        let Settled { mut permits, policy, open: _ } =
             permission::settle(world, place, &prepared, &self.args.permissions, folder)?;
         prepared.refuse(&mut permits);
         Ok(Ready { flow, history, prepared, permits, policy })

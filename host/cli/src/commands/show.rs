@@ -9,10 +9,11 @@ use polyloom_protocol::meta::ExecMeta;
 use polyloom_report::{
     Align, Paint, PreviewOptions, Style, Subject, Table, duration, escape_line, preview, size,
 };
-use polyloom_store::Store;
+use polyloom_store::{History, Store};
 use serde_json::json;
 
 use super::history::{self, Found};
+use super::inner;
 use crate::args::{Format, ShowArgs};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::world::World;
@@ -37,6 +38,17 @@ pub fn place_of(store: &Store, digest: &str, ty: &str) -> Option<PathBuf> {
     }
 }
 
+/// The steps of a run that have ended.
+fn finished(history: &History, run: &str) -> Result<Vec<Step>, Failure> {
+    let mut steps = Vec::new();
+    for record in history::records(history, run)? {
+        if let Event::StepFinished { cell, lang, reason, attempts, meta } = record.event {
+            steps.push(Step { cell, lang, reason, attempts, meta: *meta });
+        }
+    }
+    Ok(steps)
+}
+
 fn mark_of(store: &Store, digest: &str) -> Option<Mark> {
     store.mark_of(&digest.parse().ok()?).ok().flatten()
 }
@@ -47,22 +59,29 @@ pub fn show(world: &World, args: ShowArgs) -> Outcome {
     let found = history::locate(world, &at)?;
     let Found { history, row, place, .. } = &found;
     let store = world.store()?;
-    let mut steps: Vec<Step> = Vec::new();
-    for record in history::records(history, &row.id)? {
-        if let Event::StepFinished { cell, lang, reason, attempts, meta } = record.event {
-            steps.push(Step { cell, lang, reason, attempts, meta: *meta });
-        }
-    }
+    let mut run = row.id.clone();
+    let mut steps = finished(history, &run)?;
     let Some(place) = place.as_deref() else {
-        return Ok(show_run(world, &row.id, &steps, format));
+        return Ok(show_run(world, &run, &steps, format));
     };
-    // Labels of steps have dots: `train[lr=0.1].score`.
-    let behind = place.rfind(']').unwrap_or(0);
-    let dot = place[behind..].find('.').map(|at| behind + at);
-    let (cell, port) = match dot.map(|at| (&place[..at], &place[at + 1..])) {
-        Some((cell, port)) => (cell, Some(port)),
-        None => (place, None),
+    let (cell, port) = inner::cell_and_port(place);
+    let has = |steps: &[Step], cell: &str, port: Option<&str>| {
+        let gives = |step: &Step| port.is_none_or(|port| step.meta.artifacts.contains_key(port));
+        steps.iter().any(|step| step.cell == cell && gives(step))
     };
+    let given = port
+        .filter(|port| !has(&steps, cell, Some(port)))
+        .and_then(|port| inner::inner(world, &found.project, &row.flow, cell, port));
+    let (cell, port) = match &given {
+        Some((cell, port)) => (cell.as_str(), Some(port.as_str())),
+        None => (cell, port),
+    };
+    if !has(&steps, cell, None)
+        && let Some(earlier) = found.earlier(world, cell)?
+    {
+        steps = finished(history, &earlier)?;
+        run = earlier;
+    }
     let Some(step) = steps.iter().find(|step| step.cell == cell) else {
         let names: Vec<_> = steps.iter().take(20).map(|step| step.cell.as_str()).collect();
         let runs = if found.alone { "; `polyloom runs` lists the runs" } else { "" };
@@ -71,9 +90,11 @@ pub fn show(world: &World, args: ShowArgs) -> Outcome {
             .hint(format!("it has {}{runs}", names.join(", "))));
     };
     let Some(port) = port else {
-        let cached = step.meta.outcome == polyloom_protocol::Outcome::Cached;
-        let made = history.previous_parts(&row.flow).ok().and_then(|mut all| all.remove(cell));
-        let made = made.map(|made| made.run).filter(|_| cached);
+        let made = match step.meta.outcome == polyloom_protocol::Outcome::Cached {
+            true => history::maker(history, &run, cell)?,
+            false => None,
+        };
+        let made = made.and_then(|made| made.run);
         return Ok(show_step(world, &store, step, made.as_deref(), format));
     };
     let Some(artifact) = step.meta.artifacts.get(port) else {

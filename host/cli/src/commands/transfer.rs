@@ -11,6 +11,11 @@ use crate::args::{ExportArgs, ImportArgs};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::world::World;
 
+/// `1 step`, `2 steps`.
+fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 /// `polyloom runs export`.
 pub fn export(world: &World, args: ExportArgs) -> Outcome {
     let history = history::open(world, args.project)?;
@@ -25,8 +30,11 @@ pub fn export(world: &World, args: ExportArgs) -> Outcome {
         write(&history, &row, artifacts, &target)?
     };
     let Exported { steps, blobs, gone } = exported;
-    let with = if args.with_artifacts { format!(", {blobs} blobs") } else { String::new() };
-    world.screen.note(&format!("exported {}: {steps} steps{with}\n", row.id));
+    let with = match args.with_artifacts {
+        true => format!(", {}", counted(blobs, "blob")),
+        false => String::new(),
+    };
+    world.screen.note(&format!("exported {}: {}{with}\n", row.id, counted(steps, "step")));
     if gone > 0 {
         world.screen.note(&format!("{gone} of its outputs are no longer whole in the store\n"));
     }
@@ -95,7 +103,8 @@ pub fn import(world: &World, args: ImportArgs) -> Outcome {
         }
     };
     let (steps, blobs) = (imported.steps, imported.blobs);
-    world.screen.note(&format!("imported {steps} steps, {blobs} blobs\n"));
+    let (steps, blobs) = (counted(steps, "step"), counted(blobs, "blob"));
+    world.screen.note(&format!("imported {steps}, {blobs}\n"));
     world.screen.print(&format!("{}\n", imported.run));
     Ok(Exit::Ok)
 }

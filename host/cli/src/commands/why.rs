@@ -7,8 +7,8 @@ use polyloom_events::Action;
 use polyloom_plan::{KeyParts, PartChange, Reason, diff};
 use polyloom_protocol::Outcome;
 use polyloom_report::{Align, Style, Table, escape_line};
-use polyloom_runtime::{Place, action_of};
-use polyloom_store::{History, Previous};
+use polyloom_runtime::{Place, Taken, action_of, tell_inputs};
+use polyloom_store::{History, Maker, Previous};
 use serde_json::json;
 
 use super::known;
@@ -40,6 +40,8 @@ struct Now {
     reason: String,
     key: String,
     parts: Arc<KeyParts>,
+    /// What comes in from other cells, where that is known.
+    taken: Taken,
     causes: Vec<String>,
 }
 
@@ -55,10 +57,12 @@ impl Now {
         let flow = flow_name(unchanged.path());
         let key = step.key.to_string();
         // A key has its parts from whatever had it.
-        let previous = history.previous(&flow, cell).ok()?.filter(|last| last.key == key)?;
+        let previous = history.last(&flow, &[cell]).ok()?.remove(cell);
+        let previous = previous.filter(|last| last.key == key)?;
         let parts = Arc::new(serde_json::from_str(&previous.parts).ok()?);
+        let taken = polyloom_runtime::taken(&history, &previous.run, cell).ok()?;
         let (reason, causes) = (Reason::UpToDate.to_string(), Vec::new());
-        Some(Self { flow, history, action: Action::Cached, reason, key, parts, causes })
+        Some(Self { flow, history, action: Action::Cached, reason, key, parts, taken, causes })
     }
 
     fn planned(world: &World, place: &Place, flow: &FlowArgs, cell: &str) -> Result<Self, Failure> {
@@ -92,8 +96,31 @@ impl Now {
             reason: step.reason.to_string(),
             key: step.key.to_string(),
             parts: Arc::clone(&step.parts),
+            taken: prepared.comes_in(cell),
             causes: causes.collect(),
         })
+    }
+}
+
+/// When the cell was last as it is compared with, and when it ran for that.
+fn when(last: &Previous, ran: Option<&Maker>, against: bool) -> String {
+    if against {
+        return format!("compared with {} ({})\n", last.run, last.outcome);
+    }
+    match ran {
+        // Without the run itself all that is known is how it ended.
+        None => {
+            format!("last known from {} ({}), which is no longer kept\n", last.run, last.outcome)
+        }
+        Some(Maker { run: Some(run), step, .. }) if *run == last.run => {
+            format!("last ran in {run} ({})\n", step.outcome)
+        }
+        Some(Maker { run: Some(run), step, .. }) => {
+            format!("last ran in {run} ({}), cached in {}\n", step.outcome, last.run)
+        }
+        Some(Maker { run: None, .. }) => {
+            format!("cached in {}; no run that is kept here made its result\n", last.run)
+        }
     }
 }
 
@@ -114,16 +141,26 @@ pub fn why(
     let environment = |error| Failure::of(Exit::Environment, &error);
     let last = match against {
         Some(run) => Some(in_run(&now.history, run, cell)?),
-        None => now.history.previous(&now.flow, cell).map_err(environment)?,
+        None => now.history.last(&now.flow, &[cell]).map_err(environment)?.remove(cell),
     };
     let last = last.as_ref();
+    let ran = match last {
+        Some(last) => now.history.maker(&last.run, cell).map_err(environment)?,
+        None => None,
+    };
+    let ran = ran.as_ref();
     let before = last.and_then(|last| serde_json::from_str::<KeyParts>(&last.parts).ok());
-    let changes = before.as_ref().map(|before| {
-        let mut changes = diff(before, &now.parts);
+    let mut changes = Vec::new();
+    let mut same_bytes = false;
+    if let (Some(last), Some(before)) = (last, &before) {
+        changes = diff(before, &now.parts);
         polyloom_runtime::tell_libraries(&store, before, &now.parts, &mut changes);
-        changes
-    });
-    let changes = changes.unwrap_or_default();
+        if !changes.is_empty() {
+            let taken = polyloom_runtime::taken(&now.history, &last.run, cell);
+            let taken = taken.map_err(environment)?;
+            same_bytes = tell_inputs(&taken, &now.taken, "not made yet", &mut changes);
+        }
+    }
     let will_run = match now.action {
         Action::Cached => "is up to date",
         Action::Run => "will run",
@@ -141,7 +178,8 @@ pub fn why(
             "action": will_run,
             "reason": now.reason,
             "key": now.key,
-            "last_run": last.map(|last| json!({ "run": last.run, "outcome": last.outcome, "key": last.key })),
+            "last_run": ran.map(|made| json!({ "run": made.run, "outcome": made.step.outcome, "key": made.step.key })),
+            "compared_with": last.map(|last| json!({ "run": last.run, "outcome": last.outcome, "key": last.key })),
             "changes": changes.iter().map(change).collect::<Vec<_>>(),
             "causes": now.causes,
             "parts": parts.collect::<Vec<_>>(),
@@ -161,13 +199,15 @@ pub fn why(
     match last {
         None => text.push_str("it has not run in this project\n"),
         Some(last) => {
-            let word = if against.is_some() { "compared with" } else { "last ran in" };
-            text.push_str(&format!("{word} {} ({})\n", last.run, last.outcome));
+            text.push_str(&when(last, ran, against.is_some()));
             if before.is_none() {
                 text.push_str("the parts of its key then can't be read by this program\n");
             } else if changes.is_empty() {
-                let word = if against.is_some() { "is different" } else { "changed since then" };
-                text.push_str(&format!("no part of its key {word}\n"));
+                text.push_str(match (same_bytes, against) {
+                    (true, _) => "what it reads was made of something else, with the same bytes\n",
+                    (false, Some(_)) => "no part of its key is different\n",
+                    (false, None) => "no part of its key changed since then\n",
+                });
             } else {
                 let mut table = Table::new(&[
                     ("part", Align::Left),

@@ -7,7 +7,7 @@ mod flags;
 mod policy;
 mod secret;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -29,6 +29,13 @@ pub struct Settled {
     pub permits: HashMap<CellId, Permit>,
     /// The words on policies outside of the flow.
     pub policy: PolicyWord,
+    /// Cells that are denied because nobody was asked.
+    pub open: HashSet<CellId>,
+}
+
+/// Whether a person is asked for what is not settled by flags.
+pub fn asks(args: &PermissionArgs) -> bool {
+    ask::possible() && !args.no_prompt
 }
 
 /// A cell that asks for something nobody has decided yet.
@@ -155,7 +162,8 @@ pub fn settle(
             polyloom_report::escape_line(error)
         ));
     }
-    let can_ask = ask::possible() && !args.no_prompt;
+    let can_ask = asks(args);
+    let mut open = HashSet::new();
     for question in questions {
         let answer = if can_ask { ask::ask(world, &question) } else { ask::Answer::Nobody };
         let permit = match answer {
@@ -165,7 +173,10 @@ pub fn settle(
             ask::Answer::No => {
                 Permit::Denied(format!("asks for {}: you did not grant it", list(question.open())))
             }
-            ask::Answer::Nobody => Permit::Denied(refusal(&question)),
+            ask::Answer::Nobody => {
+                open.insert(question.cell.clone());
+                Permit::Denied(refusal(&question))
+            }
         };
         if let (ask::Answer::Always, Some(folder)) = (answer, folder) {
             let entry = Entry {
@@ -185,7 +196,7 @@ pub fn settle(
         }
         permits.insert(question.cell, permit);
     }
-    Ok(Settled { permits, policy })
+    Ok(Settled { permits, policy, open })
 }
 
 /// What no name may lead to.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use polyloom_model::{
     Axis, Connection, Input, Items, PortName, Source as From, Type, Value, can_connect, conform,
+    glob,
 };
 
 use super::Check;
@@ -17,6 +18,8 @@ use crate::keys::INPUT;
 use crate::problem::Code;
 use crate::tree::{Data, Map, Node};
 
+/// A pattern is not looked for any further than this.
+const MOST: usize = 100_000;
 /// Files of items, by their extension.
 const LISTS: [&str; 4] = ["json", "csv", "tsv", "arrow"];
 
@@ -166,7 +169,32 @@ impl Check<'_, '_> {
                 .help("valid: `glob:data/*.csv`, `glob:data/**/*.csv`");
             return None;
         }
+        self.matches(text, wire);
         Some(text.to_owned())
+    }
+
+    /// What the pattern finds now, where that is not what anybody means.
+    fn matches(&mut self, text: &str, wire: &Wire) {
+        let Some(root) = self.context.root else { return };
+        // What can't be read, or takes too long, is told when its items are wanted.
+        let Ok(Some(found)) = glob(root, text, MOST) else { return };
+        let name = shown(text);
+        if found.files.is_empty() {
+            self.findings
+                .error(Code::NoMatch, &wire.span, format!("no file matches `glob:{name}`"), "")
+                .warning()
+                .help("the cell has no steps; links to folders are not followed, and names with a dot in front only match a pattern with one");
+        }
+        if let Some(first) = found.lost.first() {
+            let first = shown(&first.display().to_string());
+            let message = match found.lost.len() {
+                1 => format!("`{first}` fits `glob:{name}` and is left out"),
+                n => format!("`{first}` and {} more fit `glob:{name}` and are left out", n - 1),
+            };
+            self.findings.error(Code::NoMatch, &wire.span, message, "").warning().help(
+                "a link that leads out of the flow's folder, or to nothing; copy the file there",
+            );
+        }
     }
 }
 

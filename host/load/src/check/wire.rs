@@ -1,18 +1,19 @@
 //! Wiring: every input's source is looked up, its type found and compared.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 
 use polyloom_model::{
     Axis, CellId, Connection, Encoding, Input, ParamName, PortName, Source as From, Type,
     can_connect, conform,
 };
 
-use super::Check;
 use super::cell::Draft;
 use super::files::{report_file_error, report_outside};
 use super::input::{Form, Wire};
 use super::params::Params;
-use crate::files::{Found, relative};
+use super::{Check, Purpose};
+use crate::files::{Found, Root, relative};
 use crate::findings::{shown, suggestion};
 use crate::problem::Code;
 use crate::source::Span;
@@ -243,7 +244,10 @@ impl Check<'_, '_> {
         let ty = match self.context.root {
             Some(root) => match self.seen.find(root, &path) {
                 Ok(Found::File) => Type::File,
-                Ok(Found::Dir) => Type::Dir,
+                Ok(Found::Dir) => {
+                    self.whole(root, text, &path, wire);
+                    Type::Dir
+                }
                 Err(error) => {
                     report_file_error(&mut self.findings, &wire.span, text, &error);
                     return None;
@@ -254,6 +258,21 @@ impl Check<'_, '_> {
             None => Type::File,
         };
         Some((From::File(path), ty))
+    }
+
+    /// Finds in a folder what a run would refuse. A run finds it itself, with all else that it has to look at.
+    fn whole(&mut self, root: &Root, text: &str, path: &Path, wire: &Wire) {
+        if self.context.purpose == Purpose::Run {
+            return;
+        }
+        if let Some((special, kind)) = root.special(path) {
+            let special = special.strip_prefix(path).unwrap_or(&special).display().to_string();
+            let message =
+                format!("`{}` in the folder `{}` is {kind}", shown(&special), shown(text));
+            self.findings
+                .error(Code::NotAFile, &wire.span, message, "")
+                .help("a folder that is an input holds files and folders only; copy what the link leads to");
+        }
     }
 
     /// Whether a file of that name is there, for help only.

@@ -60,8 +60,13 @@ fn a_mix_that_was_never_planned_is_still_found_by_content() {
     let plan = world.plan("stats");
     assert_eq!(
         told(&plan),
-        ["load cached: up to date", "stats maybe: input in0 changed (load.out)"]
+        ["load cached: up to date", "stats maybe: load changed, its output did not"]
     );
+    // Where nobody knows what came in then, the key has the last word.
+    for previous in world.answers.previous.values_mut() {
+        previous.taken = None;
+    }
+    assert_eq!(world.told("stats")[1], "stats maybe: input in0 changed (load.out)");
     assert_eq!(world.follow(&plan).join(" "), "");
 }
 

@@ -58,7 +58,7 @@ fn ten_thousand_cells_in_layers() {
         let result = recorded(&world.flow.cells[step.index.at()], [].into_iter());
         answers.recorded.insert(step.key, result);
         let parts = Arc::unwrap_or_clone(step.parts.clone());
-        let previous = Previous { parts, outcome: Some(Outcome::Ok), wall_ms: 1.0 };
+        let previous = Previous { parts, outcome: Some(Outcome::Ok), wall_ms: 1.0, taken: None };
         answers.previous.insert(step.cell.clone(), previous);
     }
     let (cached, plan) = best(|| planning(&answers));

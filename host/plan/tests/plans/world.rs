@@ -166,7 +166,16 @@ impl World {
         }
         ran.push(step.cell.to_string());
         let outcome = self.spoiled.remove(&step.cell).unwrap_or(Some(Outcome::Ok));
-        let previous = Previous { parts: (*step.parts).clone(), outcome, wall_ms: 5.0 };
+        let taken = inputs.iter().map(|(port, feed)| {
+            let digests = match feed {
+                Feed::One(artifact) => vec![artifact.digest],
+                Feed::Several(all) => all.iter().map(|artifact| artifact.digest).collect(),
+            };
+            (port.clone(), digests)
+        });
+        let taken = Some(taken.collect());
+        let parts = (*step.parts).clone();
+        let previous = Previous { parts, outcome, wall_ms: 5.0, taken };
         self.answers.previous.insert(step.cell.clone(), previous);
         if outcome != Some(Outcome::Ok) {
             return None;

@@ -15,7 +15,7 @@ const MAX_TEXT: usize = 200;
 pub(super) fn show(bytes: &[u8], options: PreviewOptions) -> String {
     match Value::from_msgpack(bytes) {
         Ok(Value::Str(text)) => super::text::show(text.as_bytes(), text.len() as u64, options),
-        Ok(value) => lines(&render(&value, options), options),
+        Ok(value) => render(&value, options),
         Err(_) => "not a readable value\n".to_owned(),
     }
 }
@@ -42,27 +42,17 @@ pub(super) fn show_listing(bytes: &[u8], options: PreviewOptions) -> String {
     out
 }
 
-fn lines(text: &str, options: PreviewOptions) -> String {
+fn render(value: &Value, options: PreviewOptions) -> String {
+    let mut text = String::new();
+    match flat(value, options.width) {
+        Some(flat) => text = flat,
+        // Far more than is shown is not rendered at all; the depth is bounded by the decoder.
+        None => tree(value, 0, options.width, &mut options.rows.max(2), &mut text),
+    }
     let mut out = String::new();
-    let mut all = text.lines();
-    for line in all.by_ref().take(options.rows.max(1)) {
+    for line in text.lines() {
         let _ = writeln!(out, "{}", fit(line, options.width));
     }
-    let rest = all.count();
-    if rest > 0 {
-        let _ = writeln!(out, "… {rest} more");
-    }
-    out
-}
-
-fn render(value: &Value, options: PreviewOptions) -> String {
-    let flat = flat(value, options.width);
-    if let Some(flat) = flat {
-        return flat;
-    }
-    let mut out = String::new();
-    // Far more than is shown is not rendered at all; the depth is bounded by the decoder.
-    tree(value, 0, options, &mut out);
     out
 }
 
@@ -91,40 +81,48 @@ fn flat(value: &Value, room: usize) -> Option<String> {
     (text.len() <= room).then_some(text)
 }
 
-fn tree(value: &Value, depth: usize, options: PreviewOptions, out: &mut String) {
+/// Entries on lines of their own, as long as there is room: `left` lines. What is not shown of a list is counted in its entries.
+fn tree(value: &Value, depth: usize, width: usize, left: &mut usize, out: &mut String) {
     let pad = "  ".repeat(depth);
-    let room = options.width.saturating_sub(2 * depth + 2);
-    let entry = |key: Option<&String>, item: &Value, out: &mut String| {
+    *left = left.saturating_sub(1);
+    let mut shown = 0;
+    let mut entry = |key: Option<&String>, item: &Value, out: &mut String| {
+        if *left == 0 {
+            return;
+        }
+        shown += 1;
         let key = key.map_or_else(String::new, |key| format!("{}: ", quoted(key)));
         let _ = write!(out, "{pad}  {key}");
-        match flat(item, room.saturating_sub(key.len())) {
-            Some(flat) => out.push_str(&flat),
-            None => tree(item, depth + 1, options, out),
+        match flat(item, width.saturating_sub(2 * depth + 2 + key.len())) {
+            Some(flat) => {
+                *left -= 1;
+                out.push_str(&flat);
+            }
+            None => tree(item, depth + 1, width, left, out),
         }
         out.push('\n');
     };
-    let shown = options.rows.max(1);
-    match value {
+    let (len, close) = match value {
         Value::List(items) => {
             out.push_str("[\n");
-            items.iter().take(shown).for_each(|item| entry(None, item, out));
-            rest(items.len(), shown, &pad, out);
-            let _ = write!(out, "{pad}]");
+            items.iter().for_each(|item| entry(None, item, out));
+            (items.len(), ']')
         }
         Value::Map(items) => {
             out.push_str("{\n");
-            items.iter().take(shown).for_each(|(key, item)| entry(Some(key), item, out));
-            rest(items.len(), shown, &pad, out);
-            let _ = write!(out, "{pad}}}");
+            items.iter().for_each(|(key, item)| entry(Some(key), item, out));
+            (items.len(), '}')
         }
-        scalar => out.push_str(&self::scalar(scalar)),
-    }
-}
-
-fn rest(len: usize, shown: usize, pad: &str, out: &mut String) {
+        scalar => {
+            out.push_str(&self::scalar(scalar));
+            return;
+        }
+    };
     if len > shown {
         let _ = writeln!(out, "{pad}  … {} more", len - shown);
     }
+    let _ = write!(out, "{pad}{close}");
+    *left = left.saturating_sub(1);
 }
 
 fn scalar(value: &Value) -> String {

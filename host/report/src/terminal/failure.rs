@@ -47,6 +47,8 @@ pub(super) fn is_failure(outcome: Outcome) -> bool {
 /// What programs say of a file that is not there: the first thing a cell misses is the folder its flow lies in.
 const MISSING_FILE: [&str; 4] =
     ["No such file or directory", "FileNotFoundError", "ENOENT", "NoSuchFileException"];
+/// What the host says of a limit that was set on the command line.
+const SET_BY_FLAG: &str = "(set by `--limit`)";
 /// What they say where no more files can be opened.
 const MANY_FILES: [&str; 2] = ["Too many open files", "EMFILE"];
 /// What they say where there is no network.
@@ -65,7 +67,7 @@ fn malformed(meta: &ExecMeta) -> bool {
 }
 
 /// Whether the trouble was the host's own: no process of the cell ended, well or badly.
-fn never_ran(meta: &ExecMeta) -> bool {
+pub(super) fn never_ran(meta: &ExecMeta) -> bool {
     meta.exit_code.is_none() && meta.signal.is_none() && meta.wall_ms == 0.0
 }
 
@@ -115,6 +117,18 @@ pub(super) fn evidence(meta: &ExecMeta) -> String {
             (None, Some(code)) => format!("exit code {code}"),
             (None, None) => String::new(),
         },
+    }
+}
+
+/// The same; of what did not begin, why.
+pub(super) fn what(meta: &ExecMeta) -> String {
+    let evidence = evidence(meta);
+    let mut errors = meta.diagnostics.iter().filter(|it| it.severity == Severity::Error);
+    match errors.next() {
+        Some(error) if evidence.is_empty() => {
+            log::cut(&escape_line(error.message.lines().next().unwrap_or_default()))
+        }
+        _ => evidence,
     }
 }
 
@@ -238,9 +252,14 @@ impl Failure {
             let cell = escape_line(&self.cell);
             let key = self.meta.limit.as_ref().map_or(usual, |limit| limit.name.as_str());
             let key = escape_line(key);
-            let hint = format!(
-                "raise `{key}` under `[cells.{cell}]`, if it really needs more; for one run, `--limit {cell}.{key}=…`"
-            );
+            // What the command line sets stands in no file.
+            let hint = if self.says(&[SET_BY_FLAG]) {
+                format!("give more, if it really needs it: `--limit {cell}.{key}=…`")
+            } else {
+                format!(
+                    "raise `{key}` under `[cells.{cell}]`, if it really needs more; for one run, `--limit {cell}.{key}=…`"
+                )
+            };
             (Some(cause.to_owned()), Some(hint))
         };
         let only = |cause: &str| (Some(cause.to_owned()), None);
@@ -324,6 +343,9 @@ impl Failure {
     }
 
     fn next(&self, screen: &Screen) -> String {
+        if never_ran(&self.meta) {
+            return "it did not begin; the next run goes on from here".to_owned();
+        }
         let logs = logs(screen, &escape_line(&self.cell));
         format!("`{logs}` shows all it printed; the next run goes on from here")
     }

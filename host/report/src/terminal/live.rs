@@ -7,7 +7,7 @@ use polyloom_protocol::meta::Outcome;
 
 use super::{Running, Screen};
 use crate::escape::escape_line;
-use crate::paint::{Style, fit, pad};
+use crate::paint::{Style, fit, pad, width};
 use crate::units;
 
 /// Running cells drawn at most.
@@ -75,19 +75,14 @@ impl Live {
         )]
         let spinner = SPINNER[(at_ms.max(0.0) / 100.0) as usize % SPINNER.len()];
         for (id, cell, state) in running.iter().take(ROWS) {
-            let name = pad(&fit(&escape_line(id), 24), screen.cell_width);
+            let room = columns.saturating_sub(2);
+            let name = fit(&screen.name(id), room);
             let lang = pad(&fit(&escape_line(&cell.lang), 12), screen.lang_width);
-            let rest = fit(
-                &format!(
-                    "{name}  {lang}  {:>6}{}",
-                    units::duration(at_ms - state.since_ms),
-                    words(state)
-                ),
-                columns.saturating_sub(2),
-            );
-            let (name, rest) = rest.split_at(name.len().min(rest.len()));
+            let time = units::duration(at_ms - state.since_ms);
+            let rest = format!("  {lang}  {time:>6}{}", words(state));
+            let rest = fit(&rest, room.saturating_sub(width(&name)));
             let spinner = screen.paint.text(Style::Warn, spinner);
-            let _ = writeln!(out, "{spinner} {}{rest}", screen.paint.cell(id, name));
+            let _ = writeln!(out, "{spinner} {}{rest}", screen.paint.cell(id, &name));
         }
         if running.len() > ROWS {
             let _ = writeln!(out, "  … {} more", running.len() - ROWS);

@@ -59,6 +59,7 @@ impl Story {
             path: "polyloom.toml".into(),
             started_unix_ms: 1_795_231_113_000,
             cells: cells.len() as u64,
+            written: None,
             jobs: 2,
             version: "0.1.0".into(),
             changed: Vec::new(),

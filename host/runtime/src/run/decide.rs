@@ -97,6 +97,7 @@ impl Runner {
         let wanted = match self.job.prepared.plan.steps[step.at()].reason {
             Reason::Forced
             | Reason::NoCache
+            | Reason::Denied(_)
             | Reason::Items(_)
             | Reason::When(_)
             | Reason::LeftOut(_) => false,
@@ -106,6 +107,7 @@ impl Runner {
             | Reason::Temporary(_)
             | Reason::Changed(_)
             | Reason::Upstream(_)
+            | Reason::SameOutput(_)
             | Reason::Failed(_)
             | Reason::Interrupted => true,
         };

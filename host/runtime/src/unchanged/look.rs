@@ -78,7 +78,7 @@ pub fn folder(path: &Path, mut since: Option<&mut Since>) -> Option<Digest> {
 /// The digest of the files that a pattern matches and their stats. `None`: as for [`folder`].
 pub fn matches(root: &Path, pattern: &str, mut since: Option<&mut Since>) -> Option<Digest> {
     let mut looked = BTreeSet::new();
-    let found = items::search(root, Path::new(""), pattern, |folder| {
+    let found = items::search(root, Path::new(""), pattern, &mut |folder| {
         looked.insert(root.join(folder));
     });
     let mut text = Vec::new();

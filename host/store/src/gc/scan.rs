@@ -10,7 +10,7 @@ use super::worth::{Blob, Holdings, Program, Row};
 use crate::fault::Fault;
 use crate::index;
 use crate::layout;
-use crate::results::marks_of;
+use crate::results::{is_spent, marks_of};
 use crate::store::Store;
 
 impl Store {
@@ -94,18 +94,23 @@ impl Store {
             // A row that can't be read is looked up by nobody: it counts as a record without outputs.
             let read: Option<BTreeMap<String, ArtifactMeta>> = serde_json::from_str(&outputs).ok();
             let evicted = evicted || read.is_none();
-            let marks = marks_of(&marks);
             let mut outputs = Vec::new();
+            let mut spent = Vec::new();
+            let (text, marks) = (&marks, marks_of(&marks));
             for (port, output) in read.unwrap_or_default() {
                 let Ok(digest) = output.digest.parse() else { continue };
                 let mark = marks.get(&port).copied();
+                let first = outputs.len();
                 outputs.push((digest, mark));
                 if output.r#type == "dir" && !evicted {
                     let listing = self.listing(&digest).unwrap_or_default();
                     outputs.extend(listing.values().flatten().map(|entry| (entry.digest, mark)));
                 }
+                if is_spent(text, &port) {
+                    spent.extend(outputs[first..].iter().map(|(digest, _)| *digest));
+                }
             }
-            results.push(Row { key, used, wall_ms, evicted, outputs });
+            results.push(Row { key, used, wall_ms, evicted, outputs, spent });
         }
         Ok(results)
     }

@@ -1,6 +1,6 @@
 //! Temporary outputs go as soon as a run says that nobody needs them: their bytes, not the record. Knows no runs.
 //!
-//! What another result, or a program, has a right to stays, and so does everything while others have the store open: they may be about
+//! What another result, or a program, has a right to stays (a result that gave its bytes up has none to what comes with the same), and so does everything while others have the store open: they may be about
 //! to read it. A collection takes it later, before all else.
 
 use std::collections::HashSet;
@@ -56,13 +56,18 @@ impl Store {
             }
         }
         let mut gone: HashSet<Digest> = given.iter().map(|(_, digest)| *digest).collect();
+        let mut known: HashSet<(Digest, Digest)> = HashSet::new();
         for row in self.all_results()?.iter().filter(|row| !row.evicted) {
             for (digest, mark) in &row.outputs {
-                if *mark != Some(Mark::Temp) || !given.contains(&(row.key, *digest)) {
+                let spent = row.spent.contains(digest);
+                if *mark != Some(Mark::Temp) || !spent && !given.contains(&(row.key, *digest)) {
                     gone.remove(digest);
                 }
             }
+            known.extend(row.spent.iter().map(|digest| (row.key, *digest)));
         }
+        let spent = spent.iter().map(|spent| (spent.key, spent.digest));
+        self.give_up(&spent.filter(|spent| !known.contains(spent)).collect::<Vec<_>>())?;
         for program in self.all_programs()? {
             program.blobs.iter().for_each(|digest| {
                 gone.remove(digest);

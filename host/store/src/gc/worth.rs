@@ -50,6 +50,8 @@ pub(crate) struct Row {
     pub(crate) evicted: bool,
     /// Every blob of every output, with the output's mark.
     pub(crate) outputs: Vec<(Digest, Option<Mark>)>,
+    /// Those of them that are temporary and were given up.
+    pub(crate) spent: Vec<Digest>,
 }
 
 /// A compiled program: its blobs, and when it was used last.
@@ -245,6 +247,7 @@ mod tests {
                 wall_ms: f64::from(*seconds) * 1000.0,
                 evicted: false,
                 outputs: vec![(digest(name), *mark)],
+                spent: Vec::new(),
             });
         }
         all

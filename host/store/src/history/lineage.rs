@@ -1,6 +1,6 @@
 //! What was made of what, by digest. Knows rows; what leads from one to the next is asked by whoever draws it.
 
-use rusqlite::{OptionalExtension, Row};
+use rusqlite::Row;
 
 use super::OutputRow;
 use super::open::History;
@@ -95,54 +95,6 @@ impl History {
                 })
             })?;
             rows.collect()
-        })
-    }
-
-    /// The newest attempt that had this key and this among its outputs: run and cell.
-    pub fn ran_with_key(
-        &self,
-        key: &str,
-        output: &OutputRow,
-    ) -> Result<Option<(String, String)>, Fault> {
-        self.newest(
-            "SELECT s.run, s.cell FROM steps s JOIN runs r ON r.id = s.run WHERE s.key = ?1
-             AND EXISTS (SELECT 1 FROM outputs o
-                WHERE o.run = s.run AND o.cell = s.cell AND o.port = ?2 AND o.digest = ?3)
-             ORDER BY r.rowid DESC LIMIT 1",
-            key,
-            output,
-        )
-    }
-
-    /// The newest attempt that made this of inputs with this content: run and cell.
-    pub fn ran_with_content(
-        &self,
-        content: &str,
-        output: &OutputRow,
-    ) -> Result<Option<(String, String)>, Fault> {
-        self.newest(
-            "SELECT s.run, s.cell FROM steps s JOIN runs r ON r.id = s.run
-             WHERE s.content = ?1 AND s.content <> ''
-             AND EXISTS (SELECT 1 FROM outputs o
-                WHERE o.run = s.run AND o.cell = s.cell AND o.port = ?2 AND o.digest = ?3 AND o.made)
-             ORDER BY r.rowid DESC LIMIT 1",
-            content,
-            output,
-        )
-    }
-
-    fn newest(
-        &self,
-        sql: &str,
-        value: &str,
-        output: &OutputRow,
-    ) -> Result<Option<(String, String)>, Fault> {
-        self.query(|index| {
-            let mut statement = index.prepare_cached(sql)?;
-            let row = statement.query_row((value, &output.port, &output.digest), |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            });
-            row.optional()
         })
     }
 }

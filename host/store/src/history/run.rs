@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use cap_std::fs::OpenOptions;
 use polyloom_model::Digest;
+use polyloom_protocol::meta::Outcome;
 use rusqlite::Transaction;
 
 use super::open::{History, regular};
@@ -197,8 +198,9 @@ impl RunWriter {
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?;
             for row in steps {
-                // A step that was skipped says nothing new about its cell.
-                if row.outcome != polyloom_protocol::meta::Outcome::Skipped {
+                // A step that was skipped says nothing new about its cell, nor does one that was denied before it began.
+                let denied = row.outcome == Outcome::Denied && row.wall_ms == 0.0;
+                if row.outcome != Outcome::Skipped && !denied {
                     let outcome = row.outcome.as_str();
                     latest.execute((
                         &self.flow, &row.cell, &self.id, outcome, &row.key, &row.parts,

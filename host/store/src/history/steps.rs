@@ -167,6 +167,19 @@ fn read_step(row: &Row<'_>) -> Result<Option<StepRow>, rusqlite::Error> {
     }))
 }
 
+/// The rows of outputs say whether they were found; of a step without outputs only its whole result does.
+fn tell_origin(step: &mut StepRow) {
+    #[derive(serde::Deserialize)]
+    struct Meta {
+        outcome: Outcome,
+    }
+    let found =
+        |meta: &str| serde_json::from_str(meta).is_ok_and(|it: Meta| it.outcome == Outcome::Cached);
+    if step.outputs.is_empty() && step.outcome == Outcome::Ok && found(&step.meta) {
+        step.origin = Origin::Found;
+    }
+}
+
 fn read_output(row: &Row<'_>) -> Result<(String, Origin, OutputRow), rusqlite::Error> {
     let made: bool = row.get(5)?;
     Ok((
@@ -208,6 +221,7 @@ impl History {
                     steps[*at].outputs.push(output);
                 }
             }
+            steps.iter_mut().for_each(tell_origin);
             let mut statement = snapshot.prepare_cached(&format!("{INPUTS} WHERE run = ?1"))?;
             for row in statement.query_map([run], read_input)? {
                 let (cell, input) = row?;
@@ -232,6 +246,7 @@ impl History {
                 step.origin = origin;
                 step.outputs.push(output);
             }
+            tell_origin(&mut step);
             let sql = format!("{INPUTS} WHERE run = ?1 AND cell = ?2");
             for row in index.prepare_cached(&sql)?.query_map([run, cell], read_input)? {
                 step.inputs.push(row?.1);

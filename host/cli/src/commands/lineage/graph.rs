@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use polyloom_plan::{KeyParts, PartName};
-use polyloom_store::{Fault, History, Origin, OutputRow, StepRow};
+use polyloom_store::{Fault, History, Maker, OutputRow, StepRow};
 use serde_json::{Value, json};
 
 /// On which side of the artifact a step is.
@@ -96,60 +96,10 @@ pub struct Lineage<'a> {
     places: HashMap<(Way, String, String), usize>,
 }
 
-/// A step, and the run whose other cells made its inputs.
-struct Origins {
-    run: Option<String>,
-    /// Where to look for what came in.
-    beside: String,
-    row: StepRow,
-}
-
 impl<'a> Lineage<'a> {
     /// Nothing yet.
     pub fn new(history: &'a History) -> Self {
         Self { history, steps: Vec::new(), met: HashMap::new(), places: HashMap::new() }
-    }
-
-    /// The step that really made the outputs of a cell in a run.
-    fn origin(&self, run: &str, cell: &str) -> Result<Option<Origins>, Fault> {
-        let mut row = self.history.step(run, cell)?;
-        let mut beside = run.to_owned();
-        if row.is_none() {
-            let Some(kept) = self.history.kept_step(run, cell)? else { return Ok(None) };
-            if let Some(output) = kept.outputs.first()
-                && let Some((other, cell)) = self.history.ran_with_key(&kept.key, output)?
-            {
-                row = self.history.step(&other, &cell)?;
-                beside = other;
-            }
-            if row.is_none() {
-                let row = StepRow {
-                    cell: kept.cell,
-                    key: kept.key,
-                    content: String::new(),
-                    parts: kept.parts,
-                    outcome: polyloom_protocol::Outcome::Ok,
-                    reason: String::new(),
-                    wall_ms: 0.0,
-                    meta: String::new(),
-                    origin: Origin::Found,
-                    inputs: Vec::new(),
-                    outputs: kept.outputs,
-                };
-                return Ok(Some(Origins { run: None, beside: run.to_owned(), row }));
-            }
-        }
-        let Some(row) = row else { return Ok(None) };
-        if row.origin == Origin::Made {
-            return Ok(Some(Origins { run: Some(beside.clone()), beside, row }));
-        }
-        if let Some(output) = row.outputs.first()
-            && let Some((other, cell)) = self.history.ran_with_content(&row.content, output)?
-            && let Some(made) = self.history.step(&other, &cell)?
-        {
-            return Ok(Some(Origins { run: Some(other.clone()), beside: other, row: made }));
-        }
-        Ok(Some(Origins { run: None, beside, row }))
     }
 
     /// Adds what a cell of a run was made of. Gives the step that made it.
@@ -201,15 +151,15 @@ impl<'a> Lineage<'a> {
         if let Some(at) = self.met.get(&asked) {
             return Ok(*at);
         }
-        let at = match self.origin(run, cell)? {
+        let at = match self.history.maker(run, cell)? {
             None => None,
-            Some(Origins { run, beside, row }) => {
-                let place = run.clone().unwrap_or_else(|| row.key.clone());
-                let place = (Way::Up, place, row.cell.clone());
+            Some(Maker { run, beside, step }) => {
+                let place = run.clone().unwrap_or_else(|| step.key.clone());
+                let place = (Way::Up, place, step.cell.clone());
                 let at = match self.places.get(&place) {
                     Some(at) => *at,
                     None => {
-                        let at = self.add(Way::Up, run, row);
+                        let at = self.add(Way::Up, run, step);
                         self.places.insert(place, at);
                         todo.push_back((at, beside));
                         at

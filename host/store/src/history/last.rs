@@ -1,0 +1,103 @@
+//! What the last run that had a cell left of it: an attempt, or a result that stood. Attempts have a row each; which results stood is
+//! found out when it is asked for, so that a run in which all of them do costs nothing for each.
+
+use std::collections::{HashMap, HashSet};
+
+use polyloom_protocol::meta::Outcome;
+use rusqlite::{Connection, OptionalExtension};
+
+use super::Previous;
+use super::open::History;
+use super::steps::ids_of;
+use crate::fault::Fault;
+
+/// A result that stood in the run that is looked for.
+struct Stood {
+    run: String,
+    id: u32,
+}
+
+impl History {
+    /// What this project's last run of the flow that had a cell left of it, for each of `cells` that is known. A result that stood
+    /// is [`Outcome::Cached`].
+    pub fn last(&self, flow: &str, cells: &[&str]) -> Result<HashMap<String, Previous>, Fault> {
+        let mut all = match cells {
+            [cell] => {
+                let previous = self.previous(flow, cell)?;
+                previous.map(|it| ((*cell).to_owned(), it)).into_iter().collect()
+            }
+            _ => self.previous_parts(flow)?,
+        };
+        self.query(|index| {
+            let snapshot = index.unchecked_transaction()?;
+            let stood = stood(&snapshot, flow, cells, &all)?;
+            let mut read = snapshot.prepare_cached("SELECT key, parts FROM kept WHERE id = ?1")?;
+            for (cell, Stood { run, id }) in stood {
+                let row = read.query_row([id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+                if let Some((key, parts)) = row {
+                    let outcome = Outcome::Cached;
+                    all.insert(cell.to_owned(), Previous { run, outcome, key, parts });
+                }
+            }
+            Ok(())
+        })?;
+        Ok(all)
+    }
+}
+
+/// Cells whose result stood in a run after their last attempt, with the newest such run.
+fn stood<'c>(
+    index: &Connection,
+    flow: &str,
+    cells: &[&'c str],
+    attempts: &HashMap<String, Previous>,
+) -> Result<HashMap<&'c str, Stood>, rusqlite::Error> {
+    let mut find = index.prepare_cached("SELECT id FROM kept WHERE cell = ?1")?;
+    let mut place = index.prepare_cached("SELECT rowid FROM runs WHERE id = ?1")?;
+    // Runs come in the order of their rows; one that is gone came before all that are there.
+    let mut places: HashMap<&str, i64> = HashMap::new();
+    let mut candidates: HashMap<u32, (&str, i64)> = HashMap::new();
+    for cell in cells {
+        let attempted = match attempts.get(*cell) {
+            None => 0,
+            Some(previous) => match places.get(previous.run.as_str()) {
+                Some(place) => *place,
+                None => {
+                    let found = place.query_row([&previous.run], |row| row.get(0)).optional()?;
+                    let found = found.unwrap_or(0);
+                    places.insert(&previous.run, found);
+                    found
+                }
+            },
+        };
+        for id in find.query_map([cell], |row| row.get(0))? {
+            candidates.insert(id?, (cell, attempted));
+        }
+    }
+    let mut stood = HashMap::new();
+    let Some(oldest) = candidates.values().map(|(_, attempted)| *attempted).min() else {
+        return Ok(stood);
+    };
+    let mut runs = index.prepare_cached(
+        "SELECT k.ids, k.sum, r.rowid, r.id FROM kept_in k JOIN runs r ON r.id = k.run
+         WHERE r.flow = ?1 AND r.imported IS NULL AND r.rowid > ?2 ORDER BY r.rowid DESC",
+    )?;
+    let mut rows = runs.query((flow, oldest))?;
+    let mut seen: HashSet<Vec<u8>> = HashSet::new();
+    while let Some(row) = rows.next()? {
+        // Runs with the same sum have the same ids: the newer one has said all.
+        if row.get::<_, Option<Vec<u8>>>(1)?.is_some_and(|sum| !seen.insert(sum)) {
+            continue;
+        }
+        let place: i64 = row.get(2)?;
+        for id in ids_of(row)? {
+            if let Some((cell, attempted)) = candidates.get(&id)
+                && place > *attempted
+                && !stood.contains_key(cell)
+            {
+                stood.insert(*cell, Stood { run: row.get(3)?, id });
+            }
+        }
+    }
+    Ok(stood)
+}
