@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use polyloom_load::{Config, Given, Languages, Loaded, Problem, Purpose, Report, Source};
 use polyloom_model::{Digest, ExecutorId, Flow, Manifest};
-use polyloom_runtime::{Place, PrepareError, Prepared, Wanted};
+use polyloom_runtime::{Place, PrepareError, Prepared, Stood, Wanted};
 use polyloom_store::{History, OpenError, Store};
 use polyloom_worker::Workplace;
 use polyloom_worker::tools::Surroundings;
@@ -206,6 +206,7 @@ impl World {
         flow: Arc<Flow>,
         history: Option<&History>,
         select: &Select,
+        stood: Option<&Stood>,
     ) -> Result<Prepared, Failure> {
         let name = flow_name(&flow.path);
         let selection = select.selection()?;
@@ -215,6 +216,7 @@ impl World {
             unix_ms: unix_ms(),
             history,
             flow_name: &name,
+            stood,
         };
         polyloom_runtime::prepare(place, flow, |id| self.manifest(id), &wanted)
             .map_err(|error| prepare_failure(&error))
