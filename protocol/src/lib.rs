@@ -1,9 +1,10 @@
-//! The wire between a host and a worker, and nothing else: frames, messages, values, the conversation.
+//! The wire between a host and a worker, and nothing else: frames, messages, values, the forms of tensors and tables, the conversation.
 //!
 //! Pure data in memory: no socket, no clock, no thread, no crate of ours. `SPEC.md` beside this
 //! crate is the normative text; `vectors/` holds the bytes that prove an implementation.
 
 pub mod check;
+pub mod flatbuffer;
 pub mod frame;
 pub mod handshake;
 pub mod messages;

@@ -125,14 +125,25 @@ fn dispatch(cli: Cli, screen: Screen, started: Instant) -> failure::Outcome {
         }
         Command::New { name } => commands::files::new(&screen, &name),
         Command::Fmt { flows, check } => commands::files::fmt(&screen, &flows, check),
-        Command::Plugin { command: PluginCommand::List { format } } => {
-            commands::plugin::list(&world(), format)
-        }
+        Command::Plugin { command } => plugin(&world(), command),
         Command::Doctor { attack: true, format } => commands::attack::run(&world(), format),
         Command::Doctor { attack: false, format } => commands::doctor::doctor(&world(), format),
         Command::Schema { of } => commands::files::schema(&screen, of),
         Command::Completion { shell } => commands::files::completion(&screen, shell),
         Command::Man { dir } => commands::files::man(&dir),
+    }
+}
+
+fn plugin(world: &World, command: PluginCommand) -> failure::Outcome {
+    use commands::{manage, plugin};
+    match command {
+        PluginCommand::List { format } => plugin::list(world, format),
+        PluginCommand::Install(args) => manage::install(world, &args),
+        PluginCommand::Remove { id } => manage::remove(world, &id),
+        PluginCommand::Info { id, format } => manage::info(world, &id, format),
+        PluginCommand::Enable { id, yes } => manage::enable(world, &id, yes),
+        PluginCommand::Disable { id } => manage::disable(world, &id),
+        PluginCommand::Outdated { format } => manage::outdated(world, format),
     }
 }
 

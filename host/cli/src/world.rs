@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use polyloom_load::{Config, Given, Languages, Loaded, Problem, Purpose, Report, Source};
-use polyloom_model::{Digest, ExecutorId, Flow, Manifest};
+use polyloom_load::{Code, Config, Given, Languages, Loaded, Problem, Purpose, Report, Source};
+use polyloom_model::{Digest, ExecutorId, Flow, Manifest, Role};
+use polyloom_plugins::{Installed, InstalledError, Offer, OfferPlace};
+use polyloom_report::escape_line;
 use polyloom_runtime::{Place, PrepareError, Prepared, Stood, Wanted};
 use polyloom_store::{History, OpenError, Store};
 use polyloom_worker::Workplace;
@@ -18,6 +20,10 @@ use crate::screen::Screen;
 
 /// The version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What helps a damaged index.
+const DAMAGED: &str =
+    "`polyloom cache verify --fix` moves a damaged index away; what it knew is made again";
 
 /// Milliseconds since 1970.
 pub fn unix_ms() -> u64 {
@@ -35,8 +41,10 @@ pub struct World {
     manifests: HashMap<ExecutorId, Arc<Manifest>>,
     /// What was wrong with manifests; told, never fatal.
     pub problems: Vec<Problem>,
-    /// Where executors may be put, also where there is no folder yet: what is in them runs as its manifest says.
+    /// Where executors are, also where there is no folder yet: what is in them runs as its manifest says, or is offered to the person.
     pub executor_folders: Vec<PathBuf>,
+    /// The plugins that the person installed.
+    pub installed: Installed,
     /// When the command began.
     pub started: Instant,
 }
@@ -67,16 +75,28 @@ impl World {
         }
         let (given, more) = polyloom_load::discover(&named);
         problems.extend(more);
-        let own: Vec<PathBuf> = Self::folder().into_iter().collect();
-        let there: Vec<PathBuf> = own.iter().filter(|dir| dir.is_dir()).cloned().collect();
-        let (mut kept, more) = polyloom_load::discover(&there);
-        problems.extend(more);
-        // A folder that was named on the command line goes before those that are always there.
+        // Without a home nothing can have been installed.
+        let own = data_folder();
+        let plugins = own.as_ref().map(|own| own.join("plugins"));
+        let opened = plugins.as_deref().map_or_else(|| Ok(Installed::default()), Installed::open);
+        let installed = opened.unwrap_or_else(|error| {
+            problems.push(told(&error));
+            Installed::default()
+        });
+        // A folder that was named on the command line goes before what is installed.
         let claimed = |name: &ExecutorId| {
             given.iter().any(|manifest| manifest.id == *name || manifest.aliases.contains(name))
         };
-        kept.retain(|manifest| !claimed(&manifest.id) && !manifest.aliases.iter().any(claimed));
-        manifests.extend(kept);
+        for plugin in installed.plugins().iter().filter(|plugin| plugin.enabled) {
+            if claimed(&plugin.id) {
+                continue;
+            }
+            match installed.manifest(plugin) {
+                Ok(manifest) if manifest.aliases.iter().any(&claimed) => {}
+                Ok(manifest) => manifests.push(manifest),
+                Err(error) => problems.push(told(&error)),
+            }
+        }
         manifests.extend(given);
         let (languages, more) = Languages::new(manifests);
         problems.extend(more);
@@ -84,16 +104,27 @@ impl World {
         for manifest in languages.all() {
             by_id.insert(manifest.id.clone(), Arc::new(manifest.clone()));
         }
-        let executor_folders = [own, named].concat();
-        Self { screen, languages, manifests: by_id, problems, executor_folders, started }
+        let offered = own.iter().map(|own| own.join("executors"));
+        let executor_folders = plugins.into_iter().chain(offered).chain(named).collect();
+        Self { screen, languages, manifests: by_id, problems, executor_folders, installed, started }
     }
 
-    /// Where executors are searched besides the bundled ones and those of the command line.
-    fn folder() -> Option<PathBuf> {
-        let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
-        let home = std::env::var_os("HOME").map(PathBuf::from).filter(|p| p.is_absolute());
-        let data = data.or_else(|| home.map(|home| home.join(".local/share")));
-        data.map(|data| data.join("polyloom/executors"))
+    /// Where installed plugins are.
+    pub fn plugins_folder(&self) -> Option<PathBuf> {
+        data_folder().map(|own| own.join("plugins"))
+    }
+
+    /// What could be installed: in the folders of this machine, of this person, and beside the flow in `project`.
+    pub fn offers(&self, project: &Path) -> (Vec<Offer>, Vec<Problem>) {
+        let dirs = std::env::var_os("XDG_DATA_DIRS").filter(|dirs| !dirs.is_empty());
+        let dirs = dirs.unwrap_or_else(|| "/usr/local/share:/usr/share".into());
+        let mut places: Vec<_> = std::env::split_paths(&dirs)
+            .filter(|dir| dir.is_absolute())
+            .map(|dir| (OfferPlace::System, dir.join("polyloom/executors")))
+            .collect();
+        places.extend(data_folder().map(|own| (OfferPlace::User, own.join("executors"))));
+        places.push((OfferPlace::Project, project.join("executors")));
+        polyloom_plugins::offers(&places)
     }
 
     /// An executor's manifest.
@@ -125,18 +156,90 @@ impl World {
 
     /// Tells what was found in a flow that was read.
     pub fn told(&self, args: &FlowArgs, loaded: Loaded) -> Result<Flow, Failure> {
-        let width = self.screen.columns.unwrap_or(100);
+        self.tell(&loaded);
+        self.flow_of(args, loaded)
+    }
+
+    /// Tells what was found in a flow that was read.
+    pub fn tell(&self, loaded: &Loaded) {
         if !loaded.report.is_empty() {
+            let width = self.screen.columns.unwrap_or(100);
             let text = polyloom_load::render(&loaded.report, self.screen.err.color, width);
             self.screen.tell(&text);
         }
-        loaded.flow.ok_or_else(|| {
-            let errors = loaded.report.errors();
+    }
+
+    /// The flow that was read, if it can be run.
+    pub fn flow_of(&self, args: &FlowArgs, loaded: Loaded) -> Result<Flow, Failure> {
+        let Loaded { flow, report } = loaded;
+        if let Some(flow) = flow {
+            return self.unharmed(&flow, &mut Vec::new()).map(|()| flow);
+        }
+        self.tell_offers(&argument(args), &report);
+        Err({
+            let errors = report.errors();
             let argument = argument(args);
             let noun = if errors == 1 { "error" } else { "errors" };
             let text = format!("`{}` has {errors} {noun}; nothing was run", argument.display());
             Failure::new(Exit::Usage, text)
         })
+    }
+
+    /// Whether the plugins that a flow needs are what the person agreed to.
+    fn unharmed(&self, flow: &Flow, seen: &mut Vec<ExecutorId>) -> Result<(), Failure> {
+        for cell in &flow.cells {
+            if let Role::Flow(sub) = &cell.role {
+                self.unharmed(&sub.flow, seen)?;
+            }
+            let plugin = self.installed.find(cell.executor.as_str());
+            // One from `--executor-dir` stands before it.
+            let copy = plugin.map(|plugin| self.installed.copy(plugin));
+            let path = self.manifest(&cell.executor).and_then(|manifest| manifest.path.as_deref());
+            let runs = copy.zip(path).is_some_and(|(copy, path)| path.starts_with(copy));
+            if let Some(plugin) = plugin.filter(|_| runs && !seen.contains(&cell.executor)) {
+                seen.push(cell.executor.clone());
+                self.installed.verify(plugin).map_err(|error| {
+                    let hint = format!("polyloom plugin install {}", plugin.source);
+                    Failure::of(Exit::Environment, &error).hint(hint)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells of languages that are unknown only because nobody agreed to their plugin yet.
+    fn tell_offers(&self, flow: &Path, report: &Report) {
+        let unknown: Vec<&str> = report
+            .problems
+            .iter()
+            .filter(|problem| problem.code == Code::UnknownLanguage)
+            .filter_map(|problem| {
+                problem.message.strip_prefix("unknown language `")?.strip_suffix('`')
+            })
+            .collect();
+        if unknown.is_empty() {
+            return;
+        }
+        for plugin in self.installed.plugins().iter().filter(|plugin| !plugin.enabled) {
+            if unknown.contains(&plugin.id.as_str()) {
+                let id = &plugin.id;
+                self.screen.tell(&format!(
+                    "hint: `{id}` is installed and disabled: polyloom plugin enable {id}\n"
+                ));
+            }
+        }
+        let project = if flow.is_dir() { Some(flow) } else { flow.parent() };
+        for offer in self.offers(project.unwrap_or(Path::new("."))).0 {
+            let Manifest { id, aliases, .. } = &offer.manifest;
+            if unknown.iter().any(|name| {
+                id.as_str() == *name || aliases.iter().any(|alias| alias.as_str() == *name)
+            }) {
+                let folder = escape_line(&offer.folder.display().to_string()).into_owned();
+                self.screen.tell(&format!(
+                    "hint: `{folder}` offers `{id}`; it runs once you agreed to it: polyloom plugin enable {id}\n"
+                ));
+            }
+        }
     }
 
     /// Where the store is.
@@ -155,9 +258,9 @@ impl World {
                 OpenError::Fault(fault) if fault.is_full() => {
                     failure.hint("`polyloom cache gc --max-size SIZE` makes room")
                 }
-                OpenError::Fault(_) | OpenError::Newer { .. } | OpenError::Unreadable { .. } => {
-                    failure
-                }
+                OpenError::Unreadable { .. } => failure.hint(DAMAGED),
+                OpenError::Fault(fault) if fault.is_damaged() => failure.hint(DAMAGED),
+                OpenError::Fault(_) | OpenError::Newer { .. } => failure,
             }
         })?;
         let behind = std::env::current_dir()
@@ -223,6 +326,20 @@ impl World {
     }
 }
 
+/// `$XDG_DATA_HOME/polyloom`, else `~/.local/share/polyloom`.
+fn data_folder() -> Option<PathBuf> {
+    let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
+    let home = std::env::var_os("HOME").map(PathBuf::from).filter(|p| p.is_absolute());
+    let data = data.or_else(|| home.map(|home| home.join(".local/share")));
+    data.map(|data| data.join("polyloom"))
+}
+
+/// What is wrong with a plugin, among the problems of manifests.
+fn told(error: &InstalledError) -> Problem {
+    let text = Failure::of(Exit::Environment, error).messages.join(": ");
+    Problem::error(Code::Unreadable, text)
+}
+
 /// The name of a flow in its project's history.
 pub fn flow_name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
@@ -270,6 +387,9 @@ fn prepare_failure(error: &PrepareError) -> Failure {
                 installs.join("; ")
             });
             failure
+        }
+        PrepareError::Store(fault) if fault.is_damaged() => {
+            Failure::of(Exit::Environment, error).hint(DAMAGED)
         }
         PrepareError::Store(_) => Failure::of(Exit::Environment, error),
         PrepareError::Graph(_)

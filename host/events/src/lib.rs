@@ -18,7 +18,8 @@ pub struct Record {
     /// Counts from 1 without gaps; a reader that reconnects continues from the last it saw. In the record of a run it counts the run's events, in a stream
     /// that has several runs (`run --watch`) those of the stream.
     pub seq: u64,
-    /// Milliseconds since the run started; of what is said between runs, since what it is said of.
+    /// Milliseconds since the run started, or since the change that began it; of what is said between runs, since the change that it is said of. In a stream
+    /// that has several runs it begins anew with each.
     pub at_ms: f64,
     /// What happened.
     #[serde(flatten)]
@@ -77,6 +78,18 @@ pub enum Event {
         attempt: u32,
         /// `compile` or `run`.
         phase: Phase,
+    },
+    /// An attempt has failed, and there will be another.
+    #[serde(rename = "step.retried")]
+    StepRetried {
+        /// The cell.
+        cell: String,
+        /// The attempt that failed, from 1.
+        attempt: u32,
+        /// How long the next one waits, in milliseconds.
+        delay_ms: u64,
+        /// Its result.
+        meta: Box<ExecMeta>,
     },
     /// Something written or logged.
     #[serde(rename = "log")]
@@ -191,6 +204,12 @@ pub enum Event {
         text: String,
         /// Files and folders that are watched.
         files: u64,
+    },
+    /// The last event of whoever watched a flow and was not killed; in no run's record.
+    #[serde(rename = "watch.ended")]
+    WatchEnded {
+        /// The exit code: 130, or that of what was in the way of watching on.
+        exit: u8,
     },
 }
 

@@ -53,7 +53,9 @@ pub struct Matches {
 /// The files that a pattern matches; nothing if that takes a look at more than `most` entries. A name that begins with a dot is matched only
 /// by a pattern that does.
 pub fn glob<S: Shelf>(shelf: &S, pattern: &str, most: usize) -> Result<Option<Matches>, S::Error> {
-    let parts: Vec<&str> = pattern.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    let mut parts: Vec<&str> = parts(pattern).collect();
+    // Two of them match what one does, and are looked for as often as there are ways to share a path among them.
+    parts.dedup_by(|one, two| *one == "**" && *two == "**");
     let mut matches = Matches::default();
     let mut left = most;
     // Each folder with the parts that are left to be matched in it.
@@ -78,7 +80,7 @@ pub fn glob<S: Shelf>(shelf: &S, pattern: &str, most: usize) -> Result<Option<Ma
                 }
                 continue;
             }
-            if name.starts_with('.') && !part.starts_with('.') || !fits_pattern(part, &name) {
+            if !fits_name(part, &name) {
                 continue;
             }
             match kind {
@@ -100,6 +102,52 @@ pub fn glob<S: Shelf>(shelf: &S, pattern: &str, most: usize) -> Result<Option<Ma
         }
     }
     Ok(Some(matches))
+}
+
+/// What a pattern makes of a path below the folder that it starts in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Match {
+    /// A file of that name is one of its files.
+    pub file: bool,
+    /// In a folder of that name there may be some.
+    pub folder: bool,
+}
+
+/// What [`glob`] would make of a path, by its name alone.
+#[must_use]
+pub fn matching(pattern: &str, path: &Path) -> Match {
+    let parts: Vec<&str> = parts(pattern).collect();
+    // Where in the pattern the next name may be; `**` may stand for no folder at all.
+    let open = |at: usize, places: &mut BTreeSet<usize>| {
+        let deep = parts[at.min(parts.len())..].iter().take_while(|part| **part == "**").count();
+        places.extend(at..=at + deep);
+    };
+    let mut places = BTreeSet::new();
+    open(0, &mut places);
+    let mut file = false;
+    for name in path {
+        let Some(name) = name.to_str() else { return Match { file: false, folder: false } };
+        file = false;
+        for at in std::mem::take(&mut places) {
+            match parts.get(at) {
+                Some(&"**") if !name.starts_with('.') => open(at, &mut places),
+                Some(part) if *part != "**" && fits_name(part, name) => {
+                    file |= at + 1 == parts.len();
+                    open(at + 1, &mut places);
+                }
+                Some(_) | None => {}
+            }
+        }
+    }
+    Match { file, folder: places.iter().any(|at| *at < parts.len()) }
+}
+
+fn parts(pattern: &str) -> impl Iterator<Item = &str> {
+    pattern.split('/').filter(|part| !matches!(*part, "" | "."))
+}
+
+fn fits_name(pattern: &str, name: &str) -> bool {
+    (!name.starts_with('.') || pattern.starts_with('.')) && fits_pattern(pattern, name)
 }
 
 /// Whether a name fits a pattern of `*` and `?`.

@@ -23,7 +23,7 @@ pub use flow::{
     Axis, Cell, Code, Flow, Input, Items, ItemsOf, Mark, Origin, Param, Retries, Role, Source,
     Stdin, SubFlow, ToolChoice,
 };
-pub use glob::{Listed, Matches, Shelf, Target, fits_pattern, glob};
+pub use glob::{Listed, Match, Matches, Shelf, Target, fits_pattern, glob, matching};
 pub use ids::{CellId, ExecutorId, NameError, ParamName, PortName};
 pub use limits::{
     LIMIT_KEYS, Limit, LimitError, LimitLines, Limits, SizeError, format_duration, format_size,

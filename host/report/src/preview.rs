@@ -2,7 +2,6 @@
 //!
 //! It opens nothing: whoever asks gives the bytes, and the path only to be shown.
 
-mod flatbuffer;
 mod image;
 mod scalar;
 mod table;

@@ -98,11 +98,14 @@ impl Terminal {
         Self(Arc::new(Mutex::new(Screen {
             out,
             paint: Paint { color: options.color },
+            run: Run {
+                id: options.run.as_deref().map(escape_line).unwrap_or_default().into_owned(),
+                ..Run::default()
+            },
             options,
             live,
             ready: String::new(),
             failed: None,
-            run: Run::default(),
             cells: HashMap::new(),
             failures: Vec::new(),
             more_failures: Vec::new(),
@@ -318,6 +321,9 @@ impl Screen {
                 let text = format!("{port} = {ty}, {size}, {digest}");
                 self.prefixed(cell, Style::Dim, &escape_line(&text));
             }
+            Event::StepRetried { cell, attempt, delay_ms, meta } => {
+                self.retried(cell, *attempt, *delay_ms, meta);
+            }
             Event::StepFinished { cell, lang, reason, attempts, meta } => {
                 self.finished(cell, lang, reason, *attempts, meta);
             }
@@ -363,6 +369,25 @@ impl Screen {
             };
             self.prefixed(cell, Style::Dim, &what);
         }
+    }
+
+    /// `load │ attempt 1 failed: exit code 3; the next begins in 2.0s`.
+    fn retried(&mut self, cell: &str, attempt: u32, delay_ms: u64, meta: &ExecMeta) {
+        if !self.says(Verbosity::Normal) {
+            return;
+        }
+        let evidence = failure::evidence(meta);
+        let why = match meta.outcome {
+            Outcome::Failed => evidence,
+            outcome if evidence.is_empty() => outcome.to_string(),
+            outcome => format!("{outcome}, {evidence}"),
+        };
+        let wait = u32::try_from(delay_ms).map_or(f64::INFINITY, f64::from);
+        let next = match delay_ms {
+            0 => "trying again".to_owned(),
+            _ => format!("the next begins in {}", units::duration(wait)),
+        };
+        self.prefixed(cell, Style::Warn, &format!("attempt {attempt} failed: {why}; {next}"));
     }
 
     fn logged(&mut self, cell: &str, stream: Stream, text: &str) {

@@ -57,6 +57,41 @@ fn a_failing_run_in_plain_mode() {
 }
 
 #[test]
+fn who_looks_late_is_told_which_run_it_is() {
+    let late = |run: Option<&str>| {
+        let mut story = Story::default();
+        story.done("stats", "cpp", meta(Outcome::Failed, 400.0));
+        story.end(Outcome::Failed, Totals { failed: 1, ..Totals::default() });
+        screen(&story, Options { run: run.map(str::to_owned), ..Options::default() })
+    };
+    let told = late(Some("20261121-031833-ab12"));
+    assert!(told.contains("`polyloom logs 20261121-031833-ab12 stats`"), "{told}");
+    assert!(late(None).contains("`polyloom logs stats`"), "{}", late(None));
+}
+
+#[test]
+fn an_attempt_that_is_followed_by_another_has_a_line() {
+    let mut story = Story::default();
+    story.start(&[("load", "sh")]).run("load");
+    let retried = |attempt, delay_ms, meta| Event::StepRetried {
+        cell: "load".into(),
+        attempt,
+        delay_ms,
+        meta: Box::new(meta),
+    };
+    let failed = ExecMeta { exit_code: Some(3), ..meta(Outcome::Failed, 9.0) };
+    story.at(9.0).say(retried(1, 1500, failed));
+    story.at(1600.0).say(retried(2, 0, meta(Outcome::TimedOut, 90.0)));
+    story.at(1700.0).done("load", "sh", meta(Outcome::Ok, 90.0));
+    insta::assert_snapshot!(plain(&story), @r"
+    run 20261121-031833-ab12: weather (polyloom.toml), 1 cell, 2 at once
+    load │ attempt 1 failed: exit code 3; the next begins in 1.50s
+    load │ attempt 2 failed: timed_out, stopped after 90ms; trying again
+    ok      load  sh    90ms  never ran
+    ");
+}
+
+#[test]
 fn a_quiet_run_shows_the_failure_only() {
     let options = Options { verbosity: Verbosity::Quiet, ..Options::default() };
     let text = screen(&failing(), options);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use polyloom_model::{CellId, Digest, Flow, PortName, Source, Type};
 use polyloom_plan::Artifact;
-use polyloom_store::{ImportError, Store, TreeError, TreeLimits};
+use polyloom_store::{Fault, ImportError, Root, Store, TreeError, TreeLimits};
 use polyloom_worker::media_of;
 use thiserror::Error;
 
@@ -14,25 +14,22 @@ const DIRECTORY: TreeLimits = TreeLimits { bytes: 16 << 30, entries: 100_000 };
 
 /// A file that a flow names can't be read.
 #[derive(Debug, Error)]
-pub enum FileError {
-    /// A file.
-    #[error("`{}` can't be read", path.display())]
-    File {
-        /// As the flow names it.
-        path: PathBuf,
-        /// The reason.
-        #[source]
-        source: Box<ImportError>,
-    },
-    /// A directory.
-    #[error("`{}` can't be read", path.display())]
-    Dir {
-        /// As the flow names it.
-        path: PathBuf,
-        /// The reason.
-        #[source]
-        source: Box<TreeError>,
-    },
+#[error("`{}` can't be read", path.display())]
+pub struct FileError {
+    /// As the flow names it.
+    path: PathBuf,
+    /// The reason.
+    source: Box<Why>,
+}
+
+#[derive(Debug, Error)]
+enum Why {
+    #[error(transparent)]
+    Folder(#[from] Fault),
+    #[error(transparent)]
+    File(#[from] ImportError),
+    #[error(transparent)]
+    Dir(#[from] TreeError),
 }
 
 /// The digest of the content of every `file:` input. Each path is looked at once.
@@ -43,29 +40,24 @@ pub fn digests(
 ) -> Result<HashMap<(CellId, PortName), Digest>, FileError> {
     let mut known: HashMap<&Path, Digest> = HashMap::new();
     let mut all = HashMap::new();
+    let mut root = None;
     for cell in &flow.cells {
         for (port, input) in &cell.inputs {
             let Source::File(path) = &input.source else { continue };
             let digest = match known.get(path.as_path()) {
                 Some(digest) => *digest,
                 None => {
-                    let place = flow.root.join(path);
-                    let digest = if input.ty == Type::Dir {
-                        let hashed = store.hash_dir(&place, DIRECTORY, unix_ms);
-                        hashed
-                            .map_err(|source| FileError::Dir {
-                                path: path.clone(),
-                                source: Box::new(source),
-                            })?
-                            .0
+                    let failed = |why: Why| FileError { path: path.clone(), source: Box::new(why) };
+                    let root = match &root {
+                        Some(root) => root,
+                        None => root.insert(open(&flow.root).map_err(failed)?),
+                    };
+                    let (digest, _) = if input.ty == Type::Dir {
+                        let hashed = store.hash_dir(root, path, DIRECTORY, unix_ms);
+                        hashed.map_err(|error| failed(error.into()))?
                     } else {
-                        let hashed = store.hash_file(&place, unix_ms);
-                        hashed
-                            .map_err(|source| FileError::File {
-                                path: path.clone(),
-                                source: Box::new(source),
-                            })?
-                            .0
+                        let hashed = store.hash_file(root, path, unix_ms);
+                        hashed.map_err(|error| failed(error.into()))?
                     };
                     known.insert(path, digest);
                     digest
@@ -85,18 +77,21 @@ pub fn import(
     store: &Store,
     unix_ms: u64,
 ) -> Result<Artifact, FileError> {
-    let place = root.join(path);
+    let failed = |why: Why| FileError { path: path.to_owned(), source: Box::new(why) };
+    let root = open(root).map_err(failed)?;
     let (digest, size) = if *ty == Type::Dir {
-        let imported = store.import_dir(&place, DIRECTORY, unix_ms);
-        imported
-            .map_err(|source| FileError::Dir { path: path.to_owned(), source: Box::new(source) })?
+        let imported = store.import_dir(&root, path, DIRECTORY, unix_ms);
+        imported.map_err(|error| failed(error.into()))?
     } else {
-        let imported = store.import_file(&place, u64::MAX, unix_ms);
-        imported
-            .map_err(|source| FileError::File { path: path.to_owned(), source: Box::new(source) })?
+        let imported = store.import_file(&root, path, u64::MAX, unix_ms);
+        imported.map_err(|error| failed(error.into()))?
     };
     let media = (*ty != Type::Dir).then(|| media_of(&extension(path)).to_owned());
     Ok(Artifact { digest, ty: ty.clone(), size, media })
+}
+
+fn open(root: &Path) -> Result<Root, Why> {
+    Ok(Root::open(root)?)
 }
 
 /// The extension of a file's name with its dot, where it is one that can be shown and typed.

@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use polyloom_model::{Digest, PortName};
+use polyloom_model::{Digest, PortName, Type};
 use polyloom_plan::{Artifact, Key};
 use polyloom_protocol::messages::worker::LogLevel;
 use polyloom_store::{Fault, Flight, Store};
 use polyloom_worker::attempt::{Live, Stop};
 use tokio::sync::{mpsc, watch};
 
-use crate::prepare::to_recorded;
+use crate::prepare::{has_all, to_recorded};
 use crate::step::Seen;
 use crate::sure;
 use crate::words::chain;
@@ -34,15 +34,21 @@ pub(crate) struct Known {
     pub(crate) outputs: BTreeMap<PortName, Artifact>,
 }
 
-/// The result with these very inputs, if it is known and whole.
-pub(crate) fn known(store: &Store, key: &Key) -> Result<Option<Known>, Fault> {
+/// The result with these very inputs, if it is known and whole, with all outputs that are `declared`.
+pub(crate) fn known(
+    store: &Store,
+    key: &Key,
+    declared: &BTreeMap<PortName, Type>,
+) -> Result<Option<Known>, Fault> {
     let found = store.lookup_content(&key.0)?;
     let found = found.filter(|stored| stored.outcome.has_outputs() && !stored.evicted);
     Ok(found.and_then(|stored| {
         let (key, wall_ms) = (stored.key, stored.wall_ms);
         let recorded = to_recorded(stored);
         // Seldom more than a stat: what was looked at in this run is not read again.
-        let whole = recorded.evicted.is_empty() && sure::is_sure(store, &recorded.outputs);
+        let whole = recorded.evicted.is_empty()
+            && has_all(&recorded, declared)
+            && sure::is_sure(store, &recorded.outputs);
         whole.then_some(Known { key, wall_ms, outputs: recorded.outputs })
     }))
 }
@@ -61,6 +67,7 @@ pub(crate) enum Turn {
 pub(crate) async fn turn(
     store: &Arc<Store>,
     key: Key,
+    declared: &BTreeMap<PortName, Type>,
     seen: &mpsc::Sender<Seen>,
     stop: &watch::Receiver<Stop>,
 ) -> Turn {
@@ -68,8 +75,8 @@ pub(crate) async fn turn(
     let mut pause = FIRST;
     let mut told = false;
     loop {
-        let asked = Arc::clone(store);
-        let answer = tokio::task::spawn_blocking(move || ask(&asked, &key)).await;
+        let (asked, ports) = (Arc::clone(store), declared.clone());
+        let answer = tokio::task::spawn_blocking(move || ask(&asked, &key, &ports)).await;
         match answer {
             Ok(Ok(Some(turn))) => return turn,
             Ok(Ok(None)) => {}
@@ -92,11 +99,59 @@ pub(crate) async fn turn(
 }
 
 /// `None`: somebody else is at it.
-fn ask(store: &Store, key: &Key) -> Result<Option<Turn>, Fault> {
+fn ask(
+    store: &Store,
+    key: &Key,
+    declared: &BTreeMap<PortName, Type>,
+) -> Result<Option<Turn>, Fault> {
     let Some(flight) = store.try_flight(&key.0)? else { return Ok(None) };
     // Who had it before has committed before letting go.
-    Ok(Some(match known(store, key)? {
+    Ok(Some(match known(store, key, declared)? {
         Some(known) => Turn::Made(known),
         None => Turn::Ours(Some(flight)),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+    use polyloom_protocol::Outcome;
+    use polyloom_protocol::meta::{ArtifactMeta, ExecMeta};
+    use polyloom_store::ResultRow;
+
+    use super::*;
+
+    #[test]
+    fn a_result_that_lacks_an_output_is_not_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let key = Key(Digest::of(b"key"));
+        let output = |name: &str, ty: &str| {
+            let digest = store.put_bytes(b"1").unwrap().to_string();
+            let size = 1;
+            let meta =
+                ArtifactMeta { digest, r#type: ty.into(), size, media_type: None, path: None };
+            (name.to_owned(), meta)
+        };
+        let outputs = [output("there", "int"), output("odd", "no type")].into();
+        let row = ResultRow {
+            key: key.0,
+            content_key: Some(key.0),
+            cell: "a".into(),
+            executor: "sh".into(),
+            outcome: Outcome::Ok,
+            outputs,
+            meta: ExecMeta::new(Outcome::Ok),
+            created_unix_ms: 1,
+            marks: BTreeMap::new(),
+        };
+        store.commit(&[row]).unwrap();
+        let known = |ports: &[&str]| {
+            let declared = ports.iter().map(|port| (port.parse().unwrap(), Type::Int)).collect();
+            known(&store, &key, &declared).unwrap()
+        };
+        assert!(known(&["missing"]).is_none());
+        assert!(known(&["there", "missing"]).is_none());
+        assert!(known(&["odd"]).is_none());
+    }
 }

@@ -1,8 +1,8 @@
 //! What is on an axis of a map: rows of a file, files that a pattern matches, a list that a cell gave. Reads; runs nothing.
 
 mod arrow;
-mod flatbuffer;
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -240,15 +240,25 @@ fn at(root: &Path) -> &Path {
     if root.as_os_str().is_empty() { Path::new(".") } else { root }
 }
 
-/// The files below `folder`, which is below `root`, that a pattern matches, by name. Nothing leads out of that folder.
+/// The files below `folder`, which is below `root`, that a pattern matches, by name: see [`search`].
 pub(crate) fn glob(root: &Path, folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, Why> {
+    search(root, folder, pattern, &mut |_| {})
+}
+
+/// The same. Nothing leads out of that folder. `seen` hears of each folder that was looked into.
+pub(crate) fn search(
+    root: &Path,
+    folder: &Path,
+    pattern: &str,
+    seen: &mut dyn FnMut(&Path),
+) -> Result<Vec<PathBuf>, Why> {
     let failed = |source| Why::Io { path: root.to_owned(), source };
     let dir = Dir::open_ambient_dir(at(root), ambient_authority());
     let dir = match folder.as_os_str().is_empty() {
         true => dir,
         false => dir.and_then(|dir| dir.open_dir(folder)),
     };
-    let below = Below { dir: dir.map_err(failed)?, own: folder };
+    let below = Below { dir: dir.map_err(failed)?, own: folder, seen: RefCell::new(seen) };
     let found = polyloom_model::glob(&below, pattern, MAX_STEPS)?.ok_or(Why::TooMany)?;
     Ok(found.files.into_iter().map(|path| folder.join(path)).collect())
 }
@@ -257,6 +267,7 @@ pub(crate) fn glob(root: &Path, folder: &Path, pattern: &str) -> Result<Vec<Path
 struct Below<'p> {
     dir: Dir,
     own: &'p Path,
+    seen: RefCell<&'p mut dyn FnMut(&Path)>,
 }
 
 impl Shelf for Below<'_> {
@@ -264,6 +275,7 @@ impl Shelf for Below<'_> {
 
     fn list(&self, folder: &Path, most: usize) -> Result<Vec<(String, Listed)>, Why> {
         let failed = |source| Why::Io { path: self.own.join(folder), source };
+        (self.seen.borrow_mut())(&self.own.join(folder));
         let entries = match self.dir.read_dir(at(folder)) {
             Ok(entries) => entries,
             // A folder that the pattern names and that is not there matches nothing.
@@ -303,7 +315,60 @@ impl Shelf for Below<'_> {
 
 #[cfg(test)]
 mod tests {
+    use polyloom_model::matching;
+
     use super::*;
+
+    #[test]
+    fn a_name_matches_where_the_search_would_find_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let folders = ["", "a", "a/b", "a/b/c", ".h", "a/.h"];
+        let names = ["x.csv", "y.txt", ".z.csv", "a.csv"];
+        for inside in folders {
+            std::fs::create_dir_all(folder.path().join(inside)).unwrap();
+            for name in names {
+                std::fs::write(folder.path().join(inside).join(name), "").unwrap();
+            }
+        }
+        for pattern in [
+            "*.csv",
+            "x.csv",
+            "a/*.csv",
+            "./a//*",
+            "*/*.csv",
+            "**/*.csv",
+            "**/b/*",
+            "a/**/x.csv",
+            "**/**/*",
+            "a/**/**/y.*",
+            ".h/*",
+            "**/.h/.*",
+            "**",
+            "a/**",
+            "*/**/c/*",
+            "",
+        ] {
+            let found = glob(folder.path(), Path::new(""), pattern).unwrap();
+            for inside in folders {
+                let inside = Path::new(inside);
+                for name in names {
+                    let path = inside.join(name);
+                    let file = matching(pattern, &path).file;
+                    assert_eq!(file, found.contains(&path), "{pattern}: {}", path.display());
+                }
+                let holds = found.iter().any(|path| path.parent() == Some(inside));
+                assert!(
+                    !holds || matching(pattern, inside).folder,
+                    "{pattern}: {}",
+                    inside.display()
+                );
+            }
+        }
+        assert!(!matching("a/*.csv", Path::new("b")).folder);
+        assert!(!matching("*.csv", Path::new("a")).folder);
+        assert!(!matching("**/*.csv", Path::new("a/.b")).folder);
+        assert!(matching("**/*.csv", Path::new("a/b")).folder);
+    }
 
     #[test]
     fn fields_are_numbers_only_where_nothing_is_lost() {
@@ -380,6 +445,9 @@ mod tests {
         std::os::unix::fs::symlink("../../a.txt", root.join("x/y/beside.txt")).unwrap();
         std::os::unix::fs::symlink("../c.txt", root.join("x/y/up.txt")).unwrap();
         std::os::unix::fs::symlink("d.txt", root.join("x/y/own.txt")).unwrap();
+        let many = format!("{}*.txt", "**/".repeat(200));
+        let found = glob(root, Path::new(""), &many).unwrap();
+        assert_eq!(found, glob(root, Path::new(""), "**/*.txt").unwrap());
         let found = glob(root, Path::new("x/y"), "*.txt").unwrap();
         assert_eq!(found, [PathBuf::from("x/y/d.txt"), PathBuf::from("x/y/own.txt")]);
     }

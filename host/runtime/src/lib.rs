@@ -22,6 +22,7 @@ mod step;
 mod stream;
 mod sure;
 mod unchanged;
+mod ways;
 mod words;
 
 pub use files::FileError;
@@ -38,4 +39,5 @@ pub use run::{
 pub use sources::{Sources, sources};
 pub use stream::Stream;
 pub use unchanged::{Fresh, StoodStep, Unchanged};
+pub use ways::Ways;
 pub use words::chain;

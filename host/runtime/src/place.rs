@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use polyloom_model::{Digest, ExecutorId, Flow, Manifest, ToolChoice};
 use polyloom_plan::ExecutorFacts;
-use polyloom_store::{Store, TreeLimits};
+use polyloom_store::{Root, Store, TreeError, TreeLimits};
 use polyloom_worker::executor::Executor;
 use polyloom_worker::tools::{self, Surroundings, ToolCache, ToolError};
 use polyloom_worker::{Asker, Workplace};
@@ -153,7 +153,10 @@ impl Place {
             text.push_str(self.version);
         }
         if let Some(folder) = executor.folder() {
-            match self.store.hash_dir(&folder, FOLDER, self.unix_ms) {
+            let hashed = Root::open(&folder)
+                .map_err(TreeError::from)
+                .and_then(|root| self.store.hash_dir(&root, Path::new("."), FOLDER, self.unix_ms));
+            match hashed {
                 Ok((digest, _)) => text.push_str(&digest.hex()),
                 // A folder that can't be read is told when its cell runs; until then it is like no other.
                 Err(error) => text.push_str(&error.to_string()),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use polyloom_model::{Cell, CellId, Digest, ExecutorId, Flow, Manifest, Mark, PortName};
+use polyloom_model::{Cell, CellId, Digest, ExecutorId, Flow, Manifest, Mark, PortName, Type};
 use polyloom_plan::{
     Action, AllFound, Answers, Artifact, ExecutorFacts, ExpandError, Expanded, Facts, Force, Graph,
     GraphError, Key, KeyError, KeyParts, Keyed, OpenAxis, Plan, PlanError, Previous, Reason,
@@ -427,6 +427,13 @@ fn answers(
             recorded.insert(Key(key), Arc::new(to_recorded(stored)));
         }
     }
+    // An archive may have brought a result that lacks an output.
+    for entry in keyed {
+        let declared = &flow.cells[entry.cell.at()].outputs;
+        if recorded.get(&entry.key).is_some_and(|result| !has_all(result, declared)) {
+            recorded.remove(&entry.key);
+        }
+    }
     // A recorded result says more than the last attempt did: the parts of 10,000 fresh cells need not be read.
     let unknown: Vec<&CellId> = keyed
         .iter()
@@ -434,7 +441,13 @@ fn answers(
         .map(|entry| &flow.cells[entry.cell.at()].id)
         .collect();
     let previous = match wanted.history {
-        Some(history) if !unknown.is_empty() => previous(history, &unknown, wanted)?,
+        // What is damaged in it makes reasons poorer, and no run impossible.
+        Some(history) if !unknown.is_empty() => {
+            previous(history, &unknown, wanted).unwrap_or_else(|error| {
+                tracing::warn!(error = %chain(&error), "the history can't be read");
+                HashMap::new()
+            })
+        }
         _ => HashMap::new(),
     };
     Ok((Answers { recorded, previous, when: HashMap::new() }, long_unused, marks))
@@ -444,7 +457,7 @@ fn previous(
     history: &History,
     cells: &[&CellId],
     wanted: &Wanted<'_>,
-) -> Result<HashMap<CellId, Previous>, PrepareError> {
+) -> Result<HashMap<CellId, Previous>, Fault> {
     let names: Vec<&str> = cells.iter().map(|cell| cell.as_str()).collect();
     let mut rows = history.last(wanted.flow_name, &names)?;
     let mut all = HashMap::new();
@@ -491,6 +504,11 @@ pub fn to_recorded(stored: StoredResult) -> Recorded {
         }
     }
     Recorded { outputs, wall_ms: stored.wall_ms, evicted }
+}
+
+/// Whether a result has every output that its cell declares.
+pub fn has_all(result: &Recorded, declared: &BTreeMap<PortName, Type>) -> bool {
+    declared.keys().all(|port| result.outputs.contains_key(port))
 }
 
 fn to_artifact(meta: &ArtifactMeta) -> Option<Artifact> {

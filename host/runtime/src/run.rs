@@ -111,6 +111,8 @@ pub struct Summary {
     pub wall_ms: f64,
     /// Whether a failure was this machine's or an installation's.
     pub environment: bool,
+    /// Whether cells failed because a file that they read was changed while the flow ran.
+    pub moved: bool,
     /// Events that a sink could not write.
     pub unwritten: Option<std::io::Error>,
     /// Attempts that go on in the run that takes its place.
@@ -229,6 +231,7 @@ pub struct Runner {
     /// Rights to make results, kept until these are committed.
     flights: Vec<Flight>,
     environment: bool,
+    moved: bool,
     late: Late,
     /// Attempts of the run before, by cell.
     carried: HashMap<CellId, Carried>,
@@ -304,6 +307,7 @@ impl Runner {
             nothing_runs: false,
             flights: Vec::new(),
             environment: false,
+            moved: false,
             late: Late::default(),
             carried,
             standing: None,
@@ -527,7 +531,8 @@ impl Runner {
                     self.slots[step.at()].attempt = attempt;
                     self.start(step);
                 }
-                Command::Wait { step, delay, .. } => {
+                Command::Wait { step, attempt, delay } => {
+                    self.say_retried(step, attempt - 1, delay);
                     let sender = self.sender.clone();
                     tokio::spawn(async move {
                         tokio::time::sleep(delay).await;
@@ -548,6 +553,17 @@ impl Runner {
                 Command::Finish(outcome) => self.outcome = Some(outcome),
             }
         }
+    }
+
+    /// Says how an attempt failed after which there is another.
+    fn say_retried(&mut self, step: StepIndex, attempt: u32, delay: Duration) {
+        // It stays the step's end, should the next attempt never begin.
+        let Some(end) = &self.slots[step.at()].end else { return };
+        let (mut meta, explanation) = (end.meta.clone(), end.explanation.clone());
+        explain(&mut meta, explanation, &self.cell(step).lines);
+        let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        let (cell, meta) = (self.name(step), Box::new(meta));
+        self.stream.say(Event::StepRetried { cell, attempt, delay_ms, meta });
     }
 
     fn stop(&self, step: StepIndex, stop: Stop) {
@@ -661,6 +677,7 @@ impl Runner {
         let mut meta = match (ended, end) {
             (Ended::Ok | Ended::Failed | Ended::Cancelled, Some(end)) => {
                 self.environment |= end.environment;
+                self.moved |= end.moved;
                 let StepEnd { mut meta, explanation, environment, .. } = *end;
                 if ended == Ended::Failed && !environment && !as_before {
                     self.keep_failure(step, &meta, explanation.as_ref());

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
-use polyloom_model::{Flow, Items, Role, Source};
+use polyloom_model::{Flow, Items, Match, Role, Source, matching};
 
 /// Names of files and folders. Whether there is anything under a name is not asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,15 +16,36 @@ pub struct Sources {
     pub globs: BTreeSet<(PathBuf, String)>,
     /// A folder whose own files all count.
     pub beside: Option<PathBuf>,
+    /// Folders in which nothing counts but files that are named.
+    pub apart: BTreeSet<PathBuf>,
 }
 
 impl Sources {
-    /// Whether a name is one of them, or below one.
+    /// Whether a name is one of them, below a folder that is read as a whole, or one that a pattern matches.
     #[must_use]
     pub fn has(&self, path: &Path) -> bool {
+        let whole = |folder: &PathBuf| self.files.contains(folder) && path.starts_with(folder);
         self.files.contains(path)
-            || self.folders.iter().any(|folder| path.starts_with(folder))
-            || self.beside.as_deref() == path.parent()
+            || !self.is_apart(path)
+                && (self.folders.iter().any(whole)
+                    || self.matches(path).any(|it| it.file)
+                    || self.beside.as_deref() == path.parent())
+    }
+
+    /// Whether files that a pattern matches may be in a folder of this name.
+    #[must_use]
+    pub fn may_hold(&self, path: &Path) -> bool {
+        !self.is_apart(path) && self.matches(path).any(|it| it.folder)
+    }
+
+    fn matches(&self, path: &Path) -> impl Iterator<Item = Match> {
+        self.globs.iter().filter_map(move |(root, pattern)| {
+            Some(matching(pattern, path.strip_prefix(root).ok()?))
+        })
+    }
+
+    fn is_apart(&self, path: &Path) -> bool {
+        self.apart.iter().any(|folder| path.starts_with(folder))
     }
 }
 
@@ -97,20 +118,30 @@ mod tests {
     #[test]
     fn a_name_counts_if_it_is_named_or_below() {
         let sources = Sources {
-            files: ["/p/a".into()].into(),
-            folders: ["/p/tree".into()].into(),
+            files: ["/p/a".into(), "/p/tree".into(), "/p/tree/.own/named".into()].into(),
+            folders: ["/p/tree".into(), "/p/in".into()].into(),
+            globs: [("/p".into(), "in/**/*.csv".into())].into(),
             beside: Some("/q".into()),
-            ..Sources::default()
+            apart: ["/p/tree/.own".into()].into(),
         };
         for (path, has) in [
             ("/p/a", true),
             ("/p/b", false),
             ("/p/tree/x/y", true),
             ("/p/treee", false),
+            ("/p/tree/.own", false),
+            ("/p/tree/.own/x", false),
+            ("/p/tree/.own/named", true),
+            ("/p/in/x.csv", true),
+            ("/p/in/deep/x.csv", true),
+            ("/p/in/x.txt", false),
             ("/q/z", true),
             ("/q/z/y", false),
         ] {
             assert_eq!(sources.has(Path::new(path)), has, "{path}");
+        }
+        for (path, may) in [("/p/in/deep", true), ("/p/in/.deep", false), ("/p/other", false)] {
+            assert_eq!(sources.may_hold(Path::new(path)), may, "{path}");
         }
     }
 }

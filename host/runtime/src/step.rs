@@ -78,6 +78,8 @@ pub struct StepEnd {
     pub explanation: Option<String>,
     /// Whether it is this machine or an installation that failed, and not the cell.
     pub environment: bool,
+    /// Whether a file that it reads was another one than when it was planned.
+    pub moved: bool,
     /// Whether its worker came up.
     pub start: Start,
     /// Keeps others from making the same, until the result is committed.
@@ -101,17 +103,18 @@ pub(crate) struct Trouble {
     outcome: Outcome,
     text: String,
     environment: bool,
+    moved: bool,
 }
 
 impl Trouble {
     /// An input that does not fit: the cell's (or its author's) fault.
     fn input(text: String) -> Self {
-        Self { outcome: Outcome::Failed, text, environment: false }
+        Self { outcome: Outcome::Failed, text, environment: false, moved: false }
     }
 
     /// It asks for something it was not granted.
     fn denied(text: String) -> Self {
-        Self { outcome: Outcome::Denied, text, environment: false }
+        Self { outcome: Outcome::Denied, ..Self::input(text) }
     }
 
     /// It was to end before it ran.
@@ -121,7 +124,7 @@ impl Trouble {
 
     /// The store or the machine failed.
     fn host(text: String) -> Self {
-        Self { outcome: Outcome::WorkerError, text, environment: true }
+        Self { outcome: Outcome::WorkerError, environment: true, ..Self::input(text) }
     }
 }
 
@@ -131,8 +134,9 @@ impl Trouble {
         if !self.text.is_empty() {
             meta.diagnostics.push(Diagnostic::new(Severity::Error, self.text));
         }
-        let (environment, start) = (self.environment, Start::None);
-        StepEnd { environment, ..StepEnd::new(meta, None, None, start) }
+        let Self { environment, moved, .. } = self;
+        let start = Start::None;
+        StepEnd { environment, moved, ..StepEnd::new(meta, None, None, start) }
     }
 }
 
@@ -148,9 +152,9 @@ impl StepEnd {
         explanation: Option<String>,
         start: Start,
     ) -> Self {
-        let (environment, flight, known) = (false, None, None);
+        let (environment, moved, flight, known) = (false, false, None, None);
         let copies = Vec::new();
-        Self { meta, outputs, explanation, environment, start, flight, known, copies }
+        Self { meta, outputs, explanation, environment, moved, start, flight, known, copies }
     }
 
     /// The end of a step whose result another run has made.
@@ -162,7 +166,7 @@ impl StepEnd {
 
     /// The end of a step that was not begun.
     pub fn not_begun(text: String) -> Self {
-        Trouble { outcome: Outcome::WorkerError, text, environment: false }.end()
+        Trouble { outcome: Outcome::WorkerError, ..Trouble::input(text) }.end()
     }
 
     /// The end of a step whose task did not come to one.
@@ -203,11 +207,14 @@ impl StepRun {
         }
         let flight = match self.flight {
             None => None,
-            Some(key) => match flight::turn(&self.place.store, key, &seen, &stop).await {
-                Turn::Ours(flight) => flight,
-                Turn::Made(known) => return Ok(StepEnd::shared(known)),
-                Turn::Stopped => return Err(Trouble::stopped()),
-            },
+            Some(key) => {
+                let declared = &self.cell().outputs;
+                match flight::turn(&self.place.store, key, declared, &seen, &stop).await {
+                    Turn::Ours(flight) => flight,
+                    Turn::Made(known) => return Ok(StepEnd::shared(known)),
+                    Turn::Stopped => return Err(Trouble::stopped()),
+                }
+            }
         };
         let compiles =
             matches!(&self.executor.manifest.kind, Kind::Command(c) if c.compile.is_some());
@@ -446,7 +453,7 @@ impl StepRun {
                         "`{}` was changed while the flow ran; run it again",
                         path.display()
                     );
-                    return Err(Trouble::input(text));
+                    return Err(Trouble { moved: true, ..Trouble::input(text) });
                 }
                 artifact
             }

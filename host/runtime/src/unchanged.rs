@@ -17,10 +17,10 @@ use polyloom_model::{CellId, Digest, Encoding, ExecutorId, Manifest, ToolChoice}
 use polyloom_plan::Action;
 use polyloom_protocol::Outcome;
 use polyloom_schedule::RunOutcome;
-use polyloom_store::{Fault, History, RunEnd, RunWriter, StatKey, Store};
+use polyloom_store::{Fault, History, RunEnd, RunWriter, StatKey, Stood, Store};
 use serde::{Deserialize, Serialize};
 
-use self::look::{folder, matches, settled};
+use self::look::{Since, folder, matches};
 use crate::place::Place;
 use crate::prepare::Prepared;
 use crate::run::{Rest, Summary, unix_ms};
@@ -50,7 +50,7 @@ pub struct Unchanged {
     /// What the store has its steps by.
     steps: Digest,
     /// What the history knows such runs by.
-    sum: Option<Digest>,
+    stood: Option<Stood>,
 }
 
 /// A step whose result stands.
@@ -119,25 +119,28 @@ impl Fresh {
         let flow = &prepared.written;
         let sources = sources(flow);
         let changed = "files of it were changed just now";
+        let mut since = Since::new(began_unix_ms);
         let mut files = Vec::with_capacity(sources.files.len());
         for path in sources.files.iter().chain(more_files) {
             let meta = fs::metadata(path).map_err(|_| "files of it are not there")?;
             if !meta.is_dir() {
-                files.push((path.clone(), settled(&meta, began_unix_ms).ok_or(changed)?));
+                files.push((path.clone(), since.stat(path, &meta).ok_or(changed)?));
             }
         }
-        let by = Some(began_unix_ms);
         let mut folders = Vec::new();
         // In others only patterns are looked for.
         for path in sources.folders.intersection(&sources.files) {
-            let sum = folder(path, by);
+            let sum = folder(path, Some(&mut since));
             let why = "a folder that it reads was changed just now, or is large, or has links";
             folders.push((path.clone(), sum.ok_or(why)?));
         }
         let mut globs = Vec::new();
         for (root, pattern) in &sources.globs {
-            let sum = matches(root, pattern, by).ok_or(changed)?;
+            let sum = matches(root, pattern, Some(&mut since)).ok_or(changed)?;
             globs.push((root.clone(), pattern.clone(), sum));
+        }
+        if since.changed().next().is_some() {
+            return Err("folders on the way to its files were changed just now");
         }
         let executors = prepared.identities.iter();
         let steps = rmp_serde::to_vec(&steps).map_err(|_| "its steps have no form")?;
@@ -156,14 +159,14 @@ impl Fresh {
             large,
             until_unix_ms: began_unix_ms.saturating_add(LASTS_MS),
             steps: Digest::of(&steps),
-            sum: None,
+            stood: None,
         };
         Ok(Self { unchanged, steps })
     }
 
-    /// Keeps it under a key that stands for all that was asked for. `sum` is what the history knows a run with nothing else by.
-    pub fn keep(mut self, store: &Store, key: &Digest, sum: Option<Digest>) -> Result<(), Fault> {
-        self.unchanged.sum = sum;
+    /// Keeps it under a key that stands for all that was asked for. `stood` is what the history knows a run with nothing else by.
+    pub fn keep(mut self, store: &Store, key: &Digest, stood: Option<Stood>) -> Result<(), Fault> {
+        self.unchanged.stood = stood;
         let Ok(bytes) = rmp_serde::to_vec(&self.unchanged) else { return Ok(()) };
         let now = unix_ms();
         store.keep_unchanged(&self.unchanged.steps, &self.steps, now)?;
@@ -259,8 +262,8 @@ impl Unchanged {
 
     /// What the history knows such runs by.
     #[must_use]
-    pub fn sum(&self) -> Option<&Digest> {
-        self.sum.as_ref()
+    pub fn stood(&self) -> Option<&Stood> {
+        self.stood.as_ref()
     }
 
     /// Says a run in which nothing happens, and records its end.
@@ -305,6 +308,7 @@ impl Unchanged {
             totals,
             wall_ms,
             environment: false,
+            moved: false,
             unwritten,
             carried: Vec::new(),
             rest: Rest::default(),

@@ -32,6 +32,7 @@ pub use maker::Maker;
 pub use open::{History, HistoryPlace};
 pub use prune::Retention;
 pub use run::{RunReader, RunWriter};
+pub use stood::Stood;
 
 /// The version of the history's index.
 pub const HISTORY_VERSION: i64 = 3;

@@ -92,6 +92,25 @@ pub(crate) fn open_with(path: &Path, steps: &[&str]) -> Result<Connection, Index
     }
 }
 
+/// The same of a database that somebody else may have made: it must hold what was put there and do nothing of its own.
+pub(crate) fn open_plain(path: &Path, steps: &[&str]) -> Result<Connection, IndexError> {
+    let connection = open_with(path, steps)?;
+    let doing: i64 = connection
+        .query_row(
+            "SELECT count(*) FROM sqlite_schema
+             WHERE type NOT IN ('table', 'index') OR sql LIKE 'CREATE VIRTUAL%'",
+            [],
+            |row| row.get(0),
+        )
+        .map_err(sort)?;
+    if doing > 0 {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+        let why = Some("it has views, triggers or virtual tables".to_owned());
+        return Err(IndexError::Unreadable(rusqlite::Error::SqliteFailure(code, why)));
+    }
+    Ok(connection)
+}
+
 /// Whether other processes may have the index open at the same time.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sharing {
@@ -116,7 +135,7 @@ fn open_in(path: &Path, steps: &[&str], sharing: Sharing) -> Result<Connection, 
     // With NORMAL a power cut can lose the last commits but never damages the file; what was lost is run again.
     connection
         .execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA temp_store = MEMORY;
+            "PRAGMA trusted_schema = OFF; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA temp_store = MEMORY;
              PRAGMA mmap_size = 268435456; PRAGMA cache_size = -16384; PRAGMA foreign_keys = OFF;",
         )
         .map_err(sort)?;

@@ -42,8 +42,8 @@ pub use hashing::digest_bytes;
 pub use history::{
     ExportError, Exported, FindError, HISTORY_VERSION, History, HistoryError, HistoryPlace, Home,
     ImportRunError, Imported, InputRow, KeptRow, Made, Maker, NewRun, Origin, OutputRow, Previous,
-    Retention, RunEnd, RunReader, RunRow, RunState, RunWriter, StepRow, Taken, format_run_time,
-    is_exported_run,
+    Retention, RunEnd, RunReader, RunRow, RunState, RunWriter, StepRow, Stood, Taken,
+    format_run_time, is_exported_run,
 };
 pub use hot::Room;
 pub use index::INDEX_VERSION;
@@ -52,6 +52,6 @@ pub use polyloom_model::Mark;
 pub use rescue::{collect, renew_index};
 pub use results::{ResultRow, StoredResult};
 pub use seen::ArtifactKind;
-pub use stats::{ImportError, StatKey};
+pub use stats::{ImportError, Root, StatKey};
 pub use store::{OpenError, Store};
 pub use tree::{Listing, ListingEntry, TreeEntry, TreeError, TreeLimits};

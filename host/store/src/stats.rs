@@ -3,13 +3,17 @@
 //! Nothing is trusted by its time alone: all of device, inode, size, mtime and ctime must be as they were, and a file
 //! that was changed within the clock's grain of the moment it was hashed is hashed again.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
 use polyloom_model::Digest;
 use rusqlite::OptionalExtension;
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -133,15 +137,31 @@ impl Store {
         }
     }
 
-    /// The digest and size of the regular file at `path`, remembered or computed. Stores no contents.
-    pub fn hash_file(&self, path: &Path, unix_ms: u64) -> Result<(Digest, u64), ImportError> {
-        let (file, mut stat) = open_regular(path)?;
+    /// The digest and size of the regular file at `path` below `root`, remembered or computed. Stores no contents.
+    pub fn hash_file(
+        &self,
+        root: &Root,
+        path: &Path,
+        unix_ms: u64,
+    ) -> Result<(Digest, u64), ImportError> {
+        let (file, stat) = root.regular(path)?;
+        self.hash_open(&file, stat, &root.path.join(path), unix_ms)
+    }
+
+    /// Like [`Store::hash_file`] for a file that is open; `path` is only the name it is remembered by.
+    pub(crate) fn hash_open(
+        &self,
+        file: &File,
+        mut stat: StatKey,
+        path: &Path,
+        unix_ms: u64,
+    ) -> Result<(Digest, u64), ImportError> {
         if let Some(digest) = self.file_digest(path, &stat)? {
             return Ok((digest, stat.size));
         }
         for _ in 0..TRIES {
             let read = |error| Fault::io("read", path, error);
-            let (digest, size) = hashing::digest(&file).map_err(read)?;
+            let (digest, size) = hashing::digest(file).map_err(read)?;
             let after = StatKey::of(&file.metadata().map_err(read)?);
             if after == stat && size == stat.size {
                 self.remember_file(path, stat, digest, unix_ms);
@@ -152,16 +172,17 @@ impl Store {
         Err(ImportError::Changing { path: path.to_owned() })
     }
 
-    /// Stores a snapshot of the regular file at `path`, unless its contents are in the store already. What is
+    /// Stores a snapshot of the regular file at `path` below `root`, unless its contents are in the store already. What is
     /// stored always has the returned digest, whatever happens to the file meanwhile.
     pub fn import_file(
         &self,
+        root: &Root,
         path: &Path,
         max: u64,
         unix_ms: u64,
     ) -> Result<(Digest, u64), ImportError> {
-        let (file, stat) = open_regular(path)?;
-        self.import_open(&file, stat, path, max, unix_ms)
+        let (file, stat) = root.regular(path)?;
+        self.import_open(&file, stat, &root.path.join(path), max, unix_ms)
     }
 
     /// Like [`Store::import_file`] for a file that is open; `path` is only the name it is remembered by.
@@ -190,16 +211,56 @@ impl Store {
     }
 }
 
-/// Opens a regular file. Not blocking: opening a pipe would wait for its writer for ever.
-fn open_regular(path: &Path) -> Result<(File, StatKey), ImportError> {
-    let open = |error| Fault::io("open", path, error);
-    let flags = rustix::fs::OFlags::NONBLOCK.bits();
-    let mut options = OpenOptions::new();
-    options.read(true).custom_flags(i32::try_from(flags).unwrap_or(0));
-    let file = options.open(path).map_err(open)?;
-    let meta = file.metadata().map_err(open)?;
-    if !meta.is_file() {
-        return Err(ImportError::NotAFile { path: path.to_owned() });
+/// A folder of the user's, opened once. No path below it leads out of it, also not by a link: who may write in there could make one
+/// after the path was checked.
+#[derive(Debug)]
+pub struct Root {
+    dir: Dir,
+    path: PathBuf,
+}
+
+impl Root {
+    /// Opens a folder; the empty path is the current one.
+    pub fn open(path: &Path) -> Result<Self, Fault> {
+        let opened = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let dir = Dir::open_ambient_dir(opened, ambient_authority());
+        let dir = dir.map_err(|error| Fault::io("open", path, error))?;
+        Ok(Self { dir, path: path.to_owned() })
     }
-    Ok((file, StatKey::of(&meta)))
+
+    /// A folder below it, and the name it goes by.
+    pub(crate) fn folder(&self, path: &Path) -> Result<(File, PathBuf), Fault> {
+        let name = self.path.join(path);
+        let opened = self.open_with(path, OFlags::DIRECTORY);
+        Ok((opened.map_err(|error| Fault::io("open", &name, error))?, name))
+    }
+
+    /// Opens a regular file. Not blocking: opening a pipe would wait for its writer for ever.
+    fn regular(&self, path: &Path) -> Result<(File, StatKey), ImportError> {
+        let name = self.path.join(path);
+        let open = |error| Fault::io("open", &name, error);
+        let file = self.open_with(path, OFlags::NONBLOCK).map_err(open)?;
+        let meta = file.metadata().map_err(open)?;
+        if !meta.is_file() {
+            return Err(ImportError::NotAFile { path: name });
+        }
+        Ok((file, StatKey::of(&meta)))
+    }
+
+    fn open_with(&self, path: &Path, flags: OFlags) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(i32::try_from(flags.bits()).unwrap_or(0));
+        match self.dir.open_with(path, &options) {
+            Ok(file) => Ok(file.into_std()),
+            // cap-std's own refusal carries no errno; a real EACCES does.
+            Err(error) if is_refusal(&error) => {
+                Err(io::Error::new(error.kind(), "it leads out of the folder"))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn is_refusal(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied && error.raw_os_error().is_none()
 }

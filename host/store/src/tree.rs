@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use cap_std::fs::{Dir, OpenOptions};
@@ -15,7 +15,7 @@ use crate::blobs::{PutError, ReadError};
 use crate::fault::Fault;
 use crate::layout;
 use crate::share::make_parents;
-use crate::stats::{ImportError, StatKey};
+use crate::stats::{ImportError, Root, StatKey};
 use crate::store::Store;
 
 /// A listing's own size limit; about 500,000 files.
@@ -152,13 +152,14 @@ impl Store {
     /// Like [`Store::put_dir`] for a directory of the user's: files that are known by their stat are not read.
     pub fn import_dir(
         &self,
+        root: &Root,
         path: &Path,
         limits: TreeLimits,
         unix_ms: u64,
     ) -> Result<(Digest, u64), TreeError> {
-        let dir = open_dir(path)?;
+        let (dir, path) = root.folder(path)?;
         let (listing, size) = walk(dir.as_fd(), limits, &mut |name, file, left| {
-            let stat = file.metadata().map_err(|error| Fault::io("read", path, error))?;
+            let stat = file.metadata().map_err(|error| Fault::io("read", &path, error))?;
             self.import_open(file, StatKey::of(&stat), &path.join(name), left, unix_ms)
         })?;
         Ok((self.put_bytes(&self.encode(&listing)?)?, size))
@@ -167,13 +168,16 @@ impl Store {
     /// The digest that [`Store::import_dir`] would give, without storing anything.
     pub fn hash_dir(
         &self,
+        root: &Root,
         path: &Path,
         limits: TreeLimits,
         unix_ms: u64,
     ) -> Result<(Digest, u64), TreeError> {
-        let dir = open_dir(path)?;
-        let (listing, size) =
-            walk(dir.as_fd(), limits, &mut |name, _, _| self.hash_file(&path.join(name), unix_ms))?;
+        let (dir, path) = root.folder(path)?;
+        let (listing, size) = walk(dir.as_fd(), limits, &mut |name, file, _| {
+            let stat = file.metadata().map_err(|error| Fault::io("read", &path, error))?;
+            self.hash_open(file, StatKey::of(&stat), &path.join(name), unix_ms)
+        })?;
         Ok((Digest::of(&self.encode(&listing)?), size))
     }
 
@@ -272,11 +276,6 @@ impl Store {
 
 fn total(listing: &Listing) -> u64 {
     listing.values().flatten().map(|entry| entry.size).fold(0, u64::saturating_add)
-}
-
-fn open_dir(path: &Path) -> Result<OwnedFd, Fault> {
-    rustix::fs::open(path, OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY, Mode::empty())
-        .map_err(|errno| Fault::io("open", path, errno.into()))
 }
 
 /// Stores or hashes one file: its path within the walk, the file, and the bytes still allowed.

@@ -8,7 +8,9 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use polyloom_model::Digest;
-use polyloom_store::{ImportError, ListingEntry, StatKey, Store, TreeEntry, TreeError, TreeLimits};
+use polyloom_store::{
+    ImportError, ListingEntry, Root, StatKey, Store, TreeEntry, TreeError, TreeLimits,
+};
 
 const LIMITS: TreeLimits = TreeLimits { bytes: 1 << 20, entries: 100 };
 
@@ -19,6 +21,10 @@ fn open(root: &Path) -> Store {
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     u64::try_from(since.as_millis()).unwrap()
+}
+
+fn at(folder: &Path) -> Root {
+    Root::open(folder).unwrap()
 }
 
 fn sample(root: &Path) -> std::path::PathBuf {
@@ -38,8 +44,14 @@ fn a_directory_comes_back_with_its_modes_and_empty_folders() {
     let source = sample(root.path());
     let (digest, size) = store.put_dir(File::open(&source).unwrap().as_fd(), LIMITS).unwrap();
     assert_eq!(size, 30_022);
-    assert_eq!(store.import_dir(&source, LIMITS, now()).unwrap(), (digest, size));
-    assert_eq!(store.hash_dir(&source, LIMITS, now()).unwrap(), (digest, size));
+    assert_eq!(
+        store.import_dir(&at(root.path()), Path::new("source"), LIMITS, now()).unwrap(),
+        (digest, size)
+    );
+    assert_eq!(
+        store.hash_dir(&at(root.path()), Path::new("source"), LIMITS, now()).unwrap(),
+        (digest, size)
+    );
     let names: Vec<_> = store.listing(&digest).unwrap().into_keys().collect();
     assert_eq!(names, ["small.txt", "sub/empty", "sub/large.bin", "sub/run.sh"]);
     let tree = store.tree_path(&digest).unwrap();
@@ -53,7 +65,10 @@ fn a_directory_comes_back_with_its_modes_and_empty_folders() {
     assert_eq!(linked.nlink(), 2, "large files are links to their blobs");
     // One bit of one file is another tree.
     fs::set_permissions(source.join("small.txt"), fs::Permissions::from_mode(0o755)).unwrap();
-    assert_ne!(store.hash_dir(&source, LIMITS, now()).unwrap().0, digest);
+    assert_ne!(
+        store.hash_dir(&at(root.path()), Path::new("source"), LIMITS, now()).unwrap().0,
+        digest
+    );
 }
 
 #[test]
@@ -73,7 +88,7 @@ fn links_pipes_and_too_much_are_refused() {
     let made = std::process::Command::new("mkfifo").arg(source.join("pipe")).status();
     if made.is_ok_and(|status| status.success()) {
         assert!(matches!(put(LIMITS), Err(TreeError::Special { kind: "a pipe", .. })));
-        let pipe = store.hash_file(&source.join("pipe"), now());
+        let pipe = store.hash_file(&at(root.path()), Path::new("source/pipe"), now());
         assert!(matches!(pipe, Err(ImportError::NotAFile { .. })));
     }
 }
@@ -105,12 +120,12 @@ fn a_digest_is_remembered_only_for_a_file_that_had_settled() {
     let path = root.path().join("data.csv");
     fs::write(&path, "a,b").unwrap();
     let stat = StatKey::of(&fs::metadata(&path).unwrap());
-    let digest = store.hash_file(&path, now()).unwrap().0;
+    let digest = store.hash_file(&at(root.path()), Path::new("data.csv"), now()).unwrap().0;
     assert_eq!(digest, Digest::of(b"a,b"));
     assert_eq!(store.file_digest(&path, &stat).unwrap(), None, "just written");
     // The inode's own time can't be set back, so the clock goes forward.
     let later = now() + 10_000;
-    store.hash_file(&path, later).unwrap();
+    store.hash_file(&at(root.path()), Path::new("data.csv"), later).unwrap();
     assert_eq!(store.file_digest(&path, &stat).unwrap(), Some(digest));
     store.flush().unwrap();
     assert_eq!(store.file_digest(&path, &stat).unwrap(), Some(digest));
@@ -126,7 +141,36 @@ fn a_digest_is_remembered_only_for_a_file_that_had_settled() {
         }
     };
     assert_eq!((after.size, after.mtime_ns), (stat.size, stat.mtime_ns));
-    assert_eq!(store.hash_file(&path, later).unwrap().0, Digest::of(b"x,y"));
+    assert_eq!(
+        store.hash_file(&at(root.path()), Path::new("data.csv"), later).unwrap().0,
+        Digest::of(b"x,y")
+    );
+}
+
+#[test]
+fn links_lead_no_file_or_folder_out_of_the_users_folder() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(root.path());
+    sample(root.path());
+    fs::create_dir(root.path().join("flow")).unwrap();
+    fs::write(root.path().join("flow/own.txt"), "own").unwrap();
+    let flow = at(&root.path().join("flow"));
+    for (name, target) in [("in", "own.txt"), ("out", "../source/small.txt"), ("dir", "../source")]
+    {
+        symlink(target, root.path().join("flow").join(name)).unwrap();
+    }
+    let own = store.hash_file(&flow, Path::new("in"), now()).unwrap();
+    assert_eq!(own, (Digest::of(b"own"), 3));
+    for path in ["out", "dir/small.txt", "../source/small.txt", "/etc/passwd"] {
+        let path = Path::new(path);
+        assert!(store.hash_file(&flow, path, now()).is_err(), "{path:?}");
+        assert!(store.import_file(&flow, path, u64::MAX, now()).is_err(), "{path:?}");
+    }
+    for path in ["dir", "../source", "/etc", "dir/sub"] {
+        let path = Path::new(path);
+        assert!(store.hash_dir(&flow, path, LIMITS, now()).is_err(), "{path:?}");
+        assert!(store.import_dir(&flow, path, LIMITS, now()).is_err(), "{path:?}");
+    }
 }
 
 #[test]
@@ -135,8 +179,13 @@ fn an_imported_file_is_a_snapshot() {
     let store = open(root.path());
     let path = root.path().join("data.bin");
     fs::write(&path, vec![1; 100_000]).unwrap();
-    let (digest, size) = store.import_file(&path, u64::MAX, now() + 10_000).unwrap();
+    let (digest, size) = store
+        .import_file(&at(root.path()), Path::new("data.bin"), u64::MAX, now() + 10_000)
+        .unwrap();
     fs::write(&path, vec![2; 100_000]).unwrap();
     assert_eq!(store.read(&digest, size).unwrap(), vec![1; 100_000]);
-    assert!(matches!(store.import_file(&path, 10, now()), Err(ImportError::Put(_))));
+    assert!(matches!(
+        store.import_file(&at(root.path()), Path::new("data.bin"), 10, now()),
+        Err(ImportError::Put(_))
+    ));
 }

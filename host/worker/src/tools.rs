@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use polyloom_model::{ExecutorId, Manifest, Tool};
 use serde::{Deserialize, Serialize};
@@ -146,25 +147,15 @@ pub fn find(
     };
     let mut roots = roots_of(&program, around.home.as_deref());
     let key = format!("{}\n{}\n{:?}", program.display(), stat(&program), tool.version);
-    let remembered = cache.get(&key).and_then(|text| serde_json::from_str::<Memory>(&text).ok());
-    let memory = match remembered {
-        Some(memory) if memory.watch.iter().all(|(path, was)| stat(path) == *was) => memory,
-        _ => {
-            let said = if tool.version.is_empty() {
-                format!("{name}, known by its file\n{}", stat(&program))
-            } else {
-                ask(&program, &tool.version, &roots).map_err(|why| {
-                    let (executor, args) = (manifest.id.clone(), tool.version.clone());
-                    ToolError::Broken { executor, program: program.clone(), args, why }
-                })?
-            };
-            let memory = read_answer(&said);
-            if let Ok(text) = serde_json::to_string(&memory) {
-                cache.put(&key, &text);
-            }
-            memory
+    let memory = recall(cache, &key, || {
+        if tool.version.is_empty() {
+            return Ok(format!("{name}, known by its file\n{}", stat(&program)));
         }
-    };
+        ask(&program, &tool.version, &roots).map_err(|why| {
+            let (executor, args) = (manifest.id.clone(), tool.version.clone());
+            ToolError::Broken { executor, program: program.clone(), args, why }
+        })
+    })?;
     for root in memory.roots {
         if !system(&root)
             && !too_wide(&root, around.home.as_deref())
@@ -175,6 +166,29 @@ pub fn find(
         }
     }
     Ok(Found { name, program, identity: memory.identity, roots, libraries: memory.libraries })
+}
+
+/// What is remembered under a key, as long as nothing that the answer named has changed; else what is answered now.
+fn recall<E>(
+    cache: &dyn ToolCache,
+    key: &str,
+    ask: impl FnOnce() -> Result<String, E>,
+) -> Result<Memory, E> {
+    let remembered = cache.get(key).and_then(|text| serde_json::from_str::<Memory>(&text).ok());
+    if let Some(memory) = remembered
+        && memory.watch.iter().all(|(path, was)| stat(path) == *was)
+    {
+        return Ok(memory);
+    }
+    let began = SystemTime::now();
+    let memory = read_answer(&ask()?);
+    // What changed while it was asked may be what it did not see: it is asked again.
+    if memory.watch.iter().all(|(path, _)| is_settled(path, began))
+        && let Ok(text) = serde_json::to_string(&memory)
+    {
+        cache.put(key, &text);
+    }
+    Ok(memory)
 }
 
 /// Reads `root:`, `watch:` and `library:` lines; the rest is the identity, at most 4 KiB of it. An answer has at most 64 KiB.
@@ -206,6 +220,16 @@ fn read_answer(text: &str) -> Memory {
         }
     }
     memory
+}
+
+/// Whether a file has not changed since `began`, nor so shortly before that its times don't tell (two seconds is the coarsest grain of
+/// the file systems in use). One that is absent has not.
+fn is_settled(path: &Path, began: SystemTime) -> bool {
+    const GRAIN: Duration = Duration::from_secs(2);
+    let Ok(meta) = std::fs::metadata(path) else { return true };
+    let Ok(began) = began.duration_since(UNIX_EPOCH) else { return false };
+    let last = meta.mtime().max(meta.ctime());
+    u64::try_from(last).is_ok_and(|last| Duration::from_secs(last + 1) + GRAIN <= began)
 }
 
 fn stat(path: &Path) -> String {
@@ -330,6 +354,9 @@ fn prefix(program: &Path, home: Option<&Path>, installed: impl Fn(&Path) -> bool
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+    use std::sync::Mutex;
+
     use super::*;
 
     #[test]
@@ -372,5 +399,40 @@ mod tests {
         assert_eq!(memory.libraries, ["b 2", "a 1"], "in the order in which they are looked for");
         assert_eq!(memory.roots, [PathBuf::from("/opt/py")]);
         assert_eq!(memory.watch, [(PathBuf::from("/nowhere"), "absent".to_owned())]);
+    }
+
+    #[test]
+    fn what_changes_while_a_program_is_asked_is_asked_again() {
+        struct Kept(Mutex<BTreeMap<String, String>>);
+        impl ToolCache for Kept {
+            fn get(&self, key: &str) -> Option<String> {
+                self.0.lock().unwrap().get(key).cloned()
+            }
+            fn put(&self, key: &str, text: &str) {
+                self.0.lock().unwrap().insert(key.to_owned(), text.to_owned());
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let library = folder.path().join("library");
+        std::fs::write(&library, "1").unwrap();
+        std::thread::sleep(Duration::from_millis(3100));
+        let cache = Kept(Mutex::default());
+        let mut asked = 0;
+        let mut identity = |key: &str, becomes: &str| {
+            let memory = recall(&cache, key, || {
+                asked += 1;
+                let version = std::fs::read_to_string(&library).unwrap();
+                if version != becomes {
+                    std::fs::write(&library, becomes).unwrap();
+                }
+                Ok::<_, ()>(format!("version {version}\nwatch: {}\n", library.display()))
+            });
+            (memory.unwrap().identity, asked)
+        };
+        assert_eq!(identity("a", "1"), ("version 1".to_owned(), 1));
+        assert_eq!(identity("a", "1"), ("version 1".to_owned(), 1), "it is remembered");
+        assert_eq!(identity("b", "2"), ("version 1".to_owned(), 2));
+        assert_eq!(identity("b", "2"), ("version 2".to_owned(), 3));
+        assert_eq!(identity("a", "2"), ("version 2".to_owned(), 4));
     }
 }

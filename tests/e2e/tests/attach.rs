@@ -72,6 +72,10 @@ fn two_watch_a_run_to_its_end_and_see_what_it_recorded() {
     let failure = |text: &str| text.contains("cell `long` (sh): failed, exit code 3");
     assert!(failure(&text.stderr()) && failure(&replay.stderr()), "{}", text.screen());
     assert!(text.stderr().contains("long  │ more"), "{}", text.screen());
+    // Who begins late has not seen which run it is.
+    let late = place.polyloom(&["attach", "latest", "--from", "5"]).exits(1).stderr();
+    let id = folder.file_name().unwrap().to_str().unwrap();
+    assert!(late.contains(&format!("`polyloom logs {id} long`")), "{late}");
 }
 
 #[test]

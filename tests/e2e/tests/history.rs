@@ -260,6 +260,25 @@ fn files_that_are_no_whole_run_are_refused() {
     let _ = here.polyloom(&["runs", "export", "-o", "/nowhere/x.tar"]).exits(2);
 }
 
+#[test]
+fn a_damaged_history_makes_no_run_impossible() {
+    let place = Place::flow(
+        "[cells.a]\nlang = \"sh\"\noutputs = { n = \"int\" }\ncode = 'echo 1 > $OUT/n'\n",
+    );
+    let _ = place.run(&[]).exits(0);
+    let index = place.project().join(".polyloom/index.db");
+    let mut bytes = std::fs::read(&index).unwrap();
+    for byte in &mut bytes[4096..] {
+        *byte = !*byte;
+    }
+    std::fs::write(&index, bytes).unwrap();
+    place.edit("polyloom.toml", "echo 1", "echo 2");
+    let run = place.run(&[]).exits(0);
+    assert_eq!(run.outcome("a"), "ok");
+    assert!(run.stderr.contains("not recorded"), "{}", run.stderr);
+    assert_eq!(place.run(&[]).exits(0).outcome("a"), "cached");
+}
+
 /// After `x=1`, `x=2` and `x=1` again: cell `a` has what the first run made.
 #[test]
 fn what_is_cached_is_credited_to_the_run_that_made_it() {

@@ -295,3 +295,57 @@ fn size(path: &std::path::Path) -> u64 {
         })
         .sum()
 }
+
+/// One cell may change a folder. What it puts there in place of another's input, while the flow runs, is not what the other may read.
+#[test]
+fn a_link_leads_no_input_out_of_the_folder() {
+    let place = Place::flow(
+        r#"
+        [cells.swap]
+        lang = "sh"
+        allow = { write = ["data"] }
+        outputs = { done = "str" }
+        code = """
+        rm -r data/file.txt data/tree
+        ln -s ../../secret/key data/file.txt
+        ln -s ../../secret data/tree
+        echo yes > $OUT/done
+        """
+
+        [cells.file]
+        lang = "sh"
+        inputs = { x = "file:data/file.txt", after = "swap.done" }
+        code = "cat $x"
+
+        [cells.tree]
+        lang = "sh"
+        inputs = { x = { from = "file:data/tree", type = "dir" }, after = "swap.done" }
+        code = "cat $x/*"
+        "#,
+    );
+    place.write("data/file.txt", "own");
+    place.write("data/tree/in-it", "own");
+    place.write("../secret/key", "a key of the user's");
+    let run = place.run(&["-k", "-A"]);
+    assert_eq!(run.told(), "file failed, swap ok, tree failed");
+    assert!(
+        run.messages("file").contains("it leads out of the folder"),
+        "{}",
+        run.messages("file")
+    );
+    let has = |path: &std::path::Path| {
+        let bytes = std::fs::read(path).unwrap_or_default();
+        bytes.windows(8).any(|part| part == b"a key of")
+    };
+    let mut open = vec![place.store(), place.project().join(".polyloom")];
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() && !path.is_symlink() {
+                open.push(path);
+            } else if path.is_file() {
+                assert!(!has(&path), "{}", path.display());
+            }
+        }
+    }
+}

@@ -198,6 +198,14 @@ fn a_cell_is_tried_again_as_often_as_it_says() {
     assert_eq!(starts, 3);
     let finished = events.iter().find(|event| event["event"] == "step.finished").unwrap();
     assert_eq!(finished["attempts"], 3);
+    let retried: Vec<_> = events.iter().filter(|event| event["event"] == "step.retried").collect();
+    assert_eq!(retried.len(), 2);
+    assert_eq!((&retried[1]["attempt"], &retried[1]["meta"]["exit_code"]), (&2.into(), &1.into()));
+    assert!(retried[1]["delay_ms"].is_u64());
+    let told = ended.stderr();
+    assert_eq!(told.matches("a │ attempt ").count(), 2, "{told}");
+    let shown = place.polyloom(&["show", "latest", "a"]).exits(0).stdout();
+    assert!(shown.lines().any(|line| line.split_whitespace().eq(["attempts", "3"])), "{shown}");
 }
 
 #[test]

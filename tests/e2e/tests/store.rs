@@ -95,6 +95,26 @@ fn an_index_that_cannot_be_read_is_moved_away_on_demand() {
     assert_eq!(place.run(&[]).exits(0).told(), "make ok, size ok");
 }
 
+#[test]
+fn an_index_that_is_damaged_within_is_moved_away_too() {
+    let place = Place::flow(FLOW);
+    let _ = place.run(&[]).exits(0);
+    let index = place.store().join("index.db");
+    let mut bytes = fs::read(&index).unwrap();
+    // The first page, with the schema, is left whole: it opens.
+    for byte in &mut bytes[4096..] {
+        *byte = !*byte;
+    }
+    fs::write(&index, bytes).unwrap();
+    let run = place.polyloom(&["run"]).exits(3).stderr();
+    assert!(run.contains("hint: `polyloom cache verify --fix`"), "{run}");
+    let told = place.polyloom(&["cache", "verify"]).exits(3).stderr();
+    assert!(told.contains("hint: polyloom cache verify --fix"), "{told}");
+    let told = place.polyloom(&["cache", "verify", "--fix"]).exits(0).stdout();
+    assert!(told.contains("index.db.damaged-1` now") && told.contains("all are whole"), "{told}");
+    assert_eq!(place.run(&[]).exits(0).told(), "make ok, size ok");
+}
+
 /// A cell that says `ready` and waits for a file, outside of which nothing of it depends on time.
 const GATE: &str = r#"
 [cells.slow]

@@ -218,3 +218,16 @@ fn a_store_behind_lends_what_is_temporary_and_is_told() {
     assert_eq!(again.told(), "count ok, make ok, model cached");
     assert!(!blob(&place, &run, "make", "big").exists());
 }
+
+#[test]
+fn marks_are_in_no_key_and_checked() {
+    let place = Place::flow(
+        "[cells.model]\nlang = \"sh\"\noutputs = { it = { type = \"file\", keep = true } }\ncode = 'seq 9 > $OUT/it'\n",
+    );
+    assert_eq!(place.run(&[]).exits(0).ran(), ["model"]);
+    place.edit("polyloom.toml", "{ type = \"file\", keep = true }", "\"file\"");
+    assert_eq!(place.run(&[]).exits(0).ran(), [""; 0]);
+    place.edit("polyloom.toml", "\"file\"", "{ type = \"file\", keep = true, temp = true }");
+    let wrong = place.polyloom(&["check"]).exits(2);
+    assert!(wrong.screen().contains("temp"), "{}", wrong.screen());
+}

@@ -339,6 +339,44 @@ fn files_of_a_pattern_come_and_go() {
 }
 
 #[test]
+fn only_what_a_pattern_matches_is_a_change_and_is_named() {
+    let place = Place::new();
+    place.write("b.csv", "1");
+    place.write("deep/c.csv", "1");
+    place.write(
+        "polyloom.toml",
+        "[cells.a]\nlang = \"sh\"\nmap = { f = \"glob:**/*.csv\" }\noutputs = { n = \"int\" }\ncode = 'cp $f $OUT/n'\n\n[cells.bad]\nlang = \"sh\"\ncode = 'exit 1'\n",
+    );
+    // Each run that fails would be made again if the history, or what is beside the files, were a change.
+    let mut running = place.call(&["run", "--watch", "--events", "-", "-k"]).start();
+    run(&mut running);
+    for round in 0..3 {
+        place.write("deep/x.txt", round.to_string());
+        place.write("x.txt", round.to_string());
+        std::thread::sleep(Duration::from_millis(200));
+        // As `sed -i` does it.
+        place.write("b.csv.new", format!("2{round}"));
+        std::thread::sleep(Duration::from_millis(200));
+        place.write("sedXYZ", format!("3{round}"));
+        std::fs::rename(place.project().join("sedXYZ"), place.project().join("b.csv")).unwrap();
+        let next = run(&mut running);
+        assert_eq!((changed(&next), ends(&next).len()), (vec!["b.csv"], 3), "{next:#?}");
+    }
+    // A folder that comes with files in it.
+    let rename = |from: &str, to: &str| {
+        std::fs::rename(place.project().join(from), place.project().join(to)).unwrap();
+    };
+    place.write(".away/d.csv", "4");
+    rename(".away", "more");
+    assert_eq!(changed(&run(&mut running)), ["more"]);
+    place.write("more/d.csv", "5");
+    assert_eq!(changed(&run(&mut running)), ["more/d.csv"]);
+    rename("more", ".gone");
+    assert_eq!(changed(&run(&mut running)), ["more"]);
+    leave(&place, running);
+}
+
+#[test]
 fn a_host_that_is_killed_takes_waiting_workers_along() {
     needs!("python3");
     let place = Place::new();

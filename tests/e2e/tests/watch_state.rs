@@ -40,7 +40,8 @@ fn only_what_ran_is_a_run_of_the_history() {
     place.write("a.py", "n = 2\n");
     run(&mut running);
     running.signal(Signal::INT);
-    let _ = running.end();
+    let told = running.end().stderr();
+    assert_eq!(told.matches("not recorded: ").count(), 3, "{told}");
     assert_eq!(runs(&place), 2);
     // Nor is one that a new watch begins with.
     let mut running = place.call(&["run", "--watch", "--events", "-"]).start();
@@ -52,6 +53,27 @@ fn only_what_ran_is_a_run_of_the_history() {
         place.polyloom(&["show", "latest", "a.n"]).exits(0).stdout().lines().last(),
         Some("2")
     );
+}
+
+#[test]
+fn a_run_that_turns_out_to_have_no_work_is_told_to_be_none() {
+    let place = Place::flow(
+        "[cells.a]\nlang = \"sh\"\nmap = { f = \"glob:*/*.txt\" }\noutputs = { n = \"int\" }\ncode = 'wc -c < $f > $OUT/n'\n",
+    );
+    place.write("in/x.txt", "1");
+    place.write("on/y.txt", "2");
+    let mut running = place.call(&["run", "--watch", "--events", "-"]).start();
+    run(&mut running);
+    // The list has another order, and the same numbers.
+    std::fs::rename(place.project().join("on"), place.project().join("a")).unwrap();
+    let events = run(&mut running);
+    assert_eq!(events.last().unwrap()["totals"]["ok"], 0, "{events:#?}");
+    assert_ne!(events[0]["run"], "unrecorded");
+    between(&mut running);
+    running.signal(Signal::INT);
+    let told = running.end().stderr();
+    assert!(told.contains("not recorded: no cell had to run\n"), "{told}");
+    assert_eq!(runs(&place), 1);
 }
 
 #[test]
@@ -81,6 +103,49 @@ fn cells_that_feed_themselves_are_held_until_somebody_else_changes_something() {
     let told = running.end().stderr();
     let held = "held: cell `a` writes log/x,";
     assert_eq!(told.matches(held).count(), 2, "{told}");
+}
+
+const EACH: &str =
+    "[cells.a]\nlang = \"sh\"\nmap = { f = \"glob:*.jsonl\" }\ncode = 'cat $f > /dev/null'\n";
+
+#[test]
+fn a_watch_does_not_feed_on_its_own_events() {
+    let place = Place::flow(EACH);
+    let words = ["run", "--watch", "--format", "jsonl", "--events", "own.jsonl"];
+    let mut running = place.call(&words).start();
+    between(&mut running);
+    std::thread::sleep(Duration::from_secs(1));
+    running.signal(Signal::INT);
+    let _ = running.end().exits(130);
+    assert!(runs(&place) <= 1);
+}
+
+#[test]
+fn what_somebody_writes_whenever_the_flow_runs_holds_it() {
+    use std::io::Write;
+    let place = Place::flow(EACH);
+    place.write("other.jsonl", "");
+    let mut copy = std::fs::File::create(place.project().join("copy.jsonl")).unwrap();
+    let mut running = place.call(&["run", "--watch", "--events", "-"]).start();
+    for round in ["1", "2"] {
+        // As `tee copy.jsonl` would.
+        loop {
+            let event = running.until(|_| true);
+            writeln!(copy, "{event}").unwrap();
+            if event["state"] == "held" {
+                assert!(event["text"].as_str().unwrap().contains("copy.jsonl"), "{event}");
+                break;
+            }
+        }
+        std::thread::sleep(Duration::from_millis(300));
+        writeln!(copy, "one more").unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        place.write("other.jsonl", round);
+    }
+    running.until(|event| event["event"] == "run.started");
+    running.signal(Signal::INT);
+    let told = running.end().exits(130).stderr();
+    assert_eq!(told.matches("held: copy.jsonl changes whenever").count(), 2, "{told}");
 }
 
 /// The process ids of a host's children.
@@ -195,7 +260,8 @@ fn a_reader_of_the_stream_hears_what_is_wrong_with_the_flow() {
     assert_eq!((&first["event"], &first["seq"]), (&"run.started".into(), &1.into()));
 
     // Counted from the first to the last.
-    let mut running = place.call(&["run", "--watch", "--format", "jsonl"]).start();
+    let mut running =
+        place.call(&["run", "--watch", "--format", "jsonl", "--events", "all.jsonl"]).start();
     let mut seq = 0;
     for round in 0..3 {
         loop {
@@ -208,8 +274,43 @@ fn a_reader_of_the_stream_hears_what_is_wrong_with_the_flow() {
         }
         place.write("a.sh", format!("echo {round}"));
     }
+    between(&mut running);
     running.signal(Signal::INT);
     let _ = running.end();
+    let all = place.read("all.jsonl");
+    let last: Value = serde_json::from_str(all.lines().last().unwrap()).unwrap();
+    assert_eq!((&last["event"], &last["exit"]), (&"watch.ended".into(), &130.into()));
+}
+
+#[test]
+fn what_is_wrong_is_told_once_and_what_the_watch_writes_is_no_change() {
+    let good = "[cells.a]\nlang = \"sh\"\ncode = 'echo one'\n";
+    let place = Place::flow(good);
+    let words = ["run", "--watch", "--format", "jsonl", "--events", "events.jsonl"];
+    let mut running = place.call(&words).start();
+    assert_eq!(between(&mut running)["state"], "ok");
+    let mut seq = 0;
+    for (round, mistake) in ["broken", "also broken"].into_iter().enumerate() {
+        place.write("polyloom.toml", format!("{good}{mistake}\n"));
+        let broken = between(&mut running);
+        assert_eq!(broken["event"], "flow.broken", "{broken}");
+        // Nothing was said since the last mistake, whatever came to be beside the flow.
+        assert!(round == 0 || broken["seq"] == seq + 1, "{broken}");
+        let waiting = between(&mut running);
+        assert_eq!(waiting["state"], "broken");
+        seq = waiting["seq"].as_u64().unwrap();
+        for note in 0..3 {
+            std::thread::sleep(Duration::from_millis(150));
+            place.write(&format!("note-{note}"), "beside it");
+        }
+        std::thread::sleep(Duration::from_millis(150));
+    }
+    place.write("polyloom.toml", good);
+    assert_eq!(between(&mut running)["seq"], seq + 1);
+    running.signal(Signal::INT);
+    let told = running.end().exits(130).stderr();
+    assert_eq!(told.matches("has 1 error; nothing was run").count(), 2, "{told}");
+    assert_eq!(told.matches("polyloom.toml:4").count(), 2, "{told}");
 }
 
 #[test]
@@ -297,6 +398,40 @@ fn a_watch_is_stopped_and_followed_from_another_terminal() {
     let mut running = start();
     between(&mut running);
     let _ = place.polyloom(&["stop"]).exits(0);
+    let _ = running.end();
+}
+
+#[test]
+fn who_is_attached_to_a_watch_sees_its_runs_and_no_others() {
+    let place = Place::flow("[cells.a]\nlang = \"sh\"\nfile = \"a.sh\"\n");
+    place.write("a.sh", "echo one");
+    let mut running = place.call(&["run", "--watch", "--events", "-"]).start();
+    between(&mut running);
+    let attached = place.call(&["attach", "--format", "jsonl"]).start();
+    std::thread::sleep(Duration::from_millis(300));
+    for text in ["two", "three"] {
+        let _ = place.polyloom(&["run", "-f"]).exits(0);
+        std::thread::sleep(Duration::from_millis(300));
+        place.write("a.sh", format!("echo {text}"));
+        between(&mut running);
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    let _ = place.polyloom(&["stop"]).exits(0);
+    let _ = running.end();
+    let lines = attached.end().exits(0).json_lines();
+    let begun = lines.iter().filter(|event| event["event"] == "run.started");
+    let changed: Vec<_> = begun.map(|event| event["changed"][0].as_str()).collect();
+    assert_eq!(changed, [Some("a.sh"); 2]);
+    // A run of another program ends for who is attached to it, though there is a watch.
+    let mut running = place.call(&["run", "--watch", "--events", "-"]).start();
+    between(&mut running);
+    place.write("other.toml", "[cells.b]\nlang = \"sh\"\ncode = 'echo ready; sleep 1'\n");
+    let mut other = place.call(&["run", "other.toml", "--events", "-"]).start();
+    other.until_printed("b", "ready");
+    let attached = place.call(&["attach", "--format", "jsonl"]).start();
+    let _ = other.end().exits(0);
+    assert_eq!(attached.end().exits(0).json_lines()[0]["path"], "other.toml");
+    running.signal(Signal::INT);
     let _ = running.end();
 }
 

@@ -21,6 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("polyloom-events", &["polyloom-protocol"]),
     ("polyloom-load", &["polyloom-model", "polyloom-protocol"]),
     ("polyloom-plan", &["polyloom-model", "polyloom-protocol"]),
+    ("polyloom-plugins", &["polyloom-load", "polyloom-model"]),
     ("polyloom-schedule", &["polyloom-model", "polyloom-plan"]),
     ("polyloom-store", &["polyloom-model", "polyloom-protocol"]),
     ("polyloom-worker", &["polyloom-model", "polyloom-protocol", "polyloom-sandbox"]),

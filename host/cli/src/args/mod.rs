@@ -4,6 +4,7 @@ mod cache;
 mod history;
 mod live;
 mod permission;
+mod plugin;
 
 use std::path::PathBuf;
 
@@ -19,6 +20,7 @@ pub use history::{
 };
 pub use live::{AttachArgs, LiveAt, LiveFormat};
 pub use permission::PermissionArgs;
+pub use plugin::{InstallArgs, PluginCommand};
 
 /// Run one graph of code cells in any mix of languages: sandboxed, cached, explained.
 #[derive(Debug, Parser)]
@@ -376,17 +378,6 @@ pub enum Command {
     Man {
         /// The folder they are written to.
         dir: PathBuf,
-    },
-}
-
-/// `plugin …`.
-#[derive(Debug, Subcommand)]
-pub enum PluginCommand {
-    /// List the executors that can be found, and where.
-    List {
-        /// What to print on stdout.
-        #[arg(long, value_enum, default_value_t = Format::Text)]
-        format: Format,
     },
 }
 

@@ -101,11 +101,12 @@ enum Face {
 }
 
 impl Face {
-    fn new(screen: Screen, format: LiveFormat, project: Option<&Path>) -> Self {
+    fn new(screen: Screen, format: LiveFormat, project: Option<&Path>, run: &str) -> Self {
         match format {
             LiveFormat::Text => {
                 let options = Options {
                     project: project.map(|path| path.display().to_string()),
+                    run: Some(run.to_owned()),
                     ..super::run::plain_options(screen, Progress::Auto)
                 };
                 Self::Text(Terminal::new(Box::new(crate::screen::People), options))
@@ -156,7 +157,7 @@ enum Watched {
 pub fn attach(world: &World, args: &AttachArgs) -> Outcome {
     let Found { history, row, project, newest } = locate(world, &args.at)?;
     let Some(row) = row else {
-        let row = match runtime()?.block_on(next_run(world, &history, unix_ms()))? {
+        let row = match runtime()?.block_on(next_run(world, &history, None))? {
             Next::Run(row) => row,
             Next::Left => return Ok(Exit::Interrupted),
             Next::None => return Err(nothing()),
@@ -169,7 +170,7 @@ pub fn attach(world: &World, args: &AttachArgs) -> Outcome {
     show(world, args, &history, &row, project.as_deref(), args.from).map(|(exit, _)| exit)
 }
 
-/// Shows a run, and where somebody watches the project, those that come after it.
+/// Shows a run, and if it is a watch's, those that come after it.
 fn follow(
     world: &World,
     args: &AttachArgs,
@@ -188,7 +189,7 @@ fn follow(
             return Ok(exit);
         }
         from = 1;
-        row = match runtime()?.block_on(next_run(world, history, row.started_unix_ms))? {
+        row = match runtime()?.block_on(next_run(world, history, Some(&row)))? {
             Next::Run(row) => row,
             Next::Left => return Ok(Exit::Interrupted),
             Next::None => return Ok(exit),
@@ -199,16 +200,21 @@ fn follow(
 /// What comes after a run.
 enum Next {
     Run(RunRow),
-    /// Nothing: nobody watches the project.
+    /// Nothing: there is no watch that would have one.
     None,
     /// Who waited for it has gone.
     Left,
 }
 
-/// Waits for the first run that began after that time, as long as somebody watches the project.
-async fn next_run(world: &World, history: &History, after: u64) -> Result<Next, Failure> {
+/// Waits for the first run of a watch that begins from now on, or for the one after `last`, as long as that watch is there.
+async fn next_run(
+    world: &World,
+    history: &History,
+    last: Option<&RunRow>,
+) -> Result<Next, Failure> {
+    let after = last.map_or_else(unix_ms, |row| row.started_unix_ms);
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| environment(&error))?;
-    let Some(mut watch) = watch(history).await else { return Ok(Next::None) };
+    let Some((mut watch, argv)) = watch(history, last).await else { return Ok(Next::None) };
     let mut tick = tokio::time::interval(RETRY);
     let mut told = false;
     loop {
@@ -218,7 +224,9 @@ async fn next_run(world: &World, history: &History, after: u64) -> Result<Next, 
             _ = watch.next() => true,
         };
         let rows = history.runs(RECENT).map_err(|error| environment(&error))?;
-        let later = |row: &RunRow| row.started_unix_ms > after && row.home == Home::Here;
+        let its = |row: &RunRow| argv.as_ref().is_none_or(|argv| *argv == row.argv);
+        let later =
+            |row: &RunRow| row.started_unix_ms > after && row.home == Home::Here && its(row);
         if let Some(row) = rows.into_iter().rfind(later) {
             return Ok(Next::Run(row));
         }
@@ -231,11 +239,15 @@ async fn next_run(world: &World, history: &History, after: u64) -> Result<Next, 
     }
 }
 
-/// A connection to a watch of the project.
-async fn watch(history: &History) -> Option<Client> {
+/// A connection to a watch of the project, and its command line: by that its runs are told from others. With a run, it is the watch that made it.
+async fn watch(history: &History, run: Option<&RunRow>) -> Option<(Client, Option<Vec<String>>)> {
     for path in socket::watchers(history) {
+        let argv = socket::argv(&path);
+        if argv.as_ref().zip(run).is_some_and(|(argv, run)| *argv != run.argv) {
+            continue;
+        }
         if let Ok(client) = Client::connect(&path, Request::Watch { from: 1 }).await {
-            return Some(client);
+            return Some((client, argv));
         }
     }
     None
@@ -250,7 +262,7 @@ fn show(
     project: Option<&Path>,
     from: u64,
 ) -> Result<(Exit, bool), Failure> {
-    let face = Face::new(world.screen, args.format, project);
+    let face = Face::new(world.screen, args.format, project, &row.id);
     let mut view = View { history, run: &row.id, started: row.started_unix_ms, face, next: from };
     let watched = match row.state {
         RunState::Running => runtime()?.block_on(view.follow()),

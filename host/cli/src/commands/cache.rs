@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use polyloom_model::{parse_duration, parse_size};
 use polyloom_report::{Align, Table, escape_line, size};
-use polyloom_store::{Archived, Bounds, Damage, GcRequest, Kept, Mend, OpenError, Store};
+use polyloom_store::{Archived, Audit, Bounds, Damage, GcRequest, Kept, Mend, OpenError, Store};
 
 use crate::args::GcArgs;
 use crate::failure::{Exit, Failure, Outcome};
@@ -103,20 +103,6 @@ pub fn gc(world: &World, args: &GcArgs) -> Outcome {
 /// `polyloom cache verify`.
 pub fn verify(world: &World, mend: Mend) -> Outcome {
     let root = world.store_folder()?;
-    let store = match Store::open(&root) {
-        Ok(store) => store,
-        Err(OpenError::Unreadable { .. }) if mend == Mend::Yes => {
-            let aside = polyloom_store::renew_index(&root).map_err(|error| environment(&error))?;
-            let text = format!("the index could not be read; it is `{}` now\n", aside.display());
-            world.screen.print(&text);
-            Store::open(&root).map_err(|error| environment(&error))?
-        }
-        Err(error @ OpenError::Unreadable { .. }) => {
-            let hint = "polyloom cache verify --fix moves it away";
-            return Err(environment(&error).hint(hint));
-        }
-        Err(error) => return Err(environment(&error)),
-    };
     let mut shown = Instant::now();
     let mut progress = |done: u64, all: u64| {
         if world.screen.err_tty && shown.elapsed() > Duration::from_millis(100) {
@@ -124,11 +110,30 @@ pub fn verify(world: &World, mend: Mend) -> Outcome {
             world.screen.note(&format!("\r{} of {} looked at\x1b[K", size(done), size(all)));
         }
     };
-    let audit = store.audit(mend, &mut progress).map_err(|error| environment(&error))?;
+    let renew = || polyloom_store::renew_index(&root).map_err(|error| environment(&error));
+    let mut look =
+        || -> Result<Audit, OpenError> { Ok(Store::open(&root)?.audit(mend, &mut progress)?) };
+    let mut text = String::new();
+    let damaged = |error: &OpenError| match error {
+        OpenError::Unreadable { .. } => true,
+        OpenError::Fault(fault) => fault.is_damaged(),
+        OpenError::Newer { .. } => false,
+    };
+    let audit = match look() {
+        Err(error) if damaged(&error) && mend == Mend::Yes => {
+            let aside = renew()?;
+            text.push_str(&format!("the index can't be read; it is `{}` now\n", aside.display()));
+            look()
+        }
+        other => other,
+    };
+    let audit = audit.map_err(|error| match damaged(&error) {
+        true => environment(&error).hint("polyloom cache verify --fix moves it away"),
+        false => environment(&error),
+    })?;
     if world.screen.err_tty {
         world.screen.note("\r\x1b[K");
     }
-    let mut text = String::new();
     for damage in &audit.damaged {
         text.push_str(&format!("damaged: {}\n", escape_line(&damage.to_string())));
     }
@@ -154,8 +159,7 @@ pub fn verify(world: &World, mend: Mend) -> Outcome {
         }
     };
     if index && mend == Mend::Yes {
-        drop(store);
-        let aside = polyloom_store::renew_index(&root).map_err(|error| environment(&error))?;
+        let aside = renew()?;
         text.push_str(&format!("a new index is begun; the old one is `{}`\n", aside.display()));
     }
     world.screen.print(&text);

@@ -1,5 +1,6 @@
 //! `polyloom plugin list`: which executors there are, where from, and whether their programs are here.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use polyloom_model::{Flow, Kind, Manifest};
@@ -37,10 +38,10 @@ pub fn rows(world: &World, place: &Place) -> Vec<Row> {
     let mut manifests: Vec<&Arc<Manifest>> =
         world.languages.all().filter_map(|manifest| world.manifest(&manifest.id)).collect();
     manifests.sort_by(|a, b| a.id.cmp(&b.id));
-    manifests.into_iter().map(|manifest| row(manifest, place, &flow)).collect()
+    manifests.into_iter().map(|manifest| row(world, manifest, place, &flow)).collect()
 }
 
-fn row(manifest: &Arc<Manifest>, place: &Place, flow: &Flow) -> Row {
+fn row(world: &World, manifest: &Arc<Manifest>, place: &Place, flow: &Flow) -> Row {
     let state = match place.executor(manifest, &flow.tools, &flow.root) {
         Ok(executor) => {
             let identity =
@@ -59,12 +60,46 @@ fn row(manifest: &Arc<Manifest>, place: &Place, flow: &Flow) -> Row {
     Row {
         id: manifest.id.to_string(),
         title: manifest.title.clone(),
-        kind: match manifest.kind {
-            Kind::Command(_) => "command",
-            Kind::Worker(_) => "worker",
+        kind: kind(manifest),
+        from: match &manifest.path {
+            None => "bundled".to_owned(),
+            Some(_) if world.installed.find(manifest.id.as_str()).is_some() => {
+                "installed".to_owned()
+            }
+            Some(path) => path.display().to_string(),
         },
-        from: manifest.path.as_ref().map_or("bundled".to_owned(), |p| p.display().to_string()),
         state,
+    }
+}
+
+/// What could be installed: known by its manifest alone.
+fn offered(world: &World) -> Vec<Row> {
+    let known = |id: &str| world.languages.find(id).is_some();
+    let (offers, _) = world.offers(Path::new("."));
+    let (installed, offers) = (world.installed.plugins().iter(), offers.iter());
+    let disabled = installed.filter(|plugin| !plugin.enabled).map(|plugin| Row {
+        id: plugin.id.to_string(),
+        title: plugin.title.clone(),
+        kind: "-",
+        from: "installed".to_owned(),
+        state: Err("disabled".to_owned()),
+    });
+    let offers = offers.filter(|offer| !known(offer.manifest.id.as_str())).map(|offer| Row {
+        id: offer.manifest.id.to_string(),
+        title: offer.manifest.title.clone(),
+        kind: kind(&offer.manifest),
+        from: offer.folder.display().to_string(),
+        state: Err(format!("not enabled ({})", offer.place.as_str())),
+    });
+    let mut rows: Vec<Row> = disabled.chain(offers).collect();
+    rows.sort_by(|a, b| a.id.cmp(&b.id));
+    rows
+}
+
+fn kind(manifest: &Manifest) -> &'static str {
+    match manifest.kind {
+        Kind::Command(_) => "command",
+        Kind::Worker(_) => "worker",
     }
 }
 
@@ -104,7 +139,8 @@ pub fn to_text(world: &World, rows: &[Row]) -> String {
 /// The command.
 pub fn list(world: &World, format: Format) -> Outcome {
     let place = world.place(world.store()?)?;
-    let rows = rows(world, &place);
+    let mut rows = rows(world, &place);
+    rows.extend(offered(world));
     match format {
         Format::Text => world.screen.print(&to_text(world, &rows)),
         Format::Json => {

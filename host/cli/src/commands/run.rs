@@ -179,7 +179,13 @@ impl Asked {
 
     /// Tells what was found in a flow that was read.
     fn told(&self, world: &World, loaded: Loaded) -> Result<Arc<Flow>, Failure> {
-        let mut flow = world.told(&self.args.flow, loaded)?;
+        world.tell(&loaded);
+        self.flow_of(world, loaded)
+    }
+
+    /// A flow that was read, with the limits that were asked for.
+    fn flow_of(&self, world: &World, loaded: Loaded) -> Result<Arc<Flow>, Failure> {
+        let mut flow = world.flow_of(&self.args.flow, loaded)?;
         self.args.limits.iter().try_for_each(|words| limit(&mut flow, words))?;
         Ok(Arc::new(flow))
     }
@@ -390,6 +396,7 @@ pub fn plain_options(screen: Screen, progress: ProgressFlag) -> Options {
         },
         source: None,
         project: None,
+        run: None,
     }
 }
 

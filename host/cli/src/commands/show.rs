@@ -23,6 +23,7 @@ struct Step {
     cell: String,
     lang: String,
     reason: String,
+    attempts: u32,
     meta: ExecMeta,
 }
 
@@ -41,8 +42,8 @@ pub fn place_of(store: &Store, digest: &str, ty: &str) -> Option<PathBuf> {
 fn finished(history: &History, run: &str) -> Result<Vec<Step>, Failure> {
     let mut steps = Vec::new();
     for record in history::records(history, run)? {
-        if let Event::StepFinished { cell, lang, reason, meta, .. } = record.event {
-            steps.push(Step { cell, lang, reason, meta: *meta });
+        if let Event::StepFinished { cell, lang, reason, attempts, meta } = record.event {
+            steps.push(Step { cell, lang, reason, attempts, meta: *meta });
         }
     }
     Ok(steps)
@@ -263,7 +264,9 @@ fn show_run(world: &World, run: &str, steps: &[Step], format: Format) -> Exit {
 }
 
 fn to_json(step: &Step) -> serde_json::Value {
-    json!({ "cell": step.cell, "lang": step.lang, "reason": step.reason, "meta": step.meta })
+    json!({
+        "cell": step.cell, "lang": step.lang, "reason": step.reason, "attempts": step.attempts, "meta": step.meta,
+    })
 }
 
 fn show_step(
@@ -283,6 +286,9 @@ fn show_step(
     facts.row(["outcome", meta.outcome.as_str()]);
     facts.row(["lang", &step.lang]);
     facts.row(["why", &step.reason]);
+    if step.attempts > 0 {
+        facts.row(["attempts", &step.attempts.to_string()]);
+    }
     if let Some(run) = made {
         facts.row(["last ran in", run]);
     }

@@ -1,7 +1,7 @@
 //! A live run's side of `attach` and `stop`: its socket, the record read while it is written, and what interrupts it.
 
 use std::io::{self, BufWriter, Read, Seek, SeekFrom};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -145,24 +145,33 @@ impl Interrupts {
     }
 }
 
-/// The sockets of those who watch the flows of a project, a socket for each, by process id.
-fn watches(history: &History) -> PathBuf {
-    history.place().folder().join("watches")
+/// Where the sockets of those who watch the flows of a project are, a socket for each, by process id.
+fn watches(history: &History) -> Option<PathBuf> {
+    history.own_folder("watches").ok()
 }
 
 /// Those that somebody may listen to.
 pub fn watchers(history: &History) -> Vec<PathBuf> {
-    let entries = watches(history).read_dir().into_iter().flatten().flatten();
+    let folder = watches(history);
+    let entries = folder.and_then(|folder| folder.read_dir().ok()).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).collect()
 }
 
-fn own(history: &History) -> PathBuf {
-    watches(history).join(std::process::id().to_string())
+/// The command line of the watch whose socket this is, as its runs have it. Nothing where its process can't be seen, as from another container.
+pub fn argv(watcher: &std::path::Path) -> Option<Vec<String>> {
+    let process: u32 = watcher.file_name()?.to_str()?.parse().ok()?;
+    let words = std::fs::read(format!("/proc/{process}/cmdline")).ok()?;
+    let words = words.strip_suffix(b"\0")?.split(|byte| *byte == 0);
+    Some(words.map(|word| String::from_utf8_lossy(word).into_owned()).collect())
+}
+
+fn own(history: &History) -> Option<PathBuf> {
+    Some(watches(history)?.join(std::process::id().to_string()))
 }
 
 /// Whether this process has its socket there.
 pub fn is_watched(history: &History) -> bool {
-    own(history).exists()
+    own(history).is_some_and(|own| own.exists())
 }
 
 /// Opens the socket of this process, for as long as it watches. Nothing is recorded of a watch, only of its runs: who asks for events hears of the end.
@@ -175,16 +184,16 @@ pub fn watcher(history: &History, screen: Screen, stops: mpsc::Sender<Stop>) -> 
         }
     }
     // Those who were killed left theirs.
-    for path in watchers(history) {
+    let is_socket =
+        |path: &PathBuf| path.symlink_metadata().is_ok_and(|meta| meta.file_type().is_socket());
+    for path in watchers(history).into_iter().filter(is_socket) {
         let asked = std::os::unix::net::UnixStream::connect(&path);
         if asked.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
             let _ = std::fs::remove_file(&path);
         }
     }
-    let folder = watches(history);
-    let _ = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
     let server = Server::open(Config {
-        path: own(history),
+        path: own(history)?,
         feed: Feed::new(),
         record: Arc::new(Nothing),
         stops,

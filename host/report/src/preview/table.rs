@@ -5,7 +5,8 @@
 
 use std::io::{self, SeekFrom};
 
-use super::flatbuffer::Node;
+use polyloom_protocol::flatbuffer::Node;
+
 use super::scalar::{Kind, scalar, unsigned};
 use super::{PreviewOptions, Source, slice};
 use crate::escape::escape_line;

@@ -357,7 +357,7 @@ pub(super) fn logs(screen: &Screen, cell: &str) -> String {
     let project = project.map_or_else(String::new, |path| format!(" -C {}", quote(path)));
     // What it printed in the last run that had it.
     let run = match screen.run.id.as_str() {
-        UNRECORDED => String::new(),
+        UNRECORDED | "" => String::new(),
         id => format!(" {id}"),
     };
     format!("polyloom logs{project}{run} {cell}")

@@ -44,6 +44,8 @@ pub struct Options {
     pub source: Option<SourceLines>,
     /// The project's folder as commands name it, where it is not the one the user is in.
     pub project: Option<String>,
+    /// The run's id, for who does not see its first event.
+    pub run: Option<String>,
 }
 
 impl Default for Options {
@@ -56,6 +58,7 @@ impl Default for Options {
             progress: Progress::Auto,
             source: None,
             project: None,
+            run: None,
         }
     }
 }

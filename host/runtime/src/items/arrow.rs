@@ -8,8 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use polyloom_model::Value;
 use polyloom_plan::MAX_STEPS;
-
-use super::flatbuffer::Node;
+use polyloom_protocol::flatbuffer::Node;
 
 /// Values in all rows together.
 const MOST_VALUES: usize = 4_000_000;

@@ -76,7 +76,8 @@ impl Runner {
 
     fn known(&mut self, step: StepIndex) -> bool {
         let key = self.content_key(step);
-        let found = match flight::known(&self.job.place.store, &key) {
+        let declared = &self.cell(step).outputs;
+        let found = match flight::known(&self.job.place.store, &key, declared) {
             Ok(found) => found,
             Err(error) => {
                 self.stream.say(Event::Warning { text: chain(&error) });

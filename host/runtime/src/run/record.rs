@@ -264,10 +264,10 @@ impl Runner {
                 tracing::warn!(error = %chain(&error), "the run's end could not be recorded");
             }
         }
-        let (environment, carried) = (self.environment, self.released);
+        let Self { environment, moved, released: carried, .. } = self;
         let Self { job, slots, specs, schedule, .. } = self;
         let rest = Rest::new(job.prepared, slots, specs, schedule);
-        Summary { outcome, totals, wall_ms, environment, unwritten, carried, rest }
+        Summary { outcome, totals, wall_ms, environment, moved, unwritten, carried, rest }
     }
 }
 

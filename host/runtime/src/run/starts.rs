@@ -80,17 +80,7 @@ mod tests {
         let mut meta = ExecMeta::new(Outcome::WorkerError);
         stderr.clone_into(&mut meta.stderr.text);
         let explanation = Some("it ended".to_owned());
-        let (environment, flight, known) = (false, None, None);
-        StepEnd {
-            meta,
-            outputs: None,
-            explanation,
-            environment,
-            start,
-            flight,
-            known,
-            copies: Vec::new(),
-        }
+        StepEnd::new(meta, None, explanation, start)
     }
 
     fn told(ends: &[StepEnd]) -> Option<String> {

@@ -4,6 +4,7 @@ use rusqlite::Row;
 use thiserror::Error;
 
 use super::open::History;
+use super::run::is_id;
 use super::{Home, RunRow, RunState};
 use crate::fault::Fault;
 use crate::results::outcome;
@@ -44,10 +45,10 @@ impl History {
         let raw = self.query(|index| {
             let mut statement = index.prepare_cached(
                 "SELECT id, started, flow, argv, outcome, wall, totals, imported FROM runs
-                 ORDER BY rowid DESC LIMIT ?1",
+                 ORDER BY rowid DESC",
             )?;
-            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            statement.query_map([limit], read)?.collect::<Result<Vec<_>, _>>()
+            let rows = statement.query_map([], read)?.filter_map(Result::transpose);
+            rows.take(limit).collect::<Result<Vec<_>, _>>()
         })?;
         Ok(raw.into_iter().map(|raw| self.state(raw)).collect())
     }
@@ -73,7 +74,8 @@ impl History {
                 "SELECT id, started, flow, argv, outcome, wall, totals, imported FROM runs
                  WHERE substr(id, 1, length(?1)) = ?1 ORDER BY rowid DESC LIMIT 6",
             )?;
-            statement.query_map([text], read)?.collect::<Result<Vec<_>, _>>()
+            let rows = statement.query_map([text], read)?.filter_map(Result::transpose);
+            rows.collect::<Result<Vec<_>, _>>()
         })?;
         if text.is_empty() || found.is_empty() {
             return Err(unknown(newest));
@@ -95,7 +97,7 @@ impl History {
                 "SELECT id, started, flow, argv, outcome, wall, totals, imported FROM runs
                  WHERE imported IS NULL ORDER BY rowid DESC LIMIT 1 OFFSET ?1",
             )?;
-            statement.query_map([back], read)?.next().transpose()
+            statement.query_map([back], read)?.next().transpose().map(Option::flatten)
         })?;
         Ok(raw.map(|raw| self.state(raw)))
     }
@@ -117,12 +119,17 @@ struct Raw {
     outcome: Option<String>,
 }
 
-fn read(row: &Row<'_>) -> Result<Raw, rusqlite::Error> {
+/// A row whose id names no folder is not ours.
+fn read(row: &Row<'_>) -> Result<Option<Raw>, rusqlite::Error> {
+    let id: String = row.get(0)?;
+    if !is_id(&id) {
+        return Ok(None);
+    }
     let argv: String = row.get(3)?;
-    Ok(Raw {
+    Ok(Some(Raw {
         outcome: row.get(4)?,
         row: RunRow {
-            id: row.get(0)?,
+            id,
             started_unix_ms: u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0),
             flow: row.get(2)?,
             argv: serde_json::from_str(&argv).unwrap_or_default(),
@@ -134,5 +141,5 @@ fn read(row: &Row<'_>) -> Result<Raw, rusqlite::Error> {
                 _ => Home::Elsewhere,
             },
         },
-    })
+    }))
 }

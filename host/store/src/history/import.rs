@@ -4,7 +4,7 @@
 //! the manifest says, every blob the digest that is its name, and no name of the file's is ever a path. It is read twice: nothing is
 //! taken of it before all of it was found whole.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,8 @@ use thiserror::Error;
 
 use super::export::{BLOBS, EVENTS, KEPT, MANIFEST, Manifest, SCHEMA, STEPS, SUM};
 use super::open::History;
-use super::run::{LOG, RUNS};
+use super::open::regular;
+use super::run::{LOG, folder_of, is_id, within};
 use super::steps::{insert_kept, insert_steps};
 use super::tar::{Reader, TarError};
 use super::{KeptRow, StepRow};
@@ -104,17 +105,6 @@ pub enum ImportRunError {
 struct Import<'a> {
     path: &'a Path,
     tar: Reader<BufReader<File>>,
-}
-
-/// Whether a text is the id of a run, which is the name of a folder.
-fn is_id(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    bytes.len() == 20
-        && bytes.iter().enumerate().all(|(at, byte)| match at {
-            8 | 15 => *byte == b'-',
-            0..15 => byte.is_ascii_digit(),
-            _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
-        })
 }
 
 fn open(path: &Path) -> Result<File, ImportRunError> {
@@ -389,10 +379,11 @@ impl History {
         if manifest.run != run {
             return Err(import.damaged("it changed while it was read"));
         }
-        let temporary = self.folder.join(RUNS).join(format!(".import-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&temporary);
+        let temporary = format!(".import-{}", std::process::id());
+        let remove = || self.dir.remove_dir_all(folder_of(&temporary));
+        let _ = remove();
         let imported = self.import_into(&temporary, &mut import, &manifest, store);
-        let _ = fs::remove_dir_all(&temporary);
+        let _ = remove();
         imported
     }
 
@@ -410,15 +401,18 @@ impl History {
 
     fn import_into(
         &self,
-        temporary: &Path,
+        temporary: &str,
         import: &mut Import<'_>,
         manifest: &Manifest,
         store: &Store,
     ) -> Result<Imported, ImportRunError> {
-        fs::create_dir(temporary).map_err(|e| Fault::io("make the folder", temporary, e))?;
-        let log = temporary.join(LOG);
-        let written = |error| ImportRunError::Fault(Fault::io("write", &log, error));
-        let mut events = io::BufWriter::new(File::create(&log).map_err(written)?);
+        let (folder, log) = (folder_of(temporary), within(temporary, LOG));
+        let made = self.dir.create_dir(&folder);
+        made.map_err(|error| self.io("make the folder", &folder, error))?;
+        let written = |error| ImportRunError::Fault(self.io("write", &log, error));
+        let mut new = cap_std::fs::OpenOptions::new();
+        let file = regular(&self.dir, &log, new.write(true).create_new(true));
+        let mut events = io::BufWriter::new(file.map_err(written)?);
         import.log(EVENTS, manifest, |_, line| events.write_all(line).map_err(written))?;
         let events = events.into_inner().map_err(|error| written(error.into_error()))?;
         events.sync_data().map_err(written)?;
@@ -449,10 +443,10 @@ impl History {
                 return Err(import.damaged("there is more in it than its manifest says"));
             }
             // Without a row it is what an import left that was killed here.
-            let folder = self.run_folder(run);
-            let _ = fs::remove_dir_all(&folder);
-            let moved = fs::rename(temporary, &folder);
-            moved.map_err(|error| Fault::io("make the folder", &folder, error))?;
+            let its = folder_of(run);
+            let _ = self.dir.remove_dir_all(&its);
+            let moved = self.dir.rename(&folder, &self.dir, &its);
+            moved.map_err(|error| self.io("make the folder", &its, error))?;
             Ok::<_, ImportRunError>(kept + ran)
         })?;
         Ok(Imported { run: run.clone(), steps, blobs: manifest.blobs })
@@ -504,19 +498,4 @@ fn insert_run(index: &Transaction<'_>, manifest: &Manifest) -> Result<(), rusqli
         ),
     );
     inserted.map(drop)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_id;
-
-    #[test]
-    fn ids_of_runs_are_names_of_folders_and_nothing_else() {
-        assert!(is_id("20261121-031833-ab12"));
-        for bad in
-            ["", "..", "20261121-031833-AB12", "20261121-031833-ab/2", "20261121_031833-ab12"]
-        {
-            assert!(!is_id(bad), "{bad}");
-        }
-    }
 }

@@ -1,15 +1,18 @@
 //! Where a history is, and its index.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::Write;
+use std::fs::{DirBuilder, File};
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
 use polyloom_model::Digest;
 use rusqlite::{Connection, OptionalExtension};
+use rustix::fs::OFlags;
 
+use super::run::RUNS;
 use super::{HISTORY_VERSION, HistoryError, Previous};
 use crate::fault::Fault;
 use crate::index::{self, IndexError};
@@ -97,6 +100,8 @@ impl HistoryPlace {
 pub struct History {
     place: HistoryPlace,
     pub(super) folder: PathBuf,
+    /// Every path below the folder goes through this handle: a project may come from anybody, with links and pipes in its history.
+    pub(super) dir: Dir,
     connection: Mutex<Connection>,
 }
 
@@ -117,26 +122,24 @@ impl History {
     /// Opens, and if need be makes, the history of the project in `project`.
     pub fn open(project: &Path, store: &Store) -> Result<Self, HistoryError> {
         let own = project.join(".polyloom");
-        let place = match prepare(&own) {
-            Ok(()) => HistoryPlace::Project(own),
+        let (place, dir) = match prepare(&own) {
+            Ok(dir) => (HistoryPlace::Project(own), dir),
             Err(fault) if fault.is_full() => return Err(fault.into()),
             Err(fault) => {
                 let folder = beside(project, store);
-                prepare(&folder)?;
+                let dir = prepare(&folder)?;
                 let reason = match &fault {
                     Fault::Io { source, .. } => format!("{fault}: {source}"),
                     other => other.to_string(),
                 };
-                HistoryPlace::Store { folder, reason }
+                (HistoryPlace::Store { folder, reason }, dir)
             }
         };
         let folder = place.folder().to_owned();
-        let opening = folder.join("opening");
-        let lock = OpenOptions::new().write(true).create(true).truncate(false).open(&opening);
-        let locked = lock.and_then(|lock| lock.lock().map(|()| lock));
-        let _lock = locked.map_err(|error| Fault::io("lock", &opening, error))?;
+        let lock = opening(&dir).and_then(|lock| lock.lock().map(|()| lock));
+        let _lock = lock.map_err(|error| Fault::io("lock", &folder.join(OPENING), error))?;
         let path = folder.join(layout::INDEX);
-        let connection = index::open_with(&path, STEPS).map_err(|e| match e {
+        let connection = index::open_plain(&path, STEPS).map_err(|e| match e {
             IndexError::Newer(found) => {
                 HistoryError::Newer { folder: folder.clone(), found, known: HISTORY_VERSION }
             }
@@ -145,7 +148,14 @@ impl History {
             }
             IndexError::Other(source) => Fault::index("open", &folder, source).into(),
         })?;
-        Ok(Self { place, folder, connection: Mutex::new(connection) })
+        Ok(Self { place, folder, dir, connection: Mutex::new(connection) })
+    }
+
+    /// A folder for other things than runs, below the history's own. Whatever has its name and is none is in the way.
+    pub fn own_folder(&self, name: &str) -> Result<PathBuf, Fault> {
+        let path = self.folder.join(name);
+        make_folder(&self.dir, name).map_err(|error| Fault::io("make the folder", &path, error))?;
+        Ok(path)
     }
 
     /// Where it is; not in the project if that can't be written to.
@@ -222,22 +232,66 @@ fn beside(project: &Path, store: &Store) -> PathBuf {
     store.root().join(layout::PROJECTS).join(&name[..32])
 }
 
-/// Makes the folder, tells git to leave it alone, and finds out whether it can be written to.
-fn prepare(folder: &Path) -> Result<(), Fault> {
-    let runs = folder.join("runs");
+/// Held while the index is opened.
+const OPENING: &str = "opening";
+
+/// Makes the folder, tells git to leave it alone, and finds out whether it can be written to, and whether all is what it should be.
+fn prepare(folder: &Path) -> Result<Dir, Fault> {
+    let fault = |action, name: &str, error| Fault::io(action, &folder.join(name), error);
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
-        .create(&runs)
-        .map_err(|error| Fault::io("make the folder", &runs, error))?;
-    let ignore = folder.join(".gitignore");
-    if !ignore.exists() {
-        let written = File::create(&ignore).and_then(|mut file| file.write_all(b"*\n"));
-        written.map_err(|error| Fault::io("write", &ignore, error))?;
+        .create(folder)
+        .map_err(|error| Fault::io("make the folder", folder, error))?;
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW;
+    let opened = std::fs::OpenOptions::new().read(true).custom_flags(bits(flags)).open(folder);
+    let dir = Dir::from_std_file(opened.map_err(|error| Fault::io("open", folder, error))?);
+    make_folder(&dir, RUNS).map_err(|error| fault("make the folder", RUNS, error))?;
+    let ignore = ".gitignore";
+    match dir.open_with(ignore, OpenOptions::new().write(true).create_new(true)) {
+        Ok(mut file) => file.write_all(b"*\n").map_err(|error| fault("write", ignore, error))?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(fault("write", ignore, error)),
     }
     // The mode bits don't tell of read-only mounts; the index would.
-    let probe = folder.join("opening");
-    let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&probe);
-    opened.map_err(|error| Fault::io("write", &probe, error))?;
-    fs::metadata(&runs).map(|_| ()).map_err(|error| Fault::io("open", &runs, error))
+    opening(&dir).map_err(|error| fault("write", OPENING, error))?;
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        let name = format!("{}{suffix}", layout::INDEX);
+        match dir.symlink_metadata(&name) {
+            Ok(meta) if meta.is_file() => {}
+            Ok(_) => return Err(fault("open", &name, io::Error::other("it is no regular file"))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(fault("open", &name, error)),
+        }
+    }
+    Ok(dir)
+}
+
+/// Makes a folder, private to the user, or finds it.
+fn make_folder(dir: &Dir, name: &str) -> io::Result<()> {
+    let made = rustix::fs::mkdirat(dir, name, rustix::fs::Mode::RWXU).map_err(io::Error::from);
+    match made {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let is_folder = dir.symlink_metadata(name)?.is_dir();
+            if is_folder { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) }
+        }
+        made => made,
+    }
+}
+
+fn opening(dir: &Dir) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true);
+    regular(dir, Path::new(OPENING), &mut options)
+}
+
+/// Opens a file that must be one: no link is followed, and no pipe waited for.
+pub(super) fn regular(dir: &Dir, path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    options.custom_flags(bits(OFlags::NOFOLLOW | OFlags::NONBLOCK));
+    let file = dir.open_with(path, options)?.into_std();
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
+}
+
+fn bits(flags: OFlags) -> i32 {
+    i32::try_from(flags.bits()).unwrap_or(0)
 }

@@ -1,13 +1,13 @@
 //! Which runs are kept, and letting the others go.
 
 use std::collections::HashSet;
-use std::fs;
 use std::io;
 use std::num::NonZeroUsize;
 
 use rusqlite::Transaction;
 
 use super::open::History;
+use super::run::{folder_of, is_id};
 use super::steps::ids_of;
 use crate::fault::Fault;
 
@@ -65,10 +65,14 @@ impl History {
             sweep(index)
         })?;
         for id in runs {
-            let folder = self.run_folder(id);
-            match fs::remove_dir_all(&folder) {
+            // Another row is not ours, and names no folder.
+            if !is_id(id) {
+                continue;
+            }
+            let folder = folder_of(id);
+            match self.dir.remove_dir_all(&folder) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(Fault::io("remove", &folder, error));
+                    return Err(self.io("remove", &folder, error));
                 }
                 Ok(()) | Err(_) => {}
             }

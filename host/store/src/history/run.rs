@@ -1,18 +1,18 @@
 //! Writing one run and reading it back.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, TryLockError};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Take, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use cap_std::fs::OpenOptions;
 use polyloom_model::Digest;
 use polyloom_protocol::meta::Outcome;
 use rusqlite::Transaction;
 
-use super::open::History;
+use super::open::{History, regular};
 use super::steps::{insert_kept, insert_steps};
-use super::stood::joined;
+use super::stood::{STOOD, joined};
 use super::{KeptRow, NewRun, RunEnd, StepRow, format_run_time};
 use crate::fault::Fault;
 
@@ -25,7 +25,6 @@ pub struct RunWriter {
     history: Arc<History>,
     id: String,
     flow: String,
-    folder: PathBuf,
     log: File,
 }
 
@@ -35,7 +34,7 @@ pub type RunReader = BufReader<Box<dyn Read + Send>>;
 impl History {
     /// Begins a run: makes its folder, takes its lock and lists it.
     pub fn begin(self: &Arc<Self>, run: &NewRun) -> Result<RunWriter, Fault> {
-        let begun = self.begin_with(run, |_, _, _| Ok(true))?;
+        let begun = self.begin_with(run, |_, _| Ok(true))?;
         begun.ok_or_else(|| Fault::Row { what: "run", folder: self.folder.clone() })
     }
 
@@ -43,45 +42,56 @@ impl History {
     pub(super) fn begin_with(
         self: &Arc<Self>,
         run: &NewRun,
-        more: impl FnOnce(&Transaction<'_>, &str, &Path) -> Result<bool, rusqlite::Error>,
+        more: impl FnOnce(&Transaction<'_>, &str) -> Result<bool, rusqlite::Error>,
     ) -> Result<Option<RunWriter>, Fault> {
-        let (id, folder) = self.make_folder(run)?;
-        let path = folder.join(LOG);
-        let open = OpenOptions::new().create_new(true).append(true).open(&path);
-        let log = open.map_err(|error| Fault::io("make", &path, error))?;
-        log.try_lock().map_err(|error| Fault::io("lock", &path, error.into()))?;
+        let id = self.make_folder(run)?;
+        let begun = self.begin_in(&id, run, more);
+        if !matches!(begun, Ok(Some(_))) {
+            let _ = self.dir.remove_dir_all(folder_of(&id));
+        }
+        begun
+    }
+
+    fn begin_in(
+        self: &Arc<Self>,
+        id: &str,
+        run: &NewRun,
+        more: impl FnOnce(&Transaction<'_>, &str) -> Result<bool, rusqlite::Error>,
+    ) -> Result<Option<RunWriter>, Fault> {
+        let path = within(id, LOG);
+        let mut new = OpenOptions::new();
+        let log = regular(&self.dir, &path, new.append(true).create_new(true));
+        let log = log.map_err(|error| self.io("make", &path, error))?;
+        log.try_lock().map_err(|error| self.io("lock", &path, error.into()))?;
         let argv = serde_json::Value::from(run.argv.clone()).to_string();
         let begun = self.write(|index| {
-            if !more(index, &id, &folder)? {
+            if !more(index, id)? {
                 return Ok(false);
             }
             index.execute(
                 "INSERT INTO runs (id, started, flow, argv) VALUES (?1, ?2, ?3, ?4)",
-                (&id, i64::try_from(run.started_unix_ms).unwrap_or(i64::MAX), &run.flow, argv),
+                (id, i64::try_from(run.started_unix_ms).unwrap_or(i64::MAX), &run.flow, argv),
             )?;
             Ok(true)
         })?;
-        if !begun {
-            let _ = fs::remove_dir_all(&folder);
-            return Ok(None);
-        }
-        Ok(Some(RunWriter { history: self.clone(), id, flow: run.flow.clone(), folder, log }))
+        let (id, flow) = (id.to_owned(), run.flow.clone());
+        Ok(begun.then(|| RunWriter { history: self.clone(), id, flow, log }))
     }
 
     /// Two runs may begin in the same second, in two processes: whoever makes the folder has the id.
-    fn make_folder(&self, run: &NewRun) -> Result<(String, PathBuf), Fault> {
+    fn make_folder(&self, run: &NewRun) -> Result<String, Fault> {
         let mut salt = 0_u32;
         loop {
             let seed = format!("{}:{}:{salt}", std::process::id(), run.started_unix_ms);
             let suffix = &Digest::of(seed.as_bytes()).hex()[..4];
             let id = format!("{}-{suffix}", format_run_time(run.started_unix_ms));
-            let folder = self.folder.join(RUNS).join(&id);
-            match fs::create_dir(&folder) {
-                Ok(()) => return Ok((id, folder)),
+            let folder = folder_of(&id);
+            match self.dir.create_dir(&folder) {
+                Ok(()) => return Ok(id),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && salt < 1000 => {
                     salt += 1;
                 }
-                Err(error) => return Err(Fault::io("make the folder", &folder, error)),
+                Err(error) => return Err(self.io("make the folder", &folder, error)),
             }
         }
     }
@@ -90,41 +100,62 @@ impl History {
     /// or is just writing it.
     pub fn read_events(&self, run: &str) -> Result<RunReader, Fault> {
         let log = self.read_log(run)?;
-        let read = |error| Fault::io("read", &self.run_folder(run), error);
-        joined(&self.run_folder(run), log).map_err(read)
+        let read = |error| self.io("read", &within(run, LOG), error);
+        joined(|| self.open_file(&within(run, STOOD)), log).map_err(read)
     }
 
     /// The log that a run writes, for who follows it by the number of bytes.
     pub fn read_log(&self, run: &str) -> Result<BufReader<Take<File>>, Fault> {
-        let path = self.folder.join(RUNS).join(run).join(LOG);
-        let read = |error| Fault::io("read", &path, error);
-        let mut file = open(&path).map_err(read)?;
+        let path = within(run, LOG);
+        let read = |error| self.io("read", &path, error);
+        let mut file = self.open_file(&path).map_err(read)?;
         let whole = whole_lines(&mut file).map_err(read)?;
         file.seek(SeekFrom::Start(0)).map_err(read)?;
         Ok(BufReader::new(file.take(whole)))
     }
 
-    /// The folder of a run, for files beside its log.
+    /// The folder of a run, for a socket beside its log.
     #[must_use]
     pub fn run_folder(&self, run: &str) -> PathBuf {
-        self.folder.join(RUNS).join(run)
+        self.folder.join(folder_of(run))
     }
 
     /// Whether a living process holds the run's lock.
     pub(super) fn is_running(&self, run: &str) -> bool {
-        let path = self.folder.join(RUNS).join(run).join(LOG);
-        open(&path)
-            .is_ok_and(|file| matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
+        self.open_file(&within(run, LOG))
+            .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
+    /// Opens a file below the history's folder for reading.
+    pub(super) fn open_file(&self, path: &Path) -> io::Result<File> {
+        regular(&self.dir, path, OpenOptions::new().read(true))
+    }
+
+    /// An error about a file below the history's folder.
+    pub(super) fn io(&self, action: &'static str, path: &Path, error: io::Error) -> Fault {
+        Fault::io(action, &self.folder.join(path), error)
     }
 }
 
-/// Opens a file of a run for reading. A project may come from anybody: no link is followed, and no pipe waited for.
-pub(super) fn open(path: &Path) -> io::Result<File> {
-    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-    let mut options = OpenOptions::new();
-    options.read(true).custom_flags(i32::try_from(flags.bits()).unwrap_or(0));
-    let file = options.open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::InvalidInput.into()) }
+/// The folder of a run, below the history's.
+pub(super) fn folder_of(run: &str) -> PathBuf {
+    Path::new(RUNS).join(run)
+}
+
+/// A file of a run, below the history's folder.
+pub(super) fn within(run: &str, name: &str) -> PathBuf {
+    folder_of(run).join(name)
+}
+
+/// Whether a text is the id of a run: `YYYYMMDD-HHMMSS-xxxx`. It names a folder.
+pub(super) fn is_id(text: &str) -> bool {
+    let kinds = "dddddddd-dddddd-xxxx".bytes();
+    text.len() == kinds.len()
+        && text.bytes().zip(kinds).all(|(byte, kind)| match kind {
+            b'd' => byte.is_ascii_digit(),
+            b'x' => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+            other => byte == other,
+        })
 }
 
 /// The length of a file up to and with its last line feed.
@@ -151,16 +182,11 @@ impl RunWriter {
         &self.id
     }
 
-    /// The run's folder.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
     /// A second handle on the run's event log, for the sink that writes it. The run's lock lasts as long as any
     /// handle is open, this one too.
     pub fn log(&self) -> Result<File, Fault> {
-        self.log.try_clone().map_err(|error| Fault::io("open", &self.folder.join(LOG), error))
+        let log = self.log.try_clone();
+        log.map_err(|error| self.history.io("open", &within(&self.id, LOG), error))
     }
 
     /// Records finished steps and makes them the latest of their cells, in one transaction.
@@ -197,8 +223,8 @@ impl RunWriter {
 
     /// Records the end and lets go of the lock.
     pub fn finish(self, end: &RunEnd) -> Result<(), Fault> {
-        let path = self.folder.join(LOG);
-        self.log.sync_data().map_err(|error| Fault::io("sync", &path, error))?;
+        let synced = self.log.sync_data();
+        synced.map_err(|error| self.history.io("sync", &within(&self.id, LOG), error))?;
         self.history.write(|index| {
             index.execute(
                 "UPDATE runs SET outcome = ?2, wall = ?3, totals = ?4 WHERE id = ?1",
@@ -216,5 +242,20 @@ impl Write for RunWriter {
 
     fn flush(&mut self) -> io::Result<()> {
         self.log.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_id;
+
+    #[test]
+    fn ids_of_runs_are_names_of_folders_and_nothing_else() {
+        assert!(is_id("20261121-031833-ab12"));
+        for bad in
+            ["", "..", "20261121-031833-AB12", "20261121-031833-ab/2", "20261121_031833-ab12"]
+        {
+            assert!(!is_id(bad), "{bad}");
+        }
     }
 }

@@ -84,7 +84,8 @@ pub(super) fn insert_kept(
     let mut ids = Vec::with_capacity(steps.len() * 4);
     for (at, row) in steps.iter().enumerate() {
         let outputs = serde_json::to_string(&row.outputs).unwrap_or_default();
-        let hash = Digest::of(format!("{}\n{}\n{outputs}", row.cell, row.key).as_bytes());
+        let hash = format!("{}\n{}\n{outputs}{}", row.cell, row.key, row.parts);
+        let hash = Digest::of(hash.as_bytes());
         let known = find.query_row([hash.as_bytes()], |row| row.get(0)).optional()?;
         let id: i64 = match known {
             Some(id) => id,
@@ -108,6 +109,8 @@ fn put_kept(out: &mut Vec<u8>, row: &KeptRow) {
     };
     put(&row.cell);
     put(&row.key);
+    // Those of an imported run: what it says of a key is said by nobody else.
+    put(&row.parts);
     for output in &row.outputs {
         put(&output.port);
         put(&output.digest);

@@ -12,6 +12,7 @@ use polyloom_runtime::Sources;
 use tokio::sync::Notify;
 
 use super::names::Names;
+use super::streams::Inode;
 use crate::failure::{Exit, Failure};
 
 /// Files that were written and closed are taken as they are after so much quiet: many are often saved at once.
@@ -28,11 +29,21 @@ enum Stage {
     Saved,
 }
 
+/// What was heard of a name.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    stage: Stage,
+    /// At first it came to be: there was nothing under it before.
+    new: bool,
+}
+
 /// What the watcher's thread and the waiting side share.
 #[derive(Default)]
 struct Shared {
     heard: Mutex<Heard>,
     bell: Notify,
+    /// Files that the one who watches writes itself.
+    own: Vec<Inode>,
 }
 
 #[derive(Default)]
@@ -40,9 +51,23 @@ struct Heard {
     names: Arc<Names>,
     /// Names that came, went or are others' now: whatever was watched by way of them is to be watched anew.
     moved: BTreeSet<PathBuf>,
-    changed: BTreeMap<PathBuf, Stage>,
+    changed: BTreeMap<PathBuf, Seen>,
     first: Option<Instant>,
     last: Option<Instant>,
+}
+
+impl Heard {
+    /// The names of a change. Those of files that editors write to first are not among them.
+    fn take(&mut self) -> Vec<PathBuf> {
+        let is_there = |path: &Path| path.symlink_metadata().is_ok();
+        let mut changed = std::mem::take(&mut self.changed);
+        // It came and went meanwhile.
+        changed.retain(|path, seen| !seen.new || is_there(path));
+        // It may have been a folder or not: where there is something else, that says more.
+        let is_clear = |path: &PathBuf| is_there(path) || self.names.names(path);
+        let (clear, gone): (Vec<_>, Vec<_>) = changed.into_keys().partition(is_clear);
+        if clear.is_empty() { gone } else { clear }
+    }
 }
 
 impl Shared {
@@ -58,7 +83,7 @@ impl Shared {
             Ok(_) | Err(_) => {
                 heard.moved.insert("/".into());
                 let some = heard.names.sources().files.first().cloned().unwrap_or_default();
-                return self.note(&mut heard, some, Stage::Saved);
+                return self.note(&mut heard, some, Seen { stage: Stage::Saved, new: false });
             }
         };
         let Some(stage) = stage(event.kind) else { return };
@@ -68,18 +93,29 @@ impl Shared {
         );
         for path in event.paths {
             let leads = renames && heard.names.leads(&path);
-            if leads || heard.names.has(&path) {
+            // By what it says of a change, a watch would hear of another.
+            let is_other = || renames || !self.writes(&path);
+            if leads || (heard.names.has(&path) && is_other()) {
                 if renames {
                     heard.moved.insert(path.clone());
                 }
-                self.note(&mut heard, path, stage);
+                let new = matches!(event.kind, EventKind::Create(_));
+                self.note(&mut heard, path, Seen { stage, new });
             }
         }
     }
 
-    fn note(&self, heard: &mut Heard, path: PathBuf, stage: Stage) {
-        if heard.changed.len() < NAMES || heard.changed.contains_key(&path) {
-            heard.changed.insert(path, stage);
+    /// Whether the file of this name is one of its own.
+    fn writes(&self, path: &Path) -> bool {
+        let inode = path.metadata().map(|meta| (meta.dev(), meta.ino()));
+        inode.is_ok_and(|inode| self.own.contains(&inode))
+    }
+
+    fn note(&self, heard: &mut Heard, path: PathBuf, seen: Seen) {
+        if let Some(before) = heard.changed.get_mut(&path) {
+            before.stage = seen.stage;
+        } else if heard.changed.len() < NAMES {
+            heard.changed.insert(path, seen);
         }
         let now = Instant::now();
         heard.first.get_or_insert(now);
@@ -132,13 +168,13 @@ pub struct Files {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Watched {
     how: RecursiveMode,
-    inode: (u64, u64),
+    inode: Inode,
 }
 
 impl Files {
-    /// Watches nothing yet. Relative names are relative to `here`.
-    pub fn new(here: PathBuf) -> Result<Self, Failure> {
-        let shared = Arc::new(Shared::default());
+    /// Watches nothing yet. Relative names are relative to `here`. What is written to the files `own` is no change.
+    pub fn new(here: PathBuf, own: Vec<Inode>) -> Result<Self, Failure> {
+        let shared = Arc::new(Shared { own, ..Shared::default() });
         let hears = Arc::clone(&shared);
         let watcher = notify::recommended_watcher(move |event| hears.on(event));
         let watcher = watcher.map_err(|error| failure(&error))?;
@@ -234,7 +270,7 @@ impl Files {
             let due = {
                 let heard = self.shared.heard();
                 heard.last.map(|last| {
-                    let open = heard.changed.values().any(|stage| *stage == Stage::Unfinished);
+                    let open = heard.changed.values().any(|seen| seen.stage == Stage::Unfinished);
                     last + if open { UNFINISHED } else { SAVED }
                 })
             };
@@ -247,10 +283,12 @@ impl Files {
                 },
                 Some(_) => {
                     let mut heard = self.shared.heard();
-                    let paths = std::mem::take(&mut heard.changed).into_keys().collect();
                     heard.last = None;
                     let since = heard.first.take().unwrap_or_else(Instant::now);
-                    return Change { paths, since };
+                    let paths = heard.take();
+                    if !paths.is_empty() {
+                        return Change { paths, since };
+                    }
                 }
             }
         }
@@ -279,16 +317,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         fs::write(at("a"), "1").unwrap();
-        fs::create_dir_all(at("tree/below")).unwrap();
-        let mut files = Files::new(PathBuf::from("/")).unwrap();
+        for folder in ["tree/below", "tree/own", "in"] {
+            fs::create_dir_all(at(folder)).unwrap();
+        }
+        let mut files = Files::new(PathBuf::from("/"), Vec::new()).unwrap();
         let wanted = Sources {
-            files: [at("a"), at("b")].into(),
-            folders: [at("tree")].into(),
+            files: [at("a"), at("b"), at("tree")].into(),
+            folders: [at("tree"), at("in")].into(),
+            globs: [(folder.path().to_owned(), "in/**/*.csv".into())].into(),
+            apart: [at("tree/own")].into(),
             ..Sources::default()
         };
         assert!(files.watch(&wanted).unwrap());
         assert!(!files.watch(&wanted).unwrap());
-        assert_eq!(files.count(), 2);
+        assert_eq!(files.count(), 4);
         // In place.
         fs::write(at("other"), "x").unwrap();
         fs::write(at("a"), "2").unwrap();
@@ -302,6 +344,19 @@ mod tests {
         assert_eq!(names(&files.changed().await), ["c"]);
         fs::remove_file(at("b")).unwrap();
         assert_eq!(names(&files.changed().await), ["b"]);
+        // Only what a pattern matches, and folders that may hold some; nothing of what is kept apart.
+        fs::write(at("tree/own/x"), "1").unwrap();
+        fs::write(at("in/x.txt"), "1").unwrap();
+        fs::write(at("in/x.csv"), "1").unwrap();
+        assert_eq!(names(&files.changed().await), ["x.csv"]);
+        fs::create_dir_all(at("away/deep")).unwrap();
+        fs::write(at("away/deep/y.csv"), "1").unwrap();
+        fs::rename(at("away"), at("in/back")).unwrap();
+        assert_eq!(names(&files.changed().await), ["back"]);
+        // What an editor writes first and gives the name of a file then.
+        fs::write(at("tree/sedXYZ"), "2").unwrap();
+        fs::rename(at("tree/sedXYZ"), at("tree/below/c")).unwrap();
+        assert_eq!(names(&files.changed().await), ["c"]);
         // Not any more.
         files.watch(&Sources { files: [at("b")].into(), ..Sources::default() }).unwrap();
         fs::write(at("a"), "4").unwrap();
@@ -314,7 +369,7 @@ mod tests {
         use std::io::Write;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
-        let mut files = Files::new(PathBuf::from("/")).unwrap();
+        let mut files = Files::new(PathBuf::from("/"), Vec::new()).unwrap();
         files.watch(&Sources { files: [path.clone()].into(), ..Sources::default() }).unwrap();
         let mut file = fs::File::create(&path).unwrap();
         for _ in 0..5 {

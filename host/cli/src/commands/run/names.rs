@@ -1,14 +1,10 @@
 //! The names by which watched files are found: of themselves, and of each folder and link on the way to them. Whoever takes one of these names away
 //! or gives it to another puts other files in the place of those that were read.
 
-use std::collections::{BTreeSet, HashMap};
-use std::ffi::OsString;
-use std::path::{Component, Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
-use polyloom_runtime::Sources;
-
-/// As many links on one way the kernel follows.
-const LINKS: u32 = 40;
+use polyloom_runtime::{Sources, Ways};
 
 /// What is watched, free of links, and how it was come to.
 #[derive(Debug, Default)]
@@ -20,15 +16,17 @@ pub struct Names {
 impl Names {
     /// The names of these files and folders; relative ones are relative to `here`. What is not there has a name, too.
     pub fn of(sources: &Sources, here: &Path) -> Self {
-        let mut walk = Walk::default();
-        let mut follow = |path: &PathBuf| walk.to(&here.join(path));
+        let mut ways = Ways::default();
+        let mut follow = |path: &PathBuf| ways.to(&here.join(path));
+        let globs = sources.globs.iter();
         let sources = Sources {
             files: sources.files.iter().map(&mut follow).collect(),
             folders: sources.folders.iter().map(&mut follow).collect(),
-            globs: BTreeSet::new(),
+            globs: globs.map(|(root, pattern)| (follow(root), pattern.clone())).collect(),
             beside: sources.beside.as_ref().map(&mut follow),
+            apart: sources.apart.iter().map(&mut follow).collect(),
         };
-        Self { sources, way: walk.way }
+        Self { sources, way: ways.names }
     }
 
     /// What is watched.
@@ -46,67 +44,17 @@ impl Names {
         self.sources.has(path)
     }
 
-    /// Whether it is one if the name itself came, went or is another's now.
+    /// Whether it is the name of something that is watched, or one on the way to it.
+    pub fn names(&self, path: &Path) -> bool {
+        self.has(path) || self.way.contains(path)
+    }
+
+    /// Whether it is one if the name itself came, went or is another's now. What is there and is no folder holds nothing.
     pub fn leads(&self, path: &Path) -> bool {
         self.way.contains(path)
+            || (self.sources.may_hold(path)
+                && path.symlink_metadata().map_or(true, |meta| meta.is_dir()))
     }
-}
-
-/// The way to many paths.
-#[derive(Default)]
-struct Walk {
-    way: BTreeSet<PathBuf>,
-    /// Where folders lead: a flow has many files in few of them.
-    folders: HashMap<PathBuf, PathBuf>,
-}
-
-impl Walk {
-    /// Where an absolute path leads.
-    fn to(&mut self, path: &Path) -> PathBuf {
-        let Some((folder, name)) = path.parent().zip(path.file_name()) else {
-            return self.follow("/".into(), parts(path).collect());
-        };
-        let at = match self.folders.get(folder) {
-            Some(at) => at.clone(),
-            None => {
-                let at = self.follow("/".into(), parts(folder).collect());
-                self.folders.insert(folder.to_owned(), at.clone());
-                at
-            }
-        };
-        self.follow(at, vec![name.to_owned()])
-    }
-
-    /// Goes on from a place that is free of links, and notes each name it comes by.
-    fn follow(&mut self, mut at: PathBuf, mut left: Vec<OsString>) -> PathBuf {
-        let mut followed = 0;
-        while let Some(part) = left.pop() {
-            if part == "/" {
-                at = part.into();
-            } else if part == ".." {
-                at.pop();
-            } else {
-                at.push(part);
-                self.way.insert(at.clone());
-                if followed < LINKS
-                    && let Ok(target) = at.read_link()
-                {
-                    followed += 1;
-                    left.extend(parts(&target));
-                    at.pop();
-                }
-            }
-        }
-        at
-    }
-}
-
-/// The parts of a path, the last first.
-fn parts(path: &Path) -> impl Iterator<Item = OsString> {
-    path.components()
-        .rev()
-        .filter(|part| *part != Component::CurDir)
-        .map(|part| part.as_os_str().to_owned())
 }
 
 #[cfg(test)]

@@ -24,14 +24,14 @@ impl Asked {
         let Some(unchanged) = known::find(world, place, key) else {
             return Ok(None);
         };
-        let Some(sum) = unchanged.sum() else { return Ok(None) };
+        let Some(stood) = unchanged.stood() else { return Ok(None) };
         // One that is elsewhere is warned of.
         let history = world.history(unchanged.root(), &place.store).ok();
         let own = |it: &Arc<History>| matches!(it.place(), HistoryPlace::Project(_));
         let Some(history) = history.filter(own) else { return Ok(None) };
         // Nothing asks for anything; a mistake in the file is told all the same.
         ProjectPolicy::read(history.place().folder())?;
-        let Ok(Some(writer)) = history.begin_again(&new_run(unchanged.path()), sum) else {
+        let Ok(Some(writer)) = history.begin_again(&new_run(unchanged.path()), stood) else {
             return Ok(None);
         };
         let faces = self.faces(world, unchanged.root(), Some((&history, &writer)))?;
@@ -63,7 +63,7 @@ impl After {
     /// Keeps what the run rested on for the next.
     pub(super) fn keep(&self, fresh: Fresh, store: &Store, key: &Digest) {
         let Some((history, run)) = self.history.as_ref().zip(self.run.as_ref()) else { return };
-        let kept = history.keep_stood(run).and_then(|sum| fresh.keep(store, key, sum));
+        let kept = history.keep_stood(run).and_then(|stood| fresh.keep(store, key, stood));
         if let Err(error) = kept {
             tracing::warn!(%error, "what a run without work rests on could not be kept");
         }

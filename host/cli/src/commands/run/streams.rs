@@ -2,6 +2,8 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -20,12 +22,21 @@ pub struct Streams(Arc<Mutex<Numbered>>);
 struct Numbered {
     streams: Vec<Jsonl>,
     seq: u64,
+    /// The file of `--events`.
+    file: Option<Inode>,
+}
+
+/// A file, whatever its names are: its device and its number there.
+pub type Inode = (u64, u64);
+
+fn inode(file: &File) -> Option<Inode> {
+    file.metadata().ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
 impl Streams {
     /// Those that were asked for.
     pub fn open(args: &RunArgs) -> Result<Self, Failure> {
-        let mut streams = Vec::new();
+        let (mut streams, mut written) = (Vec::new(), None);
         match args.events.as_deref() {
             None => {}
             Some(path) if path == Path::new("-") => {
@@ -36,13 +47,22 @@ impl Streams {
                     let text = format!("`{}` can't be written: {error}", path.display());
                     Failure::new(Exit::Usage, text)
                 })?;
+                written = inode(&file);
                 streams.push(Jsonl::new(Box::new(BufWriter::new(file))));
             }
         }
         if args.format == Format::Jsonl {
             streams.push(Jsonl::new(Box::new(io::stdout())));
         }
-        Ok(Self(Arc::new(Mutex::new(Numbered { streams, seq: 0 }))))
+        Ok(Self(Arc::new(Mutex::new(Numbered { streams, seq: 0, file: written }))))
+    }
+
+    /// The files that this program itself writes: that of `--events`, and what it prints to.
+    pub fn files(&self) -> Vec<Inode> {
+        let (out, err) = (io::stdout(), io::stderr());
+        let prints = [out.as_fd(), err.as_fd()].map(|fd| fd.try_clone_to_owned().map(File::from));
+        let prints = prints.into_iter().flatten().filter_map(|file| inode(&file));
+        prints.chain(self.lock().file).collect()
     }
 
     /// Says something that is of no run.
@@ -58,7 +78,7 @@ impl Streams {
 impl Sink for Streams {
     fn record(&mut self, record: &Record) {
         let mut numbered = self.lock();
-        let Numbered { streams, seq } = &mut *numbered;
+        let Numbered { streams, seq, .. } = &mut *numbered;
         if streams.is_empty() {
             return;
         }

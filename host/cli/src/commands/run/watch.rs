@@ -105,6 +105,10 @@ struct Session<'w> {
     renewed: bool,
     /// There was no plan the last time.
     broken: bool,
+    /// What was found in the flow's files the last time.
+    found: Vec<Diagnostic>,
+    /// What is in the way of a run, as it was told. While it stays so, it is not told again.
+    told: Option<(String, Vec<Diagnostic>)>,
     /// How the last run ended.
     last: Option<RunOutcome>,
     /// A signal was heard: there is no further run.
@@ -132,8 +136,8 @@ pub fn watch(world: &World, mut asked: Asked) -> Outcome {
     let runtime = live::runtime()?;
     let (stops, asked_for) = mpsc::channel(1);
     let interrupts = runtime.block_on(async { Interrupts::new(Signals::listen(), asked_for) });
-    let files = Files::new(here.clone())?;
     let streams = streams(&mut asked.streams, &asked.args)?;
+    let files = Files::new(here.clone(), streams.files())?;
     let mut session = Session {
         world,
         asked,
@@ -156,6 +160,8 @@ pub fn watch(world: &World, mut asked: Asked) -> Outcome {
         wanted: Sources::default(),
         renewed: false,
         broken: false,
+        found: Vec::new(),
+        told: None,
         last: None,
         leaving: false,
     };
@@ -163,8 +169,9 @@ pub fn watch(world: &World, mut asked: Asked) -> Outcome {
         session.open(&history);
     }
     let exit = session.go();
+    let code = exit.as_ref().map_or_else(|failure| failure.exit, |exit| *exit);
+    session.over(code);
     if let Some(server) = session.server.take() {
-        let code = exit.as_ref().map_or_else(|failure| failure.exit, |exit| *exit);
         runtime.block_on(server.finish(code as u8));
     }
     // Blocking tasks of attempts that were killed may still be reading; nobody waits for them.
@@ -280,8 +287,13 @@ impl Session<'_> {
                 continue;
             }
             let problems: Vec<_> = loaded.report.problems.iter().map(diagnostic).collect();
-            let told = self.asked.told(self.world, loaded);
-            return told.map_err(|failure| Trouble::Mendable(failure, problems));
+            let known = self.broken && self.found == problems;
+            self.found.clone_from(&problems);
+            if !known {
+                self.world.tell(&loaded);
+            }
+            let flow = self.asked.flow_of(self.world, loaded);
+            return flow.map_err(|failure| Trouble::Mendable(failure, problems));
         }
     }
 
@@ -319,9 +331,10 @@ impl Session<'_> {
         wanted.files.extend(self.asked.args.flow.params_file.clone());
         let root = self.path.parent().unwrap_or(Path::new(""));
         // A run makes the folder where there is none: that is no change.
-        let folders = History::folders(root, &self.place.store).into_iter();
-        let folders = folders.filter(|folder| folder.is_dir());
-        wanted.files.extend(folders.map(|folder| folder.join(POLICY)));
+        let folders = History::folders(root, &self.place.store);
+        let there = folders.iter().filter(|folder| folder.is_dir());
+        wanted.files.extend(there.map(|folder| folder.join(POLICY)));
+        wanted.apart.extend(folders);
     }
 
     /// Plans what is there now and starts what has to run.
@@ -338,19 +351,22 @@ impl Session<'_> {
         if same && !self.wants_again(&change) {
             tracing::debug!("what was changed changes nothing");
             if std::mem::take(&mut self.broken) {
+                self.told = None;
                 self.mended();
             }
             return Ok(());
         }
         if let Some(held) = self.held(&change) {
-            self.rest(Waits::Held, &held);
+            if self.is_news(&held, &[]) {
+                self.rest(Waits::Held, &held);
+            }
             return Ok(());
         }
         let done = ready.prepared.plan.is_done();
         if !done {
             able(&place, &ready.prepared, &ready.policy)?;
         }
-        (self.planned, self.broken) = (Some(planned), false);
+        (self.planned, self.broken, self.told) = (Some(planned), false, None);
         let carried = self.supersede(&ready)?;
         if self.leaving {
             return Ok(());
@@ -437,15 +453,20 @@ impl Session<'_> {
     }
 
     fn end(&mut self, after: &After, summary: &Summary) {
-        self.brake.ended();
+        self.brake.ended(summary.moved);
         self.last = Some(summary.outcome);
         self.asked.end(self.world, &self.place.store, after, summary);
         let Totals { ok, failed, cancelled, .. } = summary.totals;
         if ok + failed + cancelled == 0
             && let Some((history, run)) = after.history.as_ref().zip(after.run.as_ref())
-            && let Err(error) = history.forget(run)
         {
-            tracing::warn!(%error, run, "a run in which no cell ran could not be removed");
+            match history.forget(run) {
+                // It was not known when its id was told.
+                Ok(_) => self.world.screen.note("not recorded: no cell had to run\n"),
+                Err(error) => {
+                    tracing::warn!(%error, run, "a run in which no cell ran could not be removed");
+                }
+            }
         }
     }
 }

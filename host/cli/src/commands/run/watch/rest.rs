@@ -9,8 +9,9 @@ use polyloom_protocol::meta::Diagnostic;
 use polyloom_schedule::RunOutcome;
 
 use super::Session;
+use crate::commands::run::brake::Feeder;
 use crate::commands::run::files::Change;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 
 /// Of cells that failed, so many are named.
 const NAMES: usize = 10;
@@ -18,12 +19,24 @@ const NAMES: usize = 10;
 impl Session<'_> {
     /// There is no plan of the flow as it is now.
     pub(super) fn spoilt(&mut self, failure: Failure, diagnostics: Vec<Diagnostic>) {
-        self.world.screen.tell(&failure.render(self.world.screen.err));
         self.broken = true;
+        let shown = failure.render(self.world.screen.err);
         let text = [failure.messages.join(": ")].into_iter().chain(failure.hint);
         let text = text.collect::<Vec<_>>().join("; ");
+        if !self.is_news(&text, &diagnostics) {
+            return;
+        }
+        self.world.screen.tell(&shown);
         self.say(Event::FlowBroken { text, diagnostics });
         self.rest(Waits::Broken, "");
+    }
+
+    /// Whether that is in the way of a run was not told last. It is from now on.
+    pub(super) fn is_news(&mut self, text: &str, diagnostics: &[Diagnostic]) -> bool {
+        let now = Some((text.to_owned(), diagnostics.to_vec()));
+        let news = self.told != now;
+        self.told = now;
+        news
     }
 
     /// After a mistake, the flow is what it was before.
@@ -51,6 +64,11 @@ impl Session<'_> {
     fn say(&mut self, event: Event) {
         let at_ms = self.since.elapsed().as_secs_f64() * 1e3;
         self.streams.say(at_ms, event);
+    }
+
+    /// Nothing comes after this.
+    pub(super) fn over(&mut self, exit: Exit) {
+        self.say(Event::WatchEnded { exit: exit as u8 });
     }
 
     /// Nothing is to be done until something changes.
@@ -98,15 +116,16 @@ impl Session<'_> {
 
     /// Why a change begins no run, though the plan is another by it.
     pub(super) fn held(&mut self, change: &Change) -> Option<String> {
-        let writer = self.brake.writer(change);
-        if self.brake.lets(writer.is_some()) {
-            return None;
-        }
-        let (cell, file) = writer?;
+        let Feeder { cell, file } = self.brake.held(change)?;
         let file = self.shown(file);
-        Some(format!(
-            "held: cell `{cell}` writes {}, and what it writes makes the flow run again and again; it runs again after a change by somebody else",
-            polyloom_report::escape_line(&file)
-        ))
+        let file = polyloom_report::escape_line(&file);
+        Some(match cell {
+            Some(cell) => format!(
+                "held: cell `{cell}` writes {file}, and what it writes makes the flow run again and again; it runs again after a change by somebody else"
+            ),
+            None => format!(
+                "held: {file} changes whenever the flow runs, and the flow reads it; it runs again after a change of something else"
+            ),
+        })
     }
 }

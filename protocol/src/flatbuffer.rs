@@ -2,8 +2,8 @@
 //! checked; a damaged buffer reads as absent fields.
 
 /// A table within a buffer.
-#[derive(Clone, Copy)]
-pub(super) struct Node<'b> {
+#[derive(Debug, Clone, Copy)]
+pub struct Node<'b> {
     bytes: &'b [u8],
     at: usize,
 }
@@ -19,7 +19,8 @@ fn offset(bytes: &[u8], at: usize) -> Option<usize> {
 
 impl<'b> Node<'b> {
     /// The root table of a buffer.
-    pub(super) fn root(bytes: &'b [u8]) -> Option<Self> {
+    #[must_use]
+    pub fn root(bytes: &'b [u8]) -> Option<Self> {
         Some(Self { bytes, at: offset(bytes, 0)? })
     }
 
@@ -36,27 +37,39 @@ impl<'b> Node<'b> {
         if distance == 0 { None } else { self.at.checked_add(usize::from(distance)) }
     }
 
-    pub(super) fn u8(&self, number: usize) -> Option<u8> {
+    /// A byte.
+    #[must_use]
+    pub fn u8(&self, number: usize) -> Option<u8> {
         self.bytes.get(self.field(number)?).copied()
     }
 
-    pub(super) fn i16(&self, number: usize) -> Option<i16> {
+    /// A number of two bytes.
+    #[must_use]
+    pub fn i16(&self, number: usize) -> Option<i16> {
         Some(i16::from_le_bytes(array(self.bytes, self.field(number)?)?))
     }
 
-    pub(super) fn i32(&self, number: usize) -> Option<i32> {
+    /// A number of four bytes.
+    #[must_use]
+    pub fn i32(&self, number: usize) -> Option<i32> {
         Some(i32::from_le_bytes(array(self.bytes, self.field(number)?)?))
     }
 
-    pub(super) fn i64(&self, number: usize) -> Option<i64> {
+    /// A number of eight bytes.
+    #[must_use]
+    pub fn i64(&self, number: usize) -> Option<i64> {
         Some(i64::from_le_bytes(array(self.bytes, self.field(number)?)?))
     }
 
-    pub(super) fn table(&self, number: usize) -> Option<Node<'b>> {
+    /// A table.
+    #[must_use]
+    pub fn table(&self, number: usize) -> Option<Node<'b>> {
         Some(Node { bytes: self.bytes, at: offset(self.bytes, self.field(number)?)? })
     }
 
-    pub(super) fn text(&self, number: usize) -> Option<&'b str> {
+    /// A text, if it is UTF-8.
+    #[must_use]
+    pub fn text(&self, number: usize) -> Option<&'b str> {
         let (at, len) = self.vector(number, 1)?;
         std::str::from_utf8(&self.bytes[at..at + len]).ok()
     }
@@ -71,7 +84,8 @@ impl<'b> Node<'b> {
     }
 
     /// The tables of a vector.
-    pub(super) fn tables(&self, number: usize) -> Vec<Node<'b>> {
+    #[must_use]
+    pub fn tables(&self, number: usize) -> Vec<Node<'b>> {
         let Some((from, len)) = self.vector(number, 4) else { return Vec::new() };
         // No schema has so many columns; a hostile length could claim as many as fit the buffer.
         let all = (0..len.min(65_536)).map(|i| offset(self.bytes, from + 4 * i));
@@ -79,7 +93,8 @@ impl<'b> Node<'b> {
     }
 
     /// The fixed-size structs of a vector, as bytes.
-    pub(super) fn structs<const N: usize>(&self, number: usize) -> Vec<[u8; N]> {
+    #[must_use]
+    pub fn structs<const N: usize>(&self, number: usize) -> Vec<[u8; N]> {
         let Some((from, len)) = self.vector(number, N) else { return Vec::new() };
         (0..len).map_while(|i| array(self.bytes, from + N * i)).collect()
     }

@@ -1,0 +1,434 @@
+//! What a person installed: a copy of each plugin, named by its digest, and a list that says which are enabled.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use polyloom_load::{Problem, Report, parse_manifest};
+use polyloom_model::{Calls, Digest, ExecutorId, Kind, Manifest};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::tree::{self, Limits, TreeError};
+
+const SCHEMA: &str = "polyloom.installed/1";
+const LIST: &str = "installed.json";
+const LOCK: &str = "lock";
+const COPIES: &str = "copies";
+const MANIFEST: &str = "executor.toml";
+const LARGEST: u64 = 16 << 20;
+
+/// Where a plugin came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind", content = "place")]
+pub enum Source {
+    /// A folder.
+    Folder(PathBuf),
+    /// A `.tar` or `.tar.gz`.
+    Archive(PathBuf),
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Folder(path) | Self::Archive(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// An installed plugin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plugin {
+    /// The executor's id.
+    pub id: ExecutorId,
+    /// Its version, as its manifest says.
+    pub version: String,
+    /// For people.
+    pub title: String,
+    /// The digest of its files: what was agreed to.
+    pub digest: Digest,
+    /// Where they came from.
+    pub source: Source,
+    /// Whether it may run.
+    pub enabled: bool,
+    /// What its manifest asked for when it was agreed to.
+    pub asks: Vec<String>,
+    /// When, milliseconds since 1970.
+    pub installed_unix_ms: u64,
+}
+
+/// Why plugins can't be used or changed.
+#[derive(Debug, Error)]
+pub enum InstalledError {
+    /// The system's word.
+    #[error("can't {action} `{}`", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The list is not ours.
+    #[error("`{}` can't be understood: {why}", path.display())]
+    List {
+        /// The list.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// Somebody else could put programs there.
+    #[error("`{}` can be changed by others than you; `chmod go-w` it", path.display())]
+    Open {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder of a plugin.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// It has no manifest, or one that is wrong.
+    #[error("`{}` is no plugin", path.display())]
+    Manifest {
+        /// The manifest.
+        path: PathBuf,
+        /// What is wrong with it.
+        problems: Vec<Problem>,
+    },
+    /// No plugin of that id.
+    #[error("no plugin `{0}` is installed")]
+    Unknown(String),
+    /// A copy is not what was agreed to.
+    #[error("the copy of plugin `{id}` was changed: it has the digest {found}, not {digest}")]
+    Changed {
+        /// The plugin.
+        id: ExecutorId,
+        /// What was agreed to.
+        digest: Digest,
+        /// What is there.
+        found: Digest,
+    },
+}
+
+fn io_error(action: &'static str, path: &Path) -> impl Fn(io::Error) -> InstalledError {
+    let path = path.to_owned();
+    move |source| InstalledError::Io { action, path: path.clone(), source }
+}
+
+#[derive(Serialize, Deserialize)]
+struct List {
+    schema: String,
+    plugins: Vec<Plugin>,
+}
+
+/// The plugins of a person; by default, none.
+#[derive(Debug, Default)]
+pub struct Installed {
+    folder: PathBuf,
+    plugins: Vec<Plugin>,
+}
+
+/// A plugin that was copied and is not installed yet. Dropped, it leaves nothing.
+#[derive(Debug)]
+pub struct Staged {
+    folder: PathBuf,
+    /// The digest of the copy.
+    pub digest: Digest,
+    /// The manifest in it.
+    pub manifest: Manifest,
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        discard(&self.folder);
+    }
+}
+
+impl Installed {
+    /// Reads the list in a folder; where there is none, nothing is installed.
+    pub fn open(folder: &Path) -> Result<Self, InstalledError> {
+        let mut installed = Self { folder: folder.to_owned(), plugins: Vec::new() };
+        installed.read()?;
+        Ok(installed)
+    }
+
+    fn read(&mut self) -> Result<(), InstalledError> {
+        let path = self.folder.join(LIST);
+        let mut text = String::new();
+        match open_own(&path) {
+            Ok(file) => {
+                self.is_private()?;
+                file.take(LARGEST).read_to_string(&mut text).map_err(io_error("read", &path))?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.plugins.clear();
+                return Ok(());
+            }
+            Err(error) => return Err(io_error("read", &path)(error)),
+        }
+        let wrong = |why: String| InstalledError::List { path: path.clone(), why };
+        let list: List = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        if list.schema != SCHEMA {
+            return Err(wrong(format!("it is {:?}, this program reads {SCHEMA}", list.schema)));
+        }
+        self.plugins = list.plugins;
+        Ok(())
+    }
+
+    /// What others could change is no proof of anybody's consent.
+    fn is_private(&self) -> Result<(), InstalledError> {
+        for path in [self.folder.clone(), self.folder.join(COPIES)] {
+            let Ok(meta) = fs::symlink_metadata(&path) else { continue };
+            let own = meta.uid() == rustix::process::geteuid().as_raw();
+            if !meta.is_dir() || !own || meta.mode() & 0o022 != 0 {
+                return Err(InstalledError::Open { path });
+            }
+        }
+        Ok(())
+    }
+
+    /// The plugins, by id.
+    #[must_use]
+    pub fn plugins(&self) -> &[Plugin] {
+        &self.plugins
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn find(&self, id: &str) -> Option<&Plugin> {
+        self.plugins.iter().find(|plugin| plugin.id.as_str() == id)
+    }
+
+    /// The folder that is executed.
+    #[must_use]
+    pub fn copy(&self, plugin: &Plugin) -> PathBuf {
+        self.folder.join(COPIES).join(plugin.digest.hex())
+    }
+
+    /// The manifest of a plugin, of its copy.
+    pub fn manifest(&self, plugin: &Plugin) -> Result<Manifest, InstalledError> {
+        manifest(&self.copy(plugin))
+    }
+
+    /// Whether the copy of a plugin is still what was agreed to.
+    pub fn verify(&self, plugin: &Plugin) -> Result<(), InstalledError> {
+        let found = tree::digest(&self.copy(plugin), Limits::default())?;
+        if found == plugin.digest {
+            return Ok(());
+        }
+        Err(InstalledError::Changed { id: plugin.id.clone(), digest: plugin.digest, found })
+    }
+
+    /// Copies a folder that has an `executor.toml`. What is looked at from now on is the copy.
+    pub fn stage(&self, from: &Path) -> Result<Staged, InstalledError> {
+        let path = from.join(MANIFEST);
+        if !path.is_file() {
+            return Err(InstalledError::Manifest { path, problems: Vec::new() });
+        }
+        make(&self.folder)?;
+        make(&self.folder.join(COPIES))?;
+        self.is_private()?;
+        let folder = fresh(&self.folder.join(COPIES))?;
+        let made = tree::copy(from, &folder, Limits::default())
+            .map_err(InstalledError::from)
+            .and_then(|digest| Ok((digest, manifest(&folder)?)))
+            .and_then(|made| {
+                let readable = Permissions::from_mode(0o755);
+                fs::set_permissions(&folder, readable).map_err(io_error("make", &folder))?;
+                Ok(made)
+            });
+        match made {
+            Ok((digest, manifest)) => Ok(Staged { folder, digest, manifest }),
+            Err(error) => {
+                discard(&folder);
+                Err(error)
+            }
+        }
+    }
+
+    /// Installs what was staged in place of whatever has its id, and enables it.
+    pub fn install(
+        &mut self,
+        staged: Staged,
+        source: Source,
+        unix_ms: u64,
+    ) -> Result<Plugin, InstalledError> {
+        let plugin = Plugin {
+            id: staged.manifest.id.clone(),
+            version: staged.manifest.version.clone(),
+            title: staged.manifest.title.clone(),
+            digest: staged.digest,
+            source,
+            enabled: true,
+            asks: asks(&staged.manifest),
+            installed_unix_ms: unix_ms,
+        };
+        let copy = self.copy(&plugin);
+        self.change(|plugins| {
+            // One that is damaged makes way.
+            if copy.exists() {
+                let same = tree::digest(&copy, Limits::default());
+                if same.is_ok_and(|found| found == plugin.digest) {
+                    plugins.retain(|other| other.id != plugin.id);
+                    plugins.push(plugin.clone());
+                    return Ok(());
+                }
+                discard(&copy);
+            }
+            fs::rename(&staged.folder, &copy).map_err(io_error("make", &copy))?;
+            plugins.retain(|other| other.id != plugin.id);
+            plugins.push(plugin.clone());
+            Ok(())
+        })?;
+        Ok(plugin)
+    }
+
+    /// Lets a plugin run, or not.
+    pub fn enable(&mut self, id: &str, enabled: bool) -> Result<(), InstalledError> {
+        self.change(|plugins| {
+            let plugin = plugins.iter_mut().find(|plugin| plugin.id.as_str() == id);
+            let plugin = plugin.ok_or_else(|| InstalledError::Unknown(id.to_owned()))?;
+            plugin.enabled = enabled;
+            Ok(())
+        })
+    }
+
+    /// Removes a plugin and its copy.
+    pub fn remove(&mut self, id: &str) -> Result<(), InstalledError> {
+        self.change(|plugins| {
+            let before = plugins.len();
+            plugins.retain(|plugin| plugin.id.as_str() != id);
+            match plugins.len() < before {
+                true => Ok(()),
+                false => Err(InstalledError::Unknown(id.to_owned())),
+            }
+        })
+    }
+
+    /// Changes the list as it is now, alone, and removes copies that no plugin has any more.
+    fn change(
+        &mut self,
+        body: impl FnOnce(&mut Vec<Plugin>) -> Result<(), InstalledError>,
+    ) -> Result<(), InstalledError> {
+        make(&self.folder)?;
+        let path = self.folder.join(LOCK);
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(nofollow())
+            .open(&path);
+        let lock = lock.and_then(|lock| lock.lock().map(|()| lock));
+        let _lock = lock.map_err(io_error("lock", &path))?;
+        self.read()?;
+        let mut plugins = self.plugins.clone();
+        body(&mut plugins)?;
+        plugins.sort_by(|a, b| a.id.cmp(&b.id));
+        let list = List { schema: SCHEMA.to_owned(), plugins };
+        let text = serde_json::to_string_pretty(&list).unwrap_or_default();
+        let (path, new) = (self.folder.join(LIST), self.folder.join(format!("{LIST}.new")));
+        let _ = fs::remove_file(&new);
+        let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new);
+        let written = written.and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&new, &path)
+        });
+        written.map_err(io_error("write", &path))?;
+        self.plugins = list.plugins;
+        self.sweep();
+        Ok(())
+    }
+
+    fn sweep(&self) {
+        let copies = fs::read_dir(self.folder.join(COPIES)).into_iter().flatten().flatten();
+        for copy in copies {
+            let name = copy.file_name();
+            // Staged ones are somebody's who is at it.
+            let name = name.to_string_lossy();
+            let used = self.plugins.iter().any(|plugin| plugin.digest.hex() == name);
+            if !used && !name.starts_with(STAGED) {
+                discard(&copy.path());
+            }
+        }
+    }
+}
+
+const STAGED: &str = ".staged-";
+
+fn nofollow() -> i32 {
+    i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0)
+}
+
+fn open_own(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(nofollow()).open(path)
+}
+
+fn make(folder: &Path) -> Result<(), InstalledError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(io_error("make the folder", folder))
+}
+
+fn fresh(copies: &Path) -> Result<PathBuf, InstalledError> {
+    for n in 0..1000 {
+        let folder = copies.join(format!("{STAGED}{}-{n}", std::process::id()));
+        match DirBuilder::new().mode(0o700).create(&folder) {
+            Ok(()) => return Ok(folder),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(io_error("make the folder", &folder)(error)),
+        }
+    }
+    let full = io::Error::from(io::ErrorKind::AlreadyExists);
+    Err(io_error("make a folder in", copies)(full))
+}
+
+/// Removes a folder, best effort: what is left is swept next time.
+fn discard(folder: &Path) {
+    let mut open = vec![folder.to_owned()];
+    while let Some(at) = open.pop() {
+        let _ = fs::set_permissions(&at, Permissions::from_mode(0o700));
+        let entries = fs::read_dir(&at).into_iter().flatten().flatten();
+        let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        open.extend(folders.map(|entry| entry.path()));
+    }
+    let _ = fs::remove_dir_all(folder);
+}
+
+fn manifest(folder: &Path) -> Result<Manifest, InstalledError> {
+    let path = folder.join(MANIFEST);
+    let read = open_own(&path).and_then(|file| {
+        let mut text = String::new();
+        file.take(LARGEST).read_to_string(&mut text).map(|_| text)
+    });
+    let text = read.map_err(io_error("read", &path))?;
+    let source: Arc<polyloom_load::Source> =
+        polyloom_load::Source::new(path.display().to_string(), text.as_str());
+    let (manifest, report): (_, Report) = parse_manifest(&source, Some(&path));
+    manifest.ok_or(InstalledError::Manifest { path, problems: report.problems })
+}
+
+/// What a manifest asks for, in a line each: what is not there yet when it changes has to be agreed to anew.
+#[must_use]
+pub fn asks(manifest: &Manifest) -> Vec<String> {
+    let mut asks: Vec<String> = Vec::new();
+    for tool in manifest.tools.values() {
+        asks.push(format!("runs the program {}", tool.any.join(" or ")));
+    }
+    if let Kind::Worker(worker) = &manifest.kind {
+        asks.push("is a process that speaks the protocol".to_owned());
+        asks.extend(worker.features.iter().map(|feature| format!("has the ability {feature}")));
+    }
+    if manifest.calls != Calls::Ordinary {
+        asks.push("has other system calls than ordinary programs".to_owned());
+    }
+    asks.sort();
+    asks.dedup();
+    asks
+}

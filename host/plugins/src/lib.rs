@@ -1,0 +1,14 @@
+//! Executors that a person installed: found, copied, trusted, locked. Runs nothing of a plugin and knows no cell.
+//!
+//! What a plugin offers is learnt from static data alone. What is executed is a copy, named by its digest, that was made when the
+//! person installed it: neither the place it came from nor anything that changes there counts afterwards.
+
+mod archive;
+mod installed;
+mod offers;
+mod tree;
+
+pub use archive::{ArchiveError, unpack};
+pub use installed::{Installed, InstalledError, Plugin, Source, Staged, asks};
+pub use offers::{Offer, OfferPlace, offers};
+pub use tree::{Limits, TreeError, digest};

@@ -1,0 +1,215 @@
+//! Plugins that are copied, agreed to, changed behind one's back, packed and unpacked.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use polyloom_plugins::{
+    ArchiveError, Installed, InstalledError, Limits, Plugin, Source, TreeError, digest, unpack,
+};
+
+const MANIFEST: &str = "id = \"x\"\nversion = \"1\"\nkind = \"command\"\nextensions = [\"x\"]\n[run]\nargv = [\"{dir}/run\", \"{code}\"]\n";
+
+struct Place {
+    root: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let place = Self { root: tempfile::tempdir().unwrap() };
+        place.write("from/executor.toml", MANIFEST);
+        place.write("from/lib/deep/a.txt", "a");
+        place.write("from/run", "#!/bin/sh\n");
+        fs::set_permissions(place.at("from/run"), fs::Permissions::from_mode(0o755)).unwrap();
+        place
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.at(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn open(&self) -> Result<Installed, InstalledError> {
+        Installed::open(&self.at("plugins"))
+    }
+
+    fn install(&self, installed: &mut Installed) -> Result<Plugin, InstalledError> {
+        let staged = installed.stage(&self.at("from"))?;
+        installed.install(staged, Source::Folder(self.at("from")), 1)
+    }
+
+    fn copies(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.at("plugins/copies")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+}
+
+#[test]
+fn what_runs_is_the_copy_that_was_agreed_to() {
+    let place = Place::new();
+    let mut installed = place.open().unwrap();
+    let plugin = place.install(&mut installed).unwrap();
+    assert!(plugin.enabled);
+    let copy = installed.copy(&plugin);
+    assert_eq!(fs::read_to_string(copy.join("lib/deep/a.txt")).unwrap(), "a");
+    let mode = |name: &str| fs::metadata(copy.join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("run"), mode("lib/deep/a.txt"), mode("lib")), (0o555, 0o444, 0o755));
+    assert_eq!(mode("."), 0o755, "cells have other ids than the user");
+    // What changes where it came from counts no more.
+    place.write("from/lib/deep/a.txt", "b");
+    let again = place.open().unwrap();
+    assert_eq!(again.plugins(), installed.plugins());
+    again.verify(again.find("x").unwrap()).unwrap();
+    assert_ne!(digest(&place.at("from"), Limits::default()).unwrap(), plugin.digest);
+    // What changes in the copy is found, whatever it is.
+    for harm in [
+        |copy: &Path| fs::write(copy.join("new"), "").unwrap(),
+        |copy: &Path| fs::create_dir(copy.join("folder")).unwrap(),
+        |copy: &Path| {
+            fs::set_permissions(copy.join("lib/deep/a.txt"), fs::Permissions::from_mode(0o755))
+                .unwrap();
+        },
+        |copy: &Path| {
+            fs::remove_file(copy.join("lib/deep/a.txt")).unwrap();
+            symlink("/etc/passwd", copy.join("lib/deep/a.txt")).unwrap();
+        },
+    ] {
+        place.write("from/lib/deep/a.txt", "a");
+        let mut installed = place.open().unwrap();
+        let plugin = place.install(&mut installed).unwrap();
+        installed.verify(&plugin).unwrap();
+        harm(&installed.copy(&plugin));
+        assert!(installed.verify(&plugin).is_err());
+    }
+    // Installed once more, it is whole.
+    let mut installed = place.open().unwrap();
+    let plugin = place.install(&mut installed).unwrap();
+    installed.verify(&plugin).unwrap();
+    assert_eq!(place.copies(), [plugin.digest.hex()]);
+    installed.enable("x", false).unwrap();
+    assert!(!place.open().unwrap().find("x").unwrap().enabled);
+    installed.remove("x").unwrap();
+    assert!(place.copies().is_empty());
+    assert!(matches!(installed.remove("x"), Err(InstalledError::Unknown(_))));
+}
+
+#[test]
+fn two_hands_on_the_list_lose_nothing() {
+    let place = Place::new();
+    let (mut one, mut two) = (place.open().unwrap(), place.open().unwrap());
+    place.install(&mut one).unwrap();
+    place.write("from/executor.toml", &MANIFEST.replace("id = \"x\"", "id = \"y\""));
+    place.install(&mut two).unwrap();
+    let ids: Vec<_> =
+        place.open().unwrap().plugins().iter().map(|plugin| plugin.id.to_string()).collect();
+    assert_eq!(ids, ["x", "y"]);
+    assert_eq!(place.copies().len(), 2);
+}
+
+#[test]
+fn what_is_no_plugin_leaves_nothing() {
+    let place = Place::new();
+    let mut installed = place.open().unwrap();
+    symlink("/etc/passwd", place.at("from/link")).unwrap();
+    let error = place.install(&mut installed).unwrap_err();
+    assert!(matches!(&error, InstalledError::Tree(TreeError::Special { .. })), "{error}");
+    fs::remove_file(place.at("from/link")).unwrap();
+    place.write("from/executor.toml", "id = 3\n");
+    let error = place.install(&mut installed).unwrap_err();
+    let InstalledError::Manifest { problems, .. } = error else { panic!("{error}") };
+    assert!(!problems.is_empty());
+    fs::remove_file(place.at("from/executor.toml")).unwrap();
+    assert!(matches!(place.install(&mut installed), Err(InstalledError::Manifest { .. })));
+    assert!(place.copies().is_empty(), "{:?}", place.copies());
+}
+
+#[test]
+fn a_list_that_others_can_change_counts_for_nothing() {
+    let place = Place::new();
+    let mut installed = place.open().unwrap();
+    place.install(&mut installed).unwrap();
+    for folder in ["plugins", "plugins/copies"] {
+        let mode = |bits| fs::set_permissions(place.at(folder), fs::Permissions::from_mode(bits));
+        mode(0o777).unwrap();
+        assert!(matches!(place.open(), Err(InstalledError::Open { .. })), "{folder}");
+        mode(0o700).unwrap();
+        place.open().unwrap();
+    }
+    let list = place.at("plugins/installed.json");
+    let text = fs::read_to_string(&list).unwrap();
+    for bad in ["", "{}", &text.replace("installed/1", "installed/2")] {
+        fs::write(&list, bad).unwrap();
+        assert!(matches!(place.open(), Err(InstalledError::List { .. })), "{bad}");
+    }
+    fs::rename(&list, place.at("elsewhere")).unwrap();
+    symlink(place.at("elsewhere"), &list).unwrap();
+    assert!(place.open().is_err(), "a link");
+}
+
+fn archive(entries: &[(&str, tar::EntryType, &str)]) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (name, kind, data) in entries {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(*kind);
+        header.set_mode(0o755);
+        header.set_size(if kind.is_file() { data.len() as u64 } else { 0 });
+        if kind.is_symlink() || kind.is_hard_link() {
+            header.set_link_name(data).unwrap();
+        }
+        let bytes = header.as_gnu_mut().unwrap();
+        // As they come: the builder would refuse the bad ones.
+        bytes.name[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_cksum();
+        let data = if kind.is_file() { data.as_bytes() } else { b"" };
+        builder.append(&header, data).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+#[test]
+fn nothing_of_an_archive_ends_outside_of_its_folder() {
+    use tar::EntryType::{Directory, Fifo, Link, Regular, Symlink};
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("a.tar");
+    let mut n = 0;
+    let mut unpacked = |bytes: &[u8], limits: Limits| {
+        fs::write(&path, bytes).unwrap();
+        n += 1;
+        let to = root.path().join(format!("to{n}"));
+        fs::create_dir(&to).unwrap();
+        unpack(&path, &to, limits)
+    };
+    let good = archive(&[("p/", Directory, ""), ("p/executor.toml", Regular, MANIFEST)]);
+    let folder = unpacked(&good, Limits::default()).unwrap();
+    assert_eq!(fs::read_to_string(folder.join("executor.toml")).unwrap(), MANIFEST);
+    let flat = archive(&[("./executor.toml", Regular, MANIFEST), ("./b", Regular, "b")]);
+    assert!(unpacked(&flat, Limits::default()).unwrap().join("executor.toml").is_file());
+    for bad in [
+        ("../x", Regular, "x"),
+        ("p/../../x", Regular, "x"),
+        ("/tmp/polyloom-x", Regular, "x"),
+        ("link", Symlink, "/etc"),
+        ("link", Link, "/etc/passwd"),
+        ("pipe", Fifo, ""),
+    ] {
+        let error = unpacked(&archive(&[bad]), Limits::default()).unwrap_err();
+        assert!(matches!(error, ArchiveError::Entry { .. }), "{bad:?}: {error}");
+    }
+    let twice = archive(&[("a", Regular, "1"), ("a", Regular, "2")]);
+    assert!(unpacked(&twice, Limits::default()).is_err(), "one name for two files");
+    let few = Limits { bytes: 10, entries: 2 };
+    let large = unpacked(&archive(&[("a", Regular, "12345678901")]), few).unwrap_err();
+    assert!(matches!(large, ArchiveError::TooMuch { .. }), "{large}");
+    let many = archive(&[("a", Regular, ""), ("b", Regular, ""), ("c", Regular, "")]);
+    assert!(matches!(unpacked(&many, few), Err(ArchiveError::TooMuch { .. })));
+    for bytes in [&b"no archive"[..], &good[..700], b"\x1f\x8bnothing"] {
+        assert!(unpacked(bytes, Limits::default()).is_err());
+    }
+    assert!(!Path::new("/tmp/polyloom-x").exists() && !root.path().join("x").exists());
+}

@@ -1,0 +1,93 @@
+//! Plugins: found, agreed to, run from their copies, changed, disabled, removed.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+use polyloom_test_e2e::Place;
+
+const FLOW: &str = "[cells.a]\nlang = \"greet\"\ncode = \"Ada\"\n";
+
+/// A plugin in a folder beside the flow.
+fn offered() -> Place {
+    let place = Place::flow(FLOW);
+    place.write(
+        "executors/greet/executor.toml",
+        "id = \"greet\"\nversion = \"1\"\ntitle = \"Greetings\"\nkind = \"command\"\nextensions = [\"greet\"]\naliases = [\"hi\"]\n\
+         [toolchain.sh]\nany = [\"sh\"]\nversion = []\n[run]\nargv = [\"{sh}\", \"{dir}/greet.sh\", \"{code}\"]\n",
+    );
+    place.write("executors/greet/greet.sh", "echo hello $(cat $1)\n");
+    place
+}
+
+fn done(place: &Place, args: &[&str]) {
+    let ended = place.polyloom(args);
+    assert_eq!(ended.code(), 0, "{}", ended.stderr());
+}
+
+/// What the cell prints in a run that it ends well in, or has ended well in.
+fn said(place: &Place, args: &[&str]) -> String {
+    let _ = place.run(args).exits(0);
+    place.polyloom(&["logs", "latest", "a"]).exits(0).stdout()
+}
+
+#[test]
+fn a_plugin_runs_once_it_was_agreed_to_and_as_it_was_then() {
+    let place = offered();
+    let told = place.polyloom(&["run"]).exits(2).stderr();
+    assert!(
+        told.contains("offers `greet`") && told.contains("polyloom plugin enable greet"),
+        "{told}"
+    );
+    let listed = place.polyloom(&["plugin", "list"]).exits(0).stdout();
+    assert!(listed.contains("greet") && listed.contains("not enabled"), "{listed}");
+    let told = place.polyloom(&["plugin", "enable", "greet"]).exits(2).stderr();
+    assert!(told.contains("runs the program sh") && told.contains("--yes"), "{told}");
+    let _ = place.polyloom(&["run"]).exits(2);
+    done(&place, &["plugin", "enable", "greet", "--yes"]);
+    assert_eq!(said(&place, &[]), "hello Ada\n");
+    // What is changed where it came from runs only when that is agreed to.
+    place.write("executors/greet/greet.sh", "echo good morning $(cat $1)\n");
+    place.edit("polyloom.toml", "Ada", "Bea");
+    assert_eq!(said(&place, &[]), "hello Bea\n");
+    let outdated = place.polyloom(&["plugin", "outdated", "--format", "json"]).exits(0).json();
+    assert_eq!(outdated["plugins"][0]["id"], "greet");
+    done(&place, &["plugin", "install", "executors/greet", "--yes"]);
+    let _ = place.polyloom(&["plugin", "outdated"]).exits(4);
+    assert_eq!(said(&place, &[]), "good morning Bea\n", "its files are in the key");
+    // A copy that was changed does not run, nor is a result of it taken for its own.
+    let copies = place.root().join("home/.local/share/polyloom/plugins/copies");
+    let copy = std::fs::read_dir(copies).unwrap().next().unwrap().unwrap().path();
+    std::fs::remove_file(copy.join("greet.sh")).unwrap();
+    std::fs::write(copy.join("greet.sh"), "echo harm\n").unwrap();
+    let told = place.polyloom(&["run"]).exits(3).stderr();
+    assert!(told.contains("was changed") && told.contains("polyloom plugin install"), "{told}");
+    let info = place.polyloom(&["plugin", "info", "greet", "--format", "json"]).exits(0).json();
+    assert_eq!((&info["changed"], &info["enabled"]), (&true.into(), &true.into()));
+    done(&place, &["plugin", "install", "executors/greet", "--yes"]);
+    assert_eq!(said(&place, &[]), "good morning Bea\n");
+    done(&place, &["plugin", "disable", "greet"]);
+    let told = place.polyloom(&["run"]).exits(2).stderr();
+    assert!(told.contains("installed and disabled"), "{told}");
+    done(&place, &["plugin", "enable", "greet"]);
+    assert_eq!(said(&place, &[]), "good morning Bea\n");
+    done(&place, &["plugin", "remove", "greet"]);
+    let told = place.polyloom(&["plugin", "remove", "greet"]).exits(2).stderr();
+    assert!(told.contains("no plugin `greet`"), "{told}");
+}
+
+#[test]
+fn names_are_taken_once() {
+    let place = offered();
+    place.edit("executors/greet/executor.toml", "id = \"greet\"", "id = \"sh\"");
+    let told = place.polyloom(&["plugin", "install", "executors/greet", "--yes"]).exits(2).stderr();
+    assert!(told.contains("the bundled executor `sh`"), "{told}");
+    place.edit("executors/greet/executor.toml", "id = \"sh\"", "id = \"greet\"");
+    done(&place, &["plugin", "install", "executors/greet", "--yes"]);
+    place.write("other/executor.toml", place.read("executors/greet/executor.toml"));
+    place.edit("other/executor.toml", "id = \"greet\"", "id = \"other\"");
+    let told = place.polyloom(&["plugin", "install", "other", "--yes"]).exits(2).stderr();
+    assert!(told.contains("the name `hi`") && told.contains("the plugin `greet`"), "{told}");
+    // A folder on the command line goes before what is installed.
+    place.write("given/greet/executor.toml", place.read("executors/greet/executor.toml"));
+    place.write("given/greet/greet.sh", "echo given $(cat $1)\n");
+    assert_eq!(said(&place, &["--executor-dir", "given"]), "given Ada\n");
+}
