@@ -182,6 +182,9 @@ impl Asked {
 
     /// Its plan.
     fn ready(&self, world: &World, flow: Arc<Flow>, place: &Arc<Place>) -> Result<Ready, Failure> {
+        if self.args.locked {
+            super::lock::hold(world, place, &flow)?;
+        }
         let history = open_history(world, &flow.root, &place.store);
         let select = &self.args.select;
         let mut prepared = world.prepare(place, Arc::clone(&flow), history.as_deref(), select)?;
