@@ -5,10 +5,12 @@
 
 mod archive;
 mod installed;
+mod lock;
 mod offers;
 mod tree;
 
 pub use archive::{ArchiveError, unpack};
 pub use installed::{Installed, InstalledError, Plugin, Source, Staged, asks};
+pub use lock::{Differs, LOCK_FILE, Lock, LockError, Locked};
 pub use offers::{Offer, OfferPlace, offers};
 pub use tree::{Limits, TreeError, digest};

@@ -91,3 +91,33 @@ fn names_are_taken_once() {
     place.write("given/greet/greet.sh", "echo given $(cat $1)\n");
     assert_eq!(said(&place, &["--executor-dir", "given"]), "given Ada\n");
 }
+
+#[test]
+fn a_lock_holds_a_flow_to_its_executors() {
+    let place = offered();
+    done(&place, &["plugin", "enable", "greet", "--yes"]);
+    let told = place.polyloom(&["run", "--locked"]).exits(2).stderr();
+    assert!(told.contains("there is no `./polyloom.lock`") && told.contains("polyloom plugin lock"), "{told}");
+    done(&place, &["plugin", "lock"]);
+    let lock = place.read("polyloom.lock");
+    assert!(lock.contains("[executor.greet]") && lock.contains("files = \"b3:"), "{lock}");
+    done(&place, &["run", "--locked"]);
+    // Twice is once.
+    let told = place.polyloom(&["plugin", "lock"]).exits(0).stderr();
+    assert!(told.contains("nothing has changed"), "{told}");
+    place.write("executors/greet/greet.sh", "echo hi $(cat $1)\n");
+    done(&place, &["run", "--locked"]);
+    done(&place, &["plugin", "install", "executors/greet", "--yes"]);
+    let told = place.polyloom(&["run", "--locked"]).exits(3).stderr();
+    assert!(told.contains("greet") && told.contains("files") && told.contains("nothing was run"), "{told}");
+    done(&place, &["run"]);
+    place.edit("polyloom.toml", "[cells.a]", "[cells.b]\nlang = \"sh\"\ncode = \"echo b\"\n[cells.a]");
+    done(&place, &["plugin", "lock"]);
+    assert!(place.read("polyloom.lock").contains("[executor.sh]\nfiles = \"bundled\""));
+    done(&place, &["run", "--locked"]);
+    for bad in ["version = 2\n", "version = 1\nwhat = 3\n", "no toml"] {
+        place.write("polyloom.lock", bad);
+        let told = place.polyloom(&["run", "--locked"]).exits(2).stderr();
+        assert!(told.contains("polyloom.lock"), "{told}");
+    }
+}

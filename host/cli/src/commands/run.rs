@@ -192,6 +192,9 @@ impl Asked {
 
     /// Its plan.
     fn ready(&self, world: &World, flow: Arc<Flow>, place: &Arc<Place>) -> Result<Ready, Failure> {
+        if self.args.locked {
+            super::lock::hold(world, place, &flow)?;
+        }
         let history = open_history(world, &flow.root, &place.store);
         let select = &self.args.select;
         let stood = Some(&self.stood);
