@@ -43,7 +43,7 @@ fn a_read_only_project_runs_and_is_recorded_elsewhere() {
     let ended = as_nobody(&place, &["run"]).exits(0);
     insta::assert_snapshot!(ended.screen(), @"
     --- stderr
-    warning: the project can't hold its history (can't make the folder `./.polyloom/runs`: Permission denied (os error 13)); it is kept in [ROOT]/store/projects/[HEX]
+    warning: the project can't hold its history (can't make the folder `./.polyloom`: Permission denied (os error 13)); it is kept in [ROOT]/store/projects/[HEX]
     run [RUN]: project (./polyloom.toml), 2 cells, [N] at once
     ok      a  sh [TOOK]  never ran
     ok      b  sh [TOOK]  never ran
