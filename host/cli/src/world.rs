@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use polyloom_load::{Code, Config, Given, Languages, Loaded, Problem, Purpose, Report, Source};
 use polyloom_model::{Digest, ExecutorId, Flow, Manifest, Role};
-use polyloom_plugins::{Installed, InstalledError, Offer, OfferPlace};
+use polyloom_plugins::{Installed, InstalledError, Offer, OfferPlace, Plugin};
 use polyloom_report::escape_line;
 use polyloom_runtime::{Place, PrepareError, Prepared, Stood, Wanted};
 use polyloom_store::{History, OpenError, Store};
@@ -173,7 +173,7 @@ impl World {
     pub fn flow_of(&self, args: &FlowArgs, loaded: Loaded) -> Result<Flow, Failure> {
         let Loaded { flow, report } = loaded;
         if let Some(flow) = flow {
-            return self.unharmed(&flow, &mut Vec::new()).map(|()| flow);
+            return self.unharmed(&flow).map(|()| flow);
         }
         self.tell_offers(&argument(args), &report);
         Err({
@@ -185,30 +185,50 @@ impl World {
         })
     }
 
-    /// Whether the plugins that a flow needs are what the person agreed to.
-    fn unharmed(&self, flow: &Flow, seen: &mut Vec<ExecutorId>) -> Result<(), Failure> {
-        for cell in &flow.cells {
-            if let Role::Flow(sub) = &cell.role {
-                self.unharmed(&sub.flow, seen)?;
+    /// Whether the plugins that a flow needs are what the person agrees to, now: this process may have begun before.
+    pub fn unharmed(&self, flow: &Flow) -> Result<(), Failure> {
+        let mut needed = Vec::new();
+        self.needed(flow, &mut needed);
+        if needed.is_empty() {
+            return Ok(());
+        }
+        self.installed.hold();
+        let folder = self.plugins_folder().unwrap_or_default();
+        let now = Installed::open(&folder);
+        let now = now.map_err(|error| Failure::of(Exit::Environment, &error))?;
+        for plugin in needed {
+            let id = &plugin.id;
+            if now.find(id.as_str()) != Some(plugin) {
+                let message = format!("plugin `{id}` was changed, disabled or removed meanwhile");
+                return Err(Failure::new(Exit::Environment, message).hint("start polyloom again"));
             }
-            let plugin = self.installed.find(cell.executor.as_str());
-            // One from `--executor-dir` stands before it.
-            let copy = plugin.map(|plugin| self.installed.copy(plugin));
-            let path = self.manifest(&cell.executor).and_then(|manifest| manifest.path.as_deref());
-            let runs = copy.zip(path).is_some_and(|(copy, path)| path.starts_with(copy));
-            if let Some(plugin) = plugin.filter(|_| runs && !seen.contains(&cell.executor)) {
-                seen.push(cell.executor.clone());
-                self.installed.verify(plugin).map_err(|error| {
-                    let hint = format!("polyloom plugin install {}", plugin.source);
-                    Failure::of(Exit::Environment, &error).hint(hint)
-                })?;
-            }
+            now.verify(plugin).map_err(|error| {
+                let hint = format!("polyloom plugin install {}", plugin.source);
+                Failure::of(Exit::Environment, &error).hint(hint)
+            })?;
         }
         Ok(())
     }
 
+    /// The installed plugin that an executor is run from; one from `--executor-dir` stands before it.
+    pub fn plugin(&self, id: &ExecutorId) -> Option<&Plugin> {
+        let plugin = self.installed.find(id.as_str())?;
+        let path = self.manifest(id)?.path.as_deref()?;
+        path.starts_with(self.installed.copy(plugin)).then_some(plugin)
+    }
+
+    fn needed<'w>(&'w self, flow: &Flow, needed: &mut Vec<&'w Plugin>) {
+        for cell in &flow.cells {
+            if let Role::Flow(sub) = &cell.role {
+                self.needed(&sub.flow, needed);
+            }
+            let plugin = self.plugin(&cell.executor);
+            needed.extend(plugin.filter(|plugin| !needed.contains(plugin)));
+        }
+    }
+
     /// Tells of languages that are unknown only because nobody agreed to their plugin yet.
-    fn tell_offers(&self, flow: &Path, report: &Report) {
+    pub fn tell_offers(&self, flow: &Path, report: &Report) {
         let unknown: Vec<&str> = report
             .problems
             .iter()
@@ -220,23 +240,25 @@ impl World {
         if unknown.is_empty() {
             return;
         }
-        for plugin in self.installed.plugins().iter().filter(|plugin| !plugin.enabled) {
-            if unknown.contains(&plugin.id.as_str()) {
-                let id = &plugin.id;
-                self.screen.tell(&format!(
-                    "hint: `{id}` is installed and disabled: polyloom plugin enable {id}\n"
-                ));
+        let meant = |id: &str, aliases: &[ExecutorId]| {
+            unknown
+                .iter()
+                .any(|name| id == *name || aliases.iter().any(|alias| alias.as_str() == *name))
+        };
+        for plugin in self.installed.plugins() {
+            let id = plugin.id.as_str();
+            if meant(id, &[]) && !plugin.enabled {
+                let hint = format!("`{id}` is installed and disabled: polyloom plugin enable {id}");
+                self.screen.tell(&format!("hint: {hint}\n"));
             }
         }
         let project = if flow.is_dir() { Some(flow) } else { flow.parent() };
         for offer in self.offers(project.unwrap_or(Path::new("."))).0 {
             let Manifest { id, aliases, .. } = &offer.manifest;
-            if unknown.iter().any(|name| {
-                id.as_str() == *name || aliases.iter().any(|alias| alias.as_str() == *name)
-            }) {
+            if meant(id.as_str(), aliases) && self.installed.find(id.as_str()).is_none() {
                 let folder = escape_line(&offer.folder.display().to_string()).into_owned();
                 self.screen.tell(&format!(
-                    "hint: `{folder}` offers `{id}`; it runs once you agreed to it: polyloom plugin enable {id}\n"
+                    "hint: `{id}` is offered, and runs once you agreed to it: polyloom plugin install {folder}\n"
                 ));
             }
         }

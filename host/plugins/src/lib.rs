@@ -13,4 +13,4 @@ pub use archive::{ArchiveError, unpack};
 pub use installed::{Installed, InstalledError, Plugin, Source, Staged, asks};
 pub use lock::{Differs, LOCK_FILE, Lock, LockError, Locked};
 pub use offers::{Offer, OfferPlace, offers};
-pub use tree::{Limits, TreeError, digest};
+pub use tree::{Copied, Limits, TreeError, digest};

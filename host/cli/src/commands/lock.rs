@@ -90,8 +90,7 @@ fn collect(world: &World, place: &Place, flow: &Flow, lock: &mut Lock) -> Result
             Kind::Command(_) => Vec::new(),
         };
         let version = manifest.version.clone();
-        lock.executors
-            .insert(manifest.id.clone(), Locked { files, version, protocol, toolchain });
+        lock.executors.insert(manifest.id.clone(), Locked { files, version, protocol, toolchain });
     }
     Ok(())
 }
