@@ -414,8 +414,10 @@ fn prepare_failure(error: &PrepareError) -> Failure {
             Failure::of(Exit::Environment, error).hint(DAMAGED)
         }
         PrepareError::Store(_) => Failure::of(Exit::Environment, error),
+        PrepareError::File(_) => {
+            Failure::of(Exit::Usage, error).hint("`polyloom check` shows where the flow names it")
+        }
         PrepareError::Graph(_)
-        | PrepareError::File(_)
         | PrepareError::Expand(_)
         | PrepareError::Items(_)
         | PrepareError::Key(_)
