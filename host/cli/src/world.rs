@@ -7,10 +7,10 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use polyloom_load::{Code, Config, Given, Languages, Loaded, Problem, Purpose, Report, Source};
 use polyloom_model::{Digest, ExecutorId, Flow, Manifest, Role};
-use polyloom_plugins::{Installed, InstalledError, Offer, OfferPlace, Plugin};
+use polyloom_plugins::{Index, Installed, InstalledError, Offer, OfferPlace, Plugin};
 use polyloom_report::escape_line;
 use polyloom_runtime::{Place, PrepareError, Prepared, Stood, Wanted};
-use polyloom_store::{History, OpenError, Store};
+use polyloom_store::{History, OpenError, StatKey, Store};
 use polyloom_worker::Workplace;
 use polyloom_worker::tools::Surroundings;
 
@@ -73,7 +73,7 @@ impl World {
                 named.push(folder.clone());
             }
         }
-        let (given, more) = polyloom_load::discover(&named);
+        let (given, more) = index().discover(&named);
         problems.extend(more);
         // Without a home nothing can have been installed.
         let own = data_folder();
@@ -124,7 +124,7 @@ impl World {
             .collect();
         places.extend(data_folder().map(|own| (OfferPlace::User, own.join("executors"))));
         places.push((OfferPlace::Project, project.join("executors")));
-        polyloom_plugins::offers(&places)
+        polyloom_plugins::offers(&places, &mut index())
     }
 
     /// An executor's manifest.
@@ -354,6 +354,18 @@ fn data_folder() -> Option<PathBuf> {
     let home = std::env::var_os("HOME").map(PathBuf::from).filter(|p| p.is_absolute());
     let data = data.or_else(|| home.map(|home| home.join(".local/share")));
     data.map(|data| data.join("polyloom"))
+}
+
+/// What was read of manifests before, kept in the store's folder: nobody else writes there.
+fn index() -> Index {
+    let here = std::env::current_dir().ok();
+    let place =
+        here.and_then(|here| polyloom_store::place(|name| std::env::var_os(name), &here).ok());
+    // A build that reads them otherwise is another file.
+    let program = std::fs::metadata("/proc/self/exe").ok();
+    let program = program.map(|meta| format!("{VERSION} {:?}", StatKey::of(&meta)));
+    let path = program.as_ref().and(place).map(|place| place.join("manifests"));
+    Index::new(path, &program.unwrap_or_default())
 }
 
 /// What is wrong with a plugin, among the problems of manifests.
