@@ -135,7 +135,7 @@ fn dispatch(cli: Cli, screen: Screen, started: Instant) -> failure::Outcome {
 }
 
 fn plugin(world: &World, command: PluginCommand) -> failure::Outcome {
-    use commands::{manage, plugin};
+    use commands::{lock, manage, plugin};
     match command {
         PluginCommand::List { format } => plugin::list(world, format),
         PluginCommand::Install(args) => manage::install(world, &args),
@@ -143,6 +143,7 @@ fn plugin(world: &World, command: PluginCommand) -> failure::Outcome {
         PluginCommand::Info { id, format } => manage::info(world, &id, format),
         PluginCommand::Enable { id, yes } => manage::enable(world, &id, yes),
         PluginCommand::Disable { id } => manage::disable(world, &id),
+        PluginCommand::Lock { flow } => lock::lock(world, &flow),
         PluginCommand::Outdated { format } => manage::outdated(world, format),
     }
 }

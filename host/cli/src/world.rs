@@ -7,10 +7,10 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use polyloom_load::{Code, Config, Given, Languages, Loaded, Problem, Purpose, Report, Source};
 use polyloom_model::{Digest, ExecutorId, Flow, Manifest, Role};
-use polyloom_plugins::{Installed, InstalledError, Offer, OfferPlace};
+use polyloom_plugins::{Index, Installed, InstalledError, Offer, OfferPlace, Plugin};
 use polyloom_report::escape_line;
-use polyloom_runtime::{Place, PrepareError, Prepared, Wanted};
-use polyloom_store::{History, OpenError, Store};
+use polyloom_runtime::{Place, PrepareError, Prepared, Stood, Wanted};
+use polyloom_store::{History, OpenError, StatKey, Store};
 use polyloom_worker::Workplace;
 use polyloom_worker::tools::Surroundings;
 
@@ -73,7 +73,7 @@ impl World {
                 named.push(folder.clone());
             }
         }
-        let (given, more) = polyloom_load::discover(&named);
+        let (given, more) = index().discover(&named);
         problems.extend(more);
         // Without a home nothing can have been installed.
         let own = data_folder();
@@ -124,7 +124,7 @@ impl World {
             .collect();
         places.extend(data_folder().map(|own| (OfferPlace::User, own.join("executors"))));
         places.push((OfferPlace::Project, project.join("executors")));
-        polyloom_plugins::offers(&places)
+        polyloom_plugins::offers(&places, &mut index())
     }
 
     /// An executor's manifest.
@@ -173,7 +173,7 @@ impl World {
     pub fn flow_of(&self, args: &FlowArgs, loaded: Loaded) -> Result<Flow, Failure> {
         let Loaded { flow, report } = loaded;
         if let Some(flow) = flow {
-            return self.unharmed(&flow, &mut Vec::new()).map(|()| flow);
+            return self.unharmed(&flow).map(|()| flow);
         }
         self.tell_offers(&argument(args), &report);
         Err({
@@ -185,30 +185,50 @@ impl World {
         })
     }
 
-    /// Whether the plugins that a flow needs are what the person agreed to.
-    fn unharmed(&self, flow: &Flow, seen: &mut Vec<ExecutorId>) -> Result<(), Failure> {
-        for cell in &flow.cells {
-            if let Role::Flow(sub) = &cell.role {
-                self.unharmed(&sub.flow, seen)?;
+    /// Whether the plugins that a flow needs are what the person agrees to, now: this process may have begun before.
+    pub fn unharmed(&self, flow: &Flow) -> Result<(), Failure> {
+        let mut needed = Vec::new();
+        self.needed(flow, &mut needed);
+        if needed.is_empty() {
+            return Ok(());
+        }
+        self.installed.hold();
+        let folder = self.plugins_folder().unwrap_or_default();
+        let now = Installed::open(&folder);
+        let now = now.map_err(|error| Failure::of(Exit::Environment, &error))?;
+        for plugin in needed {
+            let id = &plugin.id;
+            if now.find(id.as_str()) != Some(plugin) {
+                let message = format!("plugin `{id}` was changed, disabled or removed meanwhile");
+                return Err(Failure::new(Exit::Environment, message).hint("start polyloom again"));
             }
-            let plugin = self.installed.find(cell.executor.as_str());
-            // One from `--executor-dir` stands before it.
-            let copy = plugin.map(|plugin| self.installed.copy(plugin));
-            let path = self.manifest(&cell.executor).and_then(|manifest| manifest.path.as_deref());
-            let runs = copy.zip(path).is_some_and(|(copy, path)| path.starts_with(copy));
-            if let Some(plugin) = plugin.filter(|_| runs && !seen.contains(&cell.executor)) {
-                seen.push(cell.executor.clone());
-                self.installed.verify(plugin).map_err(|error| {
-                    let hint = format!("polyloom plugin install {}", plugin.source);
-                    Failure::of(Exit::Environment, &error).hint(hint)
-                })?;
-            }
+            now.verify(plugin).map_err(|error| {
+                let hint = format!("polyloom plugin install {}", plugin.source);
+                Failure::of(Exit::Environment, &error).hint(hint)
+            })?;
         }
         Ok(())
     }
 
+    /// The installed plugin that an executor is run from; one from `--executor-dir` stands before it.
+    pub fn plugin(&self, id: &ExecutorId) -> Option<&Plugin> {
+        let plugin = self.installed.find(id.as_str())?;
+        let path = self.manifest(id)?.path.as_deref()?;
+        path.starts_with(self.installed.copy(plugin)).then_some(plugin)
+    }
+
+    fn needed<'w>(&'w self, flow: &Flow, needed: &mut Vec<&'w Plugin>) {
+        for cell in &flow.cells {
+            if let Role::Flow(sub) = &cell.role {
+                self.needed(&sub.flow, needed);
+            }
+            let plugin = self.plugin(&cell.executor);
+            needed.extend(plugin.filter(|plugin| !needed.contains(plugin)));
+        }
+    }
+
     /// Tells of languages that are unknown only because nobody agreed to their plugin yet.
-    fn tell_offers(&self, flow: &Path, report: &Report) {
+    pub fn tell_offers(&self, flow: &Path, report: &Report) {
         let unknown: Vec<&str> = report
             .problems
             .iter()
@@ -220,23 +240,25 @@ impl World {
         if unknown.is_empty() {
             return;
         }
-        for plugin in self.installed.plugins().iter().filter(|plugin| !plugin.enabled) {
-            if unknown.contains(&plugin.id.as_str()) {
-                let id = &plugin.id;
-                self.screen.tell(&format!(
-                    "hint: `{id}` is installed and disabled: polyloom plugin enable {id}\n"
-                ));
+        let meant = |id: &str, aliases: &[ExecutorId]| {
+            unknown
+                .iter()
+                .any(|name| id == *name || aliases.iter().any(|alias| alias.as_str() == *name))
+        };
+        for plugin in self.installed.plugins() {
+            let id = plugin.id.as_str();
+            if meant(id, &[]) && !plugin.enabled {
+                let hint = format!("`{id}` is installed and disabled: polyloom plugin enable {id}");
+                self.screen.tell(&format!("hint: {hint}\n"));
             }
         }
         let project = if flow.is_dir() { Some(flow) } else { flow.parent() };
         for offer in self.offers(project.unwrap_or(Path::new("."))).0 {
             let Manifest { id, aliases, .. } = &offer.manifest;
-            if unknown.iter().any(|name| {
-                id.as_str() == *name || aliases.iter().any(|alias| alias.as_str() == *name)
-            }) {
+            if meant(id.as_str(), aliases) && self.installed.find(id.as_str()).is_none() {
                 let folder = escape_line(&offer.folder.display().to_string()).into_owned();
                 self.screen.tell(&format!(
-                    "hint: `{folder}` offers `{id}`; it runs once you agreed to it: polyloom plugin enable {id}\n"
+                    "hint: `{id}` is offered, and runs once you agreed to it: polyloom plugin install {folder}\n"
                 ));
             }
         }
@@ -309,6 +331,7 @@ impl World {
         flow: Arc<Flow>,
         history: Option<&History>,
         select: &Select,
+        stood: Option<&Stood>,
     ) -> Result<Prepared, Failure> {
         let name = flow_name(&flow.path);
         let selection = select.selection()?;
@@ -318,6 +341,7 @@ impl World {
             unix_ms: unix_ms(),
             history,
             flow_name: &name,
+            stood,
         };
         polyloom_runtime::prepare(place, flow, |id| self.manifest(id), &wanted)
             .map_err(|error| prepare_failure(&error))
@@ -330,6 +354,18 @@ fn data_folder() -> Option<PathBuf> {
     let home = std::env::var_os("HOME").map(PathBuf::from).filter(|p| p.is_absolute());
     let data = data.or_else(|| home.map(|home| home.join(".local/share")));
     data.map(|data| data.join("polyloom"))
+}
+
+/// What was read of manifests before, kept in the store's folder: nobody else writes there.
+fn index() -> Index {
+    let here = std::env::current_dir().ok();
+    let place =
+        here.and_then(|here| polyloom_store::place(|name| std::env::var_os(name), &here).ok());
+    // A build that reads them otherwise is another file.
+    let program = std::fs::metadata("/proc/self/exe").ok();
+    let program = program.map(|meta| format!("{VERSION} {:?}", StatKey::of(&meta)));
+    let path = program.as_ref().and(place).map(|place| place.join("manifests"));
+    Index::new(path, &program.unwrap_or_default())
 }
 
 /// What is wrong with a plugin, among the problems of manifests.
@@ -390,8 +426,10 @@ fn prepare_failure(error: &PrepareError) -> Failure {
             Failure::of(Exit::Environment, error).hint(DAMAGED)
         }
         PrepareError::Store(_) => Failure::of(Exit::Environment, error),
+        PrepareError::File(_) => {
+            Failure::of(Exit::Usage, error).hint("`polyloom check` shows where the flow names it")
+        }
         PrepareError::Graph(_)
-        | PrepareError::File(_)
         | PrepareError::Expand(_)
         | PrepareError::Items(_)
         | PrepareError::Key(_)

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{ExecutorId, Limits};
 
 /// An executor's manifest.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Manifest {
     /// Its id.
     pub id: ExecutorId,
@@ -51,7 +53,7 @@ impl Manifest {
 }
 
 /// The class of an executor.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// Programs started by the host, results in files.
     Command(CommandSpec),
@@ -60,7 +62,7 @@ pub enum Kind {
 }
 
 /// Which system calls the programs of an executor are left: `seccomp` in `[sandbox]`. It can only take away.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Calls {
     /// Those of ordinary programs.
     #[default]
@@ -70,7 +72,7 @@ pub enum Calls {
 }
 
 /// `kind = "command"`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandSpec {
     /// An argv that turns `{code}` into `{program}`; run in a sandbox of its own and cached.
     pub compile: Option<Vec<String>>,
@@ -79,7 +81,7 @@ pub struct CommandSpec {
 }
 
 /// `kind = "worker"`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerSpec {
     /// The argv that starts the worker.
     pub argv: Vec<String>,
@@ -90,7 +92,7 @@ pub struct WorkerSpec {
 }
 
 /// A program an executor needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tool {
     /// Candidate program names, best first.
     pub any: Vec<String>,
@@ -105,7 +107,7 @@ pub struct Tool {
 }
 
 /// `[diagnostics]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiagnosticsSpec {
     /// The format.
     pub format: DiagnosticsFormat,
@@ -121,7 +123,7 @@ pub const MAX_PATTERN_PROGRAM: usize = 32 << 10;
 pub const MAX_PATTERN_GROUPS: usize = 16;
 
 /// How messages are read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DiagnosticsFormat {
     /// GCC's JSON, with its and clang's text form as the fallback.
     Gcc,

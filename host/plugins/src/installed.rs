@@ -4,18 +4,19 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use polyloom_load::{Problem, Report, parse_manifest};
 use polyloom_model::{Calls, Digest, ExecutorId, Kind, Manifest};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::tree::{self, Limits, TreeError};
+use crate::tree::{self, Copied, Limits, TreeError};
 
 const SCHEMA: &str = "polyloom.installed/1";
 const LIST: &str = "installed.json";
 const LOCK: &str = "lock";
+const USE: &str = "use";
 const COPIES: &str = "copies";
 const MANIFEST: &str = "executor.toml";
 const LARGEST: u64 = 16 << 20;
@@ -91,7 +92,7 @@ pub enum InstalledError {
     #[error(transparent)]
     Tree(#[from] TreeError),
     /// It has no manifest, or one that is wrong.
-    #[error("`{}` is no plugin", path.display())]
+    #[error("{} `{}`", if problems.is_empty() { "there is no" } else { "nothing was installed: see above what is wrong in" }, path.display())]
     Manifest {
         /// The manifest.
         path: PathBuf,
@@ -129,14 +130,16 @@ struct List {
 pub struct Installed {
     folder: PathBuf,
     plugins: Vec<Plugin>,
+    /// Held as long as copies may be run from here: they stay until nobody holds it.
+    in_use: OnceLock<Option<File>>,
 }
 
 /// A plugin that was copied and is not installed yet. Dropped, it leaves nothing.
 #[derive(Debug)]
 pub struct Staged {
     folder: PathBuf,
-    /// The digest of the copy.
-    pub digest: Digest,
+    /// What was copied.
+    pub copied: Copied,
     /// The manifest in it.
     pub manifest: Manifest,
 }
@@ -150,9 +153,20 @@ impl Drop for Staged {
 impl Installed {
     /// Reads the list in a folder; where there is none, nothing is installed.
     pub fn open(folder: &Path) -> Result<Self, InstalledError> {
-        let mut installed = Self { folder: folder.to_owned(), plugins: Vec::new() };
+        let mut installed =
+            Self { folder: folder.to_owned(), plugins: Vec::new(), in_use: OnceLock::new() };
         installed.read()?;
         Ok(installed)
+    }
+
+    /// Keeps what is installed now in place as long as this lives, whatever is installed or removed meanwhile. Of a folder that can't be
+    /// written to nothing goes anyway.
+    pub fn hold(&self) {
+        self.in_use.get_or_init(|| {
+            let file = lock_file(&self.folder.join(USE)).ok()?;
+            file.lock_shared().ok()?;
+            Some(file)
+        });
     }
 
     fn read(&mut self) -> Result<(), InstalledError> {
@@ -210,7 +224,8 @@ impl Installed {
 
     /// The manifest of a plugin, of its copy.
     pub fn manifest(&self, plugin: &Plugin) -> Result<Manifest, InstalledError> {
-        manifest(&self.copy(plugin))
+        let copy = self.copy(plugin);
+        manifest(&copy, &copy.join(MANIFEST))
     }
 
     /// Whether the copy of a plugin is still what was agreed to.
@@ -234,14 +249,14 @@ impl Installed {
         let folder = fresh(&self.folder.join(COPIES))?;
         let made = tree::copy(from, &folder, Limits::default())
             .map_err(InstalledError::from)
-            .and_then(|digest| Ok((digest, manifest(&folder)?)))
+            .and_then(|copied| Ok((copied, manifest(&folder, &path)?)))
             .and_then(|made| {
                 let readable = Permissions::from_mode(0o755);
                 fs::set_permissions(&folder, readable).map_err(io_error("make", &folder))?;
                 Ok(made)
             });
         match made {
-            Ok((digest, manifest)) => Ok(Staged { folder, digest, manifest }),
+            Ok((copied, manifest)) => Ok(Staged { folder, copied, manifest }),
             Err(error) => {
                 discard(&folder);
                 Err(error)
@@ -260,7 +275,7 @@ impl Installed {
             id: staged.manifest.id.clone(),
             version: staged.manifest.version.clone(),
             title: staged.manifest.title.clone(),
-            digest: staged.digest,
+            digest: staged.copied.digest,
             source,
             enabled: true,
             asks: asks(&staged.manifest),
@@ -315,14 +330,7 @@ impl Installed {
     ) -> Result<(), InstalledError> {
         make(&self.folder)?;
         let path = self.folder.join(LOCK);
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(nofollow())
-            .open(&path);
-        let lock = lock.and_then(|lock| lock.lock().map(|()| lock));
+        let lock = lock_file(&path).and_then(|lock| lock.lock().map(|()| lock));
         let _lock = lock.map_err(io_error("lock", &path))?;
         self.read()?;
         let mut plugins = self.plugins.clone();
@@ -345,6 +353,10 @@ impl Installed {
     }
 
     fn sweep(&self) {
+        let alone = lock_file(&self.folder.join(USE)).is_ok_and(|file| file.try_lock().is_ok());
+        if !alone {
+            return;
+        }
         let copies = fs::read_dir(self.folder.join(COPIES)).into_iter().flatten().flatten();
         for copy in copies {
             let name = copy.file_name();
@@ -362,6 +374,12 @@ const STAGED: &str = ".staged-";
 
 fn nofollow() -> i32 {
     i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0)
+}
+
+fn lock_file(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600).custom_flags(nofollow());
+    options.open(path)
 }
 
 fn open_own(path: &Path) -> io::Result<File> {
@@ -401,7 +419,8 @@ fn discard(folder: &Path) {
     let _ = fs::remove_dir_all(folder);
 }
 
-fn manifest(folder: &Path) -> Result<Manifest, InstalledError> {
+/// Reads the manifest in a folder; in what is wrong with it, it goes by the name `shown`.
+fn manifest(folder: &Path, shown: &Path) -> Result<Manifest, InstalledError> {
     let path = folder.join(MANIFEST);
     let read = open_own(&path).and_then(|file| {
         let mut text = String::new();
@@ -409,9 +428,10 @@ fn manifest(folder: &Path) -> Result<Manifest, InstalledError> {
     });
     let text = read.map_err(io_error("read", &path))?;
     let source: Arc<polyloom_load::Source> =
-        polyloom_load::Source::new(path.display().to_string(), text.as_str());
+        polyloom_load::Source::new(shown.display().to_string(), text.as_str());
     let (manifest, report): (_, Report) = parse_manifest(&source, Some(&path));
-    manifest.ok_or(InstalledError::Manifest { path, problems: report.problems })
+    let wrong = InstalledError::Manifest { path: shown.to_owned(), problems: report.problems };
+    manifest.ok_or(wrong)
 }
 
 /// What a manifest asks for, in a line each: what is not there yet when it changes has to be agreed to anew.

@@ -4,11 +4,15 @@
 //! person installed it: neither the place it came from nor anything that changes there counts afterwards.
 
 mod archive;
+mod index;
 mod installed;
+mod lock;
 mod offers;
 mod tree;
 
 pub use archive::{ArchiveError, unpack};
+pub use index::Index;
 pub use installed::{Installed, InstalledError, Plugin, Source, Staged, asks};
+pub use lock::{Differs, LOCK_FILE, Lock, LockError, Locked};
 pub use offers::{Offer, OfferPlace, offers};
-pub use tree::{Limits, TreeError, digest};
+pub use tree::{Copied, Limits, TreeError, digest};

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
-use polyloom_load::{Problem, discover};
+use polyloom_load::Problem;
 use polyloom_model::Manifest;
+
+use crate::index::Index;
 
 /// What kind of place an offer is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,11 +43,11 @@ pub struct Offer {
 
 /// The plugins in these folders. A broken one is told and blocks nobody.
 #[must_use]
-pub fn offers(places: &[(OfferPlace, PathBuf)]) -> (Vec<Offer>, Vec<Problem>) {
+pub fn offers(places: &[(OfferPlace, PathBuf)], index: &mut Index) -> (Vec<Offer>, Vec<Problem>) {
     let mut all = Vec::new();
     let mut problems = Vec::new();
     for (place, folder) in places {
-        let (manifests, more) = discover(std::slice::from_ref(folder));
+        let (manifests, more) = index.discover(std::slice::from_ref(folder));
         problems.extend(more);
         all.extend(manifests.into_iter().filter_map(|manifest| {
             let folder = manifest.path.as_ref()?.parent()?.to_owned();

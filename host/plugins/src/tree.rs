@@ -51,8 +51,8 @@ pub enum TreeError {
         /// What it is.
         kind: &'static str,
     },
-    /// A name that is not UTF-8.
-    #[error("`{}` has a name that is not UTF-8", path.display())]
+    /// A name that is not UTF-8, or has control characters.
+    #[error("{:?} has a name that is not UTF-8, or has control characters", path.display().to_string())]
     Name {
         /// Where.
         path: PathBuf,
@@ -65,15 +65,26 @@ pub enum TreeError {
     },
 }
 
+/// What was copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Copied {
+    /// The digest of the folder.
+    pub digest: Digest,
+    /// Its files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
 /// The digest of a folder: of `PATH NUL x|- NUL SIZE NUL DIGEST LF` for each file in the order of the paths' bytes, folders
 /// ending in `/` and without size and digest. Links are errors.
 pub fn digest(folder: &Path, limits: Limits) -> Result<Digest, TreeError> {
     let dir = open(folder)?;
-    Walk::new(folder, limits, None).all(&dir)
+    Ok(Walk::new(folder, limits, None).all(&dir)?.digest)
 }
 
-/// Copies a folder into one that is empty, and gives the digest of what was written. Files are read-only.
-pub(crate) fn copy(folder: &Path, to: &Path, limits: Limits) -> Result<Digest, TreeError> {
+/// Copies a folder into one that is empty; the digest is that of what was written. Files are read-only.
+pub(crate) fn copy(folder: &Path, to: &Path, limits: Limits) -> Result<Copied, TreeError> {
     let (dir, to_dir) = (open(folder)?, open(to)?);
     Walk::new(folder, limits, Some(&to_dir)).all(&dir)
 }
@@ -100,14 +111,15 @@ impl<'a> Walk<'a> {
         Self { root, limits, to, lines: BTreeMap::new(), bytes: 0 }
     }
 
-    fn all(mut self, dir: &Dir) -> Result<Digest, TreeError> {
+    fn all(mut self, dir: &Dir) -> Result<Copied, TreeError> {
         self.folder(dir, "", 0)?;
         let mut text = String::new();
         for (path, line) in &self.lines {
             text.push_str(path);
             text.push_str(line);
         }
-        Ok(Digest::of(text.as_bytes()))
+        let files = self.lines.keys().filter(|path| !path.ends_with('/')).count() as u64;
+        Ok(Copied { digest: Digest::of(text.as_bytes()), files, bytes: self.bytes })
     }
 
     fn folder(&mut self, dir: &Dir, prefix: &str, depth: usize) -> Result<(), TreeError> {
@@ -120,7 +132,9 @@ impl<'a> Walk<'a> {
         for entry in entries {
             let name = entry.file_name();
             let path = self.root.join(prefix).join(&name);
-            let Some(name) = name.to_str() else { return Err(TreeError::Name { path }) };
+            let Some(name) = name.to_str().filter(|name| !name.contains(char::is_control)) else {
+                return Err(TreeError::Name { path });
+            };
             if LEFT_OUT.contains(&name) {
                 continue;
             }

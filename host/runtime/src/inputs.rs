@@ -13,9 +13,6 @@ use polyloom_store::{Fault, History, InputRow};
 
 use crate::prepare::Prepared;
 
-/// So many cells are asked about: of more that run, why each of them does says nobody anything.
-const ASKED: usize = 1000;
-
 /// What came in from other cells: the digest of an output, or those of all that were gathered.
 pub type Taken = BTreeMap<PortName, Vec<Digest>>;
 
@@ -57,7 +54,7 @@ pub(crate) fn ask(
         |step| matches!(&step.reason, Reason::Changed(changes) if changes.iter().any(is_input)),
     );
     let unasked = |cell: &&CellId| answers.previous.get(*cell).is_some_and(|it| it.taken.is_none());
-    let cells: Vec<&CellId> = changed.map(|step| &step.cell).filter(unasked).take(ASKED).collect();
+    let cells: Vec<&CellId> = changed.map(|step| &step.cell).filter(unasked).collect();
     if cells.is_empty() {
         return Ok(false);
     }

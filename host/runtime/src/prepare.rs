@@ -115,6 +115,9 @@ struct Kept {
     flow_name: String,
 }
 
+/// The parts of the keys of cells whose results stood in a run that the history has not.
+pub type Stood = HashMap<CellId, Arc<KeyParts>>;
+
 /// What is asked for.
 #[derive(Clone, Copy)]
 pub struct Wanted<'a> {
@@ -128,6 +131,8 @@ pub struct Wanted<'a> {
     pub history: Option<&'a History>,
     /// The name of the flow in the history.
     pub flow_name: &'a str,
+    /// What stood since the last run of the history.
+    pub stood: Option<&'a Stood>,
 }
 
 /// What has happened so far in the run that is planned anew.
@@ -215,6 +220,13 @@ pub fn prepare<'m>(
 }
 
 impl Prepared {
+    /// What a later plan is to compare with, if this one is carried out and leaves no run in the history: cells whose results stand.
+    #[must_use]
+    pub fn stood(&self) -> Stood {
+        let stand = self.plan.steps.iter().filter(|step| matches!(step.action, Action::Cached(_)));
+        stand.map(|step| (step.cell.clone(), Arc::clone(&step.parts))).collect()
+    }
+
     /// How many cells of the flow as it is written the steps of the plan are of, where it has maps or flows in it.
     #[must_use]
     pub fn written_cells(&self) -> Option<u64> {
@@ -258,6 +270,7 @@ impl Prepared {
             unix_ms,
             history,
             flow_name: &self.wanted.flow_name,
+            stood: None,
         };
         next.settle(place, &wanted, progress)?;
         Ok(next)
@@ -449,6 +462,13 @@ fn previous(
     let mut rows = history.last(wanted.flow_name, &names)?;
     let mut all = HashMap::new();
     for cell in cells {
+        if let Some(parts) = wanted.stood.and_then(|stood| stood.get(*cell)) {
+            // What came in then nobody wrote down: the key has the last word.
+            let (parts, taken) = (KeyParts::clone(parts), Some(BTreeMap::new()));
+            let previous = Previous { parts, outcome: Some(Outcome::Ok), wall_ms: 0.0, taken };
+            all.insert((*cell).clone(), previous);
+            continue;
+        }
         let Some(row) = rows.remove(cell.as_str()) else { continue };
         // Parts of another version of the key say nothing.
         let Ok(parts) = serde_json::from_str::<KeyParts>(&row.parts) else { continue };

@@ -73,7 +73,10 @@ impl Prepared {
             // What gathers its steps is refused as they are.
             let others = first.declared != own.declared;
             if others {
-                let text = format!("it is made of what `{}` gave, which is denied", first.id);
+                let text = format!(
+                    "it is made of what `{}` gave, which does not get what it asks for",
+                    first.id
+                );
                 permits.insert(own.declared.clone(), Permit::Denied(text));
             }
             step.action = Action::Run;

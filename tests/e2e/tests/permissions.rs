@@ -581,7 +581,7 @@ code = 'echo c'
     --- stdout
             cell  lang  why
     denied  a     sh    asks for `env WORD`: not granted
-    denied  b     sh    it is made of what `a` gave, which is denied
+    denied  b     sh    it is made of what `a` gave, which does not get what it asks for
     cached  c     sh    up to date
     --- stderr
     0 to run, 0 perhaps, 1 cached, 2 denied
@@ -592,7 +592,7 @@ code = 'echo c'
     --- stdout
             cell  lang  why
     denied  a     sh    asks for `env WORD`: not granted
-    denied  b     sh    it is made of what `a` gave, which is denied
+    denied  b     sh    it is made of what `a` gave, which does not get what it asks for
     fresh   c     sh    up to date
     --- stderr
     1 fresh, 0 stale, 2 denied
@@ -613,7 +613,7 @@ code = 'echo c'
     --- stdout
             cell  lang  why
     denied  a     sh    asks for `env WORD`: denied
-    denied  b     sh    it is made of what `a` gave, which is denied
+    denied  b     sh    it is made of what `a` gave, which does not get what it asks for
     cached  c     sh    up to date
     --- stderr
     0 to run, 0 perhaps, 1 cached, 2 denied
@@ -624,5 +624,8 @@ code = 'echo c'
     // And so it is; what is made of it names the cell, not all that is missing.
     let refused = run(&place, &["-k"]).run().exits(5);
     assert_eq!(refused.told(), "a denied, b denied, c cached");
-    assert_eq!(refused.messages("b"), "it is made of what `a` gave, which is denied");
+    assert_eq!(
+        refused.messages("b"),
+        "it is made of what `a` gave, which does not get what it asks for"
+    );
 }

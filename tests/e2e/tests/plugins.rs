@@ -34,7 +34,7 @@ fn a_plugin_runs_once_it_was_agreed_to_and_as_it_was_then() {
     let place = offered();
     let told = place.polyloom(&["run"]).exits(2).stderr();
     assert!(
-        told.contains("offers `greet`") && told.contains("polyloom plugin enable greet"),
+        told.contains("`greet` is offered") && told.contains("install ./executors/greet"),
         "{told}"
     );
     let listed = place.polyloom(&["plugin", "list"]).exits(0).stdout();
@@ -75,6 +75,29 @@ fn a_plugin_runs_once_it_was_agreed_to_and_as_it_was_then() {
 }
 
 #[test]
+fn who_runs_a_plugin_keeps_it_and_no_longer() {
+    let place = offered();
+    place.write("executors/greet/greet.sh", "sleep 1; echo hello $(cat $1)\n");
+    place.edit("polyloom.toml", "[cells.a]", "[cells.z]\nlang = \"sh\"\ncode = \"sleep 1\"\noutputs = { n = \"int\" }\n[cells.a]\ninputs = { n = \"z.n\" }");
+    place.edit("polyloom.toml", "sleep 1\"", "sleep 1; echo 1 > $OUT/n\"");
+    done(&place, &["plugin", "enable", "greet", "--yes"]);
+    let mut running = place.call(&["run", "--format", "jsonl"]).start();
+    let _ = running.until(|event| event["event"] == "step.started");
+    place.write("executors/greet/greet.sh", "echo new $(cat $1)\n");
+    done(&place, &["plugin", "install", "executors/greet", "--yes"]);
+    let copies = || {
+        std::fs::read_dir(place.root().join("home/.local/share/polyloom/plugins/copies"))
+            .unwrap()
+            .count()
+    };
+    assert_eq!(copies(), 2);
+    assert_eq!(running.end().code(), 0, "it has what it began with");
+    assert_eq!(place.polyloom(&["logs", "latest", "a"]).exits(0).stdout(), "hello Ada\n");
+    done(&place, &["plugin", "disable", "greet"]);
+    assert_eq!(copies(), 1);
+}
+
+#[test]
 fn names_are_taken_once() {
     let place = offered();
     place.edit("executors/greet/executor.toml", "id = \"greet\"", "id = \"sh\"");
@@ -90,4 +113,44 @@ fn names_are_taken_once() {
     place.write("given/greet/executor.toml", place.read("executors/greet/executor.toml"));
     place.write("given/greet/greet.sh", "echo given $(cat $1)\n");
     assert_eq!(said(&place, &["--executor-dir", "given"]), "given Ada\n");
+}
+
+#[test]
+fn a_lock_holds_a_flow_to_its_executors() {
+    let place = offered();
+    done(&place, &["plugin", "enable", "greet", "--yes"]);
+    let told = place.polyloom(&["run", "--locked"]).exits(2).stderr();
+    assert!(
+        told.contains("there is no `./polyloom.lock`") && told.contains("polyloom plugin lock"),
+        "{told}"
+    );
+    done(&place, &["plugin", "lock"]);
+    let lock = place.read("polyloom.lock");
+    assert!(lock.contains("[executor.greet]") && lock.contains("files = \"b3:"), "{lock}");
+    done(&place, &["run", "--locked"]);
+    // Twice is once.
+    let told = place.polyloom(&["plugin", "lock"]).exits(0).stderr();
+    assert!(told.contains("nothing has changed"), "{told}");
+    place.write("executors/greet/greet.sh", "echo hi $(cat $1)\n");
+    done(&place, &["run", "--locked"]);
+    done(&place, &["plugin", "install", "executors/greet", "--yes"]);
+    let told = place.polyloom(&["run", "--locked"]).exits(3).stderr();
+    assert!(
+        told.contains("greet") && told.contains("files") && told.contains("nothing was run"),
+        "{told}"
+    );
+    done(&place, &["run"]);
+    place.edit(
+        "polyloom.toml",
+        "[cells.a]",
+        "[cells.b]\nlang = \"sh\"\ncode = \"echo b\"\n[cells.a]",
+    );
+    done(&place, &["plugin", "lock"]);
+    assert!(place.read("polyloom.lock").contains("[executor.sh]\nfiles = \"bundled\""));
+    done(&place, &["run", "--locked"]);
+    for bad in ["version = 2\n", "version = 1\nwhat = 3\n", "no toml"] {
+        place.write("polyloom.lock", bad);
+        let told = place.polyloom(&["run", "--locked"]).exits(2).stderr();
+        assert!(told.contains("polyloom.lock"), "{told}");
+    }
 }

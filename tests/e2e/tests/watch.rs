@@ -472,3 +472,30 @@ code = "echo $m"
     assert_eq!(printed(&run(&mut running), "last"), "10\n");
     leave(&place, running);
 }
+
+/// A round in which all stood is not recorded; the next one is compared with it all the same.
+#[test]
+fn what_was_taken_back_is_no_reason_in_the_next_round() {
+    let place = Place::flow(
+        r#"
+[cells.a]
+lang = "sh"
+file = "a.sh"
+inputs = { text = "file:data.txt" }
+"#,
+    );
+    place.write("data.txt", "1\n");
+    place.write("a.sh", "cat $text");
+    let mut running = watch(&place);
+    assert_eq!(ends(&run(&mut running)), ["a ok"]);
+    place.write("a.sh", "cat $text; echo more");
+    assert_eq!(ends(&run(&mut running)), ["a ok"]);
+    place.write("a.sh", "cat $text");
+    assert_eq!(ends(&run(&mut running)), [""; 0]);
+    place.write("data.txt", "2\n");
+    let last = run(&mut running);
+    let end = last.iter().find(|event| event["event"] == "step.finished").unwrap();
+    let reason = end["reason"].as_str().unwrap();
+    assert!(reason.starts_with("input text changed (data.txt, "), "{reason}");
+    leave(&place, running);
+}

@@ -184,6 +184,9 @@ pub struct RunArgs {
     /// Run again whenever a file of the flow changes: what the change made stale, and nothing else.
     #[arg(long, conflicts_with = "dry_run")]
     pub watch: bool,
+    /// Run nothing unless the executors are what `polyloom.lock` says (`polyloom plugin lock`).
+    #[arg(long)]
+    pub locked: bool,
     /// Go on with the cells that do not depend on a failed one.
     #[arg(short, long)]
     pub keep_going: bool,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::Format;
+use super::{FlowArgs, Format};
 
 /// `plugin …`.
 #[derive(Debug, Subcommand)]
@@ -42,6 +42,12 @@ pub enum PluginCommand {
     Disable {
         /// Its id.
         id: String,
+    },
+    /// Write down which executors a flow's cells have, and what those are, in `polyloom.lock` beside it: `run --locked` holds to it.
+    Lock {
+        /// The flow.
+        #[command(flatten)]
+        flow: FlowArgs,
     },
     /// List installed plugins whose source has changed since. Exit code 4 if there are none.
     Outdated {

@@ -17,8 +17,15 @@ pub fn check(world: &World, flows: &[PathBuf], format: Format) -> Outcome {
     let loaded = polyloom_load::check_all(flows, &config);
     let mut report = Report::default();
     let mut cells = 0;
-    for loaded in loaded {
-        cells += loaded.flow.map_or(0, |flow| flow.cells.len());
+    let mut harmed = Ok(());
+    for (loaded, path) in loaded.into_iter().zip(flows) {
+        if format == Format::Text {
+            world.tell_offers(path, &loaded.report);
+        }
+        if let Some(flow) = loaded.flow {
+            cells += flow.cells.len();
+            harmed = harmed.and_then(|()| world.unharmed(&flow));
+        }
         report.extend(loaded.report);
     }
     let (errors, warnings) = (report.errors(), report.warnings());
@@ -53,5 +60,8 @@ pub fn check(world: &World, flows: &[PathBuf], format: Format) -> Outcome {
             world.screen.note(&text);
         }
     }
-    Ok(if errors > 0 { Exit::Usage } else { Exit::Ok })
+    if errors > 0 {
+        return Ok(Exit::Usage);
+    }
+    harmed.map(|()| Exit::Ok)
 }

@@ -45,7 +45,8 @@ fn absolute(path: &Path) -> Result<PathBuf, Failure> {
 fn agree(world: &World, folder: &Path, source: Source, yes: bool) -> Outcome {
     let mut installed = open(world)?;
     let staged = installed.stage(folder).map_err(|error| failure(world, &error))?;
-    let Staged { manifest, digest, .. } = &staged;
+    let Staged { manifest, copied, .. } = &staged;
+    let digest = &copied.digest;
     if let Some(other) = claimed(world, &installed, manifest) {
         let message = format!("the name `{}` is {other}; nothing was installed", other.name);
         return Err(Failure::new(Exit::Usage, message)
@@ -74,7 +75,20 @@ fn agree(world: &World, folder: &Path, source: Source, yes: bool) -> Outcome {
         let (style, note) = if new(ask) { (Style::Warn, " (new)") } else { (Style::Plain, "") };
         text.push_str(&format!("  {}{note}\n", paint.text(style, &escape_line(ask))));
     }
-    text.push_str(&format!("  what it is now: {}\n", digest.short()));
+    text.push_str(&format!(
+        "  has {} ({}), together {}\n",
+        if copied.files == 1 { "1 file".to_owned() } else { format!("{} files", copied.files) },
+        polyloom_report::size(copied.bytes),
+        digest.short()
+    ));
+    if let Some(old) = before {
+        text.push_str(&format!(
+            "  in place of {} from {}, {}\n",
+            escape_line(&old.version),
+            escape_line(&old.source.to_string()),
+            old.digest.short()
+        ));
+    }
     world.screen.tell(&text);
     if !yes && !said_yes(world, &id)? {
         world.screen.tell("nothing was installed\n");
@@ -142,22 +156,23 @@ fn open(world: &World) -> Result<Installed, Failure> {
 
 fn failure(world: &World, error: &InstalledError) -> Failure {
     match error {
-        InstalledError::Manifest { path, problems } => {
+        InstalledError::Manifest { problems, .. } => {
             if !problems.is_empty() {
                 let report = polyloom_load::Report { problems: problems.clone() };
                 let width = world.screen.columns.unwrap_or(100);
                 world.screen.tell(&polyloom_load::render(&report, world.screen.err.color, width));
             }
             let failure = Failure::of(Exit::Usage, error);
-            match path.exists() {
-                true => failure,
-                false => failure.hint("a plugin is a folder with an executor.toml"),
+            match problems.is_empty() {
+                true => failure.hint("a plugin is a folder with an executor.toml"),
+                false => failure,
             }
         }
         InstalledError::Unknown(_) => Failure::of(Exit::Usage, error).hint("polyloom plugin list"),
         InstalledError::Tree(_) => Failure::of(Exit::Usage, error),
+        InstalledError::List { .. } => Failure::of(Exit::Environment, error)
+            .hint("move it away, and install again what you need"),
         InstalledError::Io { .. }
-        | InstalledError::List { .. }
         | InstalledError::Open { .. }
         | InstalledError::Changed { .. } => Failure::of(Exit::Environment, error),
     }
@@ -182,7 +197,10 @@ pub fn enable(world: &World, id: &str, yes: bool) -> Outcome {
     let mut installed = open(world)?;
     if let Some(plugin) = installed.find(id) {
         // What was agreed to is this copy: nothing is asked again.
-        installed.verify(plugin).map_err(|error| failure(world, &error))?;
+        installed.verify(plugin).map_err(|error| {
+            let hint = format!("polyloom plugin install {}", plugin.source);
+            Failure::of(Exit::Environment, &error).hint(hint)
+        })?;
         installed.enable(id, true).map_err(|error| failure(world, &error))?;
         world.screen.note(&format!("cells with `lang = \"{}\"` run\n", escape_line(id)));
         return Ok(Exit::Ok);
@@ -303,7 +321,7 @@ pub fn outdated(world: &World, format: Format) -> Outcome {
             }
             if !rows.is_empty() {
                 world.screen.print(&table.render(world.screen.out, world.screen.columns));
-                world.screen.note("hint: polyloom plugin install FROM shows what is new\n");
+                world.screen.note("hint: polyloom plugin install FROM\n");
             }
         }
         Format::Json | Format::Jsonl => {

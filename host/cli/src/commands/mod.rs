@@ -14,6 +14,7 @@ pub mod history;
 pub mod inner;
 pub mod known;
 pub mod lineage;
+pub mod lock;
 pub mod manage;
 pub mod plan;
 pub mod plugin;

@@ -63,9 +63,7 @@ fn row(world: &World, manifest: &Arc<Manifest>, place: &Place, flow: &Flow) -> R
         kind: kind(manifest),
         from: match &manifest.path {
             None => "bundled".to_owned(),
-            Some(_) if world.installed.find(manifest.id.as_str()).is_some() => {
-                "installed".to_owned()
-            }
+            Some(_) if world.plugin(&manifest.id).is_some() => "installed".to_owned(),
             Some(path) => path.display().to_string(),
         },
         state,
@@ -74,7 +72,7 @@ fn row(world: &World, manifest: &Arc<Manifest>, place: &Place, flow: &Flow) -> R
 
 /// What could be installed: known by its manifest alone.
 fn offered(world: &World) -> Vec<Row> {
-    let known = |id: &str| world.languages.find(id).is_some();
+    let known = |id: &str| world.languages.find(id).is_some() || world.installed.find(id).is_some();
     let (offers, _) = world.offers(Path::new("."));
     let (installed, offers) = (world.installed.plugins().iter(), offers.iter());
     let disabled = installed.filter(|plugin| !plugin.enabled).map(|plugin| Row {

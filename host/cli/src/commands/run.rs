@@ -20,7 +20,7 @@ use polyloom_load::Loaded;
 use polyloom_model::{CellId, Flow, Policy, Role, parse_duration};
 use polyloom_report::{Document, Options, Progress, Terminal, Verbosity};
 use polyloom_runtime::{
-    Carried, Failures, Job, Permit, Place, PolicyWord, Prepared, Runner, Stream, Summary,
+    Carried, Failures, Job, Permit, Place, PolicyWord, Prepared, Runner, Stood, Stream, Summary,
 };
 use polyloom_schedule::{KeepGoing, RunOutcome};
 use polyloom_store::{Bounds, History, HistoryPlace, NewRun, Retention, RunWriter, Store};
@@ -105,6 +105,8 @@ struct Asked {
     streams: Option<Streams>,
     /// Whether there were warnings of the flow.
     warned: bool,
+    /// What stood in the rounds since the last run that was recorded.
+    stood: Stood,
 }
 
 /// A plan, and the word on what its cells ask for.
@@ -159,7 +161,15 @@ impl Asked {
         let timeout = timeout.map_err(|error| Failure::of(Exit::Usage, &error))?;
         let retention = retention::retention(None, None)?;
         let bounds = super::cache::bounds(|name| std::env::var(name).ok())?;
-        Ok(Self { args, timeout, retention, bounds, streams: None, warned: false })
+        Ok(Self {
+            args,
+            timeout,
+            retention,
+            bounds,
+            streams: None,
+            warned: false,
+            stood: Stood::new(),
+        })
     }
 
     /// The flow as it is now.
@@ -182,9 +192,14 @@ impl Asked {
 
     /// Its plan.
     fn ready(&self, world: &World, flow: Arc<Flow>, place: &Arc<Place>) -> Result<Ready, Failure> {
+        if self.args.locked {
+            super::lock::hold(world, place, &flow)?;
+        }
         let history = open_history(world, &flow.root, &place.store);
         let select = &self.args.select;
-        let mut prepared = world.prepare(place, Arc::clone(&flow), history.as_deref(), select)?;
+        let stood = Some(&self.stood);
+        let mut prepared =
+            world.prepare(place, Arc::clone(&flow), history.as_deref(), select, stood)?;
         let folder = history.as_ref().map(|history| history.place().folder());
         let Settled { mut permits, policy, open: _ } =
             permission::settle(world, place, &prepared, &self.args.permissions, folder)?;

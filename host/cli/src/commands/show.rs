@@ -322,8 +322,9 @@ fn show_step(
             (Some(file), Some(line)) => format!("{}:{line}: ", escape_line(file)),
             _ => String::new(),
         };
-        let message = escape_line(&diagnostic.message);
-        text.push_str(&format!("{place}{}: {message}\n", diagnostic.severity));
+        // What would grant what is missing is in lines of its own.
+        let lines: Vec<_> = diagnostic.message.lines().map(escape_line).collect();
+        text.push_str(&format!("{place}{}: {}\n", diagnostic.severity, lines.join("\n  ")));
     }
     if !meta.enforcement.is_empty() {
         let mut table =

@@ -1,6 +1,6 @@
 //! Finding manifests in folders. A broken one is reported and blocks nobody.
 
-use std::fs;
+use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 
 use polyloom_model::Manifest;
@@ -12,43 +12,49 @@ use crate::problem::{Code, Problem};
 /// Reads `FOLDER/executor.toml` and `FOLDER/*/executor.toml` of every folder. A folder that is not there holds nothing.
 #[must_use]
 pub fn discover(folders: &[PathBuf]) -> (Vec<Manifest>, Vec<Problem>) {
+    let (paths, mut problems) = manifests_in(folders);
     let mut manifests = Vec::new();
-    let mut problems = Vec::new();
-    for folder in folders {
-        for path in candidates(folder, &mut problems) {
-            match read_text(&path) {
-                Ok(source) => {
-                    let (manifest, report) = parse_manifest(&source, Some(&path));
-                    manifests.extend(manifest);
-                    problems.extend(report.problems);
-                }
-                Err(problem) => problems.push(problem),
-            }
+    for (path, _) in paths {
+        match read_manifest(&path) {
+            Ok(manifest) => manifests.push(manifest),
+            Err(more) => problems.extend(more),
         }
     }
     (manifests, problems)
 }
 
-fn candidates(folder: &Path, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
-    let own = folder.join("executor.toml");
-    if own.exists() {
-        return vec![own];
-    }
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Vec::new(),
-        Err(error) => {
-            let message = format!("can't look into `{}`: {error}", folder.display());
-            problems.push(Problem::error(Code::Unreadable, message));
-            return Vec::new();
+/// Reads a manifest, or tells what is wrong with it.
+pub fn read_manifest(path: &Path) -> Result<Manifest, Vec<Problem>> {
+    let source = read_text(path).map_err(|problem| vec![problem])?;
+    let (manifest, report) = parse_manifest(&source, Some(path));
+    manifest.ok_or(report.problems)
+}
+
+/// The files that [`discover`] reads, in their order, each with its stat. What can't be looked into is told.
+#[must_use]
+pub fn manifests_in(folders: &[PathBuf]) -> (Vec<(PathBuf, Metadata)>, Vec<Problem>) {
+    let mut paths = Vec::new();
+    let mut problems = Vec::new();
+    for folder in folders {
+        let there = |path: PathBuf| fs::metadata(&path).ok().map(|meta| (path, meta));
+        if let Some(own) = there(folder.join("executor.toml")) {
+            paths.push(own);
+            continue;
         }
-    };
-    let mut paths: Vec<PathBuf> = entries
-        .flatten()
-        .map(|entry| entry.path().join("executor.toml"))
-        .filter(|path| path.exists())
-        .collect();
-    // The file system's order is nobody's.
-    paths.sort();
-    paths
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => {
+                let message = format!("can't look into `{}`: {error}", folder.display());
+                problems.push(Problem::error(Code::Unreadable, message));
+                continue;
+            }
+        };
+        let below = entries.flatten().map(|entry| entry.path().join("executor.toml"));
+        let first = paths.len();
+        paths.extend(below.filter_map(there));
+        // The file system's order is nobody's.
+        paths[first..].sort_by(|(a, _), (b, _)| a.cmp(b));
+    }
+    (paths, problems)
 }

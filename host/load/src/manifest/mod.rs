@@ -6,6 +6,6 @@ mod languages;
 mod placeholder;
 mod read;
 
-pub use discover::discover;
+pub use discover::{discover, manifests_in, read_manifest};
 pub use languages::{ByExtension, Languages};
 pub use read::parse_manifest;

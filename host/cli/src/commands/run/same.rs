@@ -52,8 +52,11 @@ impl Asked {
         asked.fresh(world, place, &ready.prepared).filter(|_| !self.warned)
     }
 
-    /// What stands for all that was asked for.
+    /// What stands for all that was asked for. A lock is looked at each time.
     pub(super) fn key(&self, world: &World) -> Option<Digest> {
+        if self.args.locked {
+            return None;
+        }
         let RunArgs { flow, select, permissions, limits, .. } = &self.args;
         known::Asked { flow, select, permissions, limits }.key(world)
     }

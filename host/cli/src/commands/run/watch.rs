@@ -379,6 +379,10 @@ impl Session<'_> {
         };
         // Only what ran is a run of the history.
         let unrecorded = done || !self.failed.is_empty();
+        match unrecorded {
+            true => self.asked.stood.extend(ready.prepared.stood()),
+            false => self.asked.stood.clear(),
+        }
         let failures = Some(self.failures.clone());
         let before = Before { carried, changed, failures, unrecorded };
         let begun = self.asked.begin(self.world, ready, &place, before, change.since)?;

@@ -1,0 +1,137 @@
+//! Manifests as they were read last, by the stats of their files: a machine with hundreds of languages is not parsed at each start.
+
+use std::collections::HashMap;
+use std::fs::{self, File, Metadata};
+use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use polyloom_load::{Problem, manifests_in, read_manifest};
+use polyloom_model::Manifest;
+use serde::{Deserialize, Serialize};
+
+/// A larger one is not read.
+const LARGEST: u64 = 256 << 20;
+/// Fewer manifests are read as fast.
+const WORTH: usize = 16;
+/// The coarsest grain of the times of the file systems in use: who changed within it may change again without a trace.
+const GRAIN: i64 = 2;
+
+/// Device, inode, size, and the times of the last change of content and of inode, seconds and nanoseconds.
+type Stat = (u64, u64, u64, i64, i64, i64, i64);
+
+fn stat(meta: &Metadata) -> Stat {
+    (
+        meta.dev(),
+        meta.ino(),
+        meta.size(),
+        meta.mtime(),
+        meta.mtime_nsec(),
+        meta.ctime(),
+        meta.ctime_nsec(),
+    )
+}
+
+#[derive(Serialize, Deserialize)]
+struct Written {
+    /// What reads manifests in another way knows nothing of these.
+    program: String,
+    manifests: Vec<(Stat, Manifest)>,
+}
+
+/// An index in a file that nobody else writes to. What is wrong with it makes it empty.
+#[derive(Debug)]
+pub struct Index {
+    path: Option<PathBuf>,
+    program: String,
+    known: Option<HashMap<PathBuf, (Stat, Manifest)>>,
+}
+
+impl Index {
+    /// An index in this file, if there is one; `program` stands for whatever reads manifests.
+    #[must_use]
+    pub fn new(path: Option<PathBuf>, program: &str) -> Self {
+        Self { path, program: program.to_owned(), known: None }
+    }
+
+    /// Does what [`polyloom_load::discover`] does. A broken manifest is read each time.
+    pub fn discover(&mut self, folders: &[PathBuf]) -> (Vec<Manifest>, Vec<Problem>) {
+        let (paths, mut problems) = manifests_in(folders);
+        if paths.len() >= WORTH && self.known.is_none() {
+            self.known = Some(self.read());
+        }
+        let mut manifests = Vec::with_capacity(paths.len());
+        let mut fresh = false;
+        for (path, meta) in paths {
+            let stat = stat(&meta);
+            let known = self.known.as_ref().and_then(|known| known.get(&path));
+            if let Some((_, manifest)) = known.filter(|(was, _)| *was == stat) {
+                manifests.push(manifest.clone());
+                continue;
+            }
+            match read_manifest(&path) {
+                Ok(manifest) => {
+                    if let Some(known) = &mut self.known {
+                        known.insert(path, (stat, manifest.clone()));
+                        fresh = true;
+                    }
+                    manifests.push(manifest);
+                }
+                Err(more) => problems.extend(more),
+            }
+        }
+        if fresh {
+            self.write();
+        }
+        (manifests, problems)
+    }
+
+    fn read(&self) -> HashMap<PathBuf, (Stat, Manifest)> {
+        let read = || {
+            let file = File::open(self.path.as_ref()?).ok()?;
+            let meta = file.metadata().ok()?;
+            // It says what is executed.
+            let own = meta.uid() == rustix::process::geteuid().as_raw();
+            if !meta.is_file() || !own || meta.mode() & 0o022 != 0 || meta.len() > LARGEST {
+                return None;
+            }
+            let mut bytes = Vec::new();
+            file.take(LARGEST).read_to_end(&mut bytes).ok()?;
+            rmp_serde::from_slice::<Written>(&bytes).ok()
+        };
+        let written = read().filter(|written| written.program == self.program);
+        let manifests = written.map(|written| written.manifests).unwrap_or_default();
+        let by_path = manifests.into_iter().filter_map(|(stat, manifest)| {
+            let path = manifest.path.clone()?;
+            Some((path, (stat, manifest)))
+        });
+        by_path.collect()
+    }
+
+    /// Best effort: without it, all is read again.
+    fn write(&self) {
+        let Some((path, known)) = self.path.as_ref().zip(self.known.as_ref()) else { return };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        let settled = |stat: &Stat| stat.3.max(stat.5) + GRAIN < now;
+        // What is gone is forgotten by and by.
+        let there = |path: &Path| path.exists();
+        let manifests: Vec<_> = known
+            .iter()
+            .filter(|(path, (stat, _))| settled(stat) && there(path))
+            .map(|(_, (stat, manifest))| (*stat, manifest.clone()))
+            .collect();
+        let written = Written { program: self.program.clone(), manifests };
+        let Some(folder) = path.parent().filter(|folder| folder.is_dir()) else { return };
+        let Ok(bytes) = rmp_serde::to_vec(&written) else { return };
+        let file = tempfile::NamedTempFile::new_in(folder);
+        let done = file.and_then(|mut file| {
+            file.write_all(&bytes)?;
+            file.persist(path).map_err(|error| error.error)
+        });
+        if done.is_err() {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
