@@ -123,9 +123,12 @@ fn dispatch(cli: Cli, screen: Screen, started: Instant) -> failure::Outcome {
         }
         Command::New { name } => commands::files::new(&screen, &name),
         Command::Fmt { flows, check } => commands::files::fmt(&screen, &flows, check),
-        Command::Plugin { command: PluginCommand::List { format } } => {
-            commands::plugin::list(&world(), format)
-        }
+        Command::Plugin { command } => match command {
+            PluginCommand::List { format } => commands::plugin::list(&world(), format),
+            PluginCommand::Test { which, timeout, format } => {
+                commands::conformance::test(&world(), &which, &timeout, format)
+            }
+        },
         Command::Doctor { attack: true, format } => commands::attack::run(&world(), format),
         Command::Doctor { attack: false, format } => commands::doctor::doctor(&world(), format),
         Command::Schema { of } => commands::files::schema(&screen, of),
