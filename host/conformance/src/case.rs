@@ -339,14 +339,14 @@ pub const CASES: &[Case] = &[
         "extra",
         &["extra"],
         cells::extra,
-        "the file of an Artifact named `notes ü.txt`, `noted`, is kept",
+        "the file of an Artifact named `notes-2.txt`, `noted`, is kept",
     ),
     cell(
         Diagnose,
         "raise",
         &["raise"],
         cells::raise,
-        "fails; an error with line 3 whose message has `boom`; something on standard error",
+        "fails, with an error for line 3; `boom` is in its message or on standard error, which is not empty",
     ),
     cell(
         Diagnose,
@@ -391,7 +391,7 @@ pub const CASES: &[Case] = &[
             "soft_cancel",
             &["hello", "sleep"],
             talks::soft_cancel,
-            "after Cancel a Done that is not ok, and the same process runs the next cell",
+            "after Cancel a Done that is not ok within the grace; then it runs the next cell, or ends",
         ),
     ),
     with(

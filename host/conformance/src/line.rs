@@ -345,6 +345,11 @@ impl<'b> Line<'b> {
         })
     }
 
+    /// Whether the process ends within a moment.
+    pub fn ends_soon(&mut self) -> bool {
+        self.wait_for(Instant::now() + DRAIN, |line| line.exit().is_some())
+    }
+
     /// Waits until something was printed on standard output.
     pub fn printed_something(&mut self) -> Result<(), Got> {
         let printed = self.wait_for(self.bench.deadline(), |line| !line.out.is_empty());
