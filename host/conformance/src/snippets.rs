@@ -18,11 +18,12 @@ pub struct Snippets {
     values: Vec<ValueCode>,
 }
 
-/// The cell that gives its input `x` as its output `y`, for some types.
+/// The cell that gives its input `x` as its output `y`, for some types; without a code it is that of the entry before.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ValueCode {
     types: Vec<String>,
+    #[serde(default)]
     code: String,
     #[serde(default)]
     argv: Vec<String>,
@@ -66,7 +67,12 @@ struct Raw {
 impl Snippets {
     /// Reads the file's text.
     pub fn read(text: &str) -> Result<Self, SnippetError> {
-        let Raw { values, codes } = toml::from_str(text)?;
+        let Raw { mut values, codes } = toml::from_str(text)?;
+        for at in 1..values.len() {
+            if values[at].code.is_empty() {
+                values[at].code = values[at - 1].code.clone();
+            }
+        }
         let known = CASES.iter().flat_map(|case| case.snippets);
         let mut valid: Vec<&str> = known.copied().collect();
         valid.sort_unstable();
@@ -117,6 +123,9 @@ mod tests {
         assert_eq!(snippets.code("raise"), None);
         assert_eq!(snippets.value("str"), Some(("y = x", &[][..])));
         assert_eq!(snippets.value("bool"), None);
+        let more = format!("{text}[[values]]\ntypes = ['bool']\nargv = ['-b']\n");
+        let snippets = Snippets::read(&more).unwrap();
+        assert_eq!(snippets.value("bool"), Some(("y = x", &["-b".to_owned()][..])));
     }
 
     #[test]
