@@ -112,7 +112,7 @@ impl Case {
 
     /// Whether nothing else can go well where it fails.
     pub(crate) fn is_first(&self) -> bool {
-        matches!(self.name, "greeting" | "hello")
+        matches!(self.name, "greeting" | "done" | "hello")
     }
 }
 
@@ -147,7 +147,7 @@ const fn with(feature: &'static str, case: Case) -> Case {
 
 use Level::{Cancel, Catalog, Diagnose, Run, Session, Snapshot, Stream};
 
-/// Every case, in the order in which they are tried: who fails the first two is asked nothing else.
+/// Every case, in the order in which they are tried: who fails `greeting`, `done` or `hello` is asked nothing else.
 pub const CASES: &[Case] = &[
     talk(
         Run,
@@ -155,6 +155,13 @@ pub const CASES: &[Case] = &[
         &[],
         talks::greeting,
         "a preamble and a Hello that names the manifest's id, a version in common, and no feature that the manifest does not declare; nothing printed",
+    ),
+    talk(
+        Run,
+        "done",
+        &["hello"],
+        talks::done,
+        "one Started at most, exactly one Done, and then a Pong for a Ping",
     ),
     cell(
         Run,
@@ -209,13 +216,6 @@ pub const CASES: &[Case] = &[
     value("value.dir", "dir"),
     talk(
         Run,
-        "done",
-        &["hello"],
-        talks::done,
-        "one Started at most, exactly one Done, and then a Pong for a Ping",
-    ),
-    talk(
-        Run,
         "second_exec",
         &["hello"],
         talks::second_exec,
@@ -262,6 +262,20 @@ pub const CASES: &[Case] = &[
         &["hello"],
         talks::shrunk,
         "without any feature agreed it runs cells and sends no message of one",
+    ),
+    talk(
+        Run,
+        "environment",
+        &["environment"],
+        cells::environment,
+        "a cell finds no POLYLOOM_W: it prints an empty line",
+    ),
+    talk(
+        Run,
+        "child",
+        &["child"],
+        cells::child,
+        "a program that a cell starts does not inherit the connection: `test -e /proc/self/fd/3 || echo closed` prints `closed`",
     ),
     talk(
         Run,

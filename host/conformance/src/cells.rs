@@ -217,6 +217,14 @@ pub fn timeout(bench: &Bench<'_>) -> Check {
     if good { Ok(()) } else { Err(seen.got(seen.end())) }
 }
 
+pub fn environment(bench: &Bench<'_>) -> Check {
+    printed(&run(bench, "environment")?, "\n")
+}
+
+pub fn child(bench: &Bench<'_>) -> Check {
+    printed(&run(bench, "child")?, "closed\n")
+}
+
 pub fn log(bench: &Bench<'_>) -> Check {
     let noted = |live: &Live| matches!(live, Live::Log { text, .. } if text == "noted");
     showed(bench, "log", noted)

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
 use polyloom_model::Type;
 use polyloom_protocol::frame::{Decoder, Frame, Header, PREAMBLE};
 use polyloom_protocol::handshake::{Offer, VERSION, negotiate};
@@ -75,6 +76,7 @@ impl<'b> Line<'b> {
         let (mut cell, exec) = started.map_err(|error| Got::new(chain(&error)))?;
         let mut exec = exec.ok_or_else(|| Got::new("it is no worker"))?;
         let inputs = std::mem::take(&mut exec.inputs);
+        exec.deadline_ms = u64::try_from(bench.timeout.as_millis()).ok();
         Ok(Self {
             bench,
             socket: cell.take_worker(),
@@ -238,7 +240,7 @@ impl<'b> Line<'b> {
         self.wait_for(Instant::now() + DRAIN, |line| line.exit().is_some());
         let words = match (self.exit(), self.decoder.mid_frame()) {
             (_, true) => "it closed the connection in the middle of a message".to_owned(),
-            (Some(exit), false) => format!("it ended ({})", exit_words(exit)),
+            (Some(exit), false) => format!("it ended: {}", exit_words(exit)),
             (None, false) => "it closed the connection".to_owned(),
         };
         self.got(words)
@@ -267,11 +269,7 @@ impl<'b> Line<'b> {
 
     /// Sends bytes as they are.
     pub fn raw(&mut self, bytes: &[u8]) {
-        if bytes == PREAMBLE {
-            self.bench.note("> preamble".to_owned());
-        } else {
-            self.note_sent(bytes);
-        }
+        self.note_sent(bytes);
         self.write(bytes);
     }
 
@@ -308,13 +306,21 @@ impl<'b> Line<'b> {
     }
 
     fn note_sent(&self, bytes: &[u8]) {
-        let frame = bytes
-            .split_first_chunk()
-            .and_then(|(head, body)| Some((Header::parse(head).ok()?, body)));
-        self.bench.note(match frame {
-            Some((header, body)) => format!("> {}", shown(&header, body)),
-            None => format!("> {} bytes that are no message", bytes.len()),
-        });
+        let mut rest = bytes;
+        if let Some(behind) = rest.strip_prefix(&PREAMBLE) {
+            self.bench.note("> preamble".to_owned());
+            rest = behind;
+        }
+        while let Some((head, behind)) = rest.split_first_chunk()
+            && let Ok(header) = Header::parse(head)
+            && let Some((body, behind)) = behind.split_at_checked(header.length as usize)
+        {
+            self.bench.note(format!("> {}", shown(&header, body)));
+            rest = behind;
+        }
+        if !rest.is_empty() {
+            self.bench.note(format!("> {} bytes that are no message", rest.len()));
+        }
     }
 
     /// Closes our end.
@@ -420,7 +426,10 @@ impl<'b> Line<'b> {
 pub fn exit_words(exit: Exit) -> String {
     match exit {
         Exit::Code(code) => format!("exit code {code}"),
-        Exit::Signal(signal) => format!("signal {signal}"),
+        Exit::Signal(signal) => match Signal::try_from(signal) {
+            Ok(signal) => signal.to_string(),
+            Err(_) => format!("signal {signal}"),
+        },
         Exit::NotStarted(stage, errno) => {
             let cause = std::io::Error::from_raw_os_error(errno);
             format!("it could not be started ({}): {cause}", stage.name())
@@ -439,7 +448,9 @@ fn shown(header: &Header, body: &[u8]) -> String {
         Ok("Unknown") | Err(_) => format!("kind {}", header.kind),
         Ok(name) => name.to_owned(),
     };
-    let body = Value::from_msgpack(body).map_or("?".to_owned(), |value| value.to_json());
+    // A number of 64 bits without a sign is no value.
+    let hex = || body.iter().map(|byte| format!("{byte:02x}")).collect();
+    let body = Value::from_msgpack(body).map_or_else(|_| hex(), |value| value.to_json());
     let mut short: String = body.chars().take(300).collect();
     if short.len() < body.len() {
         short.push('…');
