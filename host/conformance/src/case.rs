@@ -89,14 +89,25 @@ pub(crate) enum Ask {
 }
 
 impl Case {
+    /// Whether it is one for workers only.
+    #[must_use]
+    pub fn of_workers(&self) -> bool {
+        match self.ask {
+            Ask::Worker(_) => true,
+            Ask::Cell(_) | Ask::Value(_) => false,
+        }
+    }
+
     /// Whether it concerns an executor at all.
     #[must_use]
     pub fn concerns(&self, manifest: &Manifest) -> bool {
-        let speaks = match self.ask {
-            Ask::Worker(_) => matches!(manifest.kind, Kind::Worker(_)),
-            Ask::Cell(_) | Ask::Value(_) => true,
+        let speaks = !self.of_workers() || matches!(manifest.kind, Kind::Worker(_));
+        // A command says in its argv whether its cells have arguments.
+        let takes = match manifest.kind {
+            Kind::Command(_) => self.name != "arguments" || manifest.mentions("{args}"),
+            Kind::Worker(_) => true,
         };
-        speaks && self.feature.is_none_or(|feature| declares(manifest, feature))
+        speaks && takes && self.feature.is_none_or(|feature| declares(manifest, feature))
     }
 
     /// The name of a code that it needs and that is not there.
@@ -177,7 +188,7 @@ pub const CASES: &[Case] = &[
         "arguments",
         &["arguments"],
         cells::arguments,
-        "prints its three arguments, each on a line of its own",
+        "prints its three arguments, each on a line of its own (where a command has `{args}`)",
     ),
     cell(Run, "stdin", &["stdin"], cells::stdin, "prints what comes on standard input"),
     cell(Run, "exit", &["exit"], cells::exit, "fails with exit code 7"),

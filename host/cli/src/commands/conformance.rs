@@ -26,7 +26,7 @@ pub fn test(world: &World, which: &str, timeout: &str, format: Format) -> Outcom
     let executor = place.executor(&manifest, &[], Path::new("."));
     let executor = Arc::new(executor.map_err(|error| missing(&error))?);
     world.screen.note(&format!("testing {} in the sandbox, up to a minute …\n", manifest.id));
-    let scratch = place.store.scratch();
+    let scratch = place.store.temporary_folder();
     let kit = Kit { workplace: &place.workplace, scratch: &scratch, timeout };
     let report = kit.test(&executor, &snippets, |_| {}).map_err(|error| match &error {
         KitError::Sandbox(_) => Failure::of(Exit::Environment, &error).hint("polyloom doctor"),
