@@ -94,6 +94,8 @@ pub struct Grade {
 pub struct Report {
     /// [`SCHEMA`].
     pub schema: String,
+    /// The version of the kit.
+    pub kit: String,
     /// The executor's id.
     pub executor: String,
     /// Its version.
@@ -120,6 +122,7 @@ impl Report {
         let first = |text: &str| text.lines().next().unwrap_or_default().trim().to_owned();
         Self {
             schema: SCHEMA.to_owned(),
+            kit: env!("CARGO_PKG_VERSION").to_owned(),
             executor: manifest.id.to_string(),
             version: manifest.version.clone(),
             kind: kind.to_owned(),

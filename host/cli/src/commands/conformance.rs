@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use polyloom_conformance::{FILE, Grade, Kit, KitError, Outcome as Mark, Report, Snippets};
+use polyloom_conformance::{FILE, Grade, Kit, KitError, Outcome as Mark, Report, Row, Snippets};
 use polyloom_model::{Digest, ExecutorId, Manifest, parse_duration};
 use polyloom_report::{Align, Style, Table, escape_line};
 use polyloom_runtime::Place;
@@ -28,7 +28,18 @@ pub fn test(world: &World, which: &str, timeout: &str, format: Format) -> Outcom
     world.screen.note(&format!("testing {} in the sandbox, up to a minute …\n", manifest.id));
     let scratch = place.store.temporary_folder();
     let kit = Kit { workplace: &place.workplace, scratch: &scratch, timeout };
-    let report = kit.test(&executor, &snippets, |_| {}).map_err(|error| match &error {
+    let mut count = 0;
+    let told = |row: &Row| {
+        count += 1;
+        if world.screen.err_tty {
+            world.screen.note(&format!("\r\x1b[K{count} {} {}", sign(row.outcome).1, row.case));
+        }
+    };
+    let report = kit.test(&executor, &snippets, told);
+    if world.screen.err_tty {
+        world.screen.note("\r\x1b[K");
+    }
+    let report = report.map_err(|error| match &error {
         KitError::Sandbox(_) => Failure::of(Exit::Environment, &error).hint("polyloom doctor"),
         KitError::Files(_) => Failure::of(Exit::Environment, &error),
     })?;
@@ -153,7 +164,15 @@ fn to_text(world: &World, report: &Report) -> String {
         ("took", Align::Right),
         ("", Align::Left),
     ]);
-    for row in &report.cases {
+    // Those that were left out one after another for one reason are one line.
+    let alike =
+        |a: &Row, b: &Row| a.outcome == Mark::NotTried && a.outcome == b.outcome && a.got == b.got;
+    for rows in report.cases.chunk_by(alike) {
+        let [row, more @ ..] = rows else { continue };
+        let case = match more.len() {
+            0 => row.case.clone(),
+            more => format!("{} and {more} more", row.case),
+        };
         let (style, mark) = sign(row.outcome);
         let took = match row.outcome {
             Mark::NotTried => String::new(),
@@ -167,7 +186,7 @@ fn to_text(world: &World, report: &Report) -> String {
         table.styled([
             (style, mark.to_owned()),
             (Style::Dim, row.level.to_string()),
-            (Style::Plain, row.case.clone()),
+            (Style::Plain, case),
             (Style::Dim, took),
             (if row.outcome == Mark::Fail { style } else { Style::Dim }, why),
         ]);
