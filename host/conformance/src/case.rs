@@ -260,6 +260,16 @@ pub const CASES: &[Case] = &[
         talks::together,
         "messages that arrive in one piece are all understood",
     ),
+    with(
+        "prepare",
+        talk(
+            Run,
+            "prepare",
+            &["hello"],
+            talks::prepare,
+            "after Prepare, which has no answer, it runs that code",
+        ),
+    ),
     talk(
         Run,
         "late_credit",

@@ -351,9 +351,10 @@ impl<'b> Line<'b> {
         })
     }
 
-    /// Whether the process ends within a moment.
+    /// Whether the process ended by itself, or does within a moment.
     pub fn ends_soon(&mut self) -> bool {
-        self.wait_for(Instant::now() + DRAIN, |line| line.exit().is_some())
+        self.wait_for(Instant::now() + DRAIN, |line| line.exit().is_some());
+        matches!(self.exit(), Some(Exit::Code(_)))
     }
 
     /// Waits until something was printed on standard output.

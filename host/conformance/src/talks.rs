@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use polyloom_protocol::frame::{HEADER, Header, PREAMBLE, flag};
 use polyloom_protocol::messages::host::{
-    Cancel, Credit, Describe, HelloNo, Ping, Reset, Restore, Shutdown, Snapshot,
+    Cancel, Credit, Describe, Exec, HelloNo, Ping, Prepare, Reset, Restore, Shutdown, Snapshot,
 };
 use polyloom_protocol::{FromHost, FromWorker, Severity};
 use polyloom_sandbox::Exit;
@@ -59,6 +59,9 @@ pub fn second_exec(bench: &Bench<'_>) -> Check {
         let heard = line.done(exec)?;
         line.well(&heard)?;
     }
+    // What a cell printed may be held back as long as the process is there.
+    line.say(0, &FromHost::Shutdown(Shutdown { grace_ms: 2000 }))?;
+    line.gone()?;
     match line.printed() {
         printed if printed == "hello\nhello\n" => Ok(()),
         printed => Err(line.got(format!("printed {}", quoted(&printed)))),
@@ -118,6 +121,16 @@ pub fn together(bench: &Bench<'_>) -> Check {
     line.well(&heard)?;
     let answered = heard.messages.iter().any(|message| matches!(message, FromWorker::Pong(_)));
     if answered { Ok(()) } else { Err(line.got("the Ping was not answered")) }
+}
+
+pub fn prepare(bench: &Bench<'_>) -> Check {
+    let mut line = Line::greeted(bench, &["hello"], Agree::All)?;
+    let FromHost::Exec(Exec { code, .. }) = line.message("hello") else {
+        return Err(line.got("the kit's mistake"));
+    };
+    line.say(0, &FromHost::Prepare(Prepare { code }))?;
+    line.run_well("hello")?;
+    alive(&mut line, 1)
 }
 
 pub fn late_credit(bench: &Bench<'_>) -> Check {
@@ -244,12 +257,12 @@ pub fn soft_cancel(bench: &Bench<'_>) -> Check {
     if asked.elapsed() > GRACE {
         return Err(line.got(format!("Done after {} ms", asked.elapsed().as_millis())));
     }
-    // Who can't stop a cell in the middle may end with it.
-    if line.ends_soon() {
-        return Ok(());
+    match line.run_well("hello") {
+        Ok(_) => alive(&mut line, 1),
+        // Who can't stop a cell in the middle may end with it.
+        Err(_) if line.ends_soon() => Ok(()),
+        Err(got) => Err(got),
     }
-    line.run_well("hello")?;
-    alive(&mut line, 1)
 }
 
 pub fn late_cancel(bench: &Bench<'_>) -> Check {

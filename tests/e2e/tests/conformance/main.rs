@@ -153,36 +153,72 @@ fn state_executor(place: &Place, flaw: &str, features: &str) -> String {
     );
     let folder = place.executors().join("state");
     fs::write(folder.join("state.py"), include_str!("state.py")).unwrap();
-    let codes = "hello = 'print(\"hello\")'\nset = 'x = 42'\nchange = 'x = 7'\nget = 'print(x if \"x\" in globals() else None)'\n";
+    let codes = "hello = 'print(\"hello\")'\nset = 'x = 42'\nchange = 'x = 7'\nget = 'print(x if \"x\" in globals() else None)'\n\
+                 environment = 'import os; print(os.environ.get(\"POLYLOOM_W\", \"\"))'\n";
     fs::write(folder.join("conformance.toml"), codes).unwrap();
     folder.to_str().unwrap().to_owned()
 }
 
-const ALL: &str = "\"session\", \"snapshot\", \"catalog\"";
+const ALL: &str = "\"session\", \"snapshot\", \"catalog\", \"prepare\", \"display\"";
+
+/// Flaws, and the cases that find them.
+fn found(flaws: &[(&str, &[&str])]) {
+    needs!("python3");
+    for (flaw, cases) in flaws {
+        let place = Place::new();
+        let folder = state_executor(&place, flaw, ALL);
+        let report = test(&place, &folder, "2s").json();
+        let names: Vec<String> = failed(&report).into_iter().map(|(case, _)| case).collect();
+        assert_eq!(names, *cases, "{flaw}: {:?}", failed(&report));
+        for level in ["run", "session", "snapshot", "catalog"] {
+            let rows = report["cases"].as_array().unwrap().iter();
+            let of = rows.filter(|row| row["level"] == level);
+            let bad = of.clone().any(|row| row["outcome"] == "fail");
+            let whole = of.clone().all(|row| row["outcome"] == "pass");
+            let mark = if bad {
+                "fail"
+            } else if whole {
+                "pass"
+            } else {
+                "not_tried"
+            };
+            assert_eq!(grade(&report, level), mark, "{flaw} {level}");
+        }
+    }
+}
 
 #[test]
 fn sessions_snapshots_and_catalogues_have_marks_of_their_own() {
-    needs!("python3");
-    for (flaw, broken) in [
-        ("none", None),
-        ("silent", Some(("session", "session"))),
-        ("unforgetting", Some(("session", "reset"))),
-        ("unrestored", Some(("snapshot", "snapshot"))),
-        ("uncatalogued", Some(("catalog", "catalog"))),
-    ] {
-        let place = Place::new();
-        let folder = state_executor(&place, flaw, ALL);
-        let ended = test(&place, &folder, "3s");
-        let report = ended.json();
-        let names: Vec<String> = failed(&report).into_iter().map(|(case, _)| case).collect();
-        let wanted: Vec<&str> = broken.iter().map(|(_, case)| *case).collect();
-        assert_eq!(names, wanted, "{flaw}: {:?}", failed(&report));
-        for level in ["session", "snapshot", "catalog"] {
-            let bad = broken.is_some_and(|(hurt, _)| hurt == level);
-            assert_eq!(grade(&report, level), if bad { "fail" } else { "pass" }, "{flaw}");
-        }
-        assert_eq!(grade(&report, "cancel"), "not_tried");
-    }
+    found(&[
+        ("none", &[]),
+        ("silent", &["session"]),
+        ("unforgetting", &["reset"]),
+        ("unrestored", &["snapshot"]),
+        ("uncatalogued", &["catalog"]),
+    ]);
+}
+
+#[test]
+fn a_worker_that_takes_messages_amiss_is_found_out() {
+    found(&[
+        ("absent-minded", &["done"]),
+        ("strict-key", &["unknown_key"]),
+        ("strict-kind", &["unknown_kind"]),
+        ("surprised", &["late_credit"]),
+        ("unprepared", &["prepare"]),
+        ("obliging", &["must_understand"]),
+    ]);
+}
+
+#[test]
+fn a_worker_that_ends_amiss_is_found_out() {
+    found(&[
+        ("chatty", &["shrunk"]),
+        ("announcing", &["environment"]),
+        ("orphaned", &["end_of_file"]),
+        ("undying", &["hello"]),
+        ("sulking", &["shutdown"]),
+    ]);
 }
 
 #[test]
