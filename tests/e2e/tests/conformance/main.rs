@@ -217,7 +217,7 @@ fn a_worker_that_ends_amiss_is_found_out() {
         ("announcing", &["environment"]),
         ("orphaned", &["end_of_file"]),
         ("undying", &["hello"]),
-        ("sulking", &["shutdown"]),
+        ("sulking", &["hello"]),
     ]);
 }
 
