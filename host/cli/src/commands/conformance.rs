@@ -31,6 +31,9 @@ pub fn test(world: &World, which: &str, timeout: &str, format: Format) -> Outcom
     let mut count = 0;
     let told = |row: &Row| {
         count += 1;
+        if format == Format::Jsonl {
+            world.screen.json_line(row);
+        }
         if world.screen.err_tty {
             world.screen.note(&format!("\r\x1b[K{count} {} {}", sign(row.outcome).1, row.case));
         }
@@ -47,7 +50,8 @@ pub fn test(world: &World, which: &str, timeout: &str, format: Format) -> Outcom
     match format {
         Format::Text => world.screen.print(&to_text(world, &report)),
         Format::Json => world.screen.json(&report),
-        Format::Jsonl => world.screen.json_line(&report),
+        // The cases have had their lines.
+        Format::Jsonl => world.screen.json_line(&Report { cases: Vec::new(), ..report.clone() }),
     }
     Ok(if report.ok { Exit::Ok } else { Exit::Failed })
 }

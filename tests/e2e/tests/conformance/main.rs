@@ -250,6 +250,15 @@ fn marks_are_shown_until_the_executor_changes() {
     let report = test(&place, "fake-a", "5s").exits(0).json();
     assert_eq!(report["schema"], "polyloom.conformance/1");
     assert_eq!(shown(), report["grades"]);
+    let lines =
+        place.polyloom(&["plugin", "test", "fake-a", "--format", "jsonl"]).exits(0).json_lines();
+    let (document, rows) = lines.split_last().unwrap();
+    assert_eq!(rows.len(), report["cases"].as_array().unwrap().len());
+    assert!(rows.iter().all(|row| row["case"].is_string()));
+    assert_eq!(
+        (&document["grades"], &document["cases"]),
+        (&report["grades"], &Value::Array(Vec::new()))
+    );
     let folder = place.executors().join("fake-a");
     let manifest = fs::read_to_string(folder.join("executor.toml")).unwrap();
     fs::write(folder.join("executor.toml"), manifest.replace("\"display\", ", "")).unwrap();
