@@ -25,6 +25,10 @@ use crate::{Kit, Snippets};
 
 /// So many of the last lines of standard error are shown.
 const LINES: usize = 6;
+/// Of one case so many lines are noted.
+const NOTED: usize = 500;
+/// A manifest may give its cells more time to end; no case waits for that.
+const GRACE: Duration = Duration::from_secs(2);
 /// An attempt is given no less, however late it begins.
 const LEAST: Duration = Duration::from_millis(200);
 
@@ -111,9 +115,12 @@ impl<'a> Bench<'a> {
         self.began.set(Instant::now());
     }
 
-    /// Notes a line of what is said on the wire.
+    /// Notes a line of what is said on the wire; what is said beyond measure is not noted.
     pub fn note(&self, line: String) {
-        self.transcript.borrow_mut().push(line);
+        let mut lines = self.transcript.borrow_mut();
+        if lines.len() < NOTED {
+            lines.push(line);
+        }
     }
 
     /// What was said on the wire since it was last asked for.
@@ -195,6 +202,7 @@ impl<'a> Bench<'a> {
             seed: None,
             limits: Limits {
                 timeout: self.left(),
+                grace: manifest.limits.grace.min(GRACE),
                 open_files: u32::try_from(polyloom_worker::most_open_files())
                     .map_or(manifest.limits.open_files, |most| {
                         manifest.limits.open_files.min(most)

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use polyloom_model::{Kind, Manifest, Policy};
+use polyloom_sandbox::SpawnError;
 use polyloom_worker::Workplace;
 use polyloom_worker::executor::Executor;
 use thiserror::Error;
@@ -43,7 +44,7 @@ pub struct Kit<'a> {
 pub enum KitError {
     /// This machine gives no sandbox.
     #[error("no cell can be run on this machine")]
-    Sandbox(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Sandbox(#[source] Box<SpawnError>),
     /// The kit's own files could not be written.
     #[error("the kit's files could not be written")]
     Files(#[source] std::io::Error),

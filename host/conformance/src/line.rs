@@ -22,6 +22,9 @@ use crate::declares;
 /// After an end, what was printed before it is read for so long.
 const DRAIN: Duration = Duration::from_millis(100);
 
+/// Of one exec so many messages are kept.
+const HEARD: usize = 10_000;
+
 /// Which features the kit agrees to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Agree {
@@ -183,7 +186,8 @@ impl<'b> Line<'b> {
                     let words = format!("it gave up: {} {}", error.code, error.text);
                     return Err(self.got(words));
                 }
-                (_, message) => heard.messages.push(message),
+                (_, message) if heard.messages.len() < HEARD => heard.messages.push(message),
+                (_, _) => {}
             }
         }
     }
@@ -193,7 +197,10 @@ impl<'b> Line<'b> {
         match self.hear_until(self.bench.deadline())? {
             Some(heard) => Ok(heard),
             None => {
-                let words = format!("nothing came within {} s", self.bench.timeout.as_secs_f64());
+                let words = format!(
+                    "what was due did not come within {} s",
+                    self.bench.timeout.as_secs_f64()
+                );
                 Err(self.got(words))
             }
         }
