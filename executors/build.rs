@@ -17,11 +17,16 @@ fn main() -> io::Result<()> {
     let sdk = here.parent().expect("the workspace is above").join("sdk");
 
     let mut manifests = Vec::new();
+    let mut conformance = Vec::new();
     println!("cargo::rerun-if-changed={}", here.display());
     for folder in entries(&here)? {
         let path = folder.join("executor.toml");
         if path.is_file() {
             manifests.push((name(&folder) + "/executor.toml", path));
+        }
+        let path = folder.join("conformance.toml");
+        if path.is_file() {
+            conformance.push((name(&folder) + "/conformance.toml", path));
         }
     }
 
@@ -33,6 +38,7 @@ fn main() -> io::Result<()> {
 
     let mut code = String::new();
     list(&mut code, "MANIFESTS", &manifests);
+    list(&mut code, "CONFORMANCE", &conformance);
     list(&mut code, "SDK", &files);
     let _ = writeln!(code, "const SDK_DIGEST: &str = \"{:032x}\";", digest(&files)?);
     let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it"));

@@ -20,6 +20,12 @@ pub fn manifests() -> &'static [Embedded] {
     MANIFESTS
 }
 
+/// Every `executors/*/conformance.toml`, sorted by path: the codes by which the kit tests a language.
+#[must_use]
+pub fn conformance() -> &'static [Embedded] {
+    CONFORMANCE
+}
+
 /// The SDK's files, sorted by tree: `c/…`, `javascript/…`, `python/…`; their tests are left out.
 #[must_use]
 pub fn sdk() -> &'static [Embedded] {
@@ -43,6 +49,8 @@ mod tests {
             let path = format!("{id}/executor.toml");
             let found = manifests().iter().find(|file| file.path == path).expect(&path);
             assert_eq!(found.bytes, std::fs::read(here.join(&path)).expect("it is there"));
+            let path = format!("{id}/conformance.toml");
+            assert!(conformance().iter().any(|file| file.path == path), "{path}");
         }
         assert!(manifests().is_sorted_by_key(|file| file.path));
     }

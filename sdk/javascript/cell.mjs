@@ -132,15 +132,21 @@ export class Cell {
       setGlobal(name, value);
       if (outputs.includes(name)) this.#globals.add(name);
     }
-    const own = quietly(() => synthetic("polyloom", { ...api, default: api }));
+    // Made when it is asked for: to read all members is to ask for `signal`, and then the cell is waited for when it is cancelled.
+    /** @type {Promise<any> | null} */
+    let own = null;
+    const make = async () => {
+      const made = quietly(() => synthetic("polyloom", { ...api, default: api }));
+      await made.link(() => {});
+      await made.evaluate();
+      return made;
+    };
     const load = async (/** @type {string} */ specifier) =>
-      specifier === "polyloom" ? own : this.#load(specifier, require);
+      specifier === "polyloom" ? (own ??= make()) : this.#load(specifier, require);
     this.#module = quietly(() => compile(source, file, outputs, load));
-    await own.link(() => {});
-    await own.evaluate();
     await this.#module.link(async (/** @type {string} */ specifier) => {
       const loaded = await load(specifier);
-      const linked = loaded === own ? own : synthetic(specifier, loaded);
+      const linked = specifier === "polyloom" ? loaded : synthetic(specifier, loaded);
       this.#imports.push(linked);
       return linked;
     });

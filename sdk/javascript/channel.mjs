@@ -4,7 +4,7 @@
 import fs from "node:fs";
 import net from "node:net";
 
-import { FrameReader, HEADER, Kind, PREAMBLE, SHOWN_CAP, encodeFrame } from "./frames.mjs";
+import { FrameReader, HEADER, Kind, PREAMBLE, SHOWN_CAP, encodeFrame, encodePong } from "./frames.mjs";
 
 /** What the host grants with every Exec, in bytes of bodies that are only shown. */
 const INITIAL_CREDIT = 256 << 10;
@@ -83,6 +83,11 @@ export class Channel {
    */
   send(kind, exec, body) {
     this.#write(encodeFrame(kind, exec, body));
+  }
+
+  /** @param {number | bigint} n of the ping that is answered */
+  pong(n) {
+    this.#write(encodePong(n));
   }
 
   /**

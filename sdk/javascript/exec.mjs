@@ -16,6 +16,7 @@ const GRACE_SHARE = 0.8;
 /** One run of a cell. It sends exactly one Done. */
 export class Exec {
   #done = false;
+  #failed = false;
   #evaluated = false;
   /** @type {AbortController | null} */
   #abort = null;
@@ -37,6 +38,11 @@ export class Exec {
 
   get done() {
     return this.#done;
+  }
+
+  /** What the process exits with after it: 1 for a cell that failed, or what the cell chose. */
+  get status() {
+    return this.#failed ? Number(process.exitCode) || 1 : 0;
   }
 
   async run() {
@@ -140,6 +146,7 @@ export class Exec {
   /** @param {boolean} ok */
   #finish(ok) {
     this.#done = true;
+    this.#failed = !ok;
     const lost = this.channel.dropped;
     const extras = lost > 0 ? { messages_dropped: lost } : {};
     this.channel.send(Kind.Done, this.id, { ok, session_changed: false, extras });

@@ -63,6 +63,19 @@ export function encodeFrame(kind, exec, body) {
 }
 
 /**
+ * The answer to a ping, whose number may have all 64 bits, which no value has.
+ * @param {number | bigint} n
+ */
+export function encodePong(n) {
+  const frame = Buffer.alloc(HEADER + 12);
+  frame.writeUInt32LE(12, 0);
+  frame[4] = Kind.Pong;
+  frame.set([0x81, 0xa1, 0x6e, 0xcf], HEADER);
+  frame.writeBigUInt64BE(BigInt(n), HEADER + 4);
+  return frame;
+}
+
+/**
  * @typedef {{kind: number, flags: number, exec: bigint, body: Record<string, any>}} Frame
  */
 

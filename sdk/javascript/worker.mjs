@@ -70,11 +70,11 @@ class Worker {
       case Kind.Credit:
         if (this.#exec?.id === exec && !this.#exec.done) this.channel.grant(Number(body.bytes ?? 0));
         return undefined;
-      case Kind.Ping: return this.channel.send(Kind.Pong, exec, { n: body.n });
+      case Kind.Ping: return this.channel.pong(body.n);
       case Kind.HelloNo:
         process.stderr.write(`the host refuses this worker: ${body.reason}\n`);
         return process.exit(1);
-      case Kind.Shutdown: return this.#leave(0);
+      case Kind.Shutdown: return this.#leave(this.#exec?.status ?? 0);
       default: return undefined;
     }
   }
@@ -87,6 +87,7 @@ class Worker {
   #begin(Exec, id, body) {
     if (this.#exec !== null && !this.#exec.done) throw new ProtocolError("unexpected_message", "a second Exec before Done");
     this.channel.renew();
+    process.exitCode = undefined;
     this.#exec = new Exec(this.channel, id, body, this.#features);
     // From here the event loop belongs to the cell: when it runs empty, the cell is over.
     this.channel.rest();

@@ -138,6 +138,9 @@ fn plugin(world: &World, command: PluginCommand) -> failure::Outcome {
     use commands::{lock, manage, plugin};
     match command {
         PluginCommand::List { format } => plugin::list(world, format),
+        PluginCommand::Test { which, timeout, format } => {
+            commands::conformance::test(world, &which, &timeout, format)
+        }
         PluginCommand::Install(args) => manage::install(world, &args),
         PluginCommand::Remove { id } => manage::remove(world, &id),
         PluginCommand::Info { id, format } => manage::info(world, &id, format),

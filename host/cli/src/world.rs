@@ -102,7 +102,7 @@ impl World {
         problems.extend(more);
         let mut by_id = HashMap::new();
         for manifest in languages.all() {
-            by_id.insert(manifest.id.clone(), Arc::new(manifest.clone()));
+            by_id.insert(manifest.id.clone(), Arc::clone(manifest));
         }
         let offered = own.iter().map(|own| own.join("executors"));
         let executor_folders = plugins.into_iter().chain(offered).chain(named).collect();

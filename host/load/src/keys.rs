@@ -494,7 +494,7 @@ pub const DIAGNOSTICS: &[Key] = &[
         "regex",
         Shape::Text,
         "",
-        "With format `regex`: a pattern with the named groups `message` and any of `file` `line` `col` `severity` `code`.",
+        "With format `regex`: a pattern with the named groups `message` and any of `file` `line` `col` `severity` `code`; `line2` is the line where it stands in another place.",
     ),
 ];
 

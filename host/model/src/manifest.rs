@@ -127,6 +127,6 @@ pub const MAX_PATTERN_GROUPS: usize = 16;
 pub enum DiagnosticsFormat {
     /// GCC's JSON, with its and clang's text form as the fallback.
     Gcc,
-    /// Named groups file, line, col, severity, code, message.
+    /// Named groups file, line (or line2), col, severity, code, message.
     Regex(String),
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::{self, File, Metadata};
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use polyloom_load::{Problem, manifests_in, read_manifest};
@@ -33,11 +33,17 @@ fn stat(meta: &Metadata) -> Stat {
     )
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Written {
     /// What reads manifests in another way knows nothing of these.
     program: String,
     manifests: Vec<(Stat, Manifest)>,
+}
+
+#[derive(Serialize)]
+struct Writing<'m> {
+    program: &'m str,
+    manifests: Vec<(&'m Stat, &'m Manifest)>,
 }
 
 /// An index in a file that nobody else writes to. What is wrong with it makes it empty.
@@ -62,27 +68,30 @@ impl Index {
             self.known = Some(self.read());
         }
         let mut manifests = Vec::with_capacity(paths.len());
+        let mut stats = Vec::with_capacity(paths.len());
         let mut fresh = false;
         for (path, meta) in paths {
             let stat = stat(&meta);
-            let known = self.known.as_ref().and_then(|known| known.get(&path));
-            if let Some((_, manifest)) = known.filter(|(was, _)| *was == stat) {
-                manifests.push(manifest.clone());
+            // Each is asked for once.
+            let known = self.known.as_mut().and_then(|known| known.remove(&path));
+            if let Some((was, manifest)) = known
+                && was == stat
+            {
+                manifests.push(manifest);
+                stats.push(stat);
                 continue;
             }
             match read_manifest(&path) {
                 Ok(manifest) => {
-                    if let Some(known) = &mut self.known {
-                        known.insert(path, (stat, manifest.clone()));
-                        fresh = true;
-                    }
                     manifests.push(manifest);
+                    stats.push(stat);
+                    fresh |= self.known.is_some();
                 }
                 Err(more) => problems.extend(more),
             }
         }
         if fresh {
-            self.write();
+            self.write(stats.iter().zip(&manifests));
         }
         (manifests, problems)
     }
@@ -110,19 +119,16 @@ impl Index {
     }
 
     /// Best effort: without it, all is read again.
-    fn write(&self) {
-        let Some((path, known)) = self.path.as_ref().zip(self.known.as_ref()) else { return };
+    fn write<'m>(&'m self, read: impl Iterator<Item = (&'m Stat, &'m Manifest)>) {
+        let Some(path) = &self.path else { return };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let now = i64::try_from(now).unwrap_or(i64::MAX);
         let settled = |stat: &Stat| stat.3.max(stat.5) + GRAIN < now;
-        // What is gone is forgotten by and by.
-        let there = |path: &Path| path.exists();
-        let manifests: Vec<_> = known
-            .iter()
-            .filter(|(path, (stat, _))| settled(stat) && there(path))
-            .map(|(_, (stat, manifest))| (*stat, manifest.clone()))
-            .collect();
-        let written = Written { program: self.program.clone(), manifests };
+        // Those of other folders are kept as long as they are there.
+        let others = self.known.iter().flatten().filter(|(path, _)| path.exists());
+        let others = others.map(|(_, (stat, manifest))| (stat, manifest));
+        let manifests: Vec<_> = read.filter(|(stat, _)| settled(stat)).chain(others).collect();
+        let written = Writing { program: &self.program, manifests };
         let Some(folder) = path.parent().filter(|folder| folder.is_dir()) else { return };
         let Ok(bytes) = rmp_serde::to_vec(&written) else { return };
         let file = tempfile::NamedTempFile::new_in(folder);

@@ -177,6 +177,12 @@ impl Store {
         self.root.join(layout::CELLS)
     }
 
+    /// Where things may lie that nobody needs after this process: what is left there is cleared by who opens the store alone, and by collections a day later.
+    #[must_use]
+    pub fn temporary_folder(&self) -> PathBuf {
+        self.root.join(layout::TMP)
+    }
+
     /// Writes what waits in memory: small blobs and digests of files. Also done by every commit and on drop.
     pub fn flush(&self) -> Result<(), Fault> {
         self.write(|_| Ok(()))

@@ -364,7 +364,7 @@ fn of_match(groups: &Captures<'_>) -> Option<Diag> {
         message: get("message")?.to_owned(),
         code: get("code").map(str::to_owned),
         file: get("file").map(str::to_owned),
-        line: number("line"),
+        line: number("line").or_else(|| number("line2")),
         col: number("col"),
         end_line: None,
         end_col: None,

@@ -222,6 +222,17 @@ impl Workplace {
             .map_err(AttemptError::Watch)
     }
 
+    /// Starts the sandbox of an attempt and leaves all else to the caller: the watching, and the conversation where it is a worker's. The message is the
+    /// one that asks the worker for its cell.
+    pub fn start(
+        &self,
+        attempt: &Attempt,
+    ) -> Result<(sandbox::Sandbox, Option<Exec>), sandbox::SpawnError> {
+        let spawner = self.spawner()?;
+        let (spec, policy, exec) = self.prepare(attempt, spawner.view()?);
+        Ok((spawner.spawn(&policy, &spec)?, exec))
+    }
+
     fn prepare(
         &self,
         attempt: &Attempt,

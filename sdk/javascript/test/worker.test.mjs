@@ -6,7 +6,7 @@ import test from "node:test";
 
 import { readArrow } from "../arrow.mjs";
 import { encodeAny } from "../encode.mjs";
-import { Kind } from "../frames.mjs";
+import { Kind, encodePong } from "../frames.mjs";
 import { decode } from "../msgpack.mjs";
 import { Tensor, decodeNpy, encodeNpy } from "../npy.mjs";
 import { withHost } from "./host.mjs";
@@ -87,7 +87,7 @@ test("callbacks that are still to come belong to the cell", withHost(async (host
 
 test("exception has the line and column in the cell's file", withHost(async (host) => {
   const result = await host.run("const a = 1;\nfunction f() {\n  /* 😀 */ null.x;\n}\nf();\n");
-  assert.deepEqual([result.ok, result.status], [false, 0]);
+  assert.deepEqual([result.ok, result.status], [false, 1]);
   const [found] = result.diagnostics;
   assert.equal(found.severity, "error");
   assert.match(found.message, /^TypeError: Cannot read properties of null/);
@@ -248,8 +248,10 @@ test("seed decides Math.random, argv reaches the cell", withHost(async (host) =>
 test("cancel ends a waiting cell with one Done", withHost(async (host) => {
   host.exec("polyloom.log('info', 'up');\nsetInterval(() => {}, 1000);\nawait new Promise(() => {});");
   await host.frame("Log");
-  host.send(Kind.Cancel, 1n, { grace_ms: 5000 });
+  const asked = Date.now();
+  host.send(Kind.Cancel, 1n, { grace_ms: 60_000 });
   assert.equal(await host.exited, 0);
+  assert.ok(Date.now() - asked < 10_000, "the cell never asked for the signal");
   assert.deepEqual(host.frames.filter(({ name }) => name === "Done").map(({ body }) => body.ok), [false]);
 }));
 
@@ -297,9 +299,27 @@ test("cancel that comes too late is ignored", withHost(async (host) => {
   await host.frame("Pong");
 }));
 
-test("ping is answered", withHost(async (host) => {
+test("ping is answered, whatever its number", withHost(async (host) => {
   host.send(Kind.Ping, 0n, { n: 42 });
   assert.deepEqual((await host.frame("Pong")).body, { n: 42 });
+  const from = host.frames.length;
+  const wide = encodePong(2n ** 64n - 1n);
+  wide[4] = Kind.Ping;
+  host.socket.write(wide);
+  assert.deepEqual((await host.frame("Pong", from)).body, { n: 2n ** 64n - 1n });
+}));
+
+test("worker exits with the status of the last cell", withHost(async (host) => {
+  host.exec("process.exitCode = 7;");
+  assert.equal((await host.frame("Done")).body.ok, false);
+  const from = host.frames.length;
+  host.exec("const a = 1;", { id: 2n });
+  assert.equal((await host.frame("Done", from)).body.ok, true);
+  const again = host.frames.length;
+  host.exec("process.exitCode = 8;", { id: 3n });
+  await host.frame("Done", again);
+  host.send(Kind.Shutdown, 0n, { grace_ms: 2000 });
+  assert.equal(await host.exited, 8);
 }));
 
 test("host that breaks the protocol is left", withHost(async (host) => {

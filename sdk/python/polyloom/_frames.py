@@ -89,13 +89,19 @@ class Connection:
         self._exec_id = exec_id
         self._granted, self._spent = INITIAL_CREDIT, 0
 
+    def pong(self, n: int) -> None:
+        """Answer a ping: its number may have all 64 bits, which no value has."""
+        self._send(PONG, 0, b"\x81\xa1n\xcf" + n.to_bytes(8, "big"))
+
     def send_preamble(self) -> None:
         """Open our direction."""
         self.sock.sendall(PREAMBLE)
 
     def send(self, kind: int, exec_id: int, body: dict[str, Any]) -> None:
         """Send one frame whole. For kinds under credit there should be some left."""
-        data = encode(body)
+        self._send(kind, exec_id, encode(body))
+
+    def _send(self, kind: int, exec_id: int, data: bytes) -> None:
         cap = SMALL_CAP if kind in _SMALL else FRAME_CAP
         if len(data) > cap:
             raise ValueError(f"a message of {len(data)} bytes, {cap} are allowed")
@@ -185,7 +191,7 @@ class Connection:
         if len(have) < end:
             return None
         try:
-            body = decode(bytes(have[16:end]))
+            body = decode(bytes(have[16:end]), unsigned=True)
         except ValueError as error:
             raise ProtocolError("bad_message", f"a frame's body: {error}") from None
         if type(body) is not dict:

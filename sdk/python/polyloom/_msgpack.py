@@ -156,10 +156,10 @@ _NUMBERS = {
 }
 
 
-def decode(data: bytes, max_depth: int = MAX_DEPTH) -> Any:
-    """The one value that `data` holds."""
+def decode(data: bytes, max_depth: int = MAX_DEPTH, unsigned: bool = False) -> Any:
+    """The one value that `data` holds. `unsigned`: integers may have all 64 bits, as in messages."""
     try:
-        value, end = _get(data, 0, max_depth)
+        value, end = _get(data, 0, max_depth, unsigned)
     except (IndexError, StructError):
         raise MsgpackError("the value is cut short") from None
     except UnicodeDecodeError:
@@ -169,7 +169,7 @@ def decode(data: bytes, max_depth: int = MAX_DEPTH) -> Any:
     return value
 
 
-def _get(data: bytes, at: int, depth: int) -> tuple[Any, int]:
+def _get(data: bytes, at: int, depth: int, unsigned: bool) -> tuple[Any, int]:
     code = data[at]
     at += 1
     if code < 0x80:
@@ -182,9 +182,9 @@ def _get(data: bytes, at: int, depth: int) -> tuple[Any, int]:
     if code >= 0xE0:
         return code - 256, at
     if code < 0x90:
-        return _get_map(data, at, code & 15, depth)
+        return _get_map(data, at, code & 15, depth, unsigned)
     if code < 0xA0:
-        return _get_list(data, at, code & 15, depth)
+        return _get_list(data, at, code & 15, depth, unsigned)
     if code == 0xC0:
         return None, at
     if code == 0xC2 or code == 0xC3:
@@ -195,7 +195,7 @@ def _get(data: bytes, at: int, depth: int) -> tuple[Any, int]:
     number: Any = unpack(data, at)[0]
     at += size
     if 0xCA <= code <= 0xD3:
-        if code == 0xCF and number >> 63:
+        if code == 0xCF and number >> 63 and not unsigned:
             raise MsgpackError("the integer does not fit into 64 bits signed")
         return number, at
     if code <= 0xC6 or 0xD9 <= code <= 0xDB:
@@ -203,28 +203,32 @@ def _get(data: bytes, at: int, depth: int) -> tuple[Any, int]:
         if end > len(data):
             raise IndexError
         return (data[at:end] if code <= 0xC6 else data[at:end].decode()), end
-    return (_get_list if code < 0xDE else _get_map)(data, at, number, depth)
+    return (_get_list if code < 0xDE else _get_map)(data, at, number, depth, unsigned)
 
 
-def _get_list(data: bytes, at: int, size: int, depth: int) -> tuple[list[Any], int]:
+def _get_list(
+    data: bytes, at: int, size: int, depth: int, unsigned: bool
+) -> tuple[list[Any], int]:
     if depth < 1:
         raise MsgpackError("nested too deeply")
     items: list[Any] = []
     for _ in range(size):
-        item, at = _get(data, at, depth - 1)
+        item, at = _get(data, at, depth - 1, unsigned)
         items.append(item)
     return items, at
 
 
-def _get_map(data: bytes, at: int, size: int, depth: int) -> tuple[dict[str, Any], int]:
+def _get_map(
+    data: bytes, at: int, size: int, depth: int, unsigned: bool
+) -> tuple[dict[str, Any], int]:
     if depth < 1:
         raise MsgpackError("nested too deeply")
     items: dict[str, Any] = {}
     for _ in range(size):
-        key, at = _get(data, at, 0)
+        key, at = _get(data, at, 0, unsigned)
         if type(key) is not str:
             raise MsgpackError("map keys must be text")
         if key in items:
             raise MsgpackError(f"the key `{key}` appears twice")
-        items[key], at = _get(data, at, depth - 1)
+        items[key], at = _get(data, at, depth - 1, unsigned)
     return items, at

@@ -68,7 +68,10 @@ class Worker:
             if frame.kind == wire.EXEC:
                 self._execute(frame)
             elif frame.kind == wire.PING:
-                self.connection.send(wire.PONG, 0, {"n": frame.body.get("n", 0)})
+                n = frame.body.get("n")
+                if type(n) is not int or not 0 <= n < 1 << 64:
+                    raise wire.ProtocolError("bad_message", "a Ping without a number")
+                self.connection.pong(n)
             elif frame.kind == wire.SHUTDOWN:
                 return self.exit_code
             elif frame.kind == wire.ERROR:

@@ -7,6 +7,8 @@ import unittest
 
 from conversation import Conversation
 
+from polyloom._msgpack import MsgpackError, decode
+
 
 class Cells(Conversation):
     def test_hello_says_who_speaks(self) -> None:
@@ -247,8 +249,15 @@ threads = [threading.Thread(target=speak, args=(n,)) for n in range(8)]
 
     def test_ping(self) -> None:
         self.host.greet()
-        self.host.send("Ping", 0, {"n": 7})
-        self.assertEqual(self.host.receive(), ("Pong", 0, {"n": 7}))
+        for n in (7, (1 << 63) - 1):
+            self.host.send("Ping", 0, {"n": n})
+            self.assertEqual(self.host.receive(), ("Pong", 0, {"n": n}))
+
+    def test_a_message_may_hold_64_bits_without_a_sign(self) -> None:
+        most = b"\xcf" + b"\xff" * 8
+        self.assertEqual(decode(most, unsigned=True), (1 << 64) - 1)
+        with self.assertRaises(MsgpackError):
+            decode(most)
 
 
 if __name__ == "__main__":

@@ -105,3 +105,16 @@ fn doctor_says_what_is_in_the_way() {
     assert_eq!(row("no_new_privs")["available"], "full", "{}", row("no_new_privs"));
     assert_eq!(row("synthetic /etc")["available"], "none");
 }
+
+#[test]
+fn no_executor_is_tested_outside_of_a_sandbox() {
+    needs!("unshare", "setpriv");
+    if !can_be_taken_away() {
+        return;
+    }
+    let place = Place::new();
+    let ended = place.call_through(WITHOUT, &["plugin", "test", "sh"]).end().exits(3);
+    assert_eq!(ended.stdout(), "");
+    let told = ended.stderr();
+    assert!(told.contains("namespaces") && told.contains("hint: "), "{told}");
+}

@@ -29,6 +29,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("polyloom-server", &["polyloom-events"]),
     ("polyloom-attack", &["polyloom-events", "polyloom-protocol"]),
     (
+        "polyloom-conformance",
+        &["polyloom-model", "polyloom-protocol", "polyloom-sandbox", "polyloom-worker"],
+    ),
+    (
         "polyloom-runtime",
         &[
             "polyloom-model",

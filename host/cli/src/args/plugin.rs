@@ -15,6 +15,18 @@ pub enum PluginCommand {
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
     },
+    /// Test whether an executor keeps the contract: exit code 1 if a case failed.
+    Test {
+        /// An executor's id, or the folder of its executor.toml.
+        #[arg(value_name = "ID|FOLDER")]
+        which: String,
+        /// How long one case may take.
+        #[arg(long, value_name = "TIME", default_value = "10s")]
+        timeout: String,
+        /// What to print on stdout.
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
     /// Copy a plugin, show what it asks for, and let it run once that is agreed to.
     Install(InstallArgs),
     /// Remove an installed plugin and its copy.

@@ -4,6 +4,7 @@ pub mod attach;
 pub mod attack;
 pub mod cache;
 pub mod check;
+pub mod conformance;
 pub mod diff;
 pub mod doctor;
 pub mod expand;

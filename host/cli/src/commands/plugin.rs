@@ -1,13 +1,15 @@
-//! `polyloom plugin list`: which executors there are, where from, and whether their programs are here.
+//! `polyloom plugin list`: which executors there are, where from, whether their programs are here, and how they did when they were tested.
 
 use std::path::Path;
 use std::sync::Arc;
 
+use polyloom_conformance::Grade;
 use polyloom_model::{Flow, Kind, Manifest};
 use polyloom_report::{Align, Style, Table};
 use polyloom_runtime::Place;
 use serde_json::json;
 
+use super::conformance;
 use crate::args::Format;
 use crate::failure::{Exit, Outcome};
 use crate::world::World;
@@ -20,6 +22,8 @@ pub struct Row {
     from: String,
     /// The programs found, or what is missing.
     state: Result<String, String>,
+    /// How it did when it was tested as it is now.
+    grades: Option<Vec<Grade>>,
 }
 
 /// Asks every executor's programs what they are.
@@ -42,8 +46,10 @@ pub fn rows(world: &World, place: &Place) -> Vec<Row> {
 }
 
 fn row(world: &World, manifest: &Arc<Manifest>, place: &Place, flow: &Flow) -> Row {
+    let mut grades = None;
     let state = match place.executor(manifest, &flow.tools, &flow.root) {
         Ok(executor) => {
+            grades = conformance::known(place, &executor).map(|report| report.grades);
             let identity =
                 |identity: &str| identity.lines().next().unwrap_or_default().trim().to_owned();
             let tools: Vec<String> =
@@ -67,6 +73,7 @@ fn row(world: &World, manifest: &Arc<Manifest>, place: &Place, flow: &Flow) -> R
             Some(path) => path.display().to_string(),
         },
         state,
+        grades,
     }
 }
 
@@ -81,6 +88,7 @@ fn offered(world: &World) -> Vec<Row> {
         kind: "-",
         from: "installed".to_owned(),
         state: Err("disabled".to_owned()),
+        grades: None,
     });
     let offers = offers.filter(|offer| !known(offer.manifest.id.as_str())).map(|offer| Row {
         id: offer.manifest.id.to_string(),
@@ -88,6 +96,7 @@ fn offered(world: &World) -> Vec<Row> {
         kind: kind(&offer.manifest),
         from: offer.folder.display().to_string(),
         state: Err(format!("not enabled ({})", offer.place.as_str())),
+        grades: None,
     });
     let mut rows: Vec<Row> = disabled.chain(offers).collect();
     rows.sort_by(|a, b| a.id.cmp(&b.id));
@@ -108,6 +117,7 @@ pub fn to_json(row: &Row) -> serde_json::Value {
         "ready": row.state.is_ok(),
         "programs": row.state.as_ref().ok(),
         "missing": row.state.as_ref().err(),
+        "grades": row.grades,
     })
 }
 
@@ -117,6 +127,7 @@ pub fn to_text(world: &World, rows: &[Row]) -> String {
         ("lang", Align::Left),
         ("kind", Align::Left),
         ("from", Align::Left),
+        ("tested", Align::Left),
         ("programs", Align::Left),
     ]);
     for row in rows {
@@ -124,10 +135,15 @@ pub fn to_text(world: &World, rows: &[Row]) -> String {
             Ok(text) => (Style::Plain, text.clone()),
             Err(text) => (Style::Warn, text.clone()),
         };
+        let tested = match &row.grades {
+            Some(grades) => conformance::marks(grades),
+            None => (Style::Dim, "-".to_owned()),
+        };
         table.styled([
             (Style::Strong, row.id.clone()),
             (Style::Plain, row.kind.to_owned()),
             (Style::Dim, row.from.clone()),
+            tested,
             state,
         ]);
     }

@@ -1,6 +1,7 @@
 //! Which executor a `lang` or a file's extension means.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use polyloom_model::{ExecutorId, Manifest};
 
@@ -9,7 +10,7 @@ use crate::problem::{Code, Problem};
 /// Every language there is.
 #[derive(Debug, Default)]
 pub struct Languages {
-    manifests: Vec<Manifest>,
+    manifests: Vec<Arc<Manifest>>,
     by_name: HashMap<String, usize>,
     by_extension: HashMap<String, Vec<usize>>,
 }
@@ -79,12 +80,13 @@ impl Languages {
                 by_extension.entry(extension.clone()).or_default().push(index);
             }
         }
+        let manifests = manifests.into_iter().map(Arc::new).collect();
         (Self { manifests, by_name, by_extension }, problems)
     }
 
     /// The executor of that id or alias.
     #[must_use]
-    pub fn find(&self, name: &str) -> Option<&Manifest> {
+    pub fn find(&self, name: &str) -> Option<&Arc<Manifest>> {
         self.by_name.get(name).map(|index| &self.manifests[*index])
     }
 
@@ -93,7 +95,7 @@ impl Languages {
     #[must_use]
     pub fn by_extension(&self, extension: &str) -> ByExtension<'_> {
         let Some(all) = self.by_extension.get(extension) else { return ByExtension::Nobody };
-        let mut left: Vec<&Manifest> = all.iter().map(|index| &self.manifests[*index]).collect();
+        let mut left: Vec<&Manifest> = all.iter().map(|index| &*self.manifests[*index]).collect();
         for better in [
             (|manifest, _| manifest.path.is_none()) as fn(&Manifest, &str) -> bool,
             |manifest, extension| {
@@ -119,7 +121,7 @@ impl Languages {
     }
 
     /// Every executor that kept its id, in the order given.
-    pub fn all(&self) -> impl Iterator<Item = &Manifest> {
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Manifest>> {
         self.manifests.iter().enumerate().filter_map(|(index, manifest)| {
             (self.by_name.get(manifest.id.as_str()) == Some(&index)).then_some(manifest)
         })

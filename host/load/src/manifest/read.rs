@@ -312,7 +312,7 @@ fn calls(findings: &mut Findings, top: &Map) -> Calls {
 }
 
 fn diagnostics(findings: &mut Findings, top: &Map) -> Option<DiagnosticsSpec> {
-    const GROUPS: &[&str] = &["file", "line", "col", "severity", "code", "message"];
+    const GROUPS: &[&str] = &["file", "line", "line2", "col", "severity", "code", "message"];
     let map = section(findings, top, "diagnostics", DIAGNOSTICS)?;
     let stdout = match map.get("stream").map(|node| (node, findings.text("stream", node))) {
         None | Some((_, None | Some("stderr"))) => false,

@@ -1,0 +1,329 @@
+//! Cases that are tried by a conversation in which the kit is the host. Knows no language but by its codes.
+
+use std::time::{Duration, Instant};
+
+use polyloom_protocol::frame::{HEADER, Header, PREAMBLE, flag};
+use polyloom_protocol::messages::host::{
+    Cancel, Credit, Describe, Exec, HelloNo, Ping, Prepare, Reset, Restore, Shutdown, Snapshot,
+};
+use polyloom_protocol::{FromHost, FromWorker, Severity};
+use polyloom_sandbox::Exit;
+
+use crate::bench::{Bench, Check, quoted};
+use crate::line::{Agree, Line, exit_words};
+
+/// A kind of the host's that version 1 does not have.
+const UNKNOWN: u8 = 120;
+/// What a cancelled cell is given.
+const GRACE: Duration = Duration::from_secs(2);
+/// A worker that says nothing for so long is waiting for credit.
+const SILENCE: Duration = Duration::from_millis(500);
+
+fn frame(kind: u8, flags: u8, exec: u64, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
+    [&Header { length, kind, flags, exec }.to_bytes()[..], body].concat()
+}
+
+pub fn greeting(bench: &Bench<'_>) -> Check {
+    let mut line = Line::open(bench, &[])?;
+    line.hello(Agree::All)?;
+    match line.printed() {
+        printed if printed.is_empty() => Ok(()),
+        printed => Err(line.got(format!("printed {} on standard output", quoted(&printed)))),
+    }
+}
+
+pub fn done(bench: &Bench<'_>) -> Check {
+    let mut line = Line::greeted(bench, &["hello"], Agree::All)?;
+    line.run_well("hello")?;
+    // Whatever is said twice comes before the answer to this.
+    alive(&mut line, u64::MAX)
+}
+
+/// Asks for a sign of life, before which nothing else may come.
+fn alive(line: &mut Line<'_>, n: u64) -> Check {
+    line.say(0, &FromHost::Ping(Ping { n }))?;
+    match line.hear()? {
+        (_, FromWorker::Pong(pong)) if pong.n == n => Ok(()),
+        (_, FromWorker::Pong(pong)) => Err(line.got(format!("Pong {} for Ping {n}", pong.n))),
+        (exec, message) => {
+            Err(line.got(format!("`{}` for exec {exec} came after its Done", message.name())))
+        }
+    }
+}
+
+pub fn second_exec(bench: &Bench<'_>) -> Check {
+    let mut line = Line::greeted(bench, &["hello"], Agree::All)?;
+    for exec in [7, 1 << 40] {
+        line.exec("hello", exec)?;
+        let heard = line.done(exec)?;
+        line.well(&heard)?;
+    }
+    // What a cell printed may be held back as long as the process is there.
+    line.say(0, &FromHost::Shutdown(Shutdown { grace_ms: 2000 }))?;
+    line.gone()?;
+    match line.printed() {
+        printed if printed == "hello\nhello\n" => Ok(()),
+        printed => Err(line.got(format!("printed {}", quoted(&printed)))),
+    }
+}
+
+pub fn unknown_key(bench: &Bench<'_>) -> Check {
+    let mut line = Line::greeted(bench, &["hello"], Agree::All)?;
+    let message = line.message("hello");
+    let Ok(mut bytes) = message.encode(1) else { return Err(line.got("the kit's mistake")) };
+    // One more key at the end of the map: its count, its length and the key itself.
+    bytes[HEADER] += 1;
+    bytes.extend_from_slice(b"\xa8tomorrow\x93\x01\x02\x03");
+    let length = u32::try_from(bytes.len() - HEADER).unwrap_or(u32::MAX);
+    bytes[..4].copy_from_slice(&length.to_le_bytes());
+    line.asked(1, &message)?;
+    line.raw(&bytes);
+    let heard = line.done(1)?;
+    line.well(&heard)
+}
+
+pub fn unknown_kind(bench: &Bench<'_>) -> Check {
+    let mut line = Line::greeted(bench, &["hello"], Agree::All)?;
+    line.raw(&frame(UNKNOWN, 0, 0, b"\x81\xa8tomorrow\xc3"));
+    line.run_well("hello").map(drop)
+}
+
+pub fn split(bench: &Bench<'_>) -> Check {
+    let mut line = Line::open(bench, &["hello"])?;
+    let answer = FromHost::HelloOk(line.hello(Agree::All)?);
+    let message = line.message("hello");
+    line.asked(0, &answer)?;
+    line.asked(1, &message)?;
+    let (Ok(answer), Ok(exec)) = (answer.encode(0), message.encode(1)) else {
+        return Err(line.got("the kit's mistake"));
+    };
+    for bytes in [&PREAMBLE[..], &answer, &exec] {
+        line.dribble(bytes);
+    }
+    let heard = line.done(1)?;
+    line.well(&heard)
+}
+
+pub fn together(bench: &Bench<'_>) -> Check {
+    let mut line = Line::open(bench, &["hello"])?;
+    let answer = FromHost::HelloOk(line.hello(Agree::All)?);
+    let ping = FromHost::Ping(Ping { n: 1 });
+    let message = line.message("hello");
+    line.asked(0, &answer)?;
+    line.asked(0, &ping)?;
+    let parts = [answer.encode(0), ping.encode(0), message.encode(1)];
+    let mut bytes = PREAMBLE.to_vec();
+    bytes.extend(parts.into_iter().flatten().flatten());
+    line.asked(1, &message)?;
+    line.raw(&bytes);
+    let heard = line.done(1)?;
+    line.well(&heard)?;
+    let answered = heard.messages.iter().any(|message| matches!(message, FromWorker::Pong(_)));
+    if answered { Ok(()) } else { Err(line.got("the Ping was not answered")) }
+}
+
+pub fn prepare(bench: &Bench<'_>) -> Check {
+    let mut line = Line::greeted(bench, &["hello"], Agree::All)?;
+    let FromHost::Exec(Exec { code, .. }) = line.message("hello") else {
+        return Err(line.got("the kit's mistake"));
+    };
+    line.say(0, &FromHost::Prepare(Prepare { code }))?;
+    line.run_well("hello")?;
+    alive(&mut line, 1)
+}
+
+pub fn late_credit(bench: &Bench<'_>) -> Check {
+    let mut line = Line::greeted(bench, &["hello"], Agree::All)?;
+    line.run_well("hello")?;
+    late(&mut line, 1, &FromHost::Credit(Credit { bytes: 1 << 20 }))
+}
+
+/// Says something for an exec that does not run; then the next cell runs.
+fn late(line: &mut Line<'_>, exec: u64, message: &FromHost) -> Check {
+    let Ok(bytes) = message.encode(exec) else { return Err(line.got("the kit's mistake")) };
+    line.raw(&bytes);
+    line.run_well("hello")?;
+    alive(line, 1)
+}
+
+pub fn shrunk(bench: &Bench<'_>) -> Check {
+    let shows: Vec<&str> = ["hello", "display", "progress"]
+        .into_iter()
+        .filter(|name| bench.snippets.code(name).is_some())
+        .collect();
+    let mut line = Line::greeted(bench, &shows, Agree::None)?;
+    for code in shows {
+        let heard = line.run_well(code)?;
+        let more = heard
+            .messages
+            .iter()
+            .find(|message| matches!(message, FromWorker::Display(_) | FromWorker::Progress(_)));
+        if let Some(message) = more {
+            let words = format!("`{}` came, whose feature was not agreed", message.name());
+            return Err(line.got(words));
+        }
+    }
+    Ok(())
+}
+
+pub fn shutdown(bench: &Bench<'_>) -> Check {
+    let mut line = Line::greeted(bench, &["hello"], Agree::All)?;
+    line.run_well("hello")?;
+    line.say(0, &FromHost::Shutdown(Shutdown { grace_ms: 2000 }))?;
+    match line.gone()? {
+        Exit::Code(0) => Ok(()),
+        exit => Err(line.got(exit_words(exit))),
+    }
+}
+
+pub fn end_of_file(bench: &Bench<'_>) -> Check {
+    let mut line = Line::greeted(bench, &["hello"], Agree::All)?;
+    line.run_well("hello")?;
+    line.close();
+    line.gone().map(drop)
+}
+
+pub fn refused(bench: &Bench<'_>) -> Check {
+    let mut line = Line::open(bench, &[])?;
+    line.hello(Agree::All)?;
+    line.raw(&PREAMBLE);
+    let reason = "the conformance kit refuses to see what happens then".to_owned();
+    line.say(0, &FromHost::HelloNo(HelloNo { reason, supported: Vec::new() }))?;
+    line.close();
+    line.gone().map(drop)
+}
+
+pub fn bad_magic(bench: &Bench<'_>) -> Check {
+    let mut line = Line::open(bench, &[])?;
+    line.hello(Agree::All)?;
+    line.raw(b"HTTP/1.1 200 OK\r\n\r\n");
+    line.closed()
+}
+
+pub fn huge_length(bench: &Bench<'_>) -> Check {
+    let mut line = Line::greeted(bench, &[], Agree::All)?;
+    line.raw(&Header { length: u32::MAX, kind: UNKNOWN, flags: 0, exec: 0 }.to_bytes());
+    line.closed()
+}
+
+pub fn must_understand(bench: &Bench<'_>) -> Check {
+    let mut line = Line::greeted(bench, &[], Agree::All)?;
+    line.raw(&frame(UNKNOWN, flag::MUST_UNDERSTAND, 0, b"\x80"));
+    line.closed()
+}
+
+pub fn credit(bench: &Bench<'_>) -> Check {
+    let mut line = Line::greeted(bench, &["flood"], Agree::All)?;
+    line.exec("flood", 1)?;
+    loop {
+        let due = (Instant::now() + SILENCE).min(bench.deadline());
+        match line.hear_until(due)? {
+            Some((1, FromWorker::Done(_))) => return Ok(()),
+            Some(_) => {}
+            None if Instant::now() >= bench.deadline() => return Err(line.got("no Done came")),
+            None => line.say(1, &FromHost::Credit(Credit { bytes: 2 << 20 }))?,
+        }
+    }
+}
+
+pub fn lives_on(bench: &Bench<'_>) -> Check {
+    let mut line = Line::greeted(bench, &["raise", "hello"], Agree::All)?;
+    let heard = line.run("raise")?;
+    if heard.done.ok {
+        return Err(line.got("Done with ok = true for a cell that failed"));
+    }
+    let told = heard.messages.iter().any(|message| {
+        matches!(message, FromWorker::Diagnostic(told)
+            if told.severity == Severity::Error && told.line == Some(3))
+    });
+    if !told {
+        return Err(line.got("no Diagnostic of severity `error` with line 3 came before its Done"));
+    }
+    line.run_well("hello")?;
+    alive(&mut line, 1)
+}
+
+pub fn soft_cancel(bench: &Bench<'_>) -> Check {
+    let mut line = Line::greeted(bench, &["sleep", "hello"], Agree::All)?;
+    line.exec("sleep", 1)?;
+    line.printed_something()?;
+    let asked = Instant::now();
+    line.say(1, &FromHost::Cancel(Cancel { grace_ms: GRACE.as_millis() as u64 }))?;
+    let heard = line.done(1)?;
+    if heard.done.ok {
+        return Err(line.got("Done with ok = true for a cell that was cancelled"));
+    }
+    if asked.elapsed() > GRACE {
+        return Err(line.got(format!("Done after {} ms", asked.elapsed().as_millis())));
+    }
+    match line.run_well("hello") {
+        Ok(_) => alive(&mut line, 1),
+        // Who can't stop a cell in the middle may end with it.
+        Err(_) if line.ends_soon() => Ok(()),
+        Err(got) => Err(got),
+    }
+}
+
+pub fn late_cancel(bench: &Bench<'_>) -> Check {
+    let mut line = Line::greeted(bench, &["hello"], Agree::All)?;
+    line.run_well("hello")?;
+    late(&mut line, 1, &FromHost::Cancel(Cancel { grace_ms: 1000 }))
+}
+
+pub fn stray_cancel(bench: &Bench<'_>) -> Check {
+    let mut line = Line::greeted(bench, &["hello"], Agree::All)?;
+    late(&mut line, 99, &FromHost::Cancel(Cancel { grace_ms: 1000 }))
+}
+
+/// What the cell `get` prints.
+fn kept(line: &mut Line<'_>) -> Result<String, crate::bench::Got> {
+    let _ = line.printed();
+    // Where nothing is kept, asking for it may well fail.
+    line.run("get")?;
+    Ok(line.printed())
+}
+
+pub fn session(bench: &Bench<'_>) -> Check {
+    let mut line = Line::greeted(bench, &["set", "get"], Agree::All)?;
+    let heard = line.run_well("set")?;
+    if !heard.done.session_changed {
+        return Err(line.got("Done of `set` without session_changed"));
+    }
+    match kept(&mut line)? {
+        printed if printed == "42\n" => Ok(()),
+        printed => Err(line.got(format!("`get` printed {}", quoted(&printed)))),
+    }
+}
+
+pub fn reset(bench: &Bench<'_>) -> Check {
+    let mut line = Line::greeted(bench, &["set", "get"], Agree::All)?;
+    line.run_well("set")?;
+    line.say(0, &FromHost::Reset(Reset {}))?;
+    match kept(&mut line)? {
+        printed if printed.contains("42") => Err(line.got("`get` printed 42 as before")),
+        _ => Ok(()),
+    }
+}
+
+pub fn snapshot(bench: &Bench<'_>) -> Check {
+    let mut line = Line::greeted(bench, &["set", "change", "get"], Agree::All)?;
+    let name = "kept".to_owned();
+    line.run_well("set")?;
+    line.say(0, &FromHost::Snapshot(Snapshot { name: name.clone() }))?;
+    line.run_well("change")?;
+    line.say(0, &FromHost::Restore(Restore { name }))?;
+    match kept(&mut line)? {
+        printed if printed == "42\n" => Ok(()),
+        printed => Err(line.got(format!("`get` printed {}", quoted(&printed)))),
+    }
+}
+
+pub fn catalog(bench: &Bench<'_>) -> Check {
+    let mut line = Line::greeted(bench, &[], Agree::All)?;
+    line.say(0, &FromHost::Describe(Describe {}))?;
+    match line.hear()? {
+        (_, FromWorker::Catalog(_)) => Ok(()),
+        (_, message) => Err(line.got(format!("`{}` came", message.name()))),
+    }
+}

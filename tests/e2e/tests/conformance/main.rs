@@ -1,0 +1,306 @@
+//! `polyloom plugin test`: the bundled executors keep the contract, and each of the fake one's breaches is told by the name of a case.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
+use polyloom_test_e2e::{Ended, Place, fake, needs, skip};
+use serde_json::Value;
+
+/// Codes for the fake executor, which does what the first line of a cell says.
+const CODES: &str = "hello = '''\necho\nhello\n'''\n";
+
+/// Adds an executor that is the fake one, misbehaving as `word` says before it has greeted; `codes` are its `conformance.toml`.
+fn fake_executor(place: &Place, id: &str, word: &str, codes: &str) -> String {
+    place.executor(
+        id,
+        &format!(
+            "id = \"{id}\"\nversion = \"1\"\nkind = \"worker\"\nextensions = [\"{id}\"]\n\
+             [toolchain.env]\nany = [\"env\"]\nversion = []\n\
+             [worker]\nargv = [\"{{env}}\", \"POLYLOOM_FAKE_ID={id}\", \"{{dir}}/polyloom-fake\", \"{word}\"]\n\
+             features = [\"cancel.soft\", \"display\", \"progress\"]\n"
+        ),
+    );
+    let folder = place.executors().join(id);
+    fs::copy(fake(), folder.join("polyloom-fake")).unwrap();
+    fs::set_permissions(folder.join("polyloom-fake"), PermissionsExt::from_mode(0o755)).unwrap();
+    fs::write(folder.join("conformance.toml"), codes).unwrap();
+    folder.to_str().unwrap().to_owned()
+}
+
+fn test(place: &Place, which: &str, timeout: &str) -> Ended {
+    place.polyloom(&["plugin", "test", which, "--format", "json", "--timeout", timeout])
+}
+
+/// The cases that failed, each with what came.
+fn failed(report: &Value) -> Vec<(String, String)> {
+    let text = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();
+    let rows = report["cases"].as_array().unwrap().iter();
+    rows.filter(|row| row["outcome"] == "fail")
+        .map(|row| {
+            let words = format!("{} | {}", text(row, "got"), text(row, "stderr"));
+            // What steers a terminal is in the document as it came; a test's file shows it.
+            let plain = words.replace('\n', " ⏎ ").replace('\u{202e}', "\\u{202e}");
+            (text(row, "case"), plain.replace('\x1b', "\\x1b").replace('\x07', "\\x07"))
+        })
+        .collect()
+}
+
+fn grade(report: &Value, level: &str) -> String {
+    let all = report["grades"].as_array().unwrap();
+    let found = all.iter().find(|grade| grade["level"] == level).unwrap();
+    found["outcome"].as_str().unwrap().to_owned()
+}
+
+/// The bundled languages whose programs are here pass everything; no case is left out.
+fn bundled(langs: &[&str]) {
+    let place = Place::new();
+    let list = place.polyloom(&["plugin", "list", "--format", "json"]).exits(0).json();
+    for lang in langs {
+        let row = list["executors"].as_array().unwrap().iter().find(|row| row["id"] == *lang);
+        if row.is_none_or(|row| row["ready"] != true) {
+            skip(&format!("{lang}: not here"));
+            continue;
+        }
+        // Other tests run beside this one.
+        let ended = test(&place, lang, "60s");
+        let report = ended.json();
+        assert_eq!(failed(&report), [], "{lang}");
+        assert_eq!(ended.code(), 0);
+        let rows = report["cases"].as_array().unwrap().iter();
+        let left: Vec<&str> = rows
+            .filter(|row| row["outcome"] == "not_tried")
+            .map(|row| row["case"].as_str().unwrap())
+            .collect();
+        assert_eq!(left, [""; 0], "{lang}");
+    }
+}
+
+#[test]
+fn python_and_javascript_keep_the_contract() {
+    bundled(&["python", "javascript"]);
+}
+
+#[test]
+fn interpreted_languages_keep_the_contract() {
+    bundled(&["shell", "sh", "awk", "perl", "tcl", "sqlite"]);
+}
+
+#[test]
+fn compiled_languages_keep_the_contract() {
+    bundled(&["c", "cpp", "wasm"]);
+}
+
+#[test]
+fn java_keeps_the_contract() {
+    bundled(&["java"]);
+}
+
+#[test]
+fn every_breach_is_told_by_the_name_of_a_case() {
+    let place = Place::new();
+    let with = |line: &str| format!("{CODES}{line}");
+    let breaches = [
+        ("well", CODES.to_owned()),
+        ("banner", CODES.to_owned()),
+        ("wrong-magic", CODES.to_owned()),
+        ("huge-length", CODES.to_owned()),
+        ("wide-features", CODES.to_owned()),
+        ("never-hello", CODES.to_owned()),
+        ("half-hello", CODES.to_owned()),
+        ("crash-before-hello", CODES.to_owned()),
+        ("words-before-crash", CODES.to_owned()),
+        ("well two-done", "hello = 'two-done'".to_owned()),
+        ("well done-unknown", "hello = 'done-unknown'".to_owned()),
+        ("well half-frame", "hello = 'half-frame'".to_owned()),
+        ("well crash", "hello = 'crash'".to_owned()),
+        ("well deaf-echo", "hello = '''\ndeaf-echo\nhello\n'''".to_owned()),
+        ("well credit-overrun", with("flood = 'credit-overrun 20'")),
+        ("well credit", with("flood = 'spend-credit 20'")),
+        ("well hang-deaf", with("sleep = 'hang-deaf'")),
+    ];
+    let mut told = String::new();
+    for (at, (name, codes)) in breaches.iter().enumerate() {
+        let (word, _) = name.split_once(' ').unwrap_or((name, ""));
+        let folder = fake_executor(&place, &format!("fake-{at}"), word, codes);
+        let began = Instant::now();
+        let ended = test(&place, &folder, "2s");
+        assert!(began.elapsed() < Duration::from_secs(100), "{name}");
+        let report = ended.json();
+        let failed = failed(&report);
+        assert_eq!(ended.code(), i32::from(!failed.is_empty()), "{name}");
+        let _ = writeln!(told, "{name}:{}", if failed.is_empty() { " none" } else { "" });
+        for (case, got) in failed {
+            let _ = writeln!(told, "  {case}: {got}");
+        }
+    }
+    insta::assert_snapshot!(polyloom_test_e2e::without_numbers(&told));
+}
+
+/// An executor of three abilities that no bundled one has, with a flaw.
+fn state_executor(place: &Place, flaw: &str, features: &str) -> String {
+    place.executor(
+        "state",
+        &format!(
+            "id = \"state\"\nversion = \"1\"\nkind = \"worker\"\nextensions = [\"state\"]\n\
+             [toolchain.python]\nany = [\"python3\"]\n\
+             [worker]\nargv = [\"{{python}}\", \"{{dir}}/state.py\", \"{{sdk}}/python\", \"{flaw}\"]\n\
+             features = [{features}]\n"
+        ),
+    );
+    let folder = place.executors().join("state");
+    fs::write(folder.join("state.py"), include_str!("state.py")).unwrap();
+    let codes = "hello = 'print(\"hello\")'\nset = 'x = 42'\nchange = 'x = 7'\nget = 'print(x if \"x\" in globals() else None)'\n\
+                 environment = 'import os; print(os.environ.get(\"POLYLOOM_W\", \"\"))'\n";
+    fs::write(folder.join("conformance.toml"), codes).unwrap();
+    folder.to_str().unwrap().to_owned()
+}
+
+const ALL: &str = "\"session\", \"snapshot\", \"catalog\", \"prepare\", \"display\"";
+
+/// Flaws, and the cases that find them.
+fn found(flaws: &[(&str, &[&str])]) {
+    needs!("python3");
+    for (flaw, cases) in flaws {
+        let place = Place::new();
+        let folder = state_executor(&place, flaw, ALL);
+        let report = test(&place, &folder, "2s").json();
+        let names: Vec<String> = failed(&report).into_iter().map(|(case, _)| case).collect();
+        assert_eq!(names, *cases, "{flaw}: {:?}", failed(&report));
+        for level in ["run", "session", "snapshot", "catalog"] {
+            let rows = report["cases"].as_array().unwrap().iter();
+            let of = rows.filter(|row| row["level"] == level);
+            let bad = of.clone().any(|row| row["outcome"] == "fail");
+            let whole = of.clone().all(|row| row["outcome"] == "pass");
+            let mark = if bad {
+                "fail"
+            } else if whole {
+                "pass"
+            } else {
+                "not_tried"
+            };
+            assert_eq!(grade(&report, level), mark, "{flaw} {level}");
+        }
+    }
+}
+
+#[test]
+fn sessions_snapshots_and_catalogues_have_marks_of_their_own() {
+    found(&[
+        ("none", &[]),
+        ("silent", &["session"]),
+        ("unforgetting", &["reset"]),
+        ("unrestored", &["snapshot"]),
+        ("uncatalogued", &["catalog"]),
+    ]);
+}
+
+#[test]
+fn a_worker_that_takes_messages_amiss_is_found_out() {
+    found(&[
+        ("absent-minded", &["done"]),
+        ("strict-key", &["unknown_key"]),
+        ("strict-kind", &["unknown_kind"]),
+        ("surprised", &["late_credit"]),
+        ("unprepared", &["prepare"]),
+        ("obliging", &["must_understand"]),
+    ]);
+}
+
+#[test]
+fn a_worker_that_ends_amiss_is_found_out() {
+    found(&[
+        ("chatty", &["shrunk"]),
+        ("announcing", &["environment"]),
+        ("orphaned", &["end_of_file"]),
+        ("undying", &["hello"]),
+        ("sulking", &["hello"]),
+    ]);
+}
+
+#[test]
+fn an_ability_that_is_not_declared_is_refused() {
+    needs!("python3");
+    let place = Place::new();
+    let folder = state_executor(&place, "none", "\"session\"");
+    let report = test(&place, &folder, "3s").exits(1).json();
+    let [(case, got)] = &failed(&report)[..] else { panic!("{report}") };
+    assert_eq!(case, "greeting");
+    assert!(got.contains("`snapshot`"), "{got}");
+    // The host refuses it likewise.
+    place.write("polyloom.toml", "[cells.a]\nlang = 'state'\ncode = 'print(1)'\n");
+    let run = place.run(&[]).exits(1);
+    assert_eq!(run.outcome("a"), "worker_error");
+}
+
+#[test]
+fn marks_are_shown_until_the_executor_changes() {
+    let place = Place::new();
+    fake_executor(&place, "fake-a", "well", CODES);
+    let shown = || {
+        let list = place.polyloom(&["plugin", "list", "--format", "json"]).exits(0).json();
+        let all = list["executors"].as_array().unwrap().clone();
+        let row = all.into_iter().find(|row| row["id"] == "fake-a").unwrap();
+        row["grades"].clone()
+    };
+    assert!(shown().is_null());
+    let report = test(&place, "fake-a", "5s").exits(0).json();
+    assert_eq!(report["schema"], "polyloom.conformance/1");
+    assert_eq!(shown(), report["grades"]);
+    let lines =
+        place.polyloom(&["plugin", "test", "fake-a", "--format", "jsonl"]).exits(0).json_lines();
+    let (document, rows) = lines.split_last().unwrap();
+    assert_eq!(rows.len(), report["cases"].as_array().unwrap().len());
+    assert!(rows.iter().all(|row| row["case"].is_string()));
+    assert_eq!(
+        (&document["grades"], &document["cases"]),
+        (&report["grades"], &Value::Array(Vec::new()))
+    );
+    let folder = place.executors().join("fake-a");
+    let manifest = fs::read_to_string(folder.join("executor.toml")).unwrap();
+    fs::write(folder.join("executor.toml"), manifest.replace("\"display\", ", "")).unwrap();
+    assert!(shown().is_null());
+    fs::write(folder.join("executor.toml"), &manifest).unwrap();
+    assert_eq!(shown(), report["grades"]);
+    fs::write(folder.join("more"), "a program of it").unwrap();
+    assert!(shown().is_null());
+}
+
+#[test]
+fn what_can_t_be_tested_is_told_with_what_can() {
+    let place = Place::new();
+    let said = |args: &[&str]| {
+        let words: Vec<&str> = ["plugin", "test"].iter().chain(args).copied().collect();
+        place.polyloom(&words).exits(2).stderr()
+    };
+    let unknown = said(&["cobol"]);
+    assert!(unknown.contains("`cobol` is no executor") && unknown.contains("python"), "{unknown}");
+    let folder = fake_executor(&place, "fake-a", "well", "hullo = ''");
+    let misspelt = said(&[&folder]);
+    assert!(misspelt.contains("`hullo`") && misspelt.contains("hello, "), "{misspelt}");
+    fs::remove_file(place.executors().join("fake-a/conformance.toml")).unwrap();
+    assert!(said(&[&folder]).contains("conformance.toml"), "{}", said(&[&folder]));
+    assert!(said(&["sh", "--timeout", "soon"]).contains("soon"));
+}
+
+/// Who says what when, in every case of a conversation with an executor that behaves.
+#[test]
+fn transcripts_are_golden() {
+    let place = Place::new();
+    let folder = fake_executor(&place, "fake", "well", CODES);
+    let report = test(&place, &folder, "10s").exits(0).json();
+    let mut text = String::new();
+    for row in report["cases"].as_array().unwrap() {
+        let Some(lines) = row["transcript"].as_array().filter(|lines| !lines.is_empty()) else {
+            continue;
+        };
+        let _ = writeln!(text, "{}", row["case"].as_str().unwrap());
+        for line in lines {
+            let _ = writeln!(text, "  {}", line.as_str().unwrap());
+        }
+    }
+    insta::assert_snapshot!(text);
+}
