@@ -157,7 +157,7 @@ _NUMBERS = {
 
 
 def decode(data: bytes, max_depth: int = MAX_DEPTH, unsigned: bool = False) -> Any:
-    """The one value that `data` holds. `unsigned`: integers may have all 64 bits, as in messages."""
+    """The one value that `data` holds. `unsigned`: integers may have 64 bits, as in messages."""
     try:
         value, end = _get(data, 0, max_depth, unsigned)
     except (IndexError, StructError):

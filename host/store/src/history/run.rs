@@ -198,10 +198,9 @@ impl RunWriter {
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?;
             for row in steps {
-                // A step that was skipped says nothing new about its cell, nor does one that ended before it began: that was denied, or
-                // an input of which changed meanwhile.
-                let begun = row.outcome.has_outputs() || row.wall_ms > 0.0;
-                if row.outcome != Outcome::Skipped && begun {
+                // A step that was skipped says nothing new about its cell, nor does one that was denied before it began.
+                let denied = row.outcome == Outcome::Denied && row.wall_ms == 0.0;
+                if row.outcome != Outcome::Skipped && !denied {
                     let outcome = row.outcome.as_str();
                     latest.execute((
                         &self.flow, &row.cell, &self.id, outcome, &row.key, &row.parts,
