@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use polyloom_model::ExecutorId;
@@ -12,6 +13,8 @@ use thiserror::Error;
 /// Its name, beside the flow.
 pub const LOCK_FILE: &str = "polyloom.lock";
 const VERSION: u32 = 1;
+/// A longer one is none.
+const LARGEST: u64 = 1 << 20;
 const HEAD: &str = "# Which executors the cells of this folder ran with. `polyloom plugin lock` writes it, `polyloom run --locked` holds to it.\n";
 
 /// What an executor was.
@@ -86,7 +89,7 @@ impl Lock {
     /// Reads the lock in a folder, if there is one.
     pub fn read(folder: &Path) -> Result<Option<Self>, LockError> {
         let path = folder.join(LOCK_FILE);
-        let text = match fs::read_to_string(&path) {
+        let text = match read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(LockError::Io { action: "read", path, source }),
@@ -147,6 +150,21 @@ impl Lock {
         }
         all
     }
+}
+
+/// It comes with the flow, from anybody: no pipe is waited for, and no more is read than a lock can have.
+fn read(path: &Path) -> io::Result<String> {
+    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
+    let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    let mut text = String::new();
+    file.take(LARGEST + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LARGEST {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is too long"));
+    }
+    Ok(text)
 }
 
 fn majors(majors: &[u16]) -> String {

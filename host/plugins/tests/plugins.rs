@@ -213,3 +213,19 @@ fn nothing_of_an_archive_ends_outside_of_its_folder() {
     }
     assert!(!Path::new("/tmp/polyloom-x").exists() && !root.path().join("x").exists());
 }
+
+#[test]
+fn a_lock_that_is_none_is_not_waited_for() {
+    use polyloom_plugins::{LOCK_FILE, Lock};
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join(LOCK_FILE);
+    assert!(Lock::read(root.path()).unwrap().is_none());
+    assert!(Lock::default().write(root.path()).unwrap());
+    assert_eq!(Lock::read(root.path()).unwrap(), Some(Lock::default()));
+    fs::write(&path, "#".repeat(2 << 20)).unwrap();
+    assert!(Lock::read(root.path()).is_err(), "too long");
+    fs::remove_file(&path).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+    assert!(made.success());
+    assert!(Lock::read(root.path()).is_err(), "a pipe");
+}

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use polyloom_conformance::{FILE, Grade, Kit, KitError, Outcome as Mark, Report, Row, Snippets};
+use polyloom_load::Root;
 use polyloom_model::{Digest, ExecutorId, Manifest, parse_duration};
 use polyloom_report::{Align, Style, Table, escape_line};
 use polyloom_runtime::Place;
@@ -98,10 +99,15 @@ fn snippets(manifest: &Manifest) -> Result<Snippets, Failure> {
     let text = match &manifest.path {
         Some(path) => {
             let path = path.with_file_name(FILE);
-            std::fs::read_to_string(&path).map_err(|error| {
-                let text = format!("{} can't be read: {error}", path.display());
+            let failed = |why: String| {
+                let text = format!("{} can't be read: {why}", path.display());
                 Failure::new(Exit::Usage, text).hint(&hint)
-            })?
+            };
+            // A plugin's folder may come from anybody.
+            let folder = path.parent().unwrap_or(Path::new("."));
+            let root = Root::open(folder).map_err(|error| failed(error.to_string()))?;
+            let bytes = root.read(Path::new(FILE)).map_err(|error| failed(error.to_string()))?;
+            String::from_utf8(bytes).map_err(|_| failed("it is not UTF-8".to_owned()))?
         }
         None => {
             let name = format!("{}/{FILE}", manifest.id);
