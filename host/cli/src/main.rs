@@ -53,6 +53,9 @@ fn executor(mut words: Vec<OsString>) -> ExitCode {
         return ExitCode::from(Exit::Usage as u8);
     }
     let name = words.remove(0);
+    if name == "native" {
+        return polyloom_executor_native::main(&words);
+    }
     #[cfg(feature = "wasm")]
     if name == "wasm" {
         return polyloom_executor_wasm::main(words);

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use polyloom_model::Kind;
 use polyloom_worker::executor::Executor;
 use serde::{Deserialize, Serialize};
 
@@ -115,10 +114,7 @@ pub struct Report {
 impl Report {
     pub(crate) fn new(executor: &Executor, cases: Vec<Row>) -> Self {
         let manifest = &executor.manifest;
-        let kind = match manifest.kind {
-            Kind::Command(_) => "command",
-            Kind::Worker(_) => "worker",
-        };
+        let kind = manifest.kind.as_str();
         let first = |text: &str| text.lines().next().unwrap_or_default().trim().to_owned();
         Self {
             schema: SCHEMA.to_owned(),

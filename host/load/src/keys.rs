@@ -422,6 +422,7 @@ pub const MANIFEST: &[Key] = &[
     ),
     key("run", Shape::Table(COMMAND), "", "Runs the cell. Needed by kind `command`."),
     key("worker", Shape::Table(WORKER), "", "Starts the worker. Needed by kind `worker`."),
+    key("native", Shape::Table(NATIVE), "", "The library. Needed by kind `native`."),
     key("limits", Shape::Table(LIMITS), "", "Limits that differ from the general defaults."),
     key("env", Shape::TextMap, "", "Fixed environment of its cells."),
     key(
@@ -475,6 +476,17 @@ pub const SANDBOX: &[Key] = &[key(
 pub const WORKER: &[Key] = &[
     key("argv", Shape::Texts, "", "Program and arguments; no shell reads them. Required."),
     key("protocol", Shape::Ints, "[1]", "Majors of the protocol it speaks."),
+    key("features", Shape::Texts, "", "Features it may use, e.g. `cancel.soft`."),
+];
+
+/// `[native]`.
+pub const NATIVE: &[Key] = &[
+    key(
+        "library",
+        Shape::Text,
+        "",
+        "A shared library that exports `polyloom_plugin_v1` (`polyloom_plugin.h`), by its path below the manifest's folder. Required.",
+    ),
     key("features", Shape::Texts, "", "Features it may use, e.g. `cancel.soft`."),
 ];
 

@@ -1,7 +1,7 @@
 //! The tables of the README, from `keys`: a test holds the README to them.
 
 use crate::keys::{CELL, DEFAULTS, FLOW, INPUT, Key, MANIFEST, OUTPUT, PARAM, Shape, TOP};
-use crate::keys::{COMMAND, DIAGNOSTICS, LIMITS, SANDBOX, TOOL, WORKER};
+use crate::keys::{COMMAND, DIAGNOSTICS, LIMITS, NATIVE, SANDBOX, TOOL, WORKER};
 
 /// Every table of keys in Markdown, under its heading.
 #[must_use]
@@ -32,6 +32,7 @@ pub fn manifest_reference() -> String {
         ("### `[toolchain.NAME]`", TOOL),
         ("### `[compile]` and `[run]`", COMMAND),
         ("### `[worker]`", WORKER),
+        ("### `[native]`", NATIVE),
         ("### `[limits]`", LIMITS),
         ("### `[sandbox]`", SANDBOX),
         ("### `[diagnostics]`", DIAGNOSTICS),

@@ -61,6 +61,18 @@ pub enum Kind {
     Worker(WorkerSpec),
 }
 
+impl Kind {
+    /// The word of the manifest.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Command(_) => "command",
+            Self::Worker(WorkerSpec { library: Some(_), .. }) => "native",
+            Self::Worker(_) => "worker",
+        }
+    }
+}
+
 /// Which system calls the programs of an executor are left: `seccomp` in `[sandbox]`. It can only take away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Calls {
@@ -80,7 +92,7 @@ pub struct CommandSpec {
     pub run: Vec<String>,
 }
 
-/// `kind = "worker"`.
+/// `kind = "worker"`, and `kind = "native"`: polyloom's own worker, which loads a library.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerSpec {
     /// The argv that starts the worker.
@@ -89,6 +101,8 @@ pub struct WorkerSpec {
     pub protocol: Vec<u16>,
     /// Features it may use; the handshake can only shrink them.
     pub features: Vec<String>,
+    /// Of kind `native`: the shared library, a path below the manifest's folder.
+    pub library: Option<String>,
 }
 
 /// A program an executor needs.

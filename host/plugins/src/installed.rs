@@ -442,7 +442,10 @@ pub fn asks(manifest: &Manifest) -> Vec<String> {
         asks.push(format!("runs the program {}", tool.any.join(" or ")));
     }
     if let Kind::Worker(worker) = &manifest.kind {
-        asks.push("is a process that speaks the protocol".to_owned());
+        asks.push(match &worker.library {
+            Some(library) => format!("has its machine code in {library}"),
+            None => "is a process that speaks the protocol".to_owned(),
+        });
         asks.extend(worker.features.iter().map(|feature| format!("has the ability {feature}")));
     }
     if manifest.calls != Calls::Ordinary {

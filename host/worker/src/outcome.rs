@@ -164,6 +164,11 @@ pub fn decide(seen: &Evidence, limits: &Limits) -> Verdict {
     }
     if let Some(signal) = seen.signal {
         let name = signal_name(signal);
+        if seen.is_worker && !seen.greeted {
+            // No code of the cell's was run: what ended is the executor.
+            let text = format!("the worker was ended by {name} before it said hello");
+            return Verdict::new(Outcome::WorkerError, text);
+        }
         let text = match signal {
             31 => format!("ended by {name}: a system call that the sandbox forbids"),
             _ => format!("ended by {name}"),
@@ -221,9 +226,16 @@ mod tests {
 
     #[test]
     fn a_claim_of_success_needs_a_good_exit() {
-        let claim =
-            Evidence { is_worker: true, done: Some(true), signal: Some(11), ..Evidence::default() };
-        assert_eq!(outcome(claim), Outcome::Killed);
+        let claim = Evidence {
+            is_worker: true,
+            greeted: true,
+            done: Some(true),
+            signal: Some(11),
+            ..Evidence::default()
+        };
+        assert_eq!(outcome(claim.clone()), Outcome::Killed);
+        let ungreeted = Evidence { greeted: false, done: None, ..claim };
+        assert_eq!(outcome(ungreeted), Outcome::WorkerError);
         let lingering = Evidence {
             is_worker: true,
             done: Some(true),

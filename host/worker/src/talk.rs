@@ -325,8 +325,8 @@ mod tests {
     const SECRET: &str = "hunter2 is no \"secret\"";
 
     fn manifest() -> Manifest {
-        let worker =
-            WorkerSpec { argv: vec!["x".to_owned()], protocol: vec![1], features: Vec::new() };
+        let argv = vec!["x".to_owned()];
+        let worker = WorkerSpec { argv, protocol: vec![1], features: Vec::new(), library: None };
         Manifest {
             id: "x".parse().unwrap(),
             version: "1".to_owned(),

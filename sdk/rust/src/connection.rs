@@ -58,13 +58,21 @@ pub(crate) struct Connection {
     running: Option<Running>,
     /// Messages for after the exec that came during it.
     waiting: VecDeque<(u64, FromHost)>,
+    /// What both sides may use.
+    agreed: Vec<String>,
 }
 
 impl Connection {
     /// Greets the host.
     pub(crate) fn open(mut stream: UnixStream) -> Result<Self, ServeError> {
         stream.write_all(&PREAMBLE)?;
-        Ok(Self { stream, decoder: Decoder::new(), running: None, waiting: VecDeque::new() })
+        Ok(Self {
+            stream,
+            decoder: Decoder::new(),
+            running: None,
+            waiting: VecDeque::new(),
+            agreed: Vec::new(),
+        })
     }
 
     /// The next message for the main loop; `None` at the end.
@@ -79,6 +87,16 @@ impl Connection {
     pub(crate) fn send(&mut self, exec: u64, message: &FromWorker) -> Result<(), ServeError> {
         self.stream.write_all(&message.encode(exec)?)?;
         Ok(())
+    }
+
+    /// Keeps what the handshake settled.
+    pub(crate) fn agree(&mut self, features: Vec<String>) {
+        self.agreed = features;
+    }
+
+    /// Whether messages of a feature may be sent.
+    pub(crate) fn has(&self, feature: &str) -> bool {
+        self.agreed.iter().any(|agreed| agreed == feature)
     }
 
     /// Begins the books of an exec.

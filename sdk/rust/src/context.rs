@@ -11,7 +11,7 @@ use polyloom_protocol::npy::{Dtype, header};
 use polyloom_protocol::{Diagnostic, FromWorker, Value};
 
 use crate::connection::{Connection, ServeError};
-use crate::{Encoding, Exec, Failure, Input};
+use crate::{Encoding, Exec, Failure, Input, feature};
 
 /// Longest text of one log frame in bytes; longer ones become several.
 const LOG_PIECE: usize = 32 << 10;
@@ -59,14 +59,17 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Says how far the cell is: a fraction between 0 and 1, if known, and a few words.
+    /// Says how far the cell is: a fraction between 0 and 1, if known, and a few words. Dropped where the host did not agree to `progress`.
     pub fn progress(&mut self, fraction: Option<f64>, text: &str) {
+        if !self.connection.has(feature::PROGRESS) {
+            return;
+        }
         let fraction = fraction.filter(|fraction| fraction.is_finite());
         let text = text[..text.floor_char_boundary(LOG_PIECE)].to_owned();
         self.say(&FromWorker::Progress(Progress { fraction, text }));
     }
 
-    /// Shows something while the cell runs.
+    /// Shows something while the cell runs. Dropped where the host did not agree to `display`.
     ///
     /// # Errors
     /// When `data` is over 48 KiB; write it as an output instead.
@@ -74,6 +77,9 @@ impl<'a> Context<'a> {
         if data.len() > MAX_DISPLAY_DATA {
             let message = format!("display of {} bytes is over {MAX_DISPLAY_DATA}", data.len());
             return Err(Failure::new(message));
+        }
+        if !self.connection.has(feature::DISPLAY) {
+            return Ok(());
         }
         self.say(&FromWorker::Display(Display { media: media.to_owned(), data: data.to_vec() }));
         Ok(())
@@ -133,6 +139,25 @@ impl<'a> Context<'a> {
     /// When there is no such input or it cannot be read.
     pub fn read_bytes(&self, port: &str) -> Result<Vec<u8>, Failure> {
         Ok(fs::read(&self.input(port)?.path)?)
+    }
+
+    /// Reads an input as a program finds it in `$PORT`: the text of a number, a bool or a text; JSON of a list or a map; the bytes of bytes; the path of
+    /// any other.
+    ///
+    /// # Errors
+    /// When there is no such input or it cannot be read.
+    pub fn read_text(&self, port: &str) -> Result<Vec<u8>, Failure> {
+        let input = self.input(port)?;
+        if input.encoding != Encoding::Msgpack {
+            return Ok(input.path.clone().into_bytes());
+        }
+        let structured = ["any", "list", "map", "record", "vec2"];
+        let structured = structured.iter().any(|name| input.r#type.starts_with(name));
+        Ok(match Value::from_msgpack(&fs::read(&input.path)?)? {
+            Value::Bytes(bytes) => bytes,
+            value if structured => value.to_json().into_bytes(),
+            value => value.to_text().unwrap_or_else(|| value.to_json()).into_bytes(),
+        })
     }
 
     /// Writes an output that is a value.

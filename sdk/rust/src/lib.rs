@@ -29,12 +29,14 @@ mod connection;
 mod context;
 mod failure;
 mod inherit;
+mod program;
 mod serve;
 
 pub use connection::ServeError;
 pub use context::{Context, tensor_file};
 pub use failure::Failure;
 pub use inherit::{InheritError, take_stream};
+pub use program::Ran;
 pub use serve::{About, Executor, serve, serve_on};
 
 pub use polyloom_protocol::handshake::feature;

@@ -95,7 +95,7 @@ fn converse(connection: &mut Connection, executor: &mut impl Executor) -> Result
         Err(Violation::WrongState { message: message.name(), state }.into())
     };
     match connection.next()? {
-        Some((_, FromHost::HelloOk(_))) => {}
+        Some((_, FromHost::HelloOk(ok))) => connection.agree(ok.features),
         Some((_, FromHost::HelloNo(no))) => return Err(ServeError::Refused(no.reason)),
         Some((_, message)) => return wrong(&message, "hello"),
         None => return Ok(()),

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use polyloom_conformance::Grade;
-use polyloom_model::{Flow, Kind, Manifest};
+use polyloom_model::{Flow, Manifest};
 use polyloom_report::{Align, Style, Table};
 use polyloom_runtime::Place;
 use serde_json::json;
@@ -66,7 +66,7 @@ fn row(world: &World, manifest: &Arc<Manifest>, place: &Place, flow: &Flow) -> R
     Row {
         id: manifest.id.to_string(),
         title: manifest.title.clone(),
-        kind: kind(manifest),
+        kind: manifest.kind.as_str(),
         from: match &manifest.path {
             None => "bundled".to_owned(),
             Some(_) if world.plugin(&manifest.id).is_some() => "installed".to_owned(),
@@ -93,7 +93,7 @@ fn offered(world: &World) -> Vec<Row> {
     let offers = offers.filter(|offer| !known(offer.manifest.id.as_str())).map(|offer| Row {
         id: offer.manifest.id.to_string(),
         title: offer.manifest.title.clone(),
-        kind: kind(&offer.manifest),
+        kind: offer.manifest.kind.as_str(),
         from: offer.folder.display().to_string(),
         state: Err(format!("not enabled ({})", offer.place.as_str())),
         grades: None,
@@ -101,13 +101,6 @@ fn offered(world: &World) -> Vec<Row> {
     let mut rows: Vec<Row> = disabled.chain(offers).collect();
     rows.sort_by(|a, b| a.id.cmp(&b.id));
     rows
-}
-
-fn kind(manifest: &Manifest) -> &'static str {
-    match manifest.kind {
-        Kind::Command(_) => "command",
-        Kind::Worker(_) => "worker",
-    }
 }
 
 /// As JSON.

@@ -14,7 +14,9 @@ use super::placeholder::{self, Place};
 use crate::check::limits::Partial;
 use crate::check::{By, check_variable};
 use crate::findings::{Findings, list, shown};
-use crate::keys::{COMMAND, DIAGNOSTICS, Key, LIMITS, MANIFEST, NORMALISE, SANDBOX, TOOL, WORKER};
+use crate::keys::{
+    COMMAND, DIAGNOSTICS, Key, LIMITS, MANIFEST, NATIVE, NORMALISE, SANDBOX, TOOL, WORKER,
+};
 use crate::problem::{Code, Report};
 use crate::read::{read_toml, refuse_nul};
 use crate::source::Source;
@@ -201,12 +203,13 @@ fn kind(findings: &mut Findings, top: &Map, tools: &BTreeMap<String, Tool>) -> O
     let node = required(findings, top, "kind")?;
     let text = findings.text("kind", node)?;
     let (wanted, unwanted): (&str, &[&str]) = match text {
-        "command" => ("run", &["worker"]),
-        "worker" => ("worker", &["compile", "run"]),
+        "command" => ("run", &["worker", "native"]),
+        "worker" => ("worker", &["compile", "run", "native"]),
+        "native" => ("native", &["compile", "run", "worker"]),
         _ => {
             findings
                 .error(Code::NotRunnable, &node.span, format!("unknown kind `{}`", shown(text)), "")
-                .help("valid: `command`, `worker`");
+                .help("valid: `command`, `worker`, `native`");
             return None;
         }
     };
@@ -221,18 +224,22 @@ fn kind(findings: &mut Findings, top: &Map, tools: &BTreeMap<String, Tool>) -> O
     if top.get(wanted).is_none() {
         findings
             .error(Code::NotRunnable, &node.span, format!("kind `{text}` needs `[{wanted}]`"), "")
-            .help(format!("valid: `[{wanted}]` with `argv = […]`"));
+            .help(match wanted {
+                "native" => "valid: `[native]` with `library = \"libNAME.so\"`".to_owned(),
+                _ => format!("valid: `[{wanted}]` with `argv = […]`"),
+            });
         return None;
+    }
+    if wanted == "native" {
+        let map = section(findings, top, "native", NATIVE)?;
+        return native(findings, map);
     }
     if wanted == "worker" {
         let map = section(findings, top, "worker", WORKER)?;
         let argv = argv(findings, map, "worker", Place::Worker, tools);
         let protocol = protocol(findings, map);
-        let features = map
-            .get("features")
-            .and_then(|node| findings.texts("features", node))
-            .unwrap_or_default();
-        return Some(Kind::Worker(WorkerSpec { argv: argv?, protocol: protocol?, features }));
+        let (argv, protocol, features) = (argv?, protocol?, features(findings, map));
+        return Some(Kind::Worker(WorkerSpec { argv, protocol, features, library: None }));
     }
     let compile = match top.get("compile") {
         Some(_) => {
@@ -244,6 +251,37 @@ fn kind(findings: &mut Findings, top: &Map, tools: &BTreeMap<String, Tool>) -> O
     let map = section(findings, top, "run", COMMAND)?;
     let run = argv(findings, map, "run", Place::Run { compiled: compile.is_some() }, tools)?;
     Some(Kind::Command(CommandSpec { compile, run }))
+}
+
+fn features(findings: &mut Findings, map: &Map) -> Vec<String> {
+    map.get("features").and_then(|node| findings.texts("features", node)).unwrap_or_default()
+}
+
+/// A library is loaded by a worker of polyloom's own, which speaks for it.
+fn native(findings: &mut Findings, map: &Map) -> Option<Kind> {
+    let features = features(findings, map);
+    let Some(node) = map.get("library") else {
+        findings
+            .error(Code::MissingKey, &(0..0), "`[native]` has no `library`".to_owned(), "")
+            .help("add `library = \"libNAME.so\"`");
+        return None;
+    };
+    let library = findings.text("library", node)?;
+    let plain = |part: &str| !part.is_empty() && part != "." && part != "..";
+    if !library.split('/').all(plain) || library.contains(['{', '}']) {
+        let message = format!("`{}` is no path below the manifest's folder", shown(library));
+        findings
+            .error(Code::BadName, &node.span, message, "")
+            .help("valid: `libNAME.so`, `lib/libNAME.so`");
+        return None;
+    }
+    let argv = ["{polyloom}", "__executor", "native", &format!("{{dir}}/{library}")];
+    Some(Kind::Worker(WorkerSpec {
+        argv: argv.map(str::to_owned).to_vec(),
+        protocol: vec![1],
+        features,
+        library: Some(library.to_owned()),
+    }))
 }
 
 fn argv(

@@ -1,0 +1,53 @@
+//! The worker that loads a plugin of kind `native`: a shared library behind the C interface of `sdk/c/polyloom_plugin.h`. It speaks the protocol for
+//! the library, which knows nothing of it. Knows no language, no flow and no host.
+//!
+//! The one binary re-executes itself for it (`polyloom __executor native LIBRARY`), in the cell's sandbox. A library is loaded nowhere else, and never
+//! unloaded: what its constructors, its functions and its mistakes do, they do to this process. [`main`] is the whole interface.
+
+mod abi;
+mod exec;
+mod library;
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use polyloom_sdk::{ServeError, serve_on, take_stream};
+
+use library::{LoadError, Native};
+
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("usage: native LIBRARY")]
+    Usage,
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+}
+
+/// Runs the worker: `args` is what follows `__executor native`. To be called in a fresh process, which ends with the code returned.
+pub fn main(args: &[OsString]) -> ExitCode {
+    match serve(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            let mut text = fault.to_string();
+            let mut cause = fault.source();
+            while let Some(inner) = cause {
+                text.push_str(&format!(": {inner}"));
+                cause = inner.source();
+            }
+            eprintln!("error: {text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(args: &[OsString]) -> Result<(), Fault> {
+    let [path] = args else { return Err(Fault::Usage) };
+    // Before the library is loaded: its constructors may start threads, and the connection is none of their business.
+    let stream = take_stream().map_err(ServeError::from)?;
+    let native = Native::load(Path::new(path))?;
+    Ok(serve_on(stream, native)?)
+}

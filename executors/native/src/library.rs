@@ -1,0 +1,149 @@
+//! A library as an executor: loaded, checked, called. Knows the interface; does not know what a cell asks of the host.
+
+use std::ffi::{CStr, c_char, c_void};
+use std::path::{Path, PathBuf};
+
+use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW, Symbol};
+use polyloom_sdk::{About, Context, Exec, Executor, Failure};
+use thiserror::Error;
+
+use crate::abi::{ENTRY, Entry, Plugin};
+use crate::exec::Call;
+
+/// Why a library is no executor.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// The dynamic linker's word.
+    #[error("can't load the library `{}`", path.display())]
+    Open {
+        /// The library.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: libloading::Error,
+    },
+    /// It is one for something else.
+    #[error(
+        "`{}` does not export `{ENTRY}`: is it built with PLX_EXPORT and `extern \"C\"`?", path.display()
+    )]
+    NoEntry {
+        /// The library.
+        path: PathBuf,
+    },
+    /// Its entry gave NULL.
+    #[error("`{}` says that it can't be used here: `{ENTRY}` returned NULL", path.display())]
+    Refused {
+        /// The library.
+        path: PathBuf,
+    },
+    /// The struct is not one of this version.
+    #[error("the plugin of `{}` {what}", path.display())]
+    Wrong {
+        /// The library.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+/// A library that was loaded.
+pub struct Native {
+    /// What it exports, which lives as long as the process.
+    plugin: &'static Plugin,
+    /// Its own state.
+    this: *mut c_void,
+    about: About,
+}
+
+#[expect(unsafe_code, reason = "a library behind a C interface is called")]
+impl Native {
+    /// Loads a library for the rest of the process.
+    pub fn load(path: &Path) -> Result<Self, LoadError> {
+        let owned = || path.to_owned();
+        // SAFETY: what its constructors do is done to this process, which exists for this library alone and has no other threads.
+        let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) };
+        let library = library.map_err(|source| LoadError::Open { path: owned(), source })?;
+        // SAFETY: the type is that of polyloom_plugin.h for the symbol of this name; a library that exports it as something else breaks the
+        // contract, and with it its own process.
+        let entry: Result<Symbol<Entry>, _> = unsafe { library.get(ENTRY) };
+        let entry = entry.map_err(|_| LoadError::NoEntry { path: owned() })?;
+        // SAFETY: as above. An exception that leaves an `extern "C"` function ends the process.
+        let plugin = unsafe { entry() };
+        // Threads and exit handlers of it may run until the end.
+        std::mem::forget(library);
+        if plugin.is_null() {
+            return Err(LoadError::Refused { path: owned() });
+        }
+        // SAFETY: by the contract it points to a struct that begins with its size and lives for ever; only the size is read before it was looked at.
+        let size = unsafe { (*plugin).size };
+        let wrong = |what: String| LoadError::Wrong { path: owned(), what };
+        if size < size_of::<Plugin>() {
+            let least = size_of::<Plugin>();
+            return Err(wrong(format!("has {size} bytes, and version 1 has at least {least}")));
+        }
+        // SAFETY: it is as large as the struct of version 1 and lives for ever.
+        let plugin: &'static Plugin = unsafe { &*plugin };
+        let must = |text: *const c_char, name: &str| {
+            words(text).ok_or_else(|| wrong(format!("has no `{name}`")))
+        };
+        if plugin.exec.is_none() {
+            return Err(wrong("has no `exec`".to_owned()));
+        }
+        let mut about = About::new(&must(plugin.id, "id")?, &must(plugin.version, "version")?);
+        about.runtime = words(plugin.runtime).unwrap_or_default();
+        let features = words(plugin.features).unwrap_or_default();
+        about.features = features.split_whitespace().map(str::to_owned).collect();
+        // SAFETY: a function of the plugin, called as its contract says, once.
+        let this = plugin.open.map_or(std::ptr::null_mut(), |open| unsafe { open() });
+        Ok(Self { plugin, this, about })
+    }
+}
+
+/// The text behind a pointer, if there is one.
+#[expect(unsafe_code, reason = "text of a C interface")]
+fn words(text: *const c_char) -> Option<String> {
+    // SAFETY: by the contract it is NULL or ends with NUL, and lives for ever.
+    (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
+}
+
+#[expect(unsafe_code, reason = "a library behind a C interface is called")]
+impl Executor for Native {
+    fn describe(&self) -> About {
+        self.about.clone()
+    }
+
+    fn exec(&mut self, cx: &mut Context<'_>, exec: &Exec) -> Result<(), Failure> {
+        let Some(run) = self.plugin.exec else {
+            return Err(Failure::new("the plugin has no `exec`"));
+        };
+        let mut call = Call::new(cx, exec)?;
+        // SAFETY: a function of the plugin, called as its contract says: one at a time, with what lives until it returns.
+        let code = call.with(|x| unsafe { run(self.this, x) });
+        // SAFETY: NULL means every stream; stdio locks them itself.
+        unsafe { libc::fflush(std::ptr::null_mut()) };
+        match (code, call.failure()) {
+            (0, None) => Ok(()),
+            (_, Some(failure)) => Err(failure),
+            (code, None) => {
+                Err(Failure::new(format!("the plugin returned {code} and said nothing")))
+            }
+        }
+    }
+
+    fn reset(&mut self) {
+        if let Some(reset) = self.plugin.reset {
+            // SAFETY: as for `exec`.
+            unsafe { reset(self.this) };
+        }
+    }
+}
+
+#[expect(unsafe_code, reason = "a library behind a C interface is called")]
+impl Drop for Native {
+    fn drop(&mut self) {
+        if let Some(close) = self.plugin.close {
+            // SAFETY: as for `exec`; it is the last call.
+            unsafe { close(self.this) };
+        }
+    }
+}
