@@ -165,7 +165,8 @@ fn diagnostic(line: &str) -> Option<Diagnostic> {
         Some(_) => rest.split_once(':')?.1,
         None => rest,
     };
-    let text = text.trim();
+    // `12:30:45` is a time.
+    let text = text.strip_prefix(' ')?.trim();
     let words = [
         ("fatal error: ", Severity::Error),
         ("error: ", Severity::Error),

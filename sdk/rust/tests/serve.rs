@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::Command;
 use std::thread::{JoinHandle, spawn};
 
 use polyloom_protocol::frame::{Decoder, PREAMBLE};
@@ -48,6 +49,27 @@ impl Executor for Sample {
                 }
                 Err(Failure::new("stopped"))
             }
+            "text" => {
+                let text = String::from_utf8(cx.read_text("n")?)?;
+                cx.progress(Some(0.5), "half");
+                cx.extra("text", Value::from(text));
+                Ok(())
+            }
+            "compiles" => {
+                let mut compiler = Command::new("sh");
+                compiler
+                    .args(["-c", "echo a.x:3:7: warning: odd >&2; echo a.x:4: wrong >&2; exit $0"]);
+                compiler.arg(&exec.argv[0]);
+                let mut program = Command::new("sh");
+                program.args(["-c", "sleep 60 & sleep 60 & exit $0", &exec.argv[1]]);
+                cx.compile_and_run(&mut compiler, &mut program)
+            }
+            "sleeps" => {
+                let mut program = Command::new("sh");
+                program.args(["-c", "sleep 61; exit 0"]);
+                cx.run(&mut program).map(|_| ())
+            }
+            "missing" => cx.run(&mut Command::new("/no/such/program")).map(|_| ()),
             "misfit" => cx.write_tensor("t", Dtype::F64, &[2], &[0; 8]),
             _ => Err(Failure::new("no such cell").at_line(3)),
         }
@@ -74,8 +96,12 @@ impl Host {
     }
 
     fn ready() -> Self {
+        Self::agreed(&["progress", "display"])
+    }
+
+    fn agreed(features: &[&str]) -> Self {
         let mut host = Self::start();
-        let features = Vec::new();
+        let features = features.iter().map(|&feature| feature.to_owned()).collect();
         host.send(0, FromHost::HelloOk(HelloOk { major: 1, minor: 0, features }));
         host
     }
@@ -112,6 +138,10 @@ impl Host {
     }
 
     fn exec(&mut self, id: u64, cell: &str, folder: &Path) {
+        self.exec_with(id, cell, folder, &[]);
+    }
+
+    fn exec_with(&mut self, id: u64, cell: &str, folder: &Path, argv: &[&str]) {
         let path = folder.join("n.msgpack").to_string_lossy().into_owned();
         let input = Input { r#type: "int".into(), path, encoding: Encoding::Msgpack, media: None };
         let exec = Exec {
@@ -120,7 +150,7 @@ impl Host {
             inputs: [("n".to_owned(), input)].into(),
             outputs: [].into(),
             out: folder.join("out").to_string_lossy().into_owned(),
-            argv: Vec::new(),
+            argv: argv.iter().map(|&argument| argument.to_owned()).collect(),
             seed: None,
             deadline_ms: None,
         };
@@ -236,4 +266,68 @@ fn a_host_that_breaks_the_protocol_is_told() {
     let FromWorker::Error(error) = host.receive() else { panic!("no error") };
     assert_eq!(error.code, "reserved_bits");
     assert!(matches!(host.worker.join().unwrap(), Err(ServeError::Violation(_))));
+}
+
+#[test]
+fn what_was_not_agreed_to_is_not_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("n.msgpack"), Value::Int(21).to_msgpack()).unwrap();
+    for (features, wanted) in
+        [(&["progress"][..], &["Started", "Progress", "Done"][..]), (&[], &["Started", "Done"])]
+    {
+        let mut host = Host::agreed(features);
+        host.exec(1, "text", folder.path());
+        let messages = host.until_done();
+        assert_eq!(names(&messages), wanted);
+        let Some(FromWorker::Done(done)) = messages.last() else { panic!("no done") };
+        assert_eq!(done.extras["text"], Value::from("21".to_owned()));
+        host.finish();
+    }
+}
+
+#[test]
+fn compilers_are_read_and_programs_leave_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut host = Host::ready();
+    // Exit codes of the compiler and the program, and what is told: the line and the beginning of each message.
+    let ways: [(&[&str], &[(Option<u32>, &str)], bool); 3] = [
+        (&["0", "0"], &[(Some(3), "odd"), (Some(4), "wrong")], true),
+        (&["1", "0"], &[(Some(3), "odd"), (Some(4), "wrong")], false),
+        (
+            &["0", "3"],
+            &[(Some(3), "odd"), (Some(4), "wrong"), (None, "the program ended with exit")],
+            false,
+        ),
+    ];
+    for (at, (argv, wanted, ok)) in ways.into_iter().enumerate() {
+        host.exec_with(at as u64 + 1, "compiles", folder.path(), argv);
+        let began = std::time::Instant::now();
+        let messages = host.until_done();
+        // `sleep 60` in the background is ended with its group.
+        assert!(began.elapsed().as_secs() < 20, "{argv:?}");
+        let told: Vec<_> = messages
+            .iter()
+            .filter_map(|message| match message {
+                FromWorker::Diagnostic(told) => Some((told.line, told.message.as_str())),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(told.len(), wanted.len(), "{told:?}");
+        for ((line, text), (wanted_line, wanted_text)) in told.iter().zip(wanted) {
+            assert_eq!(line, wanted_line);
+            assert!(text.starts_with(wanted_text), "{text}");
+        }
+        let Some(FromWorker::Done(done)) = messages.last() else { panic!("no done") };
+        assert_eq!(done.ok, ok, "{argv:?}");
+    }
+    host.exec(9, "missing", folder.path());
+    let messages = host.until_done();
+    let FromWorker::Diagnostic(told) = &messages[1] else { panic!("no diagnostic") };
+    assert!(told.message.contains("can't start `/no/such/program`"), "{}", told.message);
+    host.exec(10, "sleeps", folder.path());
+    assert!(matches!(host.receive(), FromWorker::Started(_)));
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    host.send(10, FromHost::Cancel(Cancel { grace_ms: 1000 }));
+    assert_eq!(names(&host.until_done()), ["Diagnostic", "Done"]);
+    host.finish();
 }
