@@ -1,126 +1,16 @@
-//! The JavaScript worker: talks protocol W on the socket that the host hands it, and runs cells.
+//! The JavaScript worker: runs cells that are written in JavaScript.
 //! Does not know graphs, caches or sandboxes.
 
 import process from "node:process";
 
-import { Channel } from "./channel.mjs";
-import { Kind, ProtocolError } from "./frames.mjs";
+import { Conversation, inherited } from "./conversation.mjs";
 
-const VERSION = "1";
-const FEATURES = ["cancel.soft", "display", "progress"];
-
-/** The conversation over one socket. */
-class Worker {
-  /** @type {import("./exec.mjs").Exec | null} */
-  #exec = null;
-  /** What runs cells; loaded while the host reads the Hello. */
-  #runner = /** @type {typeof import("./exec.mjs") | null} */ (null);
-  /** @type {import("./frames.mjs").Frame[]} came before that */
-  #early = [];
-  /** @type {Set<string>} */
-  #features = new Set();
-
-  /** @param {number} fd */
-  constructor(fd) {
-    this.channel = new Channel(fd, (frame) => this.#frame(frame), (error) => this.#end(error));
-  }
-
-  start() {
-    process.on("beforeExit", () => this.#exec?.settle());
-    process.on("exit", (code) => this.#exec?.exiting(code));
-    const failed = (/** @type {unknown} */ error) => this.#uncaught(error);
-    process.on("uncaughtException", failed);
-    process.on("unhandledRejection", failed);
-    this.channel.preamble();
-    this.channel.send(Kind.Hello, 0n, {
-      executor: "javascript", version: VERSION, protocol: [{ major: 1, minor: 0 }], features: FEATURES,
-      runtime: `node ${process.version}`,
-    });
-    void import("./exec.mjs").then((runner) => {
-      this.#runner = runner;
-      try {
-        for (const frame of this.#early.splice(0)) this.#frame(frame);
-      } catch (error) {
-        this.#end(/** @type {Error} */ (error));
-      }
-    });
-  }
-
-  /** @param {unknown} error */
-  #uncaught(error) {
-    if (this.#exec !== null && !this.#exec.done) return this.#exec.fail(error);
-    // After Done nobody listens; what a cell left behind must not look like the next one's.
-    process.stderr.write(`${this.#runner?.report(error) ?? error}\n`);
-    process.exit(1);
-  }
-
-  /** @param {import("./frames.mjs").Frame} frame */
-  #frame(frame) {
-    if (this.#runner === null) return void this.#early.push(frame);
-    const { kind, exec, body } = frame;
-    switch (kind) {
-      case Kind.HelloOk:
-        this.#features = new Set(body.features ?? []);
-        return undefined;
-      case Kind.Exec: return this.#begin(this.#runner.Exec, exec, body);
-      case Kind.Cancel:
-        // One for an exec that is done has crossed its Done on the way.
-        if (this.#exec?.id === exec && !this.#exec.done) this.#exec.cancel(Number(body.grace_ms ?? 0));
-        return undefined;
-      case Kind.Credit:
-        if (this.#exec?.id === exec && !this.#exec.done) this.channel.grant(Number(body.bytes ?? 0));
-        return undefined;
-      case Kind.Ping: return this.channel.pong(body.n);
-      case Kind.HelloNo:
-        process.stderr.write(`the host refuses this worker: ${body.reason}\n`);
-        return process.exit(1);
-      case Kind.Shutdown: return this.#leave(this.#exec?.status ?? 0);
-      default: return undefined;
-    }
-  }
-
-  /**
-   * @param {typeof import("./exec.mjs").Exec} Exec
-   * @param {bigint} id
-   * @param {any} body
-   */
-  #begin(Exec, id, body) {
-    if (this.#exec !== null && !this.#exec.done) throw new ProtocolError("unexpected_message", "a second Exec before Done");
-    this.channel.renew();
-    process.exitCode = undefined;
-    this.#exec = new Exec(this.channel, id, body, this.#features);
-    // From here the event loop belongs to the cell: when it runs empty, the cell is over.
-    this.channel.rest();
-    void this.#exec.run();
-  }
-
-  /** @param {Error | null} error */
-  #end(error) {
-    if (error !== null) process.stderr.write(`connection to the host: ${error.message}\n`);
-    if (error instanceof ProtocolError) {
-      try {
-        this.channel.send(Kind.Error, 0n, { code: error.code, text: error.message });
-      } catch {
-        // It is gone already, and then needs no reason.
-      }
-    }
-    this.#leave(error === null ? 0 : 1);
-  }
-
-  /**
-   * Ends the process without a word about a cell that still runs: nobody waits for its Done.
-   * @param {number} code
-   */
-  #leave(code) {
-    this.#exec = null;
-    process.exit(code);
-  }
-}
-
-const fd = Number(process.env.POLYLOOM_W);
-delete process.env.POLYLOOM_W;
-if (!Number.isInteger(fd) || fd < 3) {
-  process.stderr.write("error: this program is started by `polyloom`, which sets POLYLOOM_W\n");
-  process.exit(2);
-}
-new Worker(fd).start();
+const about = {
+  executor: "javascript", version: "1", features: ["cancel.soft", "display", "progress"], runtime: `node ${process.version}`,
+};
+// Loaded while the host reads the Hello.
+const runner = import("./exec.mjs").then(({ Exec, report }) => ({
+  begin: (/** @type {ConstructorParameters<typeof Exec>} */ ...exec) => new Exec(...exec),
+  report,
+}));
+new Conversation(inherited()).start(about, runner);
