@@ -9,8 +9,13 @@ use std::{env, fs, io};
 const SDK: &[(&str, &[&str])] =
     &[("c", &["h"]), ("javascript", &["js", "mjs"]), ("python", &["py"])];
 
-/// Folders that are about the SDK and not of it.
-const LEFT_OUT: &[&str] = &["__pycache__", "examples", "node_modules", "test", "tests"];
+/// Folders that are about the SDK and not of it, or are made.
+const LEFT_OUT: &[&str] = &["__pycache__", "examples", "node_modules", "target", "test", "tests"];
+
+/// Files of an example that make a new plugin, by extension; what is built has others.
+const TEMPLATE: &[&str] = &["c", "h", "mjs", "py", "rs", "sh", "toml"];
+/// What a new plugin in Rust brings along, since it is built where this repository is not: crate and folder.
+const VENDORED: &[(&str, &str)] = &[("polyloom-protocol", "protocol"), ("polyloom-sdk", "sdk/rust")];
 
 fn main() -> io::Result<()> {
     let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets it"));
@@ -36,13 +41,80 @@ fn main() -> io::Result<()> {
         collect(&sdk.join(tree), tree, extensions, &mut files)?;
     }
 
+    let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it"));
+    let mut templates = Vec::new();
+    let root = sdk.parent().expect("the SDK is in the workspace");
+    let examples = root.join("examples/plugins");
+    println!("cargo::rerun-if-changed={}", examples.display());
+    for folder in entries(&examples)? {
+        let Some(language) = name(&folder).strip_prefix("say-").map(str::to_owned) else { continue };
+        collect(&folder, &language, TEMPLATE, &mut templates)?;
+        let makefile = folder.join("Makefile");
+        if makefile.is_file() {
+            templates.push((format!("{language}/Makefile"), makefile));
+        }
+    }
+    templates.push(("c/polyloom_plugin.h".to_owned(), sdk.join("c/polyloom_plugin.h")));
+    for (name, folder) in VENDORED {
+        let at = format!("rust/vendor/{name}");
+        println!("cargo::rerun-if-changed={}", root.join(folder).display());
+        collect(&root.join(folder).join("src"), &format!("{at}/src"), &["rs"], &mut templates)?;
+        let manifest = out.join(format!("{name}.toml"));
+        fs::write(&manifest, alone(root, folder)?)?;
+        templates.push((format!("{at}/Cargo.toml"), manifest));
+    }
+
     let mut code = String::new();
+    list(&mut code, "TEMPLATES", &templates);
     list(&mut code, "MANIFESTS", &manifests);
     list(&mut code, "CONFORMANCE", &conformance);
     list(&mut code, "SDK", &files);
     let _ = writeln!(code, "const SDK_DIGEST: &str = \"{:032x}\";", digest(&files)?);
-    let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it"));
     fs::write(out.join("embedded.rs"), code)
+}
+
+/// The manifest of a crate of ours as it is outside of the workspace: what it has from there is written out, what tests need is left out.
+fn alone(root: &Path, folder: &str) -> io::Result<String> {
+    let workspace = root.join("Cargo.toml");
+    println!("cargo::rerun-if-changed={}", workspace.display());
+    let workspace = fs::read_to_string(workspace)?;
+    let inherited = |section: &str, key: &str| {
+        let (_, after) = workspace.split_once(&format!("[workspace.{section}]\n")).expect("there is one");
+        let start = format!("{key} = ");
+        let found = after.lines().take_while(|line| !line.starts_with('[')).find(|line| line.starts_with(&start));
+        found.unwrap_or_else(|| panic!("the workspace has {key}")).to_owned()
+    };
+    let mut text = String::new();
+    let mut section = "";
+    for line in fs::read_to_string(root.join(folder).join("Cargo.toml"))?.lines() {
+        section = match line {
+            "[package]" => "package",
+            "[dependencies]" => "dependencies",
+            "[features]" => "features",
+            _ if line.starts_with('[') => "",
+            _ => section,
+        };
+        let line = match line.strip_suffix(".workspace = true") {
+            Some(key) if section == "dependencies" && key.starts_with("polyloom-") => {
+                format!("{key} = {{ path = \"../{key}\" }}")
+            }
+            Some(key) if !section.is_empty() => inherited(section, key),
+            _ => match line.split_once(" = { workspace = true, optional = true }") {
+                Some((key, _)) => {
+                    let version = inherited(section, key);
+                    let version = version.split_once('"').expect("a version").1;
+                    format!("{key} = {{ version = \"{version}, optional = true }}")
+                }
+                None => line.to_owned(),
+            },
+        };
+        if !section.is_empty() {
+            let _ = writeln!(text, "{line}");
+        }
+    }
+    // Where `unsafe` is expected, it has to be looked for.
+    text.push_str("[lints.rust]\nunsafe_code = \"deny\"\n");
+    Ok(text)
 }
 
 /// The entries of a folder, sorted; none when it is not there.

@@ -32,6 +32,12 @@ pub fn sdk() -> &'static [Embedded] {
     SDK
 }
 
+/// The files of a new plugin by what it is written in: `c/…`, `rust/…`. They are those of `examples/plugins/say-…`, with what a build needs beside them.
+#[must_use]
+pub fn templates() -> &'static [Embedded] {
+    TEMPLATES
+}
+
 /// 32 hexadecimal digits that change with any file of the SDK: a name for the folder it is extracted to.
 #[must_use]
 pub fn sdk_digest() -> &'static str {

@@ -141,6 +141,7 @@ fn plugin(world: &World, command: PluginCommand) -> failure::Outcome {
     use commands::{lock, manage, plugin};
     match command {
         PluginCommand::List { format } => plugin::list(world, format),
+        PluginCommand::New(args) => commands::new::new(world, &args),
         PluginCommand::Test { which, timeout, format } => {
             commands::conformance::test(world, &which, &timeout, format)
         }

@@ -20,7 +20,7 @@ pub use history::{
 };
 pub use live::{AttachArgs, LiveAt, LiveFormat};
 pub use permission::PermissionArgs;
-pub use plugin::{InstallArgs, PluginCommand};
+pub use plugin::{InstallArgs, NewArgs, PluginCommand, PluginKind, PluginLang};
 
 /// Run one graph of code cells in any mix of languages: sandboxed, cached, explained.
 #[derive(Debug, Parser)]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::{FlowArgs, Format};
 
@@ -15,6 +15,8 @@ pub enum PluginCommand {
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
     },
+    /// Begin a plugin of your own: a folder with a manifest, a small language that works, and what `plugin test` asks of it.
+    New(NewArgs),
     /// Test whether an executor keeps the contract: exit code 1 if a case failed.
     Test {
         /// An executor's id, or the folder of its executor.toml.
@@ -67,6 +69,46 @@ pub enum PluginCommand {
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
     },
+}
+
+/// `plugin new`.
+#[derive(Debug, Args)]
+pub struct NewArgs {
+    /// Its id, the `lang` of cells; also the name of the folder that is made here.
+    pub name: String,
+    /// What it is written in.
+    #[arg(long, value_enum)]
+    pub lang: Option<PluginLang>,
+    /// How it runs: a program that knows nothing of polyloom, a process that speaks the protocol, a shared library.
+    #[arg(long, value_enum)]
+    pub kind: Option<PluginKind>,
+}
+
+/// What a new plugin is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "lower")]
+pub enum PluginLang {
+    /// A script of the shell: kind `command`.
+    Command,
+    /// Python: kind `worker`.
+    Python,
+    /// Rust: kind `worker`.
+    Rust,
+    /// JavaScript: kind `worker`.
+    JavaScript,
+    /// C: kind `native`.
+    C,
+}
+
+/// How a new plugin runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PluginKind {
+    /// A program that is started for each cell.
+    Command,
+    /// A process that speaks the protocol.
+    Worker,
+    /// A shared library.
+    Native,
 }
 
 /// `plugin install`.

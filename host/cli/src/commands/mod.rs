@@ -17,6 +17,7 @@ pub mod known;
 pub mod lineage;
 pub mod lock;
 pub mod manage;
+pub mod new;
 pub mod plan;
 pub mod plugin;
 pub mod retention;
