@@ -15,7 +15,8 @@ const LEFT_OUT: &[&str] = &["__pycache__", "examples", "node_modules", "target",
 /// Files of an example that make a new plugin, by extension; what is built has others.
 const TEMPLATE: &[&str] = &["c", "h", "mjs", "py", "rs", "sh", "toml"];
 /// What a new plugin in Rust brings along, since it is built where this repository is not: crate and folder.
-const VENDORED: &[(&str, &str)] = &[("polyloom-protocol", "protocol"), ("polyloom-sdk", "sdk/rust")];
+const VENDORED: &[(&str, &str)] =
+    &[("polyloom-protocol", "protocol"), ("polyloom-sdk", "sdk/rust")];
 
 fn main() -> io::Result<()> {
     let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets it"));
@@ -47,7 +48,9 @@ fn main() -> io::Result<()> {
     let examples = root.join("examples/plugins");
     println!("cargo::rerun-if-changed={}", examples.display());
     for folder in entries(&examples)? {
-        let Some(language) = name(&folder).strip_prefix("say-").map(str::to_owned) else { continue };
+        let Some(language) = name(&folder).strip_prefix("say-").map(str::to_owned) else {
+            continue;
+        };
         collect(&folder, &language, TEMPLATE, &mut templates)?;
         let makefile = folder.join("Makefile");
         if makefile.is_file() {
@@ -79,9 +82,13 @@ fn alone(root: &Path, folder: &str) -> io::Result<String> {
     println!("cargo::rerun-if-changed={}", workspace.display());
     let workspace = fs::read_to_string(workspace)?;
     let inherited = |section: &str, key: &str| {
-        let (_, after) = workspace.split_once(&format!("[workspace.{section}]\n")).expect("there is one");
+        let (_, after) =
+            workspace.split_once(&format!("[workspace.{section}]\n")).expect("there is one");
         let start = format!("{key} = ");
-        let found = after.lines().take_while(|line| !line.starts_with('[')).find(|line| line.starts_with(&start));
+        let found = after
+            .lines()
+            .take_while(|line| !line.starts_with('['))
+            .find(|line| line.starts_with(&start));
         found.unwrap_or_else(|| panic!("the workspace has {key}")).to_owned()
     };
     let mut text = String::new();

@@ -33,7 +33,10 @@ pub fn new(world: &World, args: &NewArgs) -> Outcome {
     }
     let folder = PathBuf::from(id.as_str());
     let failed = |error: io::Error| {
-        Failure::new(Exit::Environment, format!("can't write below `{}`: {error}", folder.display()))
+        Failure::new(
+            Exit::Environment,
+            format!("can't write below `{}`: {error}", folder.display()),
+        )
     };
     if let Err(error) = fs::create_dir(&folder) {
         return Err(match error.kind() {

@@ -1,0 +1,84 @@
+//! `plugin new`: what it makes works as it is, in every language that it knows.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+use std::path::Path;
+use std::process::Command;
+
+use polyloom_test_e2e::{Place, needs};
+
+fn sh(place: &Place, command: &str) {
+    let done = Command::new("sh").args(["-ec", command]).current_dir(place.project()).output();
+    let done = done.unwrap();
+    assert!(done.status.success(), "{command}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+/// Makes one, builds it as `build` says, tests it, runs its flow, installs it and runs the flow again. `plugin` is the folder of its manifest.
+fn works(lang: &str, build: &str, plugin: &str, least: usize) {
+    let place = Place::new();
+    let told = place.polyloom(&["plugin", "new", "mine", "--lang", lang]).exits(0).stderr();
+    assert!(told.contains(&format!("polyloom plugin test {plugin}")), "{told}");
+    sh(&place, build);
+    let report = place.polyloom(&["plugin", "test", plugin, "--format", "json"]).exits(0).json();
+    let cases = report["cases"].as_array().unwrap();
+    let passed = cases.iter().filter(|case| case["outcome"] == "pass").count();
+    assert!(passed >= least, "{lang}: {passed} cases passed");
+    let run = place.run(&["mine/try", "--executor-dir", plugin]);
+    assert_eq!(run.bytes("greet", "greeting"), b"\xafhello from mine");
+    let _ = place.polyloom(&["plugin", "install", plugin, "--yes"]).exits(0);
+    let _ = place.polyloom(&["run", "mine/try", "--force-all"]).exits(0);
+    assert_eq!(
+        place.polyloom(&["logs", "mine/try", "latest", "greet"]).exits(0).stdout(),
+        "hello\n"
+    );
+}
+
+#[test]
+fn a_script_works() {
+    works("command", "true", "mine", 28);
+}
+
+#[test]
+fn a_program_in_javascript_works() {
+    needs!("node");
+    works("javascript", "true", "mine", 45);
+}
+
+#[test]
+fn a_library_in_c_works() {
+    needs!("cc", "make");
+    works("c", "make -C mine", "mine", 40);
+}
+
+#[test]
+fn a_program_in_rust_works() {
+    needs!("cargo");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let root = root.canonicalize().unwrap();
+    // What the workspace was built with is here, and nothing else is asked for.
+    let build = format!(
+        "cp {}/Cargo.lock mine/; cd mine; cargo build --offline --target-dir target; cp target/debug/mine plugin/",
+        root.display()
+    );
+    works("rust", &build, "mine/plugin", 45);
+}
+
+#[test]
+fn names_that_are_taken_and_ways_that_are_not_there_are_refused() {
+    let place = Place::new();
+    for (args, said) in [
+        (&["python"][..], "bundled executor `python`"),
+        (&["py"], "bundled executor `python`"),
+        (&["No/../Name"], "executor id"),
+        (&["mine", "--lang", "rust", "--kind", "native"], "nothing is there to begin"),
+    ] {
+        let told = place.polyloom(&[&["plugin", "new"], args].concat()).exits(2).stderr();
+        assert!(told.contains(said), "{args:?}: {told}");
+    }
+    assert_eq!(std::fs::read_dir(place.project()).unwrap().count(), 0);
+    let _ = place.polyloom(&["plugin", "new", "mine"]).exits(0);
+    place.write("mine/say.sh", "my own");
+    let told = place.polyloom(&["plugin", "new", "mine"]).exits(2).stderr();
+    assert!(told.contains("`mine` is here already"), "{told}");
+    assert_eq!(place.read("mine/say.sh"), "my own");
+}
