@@ -61,7 +61,7 @@ pub(crate) struct PreopenError {
 ///
 /// Preopened, in this order from descriptor 3: the work directory as `.`, inputs as `/in`
 /// (read-only), outputs as `/out`, `/tmp`, and inputs and outputs again under the paths that `IN`,
-/// `OUT` and the `$PORT` variables name. A directory that does not exist is left out.
+/// `OUT` and the `$PORT` variables name, and the folder of the cell's code. A directory that does not exist is left out.
 pub(crate) fn context(args: &[OsString]) -> Result<WasiCtxBuilder, PreopenError> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let mut wasi = WasiCtxBuilder::new();
@@ -81,6 +81,8 @@ pub(crate) fn context(args: &[OsString]) -> Result<WasiCtxBuilder, PreopenError>
     }
     let inputs = variable("IN").unwrap_or_else(|| IN.to_owned());
     let outputs = variable("OUT").unwrap_or_else(|| OUT.to_owned());
+    // The runner of an executor that is WebAssembly itself gives it the path of the cell's code.
+    let code = Path::new(&inputs).with_file_name("code").to_string_lossy().into_owned();
     let places = [
         (".", ".", FsPerms::ReadWrite),
         (inputs.as_str(), "/in", FsPerms::ReadOnly),
@@ -88,6 +90,7 @@ pub(crate) fn context(args: &[OsString]) -> Result<WasiCtxBuilder, PreopenError>
         (TMP, TMP, FsPerms::ReadWrite),
         (inputs.as_str(), inputs.as_str(), FsPerms::ReadOnly),
         (outputs.as_str(), outputs.as_str(), FsPerms::ReadWrite),
+        (code.as_str(), code.as_str(), FsPerms::ReadOnly),
     ];
     for (path, guest, perms) in places {
         if Path::new(path).is_dir() {

@@ -423,6 +423,7 @@ pub const MANIFEST: &[Key] = &[
     key("run", Shape::Table(COMMAND), "", "Runs the cell. Needed by kind `command`."),
     key("worker", Shape::Table(WORKER), "", "Starts the worker. Needed by kind `worker`."),
     key("native", Shape::Table(NATIVE), "", "The library. Needed by kind `native`."),
+    key("wasm", Shape::Table(WASM), "", "The component. Needed by kind `wasm`."),
     key("limits", Shape::Table(LIMITS), "", "Limits that differ from the general defaults."),
     key("env", Shape::TextMap, "", "Fixed environment of its cells."),
     key(
@@ -489,6 +490,14 @@ pub const NATIVE: &[Key] = &[
     ),
     key("features", Shape::Texts, "", "Features it may use, e.g. `cancel.soft`."),
 ];
+
+/// `[wasm]`.
+pub const WASM: &[Key] = &[key(
+    "component",
+    Shape::Text,
+    "",
+    "A component of `wasi:cli/command`, or a module for WASI preview 1, by its path below the manifest's folder. It gets the path of the cell's code and the cell's arguments. Required.",
+)];
 
 /// `[normalise]`.
 pub const NORMALISE: &[Key] = &[key(

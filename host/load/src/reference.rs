@@ -1,7 +1,7 @@
 //! The tables of the README, from `keys`: a test holds the README to them.
 
 use crate::keys::{CELL, DEFAULTS, FLOW, INPUT, Key, MANIFEST, OUTPUT, PARAM, Shape, TOP};
-use crate::keys::{COMMAND, DIAGNOSTICS, LIMITS, NATIVE, SANDBOX, TOOL, WORKER};
+use crate::keys::{COMMAND, DIAGNOSTICS, LIMITS, NATIVE, SANDBOX, TOOL, WASM, WORKER};
 
 /// Every table of keys in Markdown, under its heading.
 #[must_use]
@@ -33,6 +33,7 @@ pub fn manifest_reference() -> String {
         ("### `[compile]` and `[run]`", COMMAND),
         ("### `[worker]`", WORKER),
         ("### `[native]`", NATIVE),
+        ("### `[wasm]`", WASM),
         ("### `[limits]`", LIMITS),
         ("### `[sandbox]`", SANDBOX),
         ("### `[diagnostics]`", DIAGNOSTICS),

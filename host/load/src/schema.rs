@@ -122,7 +122,9 @@ fn shape(key: &Key) -> Value {
     let texts = json!({ "type": "array", "items": { "type": "string" } });
     let texts_filled = json!({ "type": "array", "items": { "type": "string" }, "minItems": 1 });
     match key.shape {
-        Shape::Text if key.name == "kind" => json!({ "enum": ["command", "worker", "native"] }),
+        Shape::Text if key.name == "kind" => {
+            json!({ "enum": ["command", "worker", "native", "wasm"] })
+        }
         Shape::Text if key.name == "format" => json!({ "enum": ["gcc-json", "regex"] }),
         Shape::Text if key.name == "stream" => json!({ "enum": ["stderr", "stdout"] }),
         Shape::Text if key.name == "id" => {

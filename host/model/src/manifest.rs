@@ -52,6 +52,14 @@ impl Manifest {
     }
 }
 
+impl CommandSpec {
+    /// Whether what is compiled is the cell's code, and not the executor itself.
+    #[must_use]
+    pub fn compiles_code(&self) -> bool {
+        self.compile.iter().flatten().any(|item| item.contains("{code}"))
+    }
+}
+
 /// The class of an executor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
@@ -66,6 +74,7 @@ impl Kind {
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
+            Self::Command(CommandSpec { component: Some(_), .. }) => "wasm",
             Self::Command(_) => "command",
             Self::Worker(WorkerSpec { library: Some(_), .. }) => "native",
             Self::Worker(_) => "worker",
@@ -83,13 +92,15 @@ pub enum Calls {
     Runner,
 }
 
-/// `kind = "command"`.
+/// `kind = "command"`, and `kind = "wasm"`: polyloom's own runner, which runs a component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandSpec {
     /// An argv that turns `{code}` into `{program}`; run in a sandbox of its own and cached.
     pub compile: Option<Vec<String>>,
     /// The argv that runs the cell.
     pub run: Vec<String>,
+    /// Of kind `wasm`: the component, a path below the manifest's folder.
+    pub component: Option<String>,
 }
 
 /// `kind = "worker"`, and `kind = "native"`: polyloom's own worker, which loads a library.

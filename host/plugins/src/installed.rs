@@ -441,15 +441,24 @@ pub fn asks(manifest: &Manifest) -> Vec<String> {
     for tool in manifest.tools.values() {
         asks.push(format!("runs the program {}", tool.any.join(" or ")));
     }
-    if let Kind::Worker(worker) = &manifest.kind {
-        asks.push(match &worker.library {
-            Some(library) => format!("has its machine code in {library}"),
-            None => "is a process that speaks the protocol".to_owned(),
-        });
-        asks.extend(worker.features.iter().map(|feature| format!("has the ability {feature}")));
-    }
-    if manifest.calls != Calls::Ordinary {
-        asks.push("has other system calls than ordinary programs".to_owned());
+    match &manifest.kind {
+        Kind::Command(command) => {
+            if let Some(component) = &command.component {
+                asks.push(format!("has its code in WebAssembly, {component}"));
+            } else if manifest.calls != Calls::Ordinary {
+                asks.push("has other system calls than ordinary programs".to_owned());
+            }
+        }
+        Kind::Worker(worker) => {
+            asks.push(match &worker.library {
+                Some(library) => format!("has its machine code in {library}"),
+                None => "is a process that speaks the protocol".to_owned(),
+            });
+            asks.extend(worker.features.iter().map(|it| format!("has the ability {it}")));
+            if manifest.calls != Calls::Ordinary {
+                asks.push("has other system calls than ordinary programs".to_owned());
+            }
+        }
     }
     asks.sort();
     asks.dedup();

@@ -507,7 +507,11 @@ impl StepRun {
         let cell = self.cell();
         let extension = files::extension(std::path::Path::new(&cell.code.name));
         let mut text = format!("polyloom.program/1\n{}\n{extension}\n", self.identity);
-        text.push_str(&Digest::of(&cell.code.bytes).hex());
+        // An executor that is compiled itself is so once, for all cells.
+        let own = matches!(&self.executor.manifest.kind, Kind::Command(c) if !c.compiles_code());
+        if !own {
+            text.push_str(&Digest::of(&cell.code.bytes).hex());
+        }
         Digest::of(text.as_bytes())
     }
 

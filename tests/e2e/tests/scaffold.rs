@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use polyloom_test_e2e::{Place, needs};
+use polyloom_test_e2e::{Place, needs, skip};
 
 fn sh(place: &Place, command: &str) {
     let done = Command::new("sh").args(["-ec", command]).current_dir(place.project()).output();
@@ -16,7 +16,8 @@ fn sh(place: &Place, command: &str) {
 /// Makes one, builds it as `build` says, tests it, runs its flow, installs it and runs the flow again. `plugin` is the folder of its manifest.
 fn works(lang: &str, build: &str, plugin: &str, least: usize) {
     let place = Place::new();
-    let told = place.polyloom(&["plugin", "new", "mine", "--lang", lang]).exits(0).stderr();
+    let words: Vec<&str> = "plugin new mine --lang".split(' ').chain(lang.split(' ')).collect();
+    let told = place.polyloom(&words).exits(0).stderr();
     assert!(told.contains(&format!("polyloom plugin test {plugin}")), "{told}");
     sh(&place, build);
     let report = place.polyloom(&["plugin", "test", plugin, "--format", "json"]).exits(0).json();
@@ -31,6 +32,36 @@ fn works(lang: &str, build: &str, plugin: &str, least: usize) {
         place.polyloom(&["logs", "mine/try", "latest", "greet"]).exits(0).stdout(),
         "hello\n"
     );
+}
+
+/// The examples that have no build keep the contract as they lie there.
+#[test]
+fn examples_keep_the_contract() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/plugins");
+    let place = Place::new();
+    for (name, least) in [("say-command", 28), ("say-wasm", 28), ("say-javascript", 45)] {
+        if name == "say-javascript" && polyloom_test_e2e::missing(&["node"]) {
+            continue;
+        }
+        let folder = examples.join(name);
+        let folder = folder.to_str().unwrap();
+        let report =
+            place.polyloom(&["plugin", "test", folder, "--format", "json"]).exits(0).json();
+        let cases = report["cases"].as_array().unwrap();
+        let passed = cases.iter().filter(|case| case["outcome"] == "pass").count();
+        assert!(passed >= least, "{name}: {passed} cases passed");
+    }
+    // A component is compiled once, whatever the cells' code.
+    place.write(
+        "polyloom.toml",
+        "[cells.a]\nlang = \"say-wasm\"\ncode = \"say one\"\n[cells.b]\nlang = \"say-wasm\"\ncode = \"say two\"\n",
+    );
+    let folder = examples.join("say-wasm");
+    let args = ["run", "--executor-dir", folder.to_str().unwrap(), "-j", "1", "--format", "jsonl"];
+    let events = place.polyloom(&args).exits(0).stdout();
+    assert_eq!(events.matches("\"phase\":\"compile\"").count(), 1, "{events}");
+    assert_eq!(events.matches("\"phase\":\"run\"").count(), 2, "{events}");
+    assert_eq!(place.polyloom(&["logs", "latest", "b"]).exits(0).stdout(), "two\n");
 }
 
 #[test]
@@ -64,13 +95,24 @@ fn a_program_in_rust_works() {
 }
 
 #[test]
+fn a_component_works() {
+    needs!("rustc", "make");
+    let targets = Command::new("rustc").args(["--print", "sysroot"]).output().unwrap();
+    let sysroot = String::from_utf8(targets.stdout).unwrap();
+    if !Path::new(sysroot.trim()).join("lib/rustlib/wasm32-wasip2").is_dir() {
+        return skip("rustc has no target wasm32-wasip2");
+    }
+    works("rust --kind wasm", "make -C mine", "mine", 24);
+}
+
+#[test]
 fn names_that_are_taken_and_ways_that_are_not_there_are_refused() {
     let place = Place::new();
     for (args, said) in [
         (&["python"][..], "bundled executor `python`"),
         (&["py"], "bundled executor `python`"),
         (&["No/../Name"], "executor id"),
-        (&["mine", "--lang", "rust", "--kind", "native"], "nothing is there to begin"),
+        (&["mine", "--lang", "rust", "--kind", "native"], "no plugin of that kind"),
     ] {
         let told = place.polyloom(&[&["plugin", "new"], args].concat()).exits(2).stderr();
         assert!(told.contains(said), "{args:?}: {told}");

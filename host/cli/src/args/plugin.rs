@@ -79,7 +79,7 @@ pub struct NewArgs {
     /// What it is written in.
     #[arg(long, value_enum)]
     pub lang: Option<PluginLang>,
-    /// How it runs: a program that knows nothing of polyloom, a process that speaks the protocol, a shared library.
+    /// How it runs.
     #[arg(long, value_enum)]
     pub kind: Option<PluginKind>,
 }
@@ -92,7 +92,7 @@ pub enum PluginLang {
     Command,
     /// Python: kind `worker`.
     Python,
-    /// Rust: kind `worker`.
+    /// Rust: kind `worker`, or `wasm`.
     Rust,
     /// JavaScript: kind `worker`.
     JavaScript,
@@ -109,6 +109,8 @@ pub enum PluginKind {
     Worker,
     /// A shared library.
     Native,
+    /// A WebAssembly component.
+    Wasm,
 }
 
 /// `plugin install`.

@@ -25,7 +25,7 @@ const COMMON: [(&str, &str); 4] = [
 /// The command.
 pub fn new(world: &World, args: &NewArgs) -> Outcome {
     let usage = |message: String| Failure::new(Exit::Usage, message);
-    let lang = lang(args)?;
+    let template = Template::of(args)?;
     let id: ExecutorId = args.name.parse().map_err(|error| usage(format!("{error}")))?;
     if let Some(other) = world.languages.find(id.as_str()).filter(|other| other.path.is_none()) {
         let message = format!("`{id}` is the bundled executor `{}`", other.id);
@@ -45,8 +45,8 @@ pub fn new(world: &World, args: &NewArgs) -> Outcome {
             _ => failed(error),
         });
     }
-    let names = Names::new(&id, lang);
-    let prefix = format!("{}/", names.lang);
+    let names = Names::new(&id, template);
+    let prefix = format!("{}/", template.name);
     let own = polyloom_executors::templates().iter().filter_map(|file| {
         let path = file.path.strip_prefix(&prefix)?;
         Some((path, std::str::from_utf8(file.bytes).ok()?))
@@ -60,7 +60,7 @@ pub fn new(world: &World, args: &NewArgs) -> Outcome {
         };
         write(&folder.join(path), &text).map_err(failed)?;
     }
-    if lang == PluginLang::JavaScript {
+    if template.lang == PluginLang::JavaScript {
         write(&folder.join("package.json"), &names.apply(include_str!("new/package.json")))
             .map_err(failed)?;
     }
@@ -75,62 +75,77 @@ pub fn new(world: &World, args: &NewArgs) -> Outcome {
     Ok(Exit::Ok)
 }
 
-/// What it is written in: asked for, or what its kind suggests.
-fn lang(args: &NewArgs) -> Result<PluginLang, Failure> {
-    let lang = match (args.lang, args.kind) {
-        (Some(lang), _) => lang,
-        (None, None | Some(PluginKind::Command)) => PluginLang::Command,
-        (None, Some(PluginKind::Worker)) => PluginLang::Python,
-        (None, Some(PluginKind::Native)) => PluginLang::C,
-    };
-    let kind = match lang {
-        PluginLang::Command => PluginKind::Command,
-        PluginLang::Python | PluginLang::Rust | PluginLang::JavaScript => PluginKind::Worker,
-        PluginLang::C => PluginKind::Native,
-    };
-    if args.kind.is_some_and(|asked| asked != kind) {
-        let message = "nothing is there to begin a plugin of that kind in that language with";
-        return Err(Failure::new(Exit::Usage, message).hint(
-            "valid: `command` for command; `worker` for python, rust, javascript; `native` for c",
-        ));
+/// What a plugin can be begun with.
+struct Template {
+    /// The example that it is made of is `say-NAME`.
+    name: &'static str,
+    /// As the example's title says it.
+    spoken: &'static str,
+    lang: PluginLang,
+    kind: PluginKind,
+    /// `make` builds it.
+    is_built: bool,
+    /// The folder of its manifest.
+    below: &'static str,
+}
+
+#[rustfmt::skip]
+const TEMPLATES: [Template; 6] = [
+    Template { name: "command", spoken: "by a script", lang: PluginLang::Command, kind: PluginKind::Command, is_built: false, below: "" },
+    Template { name: "python", spoken: "in Python", lang: PluginLang::Python, kind: PluginKind::Worker, is_built: false, below: "" },
+    Template { name: "c", spoken: "in C", lang: PluginLang::C, kind: PluginKind::Native, is_built: true, below: "" },
+    // Nothing of the build is a part of the plugin.
+    Template { name: "rust", spoken: "in Rust", lang: PluginLang::Rust, kind: PluginKind::Worker, is_built: true, below: "/plugin" },
+    Template { name: "javascript", spoken: "in JavaScript", lang: PluginLang::JavaScript, kind: PluginKind::Worker, is_built: false, below: "" },
+    Template { name: "wasm", spoken: "in WebAssembly", lang: PluginLang::Rust, kind: PluginKind::Wasm, is_built: true, below: "" },
+];
+
+impl Template {
+    /// The first one that is what was asked for.
+    fn of(args: &NewArgs) -> Result<&'static Self, Failure> {
+        let fits = |it: &&Self| {
+            args.lang.is_none_or(|lang| lang == it.lang)
+                && args.kind.is_none_or(|kind| kind == it.kind)
+        };
+        TEMPLATES.iter().find(fits).ok_or_else(|| {
+            let message = "no plugin of that kind can be begun in that language";
+            Failure::new(Exit::Usage, message).hint(
+                "valid: command for `command`; python, rust, javascript for `worker`; c for `native`; rust for `wasm`",
+            )
+        })
     }
-    Ok(lang)
 }
 
 /// The names of a plugin, in place of those of the example that it is made of.
 struct Names<'a> {
     id: &'a str,
-    lang: &'static str,
+    template: &'static Template,
     replaced: Vec<(String, String)>,
 }
 
 impl<'a> Names<'a> {
-    fn new(id: &'a ExecutorId, lang: PluginLang) -> Self {
+    fn new(id: &'a ExecutorId, template: &'static Template) -> Self {
         let id = id.as_str();
-        let (lang, spoken) = match lang {
-            PluginLang::Command => ("command", "by a script"),
-            PluginLang::Python => ("python", "in Python"),
-            PluginLang::Rust => ("rust", "in Rust"),
-            PluginLang::JavaScript => ("javascript", "in JavaScript"),
-            PluginLang::C => ("c", "in C"),
-        };
+        let Template { name, spoken, is_built, .. } = template;
         // A name of Rust, Python and a file's extension can have less in it than an id.
         let plain = id.replace(['-', '.'], "_");
         let crate_name = match plain.starts_with(|first: char| first.is_ascii_digit()) {
             true => format!("p{plain}"),
             false => plain.clone(),
         };
-        let build = |before: &str, after: &str| match lang {
-            "c" | "rust" => format!("{before}make -C {id}{after}"),
-            _ => String::new(),
+        let build = |before: &str, after: &str| match is_built {
+            true => format!("{before}make -C {id}{after}"),
+            false => String::new(),
         };
         let replaced = [
             (format!("\"Say, {spoken}\""), format!("\"{id}\"")),
             ("name = \"say-rust\"".to_owned(), format!("name = \"{crate_name}\"")),
             ("release/say-rust".to_owned(), format!("release/{crate_name}")),
-            (format!("say-{lang}"), id.to_owned()),
+            (format!("say-{name}"), id.to_owned()),
             ("extensions = [\"say\"]".to_owned(), format!("extensions = [\"{plain}\"]")),
             ("libsay.so".to_owned(), format!("lib{plain}.so")),
+            ("say.wasm".to_owned(), format!("{plain}.wasm")),
+            ("say.rs".to_owned(), format!("{plain}.rs")),
             ("say.c".to_owned(), format!("{plain}.c")),
             ("say.mjs".to_owned(), format!("{plain}.mjs")),
             ("say.py".to_owned(), format!("{plain}.py")),
@@ -139,18 +154,10 @@ impl<'a> Names<'a> {
             ("../../../sdk/rust".to_owned(), "vendor/polyloom-sdk".to_owned()),
             ("$ @BUILD@\n".to_owned(), build("$ ", "\n")),
             ("      - run: \"@BUILD@\"\n".to_owned(), build("      - run: ", "\n")),
-            ("@PLUGIN@".to_owned(), Self::plugin(id, lang)),
+            ("@PLUGIN@".to_owned(), format!("{id}{}", template.below)),
             ("@NAME@".to_owned(), id.to_owned()),
         ];
-        Self { id, lang, replaced: replaced.to_vec() }
-    }
-
-    /// The folder of its manifest: that of a program in Rust holds nothing of the build.
-    fn plugin(id: &str, lang: &str) -> String {
-        match lang {
-            "rust" => format!("{id}/plugin"),
-            _ => id.to_owned(),
-        }
+        Self { id, template, replaced: replaced.to_vec() }
     }
 
     fn apply(&self, text: &str) -> String {
@@ -160,10 +167,10 @@ impl<'a> Names<'a> {
 
     /// What to do next, and what for.
     fn next(&self) -> Vec<(String, &'static str)> {
-        let Self { id, lang, .. } = self;
-        let plugin = Self::plugin(id, lang);
+        let Self { id, template, .. } = self;
+        let plugin = format!("{id}{}", template.below);
         let mut next = Vec::new();
-        if matches!(*lang, "c" | "rust") {
+        if template.is_built {
             next.push((format!("make -C {id}"), "build it"));
         }
         next.extend([

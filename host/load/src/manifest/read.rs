@@ -15,7 +15,7 @@ use crate::check::limits::Partial;
 use crate::check::{By, check_variable};
 use crate::findings::{Findings, list, shown};
 use crate::keys::{
-    COMMAND, DIAGNOSTICS, Key, LIMITS, MANIFEST, NATIVE, NORMALISE, SANDBOX, TOOL, WORKER,
+    COMMAND, DIAGNOSTICS, Key, LIMITS, MANIFEST, NATIVE, NORMALISE, SANDBOX, TOOL, WASM, WORKER,
 };
 use crate::problem::{Code, Report};
 use crate::read::{read_toml, refuse_nul};
@@ -60,7 +60,11 @@ fn read(findings: &mut Findings, top: &Map, path: Option<&Path>) -> Option<Manif
         }
         None => BTreeMap::new(),
     };
-    let calls = calls(findings, top);
+    let calls = match &kind {
+        // The program is polyloom's own runner.
+        Some(Kind::Command(command)) if command.component.is_some() => Calls::Runner,
+        _ => calls(findings, top),
+    };
     let normalise = section(findings, top, "normalise", NORMALISE)
         .and_then(|map| argv(findings, map, "normalise", Place::Normalise, &tools));
     let diagnostics = diagnostics(findings, top);
@@ -203,13 +207,14 @@ fn kind(findings: &mut Findings, top: &Map, tools: &BTreeMap<String, Tool>) -> O
     let node = required(findings, top, "kind")?;
     let text = findings.text("kind", node)?;
     let (wanted, unwanted): (&str, &[&str]) = match text {
-        "command" => ("run", &["worker", "native"]),
-        "worker" => ("worker", &["compile", "run", "native"]),
-        "native" => ("native", &["compile", "run", "worker"]),
+        "command" => ("run", &["worker", "native", "wasm"]),
+        "worker" => ("worker", &["compile", "run", "native", "wasm"]),
+        "native" => ("native", &["compile", "run", "worker", "wasm"]),
+        "wasm" => ("wasm", &["compile", "run", "worker", "native"]),
         _ => {
             findings
                 .error(Code::NotRunnable, &node.span, format!("unknown kind `{}`", shown(text)), "")
-                .help("valid: `command`, `worker`, `native`");
+                .help("valid: `command`, `worker`, `native`, `wasm`");
             return None;
         }
     };
@@ -226,6 +231,7 @@ fn kind(findings: &mut Findings, top: &Map, tools: &BTreeMap<String, Tool>) -> O
             .error(Code::NotRunnable, &node.span, format!("kind `{text}` needs `[{wanted}]`"), "")
             .help(match wanted {
                 "native" => "valid: `[native]` with `library = \"libNAME.so\"`".to_owned(),
+                "wasm" => "valid: `[wasm]` with `component = \"NAME.wasm\"`".to_owned(),
                 _ => format!("valid: `[{wanted}]` with `argv = […]`"),
             });
         return None;
@@ -233,6 +239,10 @@ fn kind(findings: &mut Findings, top: &Map, tools: &BTreeMap<String, Tool>) -> O
     if wanted == "native" {
         let map = section(findings, top, "native", NATIVE)?;
         return native(findings, map);
+    }
+    if wanted == "wasm" {
+        let map = section(findings, top, "wasm", WASM)?;
+        return wasm(findings, map);
     }
     if wanted == "worker" {
         let map = section(findings, top, "worker", WORKER)?;
@@ -250,7 +260,7 @@ fn kind(findings: &mut Findings, top: &Map, tools: &BTreeMap<String, Tool>) -> O
     };
     let map = section(findings, top, "run", COMMAND)?;
     let run = argv(findings, map, "run", Place::Run { compiled: compile.is_some() }, tools)?;
-    Some(Kind::Command(CommandSpec { compile, run }))
+    Some(Kind::Command(CommandSpec { compile, run, component: None }))
 }
 
 fn features(findings: &mut Findings, map: &Map) -> Vec<String> {
@@ -260,28 +270,54 @@ fn features(findings: &mut Findings, map: &Map) -> Vec<String> {
 /// A library is loaded by a worker of polyloom's own, which speaks for it.
 fn native(findings: &mut Findings, map: &Map) -> Option<Kind> {
     let features = features(findings, map);
-    let Some(node) = map.get("library") else {
-        findings
-            .error(Code::MissingKey, &(0..0), "`[native]` has no `library`".to_owned(), "")
-            .help("add `library = \"libNAME.so\"`");
-        return None;
-    };
-    let library = findings.text("library", node)?;
-    let plain = |part: &str| !part.is_empty() && part != "." && part != "..";
-    if !library.split('/').all(plain) || library.contains(['{', '}']) {
-        let message = format!("`{}` is no path below the manifest's folder", shown(library));
-        findings
-            .error(Code::BadName, &node.span, message, "")
-            .help("valid: `libNAME.so`, `lib/libNAME.so`");
-        return None;
-    }
+    let library = own_file(findings, map, "native", "library", "libNAME.so")?;
     let argv = ["{polyloom}", "__executor", "native", &format!("{{dir}}/{library}")];
     Some(Kind::Worker(WorkerSpec {
         argv: argv.map(str::to_owned).to_vec(),
         protocol: vec![1],
         features,
-        library: Some(library.to_owned()),
+        library: Some(library),
     }))
+}
+
+/// A component is compiled once, for all cells, and run by the runner of WebAssembly with the cell's code as its argument.
+fn wasm(findings: &mut Findings, map: &Map) -> Option<Kind> {
+    let component = own_file(findings, map, "wasm", "component", "NAME.wasm")?;
+    let runner = ["{polyloom}", "__executor", "wasm"].map(str::to_owned);
+    let with = |more: &[&str]| {
+        runner.iter().cloned().chain(more.iter().map(|&item| item.to_owned())).collect()
+    };
+    Some(Kind::Command(CommandSpec {
+        compile: Some(with(&["compile", &format!("{{dir}}/{component}"), "-o", "{program}"])),
+        run: with(&["run", "{program}", "{code}", "{args}"]),
+        component: Some(component),
+    }))
+}
+
+/// A path below the manifest's folder.
+fn own_file(
+    findings: &mut Findings,
+    map: &Map,
+    section: &str,
+    key: &str,
+    example: &str,
+) -> Option<String> {
+    let Some(node) = map.get(key) else {
+        findings
+            .error(Code::MissingKey, &(0..0), format!("`[{section}]` has no `{key}`"), "")
+            .help(format!("add `{key} = \"{example}\"`"));
+        return None;
+    };
+    let path = findings.text(key, node)?;
+    let plain = |part: &str| !part.is_empty() && part != "." && part != "..";
+    if !path.split('/').all(plain) || path.contains(['{', '}']) {
+        let message = format!("`{}` is no path below the manifest's folder", shown(path));
+        findings
+            .error(Code::BadName, &node.span, message, "")
+            .help(format!("valid: `{example}`, `lib/{example}`"));
+        return None;
+    }
+    Some(path.to_owned())
 }
 
 fn argv(

@@ -380,6 +380,7 @@ fn an_executor_is_its_command_lines_its_flags_and_its_own_files() {
         let command = polyloom_model::CommandSpec {
             compile: Some(vec!["{cc}".into(), "{cc.flags}".into(), "{code}".into()]),
             run: vec!["{program}".into()],
+            component: None,
         };
         Manifest {
             id: "c".parse().unwrap(),
