@@ -10,7 +10,7 @@
  *       return plx_write_text(x, "y", "42", 2);
  *     }
  *     PLX_EXPORT const plx_plugin *polyloom_plugin_v1(void) {
- *       static const plx_plugin plugin = {PLX_PLUGIN_SIZE, "mine", "1", "mine 1.0", "cancel.soft", NULL, run, NULL, NULL};
+ *       static const plx_plugin plugin = {PLX_PLUGIN_SIZE, "mine", "1", "mine 1.0", "cancel.soft", NULL, run, NULL, NULL, NULL, NULL};
  *       return &plugin;
  *     }
  *
@@ -79,6 +79,7 @@ typedef struct plx_host {
   int32_t (*write)(plx_exec *x, const char *name, const void *data, size_t length);
   int32_t (*run)(plx_exec *x, const char *const *argv);
   int32_t (*compile_and_run)(plx_exec *x, const char *const *compiler, const char *const *program);
+  void (*session_changed)(plx_exec *x);
 } plx_host;
 
 struct plx_exec {
@@ -105,10 +106,12 @@ typedef struct plx_plugin {
   const char *id;       /* as in its manifest */
   const char *version;  /* its own */
   const char *runtime;  /* the language and its version, or NULL */
-  const char *features; /* of "cancel.soft" and "session", with blanks between, as in its manifest; or NULL */
+  const char *features; /* of cancel.soft, display, progress, session, snapshot, with blanks between, as in its manifest; or NULL */
   void *(*open)(void);  /* gives `self`; NULL if there is nothing to be opened */
   int (*exec)(void *self, plx_exec *x); /* runs a cell */
   void (*reset)(void *self);            /* forgets what cells left, with the feature "session"; or NULL */
+  void (*snapshot)(void *self, const char *name); /* keeps it under a name, with the feature "snapshot"; or NULL */
+  void (*restore)(void *self, const char *name);  /* goes back to what was kept; or NULL */
   void (*close)(void *self);            /* before the process ends well; or NULL */
 } plx_plugin;
 
@@ -178,6 +181,9 @@ PLX_API int plx_run(plx_exec *x, const char *const *argv) { return x->host->run(
 PLX_API int plx_compile_and_run(plx_exec *x, const char *const *compiler, const char *const *program) {
   return x->host->compile_and_run(x, compiler, program);
 }
+
+/* Says that the cell changed what later cells of its session find, with the feature "session". */
+PLX_API void plx_session_changed(plx_exec *x) { x->host->session_changed(x); }
 
 #ifdef __cplusplus
 }

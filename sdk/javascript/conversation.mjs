@@ -18,7 +18,10 @@ import { Kind, ProtocolError } from "./frames.mjs";
  * What runs cells.
  * @typedef {{
  *   begin(channel: Channel, id: bigint, body: any, features: Set<string>): Run,
+ *   prepare?(code: string): unknown,
  *   reset?(): unknown,
+ *   snapshot?(name: string): unknown,
+ *   restore?(name: string): unknown,
  *   catalog?(): unknown,
  *   report?(error: unknown): string,
  * }} Runner
@@ -93,7 +96,10 @@ export class Conversation {
         return undefined;
       case Kind.Ping: return this.channel.pong(body.n);
       case Kind.Describe: return this.#describe(this.#runner);
+      case Kind.Prepare: return void this.#runner.prepare?.(body.code);
       case Kind.Reset: return void this.#runner.reset?.();
+      case Kind.Snapshot: return void this.#runner.snapshot?.(body.name);
+      case Kind.Restore: return void this.#runner.restore?.(body.name);
       case Kind.HelloNo:
         process.stderr.write(`the host refuses this worker: ${body.reason}\n`);
         return process.exit(1);

@@ -31,7 +31,8 @@ const LONGEST = 8 << 10;
  * What a module exports.
  * @typedef {{
  *   id: string, version: string, features?: string[], runtime?: string,
- *   exec(cx: Context): unknown, reset?(): unknown, catalog?(): unknown,
+ *   exec(cx: Context): unknown, prepare?(code: string): unknown, catalog?(): unknown,
+ *   reset?(): unknown, snapshot?(name: string): unknown, restore?(name: string): unknown,
  * }} Executor
  */
 
@@ -181,6 +182,11 @@ export class Context {
     this.#run.diagnose({ severity: "warning", message, file: this.file, line, col });
   }
 
+  /** Says that the cell changed what later cells of its session find. */
+  sessionChanged() {
+    this.#run.changed = true;
+  }
+
   /**
    * Runs a program as a part of the cell: what it prints is the cell's output. It is killed, with all that it started, when the cell is to stop.
    * @param {string[]} argv
@@ -213,6 +219,8 @@ class Run {
   #done = false;
   #failed = false;
   #abort = new AbortController();
+  /** Whether the session's state is another one now. */
+  changed = false;
 
   /**
    * @param {Executor} executor
@@ -311,7 +319,7 @@ class Run {
     this.#done = true;
     this.#failed = !ok;
     const lost = this.channel.dropped;
-    this.channel.send(Kind.Done, this.id, { ok, session_changed: false, extras: lost > 0 ? { messages_dropped: lost } : {} });
+    this.channel.send(Kind.Done, this.id, { ok, session_changed: this.changed, extras: lost > 0 ? { messages_dropped: lost } : {} });
     this.channel.wait();
   }
 }
@@ -341,7 +349,10 @@ export function serve(executor, fd = inherited()) {
     },
     Promise.resolve({
       begin: (channel, id, body, features) => new Run(executor, channel, id, body, features),
+      prepare: (code) => executor.prepare?.(code),
       reset: () => executor.reset?.(),
+      snapshot: (name) => executor.snapshot?.(name),
+      restore: (name) => executor.restore?.(name),
       catalog: () => executor.catalog?.(),
       report,
     }),

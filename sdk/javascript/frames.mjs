@@ -20,7 +20,7 @@ const LAST = 0b100;
 /** Numbers of the frame kinds that this worker sends or reads. */
 export const Kind = Object.freeze({
   Hello: 1, Started: 2, Log: 3, Progress: 4, Display: 5, Diagnostic: 6, Artifact: 7, Done: 8, Catalog: 9, Pong: 10,
-  HelloOk: 65, HelloNo: 66, Exec: 68, Cancel: 69, Credit: 70, Describe: 71, Reset: 72, Ping: 75, Shutdown: 76, Error: 127,
+  HelloOk: 65, HelloNo: 66, Prepare: 67, Exec: 68, Cancel: 69, Credit: 70, Describe: 71, Reset: 72, Snapshot: 73, Restore: 74, Ping: 75, Shutdown: 76, Error: 127,
 });
 /** @type {Set<number>} */
 const SMALL = new Set([Kind.Hello, Kind.Log, Kind.Progress, Kind.Display, Kind.Diagnostic, Kind.Done, Kind.Error]);

@@ -119,7 +119,7 @@ static int run(void *self, plx_exec *x) {
 
 PLX_EXPORT const plx_plugin *polyloom_plugin_v1(void) {
   static const plx_plugin plugin = {
-      PLX_PLUGIN_SIZE, "say-c", "1", "say 1", "cancel.soft display progress", NULL, run, NULL, NULL,
+      PLX_PLUGIN_SIZE, "say-c", "1", "say 1", "cancel.soft display progress", NULL, run, NULL, NULL, NULL, NULL,
   };
   return &plugin;
 }

@@ -19,6 +19,8 @@ pub struct Plugin {
     pub open: Option<unsafe extern "C" fn() -> *mut c_void>,
     pub exec: Option<unsafe extern "C" fn(*mut c_void, *mut Exec) -> c_int>,
     pub reset: Option<unsafe extern "C" fn(*mut c_void)>,
+    pub snapshot: Option<unsafe extern "C" fn(*mut c_void, *const c_char)>,
+    pub restore: Option<unsafe extern "C" fn(*mut c_void, *const c_char)>,
     pub close: Option<unsafe extern "C" fn(*mut c_void)>,
 }
 
@@ -76,4 +78,5 @@ pub struct Host {
     pub run: unsafe extern "C" fn(*mut Exec, *const *const c_char) -> i32,
     pub compile_and_run:
         unsafe extern "C" fn(*mut Exec, *const *const c_char, *const *const c_char) -> i32,
+    pub session_changed: unsafe extern "C" fn(*mut Exec),
 }

@@ -34,6 +34,7 @@ static HOST: abi::Host = abi::Host {
     write,
     run,
     compile_and_run,
+    session_changed,
 };
 
 impl<'a, 'c> Call<'a, 'c> {
@@ -273,4 +274,8 @@ extern "C" fn compile_and_run(
     };
     let ran = call.cx.compile_and_run(&mut compiler, &mut program);
     call.result(ran)
+}
+
+extern "C" fn session_changed(x: *mut abi::Exec) {
+    this(x).cx.session_changed();
 }

@@ -1,6 +1,6 @@
 //! A library as an executor: loaded, checked, called. Knows the interface; does not know what a cell asks of the host.
 
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::{CStr, CString, c_char, c_void};
 use std::path::{Path, PathBuf};
 
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW, Symbol};
@@ -99,6 +99,20 @@ impl Native {
     }
 }
 
+/// Calls a function of the plugin with a name.
+#[expect(unsafe_code, reason = "a library behind a C interface is called")]
+fn named(
+    function: Option<unsafe extern "C" fn(*mut c_void, *const c_char)>,
+    this: *mut c_void,
+    name: &str,
+) {
+    // A name with a NUL inside is nobody's.
+    if let (Some(function), Ok(name)) = (function, CString::new(name)) {
+        // SAFETY: a function of the plugin, called as its contract says; the name lives until it returns.
+        unsafe { function(this, name.as_ptr()) };
+    }
+}
+
 /// The text behind a pointer, if there is one.
 #[expect(unsafe_code, reason = "text of a C interface")]
 fn words(text: *const c_char) -> Option<String> {
@@ -135,6 +149,14 @@ impl Executor for Native {
             // SAFETY: as for `exec`.
             unsafe { reset(self.this) };
         }
+    }
+
+    fn snapshot(&mut self, name: &str) {
+        named(self.plugin.snapshot, self.this, name);
+    }
+
+    fn restore(&mut self, name: &str) {
+        named(self.plugin.restore, self.this, name);
     }
 }
 

@@ -52,6 +52,21 @@ pub trait Executor {
     /// Forgets what earlier cells left. Only asked with the feature `session`.
     fn reset(&mut self) {}
 
+    /// Compiles or imports ahead of a cell. Only asked with the feature `prepare`.
+    fn prepare(&mut self, code: &str) {
+        let _ = code;
+    }
+
+    /// Keeps what cells left, under a name. Only asked with the feature `snapshot`.
+    fn snapshot(&mut self, name: &str) {
+        let _ = name;
+    }
+
+    /// Goes back to what was kept. Only asked with the feature `snapshot`.
+    fn restore(&mut self, name: &str) {
+        let _ = name;
+    }
+
     /// What it offers by name. Only asked with the feature `catalog`.
     fn catalog(&mut self) -> Vec<BTreeMap<String, Value>> {
         Vec::new()
@@ -112,18 +127,15 @@ fn converse(connection: &mut Connection, executor: &mut impl Executor) -> Result
                 connection.send(0, &FromWorker::Catalog(catalog))?;
             }
             FromHost::Reset(_) => executor.reset(),
+            FromHost::Prepare(prepare) => executor.prepare(&prepare.code),
+            FromHost::Snapshot(snapshot) => executor.snapshot(&snapshot.name),
+            FromHost::Restore(restore) => executor.restore(&restore.name),
             FromHost::Error(error) => {
                 return Err(ServeError::Reported { code: error.code, text: error.text });
             }
-            // Late ones for a finished exec, a hint without effect here, and kinds of later versions.
-            FromHost::Credit(_)
-            | FromHost::Cancel(_)
-            | FromHost::Prepare(_)
-            | FromHost::Unknown { .. } => {}
-            FromHost::HelloOk(_)
-            | FromHost::HelloNo(_)
-            | FromHost::Snapshot(_)
-            | FromHost::Restore(_) => return wrong(&message, "idle"),
+            // Late ones for a finished exec, and kinds of later versions.
+            FromHost::Credit(_) | FromHost::Cancel(_) | FromHost::Unknown { .. } => {}
+            FromHost::HelloOk(_) | FromHost::HelloNo(_) => return wrong(&message, "idle"),
         }
     }
     Ok(())

@@ -11,7 +11,8 @@ use std::thread::{JoinHandle, spawn};
 
 use polyloom_protocol::frame::{Decoder, PREAMBLE};
 use polyloom_protocol::messages::host::{
-    Cancel, Credit, Encoding, Exec, HelloNo, HelloOk, Input, Ping, Shutdown,
+    Cancel, Credit, Encoding, Exec, HelloNo, HelloOk, Input, Ping, Prepare, Reset, Restore,
+    Shutdown, Snapshot,
 };
 use polyloom_protocol::npy::Npy;
 use polyloom_protocol::state::State;
@@ -21,11 +22,30 @@ use polyloom_sdk::{
 };
 
 /// Its cells say what to do in a word.
-struct Sample;
+#[derive(Default)]
+struct Sample(Vec<String>);
 
 impl Executor for Sample {
     fn describe(&self) -> About {
-        About::new("sample", "1")
+        let mut about = About::new("sample", "1");
+        about.features.extend(["session", "snapshot", "prepare"].map(str::to_owned));
+        about
+    }
+
+    fn reset(&mut self) {
+        self.0.push("reset".to_owned());
+    }
+
+    fn prepare(&mut self, code: &str) {
+        self.0.push(format!("prepare {code}"));
+    }
+
+    fn snapshot(&mut self, name: &str) {
+        self.0.push(format!("snapshot {name}"));
+    }
+
+    fn restore(&mut self, name: &str) {
+        self.0.push(format!("restore {name}"));
     }
 
     fn exec(&mut self, cx: &mut Context<'_>, exec: &Exec) -> Result<(), Failure> {
@@ -48,6 +68,11 @@ impl Executor for Sample {
                     std::thread::yield_now();
                 }
                 Err(Failure::new("stopped"))
+            }
+            "heard" => {
+                cx.session_changed();
+                cx.extra("heard", Value::from(self.0.join(", ")));
+                Ok(())
             }
             "text" => {
                 let text = String::from_utf8(cx.read_text("n")?)?;
@@ -87,7 +112,7 @@ struct Host {
 impl Host {
     fn start() -> Self {
         let (mut stream, theirs) = UnixStream::pair().unwrap();
-        let worker = spawn(move || serve_on(theirs, Sample));
+        let worker = spawn(move || serve_on(theirs, Sample::default()));
         stream.write_all(&PREAMBLE).unwrap();
         let (decoder, talk) = (Decoder::new(), Conversation::new());
         let mut host = Self { stream, decoder, talk, worker };
@@ -286,11 +311,29 @@ fn what_was_not_agreed_to_is_not_sent() {
 }
 
 #[test]
+fn sessions_are_handed_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut host = Host::agreed(&["session", "snapshot", "prepare"]);
+    host.send(0, FromHost::Prepare(Prepare { code: "/c".into() }));
+    host.send(0, FromHost::Snapshot(Snapshot { name: "a".into() }));
+    host.send(0, FromHost::Reset(Reset {}));
+    host.send(0, FromHost::Restore(Restore { name: "a".into() }));
+    host.exec(1, "heard", folder.path());
+    let messages = host.until_done();
+    let Some(FromWorker::Done(done)) = messages.last() else { panic!("no done") };
+    let heard = "prepare /c, snapshot a, reset, restore a".to_owned();
+    assert_eq!(done.extras["heard"], Value::from(heard));
+    assert!(done.session_changed);
+    host.finish();
+}
+
+#[test]
 fn compilers_are_read_and_programs_leave_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     let mut host = Host::ready();
     // Exit codes of the compiler and the program, and what is told: the line and the beginning of each message.
-    let ways: [(&[&str], &[(Option<u32>, &str)], bool); 3] = [
+    type Told = (Option<u32>, &'static str);
+    let ways: [(&[&str], &[Told], bool); 3] = [
         (&["0", "0"], &[(Some(3), "odd"), (Some(4), "wrong")], true),
         (&["1", "0"], &[(Some(3), "odd"), (Some(4), "wrong")], false),
         (

@@ -62,8 +62,7 @@ fn a_stranger_adds_a_language_by_the_guide() {
     let (mut files, mut commands) = (0, 0);
     for block in blocks(guide) {
         if block.info == "toml" {
-            let path =
-                block.before.split('`').filter(|part| part.ends_with(".toml")).next_back().unwrap();
+            let path = block.before.split('`').rfind(|part| part.ends_with(".toml")).unwrap();
             let earlier = match block.before.contains("At the end of") {
                 true => place.read(path),
                 false => String::new(),

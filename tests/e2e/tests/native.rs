@@ -92,7 +92,7 @@ fn a_library_has_what_a_cell_has_and_asks_the_host() {
              return plx_compile_and_run(x, compiler, program);
            }
            PLX_EXPORT const plx_plugin *polyloom_plugin_v1(void) {
-             static const plx_plugin plugin = {PLX_PLUGIN_SIZE, "cc", "1", NULL, "cancel.soft display progress", open_it, run, NULL, NULL};
+             static const plx_plugin plugin = {PLX_PLUGIN_SIZE, "cc", "1", NULL, "cancel.soft display progress", open_it, run, NULL, NULL, NULL, NULL};
              return &plugin;
            }"#,
     );
@@ -120,9 +120,50 @@ fn a_library_has_what_a_cell_has_and_asks_the_host() {
 }
 
 #[test]
+fn a_library_keeps_sessions() {
+    needs!("gcc");
+    let place = Place::new();
+    executor(&place, "memory", "\"session\", \"snapshot\"");
+    place.write(
+        "memory.c",
+        r#"#include <polyloom_plugin.h>
+           static int now, kept;
+           static int run(void *self, plx_exec *x) {
+             char word[16] = "";
+             FILE *code = fopen(x->code, "r");
+             (void)self;
+             if (!code || fscanf(code, "%15s", word) != 1) return plx_fail(x, 1, 0, "no word");
+             fclose(code);
+             if (strcmp(word, "hello") == 0) return puts("hello") < 0;
+             if (strcmp(word, "get") == 0) return printf("%d\n", now) < 0;
+             now = strcmp(word, "set") == 0 ? 42 : 7;
+             plx_session_changed(x);
+             return 0;
+           }
+           static void reset(void *self) { (void)self; now = 0; }
+           static void snapshot(void *self, const char *name) { (void)self; (void)name; kept = now; }
+           static void restore(void *self, const char *name) { (void)self; (void)name; now = kept; }
+           PLX_EXPORT const plx_plugin *polyloom_plugin_v1(void) {
+             static const plx_plugin plugin = {PLX_PLUGIN_SIZE, "memory", "1", NULL, "session snapshot", NULL, run, reset, snapshot, restore, NULL};
+             return &plugin;
+           }"#,
+    );
+    library(&place, "memory", &["gcc"], &place.project().join("memory.c"));
+    let folder = place.executors().join("memory");
+    let codes = "hello = 'hello'\nset = 'set'\nget = 'get'\nchange = 'change'\n";
+    std::fs::write(folder.join("conformance.toml"), codes).unwrap();
+    let folder = folder.to_str().unwrap();
+    let report = place.polyloom(&["plugin", "test", folder, "--format", "json"]).exits(0).json();
+    let grades = report["grades"].as_array().unwrap();
+    let passed =
+        |level: &str| grades.iter().any(|it| it["level"] == level && it["outcome"] == "pass");
+    assert!(passed("session") && passed("snapshot"), "{report}");
+}
+
+#[test]
 fn a_bad_library_ends_its_own_process_and_says_why() {
     needs!("gcc", "g++");
-    const PLUGIN: &str = "PLX_EXPORT const plx_plugin *polyloom_plugin_v1(void) { static const plx_plugin p = {PLX_PLUGIN_SIZE, \"bad\", \"1\", 0, 0, 0, run, 0, 0}; return &p; }";
+    const PLUGIN: &str = "PLX_EXPORT const plx_plugin *polyloom_plugin_v1(void) { static const plx_plugin p = {PLX_PLUGIN_SIZE, \"bad\", \"1\", 0, 0, 0, run, 0, 0, 0, 0}; return &p; }";
     let with = |body: &str| {
         format!(
             "#include <polyloom_plugin.h>\n#include <stdlib.h>\nstatic int run(void *self, plx_exec *x) {{ (void)self; (void)x; {body} }}\n{PLUGIN}\n"
@@ -146,14 +187,14 @@ fn a_bad_library_ends_its_own_process_and_says_why() {
         ("null", entry("return 0;"), "worker_error", "returned NULL"),
         (
             "size",
-            entry("static const plx_plugin p = {8, 0, 0, 0, 0, 0, 0, 0, 0}; return &p;"),
+            entry("static const plx_plugin p = {8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}; return &p;"),
             "worker_error",
             "has 8 bytes",
         ),
         (
             "name",
             entry(
-                "static const plx_plugin p = {PLX_PLUGIN_SIZE, 0, 0, 0, 0, 0, 0, 0, 0}; return &p;",
+                "static const plx_plugin p = {PLX_PLUGIN_SIZE, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}; return &p;",
             ),
             "worker_error",
             "has no `",
@@ -161,7 +202,7 @@ fn a_bad_library_ends_its_own_process_and_says_why() {
         (
             "other",
             entry(
-                "static const plx_plugin p = {PLX_PLUGIN_SIZE, \"else\", \"1\", 0, 0, 0, (int (*)(void *, plx_exec *))1, 0, 0}; return &p;",
+                "static const plx_plugin p = {PLX_PLUGIN_SIZE, \"else\", \"1\", 0, 0, 0, (int (*)(void *, plx_exec *))1, 0, 0, 0, 0}; return &p;",
             ),
             "worker_error",
             "else",
@@ -227,11 +268,11 @@ fn a_panic_of_rust_ends_the_process_of_its_library_only() {
     place.write(
         "rusty.rs",
         r#"#[repr(C)] pub struct Plugin { size: usize, texts: [*const u8; 4], open: Option<extern "C" fn() -> usize>,
-             exec: extern "C" fn(usize, usize) -> i32, reset: usize, close: usize }
+             exec: extern "C" fn(usize, usize) -> i32, more: [usize; 4] }
            unsafe impl Sync for Plugin {}
            extern "C" fn exec(_: usize, _: usize) -> i32 { panic!("on purpose") }
            static PLUGIN: Plugin = Plugin { size: std::mem::size_of::<Plugin>(), texts: [b"rusty\0".as_ptr(), b"1\0".as_ptr(), std::ptr::null(), std::ptr::null()],
-             open: None, exec, reset: 0, close: 0 };
+             open: None, exec, more: [0; 4] };
            #[unsafe(no_mangle)] pub extern "C" fn polyloom_plugin_v1() -> *const Plugin { &PLUGIN }"#,
     );
     let built = Command::new("rustc")
