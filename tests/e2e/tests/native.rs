@@ -267,11 +267,10 @@ fn a_panic_of_rust_ends_the_process_of_its_library_only() {
     executor(&place, "rusty", "");
     place.write(
         "rusty.rs",
-        r#"#[repr(C)] pub struct Plugin { size: usize, texts: [*const u8; 4], open: Option<extern "C" fn() -> usize>,
+        r#"#[repr(C)] pub struct Plugin { size: usize, texts: [Option<&'static u8>; 4], open: Option<extern "C" fn() -> usize>,
              exec: extern "C" fn(usize, usize) -> i32, more: [usize; 4] }
-           unsafe impl Sync for Plugin {}
            extern "C" fn exec(_: usize, _: usize) -> i32 { panic!("on purpose") }
-           static PLUGIN: Plugin = Plugin { size: std::mem::size_of::<Plugin>(), texts: [b"rusty\0".as_ptr(), b"1\0".as_ptr(), std::ptr::null(), std::ptr::null()],
+           static PLUGIN: Plugin = Plugin { size: std::mem::size_of::<Plugin>(), texts: [Some(&b"rusty\0"[0]), Some(&b"1\0"[0]), None, None],
              open: None, exec, more: [0; 4] };
            #[unsafe(no_mangle)] pub extern "C" fn polyloom_plugin_v1() -> *const Plugin { &PLUGIN }"#,
     );

@@ -17,6 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("polyloom-sdk", &["polyloom-protocol"]),
     ("polyloom-executors", &[]),
     ("polyloom-executor-native", &["polyloom-sdk"]),
+    ("say-rust", &["polyloom-sdk"]),
     ("polyloom-executor-wasm", &[]),
     ("polyloom-model", &["polyloom-protocol"]),
     ("polyloom-events", &["polyloom-protocol"]),
