@@ -9,7 +9,7 @@ use polyloom_load::{Code, Config, Given, Languages, Loaded, Problem, Purpose, Re
 use polyloom_model::{Digest, ExecutorId, Flow, Manifest, Role};
 use polyloom_plugins::{Index, Installed, InstalledError, Offer, OfferPlace, Plugin};
 use polyloom_report::escape_line;
-use polyloom_runtime::{Place, PrepareError, Prepared, Stood, Wanted};
+use polyloom_runtime::{Place, PrepareError, Prepared, Wanted};
 use polyloom_store::{History, OpenError, StatKey, Store};
 use polyloom_worker::Workplace;
 use polyloom_worker::tools::Surroundings;
@@ -331,7 +331,6 @@ impl World {
         flow: Arc<Flow>,
         history: Option<&History>,
         select: &Select,
-        stood: Option<&Stood>,
     ) -> Result<Prepared, Failure> {
         let name = flow_name(&flow.path);
         let selection = select.selection()?;
@@ -341,7 +340,6 @@ impl World {
             unix_ms: unix_ms(),
             history,
             flow_name: &name,
-            stood,
         };
         polyloom_runtime::prepare(place, flow, |id| self.manifest(id), &wanted)
             .map_err(|error| prepare_failure(&error))

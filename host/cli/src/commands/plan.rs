@@ -67,7 +67,7 @@ impl Told {
         // Without a history there are plans, only their reasons are poorer.
         let history = world.history(&flow.root, &store).ok();
         // Not given back piece by piece: the process ends here.
-        let prepared = world.prepare(&place, flow, history.as_deref(), select, None)?;
+        let prepared = world.prepare(&place, flow, history.as_deref(), select)?;
         let mut prepared = ManuallyDrop::new(prepared);
         // Told once more, it need not be planned.
         let fresh = asked.fresh(world, &place, &prepared).filter(|_| !warned);

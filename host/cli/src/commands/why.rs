@@ -69,7 +69,7 @@ impl Now {
         let flow = Arc::new(world.flow(flow)?);
         let history = world.history(&flow.root, &place.store)?;
         // Not given back piece by piece: the process ends here.
-        let prepared = world.prepare(place, flow, Some(&history), &Select::default(), None)?;
+        let prepared = world.prepare(place, flow, Some(&history), &Select::default())?;
         let prepared = ManuallyDrop::new(prepared);
         let Some(at) = prepared.plan.find(cell) else {
             let names = prepared.flow.cells.iter().map(|cell| cell.id.as_str());

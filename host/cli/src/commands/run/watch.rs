@@ -27,7 +27,7 @@ use super::files::{Change, Files};
 use super::live::{self, Shown};
 use super::planned::Planned;
 use super::streams::{Streams, diagnostic};
-use super::{After, Asked, Before, Begun, Ready, able, streams};
+use super::{After, Asked, Before, Begun, Ready, Record, able, streams};
 use crate::args::Format;
 use crate::commands::socket::{self, Interrupts, Signals};
 use crate::failure::{Exit, Failure, Outcome};
@@ -377,14 +377,14 @@ impl Session<'_> {
             true => self.failures.only(&ready.prepared, &ready.policy),
             false => Vec::new(),
         };
-        // Only what ran is a run of the history.
-        let unrecorded = done || !self.failed.is_empty();
-        match unrecorded {
-            true => self.asked.stood.extend(ready.prepared.stood()),
-            false => self.asked.stood.clear(),
-        }
+        let record = match done || !self.failed.is_empty() {
+            false => Record::IfSomeRan,
+            true if ready.is_known() => Record::Never,
+            // An edit was taken back: what asks the history later has to hear of it.
+            true => Record::Always,
+        };
         let failures = Some(self.failures.clone());
-        let before = Before { carried, changed, failures, unrecorded };
+        let before = Before { carried, changed, failures, record };
         let begun = self.asked.begin(self.world, ready, &place, before, change.since)?;
         // What was to run whatever is known has run: from now on a change decides.
         (self.asked.args.select.force, self.asked.args.select.force_all) = (false, false);
@@ -458,6 +458,7 @@ impl Session<'_> {
         self.asked.end(self.world, &self.place.store, after, summary);
         let Totals { ok, failed, cancelled, .. } = summary.totals;
         if ok + failed + cancelled == 0
+            && after.record == Record::IfSomeRan
             && let Some((history, run)) = after.history.as_ref().zip(after.run.as_ref())
         {
             match history.forget(run) {
