@@ -55,6 +55,25 @@ fn only_what_ran_is_a_run_of_the_history() {
     );
 }
 
+#[test]
+fn a_warning_is_told_once_while_it_stays_the_same() {
+    let flow = "[cells.a]\nlang = \"sh\"\nfile = \"a.sh\"\n[cells.b]\nlang = \"sh\"\nmap = { f = \"glob:in/*.txt\" }\ncode = 'true'\n";
+    let place = Place::flow(flow);
+    place.write("a.sh", "echo 0");
+    let mut running = place.call(&["run", "--watch", "--events", "-"]).start();
+    run(&mut running);
+    for n in 1..3 {
+        place.write("a.sh", format!("echo {n}"));
+        run(&mut running);
+    }
+    place.write("polyloom.toml", flow.replace("in/*.txt", "on/*.txt"));
+    place.write("a.sh", "echo 3");
+    run(&mut running);
+    running.signal(Signal::INT);
+    let told = running.end().exits(130).stderr();
+    assert_eq!(told.matches("PL033").count(), 2, "{told}");
+}
+
 /// What asks the history afterwards is told of what stands, not of the edit.
 #[test]
 fn an_edit_that_is_taken_back_is_a_run_though_no_cell_runs() {

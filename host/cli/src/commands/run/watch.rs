@@ -287,7 +287,7 @@ impl Session<'_> {
                 continue;
             }
             let problems: Vec<_> = loaded.report.problems.iter().map(diagnostic).collect();
-            let known = self.broken && self.found == problems;
+            let known = self.found == problems;
             self.found.clone_from(&problems);
             if !known {
                 self.world.tell(&loaded);
