@@ -32,7 +32,12 @@ pub struct Place {
     pub unix_ms: u64,
     /// The version of this program: part of the identity of executors that are it.
     pub version: &'static str,
+    /// Files that this program writes itself while it runs cells: no pattern matches them.
+    pub writes: Vec<Inode>,
 }
+
+/// A file, whatever its names are: its device and its number there.
+pub type Inode = (u64, u64);
 
 /// Tools remembered in the store.
 struct Memory<'a>(&'a Store);
@@ -68,6 +73,7 @@ impl Place {
             sdk: self.sdk,
             unix_ms,
             version: self.version,
+            writes: self.writes.clone(),
         }
     }
 

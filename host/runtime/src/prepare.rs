@@ -378,7 +378,7 @@ impl Prepared {
             if self.broken.contains_key(&open.cell) {
                 continue;
             }
-            match items::find(&self.written.root, &place.store, open, &result) {
+            match items::find(&self.written.root, &place.store, &place.writes, open, &result) {
                 Ok(Some(found)) => {
                     self.found.insert((open.cell.clone(), open.axis.port.clone()), found);
                     more = true;

@@ -47,7 +47,7 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
         return watch::watch(world, asked);
     }
     let store = world.store()?;
-    let place = world.place(Arc::clone(&store))?;
+    let place = world.place_that_writes(Arc::clone(&store), streams::files(&asked.args))?;
     let same = asked.key(world);
     if let Some(key) = &same
         && let Some(exit) = asked.same(world, &place, key)?

@@ -8,11 +8,10 @@ use std::time::{Duration, Instant};
 
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
-use polyloom_runtime::Sources;
+use polyloom_runtime::{Inode, Sources};
 use tokio::sync::Notify;
 
 use super::names::Names;
-use super::streams::Inode;
 use crate::failure::{Exit, Failure};
 
 /// Files that were written and closed are taken as they are after so much quiet: many are often saved at once.

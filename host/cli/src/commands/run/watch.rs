@@ -128,15 +128,15 @@ pub fn watch(world: &World, mut asked: Asked) -> Outcome {
         Err(_) => return asked.flow(world).map(|_| Exit::Usage),
     };
     let here = std::env::current_dir().map_err(|error| Failure::of(Exit::Environment, &error))?;
+    let streams = streams(&mut asked.streams, &asked.args)?;
     // Before the runtime's threads are there.
-    let place = place(world)?;
+    let place = place(world, &streams)?;
     // Its folder is there before anything in it is watched. What is wrong with it is told by the first run.
     let root = path.parent().unwrap_or(Path::new(""));
     let history = world.history(root, &place.store);
     let runtime = live::runtime()?;
     let (stops, asked_for) = mpsc::channel(1);
     let interrupts = runtime.block_on(async { Interrupts::new(Signals::listen(), asked_for) });
-    let streams = streams(&mut asked.streams, &asked.args)?;
     let files = Files::new(here.clone(), streams.files())?;
     let mut session = Session {
         world,
@@ -180,8 +180,8 @@ pub fn watch(world: &World, mut asked: Asked) -> Outcome {
 }
 
 /// The store and the spawner of sandboxes, for all runs.
-fn place(world: &World) -> Result<Arc<Place>, Failure> {
-    let place = world.place(world.store()?)?;
+fn place(world: &World, streams: &Streams) -> Result<Arc<Place>, Failure> {
+    let place = world.place_that_writes(world.store()?, streams.files())?;
     let spawner = place.workplace.spawner().map(|_| ());
     spawner.map_err(|error| Failure::of(Exit::Environment, &error).hint("polyloom doctor"))?;
     place.workplace.keep_waiting(WAITING);
@@ -301,7 +301,7 @@ impl Session<'_> {
     fn renew(&mut self) -> Result<bool, Failure> {
         let Some(lost) = self.lost() else { return Ok(false) };
         self.world.screen.note(&format!("warning: {lost}; this watch begins anew\n"));
-        let old = std::mem::replace(&mut self.place, place(self.world)?);
+        let old = std::mem::replace(&mut self.place, place(self.world, &self.streams)?);
         // What waited there may take a while to end.
         self.runtime.spawn_blocking(move || drop(old));
         self.planned = None;
