@@ -278,6 +278,7 @@ impl Session<'_> {
             let loaded = self.world.read(&self.asked.args.flow);
             if let Some(flow) = &loaded.flow {
                 self.wanted = sources(flow);
+                self.wanted.installed = self.place.installed(flow, |id| self.world.manifest(id));
                 wanted = self.wanted.clone();
                 self.add(&mut wanted);
             }
