@@ -95,8 +95,9 @@ fn dispatch(cli: Cli, screen: Screen, started: Instant) -> failure::Outcome {
             select.settle(&mut flow);
             commands::plan::plan(&world(), &flow, &select, &permissions, format)
         }
-        Command::Why { cell, against, flow, format } => {
-            commands::why::why(&world(), &cell, against.as_deref(), &flow, format)
+        Command::Why { cell, against, flow, permissions, format } => {
+            let against = against.as_deref();
+            commands::why::why(&world(), &cell, against, &flow, &permissions, format)
         }
         Command::Status { flow, permissions, format } => {
             commands::plan::status(&world(), &flow, &permissions, format)

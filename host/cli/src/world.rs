@@ -9,7 +9,7 @@ use polyloom_load::{Code, Config, Given, Languages, Loaded, Problem, Purpose, Re
 use polyloom_model::{Digest, ExecutorId, Flow, Manifest, Role};
 use polyloom_plugins::{Index, Installed, InstalledError, Offer, OfferPlace, Plugin};
 use polyloom_report::escape_line;
-use polyloom_runtime::{Place, PrepareError, Prepared, Stood, Wanted};
+use polyloom_runtime::{Inode, Place, PrepareError, Prepared, Wanted};
 use polyloom_store::{History, OpenError, StatKey, Store};
 use polyloom_worker::Workplace;
 use polyloom_worker::tools::Surroundings;
@@ -300,6 +300,15 @@ impl World {
 
     /// The surroundings of a run.
     pub fn place(&self, store: Arc<Store>) -> Result<Arc<Place>, Failure> {
+        self.place_that_writes(store, Vec::new())
+    }
+
+    /// The same of one that writes these files itself.
+    pub fn place_that_writes(
+        &self,
+        store: Arc<Store>,
+        writes: Vec<Inode>,
+    ) -> Result<Arc<Place>, Failure> {
         let environment = |error: &dyn std::error::Error| Failure::of(Exit::Environment, error);
         let sdk = Digest::of(polyloom_executors::sdk_digest().as_bytes());
         let files: Vec<(&str, &[u8])> =
@@ -315,6 +324,7 @@ impl World {
             sdk,
             unix_ms: unix_ms(),
             version: VERSION,
+            writes,
         }))
     }
 
@@ -331,7 +341,6 @@ impl World {
         flow: Arc<Flow>,
         history: Option<&History>,
         select: &Select,
-        stood: Option<&Stood>,
     ) -> Result<Prepared, Failure> {
         let name = flow_name(&flow.path);
         let selection = select.selection()?;
@@ -341,7 +350,6 @@ impl World {
             unix_ms: unix_ms(),
             history,
             flow_name: &name,
-            stood,
         };
         polyloom_runtime::prepare(place, flow, |id| self.manifest(id), &wanted)
             .map_err(|error| prepare_failure(&error))

@@ -1006,6 +1006,7 @@ PL050
  4 │ outputs = { a = 'integer', b = 'list<flaot>', c = 'tensor<f16>', d = 'list<table>', e = 'map<', f = 'wat' }
    ·                                                                       ────
    ╰────
+  help: several files are a `dir`; a cell with a `map` runs once for each of them
 
 PL050
 

@@ -644,3 +644,29 @@ code = 'ls'
     assert!(!told(Purpose::Run).contains("PL032"));
     assert!(told(Purpose::Run).contains("PL033"));
 }
+
+/// Who gives a list or a pattern to a cell that takes one thing means a map.
+#[test]
+fn a_list_where_one_is_taken_is_told_of_maps() {
+    for (inputs, help) in [
+        (
+            "{ n = { from = 'a.ns', type = 'int' } }",
+            "`map = { n = \"a.ns\" }` runs the cell once for each item",
+        ),
+        (
+            "{ n = { from = 'a.ns', type = 'float' } }",
+            "`map = { n = \"a.ns\" }` runs the cell once for each item",
+        ),
+        ("{ n = { from = 'a.ns', type = 'file' } }", "declare the input `n` as list<int>"),
+        (
+            "{ n = 'glob:x/*.csv' }",
+            "`map = { NAME = \"glob:x/*.csv\" }` runs the cell once for each file",
+        ),
+    ] {
+        let text = format!(
+            "[cells.a]\nlang = 'sh'\ncode = ''\noutputs = {{ ns = 'list<int>' }}\n[cells.b]\nlang = 'sh'\ncode = ''\ninputs = {inputs}\n"
+        );
+        let told = polyloom_load::render(&check("x.toml", &text, None).report, false, 200);
+        assert!(told.contains(help), "{told}");
+    }
+}

@@ -490,8 +490,12 @@ impl Screen {
         };
         // The column has room for one short word; which failure it was stands with the evidence.
         let failed = failure::is_failure(meta.outcome);
-        let word = if failed { Outcome::Failed } else { meta.outcome };
-        let mut line = self.paint.text(style, &pad(word.as_str(), 7));
+        let word = match meta.outcome {
+            _ if failed => Outcome::Failed.as_str(),
+            Outcome::Cancelled => "stopped",
+            outcome => outcome.as_str(),
+        };
+        let mut line = self.paint.text(style, &pad(word, 7));
         let name = self.name(cell);
         let lang = pad(&fit(&escape_line(lang), 12), self.lang_width);
         // A failure without an attempt is that of an earlier run, and its time that run's.
@@ -505,6 +509,9 @@ impl Screen {
                 format!("{}, {}", meta.outcome, failure::evidence(meta))
             }
             true => failure::what(meta),
+            false if meta.outcome == Outcome::Cancelled => {
+                format!("{}, {}", meta.outcome, escape_line(reason))
+            }
             false => escape_line(reason).into_owned(),
         };
         if before {

@@ -188,6 +188,22 @@ fn each_outcome_has_a_cause_and_a_next_step() {
 }
 
 #[test]
+fn each_outcome_fits_its_column() {
+    let mut story = Story::default();
+    story.start(&[("load", "sh")]);
+    for outcome in [Outcome::Ok, Outcome::Cached, Outcome::Skipped, Outcome::Cancelled] {
+        story.done("load", "sh", meta(outcome, 5.0));
+    }
+    let text = plain(&story);
+    insta::assert_snapshot!(text.split_once('\n').unwrap().1, @r"
+    ok      load  sh   5.0ms  never ran
+    cached  load  sh       -  nothing changed
+    skipped load  sh       -  `stats` failed
+    stopped load  sh   5.0ms  cancelled, never ran
+    ");
+}
+
+#[test]
 fn nothing_a_cell_says_reaches_the_terminal_as_a_command() {
     let evil = "\u{1b}]0;x\u{7}\u{1b}[2J\u{1b}]52;c;aGk=\u{7}\0\u{fffd}\u{9b}31m\u{202e}gpj\r\n";
     let mut story = Story::default();

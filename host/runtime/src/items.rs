@@ -8,11 +8,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use cap_std::ambient_authority;
-use cap_std::fs::Dir;
+use cap_std::fs::{Dir, MetadataExt};
 use polyloom_model::{CellId, Items, Listed, PortName, Shelf, Source, Target, Type, Value};
 use polyloom_plan::{Artifact, Found, MAX_STEPS, OpenAxis};
 use polyloom_store::{ReadError, Store};
 use thiserror::Error;
+
+use crate::place::Inode;
 
 /// A file of items may be this long, and so may a list that a cell gave.
 const LARGEST: u64 = 64 << 20;
@@ -65,16 +67,18 @@ pub enum Why {
     TooMany,
 }
 
-/// The items of an axis; nothing if they come from a cell whose result is not there. `result` gives an output of a cell.
+/// The items of an axis; nothing if they come from a cell whose result is not there. No pattern matches what this program `writes`. `result`
+/// gives an output of a cell.
 pub fn find(
     root: &Path,
     store: &Store,
+    writes: &[Inode],
     open: &OpenAxis,
     result: impl FnOnce(&CellId, &PortName) -> Option<Artifact>,
 ) -> Result<Option<Found>, ItemsError> {
     let found = match &open.axis.items {
         Items::Glob(pattern) => {
-            glob(root, &open.folder, pattern).map(|files| Some(Found::Files(files)))
+            glob(root, &open.folder, pattern, writes).map(|files| Some(Found::Files(files)))
         }
         Items::Of(Source::File(path)) => file(root, path).map(|rows| Some(Found::Values(rows))),
         Items::Of(Source::Port(cell, port)) => match result(cell, port) {
@@ -241,8 +245,13 @@ fn at(root: &Path) -> &Path {
 }
 
 /// The files below `folder`, which is below `root`, that a pattern matches, by name: see [`search`].
-pub(crate) fn glob(root: &Path, folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, Why> {
-    search(root, folder, pattern, &mut |_| {})
+pub(crate) fn glob(
+    root: &Path,
+    folder: &Path,
+    pattern: &str,
+    writes: &[Inode],
+) -> Result<Vec<PathBuf>, Why> {
+    search(root, folder, pattern, writes, &mut |_| {})
 }
 
 /// The same. Nothing leads out of that folder. `seen` hears of each folder that was looked into.
@@ -250,6 +259,7 @@ pub(crate) fn search(
     root: &Path,
     folder: &Path,
     pattern: &str,
+    writes: &[Inode],
     seen: &mut dyn FnMut(&Path),
 ) -> Result<Vec<PathBuf>, Why> {
     let failed = |source| Why::Io { path: root.to_owned(), source };
@@ -259,7 +269,11 @@ pub(crate) fn search(
         false => dir.and_then(|dir| dir.open_dir(folder)),
     };
     let below = Below { dir: dir.map_err(failed)?, own: folder, seen: RefCell::new(seen) };
-    let found = polyloom_model::glob(&below, pattern, MAX_STEPS)?.ok_or(Why::TooMany)?;
+    let mut found = polyloom_model::glob(&below, pattern, MAX_STEPS)?.ok_or(Why::TooMany)?;
+    if !writes.is_empty() {
+        let inode = |path: &PathBuf| below.dir.metadata(path).map(|it| (it.dev(), it.ino()));
+        found.files.retain(|path| !inode(path).is_ok_and(|inode| writes.contains(&inode)));
+    }
     Ok(found.files.into_iter().map(|path| folder.join(path)).collect())
 }
 
@@ -348,7 +362,7 @@ mod tests {
             "*/**/c/*",
             "",
         ] {
-            let found = glob(folder.path(), Path::new(""), pattern).unwrap();
+            let found = glob(folder.path(), Path::new(""), pattern, &[]).unwrap();
             for inside in folders {
                 let inside = Path::new(inside);
                 for name in names {
@@ -428,7 +442,7 @@ mod tests {
         std::os::unix::fs::symlink("/etc/passwd", root.join("passwd.txt")).unwrap();
         std::os::unix::fs::symlink("z.csv", root.join("linked.txt")).unwrap();
         let found = |pattern: &str| -> Vec<String> {
-            let found = glob(root, Path::new(""), pattern).unwrap();
+            let found = glob(root, Path::new(""), pattern, &[]).unwrap();
             found.into_iter().map(|path| path.display().to_string()).collect()
         };
         assert_eq!(found("*.txt"), ["a.txt", "b.txt", "linked.txt"]);
@@ -440,15 +454,15 @@ mod tests {
         for nothing in ["out/*", "nothing/*.txt", "a.txt/*", "**/passwd*"] {
             assert!(found(nothing).is_empty(), "{nothing}");
         }
-        assert!(glob(root, Path::new(""), "../*").map_or(true, |found| found.is_empty()));
+        assert!(glob(root, Path::new(""), "../*", &[]).map_or(true, |found| found.is_empty()));
         // A flow in a folder stays in it, also where a link leads to one beside it.
         std::os::unix::fs::symlink("../../a.txt", root.join("x/y/beside.txt")).unwrap();
         std::os::unix::fs::symlink("../c.txt", root.join("x/y/up.txt")).unwrap();
         std::os::unix::fs::symlink("d.txt", root.join("x/y/own.txt")).unwrap();
         let many = format!("{}*.txt", "**/".repeat(200));
-        let found = glob(root, Path::new(""), &many).unwrap();
-        assert_eq!(found, glob(root, Path::new(""), "**/*.txt").unwrap());
-        let found = glob(root, Path::new("x/y"), "*.txt").unwrap();
+        let found = glob(root, Path::new(""), &many, &[]).unwrap();
+        assert_eq!(found, glob(root, Path::new(""), "**/*.txt", &[]).unwrap());
+        let found = glob(root, Path::new("x/y"), "*.txt", &[]).unwrap();
         assert_eq!(found, [PathBuf::from("x/y/d.txt"), PathBuf::from("x/y/own.txt")]);
     }
 }

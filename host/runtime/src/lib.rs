@@ -31,8 +31,8 @@ pub use inputs::{Taken, taken, tell as tell_inputs};
 pub use items::ItemsError;
 pub use libraries::tell as tell_libraries;
 pub use permit::Permit;
-pub use place::{Executors, Place};
-pub use prepare::{PrepareError, Prepared, Stood, Wanted, action_of, prepare};
+pub use place::{Executors, Inode, Place};
+pub use prepare::{PrepareError, Prepared, Wanted, action_of, prepare};
 pub use run::{
     Carried, Failures, Job, PolicyWord, Rest, Runner, Standing, Summary, Word, standing,
 };

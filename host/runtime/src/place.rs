@@ -1,11 +1,11 @@
 //! What a run stands on: the store, the sandbox's workplace, the executors. Found once, before any cell runs.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use polyloom_model::{Digest, ExecutorId, Flow, Manifest, ToolChoice};
-use polyloom_plan::ExecutorFacts;
+use polyloom_plan::{ExecutorFacts, templates};
 use polyloom_store::{Root, Store, TreeError, TreeLimits};
 use polyloom_worker::executor::Executor;
 use polyloom_worker::tools::{self, Surroundings, ToolCache, ToolError};
@@ -32,7 +32,12 @@ pub struct Place {
     pub unix_ms: u64,
     /// The version of this program: part of the identity of executors that are it.
     pub version: &'static str,
+    /// Files that this program writes itself while it runs cells: no pattern matches them.
+    pub writes: Vec<Inode>,
 }
+
+/// A file, whatever its names are: its device and its number there.
+pub type Inode = (u64, u64);
 
 /// Tools remembered in the store.
 struct Memory<'a>(&'a Store);
@@ -68,6 +73,7 @@ impl Place {
             sdk: self.sdk,
             unix_ms,
             version: self.version,
+            writes: self.writes.clone(),
         }
     }
 
@@ -94,6 +100,18 @@ impl Place {
             }
         }
         found
+    }
+
+    /// Files and folders by whose change the programs of a flow may have something else installed.
+    pub fn installed<'m>(
+        &self,
+        flow: &Flow,
+        manifest: impl Fn(&ExecutorId) -> Option<&'m Arc<Manifest>>,
+    ) -> BTreeSet<PathBuf> {
+        // What is wrong with it is told by its plan.
+        let Ok(templates) = templates(flow) else { return BTreeSet::new() };
+        let found = self.executors(&templates, manifest);
+        found.ready.values().flat_map(|it| it.watch()).map(Path::to_owned).collect()
     }
 
     /// Finds the programs of one executor as a flow in `root` chooses them.

@@ -115,9 +115,6 @@ struct Kept {
     flow_name: String,
 }
 
-/// The parts of the keys of cells whose results stood in a run that the history has not.
-pub type Stood = HashMap<CellId, Arc<KeyParts>>;
-
 /// What is asked for.
 #[derive(Clone, Copy)]
 pub struct Wanted<'a> {
@@ -131,8 +128,6 @@ pub struct Wanted<'a> {
     pub history: Option<&'a History>,
     /// The name of the flow in the history.
     pub flow_name: &'a str,
-    /// What stood since the last run of the history.
-    pub stood: Option<&'a Stood>,
 }
 
 /// What has happened so far in the run that is planned anew.
@@ -220,11 +215,16 @@ pub fn prepare<'m>(
 }
 
 impl Prepared {
-    /// What a later plan is to compare with, if this one is carried out and leaves no run in the history: cells whose results stand.
-    #[must_use]
-    pub fn stood(&self) -> Stood {
+    /// Whether each result that stands is the one that its cell had last, as far as the history knows.
+    pub fn is_known(&self, history: &History) -> Result<bool, Fault> {
         let stand = self.plan.steps.iter().filter(|step| matches!(step.action, Action::Cached(_)));
-        stand.map(|step| (step.cell.clone(), Arc::clone(&step.parts))).collect()
+        let cells: Vec<&str> = stand.clone().map(|step| step.cell.as_str()).collect();
+        let last = history.last(&self.wanted.flow_name, &cells)?;
+        let mut known = stand.map(|step| {
+            let last = last.get(step.cell.as_str()).filter(|last| last.outcome.has_outputs());
+            last.is_some_and(|last| last.key == step.key.0.to_string())
+        });
+        Ok(known.all(|known| known))
     }
 
     /// How many cells of the flow as it is written the steps of the plan are of, where it has maps or flows in it.
@@ -270,7 +270,6 @@ impl Prepared {
             unix_ms,
             history,
             flow_name: &self.wanted.flow_name,
-            stood: None,
         };
         next.settle(place, &wanted, progress)?;
         Ok(next)
@@ -379,7 +378,7 @@ impl Prepared {
             if self.broken.contains_key(&open.cell) {
                 continue;
             }
-            match items::find(&self.written.root, &place.store, open, &result) {
+            match items::find(&self.written.root, &place.store, &place.writes, open, &result) {
                 Ok(Some(found)) => {
                     self.found.insert((open.cell.clone(), open.axis.port.clone()), found);
                     more = true;
@@ -462,13 +461,6 @@ fn previous(
     let mut rows = history.last(wanted.flow_name, &names)?;
     let mut all = HashMap::new();
     for cell in cells {
-        if let Some(parts) = wanted.stood.and_then(|stood| stood.get(*cell)) {
-            // What came in then nobody wrote down: the key has the last word.
-            let (parts, taken) = (KeyParts::clone(parts), Some(BTreeMap::new()));
-            let previous = Previous { parts, outcome: Some(Outcome::Ok), wall_ms: 0.0, taken };
-            all.insert((*cell).clone(), previous);
-            continue;
-        }
         let Some(row) = rows.remove(cell.as_str()) else { continue };
         // Parts of another version of the key say nothing.
         let Ok(parts) = serde_json::from_str::<KeyParts>(&row.parts) else { continue };

@@ -16,6 +16,8 @@ pub struct Sources {
     pub globs: BTreeSet<(PathBuf, String)>,
     /// A folder whose own files all count.
     pub beside: Option<PathBuf>,
+    /// Files, and folders of which only the names in them count: what is installed for its programs.
+    pub installed: BTreeSet<PathBuf>,
     /// Folders in which nothing counts but files that are named.
     pub apart: BTreeSet<PathBuf>,
 }
@@ -26,10 +28,18 @@ impl Sources {
     pub fn has(&self, path: &Path) -> bool {
         let whole = |folder: &PathBuf| self.files.contains(folder) && path.starts_with(folder);
         self.files.contains(path)
+            || self.installs(path)
             || !self.is_apart(path)
                 && (self.folders.iter().any(whole)
                     || self.matches(path).any(|it| it.file)
                     || self.beside.as_deref() == path.parent())
+    }
+
+    /// Whether it is the name of something that is installed.
+    #[must_use]
+    pub fn installs(&self, path: &Path) -> bool {
+        let is_in = |folder: &Path| self.installed.contains(folder);
+        is_in(path) || path.parent().is_some_and(is_in)
     }
 
     /// Whether files that a pattern matches may be in a folder of this name.
@@ -122,6 +132,7 @@ mod tests {
             folders: ["/p/tree".into(), "/p/in".into()].into(),
             globs: [("/p".into(), "in/**/*.csv".into())].into(),
             beside: Some("/q".into()),
+            installed: ["/lib/site".into()].into(),
             apart: ["/p/tree/.own".into()].into(),
         };
         for (path, has) in [
@@ -137,6 +148,9 @@ mod tests {
             ("/p/in/x.txt", false),
             ("/q/z", true),
             ("/q/z/y", false),
+            ("/lib/site/a.dist-info", true),
+            ("/lib/site/a/b.py", false),
+            ("/lib/other", false),
         ] {
             assert_eq!(sources.has(Path::new(path)), has, "{path}");
         }

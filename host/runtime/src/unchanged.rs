@@ -136,7 +136,7 @@ impl Fresh {
         }
         let mut globs = Vec::new();
         for (root, pattern) in &sources.globs {
-            let sum = matches(root, pattern, Some(&mut since)).ok_or(changed)?;
+            let sum = matches(root, pattern, &place.writes, Some(&mut since)).ok_or(changed)?;
             globs.push((root.clone(), pattern.clone(), sum));
         }
         if since.changed().next().is_some() {
@@ -202,7 +202,7 @@ impl Unchanged {
             fs::metadata(path).is_ok_and(|meta| StatKey::of(&meta) == *stat)
         };
         let same_matches = |(root, pattern, sum): &(PathBuf, String, Digest)| {
-            matches(root, pattern, None).as_ref() == Some(sum)
+            matches(root, pattern, &place.writes, None).as_ref() == Some(sum)
         };
         let same_program = |(id, digest): &(ExecutorId, Digest)| {
             let found = manifest(id).map(|it| place.executor(it, &self.tools, &self.root));

@@ -111,7 +111,7 @@ pub struct StepRow {
     pub meta: String,
     /// Whether its outputs were made by this step, or found by the content of its inputs.
     pub origin: Origin,
-    /// What came in; nothing for outputs that were found.
+    /// What came in.
     #[serde(default)]
     pub inputs: Vec<InputRow>,
     /// What came out.

@@ -117,6 +117,16 @@ fn what_a_cached_cell_has_is_credited_to_the_run_that_made_it() {
     let made = record(9, &[StepRow { meta: "{}".into(), ..quiet.clone() }], &[]);
     let found = record(10, &[quiet], &[]);
     assert_eq!(history.maker(&found, "q").unwrap().unwrap().run, Some(made));
+    // Another cell made the same since: it is credited by cells that never did. What came into them is their own.
+    let other = record(11, &[StepRow { cell: "z".into(), ..two() }], &[]);
+    let own = InputRow { port: "p".into(), source: "file:own".into(), digest: None };
+    let never =
+        StepRow { cell: "y".into(), origin: Origin::Found, inputs: vec![own.clone()], ..two() };
+    let both = record(12, &[never], &[kept("k2", "b3:02")]);
+    assert_eq!(ran(&both), Some(second));
+    let made = history.maker(&both, "y").unwrap().unwrap();
+    assert_eq!((made.run, made.by.as_str(), made.beside), (Some(other), "z", both));
+    assert_eq!((made.step.cell.as_str(), made.step.inputs), ("y", vec![own]));
 }
 
 #[test]

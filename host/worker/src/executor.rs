@@ -59,6 +59,13 @@ impl Executor {
         self.tools.values().flat_map(|found| &found.libraries).cloned().collect()
     }
 
+    /// Files and folders by whose change there may be something else installed, as far as its programs name them.
+    pub fn watch(&self) -> impl Iterator<Item = &Path> {
+        /// More of them are not watched: a folder each has a cost.
+        const MOST: usize = 100;
+        self.tools.values().flat_map(|found| &found.watch).map(PathBuf::as_path).take(MOST)
+    }
+
     /// The folder of its manifest, where its arguments refer to it (`{dir}`).
     #[must_use]
     pub fn folder(&self) -> Option<PathBuf> {

@@ -54,6 +54,8 @@ pub struct Found {
     pub roots: Vec<PathBuf>,
     /// What it has installed: lines of a name, a version and, where there is one, a digest of the files.
     pub libraries: Vec<String>,
+    /// Files and folders whose change asks for another answer.
+    pub watch: Vec<PathBuf>,
 }
 
 /// Why an executor can't run here.
@@ -165,7 +167,9 @@ pub fn find(
             roots.push(root);
         }
     }
-    Ok(Found { name, program, identity: memory.identity, roots, libraries: memory.libraries })
+    let watch = memory.watch.into_iter().map(|(path, _)| path).collect();
+    let (identity, libraries) = (memory.identity, memory.libraries);
+    Ok(Found { name, program, identity, roots, libraries, watch })
 }
 
 /// What is remembered under a key, as long as nothing that the answer named has changed; else what is answered now.

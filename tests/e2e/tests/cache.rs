@@ -357,7 +357,7 @@ fn why_names_the_parts_that_changed() {
     b will run: input words changed (words.txt, [HEX] → words.txt, [HEX])
     last ran in [RUN] (ok)
     part         then                     now
-    input.n      a.n (b3:[HEX])    a.n (not made yet)
+    input.n      a.n (b3:[HEX])    a.n (not known yet)
     input.words  words.txt, [HEX]  words.txt, [HEX]
     --- exit 0
     ");
@@ -367,7 +367,7 @@ fn why_names_the_parts_that_changed() {
       because b: input words changed (words.txt, [HEX] → words.txt, [HEX])
     last ran in [RUN] (ok)
     part        then                      now
-    input.even  b.even (b3:[HEX])  b.even (not made yet)
+    input.even  b.even (b3:[HEX])  b.even (not known yet)
     --- exit 0
     ");
     let document = place.polyloom(&["why", "a", "--format", "json"]).exits(0).json();

@@ -560,3 +560,143 @@ fn what_the_latest_run_has_not_is_shown_of_the_one_before_that_has() {
     let _ = place.polyloom(&["logs", "latest", "count"]).exits(2);
     let _ = place.polyloom(&["show", "nope.line"]).exits(2);
 }
+
+/// Two maps whose items differ and whose numbers are the same: each list is told by its own cell's files.
+#[test]
+fn what_happens_to_be_the_same_is_told_by_the_cell_that_is_asked_about() {
+    let place = Place::flow(
+        r#"
+[cells.a]
+lang = "sh"
+map = { f = "glob:x/*.txt" }
+outputs = { n = "int" }
+code = 'wc -c < $f > $OUT/n'
+
+[cells.b]
+lang = "sh"
+map = { f = "glob:y/*.txt" }
+outputs = { n = "int" }
+code = 'cat $f | wc -c > $OUT/n'
+"#,
+    );
+    place.write("x/.none", "");
+    place.write("y/2.txt", "34");
+    let _ = place.run(&[]).exits(0);
+    let made = id(&place, "latest");
+    place.write("x/1.txt", "12");
+    let run = place.run(&[]).exits(0);
+    assert_eq!(run.outcome("a"), "cached");
+    assert_eq!(run.cell("a")["reason"], "a[f=1.txt] runs; there is a result with the same inputs");
+    for round in 0..2 {
+        let latest = id(&place, "latest");
+        let lineage = place.polyloom(&["lineage", "a.n", "--up"]).exits(0).stdout();
+        assert!(lineage.contains("file:x/1.txt") && !lineage.contains("y/2.txt"), "{lineage}");
+        assert!(lineage.contains(&format!("a in {made}, where b was made")), "{lineage}");
+        let json = place.polyloom(&["lineage", "a.n", "--format", "json"]).exits(0).json();
+        let step = cell(&json, "up", "a");
+        assert_eq!((&step["by"], &step["run"]), (&"b".into(), &made.as_str().into()));
+        let why = place.polyloom(&["why", "a"]).exits(0).stdout();
+        let told = format!("cached in {latest}; `b` made its result in {made}, of the same inputs");
+        assert!(why.contains(&told), "{round}: {why}");
+        let shown = place.polyloom(&["show", "a"]).exits(0).stdout();
+        assert!(shown.contains(&format!("{made} by `b`")), "{shown}");
+        assert!(place.run(&[]).exits(0).ran().is_empty());
+    }
+    // Once it has made the same itself, that is told.
+    let _ = place.run(&["--force", "a"]).exits(0);
+    let why = place.polyloom(&["why", "a"]).exits(0).stdout();
+    assert!(why.contains(&format!("last ran in {} (ok)", id(&place, "latest"))), "{why}");
+}
+
+#[test]
+fn a_cell_that_is_a_flow_is_told_by_its_cells() {
+    let place = Place::flow(
+        "[cells.report]\nflow = \"sub/polyloom.toml\"\n\n[cells.each]\nflow = \"sub/polyloom.toml\"\nmap = { n = [1, 2] }\n",
+    );
+    place.write(
+        "sub/polyloom.toml",
+        r#"
+[params.n]
+type = "int"
+default = 3
+
+[cells.sum]
+lang = "sh"
+inputs = { n = "param:n" }
+outputs = { s = "int" }
+code = 'echo sum of $n; echo $n > $OUT/s'
+
+[outputs]
+total = "sum.s"
+"#,
+    );
+    let _ = place.run(&[]).exits(0);
+    let told = |words: &[&str]| place.polyloom(words).exits(0).stdout();
+    for words in [&["show", "report"][..], &["show", "latest", "report"], &["why", "report"]] {
+        let text = told(words);
+        assert!(text.contains("report is a flow") && text.contains("report/sum"), "{text}");
+        assert!(!text.contains("each"), "{text}");
+    }
+    assert!(told(&["show", "each[n=2]"]).contains("each[n=2]/sum"));
+    assert_eq!(told(&["logs", "report"]), "report/sum │ sum of 3\n");
+    assert_eq!(told(&["logs", "each[n=2]"]), "each[n=2]/sum │ sum of 2\n");
+    let shown = place.polyloom(&["show", "report", "--format", "json"]).exits(0).json();
+    assert_eq!(
+        (&shown["flow"], &shown["cells"][0]["cell"]),
+        (&"report".into(), &"report/sum".into())
+    );
+    let why = place.polyloom(&["why", "report", "--format", "json"]).exits(0).json();
+    assert_eq!(
+        why["cells"],
+        serde_json::json!([
+            { "cell": "report/sum", "action": "is up to date", "reason": "up to date" }
+        ])
+    );
+    let _ = place.run(&[]).exits(0);
+    let logs = place.polyloom(&["logs", "report"]).exits(0);
+    assert_eq!(logs.stdout(), "");
+    assert!(logs.stderr().starts_with("no cell of `report` ran in "), "{}", logs.stderr());
+    assert!(!logs.stderr().contains("each"), "{}", logs.stderr());
+    for words in [&["show", "repo"], &["logs", "repo"], &["why", "repo"], &["show", "report/"]] {
+        let _ = place.polyloom(words).exits(2);
+    }
+}
+
+/// A result that was found is shown with what its cell printed and took when it ran.
+#[test]
+fn a_cached_cell_is_shown_as_it_ran() {
+    let place = three_runs();
+    let _ = place.run(&[]).exits(0);
+    let shown = place.polyloom(&["show", "latest", "count"]).exits(0).stdout();
+    assert!(shown.contains("outcome      cached") && shown.contains("wall time"), "{shown}");
+    assert!(shown.contains("stdout       8 B"), "{shown}");
+    let json = place.polyloom(&["show", "count", "--format", "json"]).exits(0).json();
+    assert_eq!(json["last_run"]["meta"]["stdout"]["bytes"], 8);
+}
+
+/// What it will be given is known only when a cell has run that always runs: nobody says that it has not been made.
+#[test]
+fn what_is_in_the_store_is_not_said_to_be_unmade() {
+    let place = Place::flow(
+        "[cells.a]\nlang = \"sh\"\ncache = false\noutputs = { n = \"int\" }\ncode = 'echo 1 > $OUT/n'\n\n[cells.b]\nlang = \"sh\"\nfile = \"b.sh\"\ninputs = { n = \"a.n\" }\noutputs = { m = \"int\" }\n\n[cells.c]\nlang = \"sh\"\ninputs = { m = \"b.m\" }\ncode = 'echo $m'\n",
+    );
+    for b in ["echo 1 > $OUT/m", "echo 2 > $OUT/m"] {
+        place.write("b.sh", b);
+        let _ = place.run(&[]).exits(0);
+    }
+    place.write("b.sh", "echo 1 > $OUT/m");
+    let why = place.polyloom(&["why", "c"]).exits(0).stdout();
+    assert!(why.contains("b.m (not known yet)"), "{why}");
+}
+
+#[test]
+fn why_is_told_by_what_is_granted() {
+    let place = Place::flow(
+        "[cells.a]\nlang = \"sh\"\nallow = { env = [\"WORDS\"] }\noutputs = { n = \"int\" }\ncode = 'echo 1 > $OUT/n'\n",
+    );
+    let _ = place.run(&["--allow-env=WORDS"]).exits(0);
+    let why = |more: &[&str]| place.polyloom(&[&["why", "a"], more].concat()).exits(0).stdout();
+    assert!(why(&[]).starts_with("a will be denied: "), "{}", why(&[]));
+    assert!(why(&["--allow-env=WORDS"]).starts_with("a is up to date\n"));
+    assert!(why(&["-A", "--deny-env"]).starts_with("a will be denied: "));
+}

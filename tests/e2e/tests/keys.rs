@@ -5,6 +5,8 @@
 use std::path::PathBuf;
 
 use polyloom_test_e2e::{Place, needs};
+use rustix::process::Signal;
+use serde_json::Value;
 
 /// Each cell adds one to what it gets. Every language is followed by another.
 const CHAIN: &str = r#"
@@ -170,6 +172,33 @@ fn an_installed_library_is_a_part_of_the_cells_of_its_language() {
     remove("2.1");
     install(&packages, "numbers_", "2.1", "v = 2");
     assert_eq!(place.run(&[]).exits(0).ran(), [""; 0]);
+}
+
+#[test]
+fn a_watch_hears_of_what_is_installed() {
+    needs!("python3");
+    let place = Place::flow(
+        "[executors.python]\npython = \".venv/bin/python\"\n\
+         [cells.a]\nlang = \"python\"\ncode = 'from numbers_ import v; print(v)'\n\
+         [cells.b]\nlang = \"sh\"\ncode = 'true'\n",
+    );
+    let packages = venv(&place, ".venv");
+    install(&packages, "numbers_", "2.0", "v = 1");
+    let mut running = place.call(&["run", "--watch", "--events", "-"]).start();
+    let waits = |event: &Value| event["event"] == "watch.waiting";
+    assert_eq!(running.until(waits)["state"], "ok");
+    std::fs::remove_dir_all(packages.join("numbers_-2.0.dist-info")).unwrap();
+    install(&packages, "numbers_", "2.1", "v = 2");
+    let began = running.until(|event| event["event"] == "run.started");
+    let changed = began["changed"].as_array().unwrap();
+    let names = |name: &Value| name.as_str().unwrap().ends_with("numbers_-2.1.dist-info");
+    assert!(changed.iter().any(names), "{began}");
+    let end = running.until(|event| event["event"] == "step.finished" && event["cell"] == "a");
+    assert_eq!(end["reason"], "libraries changed (numbers_ 2.0 → numbers_ 2.1)");
+    assert_eq!(running.until(waits)["state"], "ok");
+    running.signal(Signal::INT);
+    let _ = running.end().exits(130);
+    assert_eq!(place.polyloom(&["logs", "a"]).exits(0).stdout(), "2\n");
 }
 
 /// A flow of one Python cell.

@@ -643,3 +643,24 @@ fn delays_between_attempts_are_the_cells_own() {
     // By default the third attempt alone would wait for four seconds.
     assert!(began.elapsed().as_secs() < 4, "{:?}", began.elapsed());
 }
+
+/// What a run writes itself is none of its items, wherever it lies and however it is named.
+#[test]
+fn the_events_of_a_run_are_none_of_its_items() {
+    let place = Place::flow(
+        "[cells.a]\nlang = \"sh\"\nmap = { f = \"glob:*.jsonl\" }\noutputs = { n = \"int\" }\ncode = 'wc -c < $f > $OUT/n'\n",
+    );
+    place.write("x.jsonl", "1");
+    for round in 0..3 {
+        let run = place.run(&["--events", "events.jsonl"]).exits(0);
+        assert_eq!(ran(&run), if round == 0 { "a a[f=x.jsonl]" } else { "" });
+    }
+    std::os::unix::fs::symlink("events.jsonl", place.project().join("link")).unwrap();
+    let _ = place.run(&["--events", "link"]).exits(0);
+    // Where it is written by nobody it is a file like any other.
+    assert_eq!(ran(&place.run(&[]).exits(0)), "a a[f=events.jsonl]");
+    let out = std::fs::File::create(place.project().join("out.jsonl")).unwrap();
+    let mut command = place.call(&["run", "--format", "jsonl"]).into_command();
+    assert!(command.stdout(out).status().unwrap().success());
+    assert!(!place.read("out.jsonl").contains("out.jsonl"));
+}

@@ -56,6 +56,60 @@ fn only_what_ran_is_a_run_of_the_history() {
 }
 
 #[test]
+fn a_warning_is_told_once_while_it_stays_the_same() {
+    let flow = "[cells.a]\nlang = \"sh\"\nfile = \"a.sh\"\n[cells.b]\nlang = \"sh\"\nmap = { f = \"glob:in/*.txt\" }\ncode = 'true'\n";
+    let place = Place::flow(flow);
+    place.write("a.sh", "echo 0");
+    let mut running = place.call(&["run", "--watch", "--events", "-"]).start();
+    run(&mut running);
+    for n in 1..3 {
+        place.write("a.sh", format!("echo {n}"));
+        run(&mut running);
+    }
+    place.write("polyloom.toml", flow.replace("in/*.txt", "on/*.txt"));
+    place.write("a.sh", "echo 3");
+    run(&mut running);
+    running.signal(Signal::INT);
+    let told = running.end().exits(130).stderr();
+    assert_eq!(told.matches("PL033").count(), 2, "{told}");
+}
+
+/// What asks the history afterwards is told of what stands, not of the edit.
+#[test]
+fn an_edit_that_is_taken_back_is_a_run_though_no_cell_runs() {
+    let good = "[cells.a]\nlang = \"sh\"\nfile = \"a.sh\"\noutputs = { n = \"int\" }\n";
+    let bad = "[cells.bad]\nlang = \"sh\"\ncode = 'exit 3'\n";
+    for flow in [good, &format!("{good}{bad}")] {
+        taken_back(flow);
+    }
+}
+
+fn taken_back(flow: &str) {
+    let place = Place::flow(flow);
+    let first = "echo one; echo 1 > $OUT/n";
+    place.write("a.sh", first);
+    let mut running = place.call(&["run", "-k", "--watch", "--events", "-"]).start();
+    run(&mut running);
+    place.write("a.sh", "echo two; echo 2 > $OUT/n");
+    run(&mut running);
+    place.write("a.sh", first);
+    let back = run(&mut running);
+    assert_eq!(back.last().unwrap()["totals"]["ok"], 0);
+    let back = back[0]["run"].as_str().unwrap().to_owned();
+    assert_ne!(back, "unrecorded");
+    between(&mut running);
+    assert_eq!(runs(&place), 3);
+    let told = |words: &[&str]| place.polyloom(words).exits(0);
+    assert_eq!(told(&["show", "a.n"]).stdout().lines().last(), Some("1"));
+    assert_eq!(told(&["logs", "a"]).stdout(), "one\n");
+    let why = told(&["why", "a"]).stdout();
+    assert!(why.contains(&format!("cached in {back}\n")), "{why}");
+    running.signal(Signal::INT);
+    let _ = running.end();
+    assert_eq!(runs(&place), 3);
+}
+
+#[test]
 fn a_run_that_turns_out_to_have_no_work_is_told_to_be_none() {
     let place = Place::flow(
         "[cells.a]\nlang = \"sh\"\nmap = { f = \"glob:*/*.txt\" }\noutputs = { n = \"int\" }\ncode = 'wc -c < $f > $OUT/n'\n",
@@ -477,17 +531,18 @@ fn end<'e>(events: &'e [Value], cell: &str) -> &'e Value {
 
 #[test]
 fn what_failed_is_not_tried_again_before_something_of_it_changes() {
-    let flow = "[cells.bad]\nlang = \"sh\"\nfile = \"bad.sh\"\ninputs = { x = \"file:x\" }\noutputs = { n = \"int\" }\n\n[cells.after]\nlang = \"sh\"\ninputs = { n = \"bad.n\" }\ncode = 'echo $n'\n\n[cells.good]\nlang = \"sh\"\nfile = \"good.sh\"\n";
+    needs!("python3");
+    let flow = "[cells.bad]\nlang = \"sh\"\nfile = \"bad.sh\"\ninputs = { x = \"file:x\" }\noutputs = { n = \"int\" }\n\n[cells.after]\nlang = \"sh\"\ninputs = { n = \"bad.n\" }\ncode = 'echo $n'\n\n[cells.good]\nlang = \"python\"\nfile = \"good.py\"\n";
     let place = Place::flow(flow);
     place.write("x", "1");
     place.write("bad.sh", "echo tried; cat $x; exit 3");
-    place.write("good.sh", "echo 1");
+    place.write("good.py", "print(1)");
     let mut running = place.call(&["run", "--watch", "--events", "-", "-j", "2"]).start();
     let first = run(&mut running);
     assert_eq!(end(&first, "bad")["reason"], "never ran");
     let id = first[0]["run"].as_str().unwrap().to_owned();
     // Another cell: it runs, whatever failed before it.
-    place.write("good.sh", "echo 2");
+    place.write("good.py", "print(2)");
     let second = run(&mut running);
     let bad = end(&second, "bad");
     assert_eq!((&bad["meta"]["outcome"], &bad["attempts"]), (&"failed".into(), &0.into()));
@@ -496,7 +551,7 @@ fn what_failed_is_not_tried_again_before_something_of_it_changes() {
     assert_eq!(end(&second, "good")["meta"]["outcome"], "ok");
     assert!(!second.iter().any(|event| event["event"] == "log" && event["cell"] == "bad"));
     // Nothing else to do: that is told, and is no run.
-    place.write("good.sh", "echo 1");
+    place.write("good.py", "print(2)  # two");
     let third = run(&mut running);
     assert_eq!(
         (&third[0]["run"], &end(&third, "bad")["attempts"]),
@@ -506,7 +561,7 @@ fn what_failed_is_not_tried_again_before_something_of_it_changes() {
     assert_eq!(waiting["state"], "failed");
     assert!(waiting["text"].as_str().unwrap().contains("not tried again: bad"), "{waiting}");
     // A save that changes nothing is a wish.
-    place.write("good.sh", "echo 1");
+    place.write("good.py", "print(2)  # two");
     let fourth = run(&mut running);
     assert_eq!(end(&fourth, "bad")["attempts"], 1);
     // What its key or its limits are made of.

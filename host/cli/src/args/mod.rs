@@ -240,7 +240,7 @@ pub enum Command {
     },
     /// Show which parts of a cell's key changed since it last ran.
     Why {
-        /// The cell.
+        /// The cell. Of one that is a flow its cells are listed.
         cell: String,
         /// Compare with this run, instead of the last one that had the cell.
         #[arg(long, value_name = "RUN")]
@@ -248,6 +248,9 @@ pub enum Command {
         /// The flow.
         #[command(flatten)]
         flow: FlowArgs,
+        /// What cells may do.
+        #[command(flatten)]
+        permissions: Box<PermissionArgs>,
         /// What to print on stdout.
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,

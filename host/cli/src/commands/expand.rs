@@ -16,7 +16,7 @@ pub fn expand(world: &World, flow: &FlowArgs, format: Format) -> Outcome {
     let flow = Arc::new(world.flow(flow)?);
     let store = world.store()?;
     let place = world.place(Arc::clone(&store))?;
-    let prepared = world.prepare(&place, flow, None, &Select::default(), None)?;
+    let prepared = world.prepare(&place, flow, None, &Select::default())?;
     match format {
         Format::Json => world.screen.json(&json!({
             "schema": "polyloom.expand/1",

@@ -10,6 +10,7 @@ use polyloom_report::{Align, Style, Table, Terminal, date_time, duration, escape
 use polyloom_store::{FindError, History, Home, Maker, RunRow, RunState, is_exported_run};
 use serde_json::json;
 
+use super::inner;
 use crate::args::{At, Format, ListArgs, Progress};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::world::World;
@@ -257,11 +258,19 @@ fn printed<'r>(records: &'r [Record], cell: &'r str) -> impl Iterator<Item = Str
 pub fn logs(world: &World, at: &At, tail: Option<usize>) -> Outcome {
     let found = locate(world, at)?;
     let records = records(&found.history, &found.row.id)?;
-    let lines = match found.place.as_deref() {
-        Some(cell) => logs_of(world, &found, records, cell)?,
-        None => {
+    let place = found.place.as_deref();
+    // The cells of one that is a flow are in its place.
+    let meant = |cell: &str| place.is_none_or(|flow| inner::is_in(cell, flow));
+    let any = |fits: &dyn Fn(&str) -> bool| {
+        records.iter().any(|it| matches!(&it.event, Event::StepPlanned { cell, .. } if fits(cell)))
+    };
+    let lines = match place {
+        Some(cell) if any(&|id| id == cell) || !any(&meant) => {
+            logs_of(world, &found, records, cell)?
+        }
+        _ => {
             let logs = records.iter().filter_map(|record| match &record.event {
-                Event::Log { cell, text, .. } => Some((cell, text)),
+                Event::Log { cell, text, .. } if meant(cell) => Some((cell, text)),
                 _ => None,
             });
             let line = |(cell, text): (&String, &String)| {
@@ -271,7 +280,7 @@ pub fn logs(world: &World, at: &At, tail: Option<usize>) -> Outcome {
             };
             let lines: Vec<String> = logs.flat_map(line).collect();
             if lines.is_empty() {
-                tell_makers(world, &found, &records)?;
+                tell_makers(world, &found, &records, meant)?;
             }
             lines
         }
@@ -282,13 +291,19 @@ pub fn logs(world: &World, at: &At, tail: Option<usize>) -> Outcome {
 }
 
 /// Says of a run in which no cell ran in which runs its cells did.
-fn tell_makers(world: &World, found: &Found, records: &[Record]) -> Result<(), Failure> {
+fn tell_makers(
+    world: &World,
+    found: &Found,
+    records: &[Record],
+    meant: impl Fn(&str) -> bool,
+) -> Result<(), Failure> {
     /// Of more cells the runs are not looked up.
     const LOOKED_UP: usize = 200;
     let Found { history, row, .. } = found;
     let mut cached = Vec::new();
     for record in records {
         match &record.event {
+            Event::StepFinished { cell, .. } if !meant(cell) => {}
             Event::StepFinished { cell, meta, .. } if meta.outcome == ProtocolOutcome::Cached => {
                 cached.push(cell);
             }
@@ -308,7 +323,8 @@ fn tell_makers(world: &World, found: &Found, records: &[Record]) -> Result<(), F
             }
         }
     }
-    let mut text = format!("no cell ran in {}", row.id);
+    let whose = found.place.as_ref().map(|flow| format!(" of `{flow}`")).unwrap_or_default();
+    let mut text = format!("no cell{whose} ran in {}", row.id);
     if !runs.is_empty() {
         text.push_str("; what its cells printed is in the runs in which they did:");
     }
@@ -353,7 +369,7 @@ fn logs_of(
     });
     let elsewhere = match ended {
         Some((ProtocolOutcome::Cached, _)) => match maker(history, &run, cell)? {
-            Some(Maker { run: Some(run), step, .. }) => Some((run, step.cell)),
+            Some(Maker { run: Some(run), by, .. }) => Some((run, by)),
             _ => {
                 world.screen.note(&format!(
                     "`{cell}` was cached in {run}, and no run that is kept here made its result\n"

@@ -40,6 +40,11 @@ fn find(flow: &Flow, cell: &str, port: &str) -> Option<(String, String)> {
     Some((format!("{first}/{inner}"), port))
 }
 
+/// Whether a cell is one of a cell that is a flow.
+pub fn is_in(cell: &str, flow: &str) -> bool {
+    cell.strip_prefix(flow).is_some_and(|rest| rest.starts_with('/'))
+}
+
 /// The first of the names in the name of a cell of flows within flows. Labels of steps may hold what parts them.
 fn parted(cell: &str) -> (&str, Option<&str>) {
     let mut depth = 0_u32;

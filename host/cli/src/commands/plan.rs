@@ -1,7 +1,8 @@
 //! `polyloom plan` and `polyloom status`: what would run, and why; nothing is run.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::mem::ManuallyDrop;
+use std::path::Path;
 use std::sync::Arc;
 
 use polyloom_events::Action;
@@ -27,13 +28,65 @@ struct Told {
 
 /// What becomes of a cell that asks for something, or is made of what such a cell gave.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Word {
+pub enum Word {
     /// It has all it asks for, or asks for nothing.
     Granted,
     /// A run will ask the person.
     Asked,
     /// It will be refused.
     Denied,
+}
+
+/// The word on each cell of a plan.
+pub struct Words {
+    permits: HashMap<CellId, Permit>,
+    /// Cells that are denied what they ask for themselves.
+    refused: HashSet<CellId>,
+    /// Those of them that nobody has decided about.
+    open: HashSet<CellId>,
+    /// Whether a run asks.
+    asks: bool,
+}
+
+impl Words {
+    /// Nothing is asked now. What is denied is so in the plan, too.
+    pub fn new(
+        world: &World,
+        place: &Place,
+        prepared: &mut Prepared,
+        permissions: &PermissionArgs,
+        folder: Option<&Path>,
+    ) -> Result<Self, Failure> {
+        let silent = PermissionArgs { no_prompt: true, ..permissions.clone() };
+        let settled = permission::settle(world, place, prepared, &silent, folder)?;
+        let Settled { mut permits, open, .. } = settled;
+        let denied = permits.iter().filter(|(_, permit)| permit.denial().is_some());
+        let refused = denied.map(|(cell, _)| cell.clone()).collect();
+        prepared.refuse(&mut permits);
+        Ok(Self { permits, refused, open, asks: permission::asks(permissions) })
+    }
+
+    /// That on a cell as it is written.
+    pub fn of(&self, cell: &CellId) -> Word {
+        if self.permits.get(cell).and_then(Permit::denial).is_none() {
+            return Word::Granted;
+        }
+        // What is made of what they give follows them.
+        let decided = match self.refused.contains(cell) {
+            true => !self.open.contains(cell),
+            false => self.refused.iter().any(|cell| !self.open.contains(cell)),
+        };
+        if self.asks && !decided { Word::Asked } else { Word::Denied }
+    }
+
+    /// The flags that would grant what is denied.
+    fn flags(&self) -> Vec<String> {
+        let flags = self.permits.values().flat_map(Permit::flags).map(str::to_owned);
+        let mut flags: Vec<_> = flags.collect();
+        flags.sort_unstable();
+        flags.dedup();
+        flags
+    }
 }
 
 struct Step {
@@ -67,7 +120,7 @@ impl Told {
         // Without a history there are plans, only their reasons are poorer.
         let history = world.history(&flow.root, &store).ok();
         // Not given back piece by piece: the process ends here.
-        let prepared = world.prepare(&place, flow, history.as_deref(), select, None)?;
+        let prepared = world.prepare(&place, flow, history.as_deref(), select)?;
         let mut prepared = ManuallyDrop::new(prepared);
         // Told once more, it need not be planned.
         let fresh = asked.fresh(world, &place, &prepared).filter(|_| !warned);
@@ -77,30 +130,8 @@ impl Told {
             tracing::debug!(%error, "what the plan rests on could not be kept");
         }
         let folder = history.as_ref().map(|history| history.place().folder());
-        // Nothing is asked now; a run asks.
-        let silent = PermissionArgs { no_prompt: true, ..permissions.clone() };
-        let settled = permission::settle(world, &place, &prepared, &silent, folder)?;
-        let Settled { mut permits, open, .. } = settled;
-        let denied = permits.iter().filter(|(_, permit)| permit.denial().is_some());
-        let refused: HashSet<CellId> = denied.map(|(cell, _)| cell.clone()).collect();
-        prepared.refuse(&mut permits);
-        let asks = permission::asks(permissions);
-        let word = |cell: &CellId| {
-            if permits.get(cell).and_then(Permit::denial).is_none() {
-                return Word::Granted;
-            }
-            // What is made of what they give follows them.
-            let decided = match refused.contains(cell) {
-                true => !open.contains(cell),
-                false => refused.iter().any(|cell| !open.contains(cell)),
-            };
-            if asks && !decided { Word::Asked } else { Word::Denied }
-        };
-        let mut flags: Vec<_> =
-            permits.values().flat_map(Permit::flags).map(str::to_owned).collect();
-        flags.sort_unstable();
-        flags.dedup();
-        Ok(Self { flags, ..Self::planned(&prepared, word) })
+        let words = Words::new(world, &place, &mut prepared, permissions, folder)?;
+        Ok(Self::planned(&prepared, &words))
     }
 
     fn known(world: &World, place: &Place, key: &Digest) -> Option<Self> {
@@ -117,21 +148,21 @@ impl Told {
         Some(Self { flow: unchanged.flow().to_owned(), steps: steps.collect(), flags: Vec::new() })
     }
 
-    fn planned(prepared: &Prepared, word: impl Fn(&CellId) -> Word) -> Self {
+    fn planned(prepared: &Prepared, words: &Words) -> Self {
         let steps = prepared.plan.all().map(|step| {
             let cell = &prepared.flow.cells[step.index.at()];
             Step {
                 cell: step.cell.to_string(),
                 lang: cell.executor.to_string(),
                 action: action_of(&step.action),
-                word: word(&cell.declared),
+                word: words.of(&cell.declared),
                 reason: step.reason.to_string(),
                 key: step.key.to_string(),
                 timeout_ms: u64::try_from(cell.limits.timeout.as_millis()).unwrap_or(u64::MAX),
             }
         });
         let flow = prepared.flow.name.clone();
-        Self { flow, steps: steps.collect(), flags: Vec::new() }
+        Self { flow, steps: steps.collect(), flags: words.flags() }
     }
 
     /// Of cells that are not refused.

@@ -20,7 +20,7 @@ use polyloom_load::Loaded;
 use polyloom_model::{CellId, Flow, Policy, Role, parse_duration};
 use polyloom_report::{Document, Options, Progress, Terminal, Verbosity};
 use polyloom_runtime::{
-    Carried, Failures, Job, Permit, Place, PolicyWord, Prepared, Runner, Stood, Stream, Summary,
+    Carried, Failures, Job, Permit, Place, PolicyWord, Prepared, Runner, Stream, Summary,
 };
 use polyloom_schedule::{KeepGoing, RunOutcome};
 use polyloom_store::{Bounds, History, HistoryPlace, NewRun, Retention, RunWriter, Store};
@@ -47,7 +47,7 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
         return watch::watch(world, asked);
     }
     let store = world.store()?;
-    let place = world.place(Arc::clone(&store))?;
+    let place = world.place_that_writes(Arc::clone(&store), streams::files(&asked.args))?;
     let same = asked.key(world);
     if let Some(key) = &same
         && let Some(exit) = asked.same(world, &place, key)?
@@ -105,8 +105,6 @@ struct Asked {
     streams: Option<Streams>,
     /// Whether there were warnings of the flow.
     warned: bool,
-    /// What stood in the rounds since the last run that was recorded.
-    stood: Stood,
 }
 
 /// A plan, and the word on what its cells ask for.
@@ -127,8 +125,32 @@ struct Before {
     changed: Vec<String>,
     /// What failed.
     failures: Option<Failures>,
-    /// It is to leave no run in the history.
-    unrecorded: bool,
+    /// Whether it is to be a run of the history.
+    record: Record,
+}
+
+impl Ready {
+    /// Whether the results that stand are those that the history has of their cells.
+    fn is_known(&self) -> bool {
+        let Some(history) = &self.history else { return true };
+        let known = self.prepared.is_known(history);
+        known.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the history can't be read");
+            true
+        })
+    }
+}
+
+/// Whether what happens is a run of the history.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Record {
+    /// It is.
+    #[default]
+    Always,
+    /// It is if a cell runs.
+    IfSomeRan,
+    /// It is not.
+    Never,
 }
 
 /// A run that is about to begin, and what shows it.
@@ -144,6 +166,7 @@ struct After {
     history: Option<Arc<History>>,
     /// Its id, where it is recorded.
     run: Option<String>,
+    record: Record,
     document: Document,
 }
 
@@ -161,15 +184,7 @@ impl Asked {
         let timeout = timeout.map_err(|error| Failure::of(Exit::Usage, &error))?;
         let retention = retention::retention(None, None)?;
         let bounds = super::cache::bounds(|name| std::env::var(name).ok())?;
-        Ok(Self {
-            args,
-            timeout,
-            retention,
-            bounds,
-            streams: None,
-            warned: false,
-            stood: Stood::new(),
-        })
+        Ok(Self { args, timeout, retention, bounds, streams: None, warned: false })
     }
 
     /// The flow as it is now.
@@ -197,9 +212,7 @@ impl Asked {
         }
         let history = open_history(world, &flow.root, &place.store);
         let select = &self.args.select;
-        let stood = Some(&self.stood);
-        let mut prepared =
-            world.prepare(place, Arc::clone(&flow), history.as_deref(), select, stood)?;
+        let mut prepared = world.prepare(place, Arc::clone(&flow), history.as_deref(), select)?;
         let folder = history.as_ref().map(|history| history.place().folder());
         let Settled { mut permits, policy, open: _ } =
             permission::settle(world, place, &prepared, &self.args.permissions, folder)?;
@@ -217,7 +230,7 @@ impl Asked {
         started: Instant,
     ) -> Result<Begun, Failure> {
         let Ready { flow, history, prepared, permits, policy } = ready;
-        let begins = history.as_ref().filter(|_| !before.unrecorded);
+        let begins = history.as_ref().filter(|_| before.record != Record::Never);
         let writer = begins.and_then(|history| begin(world, history, &flow));
         let run = writer.as_ref().map(|writer| writer.id().to_owned());
         let recorded = history.as_ref().zip(writer.as_ref());
@@ -242,7 +255,8 @@ impl Asked {
             failures: before.failures,
         };
         let runner = Runner::new(job, Stream::new(sinks, started));
-        Ok(Begun { runner, terminal, watched, after: After { history, run, document } })
+        let after = After { history, run, record: before.record, document };
+        Ok(Begun { runner, terminal, watched, after })
     }
 
     /// Those who see a run of the flow in `root`.

@@ -9,7 +9,7 @@ use polyloom_protocol::meta::ExecMeta;
 use polyloom_report::{
     Align, Paint, PreviewOptions, Style, Subject, Table, duration, escape_line, preview, size,
 };
-use polyloom_store::{History, Store};
+use polyloom_store::{History, Maker, Store};
 use serde_json::json;
 
 use super::history::{self, Found};
@@ -25,6 +25,28 @@ struct Step {
     reason: String,
     attempts: u32,
     meta: ExecMeta,
+}
+
+/// When what a cell has was made.
+struct Ran {
+    run: String,
+    /// It may be another cell, made of the same.
+    cell: String,
+    meta: Option<ExecMeta>,
+}
+
+impl Ran {
+    /// By what a run found of a cell.
+    fn of(history: &History, run: &str, cell: &str) -> Result<Option<Self>, Failure> {
+        let Some(Maker { run: Some(run), by: cell, .. }) = history::maker(history, run, cell)?
+        else {
+            return Ok(None);
+        };
+        let step = history.step(&run, &cell);
+        let step = step.map_err(|error| Failure::of(Exit::Environment, &error))?;
+        let meta = step.and_then(|step| serde_json::from_str(&step.meta).ok());
+        Ok(Some(Self { run, cell, meta }))
+    }
 }
 
 /// Where an output lies in the store as something a person can open.
@@ -62,7 +84,7 @@ pub fn show(world: &World, args: ShowArgs) -> Outcome {
     let mut run = row.id.clone();
     let mut steps = finished(history, &run)?;
     let Some(place) = place.as_deref() else {
-        return Ok(show_run(world, &run, &steps, format));
+        return Ok(show_run(world, &run, None, &steps, format));
     };
     let (cell, port) = inner::cell_and_port(place);
     let has = |steps: &[Step], cell: &str, port: Option<&str>| {
@@ -83,6 +105,12 @@ pub fn show(world: &World, args: ShowArgs) -> Outcome {
         run = earlier;
     }
     let Some(step) = steps.iter().find(|step| step.cell == cell) else {
+        // The cells of one that is a flow are in its place.
+        steps.retain(|step| port.is_none() && inner::is_in(&step.cell, cell));
+        if !steps.is_empty() {
+            return Ok(show_run(world, &run, Some(cell), &steps, format));
+        }
+        let steps = finished(history, &run)?;
         let names: Vec<_> = steps.iter().take(20).map(|step| step.cell.as_str()).collect();
         let runs = if found.alone { "; `polyloom runs` lists the runs" } else { "" };
         return Err(found
@@ -91,11 +119,10 @@ pub fn show(world: &World, args: ShowArgs) -> Outcome {
     };
     let Some(port) = port else {
         let made = match step.meta.outcome == polyloom_protocol::Outcome::Cached {
-            true => history::maker(history, &run, cell)?,
+            true => Ran::of(history, &run, cell)?,
             false => None,
         };
-        let made = made.and_then(|made| made.run);
-        return Ok(show_step(world, &store, step, made.as_deref(), format));
+        return Ok(show_step(world, &store, step, made.as_ref(), format));
     };
     let Some(artifact) = step.meta.artifacts.get(port) else {
         let names: Vec<_> = step.meta.artifacts.keys().map(String::as_str).collect();
@@ -231,10 +258,14 @@ fn outcome_style(step: &Step) -> Style {
     }
 }
 
-fn show_run(world: &World, run: &str, steps: &[Step], format: Format) -> Exit {
+/// `flow`: the cell that is a flow, where only its cells are shown.
+fn show_run(world: &World, run: &str, flow: Option<&str>, steps: &[Step], format: Format) -> Exit {
     if format != Format::Text {
         let cells: Vec<_> = steps.iter().map(to_json).collect();
-        let document = json!({ "schema": "polyloom.show/1", "run": run, "cells": cells });
+        let mut document = json!({ "schema": "polyloom.show/1", "run": run, "cells": cells });
+        if let Some(flow) = flow {
+            document["flow"] = json!(flow);
+        }
         world.screen.json(&document);
         return Exit::Ok;
     }
@@ -258,7 +289,11 @@ fn show_run(world: &World, run: &str, steps: &[Step], format: Format) -> Exit {
         ]);
     }
     let paint = world.screen.out;
-    let head = format!("run {}\n", paint.text(Style::Strong, run));
+    let strong = |text: &str| paint.text(Style::Strong, &escape_line(text));
+    let head = match flow {
+        Some(flow) => format!("{} is a flow; its cells in run {run}:\n", strong(flow)),
+        None => format!("run {}\n", strong(run)),
+    };
     world.screen.print(&(head + &table.render(paint, world.screen.columns)));
     Exit::Ok
 }
@@ -273,25 +308,34 @@ fn show_step(
     world: &World,
     store: &Store,
     step: &Step,
-    made: Option<&str>,
+    made: Option<&Ran>,
     format: Format,
 ) -> Exit {
     if format != Format::Text {
-        world.screen.json(&to_json(step));
+        let mut document = to_json(step);
+        if let Some(Ran { run, cell, meta }) = made {
+            document["last_run"] = json!({ "run": run, "cell": cell, "meta": meta });
+        }
+        world.screen.json(&document);
         return Exit::Ok;
     }
     let paint = world.screen.out;
     let mut facts = Table::new(&[("", Align::Left), ("", Align::Left)]);
-    let meta = &step.meta;
-    facts.row(["outcome", meta.outcome.as_str()]);
+    facts.row(["outcome", step.meta.outcome.as_str()]);
     facts.row(["lang", &step.lang]);
     facts.row(["why", &step.reason]);
     if step.attempts > 0 {
         facts.row(["attempts", &step.attempts.to_string()]);
     }
-    if let Some(run) = made {
-        facts.row(["last ran in", run]);
+    match made {
+        Some(Ran { run, cell, .. }) if *cell == step.cell => facts.row(["last ran in", run]),
+        Some(Ran { run, cell, .. }) => {
+            facts.row(["made in", &format!("{run} by `{cell}`, of the same inputs")]);
+        }
+        None => {}
     }
+    // What follows is of the run in which it ran.
+    let meta = made.and_then(|made| made.meta.as_ref()).unwrap_or(&step.meta);
     if let Some(code) = meta.exit_code {
         facts.row(["exit code", &code.to_string()]);
     }
@@ -316,7 +360,7 @@ fn show_step(
     facts.row(["stderr", &size(meta.stderr.bytes)]);
     let mut text = format!("{}\n", paint.text(Style::Strong, &escape_line(&step.cell)));
     text.push_str(&facts.render(paint, world.screen.columns));
-    text.push_str(&outputs(store, meta, paint, world.screen.columns));
+    text.push_str(&outputs(store, &step.meta, paint, world.screen.columns));
     for diagnostic in &meta.diagnostics {
         let place = match (&diagnostic.file, diagnostic.line) {
             (Some(file), Some(line)) => format!("{}:{line}: ", escape_line(file)),

@@ -4,17 +4,21 @@ use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use polyloom_events::Action;
-use polyloom_plan::{KeyParts, PartChange, Reason, diff};
+use polyloom_plan::{KeyParts, PartChange, Reason, Step, diff};
 use polyloom_protocol::Outcome;
 use polyloom_report::{Align, Style, Table, escape_line};
 use polyloom_runtime::{Place, Taken, action_of, tell_inputs};
 use polyloom_store::{History, Maker, Previous};
 use serde_json::json;
 
-use super::known;
+use super::plan::{Word, Words};
+use super::{inner, known};
 use crate::args::{FlowArgs, Format, PermissionArgs, Select};
 use crate::failure::{self, Exit, Failure};
 use crate::world::{World, flow_name};
+
+/// What is said of a cell whose result stands.
+const UP_TO_DATE: &str = "is up to date";
 
 /// The cell as it was in a run.
 fn in_run(history: &History, run: &str, cell: &str) -> Result<Previous, Failure> {
@@ -32,11 +36,26 @@ fn in_run(history: &History, run: &str, cell: &str) -> Result<Previous, Failure>
     Err(Failure::new(Exit::Usage, message).hint(format!("polyloom show {}", row.id)))
 }
 
+/// What a name stands for.
+enum Named {
+    Cell(Now),
+    /// A cell that is a flow: its cells are in its place.
+    Flow(Vec<Inner>),
+}
+
+/// A cell of a flow within the flow.
+struct Inner {
+    cell: String,
+    says: &'static str,
+    reason: String,
+}
+
 /// A cell as it is now.
 struct Now {
     flow: String,
     history: Arc<History>,
-    action: Action,
+    /// What becomes of it, such as `will run`.
+    says: &'static str,
     reason: String,
     key: String,
     parts: Arc<KeyParts>,
@@ -47,9 +66,15 @@ struct Now {
 
 impl Now {
     /// Without a plan, of a cell whose result stands.
-    fn known(world: &World, place: &Place, flow: &FlowArgs, cell: &str) -> Option<Self> {
-        let (select, permissions) = (Select::default(), PermissionArgs::default());
-        let asked = known::Asked { flow, select: &select, permissions: &permissions, limits: &[] };
+    fn known(
+        world: &World,
+        place: &Place,
+        flow: &FlowArgs,
+        permissions: &PermissionArgs,
+        cell: &str,
+    ) -> Option<Self> {
+        let select = Select::default();
+        let asked = known::Asked { flow, select: &select, permissions, limits: &[] };
         let unchanged = known::find(world, place, &asked.key(world)?)?;
         let steps = unchanged.steps(&place.store)?;
         let step = steps.iter().find(|step| step.cell.as_str() == cell)?;
@@ -61,17 +86,47 @@ impl Now {
         let previous = previous.filter(|last| last.key == key)?;
         let parts = Arc::new(serde_json::from_str(&previous.parts).ok()?);
         let taken = polyloom_runtime::taken(&history, &previous.run, cell).ok()?;
-        let (reason, causes) = (Reason::UpToDate.to_string(), Vec::new());
-        Some(Self { flow, history, action: Action::Cached, reason, key, parts, taken, causes })
+        let (says, reason) = (UP_TO_DATE, Reason::UpToDate.to_string());
+        Some(Self { flow, history, says, reason, key, parts, taken, causes: Vec::new() })
     }
 
-    fn planned(world: &World, place: &Place, flow: &FlowArgs, cell: &str) -> Result<Self, Failure> {
+    fn planned(
+        world: &World,
+        place: &Place,
+        flow: &FlowArgs,
+        permissions: &PermissionArgs,
+        cell: &str,
+    ) -> Result<Named, Failure> {
         let flow = Arc::new(world.flow(flow)?);
         let history = world.history(&flow.root, &place.store)?;
         // Not given back piece by piece: the process ends here.
-        let prepared = world.prepare(place, flow, Some(&history), &Select::default(), None)?;
-        let prepared = ManuallyDrop::new(prepared);
+        let prepared = world.prepare(place, flow, Some(&history), &Select::default())?;
+        let mut prepared = ManuallyDrop::new(prepared);
+        let folder = Some(history.place().folder());
+        let words = Words::new(world, place, &mut prepared, permissions, folder)?;
+        let says = |step: &Step| {
+            let declared = &prepared.flow.cells[step.index.at()].declared;
+            match (words.of(declared), action_of(&step.action)) {
+                (Word::Denied, _) => "will be denied",
+                (Word::Asked, _) => "will be asked about",
+                (Word::Granted, Action::Cached) => UP_TO_DATE,
+                (Word::Granted, Action::Run) => "will run",
+                (Word::Granted, Action::Maybe) => "may run",
+                (Word::Granted, Action::Skip) => "is left out",
+            }
+        };
         let Some(at) = prepared.plan.find(cell) else {
+            let within = prepared.plan.all().filter(|it| inner::is_in(it.cell.as_str(), cell));
+            let within: Vec<_> = within
+                .map(|step| Inner {
+                    cell: step.cell.to_string(),
+                    says: says(step),
+                    reason: step.reason.to_string(),
+                })
+                .collect();
+            if !within.is_empty() {
+                return Ok(Named::Flow(within));
+            }
             let names = prepared.flow.cells.iter().map(|cell| cell.id.as_str());
             let near = polyloom_plan::nearest(cell, names);
             let shown = escape_line(cell).into_owned();
@@ -89,16 +144,16 @@ impl Now {
             .filter(|cause| *cause != at)
             .filter_map(|cause| prepared.plan.get(cause))
             .map(|step| format!("{}: {}", step.cell, step.reason));
-        Ok(Self {
+        Ok(Named::Cell(Self {
             flow: flow_name(&prepared.flow.path),
             history,
-            action: action_of(&step.action),
+            says: says(step),
             reason: step.reason.to_string(),
             key: step.key.to_string(),
             parts: Arc::clone(&step.parts),
             taken: prepared.comes_in(cell),
             causes: causes.collect(),
-        })
+        }))
     }
 }
 
@@ -112,6 +167,9 @@ fn when(last: &Previous, ran: Option<&Maker>, against: bool) -> String {
         None => {
             format!("last known from {} ({}), which is no longer kept\n", last.run, last.outcome)
         }
+        Some(Maker { run: Some(run), by, step, .. }) if *by != step.cell => {
+            format!("cached in {}; `{by}` made its result in {run}, of the same inputs\n", last.run)
+        }
         Some(Maker { run: Some(run), step, .. }) if *run == last.run => {
             format!("last ran in {run} ({})\n", step.outcome)
         }
@@ -124,19 +182,46 @@ fn when(last: &Previous, ran: Option<&Maker>, against: bool) -> String {
     }
 }
 
+/// What becomes of each cell of one that is a flow.
+fn of_flow(world: &World, flow: &str, cells: &[Inner], format: Format) -> Exit {
+    if format != Format::Text {
+        let cell = |it: &Inner| json!({ "cell": it.cell, "action": it.says, "reason": it.reason });
+        let cells: Vec<_> = cells.iter().map(cell).collect();
+        world.screen.json(&json!({ "schema": "polyloom.why/1", "flow": flow, "cells": cells }));
+        return Exit::Ok;
+    }
+    let paint = world.screen.out;
+    let mut table = Table::new(&[("", Align::Left), ("", Align::Left), ("", Align::Left)]);
+    for Inner { cell, says, reason } in cells {
+        let reason = if *says == UP_TO_DATE { "" } else { reason };
+        table.row([cell, *says, reason]);
+    }
+    let head = format!("{} is a flow; its cells:\n", paint.text(Style::Strong, &escape_line(flow)));
+    world.screen.print(&(head + &table.render(paint, world.screen.columns)));
+    if let [first, ..] = cells {
+        let first = escape_line(&first.cell);
+        world.screen.note(&format!("hint: `polyloom why {first}` says what changed\n"));
+    }
+    Exit::Ok
+}
+
 /// The command.
 pub fn why(
     world: &World,
     cell: &str,
     against: Option<&str>,
     flow: &FlowArgs,
+    permissions: &PermissionArgs,
     format: Format,
 ) -> failure::Outcome {
     let store = world.store()?;
     let place = world.place(Arc::clone(&store))?;
-    let now = match Now::known(world, &place, flow, cell) {
+    let now = match Now::known(world, &place, flow, permissions, cell) {
         Some(now) => now,
-        None => Now::planned(world, &place, flow, cell)?,
+        None => match Now::planned(world, &place, flow, permissions, cell)? {
+            Named::Cell(now) => now,
+            Named::Flow(cells) => return Ok(of_flow(world, cell, &cells, format)),
+        },
     };
     let environment = |error| Failure::of(Exit::Environment, &error);
     let last = match against {
@@ -158,15 +243,9 @@ pub fn why(
         if !changes.is_empty() {
             let taken = polyloom_runtime::taken(&now.history, &last.run, cell);
             let taken = taken.map_err(environment)?;
-            same_bytes = tell_inputs(&taken, &now.taken, "not made yet", &mut changes);
+            same_bytes = tell_inputs(&taken, &now.taken, "not known yet", &mut changes);
         }
     }
-    let will_run = match now.action {
-        Action::Cached => "is up to date",
-        Action::Run => "will run",
-        Action::Maybe => "may run",
-        Action::Skip => "is left out",
-    };
     if format != Format::Text {
         let change = |c: &PartChange| json!({ "part": c.part.to_string(), "before": c.before.as_deref(), "after": c.after.as_deref() });
         let parts = now.parts.iter().map(|(name, part)| {
@@ -175,7 +254,7 @@ pub fn why(
         let document = json!({
             "schema": "polyloom.why/1",
             "cell": cell,
-            "action": will_run,
+            "action": now.says,
             "reason": now.reason,
             "key": now.key,
             "last_run": ran.map(|made| json!({ "run": made.run, "outcome": made.step.outcome, "key": made.step.key })),
@@ -188,8 +267,8 @@ pub fn why(
         return Ok(Exit::Ok);
     }
     let paint = world.screen.out;
-    let mut text = format!("{} {will_run}", paint.text(Style::Strong, &escape_line(cell)));
-    if now.action != Action::Cached {
+    let mut text = format!("{} {}", paint.text(Style::Strong, &escape_line(cell)), now.says);
+    if now.says != UP_TO_DATE {
         text.push_str(&format!(": {}", escape_line(&now.reason)));
     }
     text.push('\n');

@@ -163,7 +163,11 @@ impl Findings {
         // The one list of words is long: it is the help, where nothing better is known.
         let help = if !error.why.starts_with("expected one of") {
             message.push_str(&format!(": {}", error.why));
-            None
+            // What is stored as a file is no part of a value.
+            error.why.starts_with("lists, maps and records").then(|| {
+                "several files are a `dir`; a cell with a `map` runs once for each of them"
+                    .to_owned()
+            })
         } else if word.is_empty() {
             message.push_str(&format!(": a type is missing at position {}", error.at));
             Some(list(&polyloom_model::Type::WORDS))

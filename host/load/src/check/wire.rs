@@ -130,7 +130,20 @@ impl Check<'_, '_> {
 
     fn mismatch(&mut self, name: &PortName, wire: &Wire, ty: &Type, target: &Type) {
         let (given, wanted) = (brief(ty), brief(target));
-        let help = if can_connect(ty, target, false) == Connection::Refused {
+        let each = match ty {
+            Type::List(item) => can_connect(item, target, false) != Connection::Refused,
+            _ => false,
+        };
+        let help = if each {
+            let from = match &wire.form {
+                Some(Form::Port(cell, port)) => format!("{}.{}", shown(cell), shown(port)),
+                Some(Form::Param(param)) => format!("param:{}", shown(param)),
+                Some(Form::Value(_) | Form::File(_) | Form::Other(_)) | None => "…".to_owned(),
+            };
+            format!(
+                "`map = {{ {name} = \"{from}\" }}` runs the cell once for each item; else declare the input as {given}"
+            )
+        } else if can_connect(ty, target, false) == Connection::Refused {
             format!("declare the input `{name}` as {given}, or convert in a cell between them")
         } else {
             "this needs a coercion, and the flow is `strict`".to_owned()
@@ -295,6 +308,10 @@ impl Check<'_, '_> {
             format!("did you mean `{name}.{port}`?")
         } else if board.by_id.contains_key(text) {
             format!("which output of it? `{name}.PORT`")
+        } else if text.starts_with("glob:") {
+            format!(
+                "`map = {{ NAME = \"{name}\" }}` runs the cell once for each file; a whole folder is written `file:PATH`"
+            )
         } else if self.exists(text) {
             format!("did you mean `file:{name}`?")
         } else {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use polyloom_events::Event;
 use polyloom_model::{CellId, PortName};
-use polyloom_plan::{Check, Feed, Reason, StepIndex, content_key};
+use polyloom_plan::{Check, Feed, KeyParts, PartName, Previous, Reason, StepIndex, content_key};
 use polyloom_protocol::Outcome;
 use polyloom_schedule::{Because, Verdict};
 
@@ -88,8 +88,26 @@ impl Runner {
         let slot = &mut self.slots[step.at()];
         slot.outputs = Some(Outputs::Made(Arc::new(known.outputs.clone())));
         slot.known = Some(known);
-        "its inputs turned out the same".clone_into(&mut self.slots[step.at()].reason);
+        let planned = &self.job.prepared.plan.steps[step.at()];
+        let reason = match self.is_wired_as_before(step) {
+            true => "its inputs turned out the same".to_owned(),
+            false => format!("{}; there is a result with the same inputs", planned.reason),
+        };
+        self.slots[step.at()].reason = reason;
         true
+    }
+
+    /// Whether what it was last read of the same cells, and as many steps: else a result with its inputs was made before that, or by another cell.
+    fn is_wired_as_before(&self, step: StepIndex) -> bool {
+        let planned = &self.job.prepared.plan.steps[step.at()];
+        let last = self.job.prepared.answers.previous.get(&planned.cell);
+        let words = |parts: &KeyParts, name| parts.get(name).map(|part| part.text.clone());
+        let same = |last: &Previous| {
+            let mut inputs =
+                planned.parts.iter().filter(|(name, _)| matches!(name, PartName::Input(_)));
+            inputs.all(|(name, part)| words(&last.parts, name).as_ref() == Some(&part.text))
+        };
+        !matches!(planned.reason, Reason::Changed(_)) && last.is_none_or(same)
     }
 
     /// Whether a result of another run would do for this step, and its own for another.

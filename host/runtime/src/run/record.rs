@@ -79,7 +79,7 @@ impl Runner {
             wall_ms: meta.wall_ms,
             meta: serde_json::to_string(meta).unwrap_or_default(),
             origin: if found { Origin::Found } else { Origin::Made },
-            inputs: if found { Vec::new() } else { self.inputs_of(step) },
+            inputs: self.inputs_of(step),
             outputs,
             cell,
         });

@@ -9,6 +9,7 @@ use polyloom_model::Digest;
 use polyloom_store::StatKey;
 
 use crate::items;
+use crate::place::Inode;
 use crate::ways::Ways;
 
 /// Folders with more in them are read again.
@@ -76,9 +77,14 @@ pub fn folder(path: &Path, mut since: Option<&mut Since>) -> Option<Digest> {
 }
 
 /// The digest of the files that a pattern matches and their stats. `None`: as for [`folder`].
-pub fn matches(root: &Path, pattern: &str, mut since: Option<&mut Since>) -> Option<Digest> {
+pub fn matches(
+    root: &Path,
+    pattern: &str,
+    writes: &[Inode],
+    mut since: Option<&mut Since>,
+) -> Option<Digest> {
     let mut looked = BTreeSet::new();
-    let found = items::search(root, Path::new(""), pattern, &mut |folder| {
+    let found = items::search(root, Path::new(""), pattern, writes, &mut |folder| {
         looked.insert(root.join(folder));
     });
     let mut text = Vec::new();
@@ -139,7 +145,7 @@ mod tests {
                 since.stat(&path, &fs::metadata(&path).unwrap()).is_some()
             },
             |root, since| folder_of(&root.join("data/deep"), since),
-            |root, since| matches(root, "*/deep/*.txt", Some(since)).is_some(),
+            |root, since| matches(root, "*/deep/*.txt", &[], Some(since)).is_some(),
         ];
         // Other tests make folders beside this one.
         let changed = |look: fn(&Path, &mut Since) -> bool| -> Vec<PathBuf> {

@@ -11,9 +11,11 @@ use crate::fault::Fault;
 pub struct Maker {
     /// The run in which it ran; `None`: none that is kept here, and `step` has what is known all the same.
     pub run: Option<String>,
+    /// The cell that ran there. It may be another one, made of the same.
+    pub by: String,
     /// The run whose cells made what came in.
     pub beside: String,
-    /// The step. Its cell may be another one, with the same inputs.
+    /// The step of the cell that is asked about: where another one made its result, that which found it.
     pub step: StepRow,
 }
 
@@ -44,25 +46,35 @@ impl History {
             inputs: Vec::new(),
             outputs: kept.outputs,
         };
-        match self.attempt(run, By::Key(&found.key), &found)? {
-            Some((other, step)) => self.maker_of(run, other, step).map(Some),
-            None => Ok(Some(Maker { run: None, beside: run.to_owned(), step: found })),
-        }
+        let beside = run.to_owned();
+        let made = match self.attempt(run, By::Key(&found.key), &found)? {
+            Some((other, step)) => Some(self.maker_of(run, other, step)?),
+            None => None,
+        };
+        Ok(Some(match made {
+            Some(made) if made.step.cell == found.cell => made,
+            Some(Maker { run, by, .. }) => Maker { run, by, beside, step: found },
+            None => Maker { run: None, by: found.cell.clone(), beside, step: found },
+        }))
     }
 
     /// A step of the run `beside` made its result itself, or found it by the content of its inputs.
     fn maker_of(&self, asked: &str, beside: String, step: StepRow) -> Result<Maker, Fault> {
+        let by = step.cell.clone();
         if step.origin == Origin::Made {
-            return Ok(Maker { run: Some(beside.clone()), beside, step });
+            return Ok(Maker { run: Some(beside.clone()), by, beside, step });
         }
         Ok(match self.attempt(asked, By::Content(&step.content), &step)? {
-            Some((run, step)) => Maker { run: Some(run.clone()), beside: run, step },
-            None => Maker { run: None, beside, step },
+            Some((run, made)) if made.cell == by => {
+                Maker { run: Some(run.clone()), by, beside: run, step: made }
+            }
+            Some((run, made)) => Maker { run: Some(run), by: made.cell, beside, step },
+            None => Maker { run: None, by, beside, step },
         })
     }
 
-    /// The newest attempt that ended with the outputs of `like`, made of the same. One that came after the run that is asked about made
-    /// another result, whatever its bytes; imported runs are in no order.
+    /// The newest attempt that ended with the outputs of `like`, made of the same; of another cell only where there is none of its own. One that
+    /// came after the run that is asked about made another result, whatever its bytes; imported runs are in no order.
     fn attempt(
         &self,
         asked: &str,
@@ -81,9 +93,11 @@ impl History {
                 "SELECT s.run, s.cell FROM steps s JOIN runs r ON r.id = s.run
                  WHERE s.{column} = ?1 AND s.{column} <> '' AND s.outcome = 'ok'
                    AND (r.imported IS NOT NULL OR r.rowid <= (SELECT rowid FROM runs WHERE id = ?2))
-                 ORDER BY r.rowid DESC"
+                 ORDER BY s.cell = ?3 DESC, r.rowid DESC"
             ))?;
-            statement.query_map([value, asked], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+            statement
+                .query_map([value, asked, &like.cell], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
         })?;
         for (run, cell) in places {
             let Some(step) = self.step(&run, &cell)? else { continue };

@@ -16,8 +16,12 @@ fn thing(output: &OutputRow) -> String {
     format!("{}  {}, {}", short(&output.digest), escape_line(&output.ty), size(output.size))
 }
 
-fn run_of(step: &Step) -> &str {
-    step.run.as_deref().unwrap_or("a run that is not kept here")
+fn run_of(step: &Step) -> String {
+    let run = step.run.as_deref().unwrap_or("a run that is not kept here");
+    match &step.by {
+        Some(by) => format!("{run}, where {by} was made of the same"),
+        None => run.to_owned(),
+    }
 }
 
 /// A tree for people.
@@ -99,7 +103,7 @@ impl Drawing<'_> {
             Todo::Up(at) | Todo::Down(at) => {
                 let step = &steps[*at];
                 let mut line = self.paint.text(Style::Strong, &escape_line(&step.cell));
-                line.push_str(&format!(" in {}", escape_line(run_of(step))));
+                line.push_str(&format!(" in {}", escape_line(&run_of(step))));
                 let again = std::mem::replace(&mut drawn[*at], true);
                 if again {
                     return (line + ", as above", Vec::new());
@@ -189,7 +193,11 @@ fn label(text: &str) -> String {
 pub fn mermaid(lineage: &Lineage<'_>) -> String {
     let mut text = "flowchart LR\n".to_owned();
     for (at, step) in lineage.steps.iter().enumerate() {
-        text.push_str(&format!("  s{at}[\"{}<br/>{}\"]\n", label(&step.cell), label(run_of(step))));
+        text.push_str(&format!(
+            "  s{at}[\"{}<br/>{}\"]\n",
+            label(&step.cell),
+            label(&run_of(step))
+        ));
     }
     for (from, to, what) in arrows(lineage) {
         text.push_str(&format!("  s{from} -- \"{}\" --> s{to}\n", label(&what)));
@@ -201,7 +209,7 @@ pub fn mermaid(lineage: &Lineage<'_>) -> String {
 pub fn dot(lineage: &Lineage<'_>) -> String {
     let mut text = "digraph lineage {\n  rankdir=LR;\n  node [shape=box];\n".to_owned();
     for (at, step) in lineage.steps.iter().enumerate() {
-        let (cell, run) = (label(&step.cell), label(run_of(step)));
+        let (cell, run) = (label(&step.cell), label(&run_of(step)));
         text.push_str(&format!("  s{at} [label=\"{cell}\\n{run}\"];\n"));
     }
     for (from, to, what) in arrows(lineage) {

@@ -33,6 +33,8 @@ pub struct Step {
     pub run: Option<String>,
     /// The cell.
     pub cell: String,
+    /// The cell that ran, where it is another one that was made of the same.
+    pub by: Option<String>,
     /// Its key.
     pub key: String,
     /// The parts of its key.
@@ -77,7 +79,7 @@ impl Step {
             })
         };
         json!({
-            "cell": self.cell, "run": self.run, "key": self.key,
+            "cell": self.cell, "run": self.run, "by": self.by.as_ref().unwrap_or(&self.cell), "key": self.key,
             "parts": parts.collect::<serde_json::Map<_, _>>(),
             "inputs": self.inputs.iter().map(input).collect::<Vec<_>>(),
             "outputs": self.outputs,
@@ -153,13 +155,19 @@ impl<'a> Lineage<'a> {
         }
         let at = match self.history.maker(run, cell)? {
             None => None,
-            Some(Maker { run, beside, step }) => {
-                let place = run.clone().unwrap_or_else(|| step.key.clone());
+            Some(Maker { run, by, beside, step }) => {
+                let by = Some(by).filter(|by| *by != step.cell);
+                let place = match by {
+                    None => run.clone().unwrap_or_else(|| step.key.clone()),
+                    // It may have made something else in the run of the other.
+                    Some(_) => beside.clone(),
+                };
                 let place = (Way::Up, place, step.cell.clone());
                 let at = match self.places.get(&place) {
                     Some(at) => *at,
                     None => {
                         let at = self.add(Way::Up, run, step);
+                        self.steps[at].by = by;
                         self.places.insert(place, at);
                         todo.push_back((at, beside));
                         at
@@ -230,8 +238,8 @@ impl<'a> Lineage<'a> {
         });
         let inputs = inputs.chain(items).collect();
         let readers = vec![Vec::new(); row.outputs.len()];
-        let (cell, key, outputs) = (row.cell, row.key, row.outputs);
-        self.steps.push(Step { way, run, cell, key, parts, inputs, outputs, readers });
+        let (cell, by, key, outputs) = (row.cell, None, row.key, row.outputs);
+        self.steps.push(Step { way, run, cell, by, key, parts, inputs, outputs, readers });
         self.steps.len() - 1
     }
 

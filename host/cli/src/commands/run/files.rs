@@ -8,25 +8,37 @@ use std::time::{Duration, Instant};
 
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
-use polyloom_runtime::Sources;
+use polyloom_runtime::{Inode, Sources};
 use tokio::sync::Notify;
 
 use super::names::Names;
-use super::streams::Inode;
 use crate::failure::{Exit, Failure};
 
 /// Files that were written and closed are taken as they are after so much quiet: many are often saved at once.
 const SAVED: Duration = Duration::from_millis(5);
 /// A file that is being written, or that is gone and may come back, is waited for so long.
 const UNFINISHED: Duration = Duration::from_millis(50);
+/// What is being installed comes in many files, of which not all are heard of.
+const INSTALLED: Duration = Duration::from_secs(1);
 /// More names of one change are not kept.
 const NAMES: usize = 1000;
 
 /// How far a change has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
-    Unfinished,
     Saved,
+    Unfinished,
+    Installing,
+}
+
+impl Stage {
+    fn rests(self) -> Duration {
+        match self {
+            Self::Saved => SAVED,
+            Self::Unfinished => UNFINISHED,
+            Self::Installing => INSTALLED,
+        }
+    }
 }
 
 /// What was heard of a name.
@@ -100,6 +112,10 @@ impl Shared {
                     heard.moved.insert(path.clone());
                 }
                 let new = matches!(event.kind, EventKind::Create(_));
+                let stage = match heard.names.sources().installs(&path) {
+                    true => Stage::Installing,
+                    false => stage,
+                };
                 self.note(&mut heard, path, Seen { stage, new });
             }
         }
@@ -208,6 +224,7 @@ impl Files {
             .into_iter()
             .chain(needed.iter().copied())
             .chain(names.sources().beside.as_deref())
+            .chain(names.sources().installed.iter().map(PathBuf::as_path))
             .collect();
         let there = all.iter().filter(|folder| !inside(folder)).filter_map(|folder| {
             let meta = folder.metadata().ok().filter(std::fs::Metadata::is_dir)?;
@@ -270,8 +287,8 @@ impl Files {
             let due = {
                 let heard = self.shared.heard();
                 heard.last.map(|last| {
-                    let open = heard.changed.values().any(|seen| seen.stage == Stage::Unfinished);
-                    last + if open { UNFINISHED } else { SAVED }
+                    let stages = heard.changed.values().map(|seen| seen.stage);
+                    last + stages.max().unwrap_or(Stage::Saved).rests()
                 })
             };
             match due {

@@ -24,6 +24,7 @@ impl Names {
             folders: sources.folders.iter().map(&mut follow).collect(),
             globs: globs.map(|(root, pattern)| (follow(root), pattern.clone())).collect(),
             beside: sources.beside.as_ref().map(&mut follow),
+            installed: sources.installed.iter().map(&mut follow).collect(),
             apart: sources.apart.iter().map(&mut follow).collect(),
         };
         Self { sources, way: ways.names }

@@ -7,7 +7,7 @@ use polyloom_runtime::{Fresh, Place, Stream};
 use polyloom_store::{History, HistoryPlace, Store};
 
 use super::super::known;
-use super::{After, Asked, Faces, Ready, new_run};
+use super::{After, Asked, Faces, Ready, Record, new_run};
 use crate::args::RunArgs;
 use crate::failure::{Exit, Failure};
 use crate::permission::ProjectPolicy;
@@ -40,7 +40,8 @@ impl Asked {
         let stream = Stream::new(sinks, world.started);
         let jobs = self.jobs().get();
         let summary = unchanged.run(&history, writer, stream, jobs, VERSION);
-        let after = After { history: Some(history), run, document };
+        let record = Record::Always;
+        let after = After { history: Some(history), run, record, document };
         Ok(Some(self.end(world, &place.store, &after, &summary)))
     }
 

@@ -1,6 +1,6 @@
 //! Where a command writes events: `--events` and `--format jsonl`. A watch writes many runs there, and what is between them: the numbers run on.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, BufWriter};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
@@ -11,6 +11,7 @@ use polyloom_events::{Event, Record, Sink};
 use polyloom_load::{Problem, Severity as Bad};
 use polyloom_protocol::meta::{Diagnostic, Severity};
 use polyloom_report::Jsonl;
+use polyloom_runtime::Inode;
 
 use crate::args::{Format, RunArgs};
 use crate::failure::{Exit, Failure};
@@ -26,11 +27,21 @@ struct Numbered {
     file: Option<Inode>,
 }
 
-/// A file, whatever its names are: its device and its number there.
-pub type Inode = (u64, u64);
+fn inode(meta: io::Result<Metadata>) -> Option<Inode> {
+    meta.ok().filter(Metadata::is_file).map(|meta| (meta.dev(), meta.ino()))
+}
 
-fn inode(file: &File) -> Option<Inode> {
-    file.metadata().ok().map(|meta| (meta.dev(), meta.ino()))
+/// The files that this program prints to.
+fn printed() -> impl Iterator<Item = Inode> {
+    let (out, err) = (io::stdout(), io::stderr());
+    let prints = [out.as_fd(), err.as_fd()].map(|fd| fd.try_clone_to_owned().map(File::from));
+    prints.into_iter().flatten().filter_map(|file| inode(file.metadata()))
+}
+
+/// The files that a command will write itself, as far as they are there before it does.
+pub fn files(args: &RunArgs) -> Vec<Inode> {
+    let events = args.events.as_deref().filter(|path| *path != Path::new("-"));
+    printed().chain(events.and_then(|path| inode(path.metadata()))).collect()
 }
 
 impl Streams {
@@ -47,7 +58,7 @@ impl Streams {
                     let text = format!("`{}` can't be written: {error}", path.display());
                     Failure::new(Exit::Usage, text)
                 })?;
-                written = inode(&file);
+                written = inode(file.metadata());
                 streams.push(Jsonl::new(Box::new(BufWriter::new(file))));
             }
         }
@@ -59,10 +70,7 @@ impl Streams {
 
     /// The files that this program itself writes: that of `--events`, and what it prints to.
     pub fn files(&self) -> Vec<Inode> {
-        let (out, err) = (io::stdout(), io::stderr());
-        let prints = [out.as_fd(), err.as_fd()].map(|fd| fd.try_clone_to_owned().map(File::from));
-        let prints = prints.into_iter().flatten().filter_map(|file| inode(&file));
-        prints.chain(self.lock().file).collect()
+        printed().chain(self.lock().file).collect()
     }
 
     /// Says something that is of no run.

@@ -27,7 +27,7 @@ use super::files::{Change, Files};
 use super::live::{self, Shown};
 use super::planned::Planned;
 use super::streams::{Streams, diagnostic};
-use super::{After, Asked, Before, Begun, Ready, able, streams};
+use super::{After, Asked, Before, Begun, Ready, Record, able, streams};
 use crate::args::Format;
 use crate::commands::socket::{self, Interrupts, Signals};
 use crate::failure::{Exit, Failure, Outcome};
@@ -128,15 +128,15 @@ pub fn watch(world: &World, mut asked: Asked) -> Outcome {
         Err(_) => return asked.flow(world).map(|_| Exit::Usage),
     };
     let here = std::env::current_dir().map_err(|error| Failure::of(Exit::Environment, &error))?;
+    let streams = streams(&mut asked.streams, &asked.args)?;
     // Before the runtime's threads are there.
-    let place = place(world)?;
+    let place = place(world, &streams)?;
     // Its folder is there before anything in it is watched. What is wrong with it is told by the first run.
     let root = path.parent().unwrap_or(Path::new(""));
     let history = world.history(root, &place.store);
     let runtime = live::runtime()?;
     let (stops, asked_for) = mpsc::channel(1);
     let interrupts = runtime.block_on(async { Interrupts::new(Signals::listen(), asked_for) });
-    let streams = streams(&mut asked.streams, &asked.args)?;
     let files = Files::new(here.clone(), streams.files())?;
     let mut session = Session {
         world,
@@ -180,8 +180,8 @@ pub fn watch(world: &World, mut asked: Asked) -> Outcome {
 }
 
 /// The store and the spawner of sandboxes, for all runs.
-fn place(world: &World) -> Result<Arc<Place>, Failure> {
-    let place = world.place(world.store()?)?;
+fn place(world: &World, streams: &Streams) -> Result<Arc<Place>, Failure> {
+    let place = world.place_that_writes(world.store()?, streams.files())?;
     let spawner = place.workplace.spawner().map(|_| ());
     spawner.map_err(|error| Failure::of(Exit::Environment, &error).hint("polyloom doctor"))?;
     place.workplace.keep_waiting(WAITING);
@@ -278,6 +278,7 @@ impl Session<'_> {
             let loaded = self.world.read(&self.asked.args.flow);
             if let Some(flow) = &loaded.flow {
                 self.wanted = sources(flow);
+                self.wanted.installed = self.place.installed(flow, |id| self.world.manifest(id));
                 wanted = self.wanted.clone();
                 self.add(&mut wanted);
             }
@@ -287,7 +288,7 @@ impl Session<'_> {
                 continue;
             }
             let problems: Vec<_> = loaded.report.problems.iter().map(diagnostic).collect();
-            let known = self.broken && self.found == problems;
+            let known = self.found == problems;
             self.found.clone_from(&problems);
             if !known {
                 self.world.tell(&loaded);
@@ -301,7 +302,7 @@ impl Session<'_> {
     fn renew(&mut self) -> Result<bool, Failure> {
         let Some(lost) = self.lost() else { return Ok(false) };
         self.world.screen.note(&format!("warning: {lost}; this watch begins anew\n"));
-        let old = std::mem::replace(&mut self.place, place(self.world)?);
+        let old = std::mem::replace(&mut self.place, place(self.world, &self.streams)?);
         // What waited there may take a while to end.
         self.runtime.spawn_blocking(move || drop(old));
         self.planned = None;
@@ -377,14 +378,14 @@ impl Session<'_> {
             true => self.failures.only(&ready.prepared, &ready.policy),
             false => Vec::new(),
         };
-        // Only what ran is a run of the history.
-        let unrecorded = done || !self.failed.is_empty();
-        match unrecorded {
-            true => self.asked.stood.extend(ready.prepared.stood()),
-            false => self.asked.stood.clear(),
-        }
+        let record = match done || !self.failed.is_empty() {
+            false => Record::IfSomeRan,
+            true if ready.is_known() => Record::Never,
+            // An edit was taken back: what asks the history later has to hear of it.
+            true => Record::Always,
+        };
         let failures = Some(self.failures.clone());
-        let before = Before { carried, changed, failures, unrecorded };
+        let before = Before { carried, changed, failures, record };
         let begun = self.asked.begin(self.world, ready, &place, before, change.since)?;
         // What was to run whatever is known has run: from now on a change decides.
         (self.asked.args.select.force, self.asked.args.select.force_all) = (false, false);
@@ -458,6 +459,7 @@ impl Session<'_> {
         self.asked.end(self.world, &self.place.store, after, summary);
         let Totals { ok, failed, cancelled, .. } = summary.totals;
         if ok + failed + cancelled == 0
+            && after.record == Record::IfSomeRan
             && let Some((history, run)) = after.history.as_ref().zip(after.run.as_ref())
         {
             match history.forget(run) {
