@@ -11,6 +11,8 @@ use polyloom_model::{Calls, Digest, ExecutorId, Kind, Manifest};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::offers::Offer;
+use crate::python::{Made, Package};
 use crate::tree::{self, Copied, Limits, TreeError};
 
 const SCHEMA: &str = "polyloom.installed/1";
@@ -29,12 +31,19 @@ pub enum Source {
     Folder(PathBuf),
     /// A `.tar` or `.tar.gz`.
     Archive(PathBuf),
+    /// A Python package.
+    Package(Package),
+    /// A file with a function `_exec`.
+    Function(PathBuf),
 }
 
 impl std::fmt::Display for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Folder(path) | Self::Archive(path) => path.display().fmt(f),
+            Self::Folder(path) | Self::Archive(path) | Self::Function(path) => {
+                path.display().fmt(f)
+            }
+            Self::Package(package) => package.fmt(f),
         }
     }
 }
@@ -58,6 +67,18 @@ pub struct Plugin {
     pub asks: Vec<String>,
     /// When, milliseconds since 1970.
     pub installed_unix_ms: u64,
+}
+
+impl Plugin {
+    /// What `plugin install` takes to install it once more.
+    #[must_use]
+    pub fn again(&self) -> String {
+        match &self.source {
+            Source::Folder(path) | Source::Archive(path) => path.display().to_string(),
+            Source::Function(path) => path.parent().unwrap_or(path).display().to_string(),
+            Source::Package(_) => self.id.to_string(),
+        }
+    }
 }
 
 /// Why plugins can't be used or changed.
@@ -264,6 +285,14 @@ impl Installed {
         }
     }
 
+    /// Copies what is offered, with the manifest that was made for it if it came without.
+    pub fn stage_offer(&self, offer: &Offer) -> Result<Staged, InstalledError> {
+        let Some(made) = &offer.made else { return self.stage(&offer.folder) };
+        let folder = tempfile::tempdir().map_err(io_error("make a folder for", &offer.folder))?;
+        gather(made, folder.path())?;
+        self.stage(folder.path())
+    }
+
     /// Installs what was staged in place of whatever has its id, and enables it.
     pub fn install(
         &mut self,
@@ -368,6 +397,24 @@ impl Installed {
             }
         }
     }
+}
+
+/// The digest that a copy of what is offered would have.
+pub fn offered_digest(offer: &Offer) -> Result<Digest, InstalledError> {
+    let Some(made) = &offer.made else {
+        return Ok(tree::digest(&offer.folder, Limits::default())?);
+    };
+    let folder = tempfile::tempdir().map_err(io_error("make a folder for", &offer.folder))?;
+    gather(made, folder.path())?;
+    Ok(tree::digest(folder.path(), Limits::default())?)
+}
+
+/// Brings the files of a plugin that came without a manifest together with the one that was made.
+fn gather(made: &Made, to: &Path) -> Result<(), InstalledError> {
+    tree::copy_part(&made.from, made.part.as_deref(), to, Limits::default())?;
+    let path = to.join(MANIFEST);
+    fs::write(&path, &made.text).map_err(io_error("write", &path))?;
+    fs::set_permissions(&path, Permissions::from_mode(0o444)).map_err(io_error("write", &path))
 }
 
 const STAGED: &str = ".staged-";

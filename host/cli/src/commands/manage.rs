@@ -19,12 +19,27 @@ use crate::world::{World, unix_ms};
 pub fn install(world: &World, args: &InstallArgs) -> Outcome {
     let path = absolute(&args.source)?;
     if path.is_dir() {
+        if !path.join("executor.toml").exists()
+            && let Some(offers) = functions(world, &path)
+        {
+            for offer in &offers {
+                let ended = agree_to(world, offer, args.yes)?;
+                if ended != Exit::Ok {
+                    return Ok(ended);
+                }
+            }
+            return Ok(Exit::Ok);
+        }
         return agree(world, &path, Source::Folder(path.clone()), args.yes);
     }
-    if !path.is_file() {
-        let message = format!("there is no file or folder `{}`", path.display());
-        let hint = "valid: a folder with an executor.toml, or a .tar or .tar.gz of one";
-        return Err(Failure::new(Exit::Usage, message).hint(hint));
+    if !path.exists() {
+        let offer = args.source.to_str().map(|id| offered_as(world, id)).transpose()?.flatten();
+        let Some(offer) = offer else {
+            let message = format!("there is no file or folder `{}`", path.display());
+            let hint = "valid: a folder with an executor.toml, a .tar or .tar.gz of one, or the name of what `polyloom plugin list` has";
+            return Err(Failure::new(Exit::Usage, message).hint(hint));
+        };
+        return agree_to(world, &offer, args.yes);
     }
     let folder = tempfile::tempdir().map_err(|error| Failure::of(Exit::Environment, &error))?;
     let unpacked = polyloom_plugins::unpack(&path, folder.path(), Limits::default());
@@ -41,10 +56,34 @@ fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     std::path::absolute(path).map_err(|error| Failure::of(Exit::Environment, &error))
 }
 
+/// The functions `_exec` in the files of a folder, if there are any.
+fn functions(world: &World, folder: &Path) -> Option<Vec<Offer>> {
+    let (offers, problems) = polyloom_plugins::functions(folder, world.python()?);
+    world.note_problems(&problems);
+    Some(offers).filter(|offers| !offers.is_empty())
+}
+
 /// Copies the plugin in `folder`, and installs the copy if the person agrees to what it asks for.
 fn agree(world: &World, folder: &Path, source: Source, yes: bool) -> Outcome {
-    let mut installed = open(world)?;
+    let installed = open(world)?;
     let staged = installed.stage(folder).map_err(|error| failure(world, &error))?;
+    agree_staged(world, installed, staged, source, yes)
+}
+
+/// The same for what is offered.
+fn agree_to(world: &World, offer: &Offer, yes: bool) -> Outcome {
+    let installed = open(world)?;
+    let staged = installed.stage_offer(offer).map_err(|error| failure(world, &error))?;
+    agree_staged(world, installed, staged, offer.source(), yes)
+}
+
+fn agree_staged(
+    world: &World,
+    mut installed: Installed,
+    staged: Staged,
+    source: Source,
+    yes: bool,
+) -> Outcome {
     let Staged { manifest, copied, .. } = &staged;
     let digest = &copied.digest;
     if let Some(other) = claimed(world, &installed, manifest) {
@@ -198,31 +237,44 @@ pub fn enable(world: &World, id: &str, yes: bool) -> Outcome {
     if let Some(plugin) = installed.find(id) {
         // What was agreed to is this copy: nothing is asked again.
         installed.verify(plugin).map_err(|error| {
-            let hint = format!("polyloom plugin install {}", plugin.source);
+            let hint = format!("polyloom plugin install {}", plugin.again());
             Failure::of(Exit::Environment, &error).hint(hint)
         })?;
         installed.enable(id, true).map_err(|error| failure(world, &error))?;
         world.screen.note(&format!("cells with `lang = \"{}\"` run\n", escape_line(id)));
         return Ok(Exit::Ok);
     }
-    let (offers, _) = world.offers(Path::new("."));
-    let mut meant = offers.into_iter().filter(|offer| offer.manifest.id.as_str() == id);
-    let Some(offer) = meant.next() else {
+    let Some(offer) = offered_as(world, id)? else {
         let error = InstalledError::Unknown(escape_line(id).into_owned());
         return Err(failure(world, &error));
     };
-    if let Some(other) = meant.next() {
+    agree_to(world, &offer, yes)
+}
+
+/// What is offered under a name; what was told of that name is told again.
+fn offered_as(world: &World, id: &str) -> Result<Option<Offer>, Failure> {
+    let (offers, problems) = world.offers(Path::new("."));
+    let mut meant = offers.into_iter().filter(|offer| offer.manifest.id.as_str() == id);
+    let (first, second) = (meant.next(), meant.next());
+    if let (Some(one), Some(other)) = (&first, &second) {
         let message = format!(
             "the name `{}` is claimed by `{}` and `{}`",
             escape_line(id),
-            offer.folder.display(),
-            other.folder.display()
+            escape_line(&one.source().to_string()),
+            escape_line(&other.source().to_string())
         );
-        return Err(Failure::new(Exit::Usage, message)
-            .hint(format!("polyloom plugin install {}", offer.folder.display())));
+        let hint = match one.made {
+            None => format!("polyloom plugin install {}", one.folder.display()),
+            Some(_) => "uninstall one of the packages".to_owned(),
+        };
+        return Err(Failure::new(Exit::Usage, message).hint(hint));
     }
-    let folder = absolute(&offer.folder)?;
-    agree(world, &folder, Source::Folder(folder.clone()), yes)
+    let about = format!("`{id}");
+    let about = problems.into_iter().filter(|problem| problem.message.contains(&about));
+    world.note_problems(&about.collect::<Vec<_>>());
+    let Some(mut offer) = first else { return Ok(None) };
+    offer.folder = absolute(&offer.folder)?;
+    Ok(Some(offer))
 }
 
 /// `polyloom plugin info`.
@@ -234,13 +286,12 @@ pub fn info(world: &World, id: &str, format: Format) -> Outcome {
             (Some(plugin), manifest, plugin.source.to_string())
         }
         None => {
-            let offer = world.offers(Path::new(".")).0.into_iter();
-            let offer = offer.into_iter().find(|offer| offer.manifest.id.as_str() == id);
-            let Some(Offer { manifest, folder, .. }) = offer else {
+            let Some(offer) = offered_as(world, id)? else {
                 let error = InstalledError::Unknown(escape_line(id).into_owned());
                 return Err(failure(world, &error));
             };
-            (None, manifest, folder.display().to_string())
+            let from = offer.source().to_string();
+            (None, offer.manifest, from)
         }
     };
     let (plugin, manifest, from) = found;
@@ -302,6 +353,7 @@ pub fn outdated(world: &World, format: Format) -> Outcome {
                 polyloom_plugins::digest(folder, Limits::default()).map_err(|e| e.to_string())
             }
             Source::Archive(path) => archived(path),
+            Source::Package(_) | Source::Function(_) => offered(world, plugin),
         };
         match now {
             Ok(now) if now == plugin.digest => {}
@@ -338,6 +390,21 @@ pub fn outdated(world: &World, format: Format) -> Outcome {
         }
     }
     Ok(if rows.is_empty() { Exit::Nothing } else { Exit::Ok })
+}
+
+/// The digest of what a package or a file offers now.
+fn offered(world: &World, plugin: &Plugin) -> Result<polyloom_model::Digest, String> {
+    let gone = || "is not there any more".to_owned();
+    let tool = world.python().ok_or_else(gone)?;
+    let (offers, _) = match &plugin.source {
+        Source::Function(path) => polyloom_plugins::functions(path.parent().unwrap_or(path), tool),
+        Source::Package(package) => {
+            polyloom_plugins::packaged(std::slice::from_ref(&package.interpreter), tool)
+        }
+        Source::Folder(_) | Source::Archive(_) => return Err(gone()),
+    };
+    let offer = offers.iter().find(|offer| offer.manifest.id == plugin.id).ok_or_else(gone)?;
+    polyloom_plugins::offered_digest(offer).map_err(|error| error.to_string())
 }
 
 /// The digest of what an archive holds.
