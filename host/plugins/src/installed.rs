@@ -20,6 +20,7 @@ const LIST: &str = "installed.json";
 const LOCK: &str = "lock";
 const USE: &str = "use";
 const COPIES: &str = "copies";
+const ENVIRONMENTS: &str = "environments";
 const MANIFEST: &str = "executor.toml";
 const LARGEST: u64 = 16 << 20;
 
@@ -33,6 +34,13 @@ pub enum Source {
     Archive(PathBuf),
     /// A Python package.
     Package(Package),
+    /// A Python package that was made for this, in an environment of its own.
+    Built {
+        /// The package.
+        package: Package,
+        /// A folder, or a name in an index.
+        from: String,
+    },
     /// A file with a function `_exec`.
     Function(PathBuf),
 }
@@ -43,7 +51,7 @@ impl std::fmt::Display for Source {
             Self::Folder(path) | Self::Archive(path) | Self::Function(path) => {
                 path.display().fmt(f)
             }
-            Self::Package(package) => package.fmt(f),
+            Self::Package(package) | Self::Built { package, .. } => package.fmt(f),
         }
     }
 }
@@ -77,6 +85,16 @@ impl Plugin {
             Source::Folder(path) | Source::Archive(path) => path.display().to_string(),
             Source::Function(path) => path.parent().unwrap_or(path).display().to_string(),
             Source::Package(_) => self.id.to_string(),
+            Source::Built { from, .. } => from.clone(),
+        }
+    }
+
+    /// The Python package that it is of.
+    #[must_use]
+    pub fn package(&self) -> Option<&Package> {
+        match &self.source {
+            Source::Package(package) | Source::Built { package, .. } => Some(package),
+            Source::Folder(_) | Source::Archive(_) | Source::Function(_) => None,
         }
     }
 }
@@ -215,7 +233,7 @@ impl Installed {
 
     /// What others could change is no proof of anybody's consent.
     fn is_private(&self) -> Result<(), InstalledError> {
-        for path in [self.folder.clone(), self.folder.join(COPIES)] {
+        for path in ["", COPIES, ENVIRONMENTS].map(|name| self.folder.join(name)) {
             let Ok(meta) = fs::symlink_metadata(&path) else { continue };
             let own = meta.uid() == rustix::process::geteuid().as_raw();
             if !meta.is_dir() || !own || meta.mode() & 0o022 != 0 {
@@ -235,6 +253,30 @@ impl Installed {
     #[must_use]
     pub fn find(&self, id: &str) -> Option<&Plugin> {
         self.plugins.iter().find(|plugin| plugin.id.as_str() == id)
+    }
+
+    /// A folder for an environment that a plugin is to have for its own. It stays as long as a plugin is in it, or this lives.
+    pub fn fresh_environment(&self, stem: &str) -> Result<PathBuf, InstalledError> {
+        let all = self.folder.join(ENVIRONMENTS);
+        make(&self.folder)?;
+        make(&all)?;
+        self.is_private()?;
+        self.hold();
+        let folder = fresh(&all, &format!("{stem}-{}", std::process::id()))?;
+        let readable = Permissions::from_mode(0o755);
+        fs::set_permissions(&folder, readable).map_err(io_error("make", &folder))?;
+        Ok(folder)
+    }
+
+    /// Whether a program is in such a folder.
+    #[must_use]
+    pub fn is_own(&self, program: &Path) -> bool {
+        program.starts_with(self.folder.join(ENVIRONMENTS))
+    }
+
+    /// Removes what no plugin has any more.
+    pub fn sweep_up(&mut self) -> Result<(), InstalledError> {
+        self.change(|_| Ok(()))
     }
 
     /// The folder that is executed.
@@ -267,7 +309,7 @@ impl Installed {
         make(&self.folder)?;
         make(&self.folder.join(COPIES))?;
         self.is_private()?;
-        let folder = fresh(&self.folder.join(COPIES))?;
+        let folder = fresh(&self.folder.join(COPIES), &format!("{STAGED}{}", std::process::id()))?;
         let made = tree::copy(from, &folder, Limits::default())
             .map_err(InstalledError::from)
             .and_then(|copied| Ok((copied, manifest(&folder, &path)?)))
@@ -396,6 +438,13 @@ impl Installed {
                 discard(&copy.path());
             }
         }
+        let environments = fs::read_dir(self.folder.join(ENVIRONMENTS)).into_iter().flatten();
+        for environment in environments.flatten().map(|entry| entry.path()) {
+            let mut packages = self.plugins.iter().filter_map(Plugin::package);
+            if !packages.any(|package| package.interpreter.starts_with(&environment)) {
+                discard(&environment);
+            }
+        }
     }
 }
 
@@ -441,9 +490,9 @@ fn make(folder: &Path) -> Result<(), InstalledError> {
         .map_err(io_error("make the folder", folder))
 }
 
-fn fresh(copies: &Path) -> Result<PathBuf, InstalledError> {
+fn fresh(all: &Path, stem: &str) -> Result<PathBuf, InstalledError> {
     for n in 0..1000 {
-        let folder = copies.join(format!("{STAGED}{}-{n}", std::process::id()));
+        let folder = all.join(format!("{stem}-{n}"));
         match DirBuilder::new().mode(0o700).create(&folder) {
             Ok(()) => return Ok(folder),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -451,7 +500,7 @@ fn fresh(copies: &Path) -> Result<PathBuf, InstalledError> {
         }
     }
     let full = io::Error::from(io::ErrorKind::AlreadyExists);
-    Err(io_error("make a folder in", copies)(full))
+    Err(io_error("make a folder in", all)(full))
 }
 
 /// Removes a folder, best effort: what is left is swept next time.

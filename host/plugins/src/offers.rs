@@ -49,14 +49,31 @@ pub struct Offer {
     pub made: Option<Made>,
     /// The Python package that it is of.
     pub package: Option<Package>,
+    /// What that package was made of, where it was installed for this.
+    pub built_from: Option<String>,
 }
 
 impl Offer {
+    /// The same, of a package that was made of `from` to be installed.
+    #[must_use]
+    pub fn built_from(self, from: &str) -> Self {
+        Self { built_from: Some(from.to_owned()), ..self }
+    }
+
+    /// Whether its package was asked for by its name or folder, and is not only what another needs.
+    #[must_use]
+    pub fn is_requested(&self) -> bool {
+        self.package.as_ref().is_some_and(Package::is_requested)
+    }
+
     /// Where it would be installed from.
     #[must_use]
     pub fn source(&self) -> Source {
         match (&self.package, &self.made) {
-            (Some(package), _) => Source::Package(package.clone()),
+            (Some(package), _) => match &self.built_from {
+                Some(from) => Source::Built { package: package.clone(), from: from.clone() },
+                None => Source::Package(package.clone()),
+            },
             // The function is in a file of the executor's name.
             (None, Some(_)) => {
                 Source::Function(self.folder.join(format!("{}.py", self.manifest.id)))
@@ -76,7 +93,14 @@ pub fn offers(places: &[(OfferPlace, PathBuf)], index: &mut Index) -> (Vec<Offer
         problems.extend(more);
         all.extend(manifests.into_iter().filter_map(|manifest| {
             let folder = manifest.path.as_ref()?.parent()?.to_owned();
-            Some(Offer { manifest, folder, place: *place, made: None, package: None })
+            Some(Offer {
+                manifest,
+                folder,
+                place: *place,
+                made: None,
+                package: None,
+                built_from: None,
+            })
         }));
     }
     (all, problems)

@@ -173,3 +173,89 @@ fn a_broken_package_is_told_and_a_name_that_is_claimed_twice_is_refused() {
     assert!(told.contains("`echo-python 0.1.0 in ") && told.contains("`twice 0.2 in "), "{told}");
     let _ = place.polyloom(&["plugin", "info", "echo"]).exits(2);
 }
+
+/// What is in the folder of the plugins' environments.
+fn environments(place: &Place) -> usize {
+    let folder = place.root().join("home/.local/share/polyloom/plugins/environments");
+    std::fs::read_dir(folder).map_or(0, Iterator::count)
+}
+
+/// A copy of the example, in which a test may build.
+fn project(place: &Place) -> String {
+    for file in [
+        "pyproject.toml",
+        "build_wheel_here.py",
+        "echo_python/__init__.py",
+        "echo_python/words.py",
+        "echo_python/language.py",
+    ] {
+        place.write(&format!("echo/{file}"), std::fs::read(example().join(file)).unwrap());
+    }
+    "echo".to_owned()
+}
+
+#[test]
+fn a_project_is_installed_into_an_environment_of_its_own() {
+    needs!("python3");
+    let place = Place::flow(FLOW);
+    let folder = project(&place);
+    let told = place.polyloom(&["plugin", "install", &folder, "--offline"]).exits(2).stderr();
+    assert!(told.contains("runs its code") && told.contains("outside of the sandbox"), "{told}");
+    assert_eq!(environments(&place), 0, "nothing ran");
+    let _ = done(&place, &["plugin", "install", &folder, "--offline", "--yes"]);
+    assert_eq!(environments(&place), 1);
+    assert_eq!(said(&place), "hello Ada\n");
+    let info = done(&place, &["plugin", "info", "echo"]).stdout();
+    assert!(info.contains("echo-python 0.1.0") && info.contains("pip "), "{info}");
+    // A new one in its place; the old environment goes.
+    place.edit("echo/pyproject.toml", "0.1.0", "0.2.0");
+    let _ = done(&place, &["plugin", "install", &folder, "--offline", "--yes"]);
+    assert_eq!(environments(&place), 1);
+    let info = done(&place, &["plugin", "info", "echo", "--format", "json"]).json();
+    assert_eq!(info["packages"][0], "echo-python 0.2.0");
+    let _ = done(&place, &["plugin", "remove", "echo"]);
+    assert_eq!(environments(&place), 0);
+}
+
+#[test]
+fn what_can_not_be_built_or_offers_nothing_leaves_nothing() {
+    needs!("python3");
+    let place = Place::flow(FLOW);
+    let folder = project(&place);
+    place.write("echo/build_wheel_here.py", "raise SystemExit('no \\x1b[31mwheel')\n");
+    let told =
+        place.polyloom(&["plugin", "install", &folder, "--offline", "--yes"]).exits(3).stderr();
+    assert!(told.contains("installing it failed") && told.contains("wheel"), "{told}");
+    assert!(!told.contains('\x1b'), "{told:?}");
+    assert_eq!(environments(&place), 0);
+    let _ = project(&place);
+    place.edit("echo/pyproject.toml", "polyloom.executors", "somebody.elses");
+    let told =
+        place.polyloom(&["plugin", "install", &folder, "--offline", "--yes"]).exits(2).stderr();
+    assert!(told.contains("offers no executor") && told.contains("polyloom.executors"), "{told}");
+    assert_eq!(environments(&place), 0);
+    // A name that is nowhere; pip is not asked for what is no name.
+    let absent = ["plugin", "install", "polyloom-no-such-package", "--offline", "--yes"];
+    let told = place.polyloom(&absent).exits(3).stderr();
+    assert!(told.contains("installing it failed"), "{told}");
+    for name in ["--index-url=x", "https://example.com/x.whl", "../up", "x @ y"] {
+        let told = place.polyloom(&["plugin", "install", "--yes", "--", name]).exits(2).stderr();
+        assert!(told.contains("there is no file or folder"), "{told}");
+    }
+    assert_eq!(environments(&place), 0);
+}
+
+#[test]
+fn a_package_comes_from_the_index_that_pip_is_configured_with() {
+    needs!("python3");
+    let place = Place::flow(FLOW);
+    let folder = place.project().join(project(&place));
+    let code = "import build_wheel_here as b, sys; b.build_wheel(sys.argv[1])";
+    let output = Command::new("python3").args(["-B", "-c", code, "."]).current_dir(folder).output();
+    assert!(output.unwrap().status.success());
+    let install = place.call(&["plugin", "install", "echo-python==0.1.0", "--offline", "--yes"]);
+    let _ = install.env("PIP_FIND_LINKS", place.project().join("echo")).end().exits(0);
+    assert_eq!(said(&place), "hello Ada\n");
+    let list = done(&place, &["plugin", "list"]).stdout();
+    assert!(list.contains("echo") && list.contains("installed"), "{list}");
+}

@@ -53,7 +53,14 @@ pub fn functions(folder: &Path, tool: &Tool) -> (Vec<Offer>, Vec<Problem>) {
                 problems.push(made::of_before(&id, &format!("`{}`", path.display())));
                 let (folder, made) = (folder.to_owned(), Some(made));
                 let place = OfferPlace::User;
-                offers.push(Offer { manifest, folder, place, made, package: None });
+                offers.push(Offer {
+                    manifest,
+                    folder,
+                    place,
+                    made,
+                    package: None,
+                    built_from: None,
+                });
             }
             Err(more) => problems.extend(more),
         }

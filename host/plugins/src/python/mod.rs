@@ -44,6 +44,16 @@ pub struct Package {
     pub interpreter: PathBuf,
 }
 
+impl Package {
+    /// Whether an installer was asked for it; pip writes that down.
+    pub(crate) fn is_requested(&self) -> bool {
+        let Ok(dir) = Dir::open_ambient_dir(&self.site, ambient_authority()) else { return false };
+        let mut all = distributions(&dir, &self.site, &self.interpreter).into_iter();
+        let folder = all.find(|(_, package)| package == self).map(|(folder, _)| folder);
+        folder.is_some_and(|folder| dir.symlink_metadata(format!("{folder}/REQUESTED")).is_ok())
+    }
+}
+
 impl std::fmt::Display for Package {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {} in {}", self.name, self.version, self.site.display())
@@ -170,6 +180,7 @@ impl Found<'_> {
             place: OfferPlace::Python,
             made,
             package: Some(package.clone()),
+            built_from: None,
         };
         match value {
             Value::Manifest { module } => {
