@@ -22,6 +22,7 @@ const USE: &str = "use";
 const COPIES: &str = "copies";
 const ENVIRONMENTS: &str = "environments";
 const MANIFEST: &str = "executor.toml";
+const CASES: &str = "conformance.toml";
 const LARGEST: u64 = 16 << 20;
 
 /// Where a plugin came from.
@@ -408,8 +409,10 @@ impl Installed {
         body(&mut plugins)?;
         plugins.sort_by(|a, b| a.id.cmp(&b.id));
         let list = List { schema: SCHEMA.to_owned(), plugins };
-        let text = serde_json::to_string_pretty(&list).unwrap_or_default();
         let (path, new) = (self.folder.join(LIST), self.folder.join(format!("{LIST}.new")));
+        // A path that is no text has no form in it.
+        let text = serde_json::to_string_pretty(&list)
+            .map_err(|error| io_error("write", &path)(error.into()))?;
         let _ = fs::remove_file(&new);
         let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new);
         let written = written.and_then(|mut file| {
@@ -461,6 +464,13 @@ pub fn offered_digest(offer: &Offer) -> Result<Digest, InstalledError> {
 /// Brings the files of a plugin that came without a manifest together with the one that was made.
 fn gather(made: &Made, to: &Path) -> Result<(), InstalledError> {
     tree::copy_part(&made.from, made.part.as_deref(), to, Limits::default())?;
+    // The cases of `plugin test` lie beside the manifest, wherever that was.
+    if let Some(part) = &made.part
+        && to.join(part).join(CASES).is_file()
+    {
+        let path = to.join(CASES);
+        fs::copy(to.join(part).join(CASES), &path).map_err(io_error("write", &path))?;
+    }
     let path = to.join(MANIFEST);
     fs::write(&path, &made.text).map_err(io_error("write", &path))?;
     fs::set_permissions(&path, Permissions::from_mode(0o444)).map_err(io_error("write", &path))

@@ -14,11 +14,23 @@ executor prints is what its cell prints: standard output and error belong to the
 has a socket of its own. Only the standard library is needed.
 """
 
+from typing import TYPE_CHECKING
+
 from polyloom_sdk._context import Context, Exec, Input
 from polyloom_sdk._executor import About, Executor, executor
 from polyloom_sdk._failure import Diagnostic, Failure
-from polyloom_sdk._program import Ran
 from polyloom_sdk._serve import serve
+
+if TYPE_CHECKING:
+    from polyloom_sdk._program import Ran as Ran
 
 __all__ = ["About", "Context", "Diagnostic", "Exec", "Executor", "Failure", "Input", "Ran"]
 __all__ += ["executor", "serve"]
+
+
+def __getattr__(name: str) -> object:
+    if name == "Ran":
+        from polyloom_sdk._program import Ran
+
+        return Ran
+    raise AttributeError(f"module `polyloom_sdk` has no attribute `{name}`")

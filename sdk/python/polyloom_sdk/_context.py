@@ -1,6 +1,7 @@
 """What a cell's run offers to its executor: inputs as values, outputs, and words to the host.
 
 Knows what a cell is; how values look in files is `polyloom`'s, how words travel the execution's.
+Readers and writers are imported once they are needed: this is read at the start of every cell.
 """
 
 from __future__ import annotations
@@ -13,17 +14,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Union
 
-from polyloom import _display
-from polyloom._inputs import read_input
-from polyloom._msgpack import encode
-from polyloom._npy import write_elements
-from polyloom._outputs import write_output
 from polyloom._types import Type, parse
-from polyloom._values import plain
-from polyloom_sdk import _program
 from polyloom_sdk._failure import Diagnostic, Failure
 
 if TYPE_CHECKING:
+    from polyloom_sdk._program import Ran, Word
     from polyloom_sdk._serve import Run
 
 _FILES = ("tensor", "table", "image", "file", "dir")
@@ -75,6 +70,8 @@ class Context:
 
     def input(self, port: str) -> Any:
         """The value of an input: plain, an array, a table, or the path of a file or folder."""
+        from polyloom._inputs import read_input
+
         slot = self._run.inputs.get(port)
         if slot is None:
             raise Failure(f"no input `{port}`; {_among(self._exec.inputs)}")
@@ -106,6 +103,8 @@ class Context:
 
         Bytes are little-endian elements in C order; `dtype` is one of flows (`f64`).
         """
+        from polyloom._npy import write_elements
+
         if shape is None and dtype is None and not isinstance(data, (bytes, bytearray)):
             return self._write(port, data, ["tensor"])
         if shape is None or dtype is None:
@@ -129,9 +128,13 @@ class Context:
 
     def artifact(self, name: str, data: Union[bytes, str, os.PathLike[str]]) -> None:
         """Keep a result beyond the declared outputs: bytes, text, or what is at a `Path`."""
+        from polyloom import _display
+
         _display.artifact(name, data)
 
     def _write(self, port: str, value: Any, kinds: Sequence[str]) -> None:
+        from polyloom._outputs import write_output
+
         self._declared(port, kinds)
         write_output(port, self._run.outputs[port], str(self._exec.out), value)
 
@@ -163,18 +166,22 @@ class Context:
 
     def display(self, value: Any) -> None:
         """Show a figure, picture, frame, SVG or HTML text, or anything's `repr`."""
+        from polyloom import _display
+
         _display.display(value)
 
     def display_text(self, text: str) -> None:
         """Show a text as it is."""
-        _display.show("text/plain", text.encode("utf-8", "replace"))
+        self._show("text/plain", text)
 
     def display_html(self, html: str) -> None:
         """Show HTML."""
-        _display.show("text/html", html.encode("utf-8", "replace"))
+        self._show("text/html", html)
 
     def display_image(self, image: Any) -> None:
         """Show a picture: bytes of a PNG, JPEG, GIF, WebP or SVG, a figure, an array of pixels."""
+        from polyloom import _display
+
         media, data = _display.represent(image)
         if not media.startswith("image/"):
             raise Failure("what was to be displayed is no picture")
@@ -186,12 +193,20 @@ class Context:
 
         self.display_html(_html(Table(data), most))
 
+    def _show(self, media: str, text: str) -> None:
+        from polyloom import _display
+
+        _display.show(media, text.encode("utf-8", "replace"))
+
     def diagnostic(self, diagnostic: Diagnostic) -> None:
         """Report a message about a place in the code. An error does not fail the cell."""
         self._run.diagnose(diagnostic.fields(self._run.code))
 
     def extra(self, name: str, value: Any) -> None:
         """Add a result of the executor's own, shown with the attempt: a plain value."""
+        from polyloom._msgpack import encode
+        from polyloom._values import plain
+
         extras = {**self._run.extras, name: plain(value)}
         if len(encode(extras)) > _EXTRAS:
             raise ValueError(f"extra `{name}`: all extras together have over {_EXTRAS} bytes")
@@ -219,21 +234,23 @@ class Context:
 
     def run(
         self,
-        argv: Sequence[_program.Word],
+        argv: Sequence[Word],
         *,
-        cwd: Optional[_program.Word] = None,
+        cwd: Optional[Word] = None,
         env: Optional[Mapping[str, str]] = None,
         stdin: Optional[bytes] = None,
         diagnostics: Optional[str] = None,
         stream: str = "stderr",
         check: bool = True,
-    ) -> _program.Ran:
+    ) -> Ran:
         """Run a program whose output is the cell's own, and tell its diagnostics.
 
         `diagnostics` is a pattern as in a manifest's `[diagnostics]`, for what comes on `stream`.
         `env` is added to the cell's environment. Unless `check` is False, a status other than 0 is
         a `Failure`. A program that still runs when the cell is cancelled is asked to end.
         """
+        from polyloom_sdk import _program
+
         ran = _program.run(
             argv,
             cwd=cwd,
@@ -254,16 +271,16 @@ class Context:
 
     def compile_and_run(
         self,
-        argv: Sequence[_program.Word],
+        argv: Sequence[Word],
         *,
-        compile: Optional[Sequence[_program.Word]] = None,
+        compile: Optional[Sequence[Word]] = None,
         diagnostics: Optional[str] = None,
         run_diagnostics: Optional[str] = None,
         stream: str = "stderr",
-        cwd: Optional[_program.Word] = None,
+        cwd: Optional[Word] = None,
         env: Optional[Mapping[str, str]] = None,
         stdin: Optional[bytes] = None,
-    ) -> _program.Ran:
+    ) -> Ran:
         """Compile, then run. The compiler's messages are read by `diagnostics`, the program's by
         `run_diagnostics`; without `compile` there is one program, and either is its."""
         if compile is None:

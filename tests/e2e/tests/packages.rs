@@ -80,6 +80,10 @@ fn a_package_is_found_enabled_run_and_removed() {
     );
     let _ = done(&place, &["plugin", "enable", "echo", "--yes"]);
     assert_eq!(said(&place), "hello Ada\n");
+    let report =
+        done(&place, &["plugin", "test", "echo", "--format", "json", "--timeout", "60s"]).json();
+    let run = &report["grades"][0];
+    assert!(report["ok"] == true && run["passed"].as_u64().unwrap() > 15, "{run}");
     // A mistake of the cell has its line in the flow.
     place.edit("polyloom.toml", "{name}", "{nobody}");
     let told = place.polyloom(&["run"]).exits(1).stderr();
@@ -104,6 +108,10 @@ fn a_package_is_found_enabled_run_and_removed() {
     pip(&environment, &["uninstall", "-y", "echo-python"]);
     place.edit("polyloom.toml", "Bea", "Cai");
     assert_eq!(said(&place), "hello Cai!\n");
+    for name in ["echo", "python"] {
+        let told = place.polyloom(&["plugin", "install", name, "--yes"]).exits(2).stderr();
+        assert!(told.contains("nothing else is offered"), "no index is asked: {told}");
+    }
     let _ = done(&place, &["plugin", "remove", "echo"]);
     let told = place.polyloom(&["run"]).exits(2).stderr();
     assert!(!told.contains("is offered"), "{told}");

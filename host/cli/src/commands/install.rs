@@ -32,6 +32,11 @@ pub fn install(world: &World, args: &InstallArgs) -> Outcome {
         if let Some(offer) = offered_as(world, name)? {
             return agree_to(world, &offer, args.yes);
         }
+        // A name that somebody has here is never asked of an index, where it may be anybody's.
+        if let Some(by) = taken(world, name)? {
+            let message = format!("`{}` is {by}, and nothing else is offered", escape_line(name));
+            return Err(Failure::new(Exit::Usage, message).hint("polyloom plugin list"));
+        }
         let Some(wanted) = pip::Wanted::named(name) else {
             let message = format!("there is no file or folder `{}`", path.display());
             let hint = "valid: a folder with an executor.toml or a pyproject.toml, a .tar or .tar.gz of one, or a name of what `polyloom plugin list` or a package index has";
@@ -48,6 +53,18 @@ pub fn install(world: &World, args: &InstallArgs) -> Outcome {
         }
     })?;
     agree(world, &unpacked, Source::Archive(path.clone()), args.yes)
+}
+
+/// Who has a name, unless it is a package that was installed by that very name.
+fn taken(world: &World, name: &str) -> Result<Option<String>, Failure> {
+    let installed = open(world)?;
+    if let Some(plugin) = installed.find(name) {
+        let again = matches!(plugin.source, Source::Built { .. }) && plugin.again() == name;
+        let by = format!("the plugin from {}", escape_line(&plugin.source.to_string()));
+        return Ok((!again).then_some(by));
+    }
+    let known = world.languages.find(name);
+    Ok(known.map(|manifest| format!("the executor `{}`", manifest.id)))
 }
 
 /// The functions `_exec` in the files of a folder, if there are any.

@@ -28,8 +28,8 @@ pub use made::Made;
 
 /// A longer `entry_points.txt` is none.
 const LONGEST: u64 = 1 << 20;
-/// More packages than this are not looked at, in each folder.
-const MOST: usize = 20_000;
+/// More files and folders than this are not looked at, where packages are.
+const MOST: usize = 100_000;
 
 /// An installed Python distribution.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,10 +101,10 @@ fn distributions(dir: &Dir, site: &Path, interpreter: &Path) -> Vec<(String, Pac
         .into_iter()
         .flatten()
         .flatten()
+        .take(MOST)
         .filter_map(|entry| entry.file_name().into_string().ok())
         .filter(|name| !name.contains(char::is_control))
         .filter(|name| name.ends_with(".dist-info") || name.ends_with(".egg-info"))
-        .take(MOST)
         .collect();
     names.sort();
     let package = |folder: String| {
