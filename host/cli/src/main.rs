@@ -139,14 +139,14 @@ fn dispatch(cli: Cli, screen: Screen, started: Instant) -> failure::Outcome {
 }
 
 fn plugin(world: &World, command: PluginCommand) -> failure::Outcome {
-    use commands::{lock, manage, plugin};
+    use commands::{install, lock, manage, plugin};
     match command {
         PluginCommand::List { format } => plugin::list(world, format),
         PluginCommand::New(args) => commands::new::new(world, &args),
         PluginCommand::Test { which, timeout, format } => {
             commands::conformance::test(world, &which, &timeout, format)
         }
-        PluginCommand::Install(args) => manage::install(world, &args),
+        PluginCommand::Install(args) => install::install(world, &args),
         PluginCommand::Remove { id } => manage::remove(world, &id),
         PluginCommand::Info { id, format } => manage::info(world, &id, format),
         PluginCommand::Enable { id, yes } => manage::enable(world, &id, yes),

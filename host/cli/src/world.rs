@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use polyloom_load::{Code, Config, Given, Languages, Loaded, Problem, Purpose, Report, Source};
-use polyloom_model::{Digest, ExecutorId, Flow, Manifest, Role};
+use polyloom_model::{Digest, ExecutorId, Flow, Manifest, Role, Tool};
 use polyloom_plugins::{Index, Installed, InstalledError, Offer, OfferPlace, Plugin};
 use polyloom_report::escape_line;
 use polyloom_runtime::{Inode, Place, PrepareError, Prepared, Wanted};
@@ -73,8 +73,16 @@ impl World {
                 named.push(folder.clone());
             }
         }
-        let (given, more) = index().discover(&named);
+        let (mut given, more) = index().discover(&named);
         problems.extend(more);
+        let python = manifests.iter().find(|manifest: &&Manifest| manifest.id.as_str() == "python");
+        let python = python.and_then(|manifest| manifest.tools.get("python")).cloned();
+        for folder in &named {
+            let Some(tool) = &python else { break };
+            let (functions, more) = polyloom_plugins::functions(folder, tool);
+            given.extend(functions.into_iter().map(|offer| offer.manifest));
+            problems.extend(more);
+        }
         // Without a home nothing can have been installed.
         let own = data_folder();
         let plugins = own.as_ref().map(|own| own.join("plugins"));
@@ -124,7 +132,22 @@ impl World {
             .collect();
         places.extend(data_folder().map(|own| (OfferPlace::User, own.join("executors"))));
         places.push((OfferPlace::Project, project.join("executors")));
-        polyloom_plugins::offers(&places, &mut index())
+        let (mut offers, mut problems) = polyloom_plugins::offers(&places, &mut index());
+        if let Some(tool) = self.python() {
+            let (more, broken) = polyloom_plugins::packaged(&interpreters(project), tool);
+            offers.extend(more);
+            problems.extend(broken);
+        }
+        let bundled = |name: &ExecutorId| {
+            self.languages.find(name.as_str()).is_some_and(|manifest| manifest.path.is_none())
+        };
+        problems.extend(polyloom_plugins::settle(&mut offers, bundled));
+        (offers, problems)
+    }
+
+    /// How a Python is found, and asked what it is: as for Python cells.
+    pub fn python(&self) -> Option<&Tool> {
+        self.languages.find("python")?.tools.get("python")
     }
 
     /// An executor's manifest.
@@ -134,10 +157,15 @@ impl World {
 
     /// Tells of broken manifests: they never stop anything.
     pub fn tell_problems(&self) {
-        if self.problems.is_empty() {
+        self.note_problems(&self.problems);
+    }
+
+    /// Tells of what is wrong and stops nothing.
+    pub fn note_problems(&self, problems: &[Problem]) {
+        if problems.is_empty() {
             return;
         }
-        let report = Report { problems: self.problems.clone() };
+        let report = Report { problems: problems.to_vec() };
         let width = self.screen.columns.unwrap_or(100);
         self.screen.note(&polyloom_load::render(&report, self.screen.err.color, width));
     }
@@ -203,7 +231,7 @@ impl World {
                 return Err(Failure::new(Exit::Environment, message).hint("start polyloom again"));
             }
             now.verify(plugin).map_err(|error| {
-                let hint = format!("polyloom plugin install {}", plugin.source);
+                let hint = format!("polyloom plugin install {}", plugin.again());
                 Failure::of(Exit::Environment, &error).hint(hint)
             })?;
         }
@@ -256,9 +284,13 @@ impl World {
         for offer in self.offers(project.unwrap_or(Path::new("."))).0 {
             let Manifest { id, aliases, .. } = &offer.manifest;
             if meant(id.as_str(), aliases) && self.installed.find(id.as_str()).is_none() {
-                let folder = escape_line(&offer.folder.display().to_string()).into_owned();
+                let how = match &offer.made {
+                    None => format!("install {}", offer.folder.display()),
+                    Some(_) => format!("enable {id}"),
+                };
                 self.screen.tell(&format!(
-                    "hint: `{id}` is offered, and runs once you agreed to it: polyloom plugin install {folder}\n"
+                    "hint: `{id}` is offered, and runs once you agreed to it: polyloom plugin {}\n",
+                    escape_line(&how)
                 ));
             }
         }
@@ -380,6 +412,18 @@ fn index() -> Index {
 fn told(error: &InstalledError) -> Problem {
     let text = Failure::of(Exit::Environment, error).messages.join(": ");
     Problem::error(Code::Unreadable, text)
+}
+
+/// The interpreters whose packages are looked at: of the active environment, of the one beside the flow, on PATH.
+fn interpreters(project: &Path) -> Vec<PathBuf> {
+    let around = Surroundings::of_process();
+    let active = around.vars.get("VIRTUAL_ENV").cloned();
+    let beside = std::path::absolute(project).ok().map(|project| project.join(".venv"));
+    let names = ["bin/python3", "bin/python"];
+    let of = |prefix: PathBuf| names.map(|name| prefix.join(name)).into_iter().find(|p| p.exists());
+    let mut all: Vec<PathBuf> = active.into_iter().chain(beside).filter_map(of).collect();
+    all.extend(polyloom_worker::tools::on_path(&["python3", "python"], &around));
+    all
 }
 
 /// The name of a flow in its project's history.

@@ -77,6 +77,7 @@ codes! {
     Claimed = "PL061", "name claimed twice", "Two executors claim one id or alias; neither gets it.";
     BadPattern = "PL062", "bad pattern", "A regular expression of a manifest can't be read, is too large or lacks its groups.";
     NotRunnable = "PL063", "manifest can't run", "The manifest's kind and its tables don't fit together.";
+    Legacy = "PL064", "executor of before", "An executor is a function `_exec(code, g)`: it runs, with a manifest that was made for it. Written with `polyloom_sdk` it has progress, line numbers and values. A warning.";
 }
 
 impl fmt::Display for Code {

@@ -444,7 +444,12 @@ pub const MANIFEST: &[Key] = &[
 
 /// `[toolchain.NAME]`.
 pub const TOOL: &[Key] = &[
-    key("any", Shape::Texts, "", "Candidate programs; the first one found is taken. Required."),
+    key(
+        "any",
+        Shape::Texts,
+        "",
+        "Candidate programs, names or absolute paths; the first one found is taken. Required.",
+    ),
     key(
         "env",
         Shape::Text,

@@ -11,6 +11,8 @@ use polyloom_model::{Calls, Digest, ExecutorId, Kind, Manifest};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::offers::Offer;
+use crate::python::{Made, Package};
 use crate::tree::{self, Copied, Limits, TreeError};
 
 const SCHEMA: &str = "polyloom.installed/1";
@@ -18,7 +20,9 @@ const LIST: &str = "installed.json";
 const LOCK: &str = "lock";
 const USE: &str = "use";
 const COPIES: &str = "copies";
+const ENVIRONMENTS: &str = "environments";
 const MANIFEST: &str = "executor.toml";
+const CASES: &str = "conformance.toml";
 const LARGEST: u64 = 16 << 20;
 
 /// Where a plugin came from.
@@ -29,12 +33,26 @@ pub enum Source {
     Folder(PathBuf),
     /// A `.tar` or `.tar.gz`.
     Archive(PathBuf),
+    /// A Python package.
+    Package(Package),
+    /// A Python package that was made for this, in an environment of its own.
+    Built {
+        /// The package.
+        package: Package,
+        /// A folder, or a name in an index.
+        from: String,
+    },
+    /// A file with a function `_exec`.
+    Function(PathBuf),
 }
 
 impl std::fmt::Display for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Folder(path) | Self::Archive(path) => path.display().fmt(f),
+            Self::Folder(path) | Self::Archive(path) | Self::Function(path) => {
+                path.display().fmt(f)
+            }
+            Self::Package(package) | Self::Built { package, .. } => package.fmt(f),
         }
     }
 }
@@ -58,6 +76,28 @@ pub struct Plugin {
     pub asks: Vec<String>,
     /// When, milliseconds since 1970.
     pub installed_unix_ms: u64,
+}
+
+impl Plugin {
+    /// What `plugin install` takes to install it once more.
+    #[must_use]
+    pub fn again(&self) -> String {
+        match &self.source {
+            Source::Folder(path) | Source::Archive(path) => path.display().to_string(),
+            Source::Function(path) => path.parent().unwrap_or(path).display().to_string(),
+            Source::Package(_) => self.id.to_string(),
+            Source::Built { from, .. } => from.clone(),
+        }
+    }
+
+    /// The Python package that it is of.
+    #[must_use]
+    pub fn package(&self) -> Option<&Package> {
+        match &self.source {
+            Source::Package(package) | Source::Built { package, .. } => Some(package),
+            Source::Folder(_) | Source::Archive(_) | Source::Function(_) => None,
+        }
+    }
 }
 
 /// Why plugins can't be used or changed.
@@ -194,7 +234,7 @@ impl Installed {
 
     /// What others could change is no proof of anybody's consent.
     fn is_private(&self) -> Result<(), InstalledError> {
-        for path in [self.folder.clone(), self.folder.join(COPIES)] {
+        for path in ["", COPIES, ENVIRONMENTS].map(|name| self.folder.join(name)) {
             let Ok(meta) = fs::symlink_metadata(&path) else { continue };
             let own = meta.uid() == rustix::process::geteuid().as_raw();
             if !meta.is_dir() || !own || meta.mode() & 0o022 != 0 {
@@ -214,6 +254,30 @@ impl Installed {
     #[must_use]
     pub fn find(&self, id: &str) -> Option<&Plugin> {
         self.plugins.iter().find(|plugin| plugin.id.as_str() == id)
+    }
+
+    /// A folder for an environment that a plugin is to have for its own. It stays as long as a plugin is in it, or this lives.
+    pub fn fresh_environment(&self, stem: &str) -> Result<PathBuf, InstalledError> {
+        let all = self.folder.join(ENVIRONMENTS);
+        make(&self.folder)?;
+        make(&all)?;
+        self.is_private()?;
+        self.hold();
+        let folder = fresh(&all, &format!("{stem}-{}", std::process::id()))?;
+        let readable = Permissions::from_mode(0o755);
+        fs::set_permissions(&folder, readable).map_err(io_error("make", &folder))?;
+        Ok(folder)
+    }
+
+    /// Whether a program is in such a folder.
+    #[must_use]
+    pub fn is_own(&self, program: &Path) -> bool {
+        program.starts_with(self.folder.join(ENVIRONMENTS))
+    }
+
+    /// Removes what no plugin has any more.
+    pub fn sweep_up(&mut self) -> Result<(), InstalledError> {
+        self.change(|_| Ok(()))
     }
 
     /// The folder that is executed.
@@ -246,7 +310,7 @@ impl Installed {
         make(&self.folder)?;
         make(&self.folder.join(COPIES))?;
         self.is_private()?;
-        let folder = fresh(&self.folder.join(COPIES))?;
+        let folder = fresh(&self.folder.join(COPIES), &format!("{STAGED}{}", std::process::id()))?;
         let made = tree::copy(from, &folder, Limits::default())
             .map_err(InstalledError::from)
             .and_then(|copied| Ok((copied, manifest(&folder, &path)?)))
@@ -262,6 +326,14 @@ impl Installed {
                 Err(error)
             }
         }
+    }
+
+    /// Copies what is offered, with the manifest that was made for it if it came without.
+    pub fn stage_offer(&self, offer: &Offer) -> Result<Staged, InstalledError> {
+        let Some(made) = &offer.made else { return self.stage(&offer.folder) };
+        let folder = tempfile::tempdir().map_err(io_error("make a folder for", &offer.folder))?;
+        gather(made, folder.path())?;
+        self.stage(folder.path())
     }
 
     /// Installs what was staged in place of whatever has its id, and enables it.
@@ -337,8 +409,10 @@ impl Installed {
         body(&mut plugins)?;
         plugins.sort_by(|a, b| a.id.cmp(&b.id));
         let list = List { schema: SCHEMA.to_owned(), plugins };
-        let text = serde_json::to_string_pretty(&list).unwrap_or_default();
         let (path, new) = (self.folder.join(LIST), self.folder.join(format!("{LIST}.new")));
+        // A path that is no text has no form in it.
+        let text = serde_json::to_string_pretty(&list)
+            .map_err(|error| io_error("write", &path)(error.into()))?;
         let _ = fs::remove_file(&new);
         let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new);
         let written = written.and_then(|mut file| {
@@ -367,7 +441,39 @@ impl Installed {
                 discard(&copy.path());
             }
         }
+        let environments = fs::read_dir(self.folder.join(ENVIRONMENTS)).into_iter().flatten();
+        for environment in environments.flatten().map(|entry| entry.path()) {
+            let mut packages = self.plugins.iter().filter_map(Plugin::package);
+            if !packages.any(|package| package.interpreter.starts_with(&environment)) {
+                discard(&environment);
+            }
+        }
     }
+}
+
+/// The digest that a copy of what is offered would have.
+pub fn offered_digest(offer: &Offer) -> Result<Digest, InstalledError> {
+    let Some(made) = &offer.made else {
+        return Ok(tree::digest(&offer.folder, Limits::default())?);
+    };
+    let folder = tempfile::tempdir().map_err(io_error("make a folder for", &offer.folder))?;
+    gather(made, folder.path())?;
+    Ok(tree::digest(folder.path(), Limits::default())?)
+}
+
+/// Brings the files of a plugin that came without a manifest together with the one that was made.
+fn gather(made: &Made, to: &Path) -> Result<(), InstalledError> {
+    tree::copy_part(&made.from, made.part.as_deref(), to, Limits::default())?;
+    // The cases of `plugin test` lie beside the manifest, wherever that was.
+    if let Some(part) = &made.part
+        && to.join(part).join(CASES).is_file()
+    {
+        let path = to.join(CASES);
+        fs::copy(to.join(part).join(CASES), &path).map_err(io_error("write", &path))?;
+    }
+    let path = to.join(MANIFEST);
+    fs::write(&path, &made.text).map_err(io_error("write", &path))?;
+    fs::set_permissions(&path, Permissions::from_mode(0o444)).map_err(io_error("write", &path))
 }
 
 const STAGED: &str = ".staged-";
@@ -394,9 +500,9 @@ fn make(folder: &Path) -> Result<(), InstalledError> {
         .map_err(io_error("make the folder", folder))
 }
 
-fn fresh(copies: &Path) -> Result<PathBuf, InstalledError> {
+fn fresh(all: &Path, stem: &str) -> Result<PathBuf, InstalledError> {
     for n in 0..1000 {
-        let folder = copies.join(format!("{STAGED}{}-{n}", std::process::id()));
+        let folder = all.join(format!("{stem}-{n}"));
         match DirBuilder::new().mode(0o700).create(&folder) {
             Ok(()) => return Ok(folder),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -404,7 +510,7 @@ fn fresh(copies: &Path) -> Result<PathBuf, InstalledError> {
         }
     }
     let full = io::Error::from(io::ErrorKind::AlreadyExists);
-    Err(io_error("make a folder in", copies)(full))
+    Err(io_error("make a folder in", all)(full))
 }
 
 /// Removes a folder, best effort: what is left is swept next time.

@@ -8,11 +8,13 @@ mod index;
 mod installed;
 mod lock;
 mod offers;
+mod python;
 mod tree;
 
 pub use archive::{ArchiveError, unpack};
 pub use index::Index;
-pub use installed::{Installed, InstalledError, Plugin, Source, Staged, asks};
+pub use installed::{Installed, InstalledError, Plugin, Source, Staged, asks, offered_digest};
 pub use lock::{Differs, LOCK_FILE, Lock, LockError, Locked};
-pub use offers::{Offer, OfferPlace, offers};
+pub use offers::{Offer, OfferPlace, offers, settle};
+pub use python::{Made, Package, functions, installed, packaged};
 pub use tree::{Copied, Limits, TreeError, digest};

@@ -89,6 +89,27 @@ pub(crate) fn copy(folder: &Path, to: &Path, limits: Limits) -> Result<Copied, T
     Walk::new(folder, limits, Some(&to_dir)).all(&dir)
 }
 
+/// Copies one folder or file of a folder into one that is empty, or all of it.
+pub(crate) fn copy_part(
+    folder: &Path,
+    part: Option<&str>,
+    to: &Path,
+    limits: Limits,
+) -> Result<(), TreeError> {
+    let Some(part) = part else { return copy(folder, to, limits).map(|_| ()) };
+    let (dir, to_dir) = (open(folder)?, open(to)?);
+    let path = folder.join(part);
+    let failed = |source| TreeError::Io { path: path.clone(), source };
+    let mut walk = Walk::new(folder, limits, Some(&to_dir));
+    let kind = dir.symlink_metadata(part).map_err(failed)?.file_type();
+    if !kind.is_dir() {
+        return walk.file(&dir, part, part, &path);
+    }
+    to_dir.create_dir(part).map_err(failed)?;
+    let inner = dir.open_dir(part).map_err(failed)?;
+    walk.folder(&inner, &format!("{part}/"), 1)
+}
+
 fn open(folder: &Path) -> Result<Dir, TreeError> {
     Dir::open_ambient_dir(folder, ambient_authority())
         .map_err(|source| TreeError::Io { path: folder.to_owned(), source })

@@ -274,13 +274,30 @@ fn locate(tool: &Tool, chosen: Option<&Path>, around: &Surroundings) -> Option<(
     let prefix = tool.env.as_ref().and_then(|name| around.vars.get(name)).map(|p| p.join("bin"));
     let in_order = |dirs: &[PathBuf]| {
         // The best candidate wins wherever it is: `clang` in an earlier folder does not hide `gcc`.
-        // A name with a slash would climb out of the folders.
-        tool.any.iter().filter(|name| !name.contains('/')).find_map(|name| {
-            let program = dirs.iter().find_map(|dir| candidate(&dir.join(name)))?;
+        tool.any.iter().find_map(|name| {
+            // A name with a slash would climb out of the folders; a whole path is that very program.
+            let program = match name.contains('/') {
+                false => dirs.iter().find_map(|dir| candidate(&dir.join(name)))?,
+                true => whole(name).filter(|program| executable(program))?,
+            };
             Some((name.clone(), program))
         })
     };
     prefix.and_then(|prefix| in_order(&[prefix])).or_else(|| in_order(&around.path))
+}
+
+/// An absolute path that climbs nowhere.
+fn whole(name: &str) -> Option<PathBuf> {
+    let path = Path::new(name);
+    let climbs = path.components().any(|part| part == Component::ParentDir);
+    (path.is_absolute() && !climbs).then(|| path.to_owned())
+}
+
+/// The first program of one of these names on PATH.
+#[must_use]
+pub fn on_path(names: &[&str], around: &Surroundings) -> Option<PathBuf> {
+    let mut all = names.iter().flat_map(|name| around.path.iter().map(move |dir| dir.join(name)));
+    all.find_map(|path| candidate(&path))
 }
 
 /// The program itself. A version manager's shim (`ROOT/shims/NAME`, a script that needs its whole installation)
@@ -392,6 +409,24 @@ mod tests {
             assert!(too_wide(Path::new(root), home), "{root}");
         }
         assert!(!too_wide(Path::new("/home/ada/.venv"), home));
+    }
+
+    #[test]
+    fn a_candidate_may_be_a_whole_path_and_no_other_with_a_slash() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("mine");
+        std::fs::copy("/bin/true", &program).unwrap();
+        let around = Surroundings { path: vec!["/bin".into()], ..Surroundings::default() };
+        let found = |any: &str| {
+            let any = vec![any.to_owned(), "true".to_owned()];
+            let (env, install) = (None, None);
+            let tool = Tool { any, env, version: Vec::new(), flags: BTreeMap::new(), install };
+            locate(&tool, None, &around).unwrap().1
+        };
+        assert_eq!(found(program.to_str().unwrap()), program);
+        for bad in ["../bin/true", "/bin/../bin/true", "/no/such", "bin/true"] {
+            assert_eq!(found(bad), Path::new("/bin/true"), "{bad}");
+        }
     }
 
     #[test]

@@ -15,7 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Optional
 
-_OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_HERE = os.path.dirname(os.path.abspath(__file__))
+_OURS = (_HERE + os.sep, _HERE + "_sdk" + os.sep)
 
 
 def describe(error: BaseException, code: str, cancelled: bool) -> dict[str, Any]:

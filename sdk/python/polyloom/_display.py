@@ -22,7 +22,11 @@ FOLDER = "_artifacts"
 
 def display(value: Any) -> None:
     """Show a value beside the cell."""
-    media, data = represent(value)
+    show(*represent(value))
+
+
+def show(media: str, data: bytes) -> None:
+    """Show what has a form already; what is too large for a message becomes an artifact."""
     current = polyloom._current
     if current is None:
         print(f"display: {media}, {len(data)} bytes", file=sys.stderr)

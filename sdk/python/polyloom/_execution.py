@@ -35,6 +35,7 @@ class Execution:
         self.interrupted = False
         self.displayed = 0
         self.exit_code = 0
+        self.session_changed = False
         self.given: dict[str, Any] = {}
         self._worker = worker
         self._pid = os.getpid()

@@ -215,6 +215,23 @@ def write_tensor(value: Any, wanted: Type, name: str, path: str) -> str:
     return path
 
 
+def write_elements(
+    data: Any, dtype: str, shape: Sequence[int], wanted: Type, name: str, path: str
+) -> None:
+    """Write the elements in a buffer, little-endian in C order, as the tensor that is `wanted`."""
+    if dtype not in DTYPES:
+        raise ValueError(f"`{name}`: dtype `{dtype}` is none of {', '.join(DTYPES)}")
+    if wanted.dtype not in (None, dtype):
+        raise Mismatch(name, wanted.text, f"elements of {dtype}")
+    sizes, view = [int(size) for size in shape], memoryview(data).cast("B")
+    if any(size < 0 for size in sizes) or _product(sizes) * DTYPES[dtype][2] != len(view):
+        raise ValueError(f"`{name}` has {len(view)} bytes, which do not fit the shape {sizes}")
+    _check_shape(sizes, wanted, name)
+    with open(path, "wb") as file:
+        file.write(header(dtype, sizes))
+        file.write(view)
+
+
 def _owner(value: Any) -> Any:
     """What holds the memory that a view shows."""
     while True:

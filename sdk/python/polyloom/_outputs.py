@@ -31,30 +31,36 @@ def write_outputs(slots: dict[str, dict[str, Any]], out: str, variables: dict[st
         keep_whole(variables[name] for name in folders if name in variables)
     # Folders last: another output may be a file in one, and folders are moved.
     for name in [name for name in slots if name not in folders] + folders:
-        slot = slots[name]
-        present = [entry for entry in os.listdir(out) if _belongs(entry, name)]
-        if name not in variables:
-            if present:
-                continue  # the cell wrote the file itself
+        if name in variables:
+            write_output(name, slots[name], out, variables[name])
+        elif not _present(out, name):  # the cell may have written the file itself
             raise PortError(name, f"output `{name}` was not set")
-        value = variables[name]
-        try:
-            written = _own_file(value, out, present)
-            if written is None:
-                written = _write(value, parse(slot.get("type") or "any"), name, out)
-        except ValueError as error:
-            text = str(error)
-            text = text if text.startswith("`") else f"`{name}`: {text}"
-            raise PortError(name, f"output {text}") from error
-        except OSError as error:
-            raise PortError(name, f"output `{name}` cannot be written: {error}") from error
-        for entry in present:
-            path = os.path.join(out, entry)
-            if path != written and os.path.isfile(path):
-                os.unlink(path)  # what the variable says is the output, and there is but one
     npy = sys.modules.get("polyloom._npy")
     if npy is not None:
         npy.drop_unused()
+
+
+def write_output(name: str, slot: dict[str, Any], out: str, value: Any) -> None:
+    """Write one output into the folder `out` as its declared type asks, or raise a `PortError`."""
+    present = _present(out, name)
+    try:
+        written = _own_file(value, out, present)
+        if written is None:
+            written = _write(value, parse(slot.get("type") or "any"), name, out)
+    except ValueError as error:
+        text = str(error)
+        text = text if text.startswith("`") else f"`{name}`: {text}"
+        raise PortError(name, f"output {text}") from error
+    except OSError as error:
+        raise PortError(name, f"output `{name}` cannot be written: {error}") from error
+    for entry in present:
+        path = os.path.join(out, entry)
+        if path != written and os.path.isfile(path):
+            os.unlink(path)  # what the variable says is the output, and there is but one
+
+
+def _present(out: str, name: str) -> list[str]:
+    return [entry for entry in os.listdir(out) if _belongs(entry, name)]
 
 
 def _belongs(entry: str, name: str) -> bool:

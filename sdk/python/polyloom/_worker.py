@@ -19,6 +19,7 @@ from polyloom import _frames as wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, Optional
 
     from polyloom._execution import Execution
@@ -47,13 +48,7 @@ class Worker:
     def serve(self) -> int:
         """Greet, run cells until told to stop, and return the exit code of the process."""
         self.connection.send_preamble()
-        hello = {
-            "executor": "python",
-            "version": VERSION,
-            "protocol": [{"major": 1, "minor": 0}],
-            "features": FEATURES,
-            "runtime": sys.version,
-        }
+        hello = {"protocol": [{"major": 1, "minor": 0}], "runtime": sys.version, **self.about()}
         self.connection.send(wire.HELLO, 0, hello)
         answer = self.connection.receive()
         if answer.kind == wire.HELLO_NO:
@@ -76,23 +71,35 @@ class Worker:
                 return self.exit_code
             elif frame.kind == wire.ERROR:
                 raise ConnectionRefusedError(f"the host reports: {frame.body.get('text')}")
-            elif frame.must_understand and frame.kind not in (wire.CANCEL, wire.CREDIT):
+            elif not self.heed(frame) and frame.must_understand:
                 raise wire.ProtocolError("must_understand", f"kind {frame.kind} is not known")
+
+    def about(self) -> dict[str, Any]:
+        """Who speaks: what is in Hello besides the protocol's versions and the runtime."""
+        return {"executor": "python", "version": VERSION, "features": FEATURES}
+
+    def heed(self, frame: wire.Frame) -> bool:
+        """Act on a message between cells that is none of the common ones; whether it is known."""
+        return frame.kind in (wire.CANCEL, wire.CREDIT)
+
+    def execution(self, frame: wire.Frame) -> Execution:
+        """What runs the cell of an Exec."""
+        from polyloom._execution import Execution
+
+        return Execution(self, frame)
 
     def _execute(self, frame: wire.Frame) -> None:
         if not isinstance(frame.body.get("code"), str):
             raise wire.ProtocolError("bad_message", "an Exec without `code`")
-        from polyloom._execution import Execution
-
         self._interrupted = False
         self.connection.begin(frame.exec_id)
-        execution = Execution(self, frame)
+        execution = self.execution(frame)
         self.send(wire.STARTED, execution.id, {})
         self.current = polyloom._current = execution
         self.look()
         ok, extras = execution.run()
         self.current = polyloom._current = None
-        done = {"ok": ok, "session_changed": False, "extras": extras}
+        done = {"ok": ok, "session_changed": execution.session_changed, "extras": extras}
         self.send(wire.DONE, execution.id, done)
         self.exit_code = execution.exit_code
 
@@ -246,14 +253,14 @@ def _complain(error: object) -> None:
     os.write(2, f"polyloom python worker: {error}\n".encode())
 
 
-def main() -> int:
+def main(of: Callable[[wire.Connection], Worker] = Worker) -> int:
     """Serve the socket named by `POLYLOOM_W`, which the cell does not get to see."""
     fd = os.environ.pop("POLYLOOM_W", "")
     if not fd.isdigit():
         _complain("`POLYLOOM_W` names no socket; this program is started by `polyloom run`")
         return 2
     connection = wire.adopt(int(fd))
-    worker = Worker(connection)
+    worker = of(connection)
     try:
         return worker.serve()
     except wire.ConnectionClosed:

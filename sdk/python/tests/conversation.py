@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Optional
 
@@ -22,10 +23,10 @@ from polyloom import _msgpack  # noqa: E402
 
 KINDS = {
     **{1: "Hello", 2: "Started", 3: "Log", 4: "Progress", 5: "Display", 6: "Diagnostic"},
-    **{7: "Artifact", 8: "Done", 10: "Pong", 127: "Error"},
+    **{7: "Artifact", 8: "Done", 9: "Catalog", 10: "Pong", 127: "Error"},
 }
 NUMBERS = {"HelloOk": 65, "HelloNo": 66, "Exec": 68, "Cancel": 69, "Credit": 70, "Ping": 75}
-NUMBERS["Shutdown"] = 76
+NUMBERS.update(Prepare=67, Describe=71, Reset=72, Shutdown=76)
 HEADER = struct.Struct("<IBBHQ")
 TIMEOUT = 30.0
 
@@ -34,7 +35,11 @@ class Host:
     """The host's end of one conversation, with a folder that stands for `/cell`."""
 
     def __init__(
-        self, *, python: str = sys.executable, env: Optional[dict[str, str]] = None
+        self,
+        *,
+        python: str = sys.executable,
+        env: Optional[dict[str, str]] = None,
+        program: Sequence[str] = ("worker.py",),
     ) -> None:
         self.folder = tempfile.TemporaryDirectory()
         self.cell = Path(self.folder.name)
@@ -46,7 +51,7 @@ class Host:
         self.stdout = open(self.cell / "stdout", "w+b")
         self.stderr = open(self.cell / "stderr", "w+b")
         self.process = subprocess.Popen(
-            [python, "-B", "-s", "-X", "utf8", str(SDK / "worker.py")],
+            [python, "-B", "-s", "-X", "utf8", str(SDK / program[0]), *program[1:]],
             pass_fds=(theirs.fileno(),),
             cwd=self.cell / "work",
             stdin=subprocess.DEVNULL,

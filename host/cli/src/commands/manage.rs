@@ -1,152 +1,21 @@
-//! `polyloom plugin install|remove|info|enable|disable|outdated`: which plugins may run is the person's decision, and is bound to what they
-//! were when it was made.
+//! `polyloom plugin remove|info|enable|disable|outdated`: what a person installed, and what could be.
 
-use std::io::{self, BufRead, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
-use polyloom_model::Manifest;
-use polyloom_plugins::{
-    ArchiveError, Installed, InstalledError, Limits, Offer, Plugin, Source, Staged, asks,
-};
-use polyloom_report::{Align, Style, Table, escape_line};
+use polyloom_plugins::{Installed, InstalledError, Limits, Offer, Package, Plugin, Source, asks};
+use polyloom_report::{Align, Table, escape_line};
 use serde_json::json;
 
-use crate::args::{Format, InstallArgs};
+use super::install::agree_to;
+use crate::args::Format;
 use crate::failure::{Exit, Failure, Outcome};
-use crate::world::{World, unix_ms};
+use crate::world::World;
 
-/// `polyloom plugin install`.
-pub fn install(world: &World, args: &InstallArgs) -> Outcome {
-    let path = absolute(&args.source)?;
-    if path.is_dir() {
-        return agree(world, &path, Source::Folder(path.clone()), args.yes);
-    }
-    if !path.is_file() {
-        let message = format!("there is no file or folder `{}`", path.display());
-        let hint = "valid: a folder with an executor.toml, or a .tar or .tar.gz of one";
-        return Err(Failure::new(Exit::Usage, message).hint(hint));
-    }
-    let folder = tempfile::tempdir().map_err(|error| Failure::of(Exit::Environment, &error))?;
-    let unpacked = polyloom_plugins::unpack(&path, folder.path(), Limits::default());
-    let unpacked = unpacked.map_err(|error| match error {
-        ArchiveError::Io { .. } => Failure::of(Exit::Environment, &error),
-        ArchiveError::Entry { .. } | ArchiveError::TooMuch { .. } => {
-            Failure::of(Exit::Usage, &error)
-        }
-    })?;
-    agree(world, &unpacked, Source::Archive(path.clone()), args.yes)
-}
-
-fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+pub(super) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     std::path::absolute(path).map_err(|error| Failure::of(Exit::Environment, &error))
 }
 
-/// Copies the plugin in `folder`, and installs the copy if the person agrees to what it asks for.
-fn agree(world: &World, folder: &Path, source: Source, yes: bool) -> Outcome {
-    let mut installed = open(world)?;
-    let staged = installed.stage(folder).map_err(|error| failure(world, &error))?;
-    let Staged { manifest, copied, .. } = &staged;
-    let digest = &copied.digest;
-    if let Some(other) = claimed(world, &installed, manifest) {
-        let message = format!("the name `{}` is {other}; nothing was installed", other.name);
-        return Err(Failure::new(Exit::Usage, message)
-            .hint("`id` and `aliases` in its executor.toml name it"));
-    }
-    let id = escape_line(manifest.id.as_str()).into_owned();
-    let before = installed.find(manifest.id.as_str());
-    let same = |plugin: &Plugin| {
-        plugin.digest == *digest && plugin.enabled && installed.verify(plugin).is_ok()
-    };
-    if before.is_some_and(same) {
-        world.screen.note(&format!("`{id}` is installed and the same\n"));
-        return Ok(Exit::Ok);
-    }
-    let paint = world.screen.err;
-    let mut text = format!(
-        "{} {} ({}) from {}\n",
-        paint.text(Style::Strong, &id),
-        escape_line(&manifest.version),
-        escape_line(&manifest.title),
-        escape_line(&source.to_string()),
-    );
-    let all = asks(manifest);
-    let new = |ask: &String| before.is_some_and(|plugin| !plugin.asks.contains(ask));
-    for ask in &all {
-        let (style, note) = if new(ask) { (Style::Warn, " (new)") } else { (Style::Plain, "") };
-        text.push_str(&format!("  {}{note}\n", paint.text(style, &escape_line(ask))));
-    }
-    text.push_str(&format!(
-        "  has {} ({}), together {}\n",
-        if copied.files == 1 { "1 file".to_owned() } else { format!("{} files", copied.files) },
-        polyloom_report::size(copied.bytes),
-        digest.short()
-    ));
-    if let Some(old) = before {
-        text.push_str(&format!(
-            "  in place of {} from {}, {}\n",
-            escape_line(&old.version),
-            escape_line(&old.source.to_string()),
-            old.digest.short()
-        ));
-    }
-    world.screen.tell(&text);
-    if !yes && !said_yes(world, &id)? {
-        world.screen.tell("nothing was installed\n");
-        return Ok(Exit::Failed);
-    }
-    let plugin =
-        installed.install(staged, source, unix_ms()).map_err(|error| failure(world, &error))?;
-    world.screen.note(&format!("installed: cells with `lang = \"{}\"` run\n", plugin.id));
-    Ok(Exit::Ok)
-}
-
-fn said_yes(world: &World, id: &str) -> Result<bool, Failure> {
-    if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
-        let message = format!("nobody was asked whether `{id}` may run");
-        return Err(Failure::new(Exit::Usage, message).hint("`--yes` agrees to what it asks for"));
-    }
-    // What was typed before the question was seen answers nothing.
-    let _ = nix::sys::termios::tcflush(io::stdin(), nix::sys::termios::FlushArg::TCIFLUSH);
-    world.screen.tell("may it run, as it is now? [y/N] ");
-    let mut line = String::new();
-    let _ = io::stdin().lock().take(256).read_line(&mut line);
-    Ok(matches!(line.trim(), "y" | "Y" | "yes"))
-}
-
-/// Who has a name already.
-struct Claim {
-    name: String,
-    by: String,
-}
-
-impl std::fmt::Display for Claim {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.by)
-    }
-}
-
-/// Who has one of a manifest's names, other than what it replaces.
-fn claimed(world: &World, installed: &Installed, manifest: &Manifest) -> Option<Claim> {
-    let names = || std::iter::once(&manifest.id).chain(&manifest.aliases);
-    for name in names() {
-        let bundled = world.languages.find(name.as_str()).filter(|other| other.path.is_none());
-        if let Some(other) = bundled {
-            let by = format!("that of the bundled executor `{}`", other.id);
-            return Some(Claim { name: name.to_string(), by });
-        }
-        for plugin in installed.plugins().iter().filter(|plugin| plugin.id != manifest.id) {
-            let other = installed.manifest(plugin).ok();
-            let theirs = other.as_ref().is_some_and(|other| other.aliases.contains(name));
-            if plugin.id == *name || theirs {
-                let by = format!("that of the plugin `{}` ({})", plugin.id, plugin.source);
-                return Some(Claim { name: name.to_string(), by });
-            }
-        }
-    }
-    None
-}
-
-fn open(world: &World) -> Result<Installed, Failure> {
+pub(super) fn open(world: &World) -> Result<Installed, Failure> {
     let folder = world.plugins_folder().ok_or_else(|| {
         let message = "there is no place for plugins: neither XDG_DATA_HOME nor HOME is set";
         Failure::new(Exit::Environment, message)
@@ -154,7 +23,7 @@ fn open(world: &World) -> Result<Installed, Failure> {
     Installed::open(&folder).map_err(|error| failure(world, &error))
 }
 
-fn failure(world: &World, error: &InstalledError) -> Failure {
+pub(super) fn failure(world: &World, error: &InstalledError) -> Failure {
     match error {
         InstalledError::Manifest { problems, .. } => {
             if !problems.is_empty() {
@@ -198,31 +67,44 @@ pub fn enable(world: &World, id: &str, yes: bool) -> Outcome {
     if let Some(plugin) = installed.find(id) {
         // What was agreed to is this copy: nothing is asked again.
         installed.verify(plugin).map_err(|error| {
-            let hint = format!("polyloom plugin install {}", plugin.source);
+            let hint = format!("polyloom plugin install {}", plugin.again());
             Failure::of(Exit::Environment, &error).hint(hint)
         })?;
         installed.enable(id, true).map_err(|error| failure(world, &error))?;
         world.screen.note(&format!("cells with `lang = \"{}\"` run\n", escape_line(id)));
         return Ok(Exit::Ok);
     }
-    let (offers, _) = world.offers(Path::new("."));
-    let mut meant = offers.into_iter().filter(|offer| offer.manifest.id.as_str() == id);
-    let Some(offer) = meant.next() else {
+    let Some(offer) = offered_as(world, id)? else {
         let error = InstalledError::Unknown(escape_line(id).into_owned());
         return Err(failure(world, &error));
     };
-    if let Some(other) = meant.next() {
+    agree_to(world, &offer, yes)
+}
+
+/// What is offered under a name; what was told of that name is told again.
+pub(super) fn offered_as(world: &World, id: &str) -> Result<Option<Offer>, Failure> {
+    let (offers, problems) = world.offers(Path::new("."));
+    let mut meant = offers.into_iter().filter(|offer| offer.manifest.id.as_str() == id);
+    let (first, second) = (meant.next(), meant.next());
+    if let (Some(one), Some(other)) = (&first, &second) {
         let message = format!(
             "the name `{}` is claimed by `{}` and `{}`",
             escape_line(id),
-            offer.folder.display(),
-            other.folder.display()
+            escape_line(&one.source().to_string()),
+            escape_line(&other.source().to_string())
         );
-        return Err(Failure::new(Exit::Usage, message)
-            .hint(format!("polyloom plugin install {}", offer.folder.display())));
+        let hint = match one.made {
+            None => format!("polyloom plugin install {}", one.folder.display()),
+            Some(_) => "uninstall one of the packages".to_owned(),
+        };
+        return Err(Failure::new(Exit::Usage, message).hint(hint));
     }
-    let folder = absolute(&offer.folder)?;
-    agree(world, &folder, Source::Folder(folder.clone()), yes)
+    let about = format!("`{id}");
+    let about = problems.into_iter().filter(|problem| problem.message.contains(&about));
+    world.note_problems(&about.collect::<Vec<_>>());
+    let Some(mut offer) = first else { return Ok(None) };
+    offer.folder = absolute(&offer.folder)?;
+    Ok(Some(offer))
 }
 
 /// `polyloom plugin info`.
@@ -234,16 +116,16 @@ pub fn info(world: &World, id: &str, format: Format) -> Outcome {
             (Some(plugin), manifest, plugin.source.to_string())
         }
         None => {
-            let offer = world.offers(Path::new(".")).0.into_iter();
-            let offer = offer.into_iter().find(|offer| offer.manifest.id.as_str() == id);
-            let Some(Offer { manifest, folder, .. }) = offer else {
+            let Some(offer) = offered_as(world, id)? else {
                 let error = InstalledError::Unknown(escape_line(id).into_owned());
                 return Err(failure(world, &error));
             };
-            (None, manifest, folder.display().to_string())
+            let from = offer.source().to_string();
+            (None, offer.manifest, from)
         }
     };
     let (plugin, manifest, from) = found;
+    let packages = packages(&installed, plugin);
     let asks = asks(&manifest);
     let changed = plugin.map(|plugin| installed.verify(plugin).is_err());
     if format != Format::Text {
@@ -258,6 +140,7 @@ pub fn info(world: &World, id: &str, format: Format) -> Outcome {
             "digest": plugin.map(|plugin| plugin.digest.to_string()),
             "changed": changed,
             "asks": asks,
+            "packages": packages,
             "aliases": manifest.aliases.iter().map(|alias| alias.as_str()).collect::<Vec<_>>(),
             "extensions": manifest.extensions,
         });
@@ -277,8 +160,21 @@ pub fn info(world: &World, id: &str, format: Format) -> Outcome {
     for ask in asks {
         row("asks", ask);
     }
+    for package in packages {
+        row("has", package);
+    }
     world.screen.print(&table.render(world.screen.out, world.screen.columns));
     Ok(Exit::Ok)
+}
+
+/// The Python packages that a plugin is of, and runs with where it has an environment of its own.
+fn packages(installed: &Installed, plugin: Option<&Plugin>) -> Vec<String> {
+    let Some(package) = plugin.and_then(Plugin::package) else { return Vec::new() };
+    let shown = |package: &Package| format!("{} {}", package.name, package.version);
+    match installed.is_own(&package.interpreter) {
+        true => polyloom_plugins::installed(&package.interpreter).iter().map(shown).collect(),
+        false => vec![shown(package)],
+    }
 }
 
 fn state(plugin: Option<&Plugin>, changed: Option<bool>) -> &'static str {
@@ -302,6 +198,9 @@ pub fn outdated(world: &World, format: Format) -> Outcome {
                 polyloom_plugins::digest(folder, Limits::default()).map_err(|e| e.to_string())
             }
             Source::Archive(path) => archived(path),
+            Source::Package(_) | Source::Built { .. } | Source::Function(_) => {
+                offered(world, plugin)
+            }
         };
         match now {
             Ok(now) if now == plugin.digest => {}
@@ -338,6 +237,21 @@ pub fn outdated(world: &World, format: Format) -> Outcome {
         }
     }
     Ok(if rows.is_empty() { Exit::Nothing } else { Exit::Ok })
+}
+
+/// The digest of what a package or a file offers now.
+fn offered(world: &World, plugin: &Plugin) -> Result<polyloom_model::Digest, String> {
+    let gone = || "is not there any more".to_owned();
+    let tool = world.python().ok_or_else(gone)?;
+    let (offers, _) = match &plugin.source {
+        Source::Function(path) => polyloom_plugins::functions(path.parent().unwrap_or(path), tool),
+        Source::Package(package) | Source::Built { package, .. } => {
+            polyloom_plugins::packaged(std::slice::from_ref(&package.interpreter), tool)
+        }
+        Source::Folder(_) | Source::Archive(_) => return Err(gone()),
+    };
+    let offer = offers.iter().find(|offer| offer.manifest.id == plugin.id).ok_or_else(gone)?;
+    polyloom_plugins::offered_digest(offer).map_err(|error| error.to_string())
 }
 
 /// The digest of what an archive holds.

@@ -80,7 +80,8 @@ fn row(world: &World, manifest: &Arc<Manifest>, place: &Place, flow: &Flow) -> R
 /// What could be installed: known by its manifest alone.
 fn offered(world: &World) -> Vec<Row> {
     let known = |id: &str| world.languages.find(id).is_some() || world.installed.find(id).is_some();
-    let (offers, _) = world.offers(Path::new("."));
+    let (offers, problems) = world.offers(Path::new("."));
+    world.note_problems(&problems);
     let (installed, offers) = (world.installed.plugins().iter(), offers.iter());
     let disabled = installed.filter(|plugin| !plugin.enabled).map(|plugin| Row {
         id: plugin.id.to_string(),
@@ -94,7 +95,7 @@ fn offered(world: &World) -> Vec<Row> {
         id: offer.manifest.id.to_string(),
         title: offer.manifest.title.clone(),
         kind: offer.manifest.kind.as_str(),
-        from: offer.folder.display().to_string(),
+        from: offer.source().to_string(),
         state: Err(format!("not enabled ({})", offer.place.as_str())),
         grades: None,
     });

@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use polyloom_test_e2e::{Ended, Place, fake, needs, skip};
@@ -82,6 +83,20 @@ fn bundled(langs: &[&str]) {
 #[test]
 fn python_and_javascript_keep_the_contract() {
     bundled(&["python", "javascript"]);
+}
+
+#[test]
+fn the_example_of_the_python_sdk_keeps_the_contract() {
+    needs!("python3");
+    let place = Place::new();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sdk/python/examples/upper");
+    let ended = test(&place, folder.to_str().unwrap(), "60s");
+    let report = ended.json();
+    assert_eq!(failed(&report), []);
+    assert_eq!(ended.code(), 0);
+    for level in ["run", "stream", "diagnose", "cancel"] {
+        assert_eq!(grade(&report, level), "pass", "{level}");
+    }
 }
 
 #[test]

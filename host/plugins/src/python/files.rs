@@ -1,0 +1,69 @@
+//! Plugins of before: a folder of `.py` files that define `_exec`, each a language of the file's name.
+
+use std::path::Path;
+
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+use polyloom_load::{Code, Problem};
+use polyloom_model::{ExecutorId, Tool};
+
+use super::made::{self, Made};
+use super::read;
+use crate::offers::{Offer, OfferPlace};
+
+/// More files than this are not looked at.
+const MOST: usize = 1000;
+
+/// The functions `_exec` of a folder that has no `executor.toml`, as plugins of the folder's files. They are found by a line that begins with
+/// `def _exec(`; `tool` is how a Python is found and asked what it is.
+#[must_use]
+pub fn functions(folder: &Path, tool: &Tool) -> (Vec<Offer>, Vec<Problem>) {
+    let (mut offers, mut problems) = (Vec::new(), Vec::new());
+    let Ok(dir) = Dir::open_ambient_dir(folder, ambient_authority()) else {
+        return (offers, problems);
+    };
+    if dir.exists("executor.toml") {
+        return (offers, problems);
+    }
+    let names = dir.entries().into_iter().flatten().flatten();
+    let mut names: Vec<String> = names
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| name.ends_with(".py") && !name.contains(char::is_control))
+        .take(MOST)
+        .collect();
+    names.sort();
+    for name in names {
+        // What can't be read as a text is none of them.
+        let Ok(text) = read(&dir, Path::new(&name)) else { continue };
+        if !text.lines().any(|line| line.starts_with("def _exec(")) {
+            continue;
+        }
+        let path = folder.join(&name);
+        let id = match name.strip_suffix(".py").unwrap_or(&name).parse::<ExecutorId>() {
+            Ok(id) => id,
+            Err(error) => {
+                let text = format!("`{}` names no executor: {error}", path.display());
+                problems.push(Problem::error(Code::BadName, text).warning());
+                continue;
+            }
+        };
+        let made = Made::of_file(&id, folder, &name, tool);
+        match made.manifest(&path) {
+            Ok(manifest) => {
+                problems.push(made::of_before(&id, &format!("`{}`", path.display())));
+                let (folder, made) = (folder.to_owned(), Some(made));
+                let place = OfferPlace::User;
+                offers.push(Offer {
+                    manifest,
+                    folder,
+                    place,
+                    made,
+                    package: None,
+                    built_from: None,
+                });
+            }
+            Err(more) => problems.extend(more),
+        }
+    }
+    (offers, problems)
+}

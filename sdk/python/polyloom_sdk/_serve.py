@@ -1,0 +1,155 @@
+"""Serves the host: each Exec is one call of the executor, whatever comes of it.
+
+Knows how the SDK's names and the worker's fit together. The conversation, signals and forks are
+those of Python cells: `polyloom._worker`, `polyloom._execution`.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, Optional, Union
+
+from polyloom import PortError
+from polyloom import _frames as wire
+from polyloom._execution import Execution
+from polyloom._worker import Worker, main
+from polyloom_sdk._context import Context, Exec, Input
+from polyloom_sdk._executor import Executor
+from polyloom_sdk._failure import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+class Run(Execution):
+    """One cell's run by an executor."""
+
+    _worker: Server
+
+    def __init__(self, worker: Server, frame: wire.Frame) -> None:
+        super().__init__(worker, frame)
+        self.cell = str(frame.body.get("cell") or "")
+        self.deadline_ms: Optional[int] = frame.body.get("deadline_ms")
+        self.extras: dict[str, Any] = {}
+
+    def run(self) -> tuple[bool, dict[str, Any]]:
+        """Run the cell: whether it went well, and Done's extras."""
+        ok, extras = super().run()
+        npy = sys.modules.get("polyloom._npy")
+        if npy is not None:
+            npy.drop_unused()
+        return ok, {**self.extras, **extras}
+
+    def look(self) -> None:
+        """Take note of what the host said meanwhile."""
+        self._worker.look()
+
+    @contextmanager
+    def shielded(self) -> Iterator[None]:
+        """Keep an interrupt away as long as this lasts."""
+        with self._worker.uninterrupted():
+            yield
+
+    def _run(self) -> None:
+        inputs = {
+            port: Input(
+                slot.get("type") or "any",
+                Path(slot["path"]),
+                slot.get("encoding") or "raw",
+                slot.get("media"),
+            )
+            for port, slot in self.inputs.items()
+        }
+        outputs = {port: slot.get("type") or "any" for port, slot in self.outputs.items()}
+        exec = Exec(
+            self.cell,
+            Path(self.code),
+            inputs,
+            outputs,
+            Path(self.out),
+            tuple(self.argv),
+            self.seed,
+            self.deadline_ms,
+        )
+        self._worker.executor.exec(Context(self, exec), exec)
+
+    def _take(self, module: Any) -> None:
+        """What was not written is missing: the host sees that."""
+
+    def _fail(self, error: BaseException, quiet: bool) -> None:
+        if isinstance(error, PortError):
+            error = Failure(str(error))
+        if not isinstance(error, Failure):
+            return super()._fail(error, quiet)
+        # Standard error is the cell's own; whoever runs the cell reads the failure there too.
+        if not error.printed:
+            print(f"error: {error}", file=sys.stderr)
+        self.exit_code = error.exit_code & 0xFF or 1
+        self.diagnose(error.diagnostic.fields(self.code))
+
+
+class Server(Worker):
+    """The conversation of one executor."""
+
+    def __init__(
+        self, connection: wire.Connection, executor: Executor, offer: Optional[Sequence[str]] = None
+    ) -> None:
+        super().__init__(connection)
+        self.executor = executor
+        self._offer = offer
+
+    def about(self) -> dict[str, Any]:
+        """Who speaks."""
+        about = self.executor.describe()
+        offer = about.features if self._offer is None else self._offer
+        return {
+            "executor": about.id,
+            "version": about.version,
+            "features": [feature for feature in about.features if feature in offer],
+            "runtime": about.runtime or f"{platform.python_implementation()} {sys.version}",
+        }
+
+    def execution(self, frame: wire.Frame) -> Execution:
+        """What runs the cell of an Exec."""
+        return Run(self, frame)
+
+    def heed(self, frame: wire.Frame) -> bool:
+        """Act on a message between cells."""
+        if frame.kind == wire.DESCRIBE:
+            entries = list(self.executor.catalog())
+            self.connection.send(wire.CATALOG, 0, {"entries": entries})
+        elif frame.kind == wire.RESET:
+            self.executor.reset()
+        elif frame.kind == wire.PREPARE:
+            with suppress(Exception):  # the cell will say what is wrong
+                self.executor.prepare(Path(str(frame.body.get("code"))))
+        else:
+            return super().heed(frame)
+        return True
+
+    @contextmanager
+    def uninterrupted(self) -> Iterator[None]:
+        """Raise no interrupt in here, but behind it."""
+        self._uninterruptible += 1
+        try:
+            yield
+        finally:
+            self._uninterruptible -= 1
+            self._raise_if_interrupted()
+
+    def _report_warnings(self) -> None:
+        """A warning is about the executor's code, not the cell's: it stays on standard error."""
+
+
+def serve(
+    executor: Union[Executor, type[Executor]], offer: Optional[Sequence[str]] = None
+) -> NoReturn:
+    """Serve the host that started this program until it says goodbye, and exit.
+
+    `offer` bounds the features, where a manifest declares fewer than the executor has.
+    """
+    made = executor() if isinstance(executor, type) else executor
+    sys.exit(main(lambda connection: Server(connection, made, offer)))

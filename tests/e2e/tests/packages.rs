@@ -1,0 +1,269 @@
+//! Executors in Python packages: found by what is installed with them, agreed to, run from their copies.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use polyloom_test_e2e::{Ended, Place, needs};
+
+const FLOW: &str = "[cells.a]\nlang = \"echo\"\nparams = { name = \"Ada\" }\noutputs = { text = \"str\" }\ncode = \"hello {name}\"\n";
+
+fn example() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/plugins/echo-python")
+}
+
+fn python(program: &Path, args: &[&str]) {
+    let mut command = Command::new(program);
+    let _ = command.args(args).env("PIP_NO_INDEX", "1").env("PIP_DISABLE_PIP_VERSION_CHECK", "1");
+    let output = command.env("PYTHONDONTWRITEBYTECODE", "1").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A virtual environment beside the flow.
+fn environment(place: &Place) -> PathBuf {
+    let folder = place.project().join(".venv");
+    python(Path::new("python3"), &["-m", "venv", folder.to_str().unwrap()]);
+    folder
+}
+
+fn pip(environment: &Path, args: &[&str]) {
+    python(&environment.join("bin/python"), &[&["-m", "pip", "-q"], args].concat());
+}
+
+fn install_example(environment: &Path) {
+    pip(
+        environment,
+        &["install", "--no-index", "--no-build-isolation", example().to_str().unwrap()],
+    );
+}
+
+/// Puts a package into the environment as an installer would; it is not built.
+fn put(environment: &Path, name: &str, entries: &str, files: &[(&str, &str)]) {
+    let lib = std::fs::read_dir(environment.join("lib")).unwrap().next().unwrap().unwrap().path();
+    let about = format!("{name}-0.2.dist-info/entry_points.txt");
+    for (path, text) in files.iter().chain([&(about.as_str(), entries)]) {
+        let path = lib.join("site-packages").join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+}
+
+/// A function of before: what it prints is its code in capitals and what it was given.
+const OLD: &str = "import os\ndef _exec(code, g):\n    if code.startswith('fail'):\n        return False, 'no ' + code\n    \
+                   g['text'] = code.upper() + ' ' + g['name']\n    return True, {'stdout': g['text'], 'mood': 'fine'}\n";
+
+fn done(place: &Place, args: &[&str]) -> Ended {
+    place.polyloom(args).exits(0)
+}
+
+fn said(place: &Place) -> String {
+    let _ = place.run(&[]).exits(0);
+    done(place, &["logs", "latest", "a"]).stdout()
+}
+
+#[test]
+fn a_package_is_found_enabled_run_and_removed() {
+    needs!("python3");
+    let place = Place::flow(FLOW);
+    let environment = environment(&place);
+    install_example(&environment);
+    let told = place.polyloom(&["run"]).exits(2).stderr();
+    assert!(told.contains("`echo` is offered") && told.contains("plugin enable echo"), "{told}");
+    let listed = done(&place, &["plugin", "list"]).stdout();
+    assert!(listed.contains("echo-python 0.1.0 in ") && listed.contains("not enabled (python)"));
+    let told = place.polyloom(&["plugin", "enable", "echo"]).exits(2).stderr();
+    let interpreter = environment.join("bin/python");
+    assert!(
+        told.contains("runs the program") && told.contains(interpreter.to_str().unwrap()),
+        "{told}"
+    );
+    let _ = done(&place, &["plugin", "enable", "echo", "--yes"]);
+    assert_eq!(said(&place), "hello Ada\n");
+    let report =
+        done(&place, &["plugin", "test", "echo", "--format", "json", "--timeout", "60s"]).json();
+    let run = &report["grades"][0];
+    assert!(report["ok"] == true && run["passed"].as_u64().unwrap() > 15, "{run}");
+    // A mistake of the cell has its line in the flow.
+    place.edit("polyloom.toml", "{name}", "{nobody}");
+    let told = place.polyloom(&["run"]).exits(1).stderr();
+    assert!(
+        told.contains("there is no input 'nobody'") && told.contains("polyloom.toml:5"),
+        "{told}"
+    );
+    place.edit("polyloom.toml", "{nobody}", "{name}");
+    // What runs is the copy: the package may change, or go.
+    let _ = place.polyloom(&["plugin", "outdated"]).exits(4);
+    let site = std::fs::read_dir(environment.join("lib")).unwrap().next().unwrap().unwrap().path();
+    let file = site.join("site-packages/echo_python/language.py");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("print(lines[-1])", "print(lines[-1] + '!')")).unwrap();
+    place.edit("polyloom.toml", "Ada", "Bea");
+    assert_eq!(said(&place), "hello Bea\n");
+    let outdated = done(&place, &["plugin", "outdated", "--format", "json"]).json();
+    assert_eq!(outdated["plugins"][0]["what"], "has changed");
+    // Installed once more, it is the new one.
+    let _ = done(&place, &["plugin", "install", "echo", "--yes"]);
+    assert_eq!(said(&place), "hello Bea!\n");
+    pip(&environment, &["uninstall", "-y", "echo-python"]);
+    place.edit("polyloom.toml", "Bea", "Cai");
+    assert_eq!(said(&place), "hello Cai!\n");
+    for name in ["echo", "python"] {
+        let told = place.polyloom(&["plugin", "install", name, "--yes"]).exits(2).stderr();
+        assert!(told.contains("nothing else is offered"), "no index is asked: {told}");
+    }
+    let _ = done(&place, &["plugin", "remove", "echo"]);
+    let told = place.polyloom(&["run"]).exits(2).stderr();
+    assert!(!told.contains("is offered"), "{told}");
+}
+
+#[test]
+fn functions_of_before_run_and_are_warned_of() {
+    needs!("python3");
+    let place = Place::flow(FLOW);
+    place.write("old/echo.py", OLD);
+    place.write("old/notes.txt", "no plugin");
+    let told = place.polyloom(&["--executor-dir", "old", "run"]).exits(0).stderr();
+    assert_eq!(told.matches("PL064").count(), 2, "where it is and where it ran: {told}");
+    let logs = done(&place, &["logs", "latest", "a"]).stdout();
+    assert_eq!(logs, "HELLO {NAME} Ada\n");
+    let told = place.polyloom(&["plugin", "install", "old"]).exits(2).stderr();
+    assert!(told.contains("PL064") && told.contains("--yes"), "{told}");
+    let _ = done(&place, &["plugin", "install", "old", "--yes"]);
+    assert_eq!(said(&place), "HELLO {NAME} Ada\n");
+    place.edit("polyloom.toml", "hello {name}", "fail {name}");
+    let told = place.polyloom(&["run"]).exits(1).stderr();
+    assert!(told.contains("no fail {name}"), "{told}");
+    let _ = done(&place, &["plugin", "remove", "echo"]);
+    // The same in a package.
+    place.edit("polyloom.toml", "fail {name}", "again");
+    let environment = environment(&place);
+    put(
+        &environment,
+        "old_echo",
+        "[fabric_nodes.executors]\necho = old_echo:_exec\n",
+        &[("old_echo.py", OLD)],
+    );
+    let told = place.polyloom(&["plugin", "enable", "echo", "--yes"]).exits(0).stderr();
+    assert!(told.contains("PL064") && told.contains("old-echo 0.2"), "{told}");
+    assert_eq!(said(&place), "AGAIN Ada\n");
+}
+
+#[test]
+fn a_broken_package_is_told_and_a_name_that_is_claimed_twice_is_refused() {
+    needs!("python3");
+    let place = Place::flow(FLOW);
+    let environment = environment(&place);
+    install_example(&environment);
+    put(
+        &environment,
+        "other",
+        "[polyloom.executors]\npython = other:x\nbad = ../../x:y\nloop = other:x\n",
+        &[("other.py", "")],
+    );
+    let told = done(&place, &["plugin", "list"]);
+    let (out, err) = (told.stdout(), told.stderr());
+    assert!(out.contains("echo-python") && out.contains("loop"), "{out}");
+    assert!(
+        err.contains("`python` of other 0.2 in ") && err.contains("`bad = ../../x:y`"),
+        "{err}"
+    );
+    // What names no executor ends its cells, and nothing else.
+    let _ = done(&place, &["plugin", "enable", "loop", "--yes"]);
+    let _ = done(&place, &["plugin", "enable", "echo", "--yes"]);
+    place.edit("polyloom.toml", "[cells.a]", "[cells.b]\nlang = \"loop\"\ncode = \"\"\n[cells.a]");
+    let told = place.polyloom(&["run", "-k"]).stderr();
+    assert!(told.contains("`other` has no `x`"), "{told}");
+    assert_eq!(done(&place, &["logs", "latest", "a"]).stdout(), "hello Ada\n");
+    let _ = done(&place, &["plugin", "remove", "echo"]);
+    put(&environment, "twice", "[polyloom.executors]\necho = other:x\n", &[]);
+    let told = place.polyloom(&["plugin", "enable", "echo", "--yes"]).exits(2).stderr();
+    assert!(told.contains("`echo-python 0.1.0 in ") && told.contains("`twice 0.2 in "), "{told}");
+    let _ = place.polyloom(&["plugin", "info", "echo"]).exits(2);
+}
+
+/// What is in the folder of the plugins' environments.
+fn environments(place: &Place) -> usize {
+    let folder = place.root().join("home/.local/share/polyloom/plugins/environments");
+    std::fs::read_dir(folder).map_or(0, Iterator::count)
+}
+
+/// A copy of the example, in which a test may build.
+fn project(place: &Place) -> String {
+    for file in [
+        "pyproject.toml",
+        "build_wheel_here.py",
+        "echo_python/__init__.py",
+        "echo_python/words.py",
+        "echo_python/language.py",
+    ] {
+        place.write(&format!("echo/{file}"), std::fs::read(example().join(file)).unwrap());
+    }
+    "echo".to_owned()
+}
+
+#[test]
+fn a_project_is_installed_into_an_environment_of_its_own() {
+    needs!("python3");
+    let place = Place::flow(FLOW);
+    let folder = project(&place);
+    let told = place.polyloom(&["plugin", "install", &folder, "--offline"]).exits(2).stderr();
+    assert!(told.contains("runs its code") && told.contains("outside of the sandbox"), "{told}");
+    assert_eq!(environments(&place), 0, "nothing ran");
+    let _ = done(&place, &["plugin", "install", &folder, "--offline", "--yes"]);
+    assert_eq!(environments(&place), 1);
+    assert_eq!(said(&place), "hello Ada\n");
+    let info = done(&place, &["plugin", "info", "echo"]).stdout();
+    assert!(info.contains("echo-python 0.1.0") && info.contains("pip "), "{info}");
+    // A new one in its place; the old environment goes.
+    place.edit("echo/pyproject.toml", "0.1.0", "0.2.0");
+    let _ = done(&place, &["plugin", "install", &folder, "--offline", "--yes"]);
+    assert_eq!(environments(&place), 1);
+    let info = done(&place, &["plugin", "info", "echo", "--format", "json"]).json();
+    assert_eq!(info["packages"][0], "echo-python 0.2.0");
+    let _ = done(&place, &["plugin", "remove", "echo"]);
+    assert_eq!(environments(&place), 0);
+}
+
+#[test]
+fn what_can_not_be_built_or_offers_nothing_leaves_nothing() {
+    needs!("python3");
+    let place = Place::flow(FLOW);
+    let folder = project(&place);
+    place.write("echo/build_wheel_here.py", "raise SystemExit('no \\x1b[31mwheel')\n");
+    let told =
+        place.polyloom(&["plugin", "install", &folder, "--offline", "--yes"]).exits(3).stderr();
+    assert!(told.contains("installing it failed") && told.contains("wheel"), "{told}");
+    assert!(!told.contains('\x1b'), "{told:?}");
+    assert_eq!(environments(&place), 0);
+    let _ = project(&place);
+    place.edit("echo/pyproject.toml", "polyloom.executors", "somebody.elses");
+    let told =
+        place.polyloom(&["plugin", "install", &folder, "--offline", "--yes"]).exits(2).stderr();
+    assert!(told.contains("offers no executor") && told.contains("polyloom.executors"), "{told}");
+    assert_eq!(environments(&place), 0);
+    // A name that is nowhere; pip is not asked for what is no name.
+    let absent = ["plugin", "install", "polyloom-no-such-package", "--offline", "--yes"];
+    let told = place.polyloom(&absent).exits(3).stderr();
+    assert!(told.contains("installing it failed"), "{told}");
+    for name in ["--index-url=x", "https://example.com/x.whl", "../up", "x @ y"] {
+        let told = place.polyloom(&["plugin", "install", "--yes", "--", name]).exits(2).stderr();
+        assert!(told.contains("there is no file or folder"), "{told}");
+    }
+    assert_eq!(environments(&place), 0);
+}
+
+#[test]
+fn a_package_comes_from_the_index_that_pip_is_configured_with() {
+    needs!("python3");
+    let place = Place::flow(FLOW);
+    let folder = place.project().join(project(&place));
+    let code = "import build_wheel_here as b, sys; b.build_wheel(sys.argv[1])";
+    let output = Command::new("python3").args(["-B", "-c", code, "."]).current_dir(folder).output();
+    assert!(output.unwrap().status.success());
+    let install = place.call(&["plugin", "install", "echo-python==0.1.0", "--offline", "--yes"]);
+    let _ = install.env("PIP_FIND_LINKS", place.project().join("echo")).end().exits(0);
+    assert_eq!(said(&place), "hello Ada\n");
+    let list = done(&place, &["plugin", "list"]).stdout();
+    assert!(list.contains("echo") && list.contains("installed"), "{list}");
+}
