@@ -39,8 +39,13 @@ fn works(lang: &str, build: &str, plugin: &str, least: usize) {
 fn examples_keep_the_contract() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/plugins");
     let place = Place::new();
-    for (name, least) in [("say-command", 28), ("say-wasm", 28), ("say-javascript", 45)] {
-        if name == "say-javascript" && polyloom_test_e2e::missing(&["node"]) {
+    for (name, program, least) in [
+        ("say-command", "sh", 28),
+        ("say-wasm", "sh", 28),
+        ("say-javascript", "node", 45),
+        ("say-python", "python3", 45),
+    ] {
+        if polyloom_test_e2e::missing(&[program]) {
             continue;
         }
         let folder = examples.join(name);
@@ -67,6 +72,12 @@ fn examples_keep_the_contract() {
 #[test]
 fn a_script_works() {
     works("command", "true", "mine", 28);
+}
+
+#[test]
+fn a_function_in_python_works() {
+    needs!("python3");
+    works("python", "true", "mine", 45);
 }
 
 #[test]

@@ -51,18 +51,14 @@ pub fn new(world: &World, args: &NewArgs) -> Outcome {
         let path = file.path.strip_prefix(&prefix)?;
         Some((path, std::str::from_utf8(file.bytes).ok()?))
     });
-    let common = COMMON.iter().map(|(path, text)| (*path, *text));
-    for (path, text) in own.chain(common) {
+    let common = COMMON.iter().chain(template.packaging);
+    for (path, text) in own.chain(common.copied()) {
         // What is brought along is nobody's to rename.
         let (path, text) = match path.starts_with("vendor/") {
             true => (path.to_owned(), text.to_owned()),
             false => (names.apply(path), names.apply(text)),
         };
         write(&folder.join(path), &text).map_err(failed)?;
-    }
-    if template.lang == PluginLang::JavaScript {
-        write(&folder.join("package.json"), &names.apply(include_str!("new/package.json")))
-            .map_err(failed)?;
     }
     let paint = world.screen.err;
     let mut text = format!("{} is in ./{id}; next:\n", paint.text(Style::Strong, id.as_str()));
@@ -87,17 +83,22 @@ struct Template {
     is_built: bool,
     /// The folder of its manifest.
     below: &'static str,
+    /// What the language's own packages need.
+    packaging: &'static [(&'static str, &'static str)],
 }
+
+const PYPROJECT: (&str, &str) = ("pyproject.toml", include_str!("new/pyproject.toml"));
+const PACKAGE: (&str, &str) = ("package.json", include_str!("new/package.json"));
 
 #[rustfmt::skip]
 const TEMPLATES: [Template; 6] = [
-    Template { name: "command", spoken: "by a script", lang: PluginLang::Command, kind: PluginKind::Command, is_built: false, below: "" },
-    Template { name: "python", spoken: "in Python", lang: PluginLang::Python, kind: PluginKind::Worker, is_built: false, below: "" },
-    Template { name: "c", spoken: "in C", lang: PluginLang::C, kind: PluginKind::Native, is_built: true, below: "" },
+    Template { name: "command", spoken: "by a script", lang: PluginLang::Command, kind: PluginKind::Command, is_built: false, below: "", packaging: &[] },
+    Template { name: "python", spoken: "in Python", lang: PluginLang::Python, kind: PluginKind::Worker, is_built: false, below: "", packaging: &[PYPROJECT] },
+    Template { name: "c", spoken: "in C", lang: PluginLang::C, kind: PluginKind::Native, is_built: true, below: "", packaging: &[] },
     // Nothing of the build is a part of the plugin.
-    Template { name: "rust", spoken: "in Rust", lang: PluginLang::Rust, kind: PluginKind::Worker, is_built: true, below: "/plugin" },
-    Template { name: "javascript", spoken: "in JavaScript", lang: PluginLang::JavaScript, kind: PluginKind::Worker, is_built: false, below: "" },
-    Template { name: "wasm", spoken: "in WebAssembly", lang: PluginLang::Rust, kind: PluginKind::Wasm, is_built: true, below: "" },
+    Template { name: "rust", spoken: "in Rust", lang: PluginLang::Rust, kind: PluginKind::Worker, is_built: true, below: "/plugin", packaging: &[] },
+    Template { name: "javascript", spoken: "in JavaScript", lang: PluginLang::JavaScript, kind: PluginKind::Worker, is_built: false, below: "", packaging: &[PACKAGE] },
+    Template { name: "wasm", spoken: "in WebAssembly", lang: PluginLang::Rust, kind: PluginKind::Wasm, is_built: true, below: "", packaging: &[] },
 ];
 
 impl Template {
@@ -155,6 +156,7 @@ impl<'a> Names<'a> {
             ("$ @BUILD@\n".to_owned(), build("$ ", "\n")),
             ("      - run: \"@BUILD@\"\n".to_owned(), build("      - run: ", "\n")),
             ("@PLUGIN@".to_owned(), format!("{id}{}", template.below)),
+            ("@MODULE@".to_owned(), plain.clone()),
             ("@NAME@".to_owned(), id.to_owned()),
         ];
         Self { id, template, replaced: replaced.to_vec() }
