@@ -44,6 +44,8 @@ pub enum Source {
     },
     /// A file with a function `_exec`.
     Function(PathBuf),
+    /// What another tool fetches or builds, as `plugin install` takes it: `npm:NAME`, `crate:NAME`, `git+FOLDER@REVISION`.
+    Fetched(String),
 }
 
 impl std::fmt::Display for Source {
@@ -53,6 +55,7 @@ impl std::fmt::Display for Source {
                 path.display().fmt(f)
             }
             Self::Package(package) | Self::Built { package, .. } => package.fmt(f),
+            Self::Fetched(from) => from.fmt(f),
         }
     }
 }
@@ -86,7 +89,7 @@ impl Plugin {
             Source::Folder(path) | Source::Archive(path) => path.display().to_string(),
             Source::Function(path) => path.parent().unwrap_or(path).display().to_string(),
             Source::Package(_) => self.id.to_string(),
-            Source::Built { from, .. } => from.clone(),
+            Source::Built { from, .. } | Source::Fetched(from) => from.clone(),
         }
     }
 
@@ -95,7 +98,9 @@ impl Plugin {
     pub fn package(&self) -> Option<&Package> {
         match &self.source {
             Source::Package(package) | Source::Built { package, .. } => Some(package),
-            Source::Folder(_) | Source::Archive(_) | Source::Function(_) => None,
+            Source::Folder(_) | Source::Archive(_) | Source::Function(_) | Source::Fetched(_) => {
+                None
+            }
         }
     }
 }

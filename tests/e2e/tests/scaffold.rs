@@ -93,16 +93,35 @@ fn a_library_in_c_works() {
 }
 
 #[test]
-fn a_program_in_rust_works() {
+fn a_program_in_rust_is_built_when_it_is_installed_and_works() {
     needs!("cargo");
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let root = root.canonicalize().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
+    let place = Place::new();
+    let _ = place.polyloom(&["plugin", "new", "mine", "--lang", "rust"]).exits(0);
     // What the workspace was built with is here, and nothing else is asked for.
-    let build = format!(
-        "cp {}/Cargo.lock mine/; cd mine; cargo build --offline --target-dir target; cp target/debug/mine plugin/",
-        root.display()
+    sh(
+        &place,
+        &format!(
+            "cp {}/Cargo.lock mine/; cd mine; cargo update --workspace --offline",
+            root.display()
+        ),
     );
-    works("rust", &build, "mine/plugin", 45);
+    let told = place.polyloom(&["plugin", "install", "./mine"]).exits(2).stderr();
+    assert!(told.contains("outside of the sandbox") && told.contains("nobody was asked"), "{told}");
+    let home = std::env::var("HOME").unwrap();
+    let of = |name: &str, usual: &str| std::env::var(name).unwrap_or(format!("{home}/{usual}"));
+    let call = place.call(&["plugin", "install", "./mine", "--yes", "--offline"]);
+    let call = call.env("CARGO_HOME", of("CARGO_HOME", ".cargo"));
+    let call = call.env("RUSTUP_HOME", of("RUSTUP_HOME", ".rustup"));
+    let _ = call.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0").end().exits(0);
+    let report = place.polyloom(&["plugin", "test", "mine", "--format", "json"]).exits(0).json();
+    let cases = report["cases"].as_array().unwrap();
+    assert!(cases.iter().filter(|case| case["outcome"] == "pass").count() >= 45);
+    let _ = place.polyloom(&["run", "mine/try"]).exits(0);
+    let said = place.polyloom(&["logs", "mine/try", "latest", "greet"]).exits(0).stdout();
+    assert_eq!(said, "hello\n");
+    let info = place.polyloom(&["plugin", "info", "mine", "--format", "json"]).exits(0).json();
+    assert!(info["from"].as_str().unwrap().starts_with("crate:/"), "{info}");
 }
 
 #[test]

@@ -116,14 +116,14 @@ pub enum PluginKind {
 /// `plugin install`.
 #[derive(Debug, Args)]
 pub struct InstallArgs {
-    /// A folder with an executor.toml, a .tar or .tar.gz of one, the folder of a Python package, or a name: of what is offered, or of a Python package in the
-    /// index that pip is configured with.
+    /// A folder with an executor.toml, a .tar or .tar.gz of one, the folder of a Python package or of a crate, npm:NAME, crate:NAME, git+FOLDER[@REVISION], or
+    /// a name: of what is offered, or of a Python package in the index that pip is configured with.
     #[arg(value_name = "FOLDER|ARCHIVE|NAME")]
     pub source: PathBuf,
     /// Agree to what it asks for.
     #[arg(short, long)]
     pub yes: bool,
-    /// Have pip use no index: what a Python package needs has to be here.
+    /// Have pip, cargo and npm use no network: what a package needs has to be here.
     #[arg(long)]
     pub offline: bool,
 }

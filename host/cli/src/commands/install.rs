@@ -8,18 +8,24 @@ use polyloom_plugins::{ArchiveError, Installed, Limits, Offer, Plugin, Source, S
 use polyloom_report::{Style, escape_line};
 
 use super::manage::{absolute, failure, offered_as, open};
-use super::pip;
+use super::{fetch, pip};
 use crate::args::InstallArgs;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::world::{World, unix_ms};
 
 /// `polyloom plugin install`.
 pub fn install(world: &World, args: &InstallArgs) -> Outcome {
+    if let Some(wanted) = args.source.to_str().and_then(fetch::Wanted::of) {
+        return fetch::install(world, &wanted?, args);
+    }
     let path = absolute(&args.source)?;
     if path.is_dir() {
         if !path.join("executor.toml").exists() {
             if path.join("pyproject.toml").is_file() {
                 return pip::install(world, &pip::Wanted::Project(path), args);
+            }
+            if path.join("Cargo.toml").is_file() {
+                return fetch::install(world, &fetch::Wanted::CrateFolder(path), args);
             }
             if let Some(offers) = functions(world, &path) {
                 return agree_to_all(world, &offers, args.yes);
@@ -39,7 +45,7 @@ pub fn install(world: &World, args: &InstallArgs) -> Outcome {
         }
         let Some(wanted) = pip::Wanted::named(name) else {
             let message = format!("there is no file or folder `{}`", path.display());
-            let hint = "valid: a folder with an executor.toml or a pyproject.toml, a .tar or .tar.gz of one, or a name of what `polyloom plugin list` or a package index has";
+            let hint = "valid: a folder with an executor.toml, a pyproject.toml or a Cargo.toml, a .tar or .tar.gz of one, npm:NAME, crate:NAME, git+FOLDER, or a name of what `polyloom plugin list` or a package index has";
             return Err(Failure::new(Exit::Usage, message).hint(hint));
         };
         return pip::install(world, &wanted, args);
@@ -75,7 +81,7 @@ fn functions(world: &World, folder: &Path) -> Option<Vec<Offer>> {
 }
 
 /// Copies the plugin in `folder`, and installs the copy if the person agrees to what it asks for.
-fn agree(world: &World, folder: &Path, source: Source, yes: bool) -> Outcome {
+pub(super) fn agree(world: &World, folder: &Path, source: Source, yes: bool) -> Outcome {
     let installed = open(world)?;
     let staged = installed.stage(folder).map_err(|error| failure(world, &error))?;
     agree_staged(world, installed, staged, source, yes)

@@ -6,6 +6,7 @@ use polyloom_plugins::{Installed, InstalledError, Limits, Offer, Package, Plugin
 use polyloom_report::{Align, Table, escape_line};
 use serde_json::json;
 
+use super::fetch;
 use super::install::agree_to;
 use crate::args::Format;
 use crate::failure::{Exit, Failure, Outcome};
@@ -192,6 +193,7 @@ fn state(plugin: Option<&Plugin>, changed: Option<bool>) -> &'static str {
 pub fn outdated(world: &World, format: Format) -> Outcome {
     let installed = open(world)?;
     let mut rows = Vec::new();
+    let mut unasked = Vec::new();
     for plugin in installed.plugins() {
         let now = match &plugin.source {
             Source::Folder(folder) => {
@@ -201,12 +203,23 @@ pub fn outdated(world: &World, format: Format) -> Outcome {
             Source::Package(_) | Source::Built { .. } | Source::Function(_) => {
                 offered(world, plugin)
             }
+            Source::Fetched(from) => match fetch::digest(world, from) {
+                Some(now) => now,
+                None => {
+                    unasked.push(from.as_str());
+                    continue;
+                }
+            },
         };
         match now {
             Ok(now) if now == plugin.digest => {}
             Ok(now) => rows.push((plugin, Some(now), "has changed".to_owned())),
             Err(why) => rows.push((plugin, None, why)),
         }
+    }
+    for from in unasked {
+        let from = escape_line(from);
+        world.screen.note(&format!("not asked: {from}; `polyloom plugin install {from}` does\n"));
     }
     match format {
         Format::Text => {
@@ -248,7 +261,7 @@ fn offered(world: &World, plugin: &Plugin) -> Result<polyloom_model::Digest, Str
         Source::Package(package) | Source::Built { package, .. } => {
             polyloom_plugins::packaged(std::slice::from_ref(&package.interpreter), tool)
         }
-        Source::Folder(_) | Source::Archive(_) => return Err(gone()),
+        Source::Folder(_) | Source::Archive(_) | Source::Fetched(_) => return Err(gone()),
     };
     let offer = offers.iter().find(|offer| offer.manifest.id == plugin.id).ok_or_else(gone)?;
     polyloom_plugins::offered_digest(offer).map_err(|error| error.to_string())

@@ -8,6 +8,7 @@ pub mod conformance;
 pub mod diff;
 pub mod doctor;
 pub mod expand;
+pub mod fetch;
 pub mod files;
 pub mod grants;
 pub mod graph;

@@ -137,7 +137,7 @@ fn fill(
 }
 
 /// Runs a program to its end; what it said is shown if that is a bad one.
-fn run(world: &World, mut command: Command, what: &str) -> Result<(), Failure> {
+pub(super) fn run(world: &World, mut command: Command, what: &str) -> Result<(), Failure> {
     let environment = |error| Failure::of(Exit::Environment, &error);
     let mut said = tempfile::tempfile().map_err(environment)?;
     let both = [said.try_clone().map_err(environment)?, said.try_clone().map_err(environment)?];
