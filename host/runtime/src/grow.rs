@@ -11,7 +11,16 @@ use crate::prepare::{PrepareError, Prepared, Progress};
 use crate::run::Runner;
 use crate::words::chain;
 
+fn by_cell(steps: &[Step]) -> HashMap<&CellId, StepIndex> {
+    (0..).map(StepIndex).zip(steps).map(|(at, step)| (&step.cell, at)).collect()
+}
+
 impl Prepared {
+    /// The steps of the plan by their cells.
+    pub(crate) fn places(&self) -> HashMap<&CellId, StepIndex> {
+        by_cell(&self.plan.steps)
+    }
+
     /// Takes over a plan that was made anew: steps that were there keep their places, the others follow them. What is left for later
     /// comes last.
     fn take_over(&mut self, next: Self) {
@@ -23,8 +32,7 @@ impl Prepared {
                 step.index = *place;
             }
         }
-        let known: HashMap<CellId, StepIndex> =
-            (0..).map(StepIndex).zip(&steps).map(|(at, step)| (step.cell.clone(), at)).collect();
+        let known = by_cell(&steps);
         let mut moved = Vec::with_capacity(next.plan.steps.len() + next.plan.later.len());
         let place = |at: usize| StepIndex(u32::try_from(at).expect("steps are counted in u32"));
         let mut added = Vec::new();
@@ -94,11 +102,7 @@ impl Runner {
         if prepared.open.is_empty() {
             return;
         }
-        let places: HashMap<&CellId, StepIndex> = (0..)
-            .map(StepIndex)
-            .zip(&prepared.plan.steps)
-            .map(|(at, step)| (&step.cell, at))
-            .collect();
+        let places = prepared.places();
         // A cell is known once all its axes are: the lists of several may come at different times.
         let mut awaited: BTreeMap<&CellId, Option<Vec<StepIndex>>> = BTreeMap::new();
         for open in &prepared.open {

@@ -35,7 +35,7 @@ pub use run::{RunReader, RunWriter};
 pub use stood::Stood;
 
 /// The version of the history's index.
-pub const HISTORY_VERSION: i64 = 3;
+pub const HISTORY_VERSION: i64 = 4;
 
 /// Why a history could not be used.
 #[derive(Debug, Error)]
@@ -165,6 +165,9 @@ pub struct KeptRow {
     /// The parts of the key by name, as JSON.
     #[serde(default)]
     pub parts: String,
+    /// What came in, where the parts do not say it: the steps that were gathered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<InputRow>,
     /// Its outputs.
     pub outputs: Vec<OutputRow>,
 }

@@ -179,8 +179,13 @@ fn what_is_left_of_the_records_of_a_run_is_not_taken_for_all_of_them() {
     let id = writer.id().to_owned();
     let log = "{\"seq\":1,\"at_ms\":0.5,\"e\":1}\n{\"seq\":2,\"at_ms\":0.5,\"e\":2}\n{\"seq\":3,\"at_ms\":1.0,\"e\":3}\n";
     std::io::Write::write_all(&mut writer, log.as_bytes()).unwrap();
-    let kept =
-        KeptRow { cell: "a".into(), key: "k".into(), parts: String::new(), outputs: Vec::new() };
+    let kept = KeptRow {
+        cell: "a".into(),
+        key: "k".into(),
+        parts: String::new(),
+        inputs: Vec::new(),
+        outputs: Vec::new(),
+    };
     writer.record_kept(&[kept], &|_| "{}".into()).unwrap();
     drop(writer);
     let known = history.keep_stood(&id).unwrap().unwrap();

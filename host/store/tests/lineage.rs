@@ -90,6 +90,7 @@ fn what_a_cached_cell_has_is_credited_to_the_run_that_made_it() {
         cell: "a".into(),
         key: key.into(),
         parts: "{}".into(),
+        inputs: Vec::new(),
         outputs: vec![out("n", digest)],
     };
     let first = record(1, &[one()], &[]);
@@ -149,6 +150,7 @@ fn the_last_of_a_cell_is_its_attempt_or_what_stood_since() {
         cell: cell.into(),
         key: key.into(),
         parts: String::new(),
+        inputs: Vec::new(),
         outputs: vec![out("n", "b3:01")],
     };
     let mut at = 0;
@@ -195,6 +197,7 @@ fn results_that_stood_are_kept_once_and_go_with_their_last_run() {
             cell: format!("c{at}"),
             key: format!("k{at}"),
             parts: String::new(),
+            inputs: Vec::new(),
             outputs: vec![out("x", "b3:01")],
         })
         .collect();
@@ -238,6 +241,7 @@ fn a_run_that_keeps_other_outputs_under_the_same_key_is_not_taken_for_the_one_be
         cell: "c".to_owned(),
         key: "k".to_owned(),
         parts: String::new(),
+        inputs: Vec::new(),
         outputs: vec![out("x", digest)],
     };
     let mut ids = Vec::new();

@@ -67,6 +67,7 @@ fn exported() -> (Machine, String, Vec<u8>) {
         cell: "old".into(),
         key: "k2".into(),
         parts: "{}".into(),
+        inputs: Vec::new(),
         outputs: vec![out("small", small, "int")],
     };
     run.record_kept(&[kept], &|_| "{}".to_owned()).unwrap();

@@ -608,6 +608,28 @@ code = 'cat $f | wc -c > $OUT/n'
     assert!(why.contains(&format!("last ran in {} (ok)", id(&place, "latest"))), "{why}");
 }
 
+/// What is gathered was found by the plan: it never ran here, and is made of its own steps all the same.
+#[test]
+fn what_was_gathered_elsewhere_is_traced_to_its_own_steps() {
+    let map = |cell: &str, folder: &str| {
+        format!(
+            "[cells.{cell}]\nlang = \"sh\"\nmap = {{ f = \"glob:{folder}/*.txt\" }}\noutputs = {{ n = \"int\" }}\ncode = 'wc -c < $f > $OUT/n'\n"
+        )
+    };
+    let place = Place::flow(&map("b", "y"));
+    place.write("x/1.txt", "12");
+    place.write("y/2.txt", "12");
+    let _ = place.run(&[]).exits(0);
+    place.write("polyloom.toml", map("b", "y") + &map("a", "x"));
+    assert!(place.run(&[]).exits(0).ran().is_empty());
+    for _ in 0..2 {
+        let lineage = place.polyloom(&["lineage", "a.n", "--up"]).exits(0).stdout();
+        assert!(lineage.contains("n ← a[f=1.txt].n") && lineage.contains("x/1.txt"), "{lineage}");
+        assert!(!lineage.contains("y/2.txt"), "{lineage}");
+        let _ = place.polyloom(&["runs", "prune", "--keep", "1"]).exits(0);
+    }
+}
+
 #[test]
 fn a_cell_that_is_a_flow_is_told_by_its_cells() {
     let place = Place::flow(

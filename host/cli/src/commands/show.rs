@@ -122,7 +122,7 @@ pub fn show(world: &World, args: ShowArgs) -> Outcome {
             true => Ran::of(history, &run, cell)?,
             false => None,
         };
-        return Ok(show_step(world, &store, step, made.as_ref(), format));
+        return Ok(show_step(world, &store, &run, step, made.as_ref(), format));
     };
     let Some(artifact) = step.meta.artifacts.get(port) else {
         let names: Vec<_> = step.meta.artifacts.keys().map(String::as_str).collect();
@@ -307,12 +307,14 @@ fn to_json(step: &Step) -> serde_json::Value {
 fn show_step(
     world: &World,
     store: &Store,
+    run: &str,
     step: &Step,
     made: Option<&Ran>,
     format: Format,
 ) -> Exit {
     if format != Format::Text {
         let mut document = to_json(step);
+        document["run"] = json!(run);
         if let Some(Ran { run, cell, meta }) = made {
             document["last_run"] = json!({ "run": run, "cell": cell, "meta": meta });
         }
@@ -321,6 +323,7 @@ fn show_step(
     }
     let paint = world.screen.out;
     let mut facts = Table::new(&[("", Align::Left), ("", Align::Left)]);
+    facts.row(["run", run]);
     facts.row(["outcome", step.meta.outcome.as_str()]);
     facts.row(["lang", &step.lang]);
     facts.row(["why", &step.reason]);

@@ -279,6 +279,11 @@ pub fn why(
         None => text.push_str("it has not run in this project\n"),
         Some(last) => {
             text.push_str(&when(last, ran, against.is_some()));
+            if against.is_none() && now.says == UP_TO_DATE && last.key != now.key {
+                text.push_str(
+                    "it has a result of what it is now, made before that or by another cell\n",
+                );
+            }
             if before.is_none() {
                 text.push_str("the parts of its key then can't be read by this program\n");
             } else if changes.is_empty() {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use polyloom_events::{Event, Timed, Totals};
-use polyloom_model::{PortName, Source};
+use polyloom_model::{Digest, PortName, Source};
 use polyloom_plan::{Action, Artifact, Feed, StepIndex};
 use polyloom_protocol::Outcome;
 use polyloom_protocol::meta::{ArtifactMeta, ExecMeta};
@@ -59,7 +59,9 @@ impl Runner {
         if known {
             if meta.outcome == Outcome::Cached {
                 let outputs = outputs_of(meta);
-                self.kept.push((step, KeptRow { cell, key, parts: String::new(), outputs }));
+                let (parts, inputs) = (String::new(), Vec::new());
+                let row = KeptRow { cell, key, parts, inputs, outputs };
+                self.kept.push((step, row));
             }
             return;
         }
@@ -90,7 +92,7 @@ impl Runner {
         let cell = self.cell(step);
         let edges = self.edges(step);
         let mut rows = Vec::with_capacity(cell.inputs.len());
-        let mut row = |port: String, source, digest: Option<polyloom_model::Digest>| {
+        let mut row = |port: String, source, digest: Option<Digest>| {
             rows.push(InputRow { port, source, digest: digest.map(|digest| digest.to_string()) });
         };
         for (port, input) in &cell.inputs {
@@ -113,13 +115,9 @@ impl Runner {
                 Source::Ports(_) => {
                     let planned = &self.job.prepared.plan.steps[step.at()];
                     let from = planned.supplies.iter().filter(|supply| supply.input == *port);
-                    for (number, supply) in from.enumerate() {
-                        let outputs = self.slots[supply.step.at()].outputs.as_ref();
-                        let Some(artifact) = outputs.and_then(|it| it.get(&supply.output)) else {
-                            continue;
-                        };
-                        let source = format!("{}.{}", self.name(supply.step), supply.output);
-                        row(format!("{port}#{number}"), source, Some(artifact.digest));
+                    let from = from.map(|supply| (supply.step, &supply.output));
+                    for (port, source, digest) in self.gathered(port, from) {
+                        row(port, source, Some(digest));
                     }
                 }
             }
@@ -137,6 +135,39 @@ impl Runner {
             rows.push(InputRow { port: format!("{}*", items.axis), source, digest });
         }
         rows
+    }
+
+    /// What is gathered in a port, each with a port of its own: those that are left out give nothing.
+    fn gathered<'p>(
+        &self,
+        port: &PortName,
+        from: impl Iterator<Item = (StepIndex, &'p PortName)>,
+    ) -> impl Iterator<Item = (String, String, Digest)> {
+        from.enumerate().filter_map(move |(number, (step, output))| {
+            let digest = self.slots[step.at()].outputs.as_ref()?.get(output)?.digest;
+            Some((format!("{port}#{number}"), format!("{}.{output}", self.name(step)), digest))
+        })
+    }
+
+    /// Adds to rows of what gathers where it comes from: of all other cells the parts of the key say it.
+    fn tell_gathered(&self, kept: &mut [(StepIndex, KeptRow)]) {
+        let steps = &self.job.prepared.plan.steps;
+        if !kept.iter().any(|(step, _)| steps[step.at()].gathers) {
+            return;
+        }
+        let places = self.job.prepared.places();
+        for (step, row) in kept.iter_mut().filter(|(step, _)| steps[step.at()].gathers) {
+            for (port, input) in &self.cell(*step).inputs {
+                let from = input.source.ports();
+                let from = from.filter_map(|(cell, output)| Some((*places.get(cell)?, output)));
+                let one = |(port, source, digest): (String, String, Digest)| InputRow {
+                    port,
+                    source,
+                    digest: Some(digest.to_string()),
+                };
+                row.inputs.extend(self.gathered(port, from).map(one));
+            }
+        }
     }
 
     /// Puts what ended into the store and the history, then says it.
@@ -178,7 +209,9 @@ impl Runner {
         if self.kept.is_empty() {
             return Ok(());
         }
-        let (steps, rows): (Vec<_>, Vec<_>) = std::mem::take(&mut self.kept).into_iter().unzip();
+        let mut kept = std::mem::take(&mut self.kept);
+        self.tell_gathered(&mut kept);
+        let (steps, rows): (Vec<_>, Vec<_>) = kept.into_iter().unzip();
         let parts = |at: usize| {
             let step: StepIndex = steps[at];
             serde_json::to_string(&*self.job.prepared.plan.steps[step.at()].parts)

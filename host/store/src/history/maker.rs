@@ -43,7 +43,7 @@ impl History {
             wall_ms: 0.0,
             meta: String::new(),
             origin: Origin::Found,
-            inputs: Vec::new(),
+            inputs: kept.inputs,
             outputs: kept.outputs,
         };
         let beside = run.to_owned();

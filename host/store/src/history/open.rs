@@ -21,7 +21,7 @@ use crate::results::outcome;
 use crate::store::Store;
 
 /// See the store's own index: what leads from each version to the next.
-const STEPS: &[&str] = &[FIRST, SECOND, THIRD];
+const STEPS: &[&str] = &[FIRST, SECOND, THIRD, FOURTH];
 
 const FIRST: &str = "
 CREATE TABLE runs (
@@ -69,6 +69,11 @@ INSERT OR IGNORE INTO outputs
 const THIRD: &str = "
 ALTER TABLE kept_in ADD COLUMN sum BLOB;
 CREATE INDEX kept_in_by_sum ON kept_in (sum) WHERE sum IS NOT NULL;
+";
+
+/// What is gathered of a map comes from steps that no part of its key names.
+const FOURTH: &str = "
+ALTER TABLE kept ADD COLUMN inputs TEXT NOT NULL DEFAULT '[]';
 ";
 
 /// Where a project's history is kept.

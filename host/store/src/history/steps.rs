@@ -79,17 +79,24 @@ pub(super) fn insert_kept(
     }
     let mut find = index.prepare_cached("SELECT id FROM kept WHERE hash = ?1")?;
     let mut add = index.prepare_cached(
-        "INSERT INTO kept (hash, cell, key, parts, outputs) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO kept (hash, cell, key, parts, inputs, outputs) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?;
     let mut ids = Vec::with_capacity(steps.len() * 4);
     for (at, row) in steps.iter().enumerate() {
         let outputs = serde_json::to_string(&row.outputs).unwrap_or_default();
-        let hash = format!("{}\n{}\n{outputs}{}", row.cell, row.key, row.parts);
+        let inputs = serde_json::to_string(&row.inputs).unwrap_or_default();
+        let mut hash = format!("{}\n{}\n{outputs}{}", row.cell, row.key, row.parts);
+        if !row.inputs.is_empty() {
+            hash.push_str(&inputs);
+        }
         let hash = Digest::of(hash.as_bytes());
         let known = find.query_row([hash.as_bytes()], |row| row.get(0)).optional()?;
         let id: i64 = match known {
             Some(id) => id,
-            None => add.insert((hash.as_bytes(), &row.cell, &row.key, parts(at), outputs))?,
+            None => {
+                let parts = parts(at);
+                add.insert((hash.as_bytes(), &row.cell, &row.key, parts, inputs, outputs))?
+            }
         };
         // Two thousand million of them are not to be feared.
         ids.extend(u32::try_from(id).unwrap_or(u32::MAX).to_le_bytes());
@@ -111,6 +118,11 @@ fn put_kept(out: &mut Vec<u8>, row: &KeptRow) {
     put(&row.key);
     // Those of an imported run: what it says of a key is said by nobody else.
     put(&row.parts);
+    for input in &row.inputs {
+        put(&input.port);
+        put(&input.source);
+        put(input.digest.as_deref().unwrap_or_default());
+    }
     for output in &row.outputs {
         put(&output.port);
         put(&output.digest);
@@ -118,6 +130,9 @@ fn put_kept(out: &mut Vec<u8>, row: &KeptRow) {
         put(&output.size.to_string());
     }
     out.extend((row.outputs.len() as u64).to_le_bytes());
+    if !row.inputs.is_empty() {
+        out.extend((row.inputs.len() as u64).to_le_bytes());
+    }
 }
 
 /// The ids of what a run kept.
@@ -139,11 +154,12 @@ pub(super) fn ids_of(row: &Row<'_>) -> Result<Vec<u32>, rusqlite::Error> {
 }
 
 fn read_kept(row: &Row<'_>) -> Result<KeptRow, rusqlite::Error> {
-    let outputs: String = row.get(3)?;
+    let (outputs, inputs): (String, String) = (row.get(3)?, row.get(4)?);
     Ok(KeptRow {
         cell: row.get(0)?,
         key: row.get(1)?,
         parts: row.get(2)?,
+        inputs: serde_json::from_str(&inputs).unwrap_or_default(),
         outputs: serde_json::from_str(&outputs).unwrap_or_default(),
     })
 }
@@ -260,8 +276,9 @@ impl History {
         self.query(|index| {
             let snapshot = index.unchecked_transaction()?;
             let ids = kept_ids(&snapshot, run)?;
-            let mut statement = snapshot
-                .prepare_cached("SELECT cell, key, parts, outputs FROM kept WHERE id = ?1")?;
+            let mut statement = snapshot.prepare_cached(
+                "SELECT cell, key, parts, outputs, inputs FROM kept WHERE id = ?1",
+            )?;
             let mut kept = Vec::with_capacity(ids.len());
             for id in ids {
                 kept.extend(statement.query_row([id], read_kept).optional()?);
@@ -275,11 +292,11 @@ impl History {
         self.query(|index| {
             let ids = kept_ids(index, run)?;
             let mut statement = index.prepare_cached(
-                "SELECT cell, key, parts, outputs, id FROM kept WHERE cell = ?1 ORDER BY id DESC",
+                "SELECT cell, key, parts, outputs, inputs, id FROM kept WHERE cell = ?1 ORDER BY id DESC",
             )?;
             let mut rows = statement.query([cell])?;
             while let Some(row) = rows.next()? {
-                let id: i64 = row.get(4)?;
+                let id: i64 = row.get(5)?;
                 if ids.iter().any(|kept| i64::from(*kept) == id) {
                     return read_kept(row).map(Some);
                 }
