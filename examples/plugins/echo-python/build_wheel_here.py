@@ -1,4 +1,4 @@
-"""The least build backend (PEP 517): the wheel of the one package beside it, named by `pyproject.toml`."""
+"""The least build backend (PEP 517): the wheel of the one package beside it."""
 
 import hashlib
 import re

@@ -268,7 +268,8 @@ impl Installed {
         make(&all)?;
         self.is_private()?;
         self.hold();
-        let folder = fresh(&all, &format!("{stem}-{}", std::process::id()))?;
+        // Its path is in the plugin's manifest: one that is installed anew where it was is the same.
+        let folder = fresh(&all, stem)?;
         let readable = Permissions::from_mode(0o755);
         fs::set_permissions(&folder, readable).map_err(io_error("make", &folder))?;
         Ok(folder)

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict, is_dataclass
 from typing import Any, Callable
 
 from polyloom_sdk._context import Context, Exec
@@ -64,6 +65,8 @@ def _meta(out: Any) -> dict[str, Any]:
         return {"stdout": text}
     if isinstance(out, dict):
         return dict(out)
+    if is_dataclass(out) and not isinstance(out, type):
+        return asdict(out)
     if hasattr(out, "_asdict"):
         return dict(out._asdict())
     if hasattr(out, "__dict__"):

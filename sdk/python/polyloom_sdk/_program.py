@@ -192,7 +192,7 @@ def parse(pattern: str, text: bytes, code: str) -> list[Diagnostic]:
     The pattern has the named group `message` and any of `file` `line` `line2` `col` `severity`
     `code`; `^` and `$` match at lines. A file of the name of `code` is the cell's own.
     """
-    lines = text.decode("utf-8", "replace").splitlines()
+    lines = text.decode("utf-8", "replace").split("\n")
     plain = "\n".join(line[:LONGEST_LINE] for line in lines)
     compiled = re.compile(pattern, re.MULTILINE)
     if "message" not in compiled.groupindex:

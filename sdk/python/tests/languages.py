@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +58,26 @@ def stubborn(cx: Context, exec: Exec) -> None:
         print("tidy", flush=True)
 
 
+@dataclass
+class Meta:
+    """An ExecMeta of before."""
+
+    stdout: str
+    stderr: str
+    exit_code: int
+    diagnostics: list[Any]
+
+
 def old(code: str, g: dict[str, Any]) -> Any:
     """What an executor was before there was an SDK."""
     print("seen", file=sys.stderr)
     if code == "meta":
         return True, {"stdout": "out\n", "stderr": "err\n", "exit_code": 0, "mood": "fine"}
+    if code == "object":
+        found = {"severity": "warning", "message": "odd", "line": 2, "col": -1}
+        return False, Meta("", "why\n", 9, [found, None, {"message": 3}])
+    if code == "nothing":
+        return None
     if code == "fails":
         return False, "it went wrong"
     g["y"] = g.get("x", 0) + 1

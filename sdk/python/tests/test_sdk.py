@@ -290,6 +290,20 @@ class LegacyFunctions(Conversation):
         self.assertIs(self.run_cell("fails", {"y": "int"})["ok"], False)
         self.assertEqual(self.error()["message"], "it went wrong")
 
+    def test_a_failure_with_meta_has_its_status_and_diagnostics(self) -> None:
+        self.assertIs(self.run_cell("object")["ok"], False)
+        self.assertEqual(self.error()["message"], "why")
+        odd = [each for each in self.host.of("Diagnostic") if each["message"] == "odd"]
+        self.assertEqual(
+            [(each["severity"], each["line"], each["col"]) for each in odd], [("warning", 2, None)]
+        )
+        self.assertEqual(self.host.text("stderr"), "seen\nwhy\n")
+        self.assertEqual(self.host.end(), 9)
+
+    def test_what_gives_no_pair_is_told(self) -> None:
+        self.assertIs(self.run_cell("nothing")["ok"], False)
+        self.assertIn("gave a `NoneType`, not `(ok, out)`", self.error()["message"])
+
     def test_meta_is_printed_and_the_rest_is_extra(self) -> None:
         done = self.run_cell("meta")
         self.assertEqual((done["ok"], done["extras"]), (True, {"mood": "fine"}))

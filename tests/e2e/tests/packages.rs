@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -215,12 +218,18 @@ fn a_project_is_installed_into_an_environment_of_its_own() {
     assert_eq!(said(&place), "hello Ada\n");
     let info = done(&place, &["plugin", "info", "echo"]).stdout();
     assert!(info.contains("echo-python 0.1.0") && info.contains("pip "), "{info}");
+    // The Python beside a flow came with it, from anybody: what pip is started with is none of it.
+    let fake = place.project().join(".venv/bin/python");
+    let mark = place.root().join("mark");
+    place.write(".venv/bin/python", format!("#!/bin/sh\ntouch {}\n", mark.display()));
+    std::fs::set_permissions(&fake, PermissionsExt::from_mode(0o755)).unwrap();
     // A new one in its place; the old environment goes.
     place.edit("echo/pyproject.toml", "0.1.0", "0.2.0");
     let _ = done(&place, &["plugin", "install", &folder, "--offline", "--yes"]);
     assert_eq!(environments(&place), 1);
     let info = done(&place, &["plugin", "info", "echo", "--format", "json"]).json();
     assert_eq!(info["packages"][0], "echo-python 0.2.0");
+    assert!(!mark.exists());
     let _ = done(&place, &["plugin", "remove", "echo"]);
     assert_eq!(environments(&place), 0);
 }
@@ -266,4 +275,30 @@ fn a_package_comes_from_the_index_that_pip_is_configured_with() {
     assert_eq!(said(&place), "hello Ada\n");
     let list = done(&place, &["plugin", "list"]).stdout();
     assert!(list.contains("echo") && list.contains("installed"), "{list}");
+}
+
+#[test]
+fn offline_no_index_is_asked() {
+    needs!("python3");
+    let place = Place::flow(FLOW);
+    let index = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/simple", index.local_addr().unwrap());
+    let install = |args: &[&str]| {
+        let args = [&["plugin", "install", "polyloom-no-such-package", "--yes"], args].concat();
+        let call = place.call(&args).env("PIP_INDEX_URL", &url);
+        call.env("PIP_RETRIES", "0").env("PIP_DEFAULT_TIMEOUT", "5").end().exits(3)
+    };
+    index.set_nonblocking(true).unwrap();
+    let _ = install(&["--offline"]);
+    assert_eq!(index.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "nobody came");
+    index.set_nonblocking(false).unwrap();
+    let asked = std::thread::spawn(move || {
+        let (mut stream, _) = index.accept().unwrap();
+        let mut head = [0; 200];
+        let length = stream.read(&mut head).unwrap();
+        stream.write_all(b"HTTP/1.0 404 Not Found\r\nContent-Length: 0\r\n\r\n").unwrap();
+        String::from_utf8_lossy(&head[..length]).into_owned()
+    });
+    let _ = install(&[]);
+    assert!(asked.join().unwrap().starts_with("GET /simple/polyloom-no-such-package/"));
 }

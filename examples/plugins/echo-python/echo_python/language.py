@@ -1,8 +1,10 @@
-"""The executor: a cell is text, in which `{x}` stands for the input `x`. It is printed, and is the output `text`."""
+"""The executor: a cell is text, in which `{x}` stands for the input `x`.
 
-from polyloom_sdk import Context, Exec, Failure, executor
+It is printed, and is the output `text`.
+"""
 
 from echo_python.words import fill
+from polyloom_sdk import Context, Exec, Failure, executor
 
 
 @executor("echo", "1")

@@ -69,8 +69,12 @@ fn version(program: &Path) -> Option<String> {
         .then_some(version)
 }
 
-/// The folders of packages below a prefix, of any version where none is known.
+/// The folders of packages below a prefix, of any version where none is known. What a link has somewhere else is none of them.
 fn below(prefix: &Path, version: Option<&str>, sites: &mut Vec<PathBuf>) {
+    let Ok(real) = prefix.canonicalize() else { return };
+    let within = |site: &PathBuf| {
+        site.canonicalize().is_ok_and(|site| site.is_dir() && site.starts_with(&real))
+    };
     for lib in ["lib", "lib64", "local/lib"] {
         let lib = prefix.join(lib);
         let mut names: Vec<String> = fs::read_dir(&lib)
@@ -88,7 +92,7 @@ fn below(prefix: &Path, version: Option<&str>, sites: &mut Vec<PathBuf>) {
         names.sort();
         for name in names {
             let packages = ["site-packages", "dist-packages"].map(|of| lib.join(&name).join(of));
-            sites.extend(packages.into_iter().filter(|site| site.is_dir()));
+            sites.extend(packages.into_iter().filter(within));
         }
     }
 }
@@ -149,6 +153,9 @@ mod tests {
         fs::write(at("env/pyvenv.cfg"), cfg).unwrap();
         let both = [at("env/lib/python3.11/site-packages"), at("base/lib/python3.9/site-packages")];
         assert_eq!(of(&at("env/bin/python")), both);
+        fs::create_dir_all(at("env/lib/python3.12")).unwrap();
+        symlink(root.path(), at("env/lib/python3.12/site-packages")).unwrap();
+        assert_eq!(of(&at("env/bin/python")), both, "a link leads nowhere else");
         assert_eq!(of(Path::new("relative/bin/python")), [] as [PathBuf; 0]);
     }
 }
