@@ -102,7 +102,7 @@ fn breaches_before_and_in_the_handshake() {
     }
     insta::assert_snapshot!(polyloom_test_e2e::without_numbers(&told), @"
     exit-before-hello: worker_error | the worker ended with exit code N before it said hello
-    crash-before-hello: killed | ended by SIGABRT
+    crash-before-hello: worker_error | the worker was ended by SIGABRT before it said hello
     never-hello: worker_error | the worker did not say hello within N s
     half-hello: worker_error | the worker began a message and did not end it in N s
     dribble: worker_error | the worker began a message and did not end it in N s
@@ -123,6 +123,21 @@ fn breaches_before_and_in_the_handshake() {
     close-after-hello: worker_error | the worker closed its connection before it said that the cell is done
     exit-after-hello: worker_error | the worker ended before it said that the cell is done
     ");
+    assert_eq!(place.processes(), [""; 0]);
+}
+
+/// Of an executor that does not come up, three starts are enough: its other cells are told why, and the others go on.
+#[test]
+fn an_executor_that_does_not_come_up_is_given_up() {
+    let cells: String =
+        (0..9).map(|at| cell(&format!("c{at}"), "words-before-crash", "", "x")).collect();
+    let place = place(&["words-before-crash"], &(cells + GOOD));
+    let run = place.run(&["-k", "-j", "1"]).exits(5);
+    assert_eq!(run.outcome("good"), "ok");
+    let told: Vec<String> = (0..9).map(|at| message(run.cell(&format!("c{at}")))).collect();
+    let given_up = |told: &&String| told.contains("is not started again in this run");
+    assert_eq!(told.iter().filter(given_up).count(), 6, "{told:#?}");
+    assert!(told.iter().filter(given_up).all(|told| told.contains("its stderr: ")), "{told:#?}");
     assert_eq!(place.processes(), [""; 0]);
 }
 
