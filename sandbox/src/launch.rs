@@ -73,6 +73,8 @@ impl Ends {
             let (ours, theirs) = socket::pair(libc::SOCK_STREAM)?;
             file::set_nonblocking(ours.as_fd())?;
             Some((ours, theirs))
+        } else if spec.words {
+            Some(output()?)
         } else {
             None
         };
@@ -192,6 +194,8 @@ pub fn write_order(
         .collect();
     if spec.worker_socket {
         env.push(ByteBuf::from(format!("POLYLOOM_W={WORKER_FD}")));
+    } else if spec.words {
+        env.push(ByteBuf::from(format!("POLYLOOM_SAY={WORKER_FD}")));
     }
     let work = view.cell_root().join("work");
     let cwd = if spec.cwd.as_os_str().is_empty() { &work } else { &spec.cwd };

@@ -67,7 +67,8 @@ pub const SPAWNER_ARG: &str = "__spawner";
 /// Where a cell's own file system is mounted inside the sandbox.
 pub const CELL_ROOT: &str = "/cell";
 
-/// The number of the worker socket inside the cell, announced in the environment as `POLYLOOM_W`.
+/// The number of the worker socket inside the cell, announced in the environment as `POLYLOOM_W`, or of
+/// the pipe for words, announced as `POLYLOOM_SAY`.
 pub const WORKER_FD: i32 = 3;
 
 /// A host shares these between its threads.

@@ -146,7 +146,7 @@ impl Sandbox {
         self.stderr.take()
     }
 
-    /// Our end of the worker socket, non-blocking, if one was asked for.
+    /// Our end of the worker socket, or of the pipe for words, non-blocking, if one was asked for.
     pub fn take_worker(&mut self) -> Option<OwnedFd> {
         self.worker.take()
     }

@@ -32,6 +32,8 @@ pub struct Spec {
     pub stdin: Stdin,
     /// Whether the cell gets a stream socket to the caller as fd 3, announced as `POLYLOOM_W`.
     pub worker_socket: bool,
+    /// Whether the cell gets a pipe to the caller as fd 3, announced as `POLYLOOM_SAY`. Not together with a worker socket.
+    pub words: bool,
 }
 
 /// A file the cell finds and cannot change.

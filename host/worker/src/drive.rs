@@ -25,6 +25,7 @@ use crate::outcome::Evidence;
 use crate::parking::{Berth, Line};
 use crate::pipes::{asynchronous, oom_of, piped, read, ready_of};
 use crate::talk::Talk;
+use crate::words::Words;
 
 /// A worker must have said hello by then, counted from the spawn.
 pub const HELLO: Duration = Duration::from_secs(20);
@@ -56,6 +57,9 @@ pub struct Watch<'a> {
     oom: Option<AsyncFd<OwnedFd>>,
     talk: Option<Talk>,
     unsent: Vec<u8>,
+    /// Where a plain program says something, and what it has said.
+    say: Option<AsyncFd<OwnedFd>>,
+    words: Words,
     out: Capture,
     err: Capture,
     diagnostics: Vec<Diagnostic>,
@@ -106,6 +110,10 @@ impl<'a> Watch<'a> {
         if let (Some(talk), Some(exec)) = (&mut talk, exec) {
             unsent = talk.ask(exec);
         }
+        let say = match cell.take_worker() {
+            Some(pipe) => Some(piped(Some(pipe))?),
+            None => None,
+        };
         let keep = if attempt.phase == Phase::Compile { COMPILER } else { TAIL };
         Ok(Self {
             control: asynchronous(cell.control(), Interest::READABLE)?,
@@ -124,6 +132,8 @@ impl<'a> Watch<'a> {
             seen: Evidence { is_worker: talk.is_some(), ..Evidence::default() },
             talk,
             unsent,
+            say,
+            words: Words::new(attempt.mask().cloned()),
             out: Capture::new(keep, attempt.mask()),
             err: Capture::new(keep, attempt.mask()),
             diagnostics: Vec::new(),
@@ -249,6 +259,10 @@ impl<'a> Watch<'a> {
                     read(&mut ready?, &mut self.err, &mut buffer);
                     self.on_output();
                 }
+                ready = ready_of(self.say.as_ref(), Interest::READABLE), if self.say.is_some() => {
+                    ready?;
+                    self.on_words(&mut buffer).await;
+                }
                 ready = ready_of(self.worker.as_ref(), interest), if self.worker.is_some() => {
                     ready?;
                     self.on_worker(&mut buffer).await;
@@ -277,7 +291,7 @@ impl<'a> Watch<'a> {
     fn on_output(&mut self) {
         // What a worker logs lies in the run's record as what it prints does.
         let logged = self.talk.as_ref().map_or(0, |talk| talk.metered);
-        self.seen.printed = self.out.bytes + self.err.bytes + logged;
+        self.seen.printed = self.out.bytes + self.err.bytes + self.words.metered + logged;
         if self.seen.printed > self.attempt.limits.output && !self.seen.output {
             self.seen.output = true;
             self.kill_for(Limit::Output, Some(self.seen.printed));
@@ -470,6 +484,26 @@ impl<'a> Watch<'a> {
                 self.seen.violation = Some(words);
                 self.kill();
             }
+        }
+    }
+
+    /// Reads what a plain program says.
+    async fn on_words(&mut self, buffer: &mut [u8]) {
+        let Some(say) = &self.say else { return };
+        let read = say.try_io(Interest::READABLE, |fd| {
+            nix::unistd::read(fd, &mut *buffer).map_err(std::io::Error::from)
+        });
+        let said = match read {
+            Ok(count @ 1..) => self.words.on_bytes(&buffer[..count]),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+            Ok(0) | Err(_) => {
+                self.say = None;
+                self.words.finish()
+            }
+        };
+        self.on_output();
+        for live in said {
+            self.on_live(live).await;
         }
     }
 

@@ -23,6 +23,7 @@ pub mod portable;
 pub mod secrets;
 mod talk;
 pub mod tools;
+mod words;
 mod workplace;
 
 pub use ask::Asker;

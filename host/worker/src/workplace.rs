@@ -286,6 +286,7 @@ impl Workplace {
             }
             Kind::Command(command) => {
                 spec.argv = executor.expand(&command.run, slots);
+                spec.words = true;
                 spec.env.extend(laid.env);
             }
             Kind::Worker(worker) => {

@@ -328,6 +328,14 @@ fn base64(bytes: &[u8]) -> String {
     out
 }
 
+impl Value {
+    /// Bytes from padded base64, if it is that.
+    #[must_use]
+    pub fn from_base64(text: &str) -> Option<Self> {
+        unbase64(text).map(Self::Bytes)
+    }
+}
+
 /// Reads padded base64; unused bits must be zero, so that each byte string has one spelling.
 fn unbase64(text: &str) -> Option<Vec<u8>> {
     let bytes = text.as_bytes();

@@ -40,6 +40,16 @@ impl Watch<'_> {
             }
             self.on_worker(&mut buffer).await;
         }
+        while let Some(say) = &self.say {
+            match tokio::time::timeout_at(deadline, say.readable()).await {
+                Ok(Ok(guard)) => drop(guard),
+                Ok(Err(_)) | Err(_) => break,
+            }
+            self.on_words(&mut buffer).await;
+        }
+        for live in self.words.finish() {
+            self.on_live(live).await;
+        }
         self.drain(&mut buffer).await?;
         if let Some(gate) = self.gate.take() {
             gate.close().await;
@@ -98,8 +108,10 @@ impl Watch<'_> {
             let limits = &attempt.limits;
             let attempt = Arc::clone(attempt);
             let most = limits.artifacts;
-            let claims = self.talk.as_mut().map(|talk| std::mem::take(&mut talk.artifacts));
-            let claims = claims.unwrap_or_default();
+            let claims = match &mut self.talk {
+                Some(talk) => std::mem::take(&mut talk.artifacts),
+                None => std::mem::take(&mut self.words.artifacts),
+            };
             let collected = tokio::task::spawn_blocking(move || match attempt.phase {
                 Phase::Compile => collect::program(&cell).map(Taken::Program),
                 Phase::Run { .. } => {
