@@ -679,6 +679,15 @@ total = "sum.s"
     assert_eq!(logs.stdout(), "");
     assert!(logs.stderr().starts_with("no cell of `report` ran in "), "{}", logs.stderr());
     assert!(!logs.stderr().contains("each"), "{}", logs.stderr());
+    // Of the last run that had them, where the latest is of something else.
+    let had = id(&place, "latest");
+    let _ = place.run(&["--force", "each[n=1]"]).exits(0);
+    for command in ["show", "logs"] {
+        let told = place.polyloom(&[command, "report"]).exits(0);
+        assert!(told.stderr().contains(&format!("this is of {had}\n")), "{}", told.stderr());
+    }
+    let why = place.polyloom(&["why", "report.total"]).exits(2);
+    assert!(why.stderr().contains("hint: `polyloom why report`"), "{}", why.stderr());
     for words in [&["show", "repo"], &["logs", "repo"], &["why", "repo"], &["show", "report/"]] {
         let _ = place.polyloom(words).exits(2);
     }

@@ -102,7 +102,7 @@ fn a_history_of_a_newer_version_is_left_alone() {
     let ended = place.polyloom(&["run"]).exits(0);
     insta::assert_snapshot!(ended.screen(), @"
     --- stderr
-    error: the history `./.polyloom` has version 999, this program reads versions up to 3: update polyloom
+    error: the history `./.polyloom` has version 999, this program reads versions up to 4: update polyloom
     warning: this run will not be recorded
     not recorded: project (./polyloom.toml), 2 cells, [N] at once
     cached  a  sh       -  up to date

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use polyloom_events::{Event, Record, Sink};
 use polyloom_protocol::Outcome as ProtocolOutcome;
-use polyloom_report::{Align, Style, Table, Terminal, date_time, duration, escape};
+use polyloom_report::{Align, Style, Table, Terminal, date_time, duration, escape, escape_line};
 use polyloom_store::{FindError, History, Home, Maker, RunRow, RunState, is_exported_run};
 use serde_json::json;
 
@@ -66,14 +66,19 @@ pub struct Found {
 }
 
 impl Found {
-    /// The newest run that had a cell which the latest has not, where no run was named. Says so.
+    /// The newest run that had a cell which the latest has not, or cells of one that is a flow, where no run was named. Says so.
     pub fn earlier(&self, world: &World, cell: &str) -> Result<Option<String>, Failure> {
         if !self.alone {
             return Ok(None);
         }
-        let last = self.history.last(&self.row.flow, &[cell]);
-        let last = last.map_err(|error| Failure::of(Exit::Environment, &error))?.remove(cell);
-        let run = last.map(|last| last.run).filter(|run| *run != self.row.id);
+        let environment = |error| Failure::of(Exit::Environment, &error);
+        let flow = &self.row.flow;
+        let within = self.history.attempted(flow, &format!("{cell}/")).map_err(environment)?;
+        let cells: Vec<&str> = within.iter().map(String::as_str).chain([cell]).collect();
+        let mut last = self.history.last(flow, &cells).map_err(environment)?;
+        // Ids begin with the time.
+        let run = cells.iter().filter_map(|cell| last.remove(*cell)).map(|last| last.run).max();
+        let run = run.filter(|run| *run != self.row.id);
         if let Some(run) = &run {
             let text =
                 format!("`{cell}` is not in the latest run, {}; this is of {run}\n", self.row.id);
@@ -257,16 +262,28 @@ fn printed<'r>(records: &'r [Record], cell: &'r str) -> impl Iterator<Item = Str
 /// `polyloom logs`.
 pub fn logs(world: &World, at: &At, tail: Option<usize>) -> Outcome {
     let found = locate(world, at)?;
-    let records = records(&found.history, &found.row.id)?;
     let place = found.place.as_deref();
     // The cells of one that is a flow are in its place.
     let meant = |cell: &str| place.is_none_or(|flow| inner::is_in(cell, flow));
-    let any = |fits: &dyn Fn(&str) -> bool| {
+    let has = |records: &[Record], fits: &dyn Fn(&str) -> bool| {
         records.iter().any(|it| matches!(&it.event, Event::StepPlanned { cell, .. } if fits(cell)))
     };
+    let mut run = found.row.id.clone();
+    let mut records = self::records(&found.history, &run)?;
+    if let Some(cell) = place
+        && !has(&records, &|id| id == cell || meant(id))
+    {
+        let Some(earlier) = found.earlier(world, cell)? else {
+            return Err(found
+                .no_cell("cell", cell)
+                .hint("`polyloom show` lists the cells, `polyloom runs` the runs"));
+        };
+        records = self::records(&found.history, &earlier)?;
+        run = earlier;
+    }
     let lines = match place {
-        Some(cell) if any(&|id| id == cell) || !any(&meant) => {
-            logs_of(world, &found, records, cell)?
+        Some(cell) if has(&records, &|id| id == cell) => {
+            logs_of(world, &found, &run, &records, cell)?
         }
         _ => {
             let logs = records.iter().filter_map(|record| match &record.event {
@@ -274,13 +291,13 @@ pub fn logs(world: &World, at: &At, tail: Option<usize>) -> Outcome {
                 _ => None,
             });
             let line = |(cell, text): (&String, &String)| {
-                let name = world.screen.out.cell(cell, cell);
+                let name = world.screen.out.cell(cell, &escape_line(cell));
                 let lines = text.lines().map(|line| format!("{name} │ {}\n", escape(line)));
                 lines.collect::<Vec<_>>()
             };
             let lines: Vec<String> = logs.flat_map(line).collect();
             if lines.is_empty() {
-                tell_makers(world, &found, &records, meant)?;
+                tell_makers(world, &found, &run, &records, meant)?;
             }
             lines
         }
@@ -294,12 +311,13 @@ pub fn logs(world: &World, at: &At, tail: Option<usize>) -> Outcome {
 fn tell_makers(
     world: &World,
     found: &Found,
+    run: &str,
     records: &[Record],
     meant: impl Fn(&str) -> bool,
 ) -> Result<(), Failure> {
     /// Of more cells the runs are not looked up.
     const LOOKED_UP: usize = 200;
-    let Found { history, row, .. } = found;
+    let history = &found.history;
     let mut cached = Vec::new();
     for record in records {
         match &record.event {
@@ -316,7 +334,7 @@ fn tell_makers(
     }
     let mut runs: Vec<(String, Vec<&str>)> = Vec::new();
     for cell in cached.iter().take(LOOKED_UP) {
-        if let Some(Maker { run: Some(run), .. }) = maker(history, &row.id, cell)? {
+        if let Some(Maker { run: Some(run), .. }) = maker(history, run, cell)? {
             match runs.iter_mut().find(|(known, _)| *known == run) {
                 Some((_, cells)) => cells.push(cell),
                 None => runs.push((run, vec![cell])),
@@ -324,7 +342,7 @@ fn tell_makers(
         }
     }
     let whose = found.place.as_ref().map(|flow| format!(" of `{flow}`")).unwrap_or_default();
-    let mut text = format!("no cell{whose} ran in {}", row.id);
+    let mut text = format!("no cell{whose} ran in {run}");
     if !runs.is_empty() {
         text.push_str("; what its cells printed is in the runs in which they did:");
     }
@@ -346,21 +364,11 @@ fn tell_makers(
 fn logs_of(
     world: &World,
     found: &Found,
-    records: Vec<Record>,
+    run: &str,
+    records: &[Record],
     cell: &str,
 ) -> Result<Vec<String>, Failure> {
     let Found { history, row, .. } = found;
-    let planned = |record: &Record| matches!(&record.event, Event::StepPlanned { cell: id, .. } if id == cell);
-    let (run, records) = if records.iter().any(planned) {
-        (row.id.clone(), records)
-    } else if let Some(run) = found.earlier(world, cell)? {
-        let records = self::records(history, &run)?;
-        (run, records)
-    } else {
-        return Err(found
-            .no_cell("cell", cell)
-            .hint("`polyloom show` lists the cells, `polyloom runs` the runs"));
-    };
     let ended = records.iter().rev().find_map(|record| match &record.event {
         Event::StepFinished { cell: id, meta, attempts, .. } if id == cell => {
             Some((meta.outcome, *attempts))
@@ -368,7 +376,7 @@ fn logs_of(
         _ => None,
     });
     let elsewhere = match ended {
-        Some((ProtocolOutcome::Cached, _)) => match maker(history, &run, cell)? {
+        Some((ProtocolOutcome::Cached, _)) => match maker(history, run, cell)? {
             Some(Maker { run: Some(run), by, .. }) => Some((run, by)),
             _ => {
                 world.screen.note(&format!(
@@ -385,7 +393,7 @@ fn logs_of(
         }
         Some(_) | None => None,
     };
-    let Some((other, maker)) = elsewhere else { return Ok(printed(&records, cell).collect()) };
+    let Some((other, maker)) = elsewhere else { return Ok(printed(records, cell).collect()) };
     let who = if maker == cell { "it".to_owned() } else { format!("`{maker}`") };
     world
         .screen

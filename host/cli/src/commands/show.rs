@@ -99,6 +99,7 @@ pub fn show(world: &World, args: ShowArgs) -> Outcome {
         None => (cell, port),
     };
     if !has(&steps, cell, None)
+        && !steps.iter().any(|step| inner::is_in(&step.cell, cell))
         && let Some(earlier) = found.earlier(world, cell)?
     {
         steps = finished(history, &earlier)?;

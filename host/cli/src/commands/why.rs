@@ -128,10 +128,16 @@ impl Now {
                 return Ok(Named::Flow(within));
             }
             let names = prepared.flow.cells.iter().map(|cell| cell.id.as_str());
-            let near = polyloom_plan::nearest(cell, names);
+            let near = polyloom_plan::nearest(cell, names.clone());
             let shown = escape_line(cell).into_owned();
             let failure = Failure::new(Exit::Usage, format!("there is no cell `{shown}`"));
+            let (own, port) = inner::cell_and_port(cell);
+            let is_own = |name: &str| name == own || inner::is_in(name, own);
             return Err(match near {
+                // It is that of the cell, whichever output is meant.
+                _ if port.is_some() && names.clone().any(is_own) => failure.hint(format!(
+                    "`polyloom why {own}`; `polyloom lineage {shown}` traces an output"
+                )),
                 Some(near) => failure.hint(format!("did you mean `{near}`?")),
                 None => failure,
             });

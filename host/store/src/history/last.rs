@@ -18,6 +18,17 @@ struct Stood {
 }
 
 impl History {
+    /// The cells of a flow whose names begin so and that were attempted.
+    pub fn attempted(&self, flow: &str, prefix: &str) -> Result<Vec<String>, Fault> {
+        self.query(|index| {
+            let mut statement = index.prepare_cached(
+                "SELECT cell FROM latest WHERE flow = ?1 AND cell >= ?2
+                   AND substr(cell, 1, length(?2)) = ?2",
+            )?;
+            statement.query_map([flow, prefix], |row| row.get(0))?.collect()
+        })
+    }
+
     /// What this project's last run of the flow that had a cell left of it, for each of `cells` that is known. A result that stood
     /// is [`Outcome::Cached`].
     pub fn last(&self, flow: &str, cells: &[&str]) -> Result<HashMap<String, Previous>, Fault> {
