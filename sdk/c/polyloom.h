@@ -32,6 +32,7 @@
  *     polyloom/scalars.h    int, float, bool, str, bytes, null
  *     polyloom/value_in.h   list, map, record, any: reading        polyloom/value_out.h   building
  *     polyloom/files.h      file, image, dir
+ *     polyloom/say.h        log, progress, display, artifact
  *     polyloom/tensor.h     tensor<dtype,[shape]>
  *     polyloom/table_in.h   table: opening, batches                polyloom/column.h      its values
  *     polyloom/table_out.h  table: writing                         polyloom/arrow.h, schema.h   the format
@@ -42,6 +43,7 @@
 
 #include "polyloom/column.h"
 #include "polyloom/files.h"
+#include "polyloom/say.h"
 #include "polyloom/scalars.h"
 #include "polyloom/table_in.h"
 #include "polyloom/table_out.h"

@@ -24,6 +24,7 @@ pub const CASES: &[Case] = &[
     ("the_runner_gets_an_allow_list", runner_calls),
     ("memory_that_nobody_counts_is_refused", uncounted),
     ("worker_socket_is_descriptor_three", worker),
+    ("pipe_for_words_is_descriptor_three", words),
     ("wrong_specs_are_refused", wrong_specs),
     ("ordinary_programs_run_unchanged", ordinary),
 ];
@@ -260,6 +261,20 @@ fn worker(lab: &Lab) {
     socket.read_to_end(&mut back).unwrap();
     assert_eq!(back, b"dcba");
     assert_eq!(crate::support::finish(sandbox).code(), 0);
+}
+
+fn words(lab: &Lab) {
+    use std::{fs::File, io::Read};
+    // By its number and by its path: a pipe can be opened anew.
+    let script = "echo one >&$POLYLOOM_SAY; echo two > /proc/self/fd/$POLYLOOM_SAY; echo ${POLYLOOM_W:-none} >&3";
+    let spec = Spec { words: true, ..shell(script) };
+    let mut sandbox = lab.start(&spec, Limits::default());
+    let pipe = sandbox.take_worker().unwrap();
+    assert_eq!(crate::support::finish(sandbox).code(), 0);
+    let mut said = String::new();
+    let mut pipe = File::from(pipe);
+    pipe.read_to_string(&mut said).unwrap();
+    assert_eq!(said, "one\ntwo\nnone\n");
 }
 
 fn wrong_specs(lab: &Lab) {

@@ -66,15 +66,6 @@ PL_API PL_NORETURN PL_PRINTF(1, 2) void pl_fail(const char *format, ...) {
   exit(PL_EXIT_CODE);
 }
 
-/* One line to stderr, which is the log of a compiled cell. */
-PL_API PL_PRINTF(1, 2) void pl_log(const char *format, ...) {
-  va_list args;
-  va_start(args, format);
-  vfprintf(stderr, format, args);
-  fputc('\n', stderr);
-  va_end(args);
-}
-
 /* ---- memory --------------------------------------------------------------------------------------------------- */
 
 typedef struct pl_block {
