@@ -302,3 +302,38 @@ fn offline_no_index_is_asked() {
     let _ = install(&[]);
     assert!(asked.join().unwrap().starts_with("GET /simple/polyloom-no-such-package/"));
 }
+
+#[test]
+fn packages_are_found_where_python_is_and_nothing_of_them_runs() {
+    let place = Place::flow(FLOW);
+    let mark = place.root().join("mark");
+    let environment = place.project().join("env");
+    let program = format!("#!/bin/sh\ntouch {}\n", mark.display());
+    place.write("env/bin/python3", program);
+    std::fs::set_permissions(environment.join("bin/python3"), PermissionsExt::from_mode(0o755))
+        .unwrap();
+    place.write("env/pyvenv.cfg", "home = /usr/bin\n");
+    place.write("env/lib/python3.11/site-packages/.keep", "");
+    let code = format!("open({:?}, 'w')\n", mark.to_str().unwrap());
+    put(
+        &environment,
+        "loud",
+        "[polyloom.executors]\necho = loud:x\n",
+        &[("loud/__init__.py", &code)],
+    );
+    let info =
+        |name: &str, value: String| place.call(&["plugin", "info", "echo"]).env(name, value).end();
+    let bin = environment.join("bin").display().to_string();
+    let places = [
+        ("VIRTUAL_ENV", environment.display().to_string()),
+        ("PATH", format!("{bin}:/usr/bin:/bin")),
+    ];
+    for (name, value) in places {
+        let told = info(name, value).exits(0).stdout();
+        assert!(told.contains("from     loud 0.2 in ") && told.contains("not installed"), "{told}");
+    }
+    let _ = info("LC_ALL", "C".to_owned()).exits(2);
+    std::fs::rename(environment, place.project().join(".venv")).unwrap();
+    let _ = info("LC_ALL", "C".to_owned()).exits(0);
+    assert!(!mark.exists());
+}

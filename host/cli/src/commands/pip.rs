@@ -1,5 +1,6 @@
 //! Python packages that are installed as plugins: by pip, into an environment of their own below the plugins' folder.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -120,28 +121,30 @@ fn fill(
     offline: bool,
 ) -> Result<PathBuf, Failure> {
     world.screen.note("making an environment for it …\n");
-    let mut venv = Command::new(base);
-    venv.args(["-I", "-m", "venv"]).arg(environment);
-    run(world, venv, "making the environment")?;
+    let venv = ["-I", "-m", "venv"].map(OsStr::new);
+    run(world, base, &[&venv[..], &[environment.as_os_str()]].concat(), "making the environment")?;
     let interpreter = environment.join("bin/python");
-    let mut pip = Command::new(&interpreter);
-    pip.args(["-I", "-m", "pip", "--no-input", "--disable-pip-version-check", "install"]);
+    let mut pip = vec!["-I", "-m", "pip", "--no-input", "--disable-pip-version-check", "install"];
     if offline {
-        // The environment is for the pip that pip starts to build.
-        pip.args(["--no-index", "--no-build-isolation"]).env("PIP_NO_INDEX", "1");
+        pip.extend(["--no-index", "--no-build-isolation"]);
     }
-    pip.arg("--").arg(wanted.argument());
+    let argument = wanted.argument();
+    pip.extend(["--", &argument]);
     world.screen.note("installing …\n");
-    run(world, pip, "installing it")?;
+    let pip: Vec<&OsStr> = pip.into_iter().map(OsStr::new).collect();
+    run(world, &interpreter, &pip, "installing it")?;
     Ok(interpreter)
 }
 
 /// Runs a program to its end; what it said is shown if that is a bad one.
-fn run(world: &World, mut command: Command, what: &str) -> Result<(), Failure> {
+fn run(world: &World, program: &Path, args: &[&OsStr], what: &str) -> Result<(), Failure> {
     let environment = |error| Failure::of(Exit::Environment, &error);
     let mut said = tempfile::tempfile().map_err(environment)?;
     let both = [said.try_clone().map_err(environment)?, said.try_clone().map_err(environment)?];
     let [out, err] = both.map(Stdio::from);
+    // What it installs is read by the cells' user.
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "umask 022; exec \"$0\" \"$@\""]).arg(program).args(args);
     command.stdin(Stdio::null()).stdout(out).stderr(err);
     let status = command.status().map_err(environment)?;
     if status.success() {
