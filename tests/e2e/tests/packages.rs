@@ -24,9 +24,10 @@ fn python(program: &Path, args: &[&str]) {
 }
 
 /// A virtual environment beside the flow.
-fn environment(place: &Place) -> PathBuf {
+fn environment(place: &Place, how: &[&str]) -> PathBuf {
     let folder = place.project().join(".venv");
-    python(Path::new("python3"), &["-m", "venv", folder.to_str().unwrap()]);
+    let args = [&["-m", "venv"], how, &[folder.to_str().unwrap()]].concat();
+    python(Path::new("python3"), &args);
     folder
 }
 
@@ -69,7 +70,7 @@ fn said(place: &Place) -> String {
 fn a_package_is_found_enabled_run_and_removed() {
     needs!("python3");
     let place = Place::flow(FLOW);
-    let environment = environment(&place);
+    let environment = environment(&place, &[]);
     install_example(&environment);
     let told = place.polyloom(&["run"]).exits(2).stderr();
     assert!(told.contains("`echo` is offered") && told.contains("plugin enable echo"), "{told}");
@@ -140,7 +141,7 @@ fn functions_of_before_run_and_are_warned_of() {
     let _ = done(&place, &["plugin", "remove", "echo"]);
     // The same in a package.
     place.edit("polyloom.toml", "fail {name}", "again");
-    let environment = environment(&place);
+    let environment = environment(&place, &["--without-pip"]);
     put(
         &environment,
         "old_echo",
@@ -156,7 +157,7 @@ fn functions_of_before_run_and_are_warned_of() {
 fn a_broken_package_is_told_and_a_name_that_is_claimed_twice_is_refused() {
     needs!("python3");
     let place = Place::flow(FLOW);
-    let environment = environment(&place);
+    let environment = environment(&place, &[]);
     install_example(&environment);
     put(
         &environment,
