@@ -336,5 +336,13 @@ fn packages_are_found_where_python_is_and_nothing_of_them_runs() {
     let _ = info("LC_ALL", "C".to_owned()).exits(2);
     std::fs::rename(environment, place.project().join(".venv")).unwrap();
     let _ = info("LC_ALL", "C".to_owned()).exits(0);
+    // Where `enable` has to be called is said.
+    std::fs::create_dir(place.project().join("part")).unwrap();
+    for name in [".venv", "polyloom.toml"] {
+        std::fs::rename(place.project().join(name), place.project().join("part").join(name))
+            .unwrap();
+    }
+    let told = place.polyloom(&["run", "part"]).exits(2).stderr();
+    assert!(told.contains("polyloom plugin enable echo (in `part`)"), "{told}");
     assert!(!mark.exists());
 }
