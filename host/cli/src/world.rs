@@ -281,6 +281,7 @@ impl World {
             }
         }
         let project = if flow.is_dir() { Some(flow) } else { flow.parent() };
+        let project = project.filter(|folder| *folder != Path::new(""));
         for offer in self.offers(project.unwrap_or(Path::new("."))).0 {
             let Manifest { id, aliases, .. } = &offer.manifest;
             if meant(id.as_str(), aliases) && self.installed.find(id.as_str()).is_none() {
@@ -288,6 +289,10 @@ impl World {
                     None => format!("install {}", offer.folder.display()),
                     Some(_) => format!("enable {id}"),
                 };
+                // `enable` looks at the `.venv` where it is called.
+                let place = project.filter(|_| offer.made.is_some());
+                let place = place.map(|folder| format!(" (in `{}`)", folder.display()));
+                let how = how + &place.unwrap_or_default();
                 self.screen.tell(&format!(
                     "hint: `{id}` is offered, and runs once you agreed to it: polyloom plugin {}\n",
                     escape_line(&how)

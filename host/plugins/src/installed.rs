@@ -48,6 +48,17 @@ pub enum Source {
     Fetched(String),
 }
 
+impl Source {
+    /// The Python package, where it is one.
+    #[must_use]
+    pub fn package(&self) -> Option<&Package> {
+        match self {
+            Self::Package(package) | Self::Built { package, .. } => Some(package),
+            Self::Folder(_) | Self::Archive(_) | Self::Function(_) | Self::Fetched(_) => None,
+        }
+    }
+}
+
 impl std::fmt::Display for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -96,12 +107,7 @@ impl Plugin {
     /// The Python package that it is of.
     #[must_use]
     pub fn package(&self) -> Option<&Package> {
-        match &self.source {
-            Source::Package(package) | Source::Built { package, .. } => Some(package),
-            Source::Folder(_) | Source::Archive(_) | Source::Function(_) | Source::Fetched(_) => {
-                None
-            }
-        }
+        self.source.package()
     }
 }
 
@@ -295,7 +301,11 @@ impl Installed {
     /// The manifest of a plugin, of its copy.
     pub fn manifest(&self, plugin: &Plugin) -> Result<Manifest, InstalledError> {
         let copy = self.copy(plugin);
-        manifest(&copy, &copy.join(MANIFEST))
+        let mut manifest = manifest(&copy, &copy.join(MANIFEST))?;
+        if let Some(package) = plugin.package() {
+            package.settle(&mut manifest);
+        }
+        Ok(manifest)
     }
 
     /// Whether the copy of a plugin is still what was agreed to.
@@ -336,10 +346,19 @@ impl Installed {
 
     /// Copies what is offered, with the manifest that was made for it if it came without.
     pub fn stage_offer(&self, offer: &Offer) -> Result<Staged, InstalledError> {
-        let Some(made) = &offer.made else { return self.stage(&offer.folder) };
-        let folder = tempfile::tempdir().map_err(io_error("make a folder for", &offer.folder))?;
-        gather(made, folder.path())?;
-        self.stage(folder.path())
+        let mut staged = match &offer.made {
+            None => self.stage(&offer.folder)?,
+            Some(made) => {
+                let folder = tempfile::tempdir();
+                let folder = folder.map_err(io_error("make a folder for", &offer.folder))?;
+                gather(made, folder.path())?;
+                self.stage(folder.path())?
+            }
+        };
+        if let Some(package) = &offer.package {
+            package.settle(&mut staged.manifest);
+        }
+        Ok(staged)
     }
 
     /// Installs what was staged in place of whatever has its id, and enables it.

@@ -1,6 +1,6 @@
 //! Executors that a person installed: found, copied, trusted, locked. Runs nothing of a plugin and knows no cell.
 //!
-//! What a plugin offers is learnt from static data alone. What is executed is a copy, named by its digest, that was made when the
+//! What a plugin offers, also one in a Python package, is learnt from static data alone. What is executed is a copy, named by its digest, that was made when the
 //! person installed it: neither the place it came from nor anything that changes there counts afterwards.
 
 mod archive;

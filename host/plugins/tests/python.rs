@@ -115,7 +115,13 @@ fn an_object_has_a_manifest_made_for_it_and_its_package_is_copied() {
     let copy = plugins.copy(&plugin);
     assert_eq!(fs::read_to_string(copy.join("pack/data/a.txt")).unwrap(), "a");
     assert!(!copy.join("other").exists(), "other packages are not its files");
-    assert_eq!(plugins.manifest(&plugin).unwrap().id.as_str(), "shout");
+    let manifest = plugins.manifest(&plugin).unwrap();
+    assert_eq!((manifest.id.as_str(), &manifest.tools["python"].any), ("shout", &python.any));
+    let text = fs::read_to_string(copy.join("executor.toml")).unwrap();
+    assert!(
+        !text.contains(place.root.path().to_str().unwrap()),
+        "the same on each machine: {text}"
+    );
     let again = Installed::open(&place.at("plugins")).unwrap();
     assert_eq!(again.find("shout").unwrap().source, offer.source());
     fs::write(place.site("pack/lang.py"), "y").unwrap();
@@ -125,7 +131,7 @@ fn an_object_has_a_manifest_made_for_it_and_its_package_is_copied() {
 #[test]
 fn a_manifest_in_a_package_is_that_of_the_plugin() {
     let place = Place::new();
-    let manifest = "id = \"low\"\nversion = \"7\"\nkind = \"command\"\n[run]\nargv = [\"{dir}/run\", \"{code}\"]\n";
+    let manifest = "id = \"low\"\nversion = \"7\"\nkind = \"command\"\n[toolchain.p]\nany = [\"interpreter-of-the-package\"]\n[run]\nargv = [\"{p}\", \"{code}\"]\n";
     let files =
         [("pack/low/executor.toml", manifest), ("pack/low/run", "#!/bin/sh\n"), ("one.py", "")];
     place.package(
@@ -136,6 +142,10 @@ fn a_manifest_in_a_package_is_that_of_the_plugin() {
     let (offers, problems) = place.offers();
     assert!(problems.is_empty(), "{problems:?}");
     assert_eq!(offers[0].folder, place.site("pack/low"));
+    assert_eq!(
+        offers[0].manifest.tools["p"].any,
+        [place.at("env/bin/python").display().to_string()]
+    );
     assert_eq!((offers[0].manifest.version.as_str(), offers[0].made.is_none()), ("7", true));
     assert_eq!(offers[1].made.as_ref().unwrap().part.as_deref(), Some("one.py"));
     // Another id than the entry point's is a mistake.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from _thread import get_ident
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Optional, Union
@@ -132,13 +133,15 @@ class Server(Worker):
 
     @contextmanager
     def uninterrupted(self) -> Iterator[None]:
-        """Raise no interrupt in here, but behind it."""
-        self._uninterruptible += 1
+        """Raise no interrupt in here, but behind it. Other threads have none anyway."""
+        main = get_ident() == self._main
+        self._uninterruptible += main
         try:
             yield
         finally:
-            self._uninterruptible -= 1
-            self._raise_if_interrupted()
+            self._uninterruptible -= main
+            if main:
+                self._raise_if_interrupted()
 
     def _report_warnings(self) -> None:
         """A warning is about the executor's code, not the cell's: it stays on standard error."""

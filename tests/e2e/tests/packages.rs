@@ -24,9 +24,10 @@ fn python(program: &Path, args: &[&str]) {
 }
 
 /// A virtual environment beside the flow.
-fn environment(place: &Place) -> PathBuf {
+fn environment(place: &Place, how: &[&str]) -> PathBuf {
     let folder = place.project().join(".venv");
-    python(Path::new("python3"), &["-m", "venv", folder.to_str().unwrap()]);
+    let args = [&["-m", "venv"], how, &[folder.to_str().unwrap()]].concat();
+    python(Path::new("python3"), &args);
     folder
 }
 
@@ -69,7 +70,7 @@ fn said(place: &Place) -> String {
 fn a_package_is_found_enabled_run_and_removed() {
     needs!("python3");
     let place = Place::flow(FLOW);
-    let environment = environment(&place);
+    let environment = environment(&place, &[]);
     install_example(&environment);
     let told = place.polyloom(&["run"]).exits(2).stderr();
     assert!(told.contains("`echo` is offered") && told.contains("plugin enable echo"), "{told}");
@@ -140,7 +141,7 @@ fn functions_of_before_run_and_are_warned_of() {
     let _ = done(&place, &["plugin", "remove", "echo"]);
     // The same in a package.
     place.edit("polyloom.toml", "fail {name}", "again");
-    let environment = environment(&place);
+    let environment = environment(&place, &["--without-pip"]);
     put(
         &environment,
         "old_echo",
@@ -156,7 +157,7 @@ fn functions_of_before_run_and_are_warned_of() {
 fn a_broken_package_is_told_and_a_name_that_is_claimed_twice_is_refused() {
     needs!("python3");
     let place = Place::flow(FLOW);
-    let environment = environment(&place);
+    let environment = environment(&place, &[]);
     install_example(&environment);
     put(
         &environment,
@@ -301,4 +302,47 @@ fn offline_no_index_is_asked() {
     });
     let _ = install(&[]);
     assert!(asked.join().unwrap().starts_with("GET /simple/polyloom-no-such-package/"));
+}
+
+#[test]
+fn packages_are_found_where_python_is_and_nothing_of_them_runs() {
+    let place = Place::flow(FLOW);
+    let mark = place.root().join("mark");
+    let environment = place.project().join("env");
+    let program = format!("#!/bin/sh\ntouch {}\n", mark.display());
+    place.write("env/bin/python3", program);
+    std::fs::set_permissions(environment.join("bin/python3"), PermissionsExt::from_mode(0o755))
+        .unwrap();
+    place.write("env/pyvenv.cfg", "home = /usr/bin\n");
+    place.write("env/lib/python3.11/site-packages/.keep", "");
+    let code = format!("open({:?}, 'w')\n", mark.to_str().unwrap());
+    put(
+        &environment,
+        "loud",
+        "[polyloom.executors]\necho = loud:x\n",
+        &[("loud/__init__.py", &code)],
+    );
+    let info =
+        |name: &str, value: String| place.call(&["plugin", "info", "echo"]).env(name, value).end();
+    let bin = environment.join("bin").display().to_string();
+    let places = [
+        ("VIRTUAL_ENV", environment.display().to_string()),
+        ("PATH", format!("{bin}:/usr/bin:/bin")),
+    ];
+    for (name, value) in places {
+        let told = info(name, value).exits(0).stdout();
+        assert!(told.contains("from     loud 0.2 in ") && told.contains("not installed"), "{told}");
+    }
+    let _ = info("LC_ALL", "C".to_owned()).exits(2);
+    std::fs::rename(environment, place.project().join(".venv")).unwrap();
+    let _ = info("LC_ALL", "C".to_owned()).exits(0);
+    // Where `enable` has to be called is said.
+    std::fs::create_dir(place.project().join("part")).unwrap();
+    for name in [".venv", "polyloom.toml"] {
+        std::fs::rename(place.project().join(name), place.project().join("part").join(name))
+            .unwrap();
+    }
+    let told = place.polyloom(&["run", "part"]).exits(2).stderr();
+    assert!(told.contains("polyloom plugin enable echo (in `part`)"), "{told}");
+    assert!(!mark.exists());
 }

@@ -3,8 +3,9 @@
 It is printed, and is the output `text`.
 """
 
-from echo_python.words import fill
 from polyloom_sdk import Context, Exec, Failure, executor
+
+from echo_python.words import fill
 
 
 @executor("echo", "1")

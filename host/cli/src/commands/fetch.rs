@@ -143,7 +143,7 @@ fn npm(world: &World, name: &str, scratch: &Path, offline: bool) -> Result<PathB
     pack.arg("pack").args(quiet).arg("--pack-destination").arg(scratch);
     pack.args(offline.then_some("--offline")).arg("--").arg(name).current_dir(scratch);
     world.screen.note("fetching …\n");
-    run(world, pack, "fetching it")?;
+    run(world, &pack, "fetching it")?;
     let failed = |error| Failure::of(Exit::Environment, &error);
     let mut packed = fs::read_dir(scratch).map_err(failed)?.flatten();
     let packed = packed.find(|entry| entry.path().extension().is_some_and(|it| it == "tgz"));
@@ -153,7 +153,7 @@ fn npm(world: &World, name: &str, scratch: &Path, offline: bool) -> Result<PathB
     // Links to programs are no part of a plugin.
     install.arg("install").args(quiet).args(["--omit=dev", "--no-bin-links"]);
     install.args(offline.then_some("--offline")).current_dir(&folder);
-    run(world, install, "fetching what it needs")?;
+    run(world, &install, "fetching what it needs")?;
     Ok(folder)
 }
 
@@ -168,7 +168,7 @@ fn git(world: &World, folder: &Path, revision: &str, scratch: &Path) -> Result<P
     let mut git = tool("git")?;
     git.arg("-C").arg(folder).args(["archive", "--format=tar", "-o"]).arg(&archive);
     git.arg(revision);
-    run(world, git, "reading the repository")?;
+    run(world, &git, "reading the repository")?;
     unpack(&archive, &scratch.join("unpacked"))
 }
 
@@ -198,7 +198,7 @@ fn cargo(
         }
     }
     world.screen.note("building …\n");
-    run(world, cargo, "building it")?;
+    run(world, &cargo, "building it")?;
     let source = match wanted {
         Wanted::CrateFolder(folder) => folder.clone(),
         _ => registered(&root)?,

@@ -122,7 +122,13 @@ fn agree_staged(
     let id = escape_line(manifest.id.as_str()).into_owned();
     let before = installed.find(manifest.id.as_str());
     let same = |plugin: &Plugin| {
-        plugin.digest == *digest && plugin.enabled && installed.verify(plugin).is_ok()
+        // An environment that was made for it is another each time.
+        let stays = !matches!(source, Source::Built { .. });
+        stays
+            && plugin.digest == *digest
+            && plugin.enabled
+            && plugin.package() == source.package()
+            && installed.verify(plugin).is_ok()
     };
     if before.is_some_and(same) {
         world.screen.note(&format!("`{id}` is installed and the same\n"));

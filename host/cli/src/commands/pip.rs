@@ -122,26 +122,33 @@ fn fill(
     world.screen.note("making an environment for it …\n");
     let mut venv = Command::new(base);
     venv.args(["-I", "-m", "venv"]).arg(environment);
-    run(world, venv, "making the environment")?;
+    run(world, &venv, "making the environment")?;
     let interpreter = environment.join("bin/python");
     let mut pip = Command::new(&interpreter);
     pip.args(["-I", "-m", "pip", "--no-input", "--disable-pip-version-check", "install"]);
     if offline {
-        // The environment is for the pip that pip starts to build.
-        pip.args(["--no-index", "--no-build-isolation"]).env("PIP_NO_INDEX", "1");
+        pip.args(["--no-index", "--no-build-isolation"]);
     }
     pip.arg("--").arg(wanted.argument());
     world.screen.note("installing …\n");
-    run(world, pip, "installing it")?;
+    run(world, &pip, "installing it")?;
     Ok(interpreter)
 }
 
 /// Runs a program to its end; what it said is shown if that is a bad one.
-pub(super) fn run(world: &World, mut command: Command, what: &str) -> Result<(), Failure> {
+pub(super) fn run(world: &World, wanted: &Command, what: &str) -> Result<(), Failure> {
     let environment = |error| Failure::of(Exit::Environment, &error);
     let mut said = tempfile::tempfile().map_err(environment)?;
     let both = [said.try_clone().map_err(environment)?, said.try_clone().map_err(environment)?];
     let [out, err] = both.map(Stdio::from);
+    // What it installs is read by the cells' user.
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "umask 022; exec \"$0\" \"$@\""]);
+    command.arg(wanted.get_program()).args(wanted.get_args());
+    command.envs(wanted.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    if let Some(folder) = wanted.get_current_dir() {
+        command.current_dir(folder);
+    }
     command.stdin(Stdio::null()).stdout(out).stderr(err);
     let status = command.status().map_err(environment)?;
     if status.success() {

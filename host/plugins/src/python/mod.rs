@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
 use polyloom_load::{Code, Problem, parse_manifest};
-use polyloom_model::{ExecutorId, Tool};
+use polyloom_model::{ExecutorId, Manifest, Tool};
 use serde::{Deserialize, Serialize};
 
 use self::entries::{Entry, Group, Value};
@@ -44,7 +44,17 @@ pub struct Package {
     pub interpreter: PathBuf,
 }
 
+/// What a manifest in a package names as the program of a tool, to have the interpreter that has the package.
+const INTERPRETER: &str = "interpreter-of-the-package";
+
 impl Package {
+    /// Puts the interpreter where a manifest asks for it. It is in none of the files that have a digest: those are the same everywhere.
+    pub(crate) fn settle(&self, manifest: &mut Manifest) {
+        for tool in manifest.tools.values_mut().filter(|tool| tool.any == [INTERPRETER]) {
+            tool.any = vec![self.interpreter.display().to_string()];
+        }
+    }
+
     /// Whether an installer was asked for it; pip writes that down.
     pub(crate) fn is_requested(&self) -> bool {
         let Ok(dir) = Dir::open_ambient_dir(&self.site, ambient_authority()) else { return false };
@@ -74,7 +84,7 @@ pub fn packaged(interpreters: &[PathBuf], tool: &Tool) -> (Vec<Offer>, Vec<Probl
             }
             let Ok(dir) = Dir::open_ambient_dir(&site, ambient_authority()) else { continue };
             for (folder, package) in distributions(&dir, &site, interpreter) {
-                if packages.insert(package.name.clone()) {
+                if packages.insert(package.name.to_lowercase()) {
                     found.package(&dir, &folder, &package);
                 }
             }
@@ -112,7 +122,7 @@ fn distributions(dir: &Dir, site: &Path, interpreter: &Path) -> Vec<(String, Pac
         let (name, version) = stem.split_once('-').unwrap_or((stem, "0"));
         // `-py3.11` is behind the version of an egg.
         let (version, _) = version.split_once("-py").unwrap_or((version, ""));
-        let (name, version) = (name.replace('_', "-"), version.to_owned());
+        let (name, version) = (name.replace(['_', '.'], "-"), version.to_owned());
         let (site, interpreter) = (site.to_owned(), interpreter.to_owned());
         Some((folder, Package { name, version, site, interpreter }))
     };
@@ -174,13 +184,10 @@ impl Found<'_> {
             let why = "is neither `MODULE:executor.toml` nor `MODULE:OBJECT`";
             Wrong::Entry(Code::BadValue, why.to_owned())
         })?;
-        let offer = |manifest, folder, made| Offer {
-            manifest,
-            folder,
-            place: OfferPlace::Python,
-            made,
-            package: Some(package.clone()),
-            built_from: None,
+        let offer = |mut manifest, folder, made| {
+            package.settle(&mut manifest);
+            let (place, package) = (OfferPlace::Python, Some(package.clone()));
+            Offer { manifest, folder, place, made, package, built_from: None }
         };
         match value {
             Value::Manifest { module } => {
@@ -205,11 +212,8 @@ impl Found<'_> {
                     Wrong::Entry(Code::MissingFile, why.to_owned())
                 })?;
                 let legacy = entry.group == Group::Legacy;
-                let tool = Tool {
-                    any: vec![package.interpreter.display().to_string()],
-                    env: None,
-                    ..self.tool.clone()
-                };
+                let tool =
+                    Tool { any: vec![INTERPRETER.to_owned()], env: None, ..self.tool.clone() };
                 let made =
                     Made::of_package(&id, package, &tool, &format!("{module}:{object}"), legacy);
                 let made = Made { from: package.site.clone(), part: Some(part), ..made };

@@ -82,11 +82,14 @@ fn below(prefix: &Path, version: Option<&str>, sites: &mut Vec<PathBuf>) {
             .flatten()
             .flatten()
             .filter_map(|entry| entry.file_name().into_string().ok())
-            .filter(|name| match (name.strip_prefix("python"), version) {
-                (Some("3"), _) => true,
-                (Some(found), Some(version)) => found == version,
-                (Some(found), None) => found.starts_with("3."),
-                (None, _) => false,
+            .filter(|name| {
+                let found = name.strip_prefix("python").or_else(|| name.strip_prefix("pypy"));
+                match (found, version) {
+                    (Some("3"), _) => true,
+                    (Some(found), Some(version)) => found == version,
+                    (Some(found), None) => found.starts_with("3."),
+                    (None, _) => false,
+                }
             })
             .collect();
         names.sort();

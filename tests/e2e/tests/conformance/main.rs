@@ -85,18 +85,28 @@ fn python_and_javascript_keep_the_contract() {
     bundled(&["python", "javascript"]);
 }
 
-#[test]
-fn the_example_of_the_python_sdk_keeps_the_contract() {
+/// An example of the SDK passes all it declares.
+fn example(name: &str, levels: &[&str]) {
     needs!("python3");
     let place = Place::new();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sdk/python/examples/upper");
-    let ended = test(&place, folder.to_str().unwrap(), "60s");
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sdk/python/examples");
+    let ended = test(&place, examples.join(name).to_str().unwrap(), "60s");
     let report = ended.json();
     assert_eq!(failed(&report), []);
     assert_eq!(ended.code(), 0);
-    for level in ["run", "stream", "diagnose", "cancel"] {
+    for level in levels {
         assert_eq!(grade(&report, level), "pass", "{level}");
     }
+}
+
+#[test]
+fn a_function_of_the_python_sdk_keeps_the_contract() {
+    example("upper", &["run", "stream", "diagnose", "cancel"]);
+}
+
+#[test]
+fn a_class_of_the_python_sdk_keeps_the_contract() {
+    example("kept", &["run", "stream", "diagnose", "cancel", "session", "catalog"]);
 }
 
 #[test]
