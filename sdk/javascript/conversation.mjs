@@ -93,7 +93,7 @@ export class Conversation {
         return undefined;
       case Kind.Ping: return this.channel.pong(body.n);
       case Kind.Describe: return this.#describe(this.#runner);
-      case Kind.Reset: return void this.#runner.reset?.();
+      case Kind.Reset: return this.#reset(this.#runner);
       case Kind.HelloNo:
         process.stderr.write(`the host refuses this worker: ${body.reason}\n`);
         return process.exit(1);
@@ -103,8 +103,19 @@ export class Conversation {
   }
 
   /** @param {Runner} runner */
+  #reset(runner) {
+    try {
+      // What comes later is caught by the process.
+      runner.reset?.();
+    } catch (error) {
+      this.#uncaught(error);
+    }
+  }
+
+  /** @param {Runner} runner */
   #describe(runner) {
-    void Promise.resolve(runner.catalog?.() ?? []).then(
+    const asked = new Promise((resolve) => resolve(runner.catalog?.() ?? []));
+    void asked.then(
       (entries) => this.channel.send(Kind.Catalog, 0n, { entries }),
       (error) => this.#uncaught(error),
     );
