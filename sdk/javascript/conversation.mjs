@@ -96,10 +96,10 @@ export class Conversation {
         return undefined;
       case Kind.Ping: return this.channel.pong(body.n);
       case Kind.Describe: return this.#describe(this.#runner);
-      case Kind.Prepare: return void this.#runner.prepare?.(body.code);
-      case Kind.Reset: return void this.#runner.reset?.();
-      case Kind.Snapshot: return void this.#runner.snapshot?.(body.name);
-      case Kind.Restore: return void this.#runner.restore?.(body.name);
+      case Kind.Prepare: return this.#call((runner) => runner.prepare?.(body.code));
+      case Kind.Reset: return this.#call((runner) => runner.reset?.());
+      case Kind.Snapshot: return this.#call((runner) => runner.snapshot?.(body.name));
+      case Kind.Restore: return this.#call((runner) => runner.restore?.(body.name));
       case Kind.HelloNo:
         process.stderr.write(`the host refuses this worker: ${body.reason}\n`);
         return process.exit(1);
@@ -108,9 +108,20 @@ export class Conversation {
     }
   }
 
+  /** @param {(runner: Runner) => unknown} hook */
+  #call(hook) {
+    try {
+      // What comes later is caught by the process.
+      if (this.#runner !== null) hook(this.#runner);
+    } catch (error) {
+      this.#uncaught(error);
+    }
+  }
+
   /** @param {Runner} runner */
   #describe(runner) {
-    void Promise.resolve(runner.catalog?.() ?? []).then(
+    const asked = new Promise((resolve) => resolve(runner.catalog?.() ?? []));
+    void asked.then(
       (entries) => this.channel.send(Kind.Catalog, 0n, { entries }),
       (error) => this.#uncaught(error),
     );

@@ -89,7 +89,7 @@ static int statement(plx_exec *x, char *words, uint32_t line, text *filled) {
   if (failed) return failed;
   if (strcmp(words, "put") == 0) return plx_write(x, port, filled->data, filled->length);
   if (strcmp(words, "show") == 0) return plx_display(x, "text/plain", filled->data, filled->length);
-  fwrite(filled->data, 1, filled->length, stdout);
+  if (filled->length) fwrite(filled->data, 1, filled->length, stdout);
   putchar('\n');
   fflush(stdout);
   return 0;

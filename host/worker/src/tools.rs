@@ -268,7 +268,7 @@ fn locate(tool: &Tool, chosen: Option<&Path>, around: &Surroundings) -> Option<(
             let program = std::path::absolute(chosen).ok()?;
             return executable(&program).then_some((name, program));
         }
-        let program = around.path.iter().find_map(|dir| candidate(&dir.join(chosen)))?;
+        let program = around.path.iter().find_map(|dir| candidate(&dir.join(chosen), around))?;
         return Some((name, program));
     }
     let prefix = tool.env.as_ref().and_then(|name| around.vars.get(name)).map(|p| p.join("bin"));
@@ -277,7 +277,7 @@ fn locate(tool: &Tool, chosen: Option<&Path>, around: &Surroundings) -> Option<(
         tool.any.iter().find_map(|name| {
             // A name with a slash would climb out of the folders; a whole path is that very program.
             let program = match name.contains('/') {
-                false => dirs.iter().find_map(|dir| candidate(&dir.join(name)))?,
+                false => dirs.iter().find_map(|dir| candidate(&dir.join(name), around))?,
                 true => whole(name).filter(|program| executable(program))?,
             };
             Some((name.clone(), program))
@@ -297,20 +297,24 @@ fn whole(name: &str) -> Option<PathBuf> {
 #[must_use]
 pub fn on_path(names: &[&str], around: &Surroundings) -> Option<PathBuf> {
     let mut all = names.iter().flat_map(|name| around.path.iter().map(move |dir| dir.join(name)));
-    all.find_map(|path| candidate(&path))
+    all.find_map(|path| candidate(&path, around))
 }
 
-/// The program itself. A version manager's shim (`ROOT/shims/NAME`, a script that needs its whole installation)
-/// stands for `ROOT/versions/V/bin/NAME` with `V` from `ROOT/version`: the layout of pyenv, rbenv, nodenv.
-fn candidate(path: &Path) -> Option<PathBuf> {
+/// The program itself: a version manager's stand-in, which needs its whole installation, stands for the program of its version.
+fn candidate(path: &Path, around: &Surroundings) -> Option<PathBuf> {
     if !executable(path) {
         return None;
     }
     let dir = path.parent()?;
-    if dir.file_name()? != "shims" {
-        return Some(path.to_owned());
+    if dir.file_name()? == "shims" {
+        return shim(path, dir.parent()?);
     }
-    let root = dir.parent()?;
+    Some(proxy(path, dir, around).unwrap_or_else(|| path.to_owned()))
+}
+
+/// `ROOT/shims/NAME`, a script, stands for `ROOT/versions/V/bin/NAME` with `V` from `ROOT/version`: the layout of pyenv,
+/// rbenv, nodenv.
+fn shim(path: &Path, root: &Path) -> Option<PathBuf> {
     let version = std::fs::read_to_string(root.join("version")).ok()?;
     version.split_whitespace().find_map(|version| {
         if version == "system" || version.contains('/') {
@@ -318,6 +322,32 @@ fn candidate(path: &Path) -> Option<PathBuf> {
         }
         let program = root.join("versions").join(version).join("bin").join(path.file_name()?);
         executable(&program).then_some(program)
+    })
+}
+
+/// A name of the file `rustup` beside it stands for `HOME/toolchains/V/bin/NAME` with the default `V` of `HOME/settings.toml`
+/// (<https://rust-lang.github.io/rustup/installation/index.html>). `HOME` is `RUSTUP_HOME`, `.rustup` beside `.cargo`, or that
+/// of the user.
+fn proxy(path: &Path, dir: &Path, around: &Surroundings) -> Option<PathBuf> {
+    let file = |path: &Path| std::fs::metadata(path).map(|m| (m.dev(), m.ino())).ok();
+    // A link, symbolic or hard.
+    if file(path) != Some(file(&dir.join("rustup"))?) {
+        return None;
+    }
+    let cargo = dir.parent()?;
+    let beside = cargo.with_file_name(cargo.file_name()?.to_str()?.replace("cargo", "rustup"));
+    let homes = [
+        around.vars.get("RUSTUP_HOME").cloned(),
+        Some(beside),
+        around.home.as_ref().map(|home| home.join(".rustup")),
+    ];
+    homes.into_iter().flatten().find_map(|home| {
+        let settings = std::fs::read_to_string(home.join("settings.toml")).ok()?;
+        let default = settings.lines().find_map(|line| line.strip_prefix("default_toolchain"))?;
+        let version = default.trim_start().strip_prefix('=')?.trim().trim_matches('"');
+        let plain = !version.is_empty() && !version.contains('/');
+        let program = home.join("toolchains").join(version).join("bin").join(path.file_name()?);
+        (plain && executable(&program)).then_some(program)
     })
 }
 
@@ -376,6 +406,7 @@ fn prefix(program: &Path, home: Option<&Path>, installed: impl Fn(&Path) -> bool
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+    use std::os::unix::fs::PermissionsExt;
     use std::sync::Mutex;
 
     use super::*;
@@ -400,6 +431,51 @@ mod tests {
         {
             assert_eq!(bound(alone, true), alone);
         }
+    }
+
+    #[test]
+    fn a_version_managers_stand_in_is_the_program_of_its_version() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = |path: &str| {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, "").unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+            path
+        };
+        let settings = |home: &str, version: &str| {
+            let text = format!("version = \"12\"\ndefault_toolchain = \"{version}\"\n");
+            std::fs::write(folder.path().join(home).join("settings.toml"), text).unwrap();
+        };
+        let mut around = Surroundings::default();
+        let shim = program("pyenv/shims/python3");
+        std::fs::write(folder.path().join("pyenv/version"), "3.9.1\n").unwrap();
+        assert_eq!(candidate(&shim, &around), None);
+        let python = program("pyenv/versions/3.9.1/bin/python3");
+        assert_eq!(candidate(&shim, &around), Some(python));
+
+        let rustup = program(".cargo/bin/rustup");
+        let other = program(".cargo/bin/other");
+        let links = ["rustc", "cargo"].map(|name| rustup.with_file_name(name));
+        std::os::unix::fs::symlink("rustup", &links[0]).unwrap();
+        std::fs::hard_link(&rustup, &links[1]).unwrap();
+        let stable = ["rustc", "cargo", "other"]
+            .map(|name| program(&format!(".rustup/toolchains/stable/bin/{name}")));
+        for link in &links {
+            assert_eq!(candidate(link, &around).as_ref(), Some(link), "nothing is chosen");
+        }
+        settings(".rustup", "stable");
+        for (link, program) in links.iter().zip(&stable) {
+            assert_eq!(candidate(link, &around).as_ref(), Some(program));
+        }
+        assert_eq!(candidate(&other, &around), Some(other), "a program of its own");
+        let nightly = program("elsewhere/toolchains/nightly/bin/rustc");
+        settings("elsewhere", "nightly");
+        around.vars.insert("RUSTUP_HOME".to_owned(), folder.path().join("elsewhere"));
+        assert_eq!(candidate(&links[0], &around), Some(nightly));
+        settings("elsewhere", "../../outside");
+        program("outside/bin/rustc");
+        assert_eq!(candidate(&links[0], &around).as_ref(), Some(&stable[0]));
     }
 
     #[test]

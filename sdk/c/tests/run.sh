@@ -69,6 +69,22 @@ one() { # cc cxx c-standard c++-standard
   done > "$work/errors.txt"
   compare "$here/errors.expected" "$work/errors.txt"
 
+  # The header for executors: the example, and a host that is one program. The library is the same language as the host, then the other.
+  say="$here/../../../examples/plugins/say-c/say.c"
+  # shellcheck disable=SC2086
+  $1 -std="$3" $warn $check "$here/plugin.c" -o "$work/plugin" -ldl
+  # shellcheck disable=SC2086
+  $2 -std="$4" -x c++ $warn $check "$here/plugin.c" -o "$work/plugin++" -ldl
+  # shellcheck disable=SC2086
+  $1 -std="$3" $warn $check -shared -fPIC "$say" -o "$work/say.so"
+  # shellcheck disable=SC2086
+  $2 -std="$4" -x c++ $warn $check -shared -fPIC "$say" -o "$work/say++.so"
+  for pair in plugin:say plugin++:say++ plugin:say++; do
+    "$work/${pair%:*}" "$work/${pair#*:}.so" "$work" > "$work/plugin.txt"
+    compare "$here/plugin.expected" "$work/plugin.txt"
+    "$work/${pair%:*}" "$work/${pair#*:}.so" "$work" "${ROUNDS:-150}" > /dev/null
+  done
+
   for file in "$here"/fixtures/*.arrow "$work/in/matrix.npy" "$work/in/flags.npy" "$work/in/map.msgpack" "$work/in/days.arrow"; do
     IN="$work/damaged" "$work/fuzz" "$file" "${ROUNDS:-150}"
   done

@@ -9,7 +9,8 @@ import { fileURLToPath } from "node:url";
 
 import { FrameReader, Kind, PREAMBLE, encodeFrame } from "../frames.mjs";
 
-const WORKER = fileURLToPath(new URL("../worker.mjs", import.meta.url));
+const [WORKER, EXECUTOR] = ["../worker.mjs", "../executor.mjs"].map((file) => fileURLToPath(new URL(file, import.meta.url)));
+const FEATURES = ["cancel.soft", "display", "progress"];
 export const FLAGS = ["--experimental-vm-modules", "--no-deprecation"];
 const NAMES = Object.fromEntries(Object.entries(Kind).map(([name, kind]) => [kind, name]));
 
@@ -20,13 +21,18 @@ export class Host {
   stderr = "";
   #waiting = [];
 
-  /** @param {string[]} flags for node, besides its usual ones */
-  constructor(flags = []) {
+  /**
+   * @param {string[]} flags for node, besides its usual ones
+   * @param {{module?: string, features?: string[]}} options the text of an executor's module, instead of the worker; what is agreed to
+   */
+  constructor(flags = [], { module, features = FEATURES } = {}) {
     this.root = fs.mkdtempSync(path.join(os.tmpdir(), "polyloom-js-"));
     for (const name of ["code", "in", "out", "work"]) fs.mkdirSync(path.join(this.root, name));
     this.started = process.hrtime.bigint();
+    const program = module === undefined ? [WORKER] : [EXECUTOR, this.path("module.mjs")];
+    if (module !== undefined) fs.writeFileSync(this.path("module.mjs"), module);
     // Node makes every "pipe" a UNIX stream socket, which is what the host gives a worker.
-    this.child = spawn(process.execPath, [...FLAGS, ...flags, WORKER], {
+    this.child = spawn(process.execPath, [...FLAGS, ...flags, ...program], {
       cwd: path.join(this.root, "work"),
       env: { PATH: process.env.PATH, POLYLOOM_W: "3" },
       stdio: ["ignore", "pipe", "pipe", "pipe"],
@@ -45,7 +51,7 @@ export class Host {
       }
     });
     this.socket.write(PREAMBLE);
-    this.send(Kind.HelloOk, 0n, { major: 1, minor: 0, features: ["cancel.soft", "display", "progress"] });
+    this.send(Kind.HelloOk, 0n, { major: 1, minor: 0, features });
   }
 
   path(name) {
@@ -109,9 +115,9 @@ export class Host {
 }
 
 /** Runs `body` with a host that is closed afterwards. */
-export function withHost(body, flags = []) {
+export function withHost(body, flags = [], options = {}) {
   return async () => {
-    const host = new Host(flags);
+    const host = new Host(flags, options);
     try {
       await body(host);
     } finally {

@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
 ALWAYS = ("cancel.soft", "display", "progress")
 """Features that every executor has."""
-BY_HOOK = {"prepare": "prepare", "session": "reset", "catalog": "catalog"}
+BY_HOOK = {
+    "prepare": "prepare",
+    "session": "reset",
+    "snapshot": "restore",
+    "catalog": "catalog",
+}
 """Features that an executor has which defines the hook."""
 
 
@@ -55,6 +60,12 @@ class Executor:
 
     def reset(self) -> None:
         """Forget what earlier cells left."""
+
+    def snapshot(self, name: str) -> None:
+        """Keep what cells left, under a name."""
+
+    def restore(self, name: str) -> None:
+        """Go back to what was kept under a name."""
 
     def catalog(self) -> Sequence[dict[str, Any]]:
         """What it offers by name: entries whose keys are its own."""

@@ -124,6 +124,10 @@ class Server(Worker):
             self.connection.send(wire.CATALOG, 0, {"entries": entries})
         elif frame.kind == wire.RESET:
             self.executor.reset()
+        elif frame.kind == wire.SNAPSHOT:
+            self.executor.snapshot(str(frame.body.get("name")))
+        elif frame.kind == wire.RESTORE:
+            self.executor.restore(str(frame.body.get("name")))
         elif frame.kind == wire.PREPARE:
             with suppress(Exception):  # the cell will say what is wrong
                 self.executor.prepare(Path(str(frame.body.get("code"))))

@@ -49,13 +49,18 @@ fn compare(name: &str, run: &Run) {
 
 /// Runs it twice: all well, then all cached.
 fn twice(name: &str) {
+    twice_with(name, &[]);
+}
+
+fn twice_with(name: &str, options: &[&str]) {
     let place = Place::example(name);
-    let _ = place.polyloom(&["check"]).exits(0);
-    let first = place.run(&[]).exits(0);
+    let check: Vec<&str> = ["check"].iter().chain(options).copied().collect();
+    let _ = place.polyloom(&check).exits(0);
+    let first = place.run(options).exits(0);
     assert!(first.outcomes().values().all(|outcome| outcome == "ok"), "{}", first.told());
     compare(name, &first);
     let start = Instant::now();
-    let second = place.run(&[]).exits(0);
+    let second = place.run(options).exits(0);
     println!("second run of {name}: {:?}", start.elapsed());
     assert_eq!(second.ran(), [""; 0]);
     assert_eq!(told(&second).replace(" cached\n", " ok\n"), told(&first));
@@ -77,6 +82,12 @@ fn flights() {
 fn babel() {
     needs!("python3", "gcc", "g++", "node", "bash", "awk", "perl", "tclsh", "javac", "sqlite3");
     twice("babel");
+}
+
+#[test]
+fn languages() {
+    needs!("lua5.4", "ruby", "tcc", "python3", "awk");
+    twice_with("languages", &["--executor-dir", "."]);
 }
 
 #[test]

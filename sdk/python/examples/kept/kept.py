@@ -18,6 +18,7 @@ class Kept(Executor):
 
     def __init__(self) -> None:
         self.names: dict[str, Any] = {}
+        self.snapshots: dict[str, dict[str, Any]] = {}
         self.ready: Optional[tuple[Path, bytes, CodeType]] = None
 
     def prepare(self, code: Path) -> None:
@@ -26,18 +27,24 @@ class Kept(Executor):
 
     def exec(self, cx: Context, exec: Exec) -> None:
         """Run one cell. What it raises is told with its line: the code has the name of its file."""
-        before = set(self.names)
         self.names.update(cx.inputs, cx=cx, argv=exec.argv)
         eval(self._compiled(exec.code)[2], self.names)
         for port in exec.outputs:
             if port in self.names:
                 cx.output(port, self.names[port])
-        if set(self.names) != before:
-            cx.session_changed()
+        cx.session_changed()
 
     def reset(self) -> None:
         """Forget all names."""
         self.names.clear()
+
+    def snapshot(self, name: str) -> None:
+        """Keep what the names stand for; what they stand for is not copied."""
+        self.snapshots[name] = dict(self.names)
+
+    def restore(self, name: str) -> None:
+        """Go back to it."""
+        self.names = dict(self.snapshots.get(name, {}))
 
     def catalog(self) -> Sequence[dict[str, Any]]:
         """The names that there are."""

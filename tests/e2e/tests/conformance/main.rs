@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod table;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -56,18 +58,24 @@ fn grade(report: &Value, level: &str) -> String {
     found["outcome"].as_str().unwrap().to_owned()
 }
 
-/// The bundled languages whose programs are here pass everything; no case is left out.
-fn bundled(langs: &[&str]) {
+/// The languages of a folder whose programs are here pass everything, no case is left out, and the README says so.
+fn keep_the_contract(folder: &str, langs: &[&str]) {
     let place = Place::new();
-    let list = place.polyloom(&["plugin", "list", "--format", "json"]).exits(0).json();
+    let manifests = table::root().join(folder);
+    let dir = manifests.to_str().unwrap();
+    let list = ["plugin", "list", "--format", "json", "--executor-dir", dir];
+    let list = if folder == BUNDLED { &list[..4] } else { &list[..] };
+    let list = place.polyloom(list).exits(0).json();
     for lang in langs {
         let row = list["executors"].as_array().unwrap().iter().find(|row| row["id"] == *lang);
         if row.is_none_or(|row| row["ready"] != true) {
-            skip(&format!("{lang}: not here"));
+            let why = row.and_then(|row| row["missing"].as_str()).unwrap_or("not here");
+            skip(&format!("{lang}: {why}"));
             continue;
         }
+        let which = if folder == BUNDLED { (*lang).to_owned() } else { format!("{dir}/{lang}") };
         // Other tests run beside this one.
-        let ended = test(&place, lang, "60s");
+        let ended = test(&place, &which, "60s");
         let report = ended.json();
         assert_eq!(failed(&report), [], "{lang}");
         assert_eq!(ended.code(), 0);
@@ -77,12 +85,17 @@ fn bundled(langs: &[&str]) {
             .map(|row| row["case"].as_str().unwrap())
             .collect();
         assert_eq!(left, [""; 0], "{lang}");
+        table::compare(&manifests, lang, &report["grades"]);
     }
 }
 
+/// What the binary carries, and languages that are a manifest and nothing else.
+const BUNDLED: &str = "executors";
+const MORE: &str = "examples/languages";
+
 #[test]
 fn python_and_javascript_keep_the_contract() {
-    bundled(&["python", "javascript"]);
+    keep_the_contract(BUNDLED, &["python", "javascript"]);
 }
 
 /// An example of the SDK passes all it declares.
@@ -111,17 +124,50 @@ fn a_class_of_the_python_sdk_keeps_the_contract() {
 
 #[test]
 fn interpreted_languages_keep_the_contract() {
-    bundled(&["shell", "sh", "awk", "perl", "tcl", "sqlite"]);
+    keep_the_contract(BUNDLED, &["shell", "sh", "awk", "perl", "tcl", "sqlite"]);
 }
 
 #[test]
 fn compiled_languages_keep_the_contract() {
-    bundled(&["c", "cpp", "wasm"]);
+    keep_the_contract(BUNDLED, &["c", "cpp", "wasm"]);
 }
 
 #[test]
 fn java_keeps_the_contract() {
-    bundled(&["java"]);
+    keep_the_contract(BUNDLED, &["java"]);
+}
+
+#[test]
+fn more_interpreted_languages_keep_the_contract() {
+    keep_the_contract(MORE, &["lua", "ruby", "php", "r"]);
+}
+
+#[test]
+fn more_compiled_languages_keep_the_contract() {
+    keep_the_contract(MORE, &["tcc", "go", "rust"]);
+}
+
+/// A language that no test above names has no row.
+#[test]
+fn the_tables_have_a_row_for_each_manifest() {
+    for folder in [BUNDLED, MORE] {
+        let folder = table::root().join(folder);
+        assert_eq!(table::listed(&folder), table::manifests(&folder), "{}", folder.display());
+    }
+}
+
+/// Manifests are all there is to them.
+#[test]
+fn more_languages_have_no_program_of_their_own() {
+    for lang in table::manifests(&table::root().join(MORE)) {
+        let folder = table::root().join(MORE).join(&lang);
+        let mut names: Vec<_> =
+            fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["conformance.toml", "executor.toml"], "{lang}");
+        let manifest = table::manifest(&folder);
+        assert_eq!(manifest["kind"].as_str(), Some("command"), "{lang}");
+    }
 }
 
 #[test]
