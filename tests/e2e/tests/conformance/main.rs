@@ -119,7 +119,7 @@ fn a_function_of_the_python_sdk_keeps_the_contract() {
 
 #[test]
 fn a_class_of_the_python_sdk_keeps_the_contract() {
-    example("kept", &["run", "stream", "diagnose", "cancel", "session", "catalog"]);
+    example("kept", &["run", "stream", "diagnose", "cancel", "session", "snapshot", "catalog"]);
 }
 
 #[test]
