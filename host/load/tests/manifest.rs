@@ -178,7 +178,7 @@ fn unknown_keys_are_refused_but_in_meta() {
        ·        ────────
      4 │ extension = ['x']
        ╰────
-      help: valid: `command`, `worker`
+      help: valid: `command`, `worker`, `native`, `wasm`
 
     PL003
 
