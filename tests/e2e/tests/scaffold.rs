@@ -113,6 +113,8 @@ fn a_program_in_rust_is_built_when_it_is_installed_and_works() {
     let call = place.call(&["plugin", "install", "./mine", "--yes", "--offline"]);
     let call = call.env("CARGO_HOME", of("CARGO_HOME", ".cargo"));
     let call = call.env("RUSTUP_HOME", of("RUSTUP_HOME", ".rustup"));
+    // Whatever rustup is asked, it is to change nothing.
+    let call = call.env("RUSTUP_AUTO_INSTALL", "0");
     let _ = call.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0").end().exits(0);
     let report = place.polyloom(&["plugin", "test", "mine", "--format", "json"]).exits(0).json();
     let cases = report["cases"].as_array().unwrap();

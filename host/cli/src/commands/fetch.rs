@@ -121,9 +121,10 @@ pub fn digest(world: &World, source: &str) -> Option<Result<polyloom_model::Dige
     Some(look())
 }
 
+/// The first program of that name on PATH. A version manager's stand-in is left to stand in: what it starts has to find the same version.
 fn tool(name: &str) -> Result<Command, Failure> {
-    use polyloom_worker::tools::{Surroundings, on_path};
-    let found = on_path(&[name], &Surroundings::of_process());
+    let around = polyloom_worker::tools::Surroundings::of_process();
+    let found = around.path.iter().map(|folder| folder.join(name)).find(|path| path.is_file());
     found.map(Command::new).ok_or_else(|| {
         Failure::new(Exit::Environment, format!("there is no `{name}`, which would fetch it"))
             .hint(format!("install {name}"))
