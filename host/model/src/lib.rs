@@ -30,8 +30,8 @@ pub use limits::{
     parse_duration, parse_size,
 };
 pub use manifest::{
-    Calls, CommandSpec, DiagnosticsFormat, DiagnosticsSpec, Kind, MAX_PATTERN, MAX_PATTERN_GROUPS,
-    MAX_PATTERN_PROGRAM, Manifest, Tool, WorkerSpec,
+    Calls, CommandSpec, DiagnosticsFormat, DiagnosticsSpec, Kind, LEFT_OUT, MAX_PATTERN,
+    MAX_PATTERN_GROUPS, MAX_PATTERN_PROGRAM, Manifest, Tool, WorkerSpec,
 };
 pub use net::{Host, NetError, NetGrant, NetRule};
 pub use permission::{Ask, AskError, Grant, Grants, Permission, Verdict};

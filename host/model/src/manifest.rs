@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ExecutorId, Limits};
 
+/// What tools leave in the folder of a manifest and is none of its content.
+pub const LEFT_OUT: [&str; 3] = [".git", "__pycache__", ".polyloom"];
+
 /// An executor's manifest.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Manifest {

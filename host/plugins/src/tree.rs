@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, DirEntry, OpenOptions, OpenOptionsExt, Permissions, PermissionsExt};
-use polyloom_model::Digest;
+use polyloom_model::{Digest, LEFT_OUT};
 use thiserror::Error;
 
 /// What a folder may hold.
@@ -28,8 +28,6 @@ impl Default for Limits {
 
 /// Folders are this deep at most.
 const DEEPEST: usize = 64;
-/// What tools leave in a folder and is none of its content.
-const LEFT_OUT: [&str; 3] = [".git", "__pycache__", ".polyloom"];
 
 /// Why a folder is no value.
 #[derive(Debug, Error)]

@@ -10,7 +10,7 @@ use polyloom_worker::media_of;
 use thiserror::Error;
 
 /// A directory given as an input may hold this much.
-const DIRECTORY: TreeLimits = TreeLimits { bytes: 16 << 30, entries: 100_000 };
+const DIRECTORY: TreeLimits = TreeLimits { bytes: 16 << 30, entries: 100_000, left_out: &[] };
 
 /// A file that a flow names can't be read.
 #[derive(Debug, Error)]

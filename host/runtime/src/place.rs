@@ -1,6 +1,6 @@
 //! What a run stands on: the store, the sandbox's workplace, the executors. Found once, before any cell runs.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,9 +12,11 @@ use polyloom_worker::tools::{self, Surroundings, ToolCache, ToolError};
 use polyloom_worker::{Asker, Workplace};
 
 use crate::hot::Hot;
+use crate::sources::Sources;
 
 /// What may lie beside a manifest.
-const FOLDER: TreeLimits = TreeLimits { bytes: 1 << 30, entries: 20_000 };
+const FOLDER: TreeLimits =
+    TreeLimits { bytes: 1 << 30, entries: 20_000, left_out: &polyloom_model::LEFT_OUT };
 
 /// The impure surroundings of a run.
 pub struct Place {
@@ -102,16 +104,24 @@ impl Place {
         found
     }
 
-    /// Files and folders by whose change the programs of a flow may have something else installed.
-    pub fn installed<'m>(
+    /// Adds what the executors of a flow are made of: what may be installed for their programs, and the files beside their manifests.
+    pub fn add_executors<'m>(
         &self,
         flow: &Flow,
         manifest: impl Fn(&ExecutorId) -> Option<&'m Arc<Manifest>>,
-    ) -> BTreeSet<PathBuf> {
+        sources: &mut Sources,
+    ) {
         // What is wrong with it is told by its plan.
-        let Ok(templates) = templates(flow) else { return BTreeSet::new() };
+        let Ok(templates) = templates(flow) else { return };
         let found = self.executors(&templates, manifest);
-        found.ready.values().flat_map(|it| it.watch()).map(Path::to_owned).collect()
+        for executor in found.ready.values() {
+            sources.installed.extend(executor.watch().map(Path::to_owned));
+            sources.files.extend(executor.manifest.path.clone());
+            if let Some(folder) = executor.folder() {
+                sources.files.insert(folder.clone());
+                sources.folders.insert(folder);
+            }
+        }
     }
 
     /// Finds the programs of one executor as a flow in `root` chooses them.

@@ -12,7 +12,7 @@ use polyloom_store::{
     ImportError, ListingEntry, Root, StatKey, Store, TreeEntry, TreeError, TreeLimits,
 };
 
-const LIMITS: TreeLimits = TreeLimits { bytes: 1 << 20, entries: 100 };
+const LIMITS: TreeLimits = TreeLimits { bytes: 1 << 20, entries: 100, left_out: &["left"] };
 
 fn open(root: &Path) -> Store {
     Store::open(root.join("store")).unwrap()
@@ -63,6 +63,14 @@ fn a_directory_comes_back_with_its_modes_and_empty_folders() {
     assert_eq!((mode("small.txt"), mode("sub/run.sh")), (0o444, 0o555));
     let linked = fs::metadata(tree.join("sub/large.bin")).unwrap();
     assert_eq!(linked.nlink(), 2, "large files are links to their blobs");
+    // What is left out is nothing, wherever it is.
+    fs::create_dir_all(source.join("sub/left/deep")).unwrap();
+    fs::write(source.join("sub/left/deep/file"), "x").unwrap();
+    fs::write(source.join("left"), "x").unwrap();
+    assert_eq!(
+        store.hash_dir(&at(root.path()), Path::new("source"), LIMITS, now()).unwrap(),
+        (digest, size)
+    );
     // One bit of one file is another tree.
     fs::set_permissions(source.join("small.txt"), fs::Permissions::from_mode(0o755)).unwrap();
     assert_ne!(

@@ -36,7 +36,7 @@ fn exported() -> (Machine, String, Vec<u8>) {
     let folder = here.root.path().join("folder");
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("in-it"), b"bytes of a file in a folder").unwrap();
-    let limits = polyloom_store::TreeLimits { bytes: 1 << 20, entries: 10 };
+    let limits = polyloom_store::TreeLimits { bytes: 1 << 20, entries: 10, left_out: &[] };
     let place = polyloom_store::Root::open(here.root.path()).unwrap();
     let folder = here.store.import_dir(&place, Path::new("folder"), limits, 0).unwrap().0;
     here.store.flush().unwrap();

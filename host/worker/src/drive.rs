@@ -133,7 +133,7 @@ impl<'a> Watch<'a> {
             talk,
             unsent,
             say,
-            words: Words::new(attempt.mask().cloned()),
+            words: Words::new(attempt.mask().cloned(), cell.view().path("/cell/out")),
             out: Capture::new(keep, attempt.mask()),
             err: Capture::new(keep, attempt.mask()),
             diagnostics: Vec::new(),

@@ -112,6 +112,8 @@ impl Order {
             && spec.hot.is_empty()
             && matches!(spec.stdin, sandbox::Stdin::Null)
             && policy.network == sandbox::Network::None
+            // What has read the files beside its manifest has them as they were.
+            && executor.folder().is_none()
             && !executor.manifest.mentions("{code}");
         plain.then(|| Self {
             executor: Arc::clone(executor),

@@ -17,6 +17,9 @@ const LONGEST: usize = 72 << 10;
 /// More results beyond the declared ones are left where they are.
 const MOST_ARTIFACTS: usize = 64;
 
+/// So many lines that say nothing are told, each by itself.
+const TOLD: u64 = 3;
+
 const VALID: &str = "log LEVEL TEXT, progress FRACTION TEXT, display MEDIA TEXT, display MEDIA;base64 DATA, artifact NAME PATH";
 
 /// The lines of one cell.
@@ -29,18 +32,20 @@ pub struct Words {
     skips: bool,
     /// Its number, from 1.
     number: u64,
-    /// That a line was odd is told once.
-    is_told: bool,
+    /// Lines that said nothing; the first few are told.
+    odd: u64,
     /// Bytes that came: they count as output.
     pub metered: u64,
     /// Results beyond the declared outputs: name and path below the output folder. Claims.
     pub artifacts: Vec<(String, String)>,
+    /// The output folder, as the cell spells it.
+    out: String,
 }
 
 impl Words {
-    /// `mask` hides what the cell may not show.
-    pub fn new(mask: Option<Arc<Mask>>) -> Self {
-        Self { mask, ..Self::default() }
+    /// `mask` hides what the cell may not show; `out` is its output folder, as it spells it.
+    pub fn new(mask: Option<Arc<Mask>>, out: String) -> Self {
+        Self { mask, out, ..Self::default() }
     }
 
     /// Takes bytes, and gives what they say.
@@ -62,6 +67,14 @@ impl Words {
         let mut live = Vec::new();
         if !self.begun.is_empty() {
             self.line(&mut live);
+        }
+        let more = self.odd.saturating_sub(TOLD);
+        if more > 0 {
+            self.odd = 0;
+            let message = format!(
+                "what the cell says to POLYLOOM_SAY: {more} more lines are none; valid: {VALID}"
+            );
+            live.push(Live::Diagnostic(Diagnostic::new(Severity::Warning, message)));
         }
         live
     }
@@ -96,9 +109,9 @@ impl Words {
                 before.push_str(&text);
             }
             (Ok(said), _) => live.extend(said),
-            (Err(_), _) if self.is_told => {}
+            (Err(_), _) if self.odd >= TOLD => self.odd += 1,
             (Err(why), _) => {
-                self.is_told = true;
+                self.odd += 1;
                 let shown: String = text.chars().take(64).collect();
                 let shown = self.hidden(&shown).escape_debug().to_string();
                 let message = format!(
@@ -158,8 +171,13 @@ impl Words {
             }
             "artifact" if second.is_empty() => Err("names no file"),
             "artifact" => {
+                let below = match second.starts_with('/') {
+                    true => second.strip_prefix(&self.out).and_then(|it| it.strip_prefix('/')),
+                    false => Some(second),
+                };
+                let below = below.ok_or("names no file below $OUT")?;
                 if self.artifacts.len() < MOST_ARTIFACTS {
-                    let artifact = (self.hidden(first), self.hidden(second));
+                    let artifact = (self.hidden(first), self.hidden(below));
                     self.artifacts.push(artifact);
                 }
                 Ok(None)
@@ -187,12 +205,13 @@ mod tests {
     #[test]
     fn lines_are_words_however_they_are_cut() {
         let text = "log info one\nlog info two\nprogress 0.5 half done\nprogress - \nprogress 7 over\r\n\n\
-                    display text/plain hello world\ndisplay image/png;base64 aGk=\nartifact plot plot.png\nlog error last";
+                    display text/plain hello world\ndisplay image/png;base64 aGk=\nartifact plot plot.png\nartifact whole /cell/out/a/b.txt\nlog error last";
         let whole = {
-            let mut words = Words::default();
+            let mut words = Words::new(None, "/cell/out".to_owned());
             let mut live = words.on_bytes(text.as_bytes());
             live.extend(words.finish());
-            assert_eq!(words.artifacts, [("plot".to_owned(), "plot.png".to_owned())]);
+            let kept = words.artifacts.iter().map(|(name, path)| format!("{name} {path}"));
+            assert_eq!(kept.collect::<Vec<_>>(), ["plot plot.png", "whole a/b.txt"]);
             assert_eq!(words.metered, text.len() as u64);
             said(&live)
         };
@@ -216,9 +235,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_word_is_told_once_and_bounded() {
+    fn what_is_no_word_is_told_and_bounded() {
         for odd in [
             "hello",
+            "artifact x /etc/passwd",
             "log loud x",
             "progress half",
             "progress nan",
@@ -226,10 +246,13 @@ mod tests {
             "artifact x",
             "display image/png;base64 !",
         ] {
-            let mut words = Words::default();
-            let live = words.on_bytes(format!("\n{odd}\n{odd}\nlog info still here\n").as_bytes());
+            let mut words = Words::new(None, "/cell/out".to_owned());
+            let text = format!("\n{}log info still here\n", format!("{odd}\n").repeat(5));
+            let mut live = words.on_bytes(text.as_bytes());
+            live.extend(words.finish());
             let said = said(&live);
-            assert_eq!(said.len(), 2, "{said:?}");
+            assert_eq!(said.len(), 5, "{said:?}");
+            assert!(said[4].contains("2 more lines"), "{said:?}");
             assert!(said[0].contains("line 2, `") && said[0].contains("valid: log"), "{said:?}");
         }
         let mut words = Words::default();

@@ -59,6 +59,32 @@ fn leave(place: &Place, running: Running) {
     assert!(eventually(Duration::from_secs(10), || place.processes().is_empty()));
 }
 
+/// A plugin that is being written: its files are what its cells are made of, and no worker that waits has them as they were.
+#[test]
+fn an_edit_of_a_plugin_runs_its_cells() {
+    needs!("python3");
+    let place = Place::new();
+    let _ = place.polyloom(&["plugin", "new", "mine", "--lang", "python"]).exits(0);
+    let args = ["run", "mine/try", "--executor-dir", "mine", "--watch", "--events", "-"];
+    let mut running = place.call(&args).start();
+    let first = run(&mut running);
+    assert_eq!(
+        (ends(&first), printed(&first, "greet")),
+        (vec!["count ok".into(), "greet ok".into()], "hello\n".into())
+    );
+    for (from, to) in [("print(filled", "print(1, filled"), ("print(1, filled", "print(2, filled")]
+    {
+        place.edit("mine/mine.py", from, to);
+        let next = run(&mut running);
+        assert_eq!(ends(&next), ["greet ok"]);
+        assert_eq!(printed(&next, "greet"), format!("{} hello\n", &to[6..7]));
+    }
+    leave(&place, running);
+    // What a run leaves beside the flow is no part of the plugin.
+    let run = place.run(&["mine/try", "--executor-dir", "mine"]);
+    assert_eq!((run.outcome("greet"), run.outcome("count")), ("cached", "cached"));
+}
+
 #[test]
 fn an_edit_runs_what_it_made_stale() {
     needs!("python3");

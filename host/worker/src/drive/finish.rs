@@ -128,8 +128,11 @@ impl Watch<'_> {
                 Ok(Taken::Outputs(all, (more, left))) => {
                     outputs = all;
                     extra = more;
-                    let warning = |text| Diagnostic::new(Severity::Warning, text);
-                    self.diagnostics.extend(left.into_iter().map(warning));
+                    for text in left {
+                        let warning = Diagnostic::new(Severity::Warning, text);
+                        self.diagnostics.push(warning.clone());
+                        let _ = self.live.send(Live::Diagnostic(warning)).await;
+                    }
                     let (count, bytes) = collect::amount(outputs.values().chain(extra.values()));
                     let over = [(Limit::Artifacts, count), (Limit::ArtifactSize, bytes)];
                     let over = over.into_iter().find(|(limit, there_is)| {

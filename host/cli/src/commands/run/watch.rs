@@ -278,7 +278,8 @@ impl Session<'_> {
             let loaded = self.world.read(&self.asked.args.flow);
             if let Some(flow) = &loaded.flow {
                 self.wanted = sources(flow);
-                self.wanted.installed = self.place.installed(flow, |id| self.world.manifest(id));
+                let manifest = |id: &_| self.world.manifest(id);
+                self.place.add_executors(flow, manifest, &mut self.wanted);
                 wanted = self.wanted.clone();
                 self.add(&mut wanted);
             }
@@ -342,6 +343,12 @@ impl Session<'_> {
     fn plan(&mut self, change: Change) -> Result<(), Trouble> {
         self.renewed = self.renew().map_err(Trouble::Final)?;
         let flow = self.flow()?;
+        if let Some(manifest) = change.paths.iter().find(|path| path.ends_with("executor.toml")) {
+            let manifest = self.shown(manifest);
+            self.world.screen.note(&format!(
+                "warning: `{manifest}` was changed; this watch goes on with what it said: start polyloom again\n"
+            ));
+        }
         let place = Arc::new(self.place.now(crate::world::unix_ms()));
         let ready = self.asked.ready(self.world, flow, &place)?;
         if let Some(history) = &ready.history {
