@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use polyloom_model::{ExecutorId, Manifest, Tool};
+use polyloom_model::{Digest, ExecutorId, Manifest, Tool};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -158,17 +158,23 @@ pub fn find(
             ToolError::Broken { executor, program: program.clone(), args, why }
         })
     })?;
+    let places = hops(&program);
     for root in memory.roots {
         if !system(&root)
-            && !too_wide(&root, around.home.as_deref())
-            && installation(&root)
+            && is_of(&root, &places)
+            && comes_whole(&root, around.home.as_deref())
             && !roots.iter().any(|known| root.starts_with(known))
         {
             roots.push(root);
         }
     }
     let watch = memory.watch.into_iter().map(|(path, _)| path).collect();
-    let (identity, libraries) = (memory.identity, memory.libraries);
+    let (mut identity, libraries) = (memory.identity, memory.libraries);
+    // What it says of itself is believed of the programs that the user has on PATH and that bundled executors ask for. Any other is what it is: else it
+    // could say what another says, and have its results taken for the other's.
+    if manifest.path.is_some() || chosen.is_some_and(|path| path.components().count() > 1) {
+        identity.push_str(&format!("\n{} {}", program.display(), content(&program, cache)));
+    }
     Ok(Found { name, program, identity, roots, libraries, watch })
 }
 
@@ -360,22 +366,38 @@ fn system(path: &Path) -> bool {
 /// What a program outside of the system's folders needs in view, for each hop of its chain of symbolic links.
 fn roots_of(program: &Path, home: Option<&Path>) -> Vec<PathBuf> {
     let mut roots: Vec<PathBuf> = Vec::new();
-    let mut add = |hop: &Path| {
-        let root = prefix(hop, home, installation);
+    for hop in hops(program) {
+        let root = prefix(&hop, home, |folder| comes_whole(folder, home));
         if !system(&root) && !roots.iter().any(|known| root.starts_with(known)) {
             roots.push(root);
         }
-    };
-    let mut hop = program.to_owned();
-    for _ in 0..16 {
-        add(&hop);
-        let Ok(target) = std::fs::read_link(&hop) else { break };
-        hop = hop.parent().map_or_else(|| target.clone(), |dir| dir.join(&target));
-    }
-    if let Ok(real) = std::fs::canonicalize(program) {
-        add(&real);
     }
     roots
+}
+
+/// The names of a program: its own, those of its chain of symbolic links, and the one without any link.
+fn hops(program: &Path) -> Vec<PathBuf> {
+    let mut hops = vec![program.to_owned()];
+    let mut hop = program.to_owned();
+    for _ in 0..16 {
+        let Ok(target) = std::fs::read_link(&hop) else { break };
+        hop = hop.parent().map_or_else(|| target.clone(), |dir| dir.join(&target));
+        hops.push(hop.clone());
+    }
+    hops.extend(std::fs::canonicalize(program));
+    hops
+}
+
+/// Whether a program may have this folder in view because it says so: it is in there itself, or it is a folder of packages.
+fn is_of(root: &Path, hops: &[PathBuf]) -> bool {
+    hops.iter().any(|hop| hop.starts_with(root)) || is_packages(root) || is_environment(root)
+}
+
+/// Whether a folder may come into view as a whole: an installation, and no more, by whatever links it is named.
+fn comes_whole(folder: &Path, home: Option<&Path>) -> bool {
+    let Ok(real) = std::fs::canonicalize(folder) else { return false };
+    let wide = |folder: &Path| too_wide(folder, home) || keeps_more(folder);
+    !wide(folder) && !wide(&real) && installation(&real)
 }
 
 /// Whether a directory holds more than an installation: the whole disk, a home, what is above it, `~/.local`.
@@ -385,13 +407,47 @@ fn too_wide(root: &Path, home: Option<&Path>) -> bool {
         || home.is_some_and(|home| home.starts_with(root) || root == home.join(".local"))
 }
 
+/// Whether a directory is kept by the system for other things than programs, holds such a one, or is somebody's project.
+fn keeps_more(folder: &Path) -> bool {
+    const NEVER: [&str; 8] =
+        ["/boot", "/dev", "/etc", "/proc", "/run", "/sys", "/var/log", "/var/run"];
+    const NOT_WHOLE: [&str; 9] =
+        ["/home", "/media", "/mnt", "/opt", "/root", "/srv", "/tmp", "/var/lib", "/var/tmp"];
+    const PROJECT: [&str; 4] = [".env", ".git", ".polyloom", "polyloom.toml"];
+    NEVER.iter().any(|never| folder.starts_with(never) || Path::new(never).starts_with(folder))
+        || NOT_WHOLE.iter().any(|place| Path::new(place).starts_with(folder))
+        || PROJECT.iter().any(|name| folder.join(name).exists())
+}
+
+/// The digest of a program's bytes, remembered under its stat.
+fn content(program: &Path, cache: &dyn ToolCache) -> String {
+    let key = format!("content\n{}\n{}", program.display(), stat(program));
+    if let Some(known) = cache.get(&key) {
+        return known;
+    }
+    let began = SystemTime::now();
+    let Ok(bytes) = std::fs::read(program) else { return "unreadable".to_owned() };
+    let digest = Digest::of(&bytes).to_string();
+    if is_settled(program, began) {
+        cache.put(&key, &digest);
+    }
+    digest
+}
+
 /// Whether a directory looks like the prefix of an installation, or like a folder of installed packages. A program can name
 /// any directory as what it needs, and a flow any program: only what was installed comes into view, never somebody's files.
 fn installation(root: &Path) -> bool {
-    let packages = root.file_name().is_some_and(|n| n == "site-packages" || n == "dist-packages");
-    packages
-        || root.join("pyvenv.cfg").is_file()
+    is_packages(root)
+        || is_environment(root)
         || ["lib", "lib64"].iter().any(|d| root.join(d).is_dir())
+}
+
+fn is_packages(root: &Path) -> bool {
+    root.file_name().is_some_and(|name| name == "site-packages" || name == "dist-packages")
+}
+
+fn is_environment(root: &Path) -> bool {
+    root.join("pyvenv.cfg").is_file()
 }
 
 /// What a program outside of the system's folders needs in view: the prefix of its installation, else itself alone.
