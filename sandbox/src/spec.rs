@@ -32,6 +32,8 @@ pub struct Spec {
     pub stdin: Stdin,
     /// Whether the cell gets a stream socket to the caller as fd 3, announced as `POLYLOOM_W`.
     pub worker_socket: bool,
+    /// Whether its programs can make terminals (`/dev/ptmx`, `/dev/pts`), which are nobody else's. Without a mount namespace there are none.
+    pub terminals: bool,
 }
 
 /// A file the cell finds and cannot change.

@@ -122,6 +122,8 @@ pub struct Order {
     pub files: Vec<OrderFile>,
     /// Ports of the doors; nothing where it gets no network.
     pub doors: Option<Vec<u16>>,
+    /// Whether there are terminals to be made.
+    pub terminals: bool,
     pub limits: OrderLimits,
 }
 
@@ -201,6 +203,7 @@ stages! {
     Opening = 27, "open a granted path";
     Doors = 29, "open the doors of its network";
     HotFile = 30, "mount a file of a cell that has ended";
+    Terminals = 31, "make a place for terminals";
     OpeningOwner = 28, "map the owner of a granted path to the cell's user";
 }
 

@@ -190,7 +190,10 @@ impl Template {
             (c"/proc/self/fd/2", c"stderr"),
             // One file system, one limit: shared memory counts as the cell's disk.
             (c"/cell/shm", c"shm"),
+            // Leads somewhere for cells that can make terminals.
+            (c"pts/ptmx", c"ptmx"),
         ];
+        file::mkdirat(dev.as_fd(), c"pts", 0o755)?;
         for (to, name) in links {
             file::symlinkat(to, dev.as_fd(), name)?;
         }
