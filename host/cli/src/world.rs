@@ -98,6 +98,12 @@ impl World {
             }
         }
         manifests.extend(given);
+        if cfg!(feature = "jupyter") {
+            let around = Surroundings::of_process();
+            let (kernels, more) = index().kernels(&kernel_folders(&around), &python(&manifests));
+            manifests.extend(kernels);
+            problems.extend(more);
+        }
         let (languages, more) = Languages::new(manifests);
         problems.extend(more);
         let mut by_id = HashMap::new();
@@ -354,6 +360,31 @@ fn data_folder() -> Option<PathBuf> {
     let home = std::env::var_os("HOME").map(PathBuf::from).filter(|p| p.is_absolute());
     let data = data.or_else(|| home.map(|home| home.join(".local/share")));
     data.map(|data| data.join("polyloom"))
+}
+
+/// Where Jupyter's kernels are, as Jupyter looks for them; never beside a flow.
+fn kernel_folders(around: &Surroundings) -> Vec<PathBuf> {
+    let paths = std::env::var_os("JUPYTER_PATH").unwrap_or_default();
+    let mut data: Vec<PathBuf> = std::env::split_paths(&paths).collect();
+    data.extend(around.vars.get("VIRTUAL_ENV").map(|prefix| prefix.join("share/jupyter")));
+    let own = around.vars.get("JUPYTER_DATA_DIR").cloned();
+    data.extend(own.or_else(|| Some(data_folder()?.parent()?.join("jupyter"))));
+    data.extend(around.prefix("python3").map(|prefix| prefix.join("share/jupyter")));
+    data.extend(["/usr/local/share/jupyter", "/usr/share/jupyter"].map(PathBuf::from));
+    let mut folders: Vec<PathBuf> = Vec::new();
+    for folder in data.into_iter().filter(|data| data.is_absolute()) {
+        let folder = folder.join("kernels");
+        if !folders.contains(&folder) {
+            folders.push(folder);
+        }
+    }
+    folders
+}
+
+/// How the bundled manifest asks an interpreter of Python what it is and what it has installed.
+fn python(manifests: &[Manifest]) -> Vec<String> {
+    let bundled = manifests.iter().find(|it| it.path.is_none() && it.id.as_str() == "python");
+    bundled.and_then(|it| it.tools.get("python")).map(|it| it.version.clone()).unwrap_or_default()
 }
 
 /// What was read of manifests before, kept in the store's folder: nobody else writes there.

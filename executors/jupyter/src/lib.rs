@@ -1,0 +1,61 @@
+//! The worker that runs a Jupyter kernel: any program that speaks Jupyter's messaging protocol, over Unix sockets in the cell's sandbox. It speaks
+//! polyloom's protocol for the kernel, which knows nothing of it. Knows no language, no flow and no host, and looks for no kernelspec.
+//!
+//! The one binary re-executes itself for it: `polyloom __executor jupyter ID signal|message PROGRAM ARGUMENT…`. [`main`] is the whole interface.
+
+mod exec;
+mod kernel;
+mod message;
+mod show;
+mod told;
+mod zmtp;
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use polyloom_sdk::{ServeError, serve_on, take_stream};
+
+use exec::Jupyter;
+use kernel::{Interrupt, Spec};
+
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("usage: jupyter ID signal|message PROGRAM ARGUMENT…")]
+    Usage,
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+}
+
+/// Runs the worker: `args` is what follows `__executor jupyter`. To be called in a fresh process, which ends with the code returned.
+pub fn main(args: &[OsString]) -> ExitCode {
+    match serve(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            let mut text = fault.to_string();
+            let mut cause = fault.source();
+            while let Some(inner) = cause {
+                text.push_str(&format!(": {inner}"));
+                cause = inner.source();
+            }
+            eprintln!("error: {text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(args: &[OsString]) -> Result<(), Fault> {
+    let [id, interrupt, argv @ ..] = args else { return Err(Fault::Usage) };
+    let interrupt = match interrupt.to_str() {
+        Some("signal") => Interrupt::Signal,
+        Some("message") => Interrupt::Message,
+        _ => return Err(Fault::Usage),
+    };
+    let id = id.to_str().ok_or(Fault::Usage)?.to_owned();
+    if argv.is_empty() {
+        return Err(Fault::Usage);
+    }
+    // Before the kernel starts: the connection is none of its business.
+    let stream = take_stream().map_err(ServeError::from)?;
+    Ok(serve_on(stream, Jupyter::new(id, Spec { argv: argv.to_vec(), interrupt }))?)
+}
