@@ -12,15 +12,15 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use thiserror::Error;
 
 use crate::message::{Message, Unread, Wire};
+use crate::queue::Queue;
 use crate::told;
-use crate::zmtp::{Line, LineError, Role};
+use crate::zmtp::{LineError, Receiver, Role, Sender, connect};
 
 /// How long a kernel may take until it answers for the first time.
 const BEGINNING: Duration = Duration::from_secs(120);
@@ -126,12 +126,15 @@ impl std::fmt::Display for Socket {
     }
 }
 
-/// In the order in which they are listened to: output comes before the reply that ends it.
+/// Each with its number in the connection file.
 const SOCKETS: [(Socket, u16, Role); 3] = [
-    (Socket::Iopub, 2, Role::Subscriber),
     (Socket::Shell, 1, Role::Dealer),
+    (Socket::Iopub, 2, Role::Subscriber),
     (Socket::Control, 4, Role::Dealer),
 ];
+
+/// What came from a socket, until it comes no more.
+type Came = (Socket, Result<Vec<Vec<u8>>, LineError>);
 
 /// What a kernel says on standard error. It is the cell's own once the kernel is ready: many are chatty while they start.
 #[derive(Default)]
@@ -150,7 +153,9 @@ pub struct Kernel {
     words_end: mpsc::Receiver<()>,
     folder: TempDir,
     wire: Wire,
-    lines: Vec<Line>,
+    /// Where it is spoken to, once it was ready to listen.
+    lines: Vec<(Socket, Sender)>,
+    came: Arc<Queue<Came>>,
     interrupt: Interrupt,
     unread: Option<(Unread, u64)>,
 }
@@ -194,8 +199,9 @@ impl Kernel {
                 drop(over);
             });
         }
-        let (lines, interrupt, unread) = (Vec::new(), spec.interrupt, None);
-        Ok(Self { child, process, words, words_end, folder, wire, lines, interrupt, unread })
+        let (lines, came) = (Vec::new(), Arc::new(Queue::new()));
+        let (interrupt, unread) = (spec.interrupt, None);
+        Ok(Self { child, process, words, words_end, folder, wire, lines, came, interrupt, unread })
     }
 
     /// Waits until it answers and what it publishes is heard; `stop` says whether it is to be given up.
@@ -246,12 +252,12 @@ impl Kernel {
         if !SOCKETS.iter().all(|(_, port, _)| path(*port).exists()) {
             return Ok(false);
         }
-        let mut lines = Vec::new();
+        let mut all = Vec::new();
         for (socket, port, role) in SOCKETS {
-            match Line::connect(&path(port), role) {
-                Ok(line) => lines.push(line),
-                // It is there and nobody listens yet.
-                Err(LineError::Io(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            match connect(&path(port), role) {
+                Ok((sender, receiver)) => all.push((socket, sender, receiver)),
+                // It is there and nobody listens or answers yet.
+                Err(LineError::Io(error)) if is_early(error.kind()) => {
                     return Ok(false);
                 }
                 Err(source) => {
@@ -259,7 +265,11 @@ impl Kernel {
                 }
             }
         }
-        self.lines = lines;
+        for (socket, sender, receiver) in all {
+            self.lines.push((socket, sender));
+            let came = Arc::clone(&self.came);
+            thread::spawn(move || listen(socket, receiver, &came));
+        }
         Ok(true)
     }
 
@@ -270,12 +280,12 @@ impl Kernel {
 
     fn say(&mut self, to: Socket, kind: &str, content: &Value) -> Result<String, KernelError> {
         let (frames, id) = self.wire.write(kind, content);
-        let lines = SOCKETS.iter().zip(&mut self.lines);
-        for ((socket, ..), line) in lines.filter(|((socket, ..), _)| *socket == to) {
-            if let Err(source) = line.send(&frames) {
-                let socket = *socket;
-                return Err(self.ended().unwrap_or(KernelError::Line { socket, source }));
-            }
+        let line = self.lines.iter_mut().find(|(socket, _)| *socket == to);
+        if let Some((socket, sender)) = line
+            && let Err(source) = sender.send(&frames)
+        {
+            let socket = *socket;
+            return Err(self.ended().unwrap_or(KernelError::Line { socket, source }));
         }
         Ok(id)
     }
@@ -284,37 +294,26 @@ impl Kernel {
     pub fn next(&mut self, wait: Duration) -> Result<Option<(Socket, Message)>, KernelError> {
         let due = Instant::now() + wait;
         loop {
-            for at in 0..self.lines.len() {
-                let (socket, ..) = SOCKETS[at];
-                loop {
-                    match self.lines[at].receive() {
-                        Ok(Some(frames)) => match self.wire.read(&frames) {
-                            Ok(message) => return Ok(Some((socket, message))),
-                            Err(unread) => {
-                                let (_, count) = self.unread.get_or_insert((unread, 0));
-                                *count += 1;
-                            }
-                        },
-                        Ok(None) => break,
-                        Err(source) => {
-                            let failed = KernelError::Line { socket, source };
-                            return Err(self.ended().unwrap_or(failed));
-                        }
+            let left = due.saturating_duration_since(Instant::now());
+            match self.came.pop(left) {
+                Some((socket, Ok(frames))) => match self.wire.read(&frames) {
+                    Ok(message) => return Ok(Some((socket, message))),
+                    Err(unread) => {
+                        let (_, count) = self.unread.get_or_insert((unread, 0));
+                        *count += 1;
                     }
-                    if Instant::now() >= due {
-                        return Ok(None);
-                    }
+                },
+                Some((socket, Err(source))) => {
+                    return Err(self.ended().unwrap_or(KernelError::Line { socket, source }));
+                }
+                None => {
+                    self.alive()?;
+                    return Ok(None);
                 }
             }
-            let Some(left) = due.checked_duration_since(Instant::now()) else {
-                self.alive()?;
+            if left.is_zero() {
                 return Ok(None);
-            };
-            let mut polled: Vec<PollFd<'_>> =
-                self.lines.iter().map(|line| PollFd::new(line, PollFlags::IN)).collect();
-            let left = Timespec::try_from(left).ok();
-            // An interrupted wait is a short one.
-            let _ = poll(&mut polled, left.as_ref());
+            }
         }
     }
 
@@ -378,8 +377,26 @@ impl Kernel {
 
 impl Drop for Kernel {
     fn drop(&mut self) {
+        self.came.close();
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+fn is_early(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{ConnectionRefused, TimedOut, WouldBlock};
+    matches!(kind, ConnectionRefused | TimedOut | WouldBlock)
+}
+
+/// Takes what comes as it comes, and at last why no more will.
+fn listen(socket: Socket, mut receiver: Receiver, came: &Queue<Came>) {
+    loop {
+        let received = receiver.receive();
+        let size = received.iter().flatten().map(Vec::len).sum();
+        let last = received.is_err();
+        if !came.push(size, (socket, received)) || last {
+            return;
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 mod exec;
 mod kernel;
 mod message;
+mod queue;
 mod show;
 mod told;
 mod zmtp;

@@ -2,12 +2,10 @@
 //! What a peer claims is bounded before memory is taken for it. Knows no Jupyter.
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::net::{RecvFlags, recv};
 use thiserror::Error;
 
 /// A longer message is refused.
@@ -70,9 +68,62 @@ struct Frame {
     body: Vec<u8>,
 }
 
-/// A connected socket.
+/// Connects and greets: the end that sends, and the end that receives.
+pub fn connect(path: &Path, role: Role) -> Result<(Sender, Receiver), LineError> {
+    let stream = UnixStream::connect(path)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut sender = Sender(stream.try_clone()?);
+    let mut receiver = Receiver::new(stream);
+    sender.0.write_all(&GREETING)?;
+    let mut theirs = [0; 64];
+    receiver.stream.read_exact(&mut theirs)?;
+    if theirs[0] != 0xff || theirs[9] & 1 != 1 || theirs[10] < 3 {
+        return Err(LineError::Violation("the greeting is of something else".to_owned()));
+    }
+    if &theirs[12..32] != b"NULL\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0" {
+        return Err(LineError::Violation("it wants security".to_owned()));
+    }
+    let kind: &[u8] = match role {
+        Role::Dealer => b"DEALER",
+        Role::Subscriber => b"SUB",
+    };
+    let mut ready = b"\x05READY".to_vec();
+    for (name, value) in [(&b"Socket-Type"[..], kind), (b"Identity", b"")] {
+        ready.push(u8::try_from(name.len()).unwrap_or(u8::MAX));
+        ready.extend_from_slice(name);
+        ready.extend_from_slice(&u32::try_from(value.len()).unwrap_or(u32::MAX).to_be_bytes());
+        ready.extend_from_slice(value);
+    }
+    sender.0.write_all(&frame(flag::COMMAND, &ready))?;
+    receiver.greeted()?;
+    receiver.stream.set_read_timeout(None)?;
+    if role == Role::Subscriber {
+        // To everything.
+        sender.send(&[vec![1]])?;
+    }
+    Ok((sender, receiver))
+}
+
+/// The end that sends.
 #[derive(Debug)]
-pub struct Line {
+pub struct Sender(UnixStream);
+
+impl Sender {
+    /// Sends a message.
+    pub fn send(&mut self, parts: &[Vec<u8>]) -> Result<(), LineError> {
+        let mut bytes = Vec::new();
+        for (index, part) in parts.iter().enumerate() {
+            let more = if index + 1 < parts.len() { flag::MORE } else { 0 };
+            bytes.extend_from_slice(&frame(more, part));
+        }
+        Ok(self.0.write_all(&bytes)?)
+    }
+}
+
+/// The end that receives.
+#[derive(Debug)]
+pub struct Receiver {
     stream: UnixStream,
     /// Bytes that came; those before `at` are done with.
     buffer: Vec<u8>,
@@ -81,102 +132,57 @@ pub struct Line {
     parts: Vec<Vec<u8>>,
 }
 
-impl Line {
-    /// Connects and greets.
-    pub fn connect(path: &Path, role: Role) -> Result<Self, LineError> {
-        let stream = UnixStream::connect(path)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        let mut line = Self { stream, buffer: Vec::new(), at: 0, parts: Vec::new() };
-        line.stream.write_all(&GREETING)?;
-        let mut theirs = [0; 64];
-        line.stream.read_exact(&mut theirs)?;
-        if theirs[0] != 0xff || theirs[9] & 1 != 1 || theirs[10] < 3 {
-            return Err(LineError::Violation("the greeting is of something else".to_owned()));
-        }
-        if &theirs[12..32] != b"NULL\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0" {
-            return Err(LineError::Violation("it wants security".to_owned()));
-        }
-        let kind: &[u8] = match role {
-            Role::Dealer => b"DEALER",
-            Role::Subscriber => b"SUB",
-        };
-        let mut ready = b"\x05READY".to_vec();
-        for (name, value) in [(&b"Socket-Type"[..], kind), (b"Identity", b"")] {
-            ready.push(u8::try_from(name.len()).unwrap_or(u8::MAX));
-            ready.extend_from_slice(name);
-            ready.extend_from_slice(&u32::try_from(value.len()).unwrap_or(u32::MAX).to_be_bytes());
-            ready.extend_from_slice(value);
-        }
-        line.stream.write_all(&frame(flag::COMMAND, &ready))?;
-        line.greeted()?;
-        if role == Role::Subscriber {
-            // To everything.
-            line.send(&[vec![1]])?;
-        }
-        Ok(line)
+impl Receiver {
+    fn new(stream: UnixStream) -> Self {
+        Self { stream, buffer: Vec::new(), at: 0, parts: Vec::new() }
     }
 
     /// Waits for the peer's `READY`.
     fn greeted(&mut self) -> Result<(), LineError> {
-        let mut buffer = [0; 512];
+        let Frame { flags, body } = self.next_frame()?;
+        match body.get(1..) {
+            Some(rest) if flags & flag::COMMAND != 0 && rest.starts_with(b"READY") => Ok(()),
+            Some(rest) if flags & flag::COMMAND != 0 && rest.starts_with(b"ERROR") => {
+                let why = String::from_utf8_lossy(rest.get(6..).unwrap_or_default());
+                Err(LineError::Violation(format!("it refused: {}", why.escape_debug())))
+            }
+            _ => Err(LineError::Violation("it did not get ready".to_owned())),
+        }
+    }
+
+    /// Waits for the next message.
+    pub fn receive(&mut self) -> Result<Vec<Vec<u8>>, LineError> {
         loop {
-            if let Some(Frame { flags, body }) = self.frame()? {
-                return match body.get(1..) {
-                    Some(rest) if flags & flag::COMMAND != 0 && rest.starts_with(b"READY") => {
-                        Ok(())
-                    }
-                    Some(rest) if flags & flag::COMMAND != 0 && rest.starts_with(b"ERROR") => {
-                        let why = String::from_utf8_lossy(rest.get(6..).unwrap_or_default());
-                        Err(LineError::Violation(format!("it refused: {}", why.escape_debug())))
-                    }
-                    _ => Err(LineError::Violation("it did not get ready".to_owned())),
-                };
+            let Frame { flags, body } = self.next_frame()?;
+            // Commands after the handshake are of later versions, or of no meaning to this end.
+            if flags & flag::COMMAND != 0 {
+                continue;
             }
-            match self.stream.read(&mut buffer)? {
-                0 => return Err(LineError::Closed),
-                count => self.buffer.extend_from_slice(&buffer[..count]),
+            self.parts.push(body);
+            if flags & flag::MORE == 0 {
+                return Ok(std::mem::take(&mut self.parts));
+            }
+            if self.parts.len() >= MOST_FRAMES {
+                let why = format!("a message of more than {MOST_FRAMES} frames");
+                return Err(LineError::Violation(why));
             }
         }
     }
 
-    /// Sends a message.
-    pub fn send(&mut self, parts: &[Vec<u8>]) -> Result<(), LineError> {
-        let mut bytes = Vec::new();
-        for (index, part) in parts.iter().enumerate() {
-            let more = if index + 1 < parts.len() { flag::MORE } else { 0 };
-            bytes.extend_from_slice(&frame(more, part));
-        }
-        Ok(self.stream.write_all(&bytes)?)
-    }
-
-    /// The next message, if a whole one has come.
-    pub fn receive(&mut self) -> Result<Option<Vec<Vec<u8>>>, LineError> {
+    fn next_frame(&mut self) -> Result<Frame, LineError> {
         let mut buffer = [0; 64 << 10];
         loop {
-            while let Some(Frame { flags, body }) = self.frame()? {
-                // Commands after the handshake are of later versions, or of no meaning to this end.
-                if flags & flag::COMMAND != 0 {
-                    continue;
-                }
-                self.parts.push(body);
-                if flags & flag::MORE == 0 {
-                    return Ok(Some(std::mem::take(&mut self.parts)));
-                }
-                if self.parts.len() >= MOST_FRAMES {
-                    let why = format!("a message of more than {MOST_FRAMES} frames");
-                    return Err(LineError::Violation(why));
-                }
+            if let Some(frame) = self.frame()? {
+                return Ok(frame);
             }
             // Once for each piece that is read, not for each frame in it.
             self.buffer.drain(..self.at);
             self.at = 0;
-            match recv(&self.stream, &mut buffer[..], RecvFlags::DONTWAIT) {
-                Ok((_, 0)) => return Err(LineError::Closed),
-                Ok((_, count)) => self.buffer.extend_from_slice(&buffer[..count]),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::AGAIN) => return Ok(None),
-                Err(error) => return Err(LineError::Io(error.into())),
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return Err(LineError::Closed),
+                Ok(count) => self.buffer.extend_from_slice(&buffer[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
             }
         }
     }
@@ -209,12 +215,6 @@ impl Line {
     }
 }
 
-impl AsFd for Line {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.stream.as_fd()
-    }
-}
-
 /// A frame as it is sent.
 fn frame(flags: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(body.len() + 9);
@@ -234,9 +234,9 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
     use super::*;
 
-    fn line() -> (Line, UnixStream) {
+    fn line() -> (Receiver, UnixStream) {
         let (stream, theirs) = UnixStream::pair().unwrap();
-        (Line { stream, buffer: Vec::new(), at: 0, parts: Vec::new() }, theirs)
+        (Receiver::new(stream), theirs)
     }
 
     #[test]
@@ -253,14 +253,9 @@ mod tests {
             }
             theirs
         });
-        let mut all = Vec::new();
-        while all.len() < 2 {
-            all.extend(line.receive().unwrap());
-        }
+        let all = [line.receive().unwrap(), line.receive().unwrap()];
         assert_eq!(all, [vec![b"topic".to_vec(), long], vec![Vec::new()]]);
-        let theirs = sender.join().unwrap();
-        assert!(line.receive().unwrap().is_none());
-        drop(theirs);
+        drop(sender.join().unwrap());
         assert!(matches!(line.receive(), Err(LineError::Closed)));
     }
 
@@ -294,13 +289,7 @@ mod tests {
             let _ = theirs.write_all(&frame(0, b"x"));
             theirs
         });
-        let error = loop {
-            match line.receive() {
-                Ok(None) => std::thread::yield_now(),
-                Ok(Some(_)) => panic!("too large"),
-                Err(error) => break error,
-            }
-        };
+        let error = line.receive().unwrap_err();
         assert!(matches!(error, LineError::Large));
         drop(line);
         drop(sender.join().unwrap());
@@ -329,7 +318,7 @@ mod tests {
             }
         });
         for words in ["something else", "security", "refused: \\u{1b}no", "get ready"] {
-            let error = Line::connect(&path, Role::Dealer).unwrap_err().to_string();
+            let error = connect(&path, Role::Dealer).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");
         }
         server.join().unwrap();
