@@ -1,6 +1,8 @@
 //! The run of one cell in a kernel: its code goes there, what comes back goes to the host. Knows no wire.
 
 use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use polyloom_sdk::{About, Context, Diagnostic, Exec, Executor, Failure, Severity, feature};
@@ -30,15 +32,17 @@ const FOLDER: &str = "_artifacts";
 pub struct Jupyter {
     id: String,
     spec: Spec,
+    /// Set by the signal that asks a cell to stop.
+    stop: Arc<AtomicBool>,
     /// The kernel that runs, if one does.
     kernel: Option<Kernel>,
 }
 
 impl Jupyter {
     /// Starts the kernel, so that it is there sooner; if it can't be, the first cell hears why.
-    pub fn new(id: String, spec: Spec) -> Self {
+    pub fn new(id: String, spec: Spec, stop: Arc<AtomicBool>) -> Self {
         let kernel = Kernel::start(&spec).ok();
-        Self { id, spec, kernel }
+        Self { id, spec, stop, kernel }
     }
 }
 
@@ -60,7 +64,17 @@ impl Executor for Jupyter {
         if kernel.has_run() && kernel.alive().is_err() {
             kernel = Kernel::start(&self.spec)?;
         }
-        let ended = run(&mut kernel, cx, &code);
+        self.stop.store(false, Ordering::Relaxed);
+        let stop = Arc::clone(&self.stop);
+        let mut looked = Instant::now();
+        let mut asked = |cx: &mut Context<'_>| {
+            if looked.elapsed() < LOOK {
+                return false;
+            }
+            looked = Instant::now();
+            stop.load(Ordering::Relaxed) || cx.cancelled()
+        };
+        let ended = run(&mut kernel, cx, &code, &mut asked);
         if let Some((unread, count)) = kernel.unread() {
             let (noun, verb) = if count == 1 { ("message", "was") } else { ("messages", "were") };
             let words = format!("{count} {noun} of the kernel {verb} dropped: the first {unread}");
@@ -89,26 +103,20 @@ struct Progress {
     files: usize,
 }
 
-/// Runs code. The inner result is that of the code, in a kernel that can go on.
+/// Runs code. The inner result is that of the code, in a kernel that can go on. `asked` says whether it is to stop.
 fn run(
     kernel: &mut Kernel,
     cx: &mut Context<'_>,
     code: &str,
+    asked: &mut impl FnMut(&mut Context<'_>) -> bool,
 ) -> Result<Result<(), Failure>, KernelError> {
-    let mut looked = Instant::now();
-    kernel.ready(|| {
-        looked.elapsed() >= LOOK && {
-            looked = Instant::now();
-            cx.cancelled()
-        }
-    })?;
+    kernel.ready(|| asked(cx))?;
     let request = json!({
         "code": code, "silent": false, "store_history": true, "user_expressions": {},
         "allow_stdin": false, "stop_on_error": true,
     });
     let id = kernel.ask("execute_request", &request)?;
     let mut progress = Progress::default();
-    let mut looked = Instant::now();
     let mut last = Instant::now();
     let mut stopped: Option<Instant> = None;
     while progress.reply.is_none() || !progress.idle {
@@ -119,12 +127,9 @@ fn run(
         if (progress.reply.is_some() || progress.idle) && last.elapsed() >= REST {
             break;
         }
-        if stopped.is_none() && looked.elapsed() >= LOOK {
-            looked = Instant::now();
-            if cx.cancelled() {
-                stopped = Some(looked);
-                kernel.interrupt();
-            }
+        if stopped.is_none() && asked(cx) {
+            stopped = Some(Instant::now());
+            kernel.interrupt();
         }
         if stopped.is_some_and(|at| at.elapsed() >= INTERRUPTED) {
             return Err(KernelError::Stopped);

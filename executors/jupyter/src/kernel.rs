@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -184,6 +185,8 @@ impl Kernel {
             // Without it ipykernel takes itself for a program that a person started, and explains itself.
             .env("JPY_PARENT_PID", std::process::id().to_string())
             .stderr(Stdio::piped())
+            // It is interrupted when it is time, not with this process.
+            .process_group(0)
             .spawn()
             .map_err(|source| KernelError::Start {
                 program: program.to_string_lossy().into_owned(),

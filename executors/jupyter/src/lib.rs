@@ -14,8 +14,11 @@ mod zmtp;
 use std::error::Error;
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use polyloom_sdk::{ServeError, serve_on, take_stream};
+use signal_hook::consts::SIGTERM;
 
 use exec::Jupyter;
 use kernel::{Interrupt, Spec};
@@ -24,6 +27,8 @@ use kernel::{Interrupt, Spec};
 enum Fault {
     #[error("usage: jupyter ID signal|message PROGRAM ARGUMENT…")]
     Usage,
+    #[error("a signal can't be listened to")]
+    Signal(#[source] std::io::Error),
     #[error(transparent)]
     Serve(#[from] ServeError),
 }
@@ -58,5 +63,9 @@ fn serve(args: &[OsString]) -> Result<(), Fault> {
     }
     // Before the kernel starts: the connection is none of its business.
     let stream = take_stream().map_err(ServeError::from)?;
-    Ok(serve_on(stream, Jupyter::new(id, Spec { argv: argv.to_vec(), interrupt }))?)
+    // A cell that is to stop hears it twice, by the host's message and by this signal, of which its worker is not to die: the kernel is interrupted.
+    let stop = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(SIGTERM, Arc::clone(&stop)).map_err(Fault::Signal)?;
+    let spec = Spec { argv: argv.to_vec(), interrupt };
+    Ok(serve_on(stream, Jupyter::new(id, spec, stop))?)
 }

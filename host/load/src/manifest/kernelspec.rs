@@ -195,3 +195,73 @@ fn env(all: &Map<String, Value>) -> std::collections::BTreeMap<String, String> {
         .filter(|(name, value)| plain(name) && !value.contains(['\0']) && !value.contains("${"));
     kept.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(folder: &Path, spec: &str) -> Result<Manifest, Vec<Problem>> {
+        fs::create_dir_all(folder).expect("a folder");
+        fs::write(folder.join(FILE), spec).expect("a file");
+        read_kernel(&folder.join(FILE), &["-c".to_owned(), "print(1)".to_owned()])
+    }
+
+    #[test]
+    fn a_program_without_a_place_is_that_of_the_prefix_first() {
+        let root = tempfile::tempdir().expect("a folder");
+        let prefix = root.path().join("opt/py");
+        let folder = prefix.join("share/jupyter/kernels/Python3");
+        let spec = r#"{"argv": ["python", "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+            "display_name": "Python\u001b", "language": "python", "interrupt_mode": "message"}"#;
+        let made = manifest(&folder, spec).expect("a manifest");
+        assert_eq!((made.id.as_str(), made.title.as_str()), ("jupyter:python3", "Python"));
+        assert_eq!((made.kind.as_str(), made.kind.kernel()), ("jupyter", Some("python")));
+        let tool = &made.tools["kernel"];
+        assert_eq!(tool.at, [prefix.join("bin/python3"), prefix.join("bin/python")]);
+        assert_eq!(
+            (&tool.any[..], tool.env.as_deref()),
+            (&["python3".to_owned(), "python".to_owned()][..], Some("VIRTUAL_ENV"))
+        );
+        assert_eq!(tool.version.len(), 2, "it is asked as Python is");
+        let Kind::Worker(worker) = &made.kind else { panic!("a worker") };
+        assert_eq!(
+            worker.argv.join(" "),
+            "{polyloom} __executor jupyter jupyter:python3 message {kernel} -m ipykernel_launcher -f {connection_file}"
+        );
+    }
+
+    #[test]
+    fn other_programs_are_known_by_their_files() {
+        let root = tempfile::tempdir().expect("a folder");
+        let folder = root.path().join("share/jupyter/kernels/r");
+        let spec = format!(
+            r#"{{"argv": ["{{prefix}}/bin/R", "--slave", "{{resource_dir}}/run.R", "{}/x", "{{connection_file}}"],
+                "env": {{"A": "1", "B": "${{B}}", "LD_PRELOAD": "x", "OUT": "x", "C": 7, "D=E": "1"}}}}"#,
+            folder.display()
+        );
+        let made = manifest(&folder, &spec).expect("a manifest");
+        let tool = &made.tools["kernel"];
+        assert_eq!(
+            (tool.at.as_slice(), tool.any.len(), tool.version.len()),
+            (&[root.path().join("bin/R")][..], 0, 0)
+        );
+        let Kind::Worker(worker) = &made.kind else { panic!("a worker") };
+        assert_eq!(worker.argv[6..], ["--slave", "{dir}/run.R", "{dir}/x", "{connection_file}"]);
+        assert!(made.mentions("{dir}"));
+        assert_eq!(made.env, [("A".to_owned(), "1".to_owned())].into());
+    }
+
+    #[test]
+    fn the_first_folder_wins_and_names_have_no_case() {
+        let root = tempfile::tempdir().expect("a folder");
+        let folders = [root.path().join("a"), root.path().join("b"), root.path().join("none")];
+        for folder in ["a/One", "b/one", "b/two", "b/with space"] {
+            let _ = manifest(&root.path().join(folder), "{}");
+        }
+        let (found, problems) = kernels_in(&folders);
+        let found: Vec<PathBuf> = found.into_iter().map(|(path, _)| path).collect();
+        assert_eq!(found, [folders[0].join("One").join(FILE), folders[1].join("two").join(FILE)]);
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].message.contains("`with space`"), "{}", problems[0].message);
+    }
+}
