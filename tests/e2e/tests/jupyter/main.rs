@@ -293,6 +293,8 @@ fn a_kernel_that_breaks_the_protocol_fails_its_cell_and_takes_no_memory() {
         let cell = char::from(b'a' + u8::try_from(n).unwrap()).to_string();
         assert_eq!(run.outcome(&cell), "failed", "{}", codes[n]);
         assert!(run.messages(&cell).contains(words), "{}: {}", codes[n], run.messages(&cell));
+        let peak = run.cell(&cell)["peak_memory"].as_u64().unwrap();
+        assert!(peak < 256 << 20, "{}: {peak}", codes[n]);
     }
 }
 
