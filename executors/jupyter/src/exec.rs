@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use polyloom_sdk::{About, Context, Diagnostic, Exec, Executor, Failure, Severity, feature};
 use serde_json::{Map, Value, json};
 
+use crate::bind;
 use crate::kernel::{Kernel, KernelError, Socket, Spec};
 use crate::message::Message;
 use crate::show::{self, Shown};
@@ -32,6 +33,8 @@ const FOLDER: &str = "_artifacts";
 pub struct Jupyter {
     id: String,
     spec: Spec,
+    /// Where the library is that makes ports variables, for kernels of Python.
+    library: Option<String>,
     /// Set by the signal that asks a cell to stop.
     stop: Arc<AtomicBool>,
     /// The kernel that runs, if one does.
@@ -40,9 +43,9 @@ pub struct Jupyter {
 
 impl Jupyter {
     /// Starts the kernel, so that it is there sooner; if it can't be, the first cell hears why.
-    pub fn new(id: String, spec: Spec, stop: Arc<AtomicBool>) -> Self {
+    pub fn new(id: String, spec: Spec, library: Option<String>, stop: Arc<AtomicBool>) -> Self {
         let kernel = Kernel::start(&spec).ok();
-        Self { id, spec, stop, kernel }
+        Self { id, spec, library, stop, kernel }
     }
 }
 
@@ -74,7 +77,16 @@ impl Executor for Jupyter {
             looked = Instant::now();
             stop.load(Ordering::Relaxed) || cx.cancelled()
         };
-        let ended = run(&mut kernel, cx, &code, &mut asked);
+        let ended = match self.library.as_ref().map(|library| bind::codes(library, exec)) {
+            None => run(&mut kernel, cx, Say::Aloud(&code), &mut asked),
+            Some([before, after]) => {
+                let codes = [Say::Quietly(&before), Say::Aloud(&code), Say::Quietly(&after)];
+                codes.into_iter().try_fold(Ok(()), |ended, code| match ended {
+                    Ok(()) => run(&mut kernel, cx, code, &mut asked),
+                    failed => Ok(failed),
+                })
+            }
+        };
         if let Some((unread, count)) = kernel.unread() {
             let (noun, verb) = if count == 1 { ("message", "was") } else { ("messages", "were") };
             let words = format!("{count} {noun} of the kernel {verb} dropped: the first {unread}");
@@ -92,6 +104,15 @@ impl Executor for Jupyter {
     }
 }
 
+/// A code to be run.
+#[derive(Clone, Copy)]
+enum Say<'a> {
+    /// That of the cell.
+    Aloud(&'a str),
+    /// One of ours, of which nothing is seen but that it failed.
+    Quietly(&'a str),
+}
+
 /// How far a cell is.
 #[derive(Default)]
 struct Progress {
@@ -107,12 +128,16 @@ struct Progress {
 fn run(
     kernel: &mut Kernel,
     cx: &mut Context<'_>,
-    code: &str,
+    code: Say<'_>,
     asked: &mut impl FnMut(&mut Context<'_>) -> bool,
 ) -> Result<Result<(), Failure>, KernelError> {
     kernel.ready(|| asked(cx))?;
+    let (code, quiet) = match code {
+        Say::Aloud(code) => (code, false),
+        Say::Quietly(code) => (code, true),
+    };
     let request = json!({
-        "code": code, "silent": false, "store_history": true, "user_expressions": {},
+        "code": code, "silent": quiet, "store_history": !quiet, "user_expressions": {},
         "allow_stdin": false, "stop_on_error": true,
     });
     let id = kernel.ask("execute_request", &request)?;
@@ -122,7 +147,10 @@ fn run(
     while progress.reply.is_none() || !progress.idle {
         if let Some((socket, message)) = kernel.next(LOOK)? {
             last = Instant::now();
-            hear(&mut progress, cx, &id, socket, message);
+            let end = matches!(message.kind.as_str(), "status" | "execute_reply");
+            if end || !quiet {
+                hear(&mut progress, cx, &id, socket, message);
+            }
         }
         if (progress.reply.is_some() || progress.idle) && last.elapsed() >= REST {
             break;
@@ -137,6 +165,11 @@ fn run(
     }
     if stopped.is_some() {
         return Ok(Err(Failure::new("stopped")));
+    }
+    if quiet
+        && let Some(reply) = progress.reply.as_ref().filter(|reply| reply.text("status") == "error")
+    {
+        return Ok(Err(Failure::new(told::plain(&reply.text("evalue")))));
     }
     Ok(judge(&progress))
 }

@@ -1,8 +1,10 @@
 //! The worker that runs a Jupyter kernel: any program that speaks Jupyter's messaging protocol, over Unix sockets in the cell's sandbox. It speaks
 //! polyloom's protocol for the kernel, which knows nothing of it. Knows no language, no flow and no host, and looks for no kernelspec.
 //!
-//! The one binary re-executes itself for it: `polyloom __executor jupyter ID signal|message PROGRAM ARGUMENT…`. [`main`] is the whole interface.
+//! The one binary re-executes itself for it: `polyloom __executor jupyter ID signal|message LIBRARY|- PROGRAM ARGUMENT…`, where the library is the
+//! folder of `sdk/python`, for kernels of Python. [`main`] is the whole interface.
 
+mod bind;
 mod exec;
 mod kernel;
 mod message;
@@ -25,7 +27,7 @@ use kernel::{Interrupt, Spec};
 
 #[derive(Debug, thiserror::Error)]
 enum Fault {
-    #[error("usage: jupyter ID signal|message PROGRAM ARGUMENT…")]
+    #[error("usage: jupyter ID signal|message LIBRARY|- PROGRAM ARGUMENT…")]
     Usage,
     #[error("a signal can't be listened to")]
     Signal(#[source] std::io::Error),
@@ -51,7 +53,7 @@ pub fn main(args: &[OsString]) -> ExitCode {
 }
 
 fn serve(args: &[OsString]) -> Result<(), Fault> {
-    let [id, interrupt, argv @ ..] = args else { return Err(Fault::Usage) };
+    let [id, interrupt, library, argv @ ..] = args else { return Err(Fault::Usage) };
     let interrupt = match interrupt.to_str() {
         Some("signal") => Interrupt::Signal,
         Some("message") => Interrupt::Message,
@@ -66,6 +68,7 @@ fn serve(args: &[OsString]) -> Result<(), Fault> {
     // A cell that is to stop hears it twice, by the host's message and by this signal, of which its worker is not to die: the kernel is interrupted.
     let stop = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(SIGTERM, Arc::clone(&stop)).map_err(Fault::Signal)?;
+    let library = library.to_str().filter(|library| *library != "-").map(str::to_owned);
     let spec = Spec { argv: argv.to_vec(), interrupt };
-    Ok(serve_on(stream, Jupyter::new(id, spec, stop))?)
+    Ok(serve_on(stream, Jupyter::new(id, spec, library, stop))?)
 }

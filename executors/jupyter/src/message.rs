@@ -155,6 +155,24 @@ mod tests {
         assert_eq!(wire.read(&frames), Err(Unread::Signature));
     }
 
+    proptest::proptest! {
+        /// Whatever frames come, signed or not, are a message or none.
+        #[test]
+        fn any_frames_are_a_message_or_none(
+            frames in proptest::collection::vec(proptest::collection::vec(proptest::num::u8::ANY, 0..40), 0..8),
+            texts in proptest::array::uniform4(r#"[{}\[\]:,"a-c0-9nul ]{0,20}"#),
+        ) {
+            let wire = Wire::new().unwrap();
+            let _ = wire.read(&frames);
+            let texts = texts.map(String::into_bytes);
+            let mut signed = vec![DELIMITER.to_vec()];
+            signed.push(hex(&wire.mac(&texts).finalize().into_bytes()).into_bytes());
+            signed.extend(texts);
+            let read = wire.read(&signed);
+            assert!(!matches!(read, Err(Unread::Signature | Unread::Frames)), "{read:?}");
+        }
+    }
+
     /// <https://datatracker.ietf.org/doc/html/rfc4231#section-4.3>
     #[test]
     fn signatures_are_those_of_the_standard() {

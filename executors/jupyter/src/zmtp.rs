@@ -279,6 +279,25 @@ mod tests {
         assert!(matches!(line.receive(), Err(LineError::Violation(_))));
     }
 
+    proptest::proptest! {
+        /// Whatever comes, in whatever pieces, is messages or refused.
+        #[test]
+        fn any_bytes_are_taken_as_messages_or_refused(
+            starts in proptest::collection::vec(0_u8..8, 0..6),
+            bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300),
+        ) {
+            let (mut line, mut theirs) = line();
+            for flags in starts {
+                theirs.write_all(&[flags, 1, 7]).unwrap();
+            }
+            theirs.write_all(&bytes).unwrap();
+            drop(theirs);
+            while let Ok(parts) = line.receive() {
+                assert!(!parts.is_empty() && parts.len() <= MOST_FRAMES);
+            }
+        }
+    }
+
     #[test]
     fn the_parts_of_a_message_count_together() {
         let (mut line, mut theirs) = line();

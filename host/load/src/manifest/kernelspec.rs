@@ -73,8 +73,11 @@ pub fn read_kernel(path: &Path, python: &[String]) -> Result<Manifest, Vec<Probl
         _ => "signal",
     };
     let title = word("display_name", id.as_str());
+    // In Python ports are variables, which takes our own library; it is then part of the key.
+    let bound = spec.get("language").and_then(Value::as_str) == Some("python");
+    let library = if bound { "{sdk}/python" } else { "-" };
     let mut argv: Vec<String> =
-        ["{polyloom}", "__executor", "jupyter", id.as_str(), interrupt, "{kernel}"]
+        ["{polyloom}", "__executor", "jupyter", id.as_str(), interrupt, library, "{kernel}"]
             .map(str::to_owned)
             .into();
     argv.extend(arguments);
@@ -226,7 +229,7 @@ mod tests {
         let Kind::Worker(worker) = &made.kind else { panic!("a worker") };
         assert_eq!(
             worker.argv.join(" "),
-            "{polyloom} __executor jupyter jupyter:python3 message {kernel} -m ipykernel_launcher -f {connection_file}"
+            "{polyloom} __executor jupyter jupyter:python3 message {sdk}/python {kernel} -m ipykernel_launcher -f {connection_file}"
         );
     }
 
@@ -246,7 +249,8 @@ mod tests {
             (&[root.path().join("bin/R")][..], 0, 0)
         );
         let Kind::Worker(worker) = &made.kind else { panic!("a worker") };
-        assert_eq!(worker.argv[6..], ["--slave", "{dir}/run.R", "{dir}/x", "{connection_file}"]);
+        assert_eq!(worker.argv[5], "-");
+        assert_eq!(worker.argv[7..], ["--slave", "{dir}/run.R", "{dir}/x", "{connection_file}"]);
         assert!(made.mentions("{dir}"));
         assert_eq!(made.env, [("A".to_owned(), "1".to_owned())].into());
     }

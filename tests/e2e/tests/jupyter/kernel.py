@@ -1,4 +1,7 @@
-"""A Jupyter kernel that misbehaves to order: the code of a cell says how. Standard library alone, so its ZMTP is its own."""
+"""A Jupyter kernel that misbehaves to order: the code of a cell says how.
+
+Standard library alone, so its ZMTP is its own.
+"""
 
 import hashlib
 import hmac
@@ -38,7 +41,8 @@ class Channel:
         self.line = self.listener.accept()[0]
         self.line.sendall(GREETING)
         self.exactly(64)
-        self.line.sendall(frame(b"\x05READY\x0bSocket-Type" + len(self.kind).to_bytes(4, "big") + self.kind, 4))
+        kind = len(self.kind).to_bytes(4, "big") + self.kind
+        self.line.sendall(frame(b"\x05READY\x0bSocket-Type" + kind, 4))
         self.frame()
 
     def exactly(self, length):
@@ -65,8 +69,10 @@ class Channel:
                 return parts
 
     def send(self, kind, content, parent, key=None, topic=()):
-        parts = [json.dumps(part).encode() for part in ({"msg_type": kind, "msg_id": "x"}, parent, {}, content)]
-        signed = hmac.new((key or CONNECTION["key"]).encode(), b"".join(parts), hashlib.sha256).hexdigest()
+        tables = ({"msg_type": kind, "msg_id": "x"}, parent, {}, content)
+        parts = [json.dumps(table).encode() for table in tables]
+        key = (key or CONNECTION["key"]).encode()
+        signed = hmac.new(key, b"".join(parts), hashlib.sha256).hexdigest()
         self.line.sendall(message([*topic, b"<IDS|MSG>", signed.encode(), *parts]))
 
 
@@ -112,7 +118,7 @@ def say(text, parent):
 
 
 def run(code, parent):
-    """Does what is asked for, and gives the content of the reply; nothing where there is to be none."""
+    """Does what is asked for; gives the content of the reply, nothing for none."""
     ok = {"status": "ok", "execution_count": 1}
     if code == "hello":
         say("hello\n", parent)
@@ -121,10 +127,12 @@ def run(code, parent):
             publish("stream", {"name": "stdout", "text": f"forged {n}\n"}, parent, key="another")
         say("signed\n", parent)
     elif code == "no messages":
-        iopub.line.sendall(message([b"topic", b"no delimiter"]) + message([b"<IDS|MSG>"]) + message([b"\xff" * 300]))
+        for parts in ([b"topic", b"no delimiter"], [b"<IDS|MSG>"], [b"\xff" * 300]):
+            iopub.line.sendall(message(parts))
         say("after it\n", parent)
     elif code == "odd types":
-        for content in ([], None, 7, "text", {"data": 7}, {"data": {"text/plain": {"a": 1}}}, {"text": [1, {}]}):
+        tables = ({"data": 7}, {"data": {"text/plain": {"a": 1}}}, {"text": [1, {}]})
+        for content in ([], None, 7, "text", *tables):
             for kind in ("stream", "display_data", "error", "status", "no_such_thing", 7, None):
                 if kind != "error" or not isinstance(content, dict):
                     publish(kind, content, parent)
@@ -150,7 +158,8 @@ def run(code, parent):
     elif code == "aborted":
         return {"status": "aborted"}
     elif code == "error in the reply alone":
-        return {"status": "error", "ename": "Odd", "evalue": "told once", "traceback": ["Cell In[1], line 2"]}
+        told = {"ename": "Odd", "evalue": "told once", "traceback": ["Cell In[1], line 2"]}
+        return {"status": "error", **told}
     elif code == "displays":
         for n in range(1200):
             show({"text/plain": f"display {n}"}, parent)

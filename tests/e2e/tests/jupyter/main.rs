@@ -93,6 +93,38 @@ fn ipykernel_runs_cells_with_what_a_plain_program_has() {
     assert_eq!(run().told(), "first cached, second cached");
 }
 
+/// As in cells of `lang = "python"`, and nothing is left behind for it.
+#[test]
+fn ports_are_variables_in_a_kernel_of_python() {
+    let Some(venv) = kernels() else { return };
+    let flow = [
+        cell(
+            "makes",
+            "python3",
+            "argv = [\"-v\"]\nseed = 7\nparams = { xs = [1, 2] }\noutputs = { y = \"int\", t = \"tensor<f64,[n]>\", f = \"str\" }",
+            "import os, random, sys\nprint(sorted(n for n in globals() if 'polyloom' in n), sys.argv[1:], random.random())\n\
+             y = sum(xs)\nt = [1.0, 2.0]\nopen(os.environ['OUT'] + '/f', 'w').write('written')",
+        ),
+        cell(
+            "reads",
+            "python3",
+            "inputs = { y = \"makes.y\", t = \"makes.t\" }",
+            "print(y + 1, list(t))",
+        ),
+        cell("wrong", "python3", "outputs = { y = \"int\" }", "y = 'text'"),
+    ];
+    let place = Place::flow(&flow.concat());
+    let run = place.call(&["run", "-k", "--format", "json"]).env("VIRTUAL_ENV", &venv).end().run();
+    assert_eq!(run.told(), "makes ok, reads ok, wrong failed");
+    assert!(logs(&place, "makes").contains("[] ['-v'] 0.32383276483316237\n"));
+    assert_eq!(
+        (run.bytes("makes", "y"), run.bytes("makes", "f")),
+        (b"\x03".to_vec(), b"\xa7written".to_vec())
+    );
+    assert!(logs(&place, "reads").contains("4 [1.0, 2.0]\n"));
+    assert_eq!(run.messages("wrong"), "output `y`: expected int, found str 'text'");
+}
+
 #[test]
 fn errors_are_told_with_their_line_in_the_flow() {
     let Some(venv) = kernels() else { return };
