@@ -57,6 +57,8 @@ pub struct Launch {
     pub filter: Filter,
     /// Whether it gets a network namespace of its own.
     pub doors: bool,
+    /// Whether there are terminals to be made.
+    pub terminals: bool,
     /// Folder of the host's that is the cell's own file system, if it is not in memory.
     pub folder: Option<serde_bytes::ByteBuf>,
     /// Source and target of each bind, as bytes.

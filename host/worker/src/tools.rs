@@ -116,7 +116,7 @@ fn place(any: &[String], chosen: Option<&Path>) -> String {
     match chosen {
         Some(path) => format!(" at `{}`, which the flow names", path.display()),
         // They are places themselves.
-        None if any.iter().all(|name| name.contains('/')) => String::new(),
+        None if any.iter().all(|name| name.starts_with('/')) => String::new(),
         None => " on PATH".to_owned(),
     }
 }

@@ -99,6 +99,16 @@ impl Template {
         bind.make_point(self.root.as_fd(), bind.target())
     }
 
+    /// Makes what terminals are mounted on. Like the mount point of a bind it stays, and leads nowhere for others.
+    pub fn ensure_terminals(&self) -> io::Result<()> {
+        let dev = lookup(self.root.as_fd(), Path::new("dev"))?;
+        make_point(dev.as_fd(), Path::new("pts"), true)?;
+        match file::symlinkat(c"pts/ptmx", dev.as_fd(), c"ptmx") {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            other => other,
+        }
+    }
+
     fn tree(&self, source: &Path, target: &Path) -> io::Result<()> {
         let Ok(metadata) = fs::symlink_metadata(source) else { return Ok(()) };
         if metadata.is_symlink() {
@@ -190,10 +200,7 @@ impl Template {
             (c"/proc/self/fd/2", c"stderr"),
             // One file system, one limit: shared memory counts as the cell's disk.
             (c"/cell/shm", c"shm"),
-            // Leads somewhere for cells that can make terminals.
-            (c"pts/ptmx", c"ptmx"),
         ];
-        file::mkdirat(dev.as_fd(), c"pts", 0o755)?;
         for (to, name) in links {
             file::symlinkat(to, dev.as_fd(), name)?;
         }
