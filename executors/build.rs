@@ -30,9 +30,13 @@ fn main() -> io::Result<()> {
         if path.is_file() {
             manifests.push((name(&folder) + "/executor.toml", path));
         }
-        let path = folder.join("conformance.toml");
-        if path.is_file() {
-            conformance.push((name(&folder) + "/conformance.toml", path));
+        // Kernels of Jupyter are of many languages: `conformance.LANGUAGE.toml`.
+        let all = if folder.is_dir() { entries(&folder)? } else { Vec::new() };
+        for path in all {
+            let file = name(&path);
+            if file.starts_with("conformance.") && file.ends_with(".toml") {
+                conformance.push((format!("{}/{file}", name(&folder)), path));
+            }
         }
     }
 

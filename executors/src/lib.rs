@@ -20,7 +20,7 @@ pub fn manifests() -> &'static [Embedded] {
     MANIFESTS
 }
 
-/// Every `executors/*/conformance.toml`, sorted by path: the codes by which the kit tests a language.
+/// Every `executors/*/conformance.toml`, and `conformance.LANGUAGE.toml`, sorted by path: the codes by which the kit tests a language.
 #[must_use]
 pub fn conformance() -> &'static [Embedded] {
     CONFORMANCE

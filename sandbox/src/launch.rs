@@ -217,6 +217,7 @@ pub fn write_order(
             })
             .collect(),
         doors,
+        terminals: spec.terminals,
         limits: OrderLimits {
             files: limits.files,
             disk: limits.disk,

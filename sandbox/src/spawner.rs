@@ -434,7 +434,9 @@ impl Spawner {
             unnamed,
             plain_modes,
         };
-        let launch = Launch { first_uid, filter, doors, folder, binds, openings, hot, roles };
+        let terminals = spec.terminals;
+        let launch =
+            Launch { first_uid, filter, doors, terminals, folder, binds, openings, hot, roles };
         let message = rmp_serde::to_vec(&launch).map_err(|_| SpawnError::TooLarge)?;
         if message.len() > MAX_LAUNCH {
             return Err(SpawnError::TooLarge);

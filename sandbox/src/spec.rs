@@ -34,6 +34,8 @@ pub struct Spec {
     pub worker_socket: bool,
     /// Whether the cell gets a pipe to the caller as fd 3, announced as `POLYLOOM_SAY`. Not together with a worker socket.
     pub words: bool,
+    /// Whether its programs can make terminals (`/dev/ptmx`, `/dev/pts`), which are nobody else's. Without a mount namespace there are none.
+    pub terminals: bool,
 }
 
 /// A file the cell finds and cannot change.

@@ -57,6 +57,8 @@ pub struct Launch {
     pub filter: Filter,
     /// Whether it gets a network namespace of its own.
     pub doors: bool,
+    /// Whether there are terminals to be made.
+    pub terminals: bool,
     /// Folder of the host's that is the cell's own file system, if it is not in memory.
     pub folder: Option<serde_bytes::ByteBuf>,
     /// Source and target of each bind, as bytes.
@@ -122,6 +124,8 @@ pub struct Order {
     pub files: Vec<OrderFile>,
     /// Ports of the doors; nothing where it gets no network.
     pub doors: Option<Vec<u16>>,
+    /// Whether there are terminals to be made.
+    pub terminals: bool,
     pub limits: OrderLimits,
 }
 
@@ -201,6 +205,7 @@ stages! {
     Opening = 27, "open a granted path";
     Doors = 29, "open the doors of its network";
     HotFile = 30, "mount a file of a cell that has ended";
+    Terminals = 31, "make a place for terminals";
     OpeningOwner = 28, "map the owner of a granted path to the cell's user";
 }
 

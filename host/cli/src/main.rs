@@ -56,6 +56,10 @@ fn executor(mut words: Vec<OsString>) -> ExitCode {
     if name == "native" {
         return polyloom_executor_native::main(&words);
     }
+    #[cfg(feature = "jupyter")]
+    if name == "jupyter" {
+        return polyloom_executor_jupyter::main(&words);
+    }
     #[cfg(feature = "wasm")]
     if name == "wasm" {
         return polyloom_executor_wasm::main(words);

@@ -75,10 +75,9 @@ impl World {
         }
         let (mut given, more) = index().discover(&named);
         problems.extend(more);
-        let python = manifests.iter().find(|manifest: &&Manifest| manifest.id.as_str() == "python");
-        let python = python.and_then(|manifest| manifest.tools.get("python")).cloned();
+        let interpreter = python(&manifests);
         for folder in &named {
-            let Some(tool) = &python else { break };
+            let Some(tool) = &interpreter else { break };
             let (functions, more) = polyloom_plugins::functions(folder, tool);
             given.extend(functions.into_iter().map(|offer| offer.manifest));
             problems.extend(more);
@@ -106,6 +105,13 @@ impl World {
             }
         }
         manifests.extend(given);
+        if cfg!(feature = "jupyter") {
+            let around = Surroundings::of_process();
+            let version = python(&manifests).map(|tool| tool.version).unwrap_or_default();
+            let (kernels, more) = index().kernels(&kernel_folders(&around), &version);
+            manifests.extend(kernels);
+            problems.extend(more);
+        }
         let (languages, more) = Languages::new(manifests);
         problems.extend(more);
         let mut by_id = HashMap::new();
@@ -399,6 +405,31 @@ fn data_folder() -> Option<PathBuf> {
     let home = std::env::var_os("HOME").map(PathBuf::from).filter(|p| p.is_absolute());
     let data = data.or_else(|| home.map(|home| home.join(".local/share")));
     data.map(|data| data.join("polyloom"))
+}
+
+/// Where Jupyter's kernels are, as Jupyter looks for them; never beside a flow.
+fn kernel_folders(around: &Surroundings) -> Vec<PathBuf> {
+    let paths = std::env::var_os("JUPYTER_PATH").unwrap_or_default();
+    let mut data: Vec<PathBuf> = std::env::split_paths(&paths).collect();
+    data.extend(around.vars.get("VIRTUAL_ENV").map(|prefix| prefix.join("share/jupyter")));
+    let own = around.vars.get("JUPYTER_DATA_DIR").cloned();
+    data.extend(own.or_else(|| Some(data_folder()?.parent()?.join("jupyter"))));
+    data.extend(around.prefix("python3").map(|prefix| prefix.join("share/jupyter")));
+    data.extend(["/usr/local/share/jupyter", "/usr/share/jupyter"].map(PathBuf::from));
+    let mut folders: Vec<PathBuf> = Vec::new();
+    for folder in data.into_iter().filter(|data| data.is_absolute()) {
+        let folder = folder.join("kernels");
+        if !folders.contains(&folder) {
+            folders.push(folder);
+        }
+    }
+    folders
+}
+
+/// The interpreter of Python as the bundled manifest asks for it.
+fn python(manifests: &[Manifest]) -> Option<Tool> {
+    let bundled = manifests.iter().find(|it| it.path.is_none() && it.id.as_str() == "python");
+    bundled.and_then(|it| it.tools.get("python")).cloned()
 }
 
 /// What was read of manifests before, kept in the store's folder: nobody else writes there.

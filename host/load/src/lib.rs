@@ -30,7 +30,10 @@ pub use codes::catalogue;
 pub use files::{FileError, MAX_CODE, Root};
 pub use fmt::format;
 pub use given::{Given, apply_params};
-pub use manifest::{ByExtension, Languages, discover, manifests_in, parse_manifest, read_manifest};
+pub use manifest::{
+    ByExtension, Languages, discover, kernels_in, manifests_in, parse_manifest, read_kernel,
+    read_manifest,
+};
 pub use place::find_flow;
 pub use problem::{Code, Label, Problem, Report, Severity};
 pub use read::{Document, Format};

@@ -207,7 +207,7 @@ fn shape(key: &Key) -> Value {
             named(PortName::VALID, json!({ "anyOf": [long, short] }))
         }
         Shape::Executors => named(
-            ExecutorId::VALID,
+            &format!("({})?{}", ExecutorId::KERNEL, ExecutorId::VALID),
             json!({ "type": "object", "additionalProperties": { "type": "string", "minLength": 1 } }),
         ),
         Shape::Free => json!({ "type": "object" }),

@@ -243,10 +243,48 @@ name!(
     /// The name of a flow's parameter.
     ParamName, "param name", "[a-z][a-z0-9_]{0,63}", lower, port_rest
 );
-name!(
-    /// The id (or an alias) of an executor.
-    ExecutorId, "executor id", "[a-z0-9][a-z0-9._-]{0,63}", lower_or_digit, executor_rest
-);
+/// The id (or an alias) of an executor: as its manifest says it (`python`), or `jupyter:NAME` for a kernel that is installed under this name.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ExecutorId(Arc<str>);
+
+impl ExecutorId {
+    /// The pattern of an id as it may stand in a manifest.
+    pub const VALID: &'static str = "[a-z0-9][a-z0-9._-]{0,63}";
+
+    /// What the ids of kernels begin with: no manifest's does.
+    pub const KERNEL: &'static str = "jupyter:";
+
+    /// An id as it may stand in a manifest.
+    pub fn declared(text: &str) -> Result<Self, NameError> {
+        check("executor id", Self::VALID, text, lower_or_digit, executor_rest)?;
+        Ok(Self(Arc::from(text)))
+    }
+
+    /// The id of the kernel of this name. Its case does not count, as it does not for Jupyter.
+    pub fn kernel(name: &str) -> Result<Self, NameError> {
+        let name = name.to_ascii_lowercase();
+        check("kernel name", "[A-Za-z0-9._-]{1,64}", &name, executor_rest, executor_rest)?;
+        Ok(Self(Arc::from(format!("{}{name}", Self::KERNEL))))
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ExecutorId {
+    type Err = NameError;
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        match text.strip_prefix(Self::KERNEL) {
+            Some(name) => Self::kernel(name),
+            None => Self::declared(text),
+        }
+    }
+}
+
+text!(ExecutorId);
 
 #[cfg(test)]
 mod tests {
@@ -261,6 +299,16 @@ mod tests {
         assert!("a-b".parse::<PortName>().is_err());
         assert!("c".repeat(65).parse::<PortName>().is_err());
         assert!("jupyter.x".parse::<ExecutorId>().is_ok());
+    }
+
+    #[test]
+    fn kernels_have_ids_that_no_manifest_can_have() {
+        assert_eq!(ExecutorId::kernel("Julia-1.11").unwrap().as_str(), "jupyter:julia-1.11");
+        assert_eq!("jupyter:IR".parse(), ExecutorId::kernel("ir"));
+        assert!(ExecutorId::declared("jupyter:ir").is_err());
+        for bad in ["jupyter:", "jupyter:a:b", "jupyter:a/b", "other:a", "jupyter:é"] {
+            assert!(bad.parse::<ExecutorId>().is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -80,8 +80,24 @@ impl Kind {
             Self::Command(CommandSpec { component: Some(_), .. }) => "wasm",
             Self::Command(_) => "command",
             Self::Worker(WorkerSpec { library: Some(_), .. }) => "native",
+            Self::Worker(WorkerSpec { kernel: Some(_), .. }) => "jupyter",
             Self::Worker(_) => "worker",
         }
+    }
+
+    /// The language of a Jupyter kernel, where it is one.
+    #[must_use]
+    pub fn kernel(&self) -> Option<&str> {
+        match self {
+            Self::Command(_) => None,
+            Self::Worker(worker) => worker.kernel.as_deref(),
+        }
+    }
+
+    /// Whether its cells find what a plain program finds: inputs as text in files, and variables of their names.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        matches!(self, Self::Command(_)) || self.kernel().is_some()
     }
 }
 
@@ -106,7 +122,7 @@ pub struct CommandSpec {
     pub component: Option<String>,
 }
 
-/// `kind = "worker"`, and `kind = "native"`: polyloom's own worker, which loads a library.
+/// `kind = "worker"`; `kind = "native"`: polyloom's own worker, which loads a library; a Jupyter kernel: the same, which runs one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerSpec {
     /// The argv that starts the worker.
@@ -117,11 +133,15 @@ pub struct WorkerSpec {
     pub features: Vec<String>,
     /// Of kind `native`: the shared library, a path below the manifest's folder.
     pub library: Option<String>,
+    /// Of a Jupyter kernel, which no `executor.toml` is: its language as its kernelspec says it.
+    pub kernel: Option<String>,
 }
 
 /// A program an executor needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tool {
+    /// Where it is looked for before all else, absolute; only kernels have such places.
+    pub at: Vec<PathBuf>,
     /// Candidate program names, best first.
     pub any: Vec<String>,
     /// An environment variable that names a prefix whose `bin` is searched first.

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::fs::{self, File, Metadata};
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use polyloom_load::{Problem, manifests_in, read_manifest};
+use polyloom_load::{Problem, kernels_in, manifests_in, read_kernel, read_manifest};
 use polyloom_model::Manifest;
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +64,27 @@ impl Index {
     /// Does what [`polyloom_load::discover`] does. A broken manifest is read each time.
     pub fn discover(&mut self, folders: &[PathBuf]) -> (Vec<Manifest>, Vec<Problem>) {
         let (paths, mut problems) = manifests_in(folders);
+        let manifests = self.recall(paths, read_manifest, &mut problems);
+        (manifests, problems)
+    }
+
+    /// The kernels of Jupyter in these folders; see [`read_kernel`].
+    pub fn kernels(
+        &mut self,
+        folders: &[PathBuf],
+        python: &[String],
+    ) -> (Vec<Manifest>, Vec<Problem>) {
+        let (paths, mut problems) = kernels_in(folders);
+        let manifests = self.recall(paths, |path| read_kernel(path, python), &mut problems);
+        (manifests, problems)
+    }
+
+    fn recall(
+        &mut self,
+        paths: Vec<(PathBuf, Metadata)>,
+        read: impl Fn(&Path) -> Result<Manifest, Vec<Problem>>,
+        problems: &mut Vec<Problem>,
+    ) -> Vec<Manifest> {
         if paths.len() >= WORTH && self.known.is_none() {
             self.known = Some(self.read());
         }
@@ -81,7 +102,7 @@ impl Index {
                 stats.push(stat);
                 continue;
             }
-            match read_manifest(&path) {
+            match read(&path) {
                 Ok(manifest) => {
                     manifests.push(manifest);
                     stats.push(stat);
@@ -93,7 +114,7 @@ impl Index {
         if fresh {
             self.write(stats.iter().zip(&manifests));
         }
-        (manifests, problems)
+        manifests
     }
 
     fn read(&self) -> HashMap<PathBuf, (Stat, Manifest)> {

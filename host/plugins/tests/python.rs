@@ -73,6 +73,7 @@ impl Place {
 
 fn tool() -> Tool {
     Tool {
+        at: Vec::new(),
         any: vec!["python3".to_owned()],
         env: Some("VIRTUAL_ENV".to_owned()),
         version: vec!["-c".to_owned(), "print(\"\"\"\\ \"\"\")\n".to_owned()],

@@ -143,7 +143,9 @@ impl Place {
                 }
             });
             let memory = Memory(&self.store);
-            let ours = manifest.path.is_none() && chosen.is_none();
+            // A kernel's question is ours too, and its program one that was installed here, as those on PATH are.
+            let bundled = manifest.path.is_none() || manifest.kind.kernel().is_some();
+            let ours = bundled && chosen.is_none();
             let asker = if ours { Asker::Ourselves } else { Asker::Others };
             let ask = |program: &Path, args: &[String], roots: &[PathBuf]| {
                 self.workplace.ask(program, args, roots, asker)

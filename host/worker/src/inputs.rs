@@ -22,7 +22,7 @@ pub struct Laid {
     pub binds: Vec<Bind>,
     /// Files of cells that have ended.
     pub hot: Vec<HotBind>,
-    /// `$PORT`, for command cells.
+    /// `$PORT`, where there are twins.
     pub env: Vec<(String, OsString)>,
     /// The inputs of an Exec message.
     pub exec: Vec<(String, Input)>,

@@ -326,7 +326,13 @@ mod tests {
 
     fn manifest() -> Manifest {
         let argv = vec!["x".to_owned()];
-        let worker = WorkerSpec { argv, protocol: vec![1], features: Vec::new(), library: None };
+        let worker = WorkerSpec {
+            argv,
+            protocol: vec![1],
+            features: Vec::new(),
+            library: None,
+            kernel: None,
+        };
         Manifest {
             id: "x".parse().unwrap(),
             version: "1".to_owned(),

@@ -41,6 +41,17 @@ impl Surroundings {
     }
 }
 
+impl Surroundings {
+    /// The prefix of the installation of the program of this name on PATH.
+    #[must_use]
+    pub fn prefix(&self, name: &str) -> Option<PathBuf> {
+        let program = self.path.iter().find_map(|dir| candidate(&dir.join(name), self))?;
+        let bin =
+            program.parent().filter(|dir| dir.file_name().is_some_and(|name| name == "bin"))?;
+        bin.parent().map(Path::to_owned)
+    }
+}
+
 /// A program that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
@@ -62,7 +73,7 @@ pub struct Found {
 #[derive(Debug, Error)]
 pub enum ToolError {
     /// None of the candidates is there.
-    #[error("`{executor}` needs {} and none was found{}", list(.any), place(.chosen.as_deref()))]
+    #[error("`{executor}` needs {} and none was found{}", list(.any), place(.any, .chosen.as_deref()))]
     Missing {
         /// The executor.
         executor: ExecutorId,
@@ -103,9 +114,11 @@ fn list(any: &[String]) -> String {
     any.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ")
 }
 
-fn place(chosen: Option<&Path>) -> String {
+fn place(any: &[String], chosen: Option<&Path>) -> String {
     match chosen {
         Some(path) => format!(" at `{}`, which the flow names", path.display()),
+        // They are places themselves.
+        None if any.iter().all(|name| name.starts_with('/')) => String::new(),
         None => " on PATH".to_owned(),
     }
 }
@@ -141,7 +154,10 @@ pub fn find(
     let Some((name, program)) = locate(tool, chosen, around) else {
         return Err(ToolError::Missing {
             executor: manifest.id.clone(),
-            any: tool.any.clone(),
+            any: match tool.any.is_empty() {
+                true => tool.at.iter().map(|path| path.display().to_string()).collect(),
+                false => tool.any.clone(),
+            },
             chosen: chosen.map(Path::to_owned),
             // What is missing is a file of the user's then, not a package.
             install: tool.install.clone().filter(|_| chosen.is_none()),
@@ -275,6 +291,10 @@ fn locate(tool: &Tool, chosen: Option<&Path>, around: &Surroundings) -> Option<(
             return executable(&program).then_some((name, program));
         }
         let program = around.path.iter().find_map(|dir| candidate(&dir.join(chosen), around))?;
+        return Some((name, program));
+    }
+    if let Some(program) = tool.at.iter().find_map(|path| candidate(path, around)) {
+        let name = program.file_name()?.to_str()?.to_owned();
         return Some((name, program));
     }
     let prefix = tool.env.as_ref().and_then(|name| around.vars.get(name)).map(|p| p.join("bin"));
@@ -552,7 +572,8 @@ mod tests {
         let found = |any: &str| {
             let any = vec![any.to_owned(), "true".to_owned()];
             let (env, install) = (None, None);
-            let tool = Tool { any, env, version: Vec::new(), flags: BTreeMap::new(), install };
+            let (at, version, flags) = Default::default();
+            let tool = Tool { at, any, env, version, flags, install };
             locate(&tool, None, &around).unwrap().1
         };
         assert_eq!(found(program.to_str().unwrap()), program);

@@ -239,18 +239,20 @@ impl Workplace {
         view: sandbox::View,
     ) -> (sandbox::Spec, sandbox::Policy, Option<Exec>) {
         let executor = &attempt.executor;
-        let command = matches!(executor.manifest.kind, Kind::Command(_));
+        let plain = executor.manifest.kind.is_plain();
         let compile = attempt.phase == Phase::Compile;
         let code = messages::code_path(attempt);
         let laid = if compile {
             inputs::Laid::default()
         } else {
-            inputs::lay(&attempt.inputs, command, &view)
+            inputs::lay(&attempt.inputs, plain, &view)
         };
         let mut spec = sandbox::Spec {
             env: Self::base_env(executor, &view),
             files: laid.files,
             binds: self.base_binds(executor),
+            // Kernels that stand for a program at a prompt speak to it through one.
+            terminals: executor.manifest.kind.kernel().is_some(),
             ..sandbox::Spec::default()
         };
         spec.files.push(inputs::file(&code, attempt.code.to_vec()));
@@ -287,7 +289,6 @@ impl Workplace {
             Kind::Command(command) => {
                 spec.argv = executor.expand(&command.run, slots);
                 spec.words = true;
-                spec.env.extend(laid.env);
             }
             Kind::Worker(worker) => {
                 spec.argv = executor.expand(&worker.argv, slots);
@@ -307,6 +308,7 @@ impl Workplace {
             }
         }
         if !compile {
+            spec.env.extend(laid.env);
             let deadline = attempt.limits.timeout.as_millis().to_string();
             spec.env.push(("POLYLOOM_DEADLINE_MS".to_owned(), deadline.into()));
             // A runner that manages memory itself stops a little before the cgroup would.

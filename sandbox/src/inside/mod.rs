@@ -310,6 +310,9 @@ fn open_binds(
     launch: &Launch,
     hot: &[(OwnedFd, OwnedFd)],
 ) -> Result<Vec<PreparedBind>, Failure> {
+    if launch.terminals {
+        prepared.template.ensure_terminals().at(Stage::Terminals)?;
+    }
     let mut binds = Vec::with_capacity(launch.binds.len() + hot.len());
     for ((space, file), target) in hot.iter().zip(&launch.hot) {
         let mount = hot::mount(space.as_fd(), file.as_fd()).at(Stage::HotFile)?;

@@ -483,10 +483,12 @@ fn seccomp_rules(program: &mut Program) {
 }
 
 /// Only local sockets. Internet ones are refused at once (EACCES, or EPERM for raw ones, as socket(2) words it) instead of
-/// failing later in an empty network; families that are not a network to an ordinary program do not exist.
+/// failing later in an empty network; families that are not a network to an ordinary program do not exist. Whoever asks for the interfaces
+/// (netlink) hears EINVAL, which socket(2) has for that too: libzmq takes any other error for a defect of its own and aborts.
 fn socket_rules(program: &mut Program) {
     program.load(argument(0));
     program.when(JUMP_EQ, libc::AF_UNIX as u32, ALLOW);
+    program.when(JUMP_EQ, libc::AF_NETLINK as u32, errno(libc::EINVAL));
     program.push(JUMP_EQ, libc::AF_INET as u32, 2, 0);
     program.push(JUMP_EQ, libc::AF_INET6 as u32, 1, 0);
     program.push(RETURN, errno(libc::EAFNOSUPPORT), 0, 0);
@@ -673,7 +675,8 @@ mod tests {
         let other =
             |family: u32| decide(&program, ARCH, libc::SYS_socket as u32, [family, stream, 0]);
         assert_eq!(other(libc::AF_UNIX as u32), ALLOW);
-        for family in [libc::AF_NETLINK, libc::AF_PACKET, libc::AF_VSOCK, libc::AF_BLUETOOTH] {
+        assert_eq!(other(libc::AF_NETLINK as u32), errno(libc::EINVAL));
+        for family in [libc::AF_PACKET, libc::AF_VSOCK, libc::AF_BLUETOOTH] {
             assert_eq!(other(family as u32), errno(libc::EAFNOSUPPORT));
         }
     }

@@ -29,6 +29,9 @@ use crate::{
     wire::{self, At, Failure, Mode, Order, Stage},
 };
 
+/// The machine has a number of them for all.
+const MOST_TERMINALS: &CStr = c"16";
+
 /// What is hidden of `/proc`: facts about the machine and its other tenants. What only the host's root may open (`kcore`,
 /// `sysrq-trigger`) is out of a cell's reach without a cover, and each cover costs every sandbox some microseconds.
 const MASKED_FILES: [&CStr; 10] = [
@@ -159,6 +162,9 @@ fn build_root(
 
     mount::enter(root.as_fd()).at(Stage::Root)?;
     mount_proc(root.as_fd()).at(Stage::Proc)?;
+    if order.terminals {
+        mount_terminals(root.as_fd()).at(Stage::Terminals)?;
+    }
 
     let cell = make_cell_files(prepared.mode, order, files).at(Stage::CellFiles)?;
     write_files(cell.as_fd(), order, memory, files_at).at(Stage::WriteFiles)?;
@@ -206,6 +212,14 @@ fn mount_proc(root: BorrowedFd<'_>) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Each mount of the kind is an instance of its own: no terminal of anybody else can be in it.
+fn mount_terminals(root: BorrowedFd<'_>) -> io::Result<()> {
+    let options = [(c"ptmxmode", c"0666"), (c"mode", c"0600"), (c"max", MOST_TERMINALS)];
+    let terminals = mount::new_filesystem(c"devpts", &options, mount::NOSUID | mount::NOEXEC)?;
+    let point = lookup(root, Path::new("dev/pts"))?;
+    attach_at(terminals.as_fd(), point.as_fd())
 }
 
 /// The cell's own file system. Its descriptor outlives the mount namespace, which is how the host reads results without any

@@ -99,6 +99,16 @@ impl Template {
         bind.make_point(self.root.as_fd(), bind.target())
     }
 
+    /// Makes what terminals are mounted on. Like the mount point of a bind it stays, and leads nowhere for others.
+    pub fn ensure_terminals(&self) -> io::Result<()> {
+        let dev = lookup(self.root.as_fd(), Path::new("dev"))?;
+        make_point(dev.as_fd(), Path::new("pts"), true)?;
+        match file::symlinkat(c"pts/ptmx", dev.as_fd(), c"ptmx") {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            other => other,
+        }
+    }
+
     fn tree(&self, source: &Path, target: &Path) -> io::Result<()> {
         let Ok(metadata) = fs::symlink_metadata(source) else { return Ok(()) };
         if metadata.is_symlink() {

@@ -16,6 +16,7 @@ pub const CASES: &[Case] = &[
     ("missing_program_is_told_apart_from_a_failing_one", missing_program),
     ("output_is_captured", output),
     ("stdin_bytes_arrive", stdin),
+    ("terminals_are_for_who_asks_for_them_and_its_own", terminals),
     ("files_are_visible_and_read_only", files),
     ("binds_are_visible_and_read_only", binds),
     ("bind_below_a_private_directory_works", private_bind),
@@ -62,6 +63,20 @@ fn missing_program(lab: &Lab) {
 fn output(lab: &Lab) {
     let done = lab.shell("echo out; echo err >&2; echo more > /dev/stderr");
     assert_eq!((done.stdout.as_str(), done.stderr.as_str()), ("out\n", "err\nmore\n"));
+}
+
+fn terminals(lab: &Lab) {
+    let code =
+        "ls /dev/pts; exec 3<>/dev/ptmx && exec 4<>/dev/ptmx && ls /dev/pts; echo > /dev/pts/x";
+    let without = lab.shell(code);
+    assert_eq!(without.stdout, "");
+    assert!(without.stderr.contains("/dev/ptmx"), "{}", without.stderr);
+    let with = lab.run(&Spec { terminals: true, ..shell(code) }, Limits::default());
+    assert_eq!(with.stdout, "ptmx\n0\n1\nptmx\n", "{}", with.stderr);
+    let many = "for i in $(seq 40); do eval \"exec $((i + 10))<>/dev/ptmx\" || break; done; ls /dev/pts | wc -l";
+    let spec = Spec { argv: vec!["bash".into(), "-c".into(), many.into()], ..shell("") };
+    let many = lab.run(&Spec { terminals: true, ..spec }, Limits::default());
+    assert_eq!(many.stdout.trim(), "17", "{}", many.stderr);
 }
 
 fn stdin(lab: &Lab) {
@@ -187,7 +202,7 @@ fn calls(lab: &Lab) {
         ("socket inet", EACCES),
         ("socket udp", EACCES),
         ("socket raw", EPERM),
-        ("socket netlink", EAFNOSUPPORT),
+        ("socket netlink", "22"),
         ("socket vsock", EAFNOSUPPORT),
         ("socket unix", "0"),
         ("unshare", EPERM),

@@ -683,8 +683,10 @@ fn doctor_tells_of_sandbox_languages_and_store() {
 fn plugin_list_knows_the_bundled_languages() {
     let place = Place::new();
     let list = place.polyloom(&["plugin", "list", "--format", "json"]).exits(0).json();
-    let ids: Vec<&str> =
-        list["executors"].as_array().unwrap().iter().filter_map(|row| row["id"].as_str()).collect();
+    let all = list["executors"].as_array().unwrap();
+    let ids = all.iter().filter_map(|row| row["id"].as_str());
+    // The machine may have kernels of its own.
+    let ids: Vec<&str> = ids.filter(|id| !id.starts_with("jupyter:")).collect();
     assert_eq!(
         ids,
         [

@@ -96,9 +96,18 @@ fn snippets(manifest: &Manifest) -> Result<Snippets, Failure> {
     let hint = format!(
         "executors/README.md, \"Test your executor\"; the least is {FILE} with `hello = '…'`"
     );
-    let text = match &manifest.path {
-        Some(path) => {
-            let path = path.with_file_name(FILE);
+    let bundled = |name: String| {
+        let file = polyloom_executors::conformance().iter().find(|file| file.path == name);
+        file.map(|file| String::from_utf8_lossy(file.bytes).into_owned())
+    };
+    let beside = manifest.path.as_ref().map(|path| path.with_file_name(FILE));
+    let of_language = manifest.kind.kernel().and_then(|language| {
+        bundled(format!("jupyter/conformance.{}.toml", language.to_ascii_lowercase()))
+    });
+    let text = match (beside, of_language) {
+        // Kernels come without, and what they are written in is known for some.
+        (Some(path), Some(text)) if !path.exists() => text,
+        (Some(path), _) => {
             let failed = |why: String| {
                 let text = format!("{} can't be read: {why}", path.display());
                 Failure::new(Exit::Usage, text).hint(&hint)
@@ -109,11 +118,7 @@ fn snippets(manifest: &Manifest) -> Result<Snippets, Failure> {
             let bytes = root.read(Path::new(FILE)).map_err(|error| failed(error.to_string()))?;
             String::from_utf8(bytes).map_err(|_| failed("it is not UTF-8".to_owned()))?
         }
-        None => {
-            let name = format!("{}/{FILE}", manifest.id);
-            let file = polyloom_executors::conformance().iter().find(|file| file.path == name);
-            file.map(|file| String::from_utf8_lossy(file.bytes).into_owned()).unwrap_or_default()
-        }
+        (None, _) => bundled(format!("{}/{FILE}", manifest.id)).unwrap_or_default(),
     };
     Snippets::read(&text).map_err(|error| Failure::of(Exit::Usage, &error).hint(hint))
 }

@@ -26,7 +26,7 @@ const COMMON: [(&str, &str); 4] = [
 pub fn new(world: &World, args: &NewArgs) -> Outcome {
     let usage = |message: String| Failure::new(Exit::Usage, message);
     let template = Template::of(args)?;
-    let id: ExecutorId = args.name.parse().map_err(|error| usage(format!("{error}")))?;
+    let id = ExecutorId::declared(&args.name).map_err(|error| usage(format!("{error}")))?;
     if let Some(other) = world.languages.find(id.as_str()).filter(|other| other.path.is_none()) {
         let message = format!("`{id}` is the bundled executor `{}`", other.id);
         return Err(usage(message).hint("another name: nothing can take one that is bundled"));

@@ -77,7 +77,7 @@ fn refused(name: &str) -> bool {
 const FIXED: &[&str] = &["PATH", "HOME", "IN", "OUT", "TMPDIR"];
 const FIXED_BEGINNINGS: &[&str] = &["LD_", "DYLD_", "POLYLOOM_"];
 
-fn fixed(name: &str) -> bool {
+pub(crate) fn fixed(name: &str) -> bool {
     FIXED.contains(&name) || FIXED_BEGINNINGS.iter().any(|start| name.starts_with(start))
 }
 

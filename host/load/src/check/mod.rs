@@ -28,7 +28,7 @@ use polyloom_model::{
     Cell, CellId, Code as CellCode, Encoding, Flow, Origin, Param, ParamName, PortName, Role,
 };
 
-pub(crate) use env::{By, check_variable};
+pub(crate) use env::{By, check_variable, fixed};
 
 use self::cell::Draft;
 use self::head::{name_of, parent};

@@ -102,7 +102,7 @@ fn required<'d>(findings: &mut Findings, map: &'d Map, key: &str) -> Option<&'d 
 }
 
 fn executor_id(findings: &mut Findings, key: &str, node: &Node) -> Option<ExecutorId> {
-    match findings.text(key, node)?.parse() {
+    match ExecutorId::declared(findings.text(key, node)?) {
         Ok(id) => Some(id),
         Err(error) => {
             findings.error(Code::BadName, &node.span, format!("{error}"), "");
@@ -198,7 +198,7 @@ fn tools(findings: &mut Findings, top: &Map) -> BTreeMap<String, Tool> {
             }
         }
         let version = version.unwrap_or_else(|| vec!["--version".to_owned()]);
-        tools.insert(name.to_owned(), Tool { any, env, version, flags, install });
+        tools.insert(name.to_owned(), Tool { at: Vec::new(), any, env, version, flags, install });
     }
     tools
 }
@@ -249,7 +249,8 @@ fn kind(findings: &mut Findings, top: &Map, tools: &BTreeMap<String, Tool>) -> O
         let argv = argv(findings, map, "worker", Place::Worker, tools);
         let protocol = protocol(findings, map);
         let (argv, protocol, features) = (argv?, protocol?, features(findings, map));
-        return Some(Kind::Worker(WorkerSpec { argv, protocol, features, library: None }));
+        let (library, kernel) = (None, None);
+        return Some(Kind::Worker(WorkerSpec { argv, protocol, features, library, kernel }));
     }
     let compile = match top.get("compile") {
         Some(_) => {
@@ -277,6 +278,7 @@ fn native(findings: &mut Findings, map: &Map) -> Option<Kind> {
         protocol: vec![1],
         features,
         library: Some(library),
+        kernel: None,
     }))
 }
 

@@ -371,6 +371,7 @@ fn a_renamed_cell_keeps_its_key_and_those_of_its_readers() {
 fn an_executor_is_its_command_lines_its_flags_and_its_own_files() {
     let manifest = || {
         let tool = polyloom_model::Tool {
+            at: vec![],
             any: vec!["gcc".into()],
             env: None,
             version: vec!["--version".into()],
