@@ -109,7 +109,7 @@ fn ports_are_variables_in_a_kernel_of_python() {
             "reads",
             "python3",
             "inputs = { y = \"makes.y\", t = \"makes.t\" }",
-            "print(y + 1, list(t))",
+            "print(y + 1, [float(x) for x in t])",
         ),
         cell("wrong", "python3", "outputs = { y = \"int\" }", "y = 'text'"),
     ];
