@@ -31,8 +31,20 @@ struct Text<'a> {
     title: String,
     kind: &'static str,
     extensions: Vec<&'a str>,
-    toolchain: BTreeMap<&'static str, &'a Tool>,
+    toolchain: BTreeMap<&'static str, Program<'a>>,
     worker: Worker,
+}
+
+/// What a manifest can say of a tool.
+#[derive(Serialize)]
+struct Program<'a> {
+    any: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    env: Option<&'a str>,
+    version: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    install: Option<&'a str>,
+    flags: &'a BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Serialize)]
@@ -84,6 +96,9 @@ fn text(
         argv.extend(["--legacy", id.as_str()]);
     }
     argv.push(named);
+    let Tool { any, env, version: asked, flags, install, at: _ } = tool;
+    let (env, install) = (env.as_deref(), install.as_deref());
+    let program = Program { any, env, version: asked, install, flags };
     let letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     let text = Text {
         id: id.as_str(),
@@ -91,7 +106,7 @@ fn text(
         title,
         kind: "worker",
         extensions: Some(id.as_str()).filter(|id| id.chars().all(letter)).into_iter().collect(),
-        toolchain: BTreeMap::from([("python", tool)]),
+        toolchain: BTreeMap::from([("python", program)]),
         worker: Worker { argv: argv.into_iter().map(str::to_owned).collect(), features: FEATURES },
     };
     // Nothing in it is no TOML; if it were, reading it would tell.
