@@ -55,6 +55,101 @@ fn a_repository_is_what_is_committed() {
     assert!(!place.project().join("mine/x").exists());
 }
 
+/// Everything that git would run by the configuration of the repository that it reads.
+#[test]
+fn the_configuration_of_a_repository_runs_nothing() {
+    needs!("git");
+    let place = Place::new();
+    let mark = place.root().join("mark");
+    let touch = place.root().join("touch.sh");
+    place.write("../touch.sh", format!("#!/bin/sh\ntouch {}\ncat\n", mark.display()));
+    let _ = place.polyloom(&["plugin", "new", "mine"]).exits(0);
+    let commit = "git -c user.name=a -c user.email=a@b commit -q";
+    // A signature that only a program of the configuration can look at.
+    let signed = "{ git cat-file commit HEAD | sed '/^$/,$d'; printf 'gpgsig -----BEGIN PGP SIGNATURE-----\\n \\n iQ==\\n -----END PGP SIGNATURE-----\\n\\none\\n'; } >.git/signed";
+    sh(
+        &place,
+        &format!(
+            "chmod +x {touch}
+            cd mine && git init -q && git checkout -q -b main
+            printf '*.sh filter=evil\\nshown.txt export-subst\\n' >.gitattributes
+            printf '$Format:%%GG%%G?$\\n' >shown.txt
+            git add . && {commit} -m one && {signed}
+            git update-ref refs/heads/main $(git hash-object -t commit -w .git/signed)
+            git config filter.evil.smudge {touch}
+            git config filter.evil.clean {touch}
+            git config filter.evil.required true
+            for key in core.fsmonitor core.pager core.askPass core.sshCommand core.alternateRefsCommand \\
+                gpg.program gpg.ssh.program gpg.x509.program uploadpack.packObjectsHook tar.tar.command \\
+                diff.external credential.helper; do git config $key {touch}; done
+            mkdir hooks && for hook in post-checkout pre-commit reference-transaction post-index-change; do
+                cp {touch} hooks/$hook; done
+            git config core.hooksPath $PWD/hooks",
+            touch = touch.display()
+        ),
+    );
+    let nothing_ran = |what: &str| assert!(!mark.exists(), "{what} ran what the repository names");
+    let told = place.polyloom(&["plugin", "install", "git+./mine"]).exits(2).stderr();
+    assert!(told.contains("nobody was asked"), "{told}");
+    nothing_ran("an install that was declined");
+    let _ = place.polyloom(&["plugin", "install", "git+./mine", "--yes"]).exits(0);
+    nothing_ran("an install");
+    let _ = place.polyloom(&["plugin", "outdated"]).exits(4);
+    nothing_ran("`outdated`");
+    // What is not there is not fetched from wherever the repository says.
+    sh(
+        &place,
+        &format!(
+            "cd mine
+            git config core.repositoryFormatVersion 1
+            git config extensions.partialClone origin
+            git config remote.origin.promisor true
+            git config remote.origin.url ssh://x/y
+            git config remote.origin.uploadpack {touch}
+            git config remote.origin.partialclonefilter blob:none
+            blob=$(git rev-parse main:shown.txt)
+            rm -f .git/objects/$(echo $blob | cut -c1-2)/$(echo $blob | cut -c3-)
+            rm -f {mark}",
+            touch = touch.display(),
+            mark = mark.display()
+        ),
+    );
+    let told = place.polyloom(&["plugin", "install", "git+./mine", "--yes"]).exits(3).stderr();
+    assert!(told.contains("reading the repository failed"), "{told}");
+    nothing_ran("an install of what is not whole");
+    let told = place.polyloom(&["plugin", "outdated"]).exits(0).stdout();
+    assert!(told.contains("reading the repository failed"), "{told}");
+    nothing_ran("`outdated` of what is not whole");
+}
+
+#[test]
+fn a_revision_is_a_branch_a_tag_or_a_commit_and_a_part_may_be_the_plugin() {
+    needs!("git");
+    let place = Place::new();
+    let _ = place.polyloom(&["plugin", "new", "mine"]).exits(0);
+    sh(
+        &place,
+        "mkdir all && mv mine all/ && cd all && git init -q && git checkout -q -b main && git add .
+        git -c user.name=a -c user.email=a@b commit -qm one
+        git -c user.name=a -c user.email=a@b tag -a -m v1 v1
+        git branch odd/name && git rev-parse HEAD >id
+        echo more >>mine/mine.sh && git -c user.name=a -c user.email=a@b commit -qam two",
+    );
+    let id = std::fs::read_to_string(place.project().join("all/id")).unwrap();
+    let digest = |revision: &str| {
+        let source = format!("git+./all/mine{revision}");
+        let _ = place.polyloom(&["plugin", "install", &source, "--yes"]).exits(0);
+        let told = place.polyloom(&["plugin", "info", "mine", "--format", "json"]).exits(0);
+        told.json()["digest"].as_str().unwrap().to_owned()
+    };
+    let first = digest("@v1");
+    assert_eq!(digest("@odd/name"), first);
+    assert_eq!(digest(&format!("@{}", id.trim())), first);
+    let second = digest("");
+    assert_ne!(second, first);
+    assert_eq!(digest("@main"), second);
+}
+
 /// A registry of npm with two packages, on a port of its own; it ends with the process.
 fn registry(packages: Vec<(&'static str, &'static str, Vec<u8>)>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -158,18 +158,52 @@ fn npm(world: &World, name: &str, scratch: &Path, offline: bool) -> Result<PathB
     Ok(folder)
 }
 
-/// What is committed in a repository on this machine.
+/// What is committed in a repository on this machine. Whoever made it also wrote its configuration, which names programs: nothing is run in it but what
+/// serves it to others, and what was fetched is read in a repository of our own.
 fn git(world: &World, folder: &Path, revision: &str, scratch: &Path) -> Result<PathBuf, Failure> {
-    if !folder.is_dir() {
+    let folder = folder.canonicalize().ok().filter(|folder| folder.is_dir()).ok_or_else(|| {
         let message = format!("there is no folder `{}`", folder.display());
-        return Err(Failure::new(Exit::Usage, message)
-            .hint("what is elsewhere: clone it, and install the clone"));
+        Failure::new(Exit::Usage, message)
+            .hint("what is elsewhere: clone it, and install the clone")
+    })?;
+    // Serving looks for no repository above a folder.
+    let top = folder.ancestors().find(|above| above.join(".git").exists()).unwrap_or(&folder);
+    let part = folder.strip_prefix(top).unwrap_or(Path::new(""));
+    let (own, archive) = (scratch.join("repository"), scratch.join("archive.tar"));
+    let git = || {
+        let mut git = tool("git")?;
+        git.env("GIT_TERMINAL_PROMPT", "0").env("GIT_NO_LAZY_FETCH", "1");
+        git.env("GIT_ALLOW_PROTOCOL", "file").env("GIT_ATTR_NOSYSTEM", "1");
+        git.args(["-c", "core.attributesFile=/dev/null", "-c", "core.hooksPath=/dev/null"]);
+        // A signature may be asked for by a file that is archived (`export-subst`).
+        for program in ["gpg.program", "gpg.ssh.program", "gpg.x509.program"] {
+            git.arg("-c").arg(format!("{program}=false"));
+        }
+        git.arg("--git-dir").arg(&own);
+        Ok::<_, Failure>(git)
+    };
+    let alone = |mut git: Command| {
+        git.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+        git
+    };
+    let mut init = alone(git()?);
+    init.args(["init", "--quiet", "--bare", "--template="]);
+    run(world, &init, "making a repository for it")?;
+    // Which folders of others may be read (`safe.directory`) is in the person's own configuration.
+    let mut fetch = git()?;
+    fetch.args(["-c", "protocol.version=2", "fetch", "--quiet", "--depth=1", "--no-tags"]);
+    fetch.args(["--no-recurse-submodules", "--no-auto-maintenance", "--"]).arg(top).arg(revision);
+    run(world, &fetch, "reading the repository").map_err(|failure| {
+        failure.hint("a revision is a branch, a tag or a whole commit id, of a repository that is here in full")
+    })?;
+    let mut pack = alone(git()?);
+    pack.args(["archive", "--format=tar", "-o"]).arg(&archive);
+    let mut tree = std::ffi::OsString::from("FETCH_HEAD");
+    if part != Path::new("") {
+        tree.push(":");
+        tree.push(part);
     }
-    let archive = scratch.join("archive.tar");
-    let mut git = tool("git")?;
-    git.arg("-C").arg(folder).args(["archive", "--format=tar", "-o"]).arg(&archive);
-    git.arg(revision);
-    run(world, &git, "reading the repository")?;
+    run(world, pack.arg(tree), "reading the repository")?;
     unpack(&archive, &scratch.join("unpacked"))
 }
 
