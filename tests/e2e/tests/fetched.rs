@@ -237,3 +237,58 @@ fn an_npm_package_comes_with_what_it_needs_and_runs_no_script() {
         assert!(told.contains("fetching it failed"), "{told}");
     }
 }
+
+/// The archive of a package: a plugin with a `package.json` and a `.npmrc`.
+fn packed(place: &Place, name: &str, needs: &str, npmrc: &str) -> Vec<u8> {
+    sh(place, &format!("mkdir -p {name} && cp -r mine {name}/package"));
+    let package = format!(r#"{{"name":"{name}","version":"1.0.0","dependencies":{{{needs}}}}}"#);
+    place.write(&format!("{name}/package/package.json"), package);
+    place.write(&format!("{name}/package/.npmrc"), npmrc);
+    sh(place, &format!("tar -czf {name}.tgz -C {name} package"));
+    std::fs::read(place.project().join(format!("{name}.tgz"))).unwrap()
+}
+
+#[test]
+fn npm_obeys_neither_a_package_nor_what_lies_above_it() {
+    needs!("npm", "node");
+    let place = Place::new();
+    let _ = place.polyloom(&["plugin", "new", "mine"]).exits(0);
+    // Whoever is led there by somebody else's configuration is seen.
+    let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
+    elsewhere.set_nonblocking(true).unwrap();
+    let led = format!("registry=http://{}/\n", elsewhere.local_addr().unwrap());
+    let unseen = |what: &str| assert!(elsewhere.accept().is_err(), "{what} led npm elsewhere");
+    let address = registry(vec![
+        ("armed", r#""loud":"1.0.0""#, packed(&place, "armed", r#""loud":"1.0.0""#, &led)),
+        ("loud", "", packed(&place, "loud", "", "")),
+        ("near", "", packed(&place, "near", r#""it":"file:/etc""#, "install-links=true\n")),
+        ("far", "", packed(&place, "far", r#""deep":"1.0.0""#, "git=./mine.sh\n")),
+        ("deep", r#""it":"git+file:///nowhere""#, packed(&place, "deep", "", "")),
+    ]);
+    let tmp = place.root().join("above");
+    std::fs::create_dir(&tmp).unwrap();
+    std::fs::write(tmp.join(".npmrc"), &led).unwrap();
+    std::fs::write(
+        tmp.join("package.json"),
+        r#"{"name":"above","workspaces":["*","*/unpacked/*"]}"#,
+    )
+    .unwrap();
+    // Without a registry of its own in the environment, which would win.
+    let home = place.root().join("npmrc");
+    std::fs::write(&home, format!("registry={address}/\n")).unwrap();
+    let install = |source: &str, more: &[&str]| {
+        let call = place.call(&[&["plugin", "install", source], more].concat());
+        call.env("npm_config_userconfig", &home).env("TMPDIR", &tmp).end()
+    };
+    let told = install("npm:armed", &[]).exits(2).stderr();
+    assert!(told.contains("npm fetches it and what it needs; no script runs"), "{told}");
+    assert!(told.contains("nobody was asked whether `npm:armed` may be fetched"), "{told}");
+    let _ = install("npm:armed", &["--yes"]).exits(0);
+    unseen("a package");
+    let _ = place.polyloom(&["run", "mine/try"]).exits(0);
+    let told = install("npm:near", &["--yes"]).exits(2).stderr();
+    assert!(told.contains("needs `it` from \"file:/etc\" (dependencies)"), "{told}");
+    let told = install("npm:far", &["--yes"]).exits(3).stderr();
+    assert!(told.contains("fetching what it needs failed"), "{told}");
+    unseen("something");
+}

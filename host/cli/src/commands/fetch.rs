@@ -40,7 +40,13 @@ impl Wanted {
             Err(Failure::new(Exit::Usage, message).hint(format!("valid: {valid}")))
         };
         if let Some(name) = text.strip_prefix("npm:") {
-            return Some(match is_name(name.strip_prefix('@').unwrap_or(name), &['/']) {
+            // With a scope, a slash: without, it would be a repository of GitHub's.
+            let is = match name.strip_prefix('@').map(|name| name.split_once('/')) {
+                Some(Some((scope, name))) => is_name(scope, &[]) && is_name(name, &[]),
+                Some(None) => false,
+                None => is_name(name, &[]),
+            };
+            return Some(match is {
                 true => Ok(Self::Npm(name.to_owned())),
                 false => refused(
                     format!("`{}` is no name of an npm package", escape_line(name)),
@@ -89,20 +95,31 @@ fn is_name(text: &str, more: &[char]) -> bool {
 
 /// Fetches it, and installs what came if the person agrees to it.
 pub fn install(world: &World, wanted: &Wanted, args: &InstallArgs) -> Outcome {
+    let what = escape_line(&wanted.text()).into_owned();
+    let asked = match wanted {
+        Wanted::Npm(_) => {
+            Some((("fetch", "fetched", "npm"), "npm fetches it and what it needs; no script runs"))
+        }
+        Wanted::Crate(_) | Wanted::CrateFolder(_) => Some((
+            ("build", "built", "cargo"),
+            "building it runs its code and that of what it needs, as you and outside of the sandbox",
+        )),
+        Wanted::Git { .. } => None,
+    };
+    if let Some(((verb, done, by), means)) = asked {
+        let network = if args.offline { " without the network" } else { "" };
+        world.screen.tell(&format!("{what}, {done} by {by}{network}\n  {means}\n"));
+        let asks = || said_yes(world, &format!("`{what}` may be {done}"), &format!("{verb} it?"));
+        if !args.yes && !asks()? {
+            world.screen.tell("nothing was installed\n");
+            return Ok(Exit::Failed);
+        }
+    }
     let scratch = tempfile::tempdir().map_err(|error| Failure::of(Exit::Environment, &error))?;
     let folder = match wanted {
         Wanted::Npm(name) => npm(world, name, scratch.path(), args.offline)?,
         Wanted::Git { folder, revision } => git(world, folder, revision, scratch.path())?,
         Wanted::Crate(_) | Wanted::CrateFolder(_) => {
-            let what = escape_line(&wanted.text()).into_owned();
-            world.screen.tell(&format!(
-                "{what}, built by cargo{}\n  building it runs its code and that of what it needs, as you and outside of the sandbox\n",
-                if args.offline { " without the network" } else { "" }
-            ));
-            if !args.yes && !said_yes(world, &format!("`{what}` may be built"), "build it?")? {
-                world.screen.tell("nothing was installed\n");
-                return Ok(Exit::Failed);
-            }
             cargo(world, wanted, scratch.path(), args.offline)?
         }
     };
@@ -137,25 +154,110 @@ fn unpack(path: &Path, to: &Path) -> Result<PathBuf, Failure> {
     unpacked.map_err(|error| Failure::of(Exit::Usage, &error))
 }
 
-/// A package and what it depends on. No script of any of them runs.
+/// A package and what it depends on. No script of any of them runs, and npm does what the person's own configuration says, and nobody else's.
 fn npm(world: &World, name: &str, scratch: &Path, offline: bool) -> Result<PathBuf, Failure> {
-    let quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"];
-    let mut pack = tool("npm")?;
-    pack.arg("pack").args(quiet).arg("--pack-destination").arg(scratch);
-    pack.args(offline.then_some("--offline")).arg("--").arg(name).current_dir(scratch);
+    let failed = |error| Failure::of(Exit::Environment, &error);
+    let npm = |command: &str, folder: &Path| {
+        let mut npm = tool("npm")?;
+        npm.arg(command).args(["--ignore-scripts", "--no-audit", "--no-fund"]);
+        // Nothing above the folder counts: neither a `.npmrc` nor a project that this could be a part of.
+        npm.args(["--no-update-notifier", "--workspaces=false", "--install-links=false"]);
+        // All comes from the registry. The newer npm has words for that, an older one still has no git.
+        npm.args(["--git=/bin/false", "--allow-git=none"]);
+        npm.args(["--allow-file=none", "--allow-directory=none"]);
+        npm.args(offline.then_some("--offline")).current_dir(folder);
+        Ok::<_, Failure>(npm)
+    };
+    fs::write(scratch.join("package.json"), r#"{"private":true}"#).map_err(failed)?;
+    let mut pack = npm("pack", scratch)?;
+    pack.arg("--pack-destination").arg(scratch).arg("--").arg(name);
     world.screen.note("fetching …\n");
     run(world, &pack, "fetching it")?;
-    let failed = |error| Failure::of(Exit::Environment, &error);
     let mut packed = fs::read_dir(scratch).map_err(failed)?.flatten();
     let packed = packed.find(|entry| entry.path().extension().is_some_and(|it| it == "tgz"));
     let packed = packed.ok_or_else(|| Failure::new(Exit::Environment, "npm left no package"))?;
     let folder = unpack(&packed.path(), &scratch.join("unpacked"))?;
-    let mut install = tool("npm")?;
+    disarm(&folder).map_err(failed)?;
+    from_registry(&folder.join("package.json"))?;
+    let mut install = npm("install", &folder)?;
     // Links to programs are no part of a plugin.
-    install.arg("install").args(quiet).args(["--omit=dev", "--no-bin-links"]);
-    install.args(offline.then_some("--offline")).current_dir(&folder);
+    install.args(["--omit=dev", "--no-bin-links", "--allow-remote=none"]);
     run(world, &install, "fetching what it needs")?;
     Ok(folder)
+}
+
+/// Takes out of an unpacked package what would tell npm where to fetch from: configuration anywhere in it, and locks, which may name any place.
+fn disarm(folder: &Path) -> std::io::Result<()> {
+    for lock in ["package-lock.json", "npm-shrinkwrap.json", "node_modules/.package-lock.json"] {
+        let path = folder.join(lock);
+        if path.is_file() {
+            fs::remove_file(path)?;
+        }
+    }
+    let mut open = vec![folder.to_owned()];
+    while let Some(at) = open.pop() {
+        for entry in fs::read_dir(at)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                open.push(entry.path());
+            } else if entry.file_name().eq_ignore_ascii_case(".npmrc") {
+                fs::remove_file(entry.path())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether all that a `package.json` needs has a version in a registry.
+fn from_registry(path: &Path) -> Result<(), Failure> {
+    let refused = |message: String| {
+        Err(Failure::new(Exit::Usage, message)
+            .hint("valid: versions of packages in a registry, as `^1.2.0`"))
+    };
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let Ok(package) = serde_json::from_str::<serde_json::Value>(&text) else {
+        return refused("the package has no package.json that can be read".to_owned());
+    };
+    if package.get("workspaces").is_some() {
+        return refused("the package has workspaces".to_owned());
+    }
+    for table in
+        ["dependencies", "optionalDependencies", "peerDependencies", "devDependencies", "overrides"]
+    {
+        let Some(needs) = package.get(table) else { continue };
+        // Overrides are tables in tables.
+        let mut open = vec![(table, needs)];
+        while let Some((name, needs)) = open.pop() {
+            match needs {
+                serde_json::Value::Object(more) => {
+                    open.extend(more.iter().map(|(name, needs)| (name.as_str(), needs)));
+                }
+                serde_json::Value::String(version) if is_registered(version) => {}
+                other => {
+                    let other = other.to_string();
+                    let (name, other) = (escape_line(name), escape_line(&other));
+                    return refused(format!("the package needs `{name}` from {other} ({table})"));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether what npm is told to fetch is in its registry: a version, a range, a tag, or such of another name (`npm:NAME@^1`), and neither a path, an
+/// address nor a repository.
+fn is_registered(version: &str) -> bool {
+    let (version, alias) = match version.strip_prefix("npm:") {
+        Some(version) => (version, true),
+        None => (version, false),
+    };
+    let plain = |c: char| c.is_ascii_alphanumeric() || " .^~<>=|*+-_$".contains(c);
+    let more = |c: char| alias && "@/".contains(c);
+    let lower = version.to_ascii_lowercase();
+    let archive = ["tgz", "tar.gz", "tar"].iter().any(|end| lower.ends_with(&format!(".{end}")));
+    let repository = alias && !version.starts_with('@') && version.contains('/');
+    let path = version.trim_start().starts_with('.');
+    version.chars().all(|c| plain(c) || more(c)) && !archive && !repository && !path
 }
 
 /// What is committed in a repository on this machine. Whoever made it also wrote its configuration, which names programs: nothing is run in it but what
@@ -290,6 +392,9 @@ mod tests {
         assert_eq!(of("git+/srv/lush@v1"), Some(Some("git+/srv/lush@v1".to_owned())));
         assert_eq!(of("git+/srv/lush"), Some(Some("git+/srv/lush@HEAD".to_owned())));
         for bad in [
+            "npm:owner/repository",
+            "npm:name@owner/repository",
+            "npm:@scope/name/more",
             "npm:--global",
             "npm:",
             "npm:../x",
@@ -304,5 +409,37 @@ mod tests {
         }
         assert_eq!(of("left-pad"), None);
         assert_eq!(of("./folder"), None);
+    }
+
+    #[test]
+    fn what_npm_fetches_is_in_a_registry() {
+        for good in ["1.0.0", "^1.2.3-beta.1+x", "~1", ">=1.0.0 <2 || 3.x", "*", "", "latest"] {
+            assert!(is_registered(good), "{good}");
+        }
+        assert!(is_registered("npm:other@^1") && is_registered("npm:@scope/other@^1"));
+        for bad in [
+            "git+ssh://git@host/x.git",
+            "git@github.com:a/b.git",
+            "github:a/b",
+            "a/b",
+            "a/b#main",
+            "file:/home",
+            "link:../x",
+            "workspace:*",
+            "http://host/x.tgz",
+            "https://host/x",
+            "../x",
+            "./x",
+            ".",
+            "~/x",
+            "/x",
+            "x.tgz",
+            "x.TAR.GZ",
+            "x.tar",
+            "npm:a/b",
+            "npm:file:x",
+        ] {
+            assert!(!is_registered(bad), "{bad}");
+        }
     }
 }
