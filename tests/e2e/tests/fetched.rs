@@ -292,3 +292,51 @@ fn npm_obeys_neither_a_package_nor_what_lies_above_it() {
     assert!(told.contains("fetching what it needs failed"), "{told}");
     unseen("something");
 }
+
+#[test]
+fn cargo_obeys_nothing_of_the_folder_that_one_is_in() {
+    needs!("cargo");
+    let place = Place::new();
+    let mark = place.root().join("mark");
+    place.write("wrapper.sh", format!("#!/bin/sh\ntouch {}\nexec \"$@\"\n", mark.display()));
+    place.write(".cargo/config.toml", "[build]\nrustc-wrapper = \"./wrapper.sh\"\n");
+    place.write("rust-toolchain.toml", "[toolchain]\npath = \"/nowhere\"\n");
+    // Elsewhere, since what lies above a crate is its own affair.
+    place.write(
+        "../far/mine/Cargo.toml",
+        "[package]\nname = \"mine\"\nversion = \"1.0.0\"\nedition = \"2021\"\n[workspace]\n",
+    );
+    place.write("../far/mine/src/main.rs", "fn main() {}\n");
+    let _ = place.polyloom(&["plugin", "new", "it"]).exits(0);
+    sh(
+        &place,
+        "chmod +x wrapper.sh && cp it/executor.toml ../far/mine && mkdir tmp && cp -r .cargo rust-toolchain.toml wrapper.sh tmp",
+    );
+    let home = std::env::var("HOME").unwrap();
+    let of = |name: &str, usual: &str| std::env::var(name).unwrap_or(format!("{home}/{usual}"));
+    let install = || {
+        let call = place.call(&["plugin", "install", "crate:../far/mine", "--yes", "--offline"]);
+        let call = call.env("CARGO_HOME", of("CARGO_HOME", ".cargo"));
+        let call = call.env("RUSTUP_HOME", of("RUSTUP_HOME", ".rustup"));
+        // Whatever rustup is asked, it is to change nothing.
+        let call = call.env("RUSTUP_AUTO_INSTALL", "0");
+        call.env("TMPDIR", place.project().join("tmp")).end()
+    };
+    let _ = install().exits(0);
+    assert!(!mark.exists(), "cargo obeyed the folder that it was started in");
+    sh(&place, "echo 'secret = 1' >secret && ln -s $PWD/secret ../far/mine/conformance.toml");
+    let told = install().exits(2).stderr();
+    assert!(told.contains("conformance.toml` can't be used: it is no regular file"), "{told}");
+    sh(
+        &place,
+        "cd ../far/mine && rm conformance.toml && mv executor.toml ../it.toml && ln -s ../it.toml executor.toml",
+    );
+    let told = install().exits(2).stderr();
+    assert!(told.contains("executor.toml` can't be used: it is no regular file"), "{told}");
+    sh(
+        &place,
+        "cd ../far/mine && rm executor.toml && mkdir ../plugin && mv ../it.toml ../plugin/executor.toml && ln -s ../plugin plugin",
+    );
+    let told = install().exits(2).stderr();
+    assert!(told.contains("executor.toml` can't be used: the path leads outside"), "{told}");
+}

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use polyloom_load::Root;
 use polyloom_plugins::{Limits, Source};
 use polyloom_report::escape_line;
 
@@ -14,6 +15,8 @@ use super::pip::run;
 use crate::args::InstallArgs;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::world::World;
+
+const MANIFEST: &str = "executor.toml";
 
 /// Where a plugin is, in the words of `plugin install`.
 #[derive(Debug, PartialEq, Eq)]
@@ -319,6 +322,13 @@ fn cargo(
     let failed = |error| Failure::of(Exit::Environment, &error);
     let root = scratch.join("root");
     let mut cargo = tool("cargo")?;
+    // Cargo and rustup obey files of the folder that they are in and of those above it: they are in the person's own.
+    let home = cargo_home().filter(|home| home.is_dir());
+    let home = home.or_else(|| std::env::var_os("HOME").map(PathBuf::from));
+    let home = home.ok_or_else(|| {
+        Failure::new(Exit::Environment, "cargo has no home: neither CARGO_HOME nor HOME is set")
+    })?;
+    cargo.current_dir(home);
     cargo
         .args(["install", "--quiet", "--root"])
         .arg(&root)
@@ -326,7 +336,8 @@ fn cargo(
     cargo.args(offline.then_some("--offline"));
     match wanted {
         Wanted::CrateFolder(folder) => {
-            cargo.arg("--path").arg(folder);
+            let folder = folder.canonicalize().map_err(failed)?;
+            cargo.arg("--path").arg(&folder);
             // A lock is kept to where there is one.
             cargo.args(folder.join("Cargo.lock").is_file().then_some("--locked"));
         }
@@ -341,22 +352,36 @@ fn cargo(
         _ => registered(&root)?,
     };
     let places = [source.clone(), source.join("plugin")];
-    let of = places.iter().find(|folder| folder.join("executor.toml").is_file());
+    let of = places.iter().find(|folder| folder.join(MANIFEST).exists());
     let of = of.ok_or_else(|| {
-        Failure::new(Exit::Usage, format!("`{}` has no executor.toml", source.display()))
+        Failure::new(Exit::Usage, format!("`{}` has no {MANIFEST}", source.display()))
             .hint("it is at the top of the crate, or in its folder `plugin`")
     })?;
     let plugin = scratch.join("plugin");
     fs::create_dir(&plugin).map_err(failed)?;
-    for name in ["executor.toml", "conformance.toml"] {
-        if of.join(name).is_file() {
-            fs::copy(of.join(name), plugin.join(name)).map_err(failed)?;
+    let inside = Root::open(&source).map_err(failed)?;
+    for name in [MANIFEST, polyloom_conformance::FILE] {
+        let path = of.join(name);
+        let Ok(meta) = fs::symlink_metadata(&path) else { continue };
+        let refused = |why: &dyn std::fmt::Display| {
+            Failure::new(Exit::Usage, format!("`{}` can't be used: {why}", path.display()))
+        };
+        if !meta.is_file() {
+            return Err(refused(&"it is no regular file"));
         }
+        let below = path.strip_prefix(&source).unwrap_or(&path);
+        let bytes = inside.read(below).map_err(|error| refused(&error))?;
+        fs::write(plugin.join(name), bytes).map_err(failed)?;
     }
     for program in fs::read_dir(root.join("bin")).map_err(failed)?.flatten() {
         fs::copy(program.path(), plugin.join(program.file_name())).map_err(failed)?;
     }
     Ok(plugin)
+}
+
+fn cargo_home() -> Option<PathBuf> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")))
 }
 
 /// Where cargo keeps the source of the one crate that it has installed below `root`.
@@ -371,9 +396,7 @@ fn registered(root: &Path) -> Result<PathBuf, Failure> {
         (Some(name), Some(version)) => format!("{name}-{version}"),
         _ => return Err(unknown()),
     };
-    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
-    let sources = home.ok_or_else(unknown)?.join("registry/src");
+    let sources = cargo_home().ok_or_else(unknown)?.join("registry/src");
     let registries = fs::read_dir(sources).map_err(|_| unknown())?.flatten();
     let found = registries.map(|entry| entry.path().join(&folder)).find(|path| path.is_dir());
     found.ok_or_else(unknown)
