@@ -310,7 +310,7 @@ impl Installed {
 
     /// Whether the copy of a plugin is still what was agreed to.
     pub fn verify(&self, plugin: &Plugin) -> Result<(), InstalledError> {
-        let found = tree::digest(&self.copy(plugin), Limits::default())?;
+        let found = tree::digest_of_copy(&self.copy(plugin), Limits::default())?;
         if found == plugin.digest {
             return Ok(());
         }
@@ -382,7 +382,7 @@ impl Installed {
         self.change(|plugins| {
             // One that is damaged makes way.
             if copy.exists() {
-                let same = tree::digest(&copy, Limits::default());
+                let same = tree::digest_of_copy(&copy, Limits::default());
                 if same.is_ok_and(|found| found == plugin.digest) {
                     plugins.retain(|other| other.id != plugin.id);
                     plugins.push(plugin.clone());

@@ -75,10 +75,16 @@ pub struct Copied {
 }
 
 /// The digest of a folder: of `PATH NUL x|- NUL SIZE NUL DIGEST LF` for each file in the order of the paths' bytes, folders
-/// ending in `/` and without size and digest. Links are errors.
+/// ending in `/` and without size and digest. Links are errors. What a plugin is not copied with ([`LEFT_OUT`]) is not in it.
 pub fn digest(folder: &Path, limits: Limits) -> Result<Digest, TreeError> {
     let dir = open(folder)?;
     Ok(Walk::new(folder, limits, None).all(&dir)?.digest)
+}
+
+/// The same of a copy, in which nothing is left out: what is there and was not copied was put there, and an interpreter may well read it.
+pub(crate) fn digest_of_copy(folder: &Path, limits: Limits) -> Result<Digest, TreeError> {
+    let dir = open(folder)?;
+    Ok(Walk { left_out: &[], ..Walk::new(folder, limits, None) }.all(&dir)?.digest)
 }
 
 /// Copies a folder into one that is empty; the digest is that of what was written. Files are read-only.
@@ -121,13 +127,14 @@ struct Walk<'a> {
     root: &'a Path,
     limits: Limits,
     to: Option<&'a Dir>,
+    left_out: &'static [&'static str],
     lines: BTreeMap<String, String>,
     bytes: u64,
 }
 
 impl<'a> Walk<'a> {
     fn new(root: &'a Path, limits: Limits, to: Option<&'a Dir>) -> Self {
-        Self { root, limits, to, lines: BTreeMap::new(), bytes: 0 }
+        Self { root, limits, to, left_out: &LEFT_OUT, lines: BTreeMap::new(), bytes: 0 }
     }
 
     fn all(mut self, dir: &Dir) -> Result<Copied, TreeError> {
@@ -154,7 +161,7 @@ impl<'a> Walk<'a> {
             let Some(name) = name.to_str().filter(|name| !name.contains(char::is_control)) else {
                 return Err(TreeError::Name { path });
             };
-            if LEFT_OUT.contains(&name) {
+            if self.left_out.contains(&name) {
                 continue;
             }
             let failed = |source| TreeError::Io { path: path.clone(), source };

@@ -100,6 +100,29 @@ fn what_runs_is_the_copy_that_was_agreed_to() {
 }
 
 #[test]
+fn what_is_left_out_of_a_copy_is_not_put_into_it() {
+    let place = Place::new();
+    for name in ["__pycache__/a.pyc", "lib/__pycache__/a.pyc", ".git/config", ".polyloom/x"] {
+        place.write(&format!("from/{name}"), "left out");
+    }
+    let mut installed = place.open().unwrap();
+    let plugin = place.install(&mut installed).unwrap();
+    let copy = installed.copy(&plugin);
+    assert!(!copy.join("__pycache__").exists() && !copy.join("lib/__pycache__").exists());
+    assert_eq!(digest(&place.at("from"), Limits::default()).unwrap(), plugin.digest);
+    for name in ["__pycache__", "lib/__pycache__", ".git", ".polyloom"] {
+        let path = copy.join(name);
+        fs::create_dir(&path).unwrap();
+        let told = installed.verify(&plugin);
+        assert!(matches!(told, Err(InstalledError::Changed { .. })), "{name}: {told:?}");
+        // Installed again, it is as it was.
+        place.install(&mut installed).unwrap();
+        installed.verify(&plugin).unwrap();
+        assert!(!path.exists(), "{name}");
+    }
+}
+
+#[test]
 fn two_hands_on_the_list_lose_nothing() {
     let place = Place::new();
     let (mut one, mut two) = (place.open().unwrap(), place.open().unwrap());
