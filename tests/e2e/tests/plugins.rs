@@ -75,6 +75,30 @@ fn a_plugin_runs_once_it_was_agreed_to_and_as_it_was_then() {
 }
 
 #[test]
+fn nothing_that_was_put_into_a_copy_runs() {
+    let place = offered();
+    place.write("executors/greet/conformance.toml", "hello = 'Ada'\n");
+    place.write("executors/greet/__pycache__/own.pyc", "as any run leaves one");
+    done(&place, &["plugin", "enable", "greet", "--yes"]);
+    assert_eq!(said(&place, &[]), "hello Ada\n");
+    let copies = place.root().join("home/.local/share/polyloom/plugins/copies");
+    let copy = std::fs::read_dir(copies).unwrap().next().unwrap().unwrap().path();
+    // Python takes one with an unchecked hash for the source, whatever that says.
+    std::fs::create_dir(copy.join("__pycache__")).unwrap();
+    std::fs::write(copy.join("__pycache__/greet.pyc"), b"\x01").unwrap();
+    for args in [&["run", "-f"][..], &["plugin", "test", "greet"]] {
+        let told = place.polyloom(args).exits(3).stderr();
+        assert!(told.contains("was changed") && told.contains("plugin install"), "{told}");
+    }
+    let info = place.polyloom(&["plugin", "info", "greet"]).exits(0).stdout();
+    assert!(info.contains("its copy was changed"), "{info}");
+    let _ = place.polyloom(&["plugin", "outdated"]).exits(4);
+    done(&place, &["plugin", "install", "executors/greet", "--yes"]);
+    assert!(!copy.join("__pycache__").exists());
+    done(&place, &["run", "-f"]);
+}
+
+#[test]
 fn who_runs_a_plugin_keeps_it_and_no_longer() {
     let place = offered();
     place.write("executors/greet/greet.sh", "sleep 1; echo hello $(cat $1)\n");
