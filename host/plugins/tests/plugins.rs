@@ -238,6 +238,79 @@ fn nothing_of_an_archive_ends_outside_of_its_folder() {
 }
 
 #[test]
+fn an_archive_takes_no_more_than_a_plugin_needs() {
+    use tar::EntryType::{GNULongName, Regular, XGlobalHeader, XHeader};
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("a.tar");
+    let mut n = 0;
+    let mut unpacked = |entries: &[(tar::EntryType, &[u8])], limits: Limits| {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (kind, data) in entries {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(*kind);
+            header.set_path("short").unwrap();
+            header.set_mode(0o644);
+            header.set_size(data.len() as u64);
+            header.set_cksum();
+            builder.append(&header, *data).unwrap();
+        }
+        fs::write(&path, builder.into_inner().unwrap()).unwrap();
+        n += 1;
+        let to = root.path().join(format!("to{n}"));
+        fs::create_dir(&to).unwrap();
+        unpack(&path, &to, limits).map(|_| to)
+    };
+    let all = Limits::default();
+    let pax = |key: &str, value: &str| {
+        let rest = format!(" {key}={value}\n");
+        let length = (1..9).find(|digits| (rest.len() + digits).to_string().len() == *digits);
+        format!("{}{rest}", rest.len() + length.unwrap()).into_bytes()
+    };
+    // Names that have no room in an entry, as tar writes them.
+    let long = format!("{}/{}", "a".repeat(150), "b".repeat(150));
+    let gnu = [(GNULongName, [long.as_bytes(), b"\0"].concat()), (Regular, b"x".to_vec())];
+    let extended = [
+        (XHeader, pax("path", &long)),
+        (XGlobalHeader, pax("path", "not/this")),
+        (Regular, b"x".to_vec()),
+    ];
+    for entries in [&gnu[..], &extended[..]] {
+        let entries: Vec<_> = entries.iter().map(|(kind, data)| (*kind, &data[..])).collect();
+        let to = unpacked(&entries, all).unwrap();
+        assert_eq!(fs::read_to_string(to.join(&long)).unwrap(), "x");
+    }
+    // A name that is read to its end before anybody asks how long it is.
+    let endless = vec![b'a'; 9 << 10];
+    for kind in [GNULongName, XHeader] {
+        let told = unpacked(&[(kind, &endless), (Regular, b"x")], all).unwrap_err();
+        assert!(matches!(told, ArchiveError::TooMuch { .. }), "{told}");
+        assert!(told.to_string().ends_with("more than 8192 bytes in the name of an entry"));
+    }
+    let size = pax("size", "0");
+    let told = unpacked(&[(XHeader, &size), (Regular, b"x")], all).unwrap_err();
+    assert!(matches!(told, ArchiveError::Entry { .. }), "{told}");
+    let up = format!("../{}", "a".repeat(7000));
+    let told = unpacked(&[(GNULongName, up.as_bytes()), (Regular, b"x")], all).unwrap_err();
+    assert!(told.to_string().len() < 1000, "{told}");
+    // Folders that only a path names are folders.
+    let deep = |depth| format!("{}x", "a/".repeat(depth));
+    assert!(unpacked(&[(GNULongName, deep(64).as_bytes()), (Regular, b"x")], all).is_ok());
+    let told = unpacked(&[(GNULongName, deep(65).as_bytes()), (Regular, b"x")], all).unwrap_err();
+    assert!(told.to_string().ends_with("more than 64 folders in each other"), "{told}");
+    let few = Limits { bytes: 10, entries: 20 };
+    assert!(unpacked(&[(GNULongName, deep(19).as_bytes()), (Regular, b"x")], few).is_ok());
+    let told = unpacked(&[(GNULongName, deep(20).as_bytes()), (Regular, b"x")], few).unwrap_err();
+    assert!(told.to_string().ends_with("more than 20 files and folders"), "{told}");
+    // Nobody waits for a pipe, or reads a device.
+    let pipe = root.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for path in [&pipe, Path::new("/dev/zero")] {
+        let told = unpack(path, root.path(), all).unwrap_err();
+        assert!(matches!(told, ArchiveError::Io { .. }), "{told}");
+    }
+}
+
+#[test]
 fn a_lock_that_is_none_is_not_waited_for() {
     use polyloom_plugins::{LOCK_FILE, Lock};
     let root = tempfile::tempdir().unwrap();
