@@ -8,12 +8,13 @@ use std::sync::{Arc, OnceLock};
 
 use polyloom_load::{Problem, Report, parse_manifest};
 use polyloom_model::{Calls, Digest, ExecutorId, Kind, Manifest};
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::offers::Offer;
 use crate::python::{Made, Package};
-use crate::tree::{self, Copied, Limits, TreeError};
+use crate::tree::{self, Copied, Limits, TreeError, open_file, regular};
 
 const SCHEMA: &str = "polyloom.installed/1";
 const LIST: &str = "installed.json";
@@ -134,10 +135,12 @@ pub enum InstalledError {
         why: String,
     },
     /// Somebody else could put programs there.
-    #[error("`{}` can be changed by others than you; `chmod go-w` it", path.display())]
+    #[error("`{}` {why}", path.display())]
     Open {
         /// The folder.
         path: PathBuf,
+        /// How.
+        why: &'static str,
     },
     /// The folder of a plugin.
     #[error(transparent)]
@@ -245,11 +248,19 @@ impl Installed {
 
     /// What others could change is no proof of anybody's consent.
     fn is_private(&self) -> Result<(), InstalledError> {
-        for path in ["", COPIES, ENVIRONMENTS].map(|name| self.folder.join(name)) {
+        // Not joined with nothing: a path that ends in `/` is what a link leads to.
+        let below = [COPIES, ENVIRONMENTS].map(|name| self.folder.join(name));
+        for path in std::iter::once(self.folder.clone()).chain(below) {
             let Ok(meta) = fs::symlink_metadata(&path) else { continue };
             let own = meta.uid() == rustix::process::geteuid().as_raw();
-            if !meta.is_dir() || !own || meta.mode() & 0o022 != 0 {
-                return Err(InstalledError::Open { path });
+            if !meta.is_dir() {
+                let why =
+                    "is no folder, or a link to one; what is installed is in a folder of its own";
+                return Err(InstalledError::Open { path, why });
+            }
+            if !own || meta.mode() & 0o022 != 0 {
+                let why = "can be changed by others than you; `chmod go-w` it";
+                return Err(InstalledError::Open { path, why });
             }
         }
         Ok(())
@@ -459,10 +470,13 @@ impl Installed {
         let copies = fs::read_dir(self.folder.join(COPIES)).into_iter().flatten().flatten();
         for copy in copies {
             let name = copy.file_name();
-            // Staged ones are somebody's who is at it.
             let name = name.to_string_lossy();
-            let used = self.plugins.iter().any(|plugin| plugin.digest.hex() == name);
-            if !used && !name.starts_with(STAGED) {
+            let used = match name.strip_prefix(STAGED) {
+                // Somebody's who is at it, unless that process was ended.
+                Some(by) => is_running(by.split('-').next().unwrap_or_default()),
+                None => self.plugins.iter().any(|plugin| plugin.digest.hex() == name),
+            };
+            if !used {
                 discard(&copy.path());
             }
         }
@@ -503,18 +517,23 @@ fn gather(made: &Made, to: &Path) -> Result<(), InstalledError> {
 
 const STAGED: &str = ".staged-";
 
-fn nofollow() -> i32 {
-    i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0)
+/// Whether there is a process of that id, also if it is not one's own or not that of before.
+fn is_running(id: &str) -> bool {
+    let process = id.parse().ok().and_then(rustix::process::Pid::from_raw);
+    let asked = process.map(rustix::process::test_kill_process);
+    asked.is_some_and(|asked| asked != Err(rustix::io::Errno::SRCH))
 }
 
 fn lock_file(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false).mode(0o600).custom_flags(nofollow());
-    options.open(path)
+    options.write(true).create(true).truncate(false).mode(0o600);
+    options.custom_flags(i32::try_from(flags.bits()).unwrap_or(0));
+    regular(options.open(path)?)
 }
 
 fn open_own(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).custom_flags(nofollow()).open(path)
+    open_file(path, OFlags::NOFOLLOW)
 }
 
 fn make(folder: &Path) -> Result<(), InstalledError> {

@@ -175,6 +175,56 @@ fn a_list_that_others_can_change_counts_for_nothing() {
     assert!(place.open().is_err(), "a link");
 }
 
+#[test]
+fn what_an_ended_process_left_is_swept() {
+    let place = Place::new();
+    let mut installed = place.open().unwrap();
+    place.install(&mut installed).unwrap();
+    let mut ended = std::process::Command::new("true").spawn().unwrap();
+    ended.wait().unwrap();
+    let left = place.at(&format!("plugins/copies/.staged-{}-0", ended.id()));
+    let none = place.at("plugins/copies/.staged-it-0");
+    let own = place.at(&format!("plugins/copies/.staged-{}-7", std::process::id()));
+    for folder in [&left, &none, &own] {
+        fs::create_dir_all(folder.join("lib")).unwrap();
+        fs::write(folder.join("lib/a"), "a").unwrap();
+        fs::set_permissions(folder.join("lib"), fs::Permissions::from_mode(0o500)).unwrap();
+    }
+    installed.remove("x").unwrap();
+    assert!(!left.exists() && !none.exists());
+    assert!(own.exists(), "somebody is at it");
+    assert_eq!(place.copies().len(), 1);
+}
+
+#[test]
+fn a_folder_that_is_a_link_and_files_that_are_pipes_count_for_nothing() {
+    let place = Place::new();
+    let mut installed = place.open().unwrap();
+    let plugin = place.install(&mut installed).unwrap();
+    fs::rename(place.at("plugins"), place.at("elsewhere")).unwrap();
+    symlink(place.at("elsewhere"), place.at("plugins")).unwrap();
+    let told = place.open().unwrap_err();
+    assert!(told.to_string().contains("a link to one"), "{told}");
+    assert!(matches!(installed.stage(&place.at("from")), Err(InstalledError::Open { .. })));
+    fs::remove_file(place.at("plugins")).unwrap();
+    fs::rename(place.at("elsewhere"), place.at("plugins")).unwrap();
+    place.open().unwrap().verify(&plugin).unwrap();
+    let pipe = |name: &str| {
+        let path = place.at(name);
+        let _ = fs::remove_file(&path);
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    };
+    // A lock that is no file is held by nobody: what can be changed alone can't be changed.
+    pipe("plugins/lock");
+    assert!(place.open().unwrap().enable("x", false).is_err());
+    fs::remove_file(place.at("plugins/lock")).unwrap();
+    pipe("plugins/use");
+    place.open().unwrap().hold();
+    place.open().unwrap().enable("x", false).unwrap();
+    pipe("plugins/installed.json");
+    assert!(place.open().is_err());
+}
+
 fn archive(entries: &[(&str, tar::EntryType, &str)]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     for (name, kind, data) in entries {
