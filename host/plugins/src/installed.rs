@@ -588,6 +588,14 @@ fn manifest(folder: &Path, shown: &Path) -> Result<Manifest, InstalledError> {
 #[must_use]
 pub fn asks(manifest: &Manifest) -> Vec<String> {
     let mut asks: Vec<String> = Vec::new();
+    if !manifest.aliases.is_empty() {
+        let aliases: Vec<&str> = manifest.aliases.iter().map(ExecutorId::as_str).collect();
+        asks.push(format!("is also called {}", aliases.join(", ")));
+    }
+    if !manifest.extensions.is_empty() {
+        let extensions = manifest.extensions.iter().map(|it| format!(".{it}"));
+        asks.push(format!("takes files {}", extensions.collect::<Vec<_>>().join(" ")));
+    }
     for tool in manifest.tools.values() {
         asks.push(format!("runs the program {}", tool.any.join(" or ")));
     }

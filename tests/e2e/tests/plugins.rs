@@ -41,16 +41,25 @@ fn a_plugin_runs_once_it_was_agreed_to_and_as_it_was_then() {
     assert!(listed.contains("greet") && listed.contains("not enabled"), "{listed}");
     let told = place.polyloom(&["plugin", "enable", "greet"]).exits(2).stderr();
     assert!(told.contains("runs the program sh") && told.contains("--yes"), "{told}");
+    assert!(
+        told.contains("is also called hi\n") && told.contains("takes files .greet\n"),
+        "{told}"
+    );
     let _ = place.polyloom(&["run"]).exits(2);
     done(&place, &["plugin", "enable", "greet", "--yes"]);
     assert_eq!(said(&place, &[]), "hello Ada\n");
     // What is changed where it came from runs only when that is agreed to.
     place.write("executors/greet/greet.sh", "echo good morning $(cat $1)\n");
+    place.edit("executors/greet/executor.toml", "[\"hi\"]", "[\"hi\", \"go\"]");
     place.edit("polyloom.toml", "Ada", "Bea");
     assert_eq!(said(&place, &[]), "hello Bea\n");
     let outdated = place.polyloom(&["plugin", "outdated", "--format", "json"]).exits(0).json();
     assert_eq!(outdated["plugins"][0]["id"], "greet");
-    done(&place, &["plugin", "install", "executors/greet", "--yes"]);
+    let told = place.polyloom(&["plugin", "install", "executors/greet", "--yes"]).exits(0).stderr();
+    assert!(
+        told.contains("is also called hi, go (new)") && !told.contains(".greet (new)"),
+        "{told}"
+    );
     let _ = place.polyloom(&["plugin", "outdated"]).exits(4);
     assert_eq!(said(&place, &[]), "good morning Bea\n", "its files are in the key");
     // A copy that was changed does not run, nor is a result of it taken for its own.
