@@ -192,6 +192,8 @@ pub struct Installed {
 #[derive(Debug)]
 pub struct Staged {
     folder: PathBuf,
+    /// Held as long as this lives, so that nobody sweeps it; nothing where the system holds no folders, and then nobody sweeps.
+    _held: Option<File>,
     /// What was copied.
     pub copied: Copied,
     /// The manifest in it.
@@ -337,7 +339,14 @@ impl Installed {
         make(&self.folder)?;
         make(&self.folder.join(COPIES))?;
         self.is_private()?;
-        let folder = fresh(&self.folder.join(COPIES), &format!("{STAGED}{}", std::process::id()))?;
+        let stem = format!("{STAGED}{}", std::process::id());
+        let (folder, held) = {
+            // Nobody sweeps between the two.
+            let _alone = self.alone()?;
+            let folder = fresh(&self.folder.join(COPIES), &stem)?;
+            let held = hold_staged(&folder).ok();
+            (folder, held)
+        };
         let made = tree::copy(from, &folder, Limits::default())
             .map_err(InstalledError::from)
             .and_then(|copied| Ok((copied, manifest(&folder, &path)?)))
@@ -347,7 +356,7 @@ impl Installed {
                 Ok(made)
             });
         match made {
-            Ok((copied, manifest)) => Ok(Staged { folder, copied, manifest }),
+            Ok((copied, manifest)) => Ok(Staged { folder, _held: held, copied, manifest }),
             Err(error) => {
                 discard(&folder);
                 Err(error)
@@ -437,9 +446,7 @@ impl Installed {
         body: impl FnOnce(&mut Vec<Plugin>) -> Result<(), InstalledError>,
     ) -> Result<(), InstalledError> {
         make(&self.folder)?;
-        let path = self.folder.join(LOCK);
-        let lock = lock_file(&path).and_then(|lock| lock.lock().map(|()| lock));
-        let _lock = lock.map_err(io_error("lock", &path))?;
+        let _alone = self.alone()?;
         self.read()?;
         let mut plugins = self.plugins.clone();
         body(&mut plugins)?;
@@ -462,6 +469,13 @@ impl Installed {
         Ok(())
     }
 
+    /// Nobody else changes anything as long as this is held.
+    fn alone(&self) -> Result<File, InstalledError> {
+        let path = self.folder.join(LOCK);
+        let lock = lock_file(&path).and_then(|lock| lock.lock().map(|()| lock));
+        lock.map_err(io_error("lock", &path))
+    }
+
     fn sweep(&self) {
         let alone = lock_file(&self.folder.join(USE)).is_ok_and(|file| file.try_lock().is_ok());
         if !alone {
@@ -471,10 +485,10 @@ impl Installed {
         for copy in copies {
             let name = copy.file_name();
             let name = name.to_string_lossy();
-            let used = match name.strip_prefix(STAGED) {
-                // Somebody's who is at it, unless that process was ended.
-                Some(by) => is_running(by.split('-').next().unwrap_or_default()),
-                None => self.plugins.iter().any(|plugin| plugin.digest.hex() == name),
+            let used = match name.starts_with(STAGED) {
+                // Somebody's who is at it, or was ended there.
+                true => hold_staged(&copy.path()).is_err(),
+                false => self.plugins.iter().any(|plugin| plugin.digest.hex() == name),
             };
             if !used {
                 discard(&copy.path());
@@ -517,11 +531,14 @@ fn gather(made: &Made, to: &Path) -> Result<(), InstalledError> {
 
 const STAGED: &str = ".staged-";
 
-/// Whether there is a process of that id, also if it is not one's own or not that of before.
-fn is_running(id: &str) -> bool {
-    let process = id.parse().ok().and_then(rustix::process::Pid::from_raw);
-    let asked = process.map(rustix::process::test_kill_process);
-    asked.is_some_and(|asked| asked != Err(rustix::io::Errno::SRCH))
+/// Holds a folder that is being filled, unless somebody does. The kernel lets go of it with the process, however that ends.
+fn hold_staged(folder: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::DIRECTORY;
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(i32::try_from(flags.bits()).unwrap_or(0));
+    let held = options.open(folder)?;
+    held.try_lock()?;
+    Ok(held)
 }
 
 fn lock_file(path: &Path) -> io::Result<File> {

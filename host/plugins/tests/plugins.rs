@@ -176,24 +176,21 @@ fn a_list_that_others_can_change_counts_for_nothing() {
 }
 
 #[test]
-fn what_an_ended_process_left_is_swept() {
+fn what_nobody_is_at_any_more_is_swept() {
     let place = Place::new();
     let mut installed = place.open().unwrap();
     place.install(&mut installed).unwrap();
-    let mut ended = std::process::Command::new("true").spawn().unwrap();
-    ended.wait().unwrap();
-    let left = place.at(&format!("plugins/copies/.staged-{}-0", ended.id()));
-    let none = place.at("plugins/copies/.staged-it-0");
-    let own = place.at(&format!("plugins/copies/.staged-{}-7", std::process::id()));
-    for folder in [&left, &none, &own] {
-        fs::create_dir_all(folder.join("lib")).unwrap();
-        fs::write(folder.join("lib/a"), "a").unwrap();
-        fs::set_permissions(folder.join("lib"), fs::Permissions::from_mode(0o500)).unwrap();
-    }
+    let left = place.at("plugins/copies/.staged-1-0");
+    fs::create_dir_all(left.join("lib")).unwrap();
+    fs::write(left.join("lib/a"), "a").unwrap();
+    fs::set_permissions(left.join("lib"), fs::Permissions::from_mode(0o500)).unwrap();
+    let staged = place.open().unwrap().stage(&place.at("from")).unwrap();
     installed.remove("x").unwrap();
-    assert!(!left.exists() && !none.exists());
-    assert!(own.exists(), "somebody is at it");
-    assert_eq!(place.copies().len(), 1);
+    assert!(!left.exists());
+    assert_eq!(place.copies().len(), 1, "somebody is at it");
+    // And can go on.
+    installed.install(staged, Source::Folder(place.at("from")), 2).unwrap();
+    installed.verify(installed.find("x").unwrap()).unwrap();
 }
 
 #[test]
