@@ -236,12 +236,16 @@ impl World {
                 let message = format!("plugin `{id}` was changed, disabled or removed meanwhile");
                 return Err(Failure::new(Exit::Environment, message).hint("start polyloom again"));
             }
-            now.verify(plugin).map_err(|error| {
-                let hint = format!("polyloom plugin install {}", plugin.again());
-                Failure::of(Exit::Environment, &error).hint(hint)
-            })?;
+            verify(&now, plugin)?;
         }
         Ok(())
+    }
+
+    /// The same of one executor, where it is an installed plugin.
+    pub fn unharmed_executor(&self, id: &ExecutorId) -> Result<(), Failure> {
+        let Some(plugin) = self.plugin(id) else { return Ok(()) };
+        self.installed.hold();
+        verify(&self.installed, plugin)
     }
 
     /// The installed plugin that an executor is run from; one from `--executor-dir` stands before it.
@@ -397,6 +401,13 @@ impl World {
         polyloom_runtime::prepare(place, flow, |id| self.manifest(id), &wanted)
             .map_err(|error| prepare_failure(&error))
     }
+}
+
+fn verify(installed: &Installed, plugin: &Plugin) -> Result<(), Failure> {
+    installed.verify(plugin).map_err(|error| {
+        let hint = format!("polyloom plugin install {}", plugin.again());
+        Failure::of(Exit::Environment, &error).hint(hint)
+    })
 }
 
 /// `$XDG_DATA_HOME/polyloom`, else `~/.local/share/polyloom`.

@@ -8,12 +8,13 @@ use std::sync::{Arc, OnceLock};
 
 use polyloom_load::{Problem, Report, parse_manifest};
 use polyloom_model::{Calls, Digest, ExecutorId, Kind, Manifest};
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::offers::Offer;
 use crate::python::{Made, Package};
-use crate::tree::{self, Copied, Limits, TreeError};
+use crate::tree::{self, Copied, Limits, TreeError, open_file, regular};
 
 const SCHEMA: &str = "polyloom.installed/1";
 const LIST: &str = "installed.json";
@@ -134,10 +135,12 @@ pub enum InstalledError {
         why: String,
     },
     /// Somebody else could put programs there.
-    #[error("`{}` can be changed by others than you; `chmod go-w` it", path.display())]
+    #[error("`{}` {why}", path.display())]
     Open {
         /// The folder.
         path: PathBuf,
+        /// How.
+        why: &'static str,
     },
     /// The folder of a plugin.
     #[error(transparent)]
@@ -189,6 +192,8 @@ pub struct Installed {
 #[derive(Debug)]
 pub struct Staged {
     folder: PathBuf,
+    /// Held as long as this lives, so that nobody sweeps it; nothing where the system holds no folders, and then nobody sweeps.
+    _held: Option<File>,
     /// What was copied.
     pub copied: Copied,
     /// The manifest in it.
@@ -245,11 +250,19 @@ impl Installed {
 
     /// What others could change is no proof of anybody's consent.
     fn is_private(&self) -> Result<(), InstalledError> {
-        for path in ["", COPIES, ENVIRONMENTS].map(|name| self.folder.join(name)) {
+        // Not joined with nothing: a path that ends in `/` is what a link leads to.
+        let below = [COPIES, ENVIRONMENTS].map(|name| self.folder.join(name));
+        for path in std::iter::once(self.folder.clone()).chain(below) {
             let Ok(meta) = fs::symlink_metadata(&path) else { continue };
             let own = meta.uid() == rustix::process::geteuid().as_raw();
-            if !meta.is_dir() || !own || meta.mode() & 0o022 != 0 {
-                return Err(InstalledError::Open { path });
+            if !meta.is_dir() {
+                let why =
+                    "is no folder, or a link to one; what is installed is in a folder of its own";
+                return Err(InstalledError::Open { path, why });
+            }
+            if !own || meta.mode() & 0o022 != 0 {
+                let why = "can be changed by others than you; `chmod go-w` it";
+                return Err(InstalledError::Open { path, why });
             }
         }
         Ok(())
@@ -310,7 +323,7 @@ impl Installed {
 
     /// Whether the copy of a plugin is still what was agreed to.
     pub fn verify(&self, plugin: &Plugin) -> Result<(), InstalledError> {
-        let found = tree::digest(&self.copy(plugin), Limits::default())?;
+        let found = tree::digest_of_copy(&self.copy(plugin), Limits::default())?;
         if found == plugin.digest {
             return Ok(());
         }
@@ -326,7 +339,14 @@ impl Installed {
         make(&self.folder)?;
         make(&self.folder.join(COPIES))?;
         self.is_private()?;
-        let folder = fresh(&self.folder.join(COPIES), &format!("{STAGED}{}", std::process::id()))?;
+        let stem = format!("{STAGED}{}", std::process::id());
+        let (folder, held) = {
+            // Nobody sweeps between the two.
+            let _alone = self.alone()?;
+            let folder = fresh(&self.folder.join(COPIES), &stem)?;
+            let held = hold_staged(&folder).ok();
+            (folder, held)
+        };
         let made = tree::copy(from, &folder, Limits::default())
             .map_err(InstalledError::from)
             .and_then(|copied| Ok((copied, manifest(&folder, &path)?)))
@@ -336,7 +356,7 @@ impl Installed {
                 Ok(made)
             });
         match made {
-            Ok((copied, manifest)) => Ok(Staged { folder, copied, manifest }),
+            Ok((copied, manifest)) => Ok(Staged { folder, _held: held, copied, manifest }),
             Err(error) => {
                 discard(&folder);
                 Err(error)
@@ -382,7 +402,7 @@ impl Installed {
         self.change(|plugins| {
             // One that is damaged makes way.
             if copy.exists() {
-                let same = tree::digest(&copy, Limits::default());
+                let same = tree::digest_of_copy(&copy, Limits::default());
                 if same.is_ok_and(|found| found == plugin.digest) {
                     plugins.retain(|other| other.id != plugin.id);
                     plugins.push(plugin.clone());
@@ -426,9 +446,7 @@ impl Installed {
         body: impl FnOnce(&mut Vec<Plugin>) -> Result<(), InstalledError>,
     ) -> Result<(), InstalledError> {
         make(&self.folder)?;
-        let path = self.folder.join(LOCK);
-        let lock = lock_file(&path).and_then(|lock| lock.lock().map(|()| lock));
-        let _lock = lock.map_err(io_error("lock", &path))?;
+        let _alone = self.alone()?;
         self.read()?;
         let mut plugins = self.plugins.clone();
         body(&mut plugins)?;
@@ -451,6 +469,13 @@ impl Installed {
         Ok(())
     }
 
+    /// Nobody else changes anything as long as this is held.
+    fn alone(&self) -> Result<File, InstalledError> {
+        let path = self.folder.join(LOCK);
+        let lock = lock_file(&path).and_then(|lock| lock.lock().map(|()| lock));
+        lock.map_err(io_error("lock", &path))
+    }
+
     fn sweep(&self) {
         let alone = lock_file(&self.folder.join(USE)).is_ok_and(|file| file.try_lock().is_ok());
         if !alone {
@@ -459,10 +484,13 @@ impl Installed {
         let copies = fs::read_dir(self.folder.join(COPIES)).into_iter().flatten().flatten();
         for copy in copies {
             let name = copy.file_name();
-            // Staged ones are somebody's who is at it.
             let name = name.to_string_lossy();
-            let used = self.plugins.iter().any(|plugin| plugin.digest.hex() == name);
-            if !used && !name.starts_with(STAGED) {
+            let used = match name.starts_with(STAGED) {
+                // Somebody's who is at it, or was ended there.
+                true => hold_staged(&copy.path()).is_err(),
+                false => self.plugins.iter().any(|plugin| plugin.digest.hex() == name),
+            };
+            if !used {
                 discard(&copy.path());
             }
         }
@@ -503,18 +531,26 @@ fn gather(made: &Made, to: &Path) -> Result<(), InstalledError> {
 
 const STAGED: &str = ".staged-";
 
-fn nofollow() -> i32 {
-    i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0)
+/// Holds a folder that is being filled, unless somebody does. The kernel lets go of it with the process, however that ends.
+fn hold_staged(folder: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::DIRECTORY;
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(i32::try_from(flags.bits()).unwrap_or(0));
+    let held = options.open(folder)?;
+    held.try_lock()?;
+    Ok(held)
 }
 
 fn lock_file(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false).mode(0o600).custom_flags(nofollow());
-    options.open(path)
+    options.write(true).create(true).truncate(false).mode(0o600);
+    options.custom_flags(i32::try_from(flags.bits()).unwrap_or(0));
+    regular(options.open(path)?)
 }
 
 fn open_own(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).custom_flags(nofollow()).open(path)
+    open_file(path, OFlags::NOFOLLOW)
 }
 
 fn make(folder: &Path) -> Result<(), InstalledError> {
@@ -569,6 +605,14 @@ fn manifest(folder: &Path, shown: &Path) -> Result<Manifest, InstalledError> {
 #[must_use]
 pub fn asks(manifest: &Manifest) -> Vec<String> {
     let mut asks: Vec<String> = Vec::new();
+    if !manifest.aliases.is_empty() {
+        let aliases: Vec<&str> = manifest.aliases.iter().map(ExecutorId::as_str).collect();
+        asks.push(format!("is also called {}", aliases.join(", ")));
+    }
+    if !manifest.extensions.is_empty() {
+        let extensions = manifest.extensions.iter().map(|it| format!(".{it}"));
+        asks.push(format!("takes files {}", extensions.collect::<Vec<_>>().join(" ")));
+    }
     for tool in manifest.tools.values() {
         asks.push(format!("runs the program {}", tool.any.join(" or ")));
     }

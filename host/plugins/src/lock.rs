@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use polyloom_model::ExecutorId;
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::tree::open_file;
 
 /// Its name, beside the flow.
 pub const LOCK_FILE: &str = "polyloom.lock";
@@ -154,11 +156,7 @@ impl Lock {
 
 /// It comes with the flow, from anybody: no pipe is waited for, and no more is read than a lock can have.
 fn read(path: &Path) -> io::Result<String> {
-    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
-    let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
-    }
+    let file = open_file(path, OFlags::empty())?;
     let mut text = String::new();
     file.take(LARGEST + 1).read_to_string(&mut text)?;
     if text.len() as u64 > LARGEST {

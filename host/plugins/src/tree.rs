@@ -1,13 +1,15 @@
 //! A folder as one value: the names, modes and bytes of all that is in it.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, DirEntry, OpenOptions, OpenOptionsExt, Permissions, PermissionsExt};
 use polyloom_model::{Digest, LEFT_OUT};
+use rustix::fs::OFlags;
 use thiserror::Error;
 
 /// What a folder may hold.
@@ -27,7 +29,7 @@ impl Default for Limits {
 }
 
 /// Folders are this deep at most.
-const DEEPEST: usize = 64;
+pub(crate) const DEEPEST: usize = 64;
 
 /// Why a folder is no value.
 #[derive(Debug, Error)]
@@ -75,10 +77,16 @@ pub struct Copied {
 }
 
 /// The digest of a folder: of `PATH NUL x|- NUL SIZE NUL DIGEST LF` for each file in the order of the paths' bytes, folders
-/// ending in `/` and without size and digest. Links are errors.
+/// ending in `/` and without size and digest. Links are errors. What a plugin is not copied with ([`LEFT_OUT`]) is not in it.
 pub fn digest(folder: &Path, limits: Limits) -> Result<Digest, TreeError> {
     let dir = open(folder)?;
     Ok(Walk::new(folder, limits, None).all(&dir)?.digest)
+}
+
+/// The same of a copy, in which nothing is left out: what is there and was not copied was put there, and an interpreter may well read it.
+pub(crate) fn digest_of_copy(folder: &Path, limits: Limits) -> Result<Digest, TreeError> {
+    let dir = open(folder)?;
+    Ok(Walk { left_out: &[], ..Walk::new(folder, limits, None) }.all(&dir)?.digest)
 }
 
 /// Copies a folder into one that is empty; the digest is that of what was written. Files are read-only.
@@ -113,6 +121,22 @@ fn open(folder: &Path) -> Result<Dir, TreeError> {
         .map_err(|source| TreeError::Io { path: folder.to_owned(), source })
 }
 
+/// Opens a file to be read. No pipe is waited for, nor is a device asked for anything.
+pub(crate) fn open_file(path: &Path, more: OFlags) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY | more;
+    let flags = i32::try_from(flags.bits()).unwrap_or(0);
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    regular(file)
+}
+
+/// The file, if it is a regular one.
+pub(crate) fn regular(file: File) -> io::Result<File> {
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")),
+    }
+}
+
 fn mode(bits: u32) -> Permissions {
     Permissions::from_std(std::fs::Permissions::from_mode(bits))
 }
@@ -121,13 +145,14 @@ struct Walk<'a> {
     root: &'a Path,
     limits: Limits,
     to: Option<&'a Dir>,
+    left_out: &'static [&'static str],
     lines: BTreeMap<String, String>,
     bytes: u64,
 }
 
 impl<'a> Walk<'a> {
     fn new(root: &'a Path, limits: Limits, to: Option<&'a Dir>) -> Self {
-        Self { root, limits, to, lines: BTreeMap::new(), bytes: 0 }
+        Self { root, limits, to, left_out: &LEFT_OUT, lines: BTreeMap::new(), bytes: 0 }
     }
 
     fn all(mut self, dir: &Dir) -> Result<Copied, TreeError> {
@@ -154,7 +179,7 @@ impl<'a> Walk<'a> {
             let Some(name) = name.to_str().filter(|name| !name.contains(char::is_control)) else {
                 return Err(TreeError::Name { path });
             };
-            if LEFT_OUT.contains(&name) {
+            if self.left_out.contains(&name) {
                 continue;
             }
             let failed = |source| TreeError::Io { path: path.clone(), source };
@@ -185,7 +210,7 @@ impl<'a> Walk<'a> {
 
     fn file(&mut self, dir: &Dir, name: &str, below: &str, path: &Path) -> Result<(), TreeError> {
         let failed = |source| TreeError::Io { path: path.to_owned(), source };
-        let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW;
+        let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
         let mut options = OpenOptions::new();
         options.read(true).custom_flags(i32::try_from(flags.bits()).unwrap_or(0));
         let mut file = dir.open_with(name, &options).map_err(failed)?;

@@ -100,6 +100,29 @@ fn what_runs_is_the_copy_that_was_agreed_to() {
 }
 
 #[test]
+fn what_is_left_out_of_a_copy_is_not_put_into_it() {
+    let place = Place::new();
+    for name in ["__pycache__/a.pyc", "lib/__pycache__/a.pyc", ".git/config", ".polyloom/x"] {
+        place.write(&format!("from/{name}"), "left out");
+    }
+    let mut installed = place.open().unwrap();
+    let plugin = place.install(&mut installed).unwrap();
+    let copy = installed.copy(&plugin);
+    assert!(!copy.join("__pycache__").exists() && !copy.join("lib/__pycache__").exists());
+    assert_eq!(digest(&place.at("from"), Limits::default()).unwrap(), plugin.digest);
+    for name in ["__pycache__", "lib/__pycache__", ".git", ".polyloom"] {
+        let path = copy.join(name);
+        fs::create_dir(&path).unwrap();
+        let told = installed.verify(&plugin);
+        assert!(matches!(told, Err(InstalledError::Changed { .. })), "{name}: {told:?}");
+        // Installed again, it is as it was.
+        place.install(&mut installed).unwrap();
+        installed.verify(&plugin).unwrap();
+        assert!(!path.exists(), "{name}");
+    }
+}
+
+#[test]
 fn two_hands_on_the_list_lose_nothing() {
     let place = Place::new();
     let (mut one, mut two) = (place.open().unwrap(), place.open().unwrap());
@@ -150,6 +173,53 @@ fn a_list_that_others_can_change_counts_for_nothing() {
     fs::rename(&list, place.at("elsewhere")).unwrap();
     symlink(place.at("elsewhere"), &list).unwrap();
     assert!(place.open().is_err(), "a link");
+}
+
+#[test]
+fn what_nobody_is_at_any_more_is_swept() {
+    let place = Place::new();
+    let mut installed = place.open().unwrap();
+    place.install(&mut installed).unwrap();
+    let left = place.at("plugins/copies/.staged-1-0");
+    fs::create_dir_all(left.join("lib")).unwrap();
+    fs::write(left.join("lib/a"), "a").unwrap();
+    fs::set_permissions(left.join("lib"), fs::Permissions::from_mode(0o500)).unwrap();
+    let staged = place.open().unwrap().stage(&place.at("from")).unwrap();
+    installed.remove("x").unwrap();
+    assert!(!left.exists());
+    assert_eq!(place.copies().len(), 1, "somebody is at it");
+    // And can go on.
+    installed.install(staged, Source::Folder(place.at("from")), 2).unwrap();
+    installed.verify(installed.find("x").unwrap()).unwrap();
+}
+
+#[test]
+fn a_folder_that_is_a_link_and_files_that_are_pipes_count_for_nothing() {
+    let place = Place::new();
+    let mut installed = place.open().unwrap();
+    let plugin = place.install(&mut installed).unwrap();
+    fs::rename(place.at("plugins"), place.at("elsewhere")).unwrap();
+    symlink(place.at("elsewhere"), place.at("plugins")).unwrap();
+    let told = place.open().unwrap_err();
+    assert!(told.to_string().contains("a link to one"), "{told}");
+    assert!(matches!(installed.stage(&place.at("from")), Err(InstalledError::Open { .. })));
+    fs::remove_file(place.at("plugins")).unwrap();
+    fs::rename(place.at("elsewhere"), place.at("plugins")).unwrap();
+    place.open().unwrap().verify(&plugin).unwrap();
+    let pipe = |name: &str| {
+        let path = place.at(name);
+        let _ = fs::remove_file(&path);
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    };
+    // A lock that is no file is held by nobody: what can be changed alone can't be changed.
+    pipe("plugins/lock");
+    assert!(place.open().unwrap().enable("x", false).is_err());
+    fs::remove_file(place.at("plugins/lock")).unwrap();
+    pipe("plugins/use");
+    place.open().unwrap().hold();
+    place.open().unwrap().enable("x", false).unwrap();
+    pipe("plugins/installed.json");
+    assert!(place.open().is_err());
 }
 
 fn archive(entries: &[(&str, tar::EntryType, &str)]) -> Vec<u8> {
@@ -212,6 +282,79 @@ fn nothing_of_an_archive_ends_outside_of_its_folder() {
         assert!(unpacked(bytes, Limits::default()).is_err());
     }
     assert!(!Path::new("/tmp/polyloom-x").exists() && !root.path().join("x").exists());
+}
+
+#[test]
+fn an_archive_takes_no_more_than_a_plugin_needs() {
+    use tar::EntryType::{GNULongName, Regular, XGlobalHeader, XHeader};
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("a.tar");
+    let mut n = 0;
+    let mut unpacked = |entries: &[(tar::EntryType, &[u8])], limits: Limits| {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (kind, data) in entries {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(*kind);
+            header.set_path("short").unwrap();
+            header.set_mode(0o644);
+            header.set_size(data.len() as u64);
+            header.set_cksum();
+            builder.append(&header, *data).unwrap();
+        }
+        fs::write(&path, builder.into_inner().unwrap()).unwrap();
+        n += 1;
+        let to = root.path().join(format!("to{n}"));
+        fs::create_dir(&to).unwrap();
+        unpack(&path, &to, limits).map(|_| to)
+    };
+    let all = Limits::default();
+    let pax = |key: &str, value: &str| {
+        let rest = format!(" {key}={value}\n");
+        let length = (1..9).find(|digits| (rest.len() + digits).to_string().len() == *digits);
+        format!("{}{rest}", rest.len() + length.unwrap()).into_bytes()
+    };
+    // Names that have no room in an entry, as tar writes them.
+    let long = format!("{}/{}", "a".repeat(150), "b".repeat(150));
+    let gnu = [(GNULongName, [long.as_bytes(), b"\0"].concat()), (Regular, b"x".to_vec())];
+    let extended = [
+        (XHeader, pax("path", &long)),
+        (XGlobalHeader, pax("path", "not/this")),
+        (Regular, b"x".to_vec()),
+    ];
+    for entries in [&gnu[..], &extended[..]] {
+        let entries: Vec<_> = entries.iter().map(|(kind, data)| (*kind, &data[..])).collect();
+        let to = unpacked(&entries, all).unwrap();
+        assert_eq!(fs::read_to_string(to.join(&long)).unwrap(), "x");
+    }
+    // A name that is read to its end before anybody asks how long it is.
+    let endless = vec![b'a'; 9 << 10];
+    for kind in [GNULongName, XHeader] {
+        let told = unpacked(&[(kind, &endless), (Regular, b"x")], all).unwrap_err();
+        assert!(matches!(told, ArchiveError::TooMuch { .. }), "{told}");
+        assert!(told.to_string().ends_with("more than 8192 bytes in the name of an entry"));
+    }
+    let size = pax("size", "0");
+    let told = unpacked(&[(XHeader, &size), (Regular, b"x")], all).unwrap_err();
+    assert!(matches!(told, ArchiveError::Entry { .. }), "{told}");
+    let up = format!("../{}", "a".repeat(7000));
+    let told = unpacked(&[(GNULongName, up.as_bytes()), (Regular, b"x")], all).unwrap_err();
+    assert!(told.to_string().len() < 1000, "{told}");
+    // Folders that only a path names are folders.
+    let deep = |depth| format!("{}x", "a/".repeat(depth));
+    assert!(unpacked(&[(GNULongName, deep(64).as_bytes()), (Regular, b"x")], all).is_ok());
+    let told = unpacked(&[(GNULongName, deep(65).as_bytes()), (Regular, b"x")], all).unwrap_err();
+    assert!(told.to_string().ends_with("more than 64 folders in each other"), "{told}");
+    let few = Limits { bytes: 10, entries: 20 };
+    assert!(unpacked(&[(GNULongName, deep(19).as_bytes()), (Regular, b"x")], few).is_ok());
+    let told = unpacked(&[(GNULongName, deep(20).as_bytes()), (Regular, b"x")], few).unwrap_err();
+    assert!(told.to_string().ends_with("more than 20 files and folders"), "{told}");
+    // Nobody waits for a pipe, or reads a device.
+    let pipe = root.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for path in [&pipe, Path::new("/dev/zero")] {
+        let told = unpack(path, root.path(), all).unwrap_err();
+        assert!(matches!(told, ArchiveError::Io { .. }), "{told}");
+    }
 }
 
 #[test]

@@ -55,6 +55,101 @@ fn a_repository_is_what_is_committed() {
     assert!(!place.project().join("mine/x").exists());
 }
 
+/// Everything that git would run by the configuration of the repository that it reads.
+#[test]
+fn the_configuration_of_a_repository_runs_nothing() {
+    needs!("git");
+    let place = Place::new();
+    let mark = place.root().join("mark");
+    let touch = place.root().join("touch.sh");
+    place.write("../touch.sh", format!("#!/bin/sh\ntouch {}\ncat\n", mark.display()));
+    let _ = place.polyloom(&["plugin", "new", "mine"]).exits(0);
+    let commit = "git -c user.name=a -c user.email=a@b commit -q";
+    // A signature that only a program of the configuration can look at.
+    let signed = "{ git cat-file commit HEAD | sed '/^$/,$d'; printf 'gpgsig -----BEGIN PGP SIGNATURE-----\\n \\n iQ==\\n -----END PGP SIGNATURE-----\\n\\none\\n'; } >.git/signed";
+    sh(
+        &place,
+        &format!(
+            "chmod +x {touch}
+            cd mine && git init -q && git checkout -q -b main
+            printf '*.sh filter=evil\\nshown.txt export-subst\\n' >.gitattributes
+            printf '$Format:%%GG%%G?$\\n' >shown.txt
+            git add . && {commit} -m one && {signed}
+            git update-ref refs/heads/main $(git hash-object -t commit -w .git/signed)
+            git config filter.evil.smudge {touch}
+            git config filter.evil.clean {touch}
+            git config filter.evil.required true
+            for key in core.fsmonitor core.pager core.askPass core.sshCommand core.alternateRefsCommand \\
+                gpg.program gpg.ssh.program gpg.x509.program uploadpack.packObjectsHook tar.tar.command \\
+                diff.external credential.helper; do git config $key {touch}; done
+            mkdir hooks && for hook in post-checkout pre-commit reference-transaction post-index-change; do
+                cp {touch} hooks/$hook; done
+            git config core.hooksPath $PWD/hooks",
+            touch = touch.display()
+        ),
+    );
+    let nothing_ran = |what: &str| assert!(!mark.exists(), "{what} ran what the repository names");
+    let told = place.polyloom(&["plugin", "install", "git+./mine"]).exits(2).stderr();
+    assert!(told.contains("nobody was asked"), "{told}");
+    nothing_ran("an install that was declined");
+    let _ = place.polyloom(&["plugin", "install", "git+./mine", "--yes"]).exits(0);
+    nothing_ran("an install");
+    let _ = place.polyloom(&["plugin", "outdated"]).exits(4);
+    nothing_ran("`outdated`");
+    // What is not there is not fetched from wherever the repository says.
+    sh(
+        &place,
+        &format!(
+            "cd mine
+            git config core.repositoryFormatVersion 1
+            git config extensions.partialClone origin
+            git config remote.origin.promisor true
+            git config remote.origin.url ssh://x/y
+            git config remote.origin.uploadpack {touch}
+            git config remote.origin.partialclonefilter blob:none
+            blob=$(git rev-parse main:shown.txt)
+            rm -f .git/objects/$(echo $blob | cut -c1-2)/$(echo $blob | cut -c3-)
+            rm -f {mark}",
+            touch = touch.display(),
+            mark = mark.display()
+        ),
+    );
+    let told = place.polyloom(&["plugin", "install", "git+./mine", "--yes"]).exits(3).stderr();
+    assert!(told.contains("reading the repository failed"), "{told}");
+    nothing_ran("an install of what is not whole");
+    let told = place.polyloom(&["plugin", "outdated"]).exits(0).stdout();
+    assert!(told.contains("reading the repository failed"), "{told}");
+    nothing_ran("`outdated` of what is not whole");
+}
+
+#[test]
+fn a_revision_is_a_branch_a_tag_or_a_commit_and_a_part_may_be_the_plugin() {
+    needs!("git");
+    let place = Place::new();
+    let _ = place.polyloom(&["plugin", "new", "mine"]).exits(0);
+    sh(
+        &place,
+        "mkdir all && mv mine all/ && cd all && git init -q && git checkout -q -b main && git add .
+        git -c user.name=a -c user.email=a@b commit -qm one
+        git -c user.name=a -c user.email=a@b tag -a -m v1 v1
+        git branch odd/name && git rev-parse HEAD >id
+        echo more >>mine/mine.sh && git -c user.name=a -c user.email=a@b commit -qam two",
+    );
+    let id = std::fs::read_to_string(place.project().join("all/id")).unwrap();
+    let digest = |revision: &str| {
+        let source = format!("git+./all/mine{revision}");
+        let _ = place.polyloom(&["plugin", "install", &source, "--yes"]).exits(0);
+        let told = place.polyloom(&["plugin", "info", "mine", "--format", "json"]).exits(0);
+        told.json()["digest"].as_str().unwrap().to_owned()
+    };
+    let first = digest("@v1");
+    assert_eq!(digest("@odd/name"), first);
+    assert_eq!(digest(&format!("@{}", id.trim())), first);
+    let second = digest("");
+    assert_ne!(second, first);
+    assert_eq!(digest("@main"), second);
+}
+
 /// A registry of npm with two packages, on a port of its own; it ends with the process.
 fn registry(packages: Vec<(&'static str, &'static str, Vec<u8>)>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -141,4 +236,107 @@ fn an_npm_package_comes_with_what_it_needs_and_runs_no_script() {
         let told = install(source, more).exits(3).stderr();
         assert!(told.contains("fetching it failed"), "{told}");
     }
+}
+
+/// The archive of a package: a plugin with a `package.json` and a `.npmrc`.
+fn packed(place: &Place, name: &str, needs: &str, npmrc: &str) -> Vec<u8> {
+    sh(place, &format!("mkdir -p {name} && cp -r mine {name}/package"));
+    let package = format!(r#"{{"name":"{name}","version":"1.0.0","dependencies":{{{needs}}}}}"#);
+    place.write(&format!("{name}/package/package.json"), package);
+    place.write(&format!("{name}/package/.npmrc"), npmrc);
+    sh(place, &format!("tar -czf {name}.tgz -C {name} package"));
+    std::fs::read(place.project().join(format!("{name}.tgz"))).unwrap()
+}
+
+#[test]
+fn npm_obeys_neither_a_package_nor_what_lies_above_it() {
+    needs!("npm", "node");
+    let place = Place::new();
+    let _ = place.polyloom(&["plugin", "new", "mine"]).exits(0);
+    // Whoever is led there by somebody else's configuration is seen.
+    let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
+    elsewhere.set_nonblocking(true).unwrap();
+    let led = format!("registry=http://{}/\n", elsewhere.local_addr().unwrap());
+    let unseen = |what: &str| assert!(elsewhere.accept().is_err(), "{what} led npm elsewhere");
+    let address = registry(vec![
+        ("armed", r#""loud":"1.0.0""#, packed(&place, "armed", r#""loud":"1.0.0""#, &led)),
+        ("loud", "", packed(&place, "loud", "", "")),
+        ("near", "", packed(&place, "near", r#""it":"file:/etc""#, "install-links=true\n")),
+        ("far", "", packed(&place, "far", r#""deep":"1.0.0""#, "git=./mine.sh\n")),
+        ("deep", r#""it":"git+file:///nowhere""#, packed(&place, "deep", "", "")),
+    ]);
+    let tmp = place.root().join("above");
+    std::fs::create_dir(&tmp).unwrap();
+    std::fs::write(tmp.join(".npmrc"), &led).unwrap();
+    std::fs::write(
+        tmp.join("package.json"),
+        r#"{"name":"above","workspaces":["*","*/unpacked/*"]}"#,
+    )
+    .unwrap();
+    // Without a registry of its own in the environment, which would win.
+    let home = place.root().join("npmrc");
+    std::fs::write(&home, format!("registry={address}/\n")).unwrap();
+    let install = |source: &str, more: &[&str]| {
+        let call = place.call(&[&["plugin", "install", source], more].concat());
+        call.env("npm_config_userconfig", &home).env("TMPDIR", &tmp).end()
+    };
+    let told = install("npm:armed", &[]).exits(2).stderr();
+    assert!(told.contains("npm fetches it and what it needs; no script runs"), "{told}");
+    assert!(told.contains("nobody was asked whether `npm:armed` may be fetched"), "{told}");
+    let _ = install("npm:armed", &["--yes"]).exits(0);
+    unseen("a package");
+    let _ = place.polyloom(&["run", "mine/try"]).exits(0);
+    let told = install("npm:near", &["--yes"]).exits(2).stderr();
+    assert!(told.contains("needs `it` from \"file:/etc\" (dependencies)"), "{told}");
+    let told = install("npm:far", &["--yes"]).exits(3).stderr();
+    assert!(told.contains("fetching what it needs failed"), "{told}");
+    unseen("something");
+}
+
+#[test]
+fn cargo_obeys_nothing_of_the_folder_that_one_is_in() {
+    needs!("cargo");
+    let place = Place::new();
+    let mark = place.root().join("mark");
+    place.write("wrapper.sh", format!("#!/bin/sh\ntouch {}\nexec \"$@\"\n", mark.display()));
+    place.write(".cargo/config.toml", "[build]\nrustc-wrapper = \"./wrapper.sh\"\n");
+    place.write("rust-toolchain.toml", "[toolchain]\npath = \"/nowhere\"\n");
+    // Elsewhere, since what lies above a crate is its own affair.
+    place.write(
+        "../far/mine/Cargo.toml",
+        "[package]\nname = \"mine\"\nversion = \"1.0.0\"\nedition = \"2021\"\n[workspace]\n",
+    );
+    place.write("../far/mine/src/main.rs", "fn main() {}\n");
+    let _ = place.polyloom(&["plugin", "new", "it"]).exits(0);
+    sh(
+        &place,
+        "chmod +x wrapper.sh && cp it/executor.toml ../far/mine && mkdir tmp && cp -r .cargo rust-toolchain.toml wrapper.sh tmp",
+    );
+    let home = std::env::var("HOME").unwrap();
+    let of = |name: &str, usual: &str| std::env::var(name).unwrap_or(format!("{home}/{usual}"));
+    let install = || {
+        let call = place.call(&["plugin", "install", "crate:../far/mine", "--yes", "--offline"]);
+        let call = call.env("CARGO_HOME", of("CARGO_HOME", ".cargo"));
+        let call = call.env("RUSTUP_HOME", of("RUSTUP_HOME", ".rustup"));
+        // Whatever rustup is asked, it is to change nothing.
+        let call = call.env("RUSTUP_AUTO_INSTALL", "0");
+        call.env("TMPDIR", place.project().join("tmp")).end()
+    };
+    let _ = install().exits(0);
+    assert!(!mark.exists(), "cargo obeyed the folder that it was started in");
+    sh(&place, "echo 'secret = 1' >secret && ln -s $PWD/secret ../far/mine/conformance.toml");
+    let told = install().exits(2).stderr();
+    assert!(told.contains("conformance.toml` can't be used: it is no regular file"), "{told}");
+    sh(
+        &place,
+        "cd ../far/mine && rm conformance.toml && mv executor.toml ../it.toml && ln -s ../it.toml executor.toml",
+    );
+    let told = install().exits(2).stderr();
+    assert!(told.contains("executor.toml` can't be used: it is no regular file"), "{told}");
+    sh(
+        &place,
+        "cd ../far/mine && rm executor.toml && mkdir ../plugin && mv ../it.toml ../plugin/executor.toml && ln -s ../plugin plugin",
+    );
+    let told = install().exits(2).stderr();
+    assert!(told.contains("executor.toml` can't be used: the path leads outside"), "{told}");
 }

@@ -41,16 +41,25 @@ fn a_plugin_runs_once_it_was_agreed_to_and_as_it_was_then() {
     assert!(listed.contains("greet") && listed.contains("not enabled"), "{listed}");
     let told = place.polyloom(&["plugin", "enable", "greet"]).exits(2).stderr();
     assert!(told.contains("runs the program sh") && told.contains("--yes"), "{told}");
+    assert!(
+        told.contains("is also called hi\n") && told.contains("takes files .greet\n"),
+        "{told}"
+    );
     let _ = place.polyloom(&["run"]).exits(2);
     done(&place, &["plugin", "enable", "greet", "--yes"]);
     assert_eq!(said(&place, &[]), "hello Ada\n");
     // What is changed where it came from runs only when that is agreed to.
     place.write("executors/greet/greet.sh", "echo good morning $(cat $1)\n");
+    place.edit("executors/greet/executor.toml", "[\"hi\"]", "[\"hi\", \"go\"]");
     place.edit("polyloom.toml", "Ada", "Bea");
     assert_eq!(said(&place, &[]), "hello Bea\n");
     let outdated = place.polyloom(&["plugin", "outdated", "--format", "json"]).exits(0).json();
     assert_eq!(outdated["plugins"][0]["id"], "greet");
-    done(&place, &["plugin", "install", "executors/greet", "--yes"]);
+    let told = place.polyloom(&["plugin", "install", "executors/greet", "--yes"]).exits(0).stderr();
+    assert!(
+        told.contains("is also called hi, go (new)") && !told.contains(".greet (new)"),
+        "{told}"
+    );
     let _ = place.polyloom(&["plugin", "outdated"]).exits(4);
     assert_eq!(said(&place, &[]), "good morning Bea\n", "its files are in the key");
     // A copy that was changed does not run, nor is a result of it taken for its own.
@@ -72,6 +81,30 @@ fn a_plugin_runs_once_it_was_agreed_to_and_as_it_was_then() {
     done(&place, &["plugin", "remove", "greet"]);
     let told = place.polyloom(&["plugin", "remove", "greet"]).exits(2).stderr();
     assert!(told.contains("no plugin `greet`"), "{told}");
+}
+
+#[test]
+fn nothing_that_was_put_into_a_copy_runs() {
+    let place = offered();
+    place.write("executors/greet/conformance.toml", "hello = 'Ada'\n");
+    place.write("executors/greet/__pycache__/own.pyc", "as any run leaves one");
+    done(&place, &["plugin", "enable", "greet", "--yes"]);
+    assert_eq!(said(&place, &[]), "hello Ada\n");
+    let copies = place.root().join("home/.local/share/polyloom/plugins/copies");
+    let copy = std::fs::read_dir(copies).unwrap().next().unwrap().unwrap().path();
+    // Python takes one with an unchecked hash for the source, whatever that says.
+    std::fs::create_dir(copy.join("__pycache__")).unwrap();
+    std::fs::write(copy.join("__pycache__/greet.pyc"), b"\x01").unwrap();
+    for args in [&["run", "-f"][..], &["plugin", "test", "greet"]] {
+        let told = place.polyloom(args).exits(3).stderr();
+        assert!(told.contains("was changed") && told.contains("plugin install"), "{told}");
+    }
+    let info = place.polyloom(&["plugin", "info", "greet"]).exits(0).stdout();
+    assert!(info.contains("its copy was changed"), "{info}");
+    let _ = place.polyloom(&["plugin", "outdated"]).exits(4);
+    done(&place, &["plugin", "install", "executors/greet", "--yes"]);
+    assert!(!copy.join("__pycache__").exists());
+    done(&place, &["run", "-f"]);
 }
 
 #[test]

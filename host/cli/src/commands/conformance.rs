@@ -65,6 +65,7 @@ fn manifest(world: &World, which: &str) -> Result<Arc<Manifest>, Failure> {
         world.manifest(&found.id)
     });
     if let Some(manifest) = known {
+        world.unharmed_executor(&manifest.id)?;
         return Ok(Arc::clone(manifest));
     }
     let folder = Path::new(which);

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use polyloom_load::Root;
 use polyloom_plugins::{Limits, Source};
 use polyloom_report::escape_line;
 
@@ -14,6 +15,8 @@ use super::pip::run;
 use crate::args::InstallArgs;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::world::World;
+
+const MANIFEST: &str = "executor.toml";
 
 /// Where a plugin is, in the words of `plugin install`.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,7 +43,13 @@ impl Wanted {
             Err(Failure::new(Exit::Usage, message).hint(format!("valid: {valid}")))
         };
         if let Some(name) = text.strip_prefix("npm:") {
-            return Some(match is_name(name.strip_prefix('@').unwrap_or(name), &['/']) {
+            // With a scope, a slash: without, it would be a repository of GitHub's.
+            let is = match name.strip_prefix('@').map(|name| name.split_once('/')) {
+                Some(Some((scope, name))) => is_name(scope, &[]) && is_name(name, &[]),
+                Some(None) => false,
+                None => is_name(name, &[]),
+            };
+            return Some(match is {
                 true => Ok(Self::Npm(name.to_owned())),
                 false => refused(
                     format!("`{}` is no name of an npm package", escape_line(name)),
@@ -89,20 +98,31 @@ fn is_name(text: &str, more: &[char]) -> bool {
 
 /// Fetches it, and installs what came if the person agrees to it.
 pub fn install(world: &World, wanted: &Wanted, args: &InstallArgs) -> Outcome {
+    let what = escape_line(&wanted.text()).into_owned();
+    let asked = match wanted {
+        Wanted::Npm(_) => {
+            Some((("fetch", "fetched", "npm"), "npm fetches it and what it needs; no script runs"))
+        }
+        Wanted::Crate(_) | Wanted::CrateFolder(_) => Some((
+            ("build", "built", "cargo"),
+            "building it runs its code and that of what it needs, as you and outside of the sandbox",
+        )),
+        Wanted::Git { .. } => None,
+    };
+    if let Some(((verb, done, by), means)) = asked {
+        let network = if args.offline { " without the network" } else { "" };
+        world.screen.tell(&format!("{what}, {done} by {by}{network}\n  {means}\n"));
+        let asks = || said_yes(world, &format!("`{what}` may be {done}"), &format!("{verb} it?"));
+        if !args.yes && !asks()? {
+            world.screen.tell("nothing was installed\n");
+            return Ok(Exit::Failed);
+        }
+    }
     let scratch = tempfile::tempdir().map_err(|error| Failure::of(Exit::Environment, &error))?;
     let folder = match wanted {
         Wanted::Npm(name) => npm(world, name, scratch.path(), args.offline)?,
         Wanted::Git { folder, revision } => git(world, folder, revision, scratch.path())?,
         Wanted::Crate(_) | Wanted::CrateFolder(_) => {
-            let what = escape_line(&wanted.text()).into_owned();
-            world.screen.tell(&format!(
-                "{what}, built by cargo{}\n  building it runs its code and that of what it needs, as you and outside of the sandbox\n",
-                if args.offline { " without the network" } else { "" }
-            ));
-            if !args.yes && !said_yes(world, &format!("`{what}` may be built"), "build it?")? {
-                world.screen.tell("nothing was installed\n");
-                return Ok(Exit::Failed);
-            }
             cargo(world, wanted, scratch.path(), args.offline)?
         }
     };
@@ -137,39 +157,158 @@ fn unpack(path: &Path, to: &Path) -> Result<PathBuf, Failure> {
     unpacked.map_err(|error| Failure::of(Exit::Usage, &error))
 }
 
-/// A package and what it depends on. No script of any of them runs.
+/// A package and what it depends on. No script of any of them runs, and npm does what the person's own configuration says, and nobody else's.
 fn npm(world: &World, name: &str, scratch: &Path, offline: bool) -> Result<PathBuf, Failure> {
-    let quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"];
-    let mut pack = tool("npm")?;
-    pack.arg("pack").args(quiet).arg("--pack-destination").arg(scratch);
-    pack.args(offline.then_some("--offline")).arg("--").arg(name).current_dir(scratch);
+    let failed = |error| Failure::of(Exit::Environment, &error);
+    let npm = |command: &str, folder: &Path| {
+        let mut npm = tool("npm")?;
+        npm.arg(command).args(["--ignore-scripts", "--no-audit", "--no-fund"]);
+        // Nothing above the folder counts: neither a `.npmrc` nor a project that this could be a part of.
+        npm.args(["--no-update-notifier", "--workspaces=false", "--install-links=false"]);
+        // All comes from the registry. The newer npm has words for that, an older one still has no git.
+        npm.args(["--git=/bin/false", "--allow-git=none"]);
+        npm.args(["--allow-file=none", "--allow-directory=none"]);
+        npm.args(offline.then_some("--offline")).current_dir(folder);
+        Ok::<_, Failure>(npm)
+    };
+    fs::write(scratch.join("package.json"), r#"{"private":true}"#).map_err(failed)?;
+    let mut pack = npm("pack", scratch)?;
+    pack.arg("--pack-destination").arg(scratch).arg("--").arg(name);
     world.screen.note("fetching …\n");
     run(world, &pack, "fetching it")?;
-    let failed = |error| Failure::of(Exit::Environment, &error);
     let mut packed = fs::read_dir(scratch).map_err(failed)?.flatten();
     let packed = packed.find(|entry| entry.path().extension().is_some_and(|it| it == "tgz"));
     let packed = packed.ok_or_else(|| Failure::new(Exit::Environment, "npm left no package"))?;
     let folder = unpack(&packed.path(), &scratch.join("unpacked"))?;
-    let mut install = tool("npm")?;
+    disarm(&folder).map_err(failed)?;
+    from_registry(&folder.join("package.json"))?;
+    let mut install = npm("install", &folder)?;
     // Links to programs are no part of a plugin.
-    install.arg("install").args(quiet).args(["--omit=dev", "--no-bin-links"]);
-    install.args(offline.then_some("--offline")).current_dir(&folder);
+    install.args(["--omit=dev", "--no-bin-links", "--allow-remote=none"]);
     run(world, &install, "fetching what it needs")?;
     Ok(folder)
 }
 
-/// What is committed in a repository on this machine.
-fn git(world: &World, folder: &Path, revision: &str, scratch: &Path) -> Result<PathBuf, Failure> {
-    if !folder.is_dir() {
-        let message = format!("there is no folder `{}`", folder.display());
-        return Err(Failure::new(Exit::Usage, message)
-            .hint("what is elsewhere: clone it, and install the clone"));
+/// Takes out of an unpacked package what would tell npm where to fetch from: configuration anywhere in it, and locks, which may name any place.
+fn disarm(folder: &Path) -> std::io::Result<()> {
+    for lock in ["package-lock.json", "npm-shrinkwrap.json", "node_modules/.package-lock.json"] {
+        let path = folder.join(lock);
+        if path.is_file() {
+            fs::remove_file(path)?;
+        }
     }
-    let archive = scratch.join("archive.tar");
-    let mut git = tool("git")?;
-    git.arg("-C").arg(folder).args(["archive", "--format=tar", "-o"]).arg(&archive);
-    git.arg(revision);
-    run(world, &git, "reading the repository")?;
+    let mut open = vec![folder.to_owned()];
+    while let Some(at) = open.pop() {
+        for entry in fs::read_dir(at)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                open.push(entry.path());
+            } else if entry.file_name().eq_ignore_ascii_case(".npmrc") {
+                fs::remove_file(entry.path())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether all that a `package.json` needs has a version in a registry.
+fn from_registry(path: &Path) -> Result<(), Failure> {
+    let refused = |message: String| {
+        Err(Failure::new(Exit::Usage, message)
+            .hint("valid: versions of packages in a registry, as `^1.2.0`"))
+    };
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let Ok(package) = serde_json::from_str::<serde_json::Value>(&text) else {
+        return refused("the package has no package.json that can be read".to_owned());
+    };
+    if package.get("workspaces").is_some() {
+        return refused("the package has workspaces".to_owned());
+    }
+    for table in
+        ["dependencies", "optionalDependencies", "peerDependencies", "devDependencies", "overrides"]
+    {
+        let Some(needs) = package.get(table) else { continue };
+        // Overrides are tables in tables.
+        let mut open = vec![(table, needs)];
+        while let Some((name, needs)) = open.pop() {
+            match needs {
+                serde_json::Value::Object(more) => {
+                    open.extend(more.iter().map(|(name, needs)| (name.as_str(), needs)));
+                }
+                serde_json::Value::String(version) if is_registered(version) => {}
+                other => {
+                    let other = other.to_string();
+                    let (name, other) = (escape_line(name), escape_line(&other));
+                    return refused(format!("the package needs `{name}` from {other} ({table})"));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether what npm is told to fetch is in its registry: a version, a range, a tag, or such of another name (`npm:NAME@^1`), and neither a path, an
+/// address nor a repository.
+fn is_registered(version: &str) -> bool {
+    let (version, alias) = match version.strip_prefix("npm:") {
+        Some(version) => (version, true),
+        None => (version, false),
+    };
+    let plain = |c: char| c.is_ascii_alphanumeric() || " .^~<>=|*+-_$".contains(c);
+    let more = |c: char| alias && "@/".contains(c);
+    let lower = version.to_ascii_lowercase();
+    let archive = ["tgz", "tar.gz", "tar"].iter().any(|end| lower.ends_with(&format!(".{end}")));
+    let repository = alias && !version.starts_with('@') && version.contains('/');
+    let path = version.trim_start().starts_with('.');
+    version.chars().all(|c| plain(c) || more(c)) && !archive && !repository && !path
+}
+
+/// What is committed in a repository on this machine. Whoever made it also wrote its configuration, which names programs: nothing is run in it but what
+/// serves it to others, and what was fetched is read in a repository of our own.
+fn git(world: &World, folder: &Path, revision: &str, scratch: &Path) -> Result<PathBuf, Failure> {
+    let folder = folder.canonicalize().ok().filter(|folder| folder.is_dir()).ok_or_else(|| {
+        let message = format!("there is no folder `{}`", folder.display());
+        Failure::new(Exit::Usage, message)
+            .hint("what is elsewhere: clone it, and install the clone")
+    })?;
+    // Serving looks for no repository above a folder.
+    let top = folder.ancestors().find(|above| above.join(".git").exists()).unwrap_or(&folder);
+    let part = folder.strip_prefix(top).unwrap_or(Path::new(""));
+    let (own, archive) = (scratch.join("repository"), scratch.join("archive.tar"));
+    let git = || {
+        let mut git = tool("git")?;
+        git.env("GIT_TERMINAL_PROMPT", "0").env("GIT_NO_LAZY_FETCH", "1");
+        git.env("GIT_ALLOW_PROTOCOL", "file").env("GIT_ATTR_NOSYSTEM", "1");
+        git.args(["-c", "core.attributesFile=/dev/null", "-c", "core.hooksPath=/dev/null"]);
+        // A signature may be asked for by a file that is archived (`export-subst`).
+        for program in ["gpg.program", "gpg.ssh.program", "gpg.x509.program"] {
+            git.arg("-c").arg(format!("{program}=false"));
+        }
+        git.arg("--git-dir").arg(&own);
+        Ok::<_, Failure>(git)
+    };
+    let alone = |mut git: Command| {
+        git.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+        git
+    };
+    let mut init = alone(git()?);
+    init.args(["init", "--quiet", "--bare", "--template="]);
+    run(world, &init, "making a repository for it")?;
+    // Which folders of others may be read (`safe.directory`) is in the person's own configuration.
+    let mut fetch = git()?;
+    fetch.args(["-c", "protocol.version=2", "fetch", "--quiet", "--depth=1", "--no-tags"]);
+    fetch.args(["--no-recurse-submodules", "--no-auto-maintenance", "--"]).arg(top).arg(revision);
+    run(world, &fetch, "reading the repository").map_err(|failure| {
+        failure.hint("a revision is a branch, a tag or a whole commit id, of a repository that is here in full")
+    })?;
+    let mut pack = alone(git()?);
+    pack.args(["archive", "--format=tar", "-o"]).arg(&archive);
+    let mut tree = std::ffi::OsString::from("FETCH_HEAD");
+    if part != Path::new("") {
+        tree.push(":");
+        tree.push(part);
+    }
+    run(world, pack.arg(tree), "reading the repository")?;
     unpack(&archive, &scratch.join("unpacked"))
 }
 
@@ -183,6 +322,13 @@ fn cargo(
     let failed = |error| Failure::of(Exit::Environment, &error);
     let root = scratch.join("root");
     let mut cargo = tool("cargo")?;
+    // Cargo and rustup obey files of the folder that they are in and of those above it: they are in the person's own.
+    let home = cargo_home().filter(|home| home.is_dir());
+    let home = home.or_else(|| std::env::var_os("HOME").map(PathBuf::from));
+    let home = home.ok_or_else(|| {
+        Failure::new(Exit::Environment, "cargo has no home: neither CARGO_HOME nor HOME is set")
+    })?;
+    cargo.current_dir(home);
     cargo
         .args(["install", "--quiet", "--root"])
         .arg(&root)
@@ -190,7 +336,8 @@ fn cargo(
     cargo.args(offline.then_some("--offline"));
     match wanted {
         Wanted::CrateFolder(folder) => {
-            cargo.arg("--path").arg(folder);
+            let folder = folder.canonicalize().map_err(failed)?;
+            cargo.arg("--path").arg(&folder);
             // A lock is kept to where there is one.
             cargo.args(folder.join("Cargo.lock").is_file().then_some("--locked"));
         }
@@ -205,22 +352,36 @@ fn cargo(
         _ => registered(&root)?,
     };
     let places = [source.clone(), source.join("plugin")];
-    let of = places.iter().find(|folder| folder.join("executor.toml").is_file());
+    let of = places.iter().find(|folder| folder.join(MANIFEST).exists());
     let of = of.ok_or_else(|| {
-        Failure::new(Exit::Usage, format!("`{}` has no executor.toml", source.display()))
+        Failure::new(Exit::Usage, format!("`{}` has no {MANIFEST}", source.display()))
             .hint("it is at the top of the crate, or in its folder `plugin`")
     })?;
     let plugin = scratch.join("plugin");
     fs::create_dir(&plugin).map_err(failed)?;
-    for name in ["executor.toml", "conformance.toml"] {
-        if of.join(name).is_file() {
-            fs::copy(of.join(name), plugin.join(name)).map_err(failed)?;
+    let inside = Root::open(&source).map_err(failed)?;
+    for name in [MANIFEST, polyloom_conformance::FILE] {
+        let path = of.join(name);
+        let Ok(meta) = fs::symlink_metadata(&path) else { continue };
+        let refused = |why: &dyn std::fmt::Display| {
+            Failure::new(Exit::Usage, format!("`{}` can't be used: {why}", path.display()))
+        };
+        if !meta.is_file() {
+            return Err(refused(&"it is no regular file"));
         }
+        let below = path.strip_prefix(&source).unwrap_or(&path);
+        let bytes = inside.read(below).map_err(|error| refused(&error))?;
+        fs::write(plugin.join(name), bytes).map_err(failed)?;
     }
     for program in fs::read_dir(root.join("bin")).map_err(failed)?.flatten() {
         fs::copy(program.path(), plugin.join(program.file_name())).map_err(failed)?;
     }
     Ok(plugin)
+}
+
+fn cargo_home() -> Option<PathBuf> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")))
 }
 
 /// Where cargo keeps the source of the one crate that it has installed below `root`.
@@ -235,9 +396,7 @@ fn registered(root: &Path) -> Result<PathBuf, Failure> {
         (Some(name), Some(version)) => format!("{name}-{version}"),
         _ => return Err(unknown()),
     };
-    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
-    let sources = home.ok_or_else(unknown)?.join("registry/src");
+    let sources = cargo_home().ok_or_else(unknown)?.join("registry/src");
     let registries = fs::read_dir(sources).map_err(|_| unknown())?.flatten();
     let found = registries.map(|entry| entry.path().join(&folder)).find(|path| path.is_dir());
     found.ok_or_else(unknown)
@@ -256,6 +415,9 @@ mod tests {
         assert_eq!(of("git+/srv/lush@v1"), Some(Some("git+/srv/lush@v1".to_owned())));
         assert_eq!(of("git+/srv/lush"), Some(Some("git+/srv/lush@HEAD".to_owned())));
         for bad in [
+            "npm:owner/repository",
+            "npm:name@owner/repository",
+            "npm:@scope/name/more",
             "npm:--global",
             "npm:",
             "npm:../x",
@@ -270,5 +432,37 @@ mod tests {
         }
         assert_eq!(of("left-pad"), None);
         assert_eq!(of("./folder"), None);
+    }
+
+    #[test]
+    fn what_npm_fetches_is_in_a_registry() {
+        for good in ["1.0.0", "^1.2.3-beta.1+x", "~1", ">=1.0.0 <2 || 3.x", "*", "", "latest"] {
+            assert!(is_registered(good), "{good}");
+        }
+        assert!(is_registered("npm:other@^1") && is_registered("npm:@scope/other@^1"));
+        for bad in [
+            "git+ssh://git@host/x.git",
+            "git@github.com:a/b.git",
+            "github:a/b",
+            "a/b",
+            "a/b#main",
+            "file:/home",
+            "link:../x",
+            "workspace:*",
+            "http://host/x.tgz",
+            "https://host/x",
+            "../x",
+            "./x",
+            ".",
+            "~/x",
+            "/x",
+            "x.tgz",
+            "x.TAR.GZ",
+            "x.tar",
+            "npm:a/b",
+            "npm:file:x",
+        ] {
+            assert!(!is_registered(bad), "{bad}");
+        }
     }
 }
