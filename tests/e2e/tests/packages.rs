@@ -103,12 +103,24 @@ fn a_package_is_found_enabled_run_and_removed() {
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text.replace("print(lines[-1])", "print(lines[-1] + '!')")).unwrap();
     place.edit("polyloom.toml", "Ada", "Bea");
+    let told = place.polyloom(&["run"]).exits(0).stderr();
+    let note =
+        "`echo` runs as it was installed; `polyloom plugin install echo` takes what is there now";
+    assert!(told.contains(note), "{told}");
     assert_eq!(said(&place), "hello Bea\n");
+    let enabled = done(&place, &["plugin", "enable", "echo", "--yes"]).stderr();
+    assert!(enabled.contains(note), "{enabled}");
+    let listed = done(&place, &["plugin", "list"]).stdout();
+    assert!(listed.contains("installed, outdated"), "{listed}");
+    let hint = done(&place, &["plugin", "outdated"]).stderr();
+    assert_eq!(hint, "hint: polyloom plugin install echo\n");
     let outdated = done(&place, &["plugin", "outdated", "--format", "json"]).json();
     assert_eq!(outdated["plugins"][0]["what"], "has changed");
     // Installed once more, it is the new one.
     let _ = done(&place, &["plugin", "install", "echo", "--yes"]);
     assert_eq!(said(&place), "hello Bea!\n");
+    let told = place.polyloom(&["run"]).exits(0).stderr();
+    assert!(!told.contains("as it was installed"), "{told}");
     pip(&environment, &["uninstall", "-y", "echo-python"]);
     place.edit("polyloom.toml", "Bea", "Cai");
     assert_eq!(said(&place), "hello Cai!\n");
