@@ -44,6 +44,11 @@ def main(arguments: Sequence[str]) -> int:
             raise Unusable(f"`{rest[0]}` is a `{type(found).__name__}`, not {wanted}")
     except Unusable as error:
         return _complain(str(error))
+    except Exception as error:
+        from polyloom_sdk._fault import complain
+
+        complain(error, rest[0])
+        return 2
     offer = options.get("--offer")
     serve(found, None if offer is None else offer.split(","))
 

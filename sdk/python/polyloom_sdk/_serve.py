@@ -80,6 +80,17 @@ class Run(Execution):
     def _take(self, module: Any) -> None:
         """What was not written is missing: the host sees that."""
 
+    def _describe(self, error: BaseException) -> dict[str, Any]:
+        """What did not come out of the cell's file is the executor's mistake."""
+        fields = super()._describe(error)
+        if fields.get("line") is None and not isinstance(error, KeyboardInterrupt):
+            from polyloom_sdk._fault import told
+
+            message = told(error, self._worker.id)
+            if message is not None:
+                fields.update(message=message, file=None)
+        return fields
+
     def _fail(self, error: BaseException, quiet: bool) -> None:
         if isinstance(error, PortError):
             error = Failure(str(error))
@@ -100,11 +111,13 @@ class Server(Worker):
     ) -> None:
         super().__init__(connection)
         self.executor = executor
+        self.id = executor.id
         self._offer = offer
 
     def about(self) -> dict[str, Any]:
         """Who speaks."""
         about = self.executor.describe()
+        self.id = about.id
         offer = about.features if self._offer is None else self._offer
         return {
             "executor": about.id,
