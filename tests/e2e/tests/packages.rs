@@ -107,6 +107,7 @@ fn a_package_is_found_enabled_run_and_removed() {
     let note =
         "`echo` runs as it was installed; `polyloom plugin install echo` takes what is there now";
     assert!(told.contains(note), "{told}");
+    assert!(!told.contains("says that it is version"), "a made manifest has the package's: {told}");
     assert_eq!(said(&place), "hello Bea\n");
     let enabled = done(&place, &["plugin", "enable", "echo", "--yes"]).stderr();
     assert!(enabled.contains(note), "{enabled}");
