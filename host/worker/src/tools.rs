@@ -62,7 +62,7 @@ pub struct Found {
 #[derive(Debug, Error)]
 pub enum ToolError {
     /// None of the candidates is there.
-    #[error("`{executor}` needs {} and none was found{}", list(.any), place(.chosen.as_deref()))]
+    #[error("`{executor}` needs {} and {}", list(.any), absence(.any, .chosen.as_deref()))]
     Missing {
         /// The executor.
         executor: ExecutorId,
@@ -103,10 +103,13 @@ fn list(any: &[String]) -> String {
     any.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ")
 }
 
-fn place(chosen: Option<&Path>) -> String {
+fn absence(any: &[String], chosen: Option<&Path>) -> String {
     match chosen {
-        Some(path) => format!(" at `{}`, which the flow names", path.display()),
-        None => " on PATH".to_owned(),
+        Some(path) => format!("none was found at `{}`, which the flow names", path.display()),
+        None if any.iter().all(|name| Path::new(name).is_absolute()) => {
+            "nothing is there".to_owned()
+        }
+        None => "none was found on PATH".to_owned(),
     }
 }
 
