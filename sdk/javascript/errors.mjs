@@ -86,6 +86,26 @@ export function placeOf(thrown, file, source) {
 }
 
 /**
+ * The place in a stack, `up.mjs, line 3`, that is neither node's nor ours.
+ * @param {unknown} thrown
+ * @returns {string | null} null if there is none; empty where it is in text that was evaluated
+ */
+export function placeOutside(thrown) {
+  const frame = stackOf(thrown).split("\n").find((line) => /^\s*at /.test(line) && !/\bnode:/.test(line) && !isForeign(line));
+  if (frame === undefined) return null;
+  const [, file, line] = /((?:file:\/\/|\/)[^()]*):(\d+):\d+\)?$/.exec(frame) ?? [];
+  return file === undefined ? "" : `${file.slice(file.lastIndexOf("/") + 1)}, line ${line}`;
+}
+
+/**
+ * Whether a frame is of node or of this folder.
+ * @param {string} line
+ */
+function isForeign(line) {
+  return line.includes("node:internal/") || line.includes(OWN) || line.includes("node:vm");
+}
+
+/**
  * A place in the source; the column counted from 1 in characters, not UTF-16 units.
  * @param {string} file
  * @param {string} source
@@ -131,8 +151,7 @@ export function report(thrown) {
     text = headline(thrown);
   }
   const kept = text.split("\n").filter((line) => {
-    const isFrame = /^\s*at /.test(line);
-    return !isFrame || !(line.includes("node:internal/") || line.includes(OWN) || line.includes("node:vm"));
+    return !/^\s*at /.test(line) || !isForeign(line);
   });
   return kept.join("\n");
 }

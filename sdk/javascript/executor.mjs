@@ -14,11 +14,11 @@ import { pathToFileURL } from "node:url";
 
 import { makeApi } from "./api.mjs";
 import { Conversation, inherited } from "./conversation.mjs";
-import { report } from "./errors.mjs";
+import { headline, placeOf, placeOutside, report } from "./errors.mjs";
 import { writeWhole } from "./files.mjs";
 import { Kind } from "./frames.mjs";
 import { diagnosticsOf, runProgram } from "./program.mjs";
-import { readInput, writeOutput } from "./values.mjs";
+import { PortError, readInput, writeOutput } from "./values.mjs";
 
 /** What a host may agree to. */
 const FEATURES = ["cancel.soft", "display", "progress"];
@@ -193,8 +193,12 @@ export class Context {
    * @param {{cwd?: string, env?: Record<string, string>}} [options]
    * @returns {Promise<{code: number, said: string}>} the exit code, or 128 and the signal's number; the first 256 KiB on standard error
    */
-  run(argv, options) {
-    return runProgram(argv, this.signal, options);
+  async run(argv, options) {
+    try {
+      return await runProgram(argv, this.signal, options);
+    } catch (error) {
+      throw new Failure(error instanceof Error ? error.message : String(error));
+    }
   }
 
   /**
@@ -274,7 +278,7 @@ class Run {
     if (!this.#done) this.channel.send(Kind.Artifact, this.id, content);
   }
 
-  /** @param {{severity: string, message: string, file: string, line: number | null, col: number | null}} told */
+  /** @param {{severity: string, message: string, file: string | null, line: number | null, col: number | null}} told */
   diagnose({ severity, message, file, line, col }) {
     if (this.#done) return;
     this.channel.show(Kind.Diagnostic, this.id, { severity, message: message.slice(0, LONGEST), file, line, col });
@@ -282,23 +286,52 @@ class Run {
 
   /** The event loop is empty while the executor waits. */
   settle() {
-    this.fail(new Failure("the executor waits for something that never happens"));
+    this.#own("waits for something that never happens");
   }
 
   /** @param {number} code */
   exiting(code) {
-    this.fail(new Failure(`the executor ended itself with exit code ${code}`));
+    this.#own(`ended itself with exit code ${code} before it said that the cell is done`);
   }
 
   /** @param {unknown} thrown */
   fail(thrown) {
     if (this.#done) return;
-    const isOurs = thrown instanceof Failure;
-    const { line, col, file } = isOurs ? thrown : { line: null, col: null, file: null };
-    const message = thrown instanceof Error ? thrown.message || thrown.name : String(thrown);
-    this.diagnose({ severity: "error", message, file: file ?? this.body.code, line, col });
+    const code = String(this.body.code);
+    if (thrown instanceof Failure) {
+      const { message, line, col, file } = thrown;
+      const place = line === null ? "" : `line ${line}: `;
+      return this.#fail({ message, file: file ?? code, line, col }, `error: ${place}${message}`);
+    }
+    const told = { message: headline(thrown), file: code, line: null, col: null };
+    if (thrown instanceof PortError) return this.#fail({ ...told, message: thrown.message }, `error: ${thrown.message}`);
     // What is wrong with the executor itself, its author wants to see whole.
-    process.stderr.write(isOurs ? `error: ${line === null ? "" : `line ${line}: `}${message}\n` : `${report(thrown)}\n`);
+    const whole = report(thrown);
+    const ofCell = placeOf(thrown, code, "");
+    const own = placeOutside(thrown);
+    if (ofCell !== null) return this.#fail({ ...told, line: ofCell.line }, whole);
+    if (own === "") return this.#fail(told, whole);
+    this.#own(`failed: ${told.message}${own === null ? "" : ` (${own})`}`, whole);
+  }
+
+  /**
+   * A fault of the executor itself, which has no place in the cell's code.
+   * @param {string} what
+   * @param {string} [whole] for standard error
+   */
+  #own(what, whole) {
+    const message = `the executor \`${this.executor.id}\` ${what}`;
+    this.#fail({ message, file: null, line: null, col: null }, whole ?? `error: ${message}`);
+  }
+
+  /**
+   * @param {{message: string, file: string | null, line: number | null, col: number | null}} told
+   * @param {string} printed
+   */
+  #fail(told, printed) {
+    if (this.#done) return;
+    this.diagnose({ severity: "error", ...told });
+    process.stderr.write(`${printed}\n`);
     this.#finish(false);
   }
 

@@ -1,6 +1,6 @@
 """Starts an executor written with `polyloom_sdk`: the host runs it with a W socket.
 
-    executor.py [--path FOLDER] [--offer FEATURES] [--legacy ID] MODULE:OBJECT
+    executor.py [--path FOLDER] [--offer FEATURES] [--version TEXT] [--legacy ID] MODULE:OBJECT
 
 MODULE is a file (`{dir}/upper.py`) or a module that is imported by its name, from FOLDER first.
 """

@@ -25,7 +25,7 @@ def say(cx: Context, exec: Exec) -> None:
             continue
         try:
             act(cx, exec, word, rest)
-        except (KeyError, ValueError) as error:
+        except (Failure, ValueError) as error:
             raise Failure.at_line(number, str(error)) from error
 
 

@@ -139,7 +139,8 @@ impl Executor for Native {
             (0, None) => Ok(()),
             (_, Some(failure)) => Err(failure),
             (code, None) => {
-                Err(Failure::new(format!("the plugin returned {code} and said nothing")))
+                let what = format!("it returned {code} and said nothing; `plx_fail` says why");
+                Err(Failure::of_executor(&self.about.executor, what))
             }
         }
     }

@@ -237,6 +237,7 @@ impl World {
                 return Err(Failure::new(Exit::Environment, message).hint("start polyloom again"));
             }
             verify(&now, plugin)?;
+            self.note_outdated(plugin);
         }
         Ok(())
     }
@@ -246,6 +247,21 @@ impl World {
         let Some(plugin) = self.plugin(id) else { return Ok(()) };
         self.installed.hold();
         verify(&self.installed, plugin)
+    }
+
+    /// Tells of a plugin whose place holds something else than what was agreed to, and runs.
+    pub fn note_outdated(&self, plugin: &Plugin) {
+        if self.is_outdated(plugin) {
+            let (id, again) = (&plugin.id, plugin.again());
+            let again = escape_line(&again);
+            let how = format!("`polyloom plugin install {again}` takes what is there now");
+            self.screen.note(&format!("note: `{id}` runs as it was installed; {how}\n"));
+        }
+    }
+
+    /// Whether the place of a plugin holds something else than what was agreed to.
+    pub fn is_outdated(&self, plugin: &Plugin) -> bool {
+        polyloom_plugins::is_outdated(plugin, self.python())
     }
 
     /// The installed plugin that an executor is run from; one from `--executor-dir` stands before it.

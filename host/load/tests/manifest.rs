@@ -48,6 +48,48 @@ fn a_worker_is_understood() {
 }
 
 #[test]
+fn a_worker_speaks_what_is_spoken_here() {
+    let worker = |more: &str| {
+        picture(&format!(
+            "id = 'x'\nversion = '1'\nkind = 'worker'\n[worker]\nargv = ['{{dir}}/x']\n{more}"
+        ))
+    };
+    assert_eq!(worker("protocol = [1, 7]\nfeatures = ['display', 'catalog']\n"), "");
+    insta::assert_snapshot!(worker("protocol = [7, 8]\n"), @"
+    PL063
+
+      × it speaks version 7, 8 of the protocol, this polyloom 1
+       ╭─[executor.toml:6:12]
+     5 │ argv = ['{dir}/x']
+     6 │ protocol = [7, 8]
+       ·            ──────
+       ╰────
+      help: valid: a list with 1 in it
+    ");
+    insta::assert_snapshot!(worker("features = ['display', 'dsplay', 'magic']\n"), @"
+    PL051
+
+      × unknown feature `dsplay`
+       ╭─[executor.toml:6:24]
+     5 │ argv = ['{dir}/x']
+     6 │ features = ['display', 'dsplay', 'magic']
+       ·                        ────────
+       ╰────
+      help: did you mean `display`?
+
+    PL051
+
+      × unknown feature `magic`
+       ╭─[executor.toml:6:34]
+     5 │ argv = ['{dir}/x']
+     6 │ features = ['display', 'dsplay', 'magic']
+       ·                                  ───────
+       ╰────
+      help: valid: `cancel.soft`, `display`, `progress`, `session`, `snapshot`, `catalog`, `prepare`
+    ");
+}
+
+#[test]
 fn placeholders_are_checked_where_they_stand() {
     insta::assert_snapshot!(picture(
         "id = 'x'\nversion = '1'\nkind = 'command'\n[toolchain.cc]\nany = ['gcc']\nflags = { gcc = [] }\n[compile]\n\

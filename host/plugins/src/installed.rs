@@ -110,6 +110,18 @@ impl Plugin {
     pub fn package(&self) -> Option<&Package> {
         self.source.package()
     }
+
+    /// What helps when the environment that its package was installed in is gone.
+    fn without_environment(&self) -> String {
+        let make = match self.source {
+            Source::Built { .. } => "",
+            _ => "make it anew and ",
+        };
+        let (again, id) = (self.again(), &self.id);
+        format!(
+            "the environment of its package is gone: {make}`polyloom plugin install {again}`, or `polyloom plugin remove {id}`"
+        )
+    }
 }
 
 /// Why plugins can't be used or changed.
@@ -316,7 +328,7 @@ impl Installed {
         let copy = self.copy(plugin);
         let mut manifest = manifest(&copy, &copy.join(MANIFEST))?;
         if let Some(package) = plugin.package() {
-            package.settle(&mut manifest);
+            package.settle(&mut manifest, Some(&plugin.without_environment()));
         }
         Ok(manifest)
     }
@@ -376,7 +388,7 @@ impl Installed {
             }
         };
         if let Some(package) = &offer.package {
-            package.settle(&mut staged.manifest);
+            package.settle(&mut staged.manifest, None);
         }
         Ok(staged)
     }

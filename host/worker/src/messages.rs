@@ -3,8 +3,7 @@
 use std::error::Error;
 use std::fmt::Write as _;
 
-use polyloom_model::CellId;
-use polyloom_model::DiagnosticsFormat;
+use polyloom_model::{CellId, DiagnosticsFormat, Manifest};
 use polyloom_protocol::Diagnostic;
 use polyloom_protocol::meta::{ExecMeta, Severity};
 use polyloom_sandbox::{Exit, View};
@@ -42,6 +41,13 @@ pub fn exit_words(exit: Exit) -> String {
         Exit::SupervisorLost => "the sandbox ended without a report".to_owned(),
         other => format!("{other:?}"),
     }
+}
+
+/// What is said of a worker that ended by itself before its cell was done. In a bundled one, that is the cell's doing, whose code runs in it.
+pub fn ended_itself(manifest: &Manifest, code: i32) -> Option<Diagnostic> {
+    manifest.path.as_ref()?;
+    let what = format!("ended itself with exit code {code} before it said that the cell is done");
+    Some(Diagnostic::new(Severity::Error, format!("the executor `{}` {what}", manifest.id)))
 }
 
 /// Where a cell's code lies.

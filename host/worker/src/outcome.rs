@@ -82,6 +82,12 @@ impl Evidence {
         self.disk_over |= usage.disk_over;
         self.processes = self.processes.max(usage.processes.unwrap_or(0));
     }
+
+    /// The code that a worker ended with by itself, between its greeting and its Done.
+    #[must_use]
+    pub fn ended_itself(&self) -> Option<i32> {
+        self.exit_code.filter(|code| *code != 0 && self.greeted && self.done.is_none())
+    }
 }
 
 /// The kernel's signal for a file that would grow over the limit.

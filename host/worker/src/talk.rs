@@ -9,6 +9,7 @@ use polyloom_protocol::frame::{Decoder, PREAMBLE};
 use polyloom_protocol::handshake::{Offer, VERSION, negotiate, refusal};
 use polyloom_protocol::messages::Version;
 use polyloom_protocol::messages::host::{Cancel, Credit, Exec, Shutdown};
+use polyloom_protocol::meta::{Diagnostic, Severity};
 use polyloom_protocol::state::{Accept, Conversation, State};
 use polyloom_protocol::{FromHost, FromWorker, Violation};
 
@@ -33,6 +34,8 @@ pub struct Reaction {
 /// One worker that runs one cell.
 pub struct Talk {
     executor: ExecutorId,
+    /// What an own one's manifest says that its version is.
+    version: Option<String>,
     /// What the manifest says that the worker may use.
     declared: Vec<String>,
     exec: Option<Exec>,
@@ -63,6 +66,7 @@ impl Talk {
     pub fn new(manifest: &Manifest, spec: &WorkerSpec, mask: Option<Arc<Mask>>) -> Self {
         Self {
             executor: manifest.id.clone(),
+            version: manifest.path.as_ref().map(|_| manifest.version.clone()),
             declared: spec.features.clone(),
             exec: None,
             mask,
@@ -168,6 +172,19 @@ impl Talk {
         self.hidden(format!("the worker's greeting was refused: {}", refused.reason))
     }
 
+    /// The warning of a worker that says it is another version than its manifest's. One that names none is that.
+    fn other_version(&self, said: &str) -> Option<Live> {
+        let version =
+            self.version.as_deref().filter(|version| !said.is_empty() && said != *version)?;
+        let said = self.hidden(said.to_owned());
+        let said: String = said.chars().take(64).flat_map(char::escape_debug).collect();
+        let text = format!(
+            "the executor `{}` says that it is version `{said}`, its manifest says `{version}`",
+            self.executor
+        );
+        Some(Live::Diagnostic(Diagnostic::new(Severity::Warning, text)))
+    }
+
     fn hidden(&self, mut text: String) -> String {
         if let Some(mask) = &self.mask {
             mask.hide(&mut text);
@@ -230,6 +247,7 @@ impl Talk {
                     }
                 }
                 self.greeted = true;
+                reaction.live.extend(self.other_version(&hello.version));
                 if let Some(exec) = self.exec.take() {
                     self.say(FromHost::Exec(exec), EXEC, &mut reaction.send);
                 }
@@ -313,14 +331,12 @@ fn hide(mask: &Mask, message: &mut FromWorker) {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use polyloom_model::Kind;
     use polyloom_protocol::messages::ErrorMessage;
     use polyloom_protocol::messages::worker::{
         Artifact, Display, Done, Hello, Log, LogLevel, Progress,
     };
-    use polyloom_protocol::meta::{Diagnostic, Severity};
-
-    use super::*;
 
     const SECRET: &str = "hunter2 is no \"secret\"";
 
@@ -425,6 +441,29 @@ mod tests {
         let bytes = "[105, 116, 32, 105, 115, 32, 42, 42, 42, 33]";
         assert_eq!(told.matches(bytes).count(), 2, "{told}");
         assert_eq!(told.matches("it is ***!").count(), 11, "{told}");
+    }
+
+    #[test]
+    fn another_version_than_the_manifests_is_told() {
+        let (_, FromWorker::Hello(greeting)) = hello("x", &[]) else { unreachable!() };
+        for (said, path, told) in [
+            ("1", Some("/x/executor.toml"), None),
+            ("", Some("/x/executor.toml"), None),
+            ("2", None, None),
+            ("2", Some("/x/executor.toml"), Some("is version `2`, its manifest says `1`")),
+            (SECRET, Some("/x/executor.toml"), Some("is version `***`")),
+        ] {
+            let manifest = Manifest { path: path.map(Into::into), ..manifest() };
+            let Kind::Worker(spec) = &manifest.kind else { unreachable!() };
+            let mask = Mask::new([("S", SECRET.as_bytes())]);
+            let mut talk = Talk::new(&manifest, spec, Some(Arc::new(mask)));
+            let version = said.to_owned();
+            let hello = FromWorker::Hello(Hello { version, ..greeting.clone() });
+            let bytes = [&PREAMBLE[..], &hello.encode(0).unwrap()].concat();
+            let live = format!("{:?}", talk.on_bytes(&bytes).unwrap().live);
+            assert_eq!(live == "[]", told.is_none(), "{live}");
+            assert!(live.contains(told.unwrap_or_default()), "{live}");
+        }
     }
 
     #[test]

@@ -73,7 +73,7 @@ pub struct Found {
 #[derive(Debug, Error)]
 pub enum ToolError {
     /// None of the candidates is there.
-    #[error("`{executor}` needs {} and none was found{}", list(.any), place(.any, .chosen.as_deref()))]
+    #[error("`{executor}` needs {} and {}", list(.any), absence(.any, .chosen.as_deref()))]
     Missing {
         /// The executor.
         executor: ExecutorId,
@@ -114,12 +114,13 @@ fn list(any: &[String]) -> String {
     any.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ")
 }
 
-fn place(any: &[String], chosen: Option<&Path>) -> String {
+fn absence(any: &[String], chosen: Option<&Path>) -> String {
     match chosen {
-        Some(path) => format!(" at `{}`, which the flow names", path.display()),
-        // They are places themselves.
-        None if any.iter().all(|name| name.starts_with('/')) => String::new(),
-        None => " on PATH".to_owned(),
+        Some(path) => format!("none was found at `{}`, which the flow names", path.display()),
+        None if any.iter().all(|name| Path::new(name).is_absolute()) => {
+            "nothing is there".to_owned()
+        }
+        None => "none was found on PATH".to_owned(),
     }
 }
 

@@ -84,12 +84,34 @@ test("a fault is told with its place", withExecutor(executor('throw cx.fault("wh
   assert.deepEqual([severity, message, file, line, col], ["error", "what is that?", host.path("code/cell.js"), 3, 5]);
 }));
 
+test("an error that node throws for the executor is the executor's", withExecutor(
+  executor('const fs = await import("node:fs"); fs.readFileSync("/no/such");'),
+  async (host) => {
+    const [{ message, file }] = (await host.run("x")).diagnostics;
+    assert.match(message, /^the executor `up` failed: Error: ENOENT.* \(module\.mjs, line 1\)$/);
+    assert.equal(file, null);
+  },
+));
+
 test("an error of the executor itself is told whole", withExecutor(executor("null.up;"), async (host) => {
   const result = await host.run("x");
   assert.equal(result.ok, false);
   assert.match(result.stderr, /^TypeError: .*null[^]*at .*module\.mjs:1:/);
-  assert.deepEqual([result.diagnostics.length, result.diagnostics[0].line], [1, null]);
+  const [{ message, file, line }] = result.diagnostics;
+  assert.match(message, /^the executor `up` failed: TypeError: .*null.* \(module\.mjs, line 1\)$/);
+  assert.deepEqual([result.diagnostics.length, file, line], [1, null, null]);
 }));
+
+for (const [named, line] of [["", null], [", cx.file", 2]]) {
+  test(`an error of code that it evaluates is the cell's${named}`, withExecutor(
+    executor(`const vm = await import("node:vm"); vm.runInThisContext(cx.code${named});`),
+    async (host) => {
+      const { message, file, line: told } = (await host.run("\nnull.up")).diagnostics[0];
+      assert.match(message, /^TypeError: /);
+      assert.deepEqual([file, told], [host.path("code/cell.js"), line]);
+    },
+  ));
+}
 
 for (const [what, exec, words] of [
   ["an input that is not there", 'cx.input("n");', "there is no input `n`"],
@@ -97,8 +119,8 @@ for (const [what, exec, words] of [
   ["an output that is not declared", 'cx.output("y", 1);', "no output `y` is declared"],
   ["a name that leads out", 'cx.write("../y", "");', "`../y` is no name of an output; valid: PORT or PORT.EXTENSION"],
   ["a name that begins with a dot", 'cx.write(".y", "");', "`.y` is no name of an output; valid: PORT or PORT.EXTENSION"],
-  ["a wait without end", "await new Promise(() => {});", "the executor waits for something that never happens"],
-  ["an exit", "process.exit(4);", "the executor ended itself with exit code 4"],
+  ["a wait without end", "await new Promise(() => {});", "the executor `up` waits for something that never happens"],
+  ["an exit", "process.exit(4);", "the executor `up` ended itself with exit code 4 before it said that the cell is done"],
   ["a rejection that nobody handles", 'Promise.reject(cx.fault("late")); await new Promise((r) => setTimeout(r, 500));', "late"],
   ["a program that is not there", 'await cx.run(["/nowhere/up"]);', "can't start `/nowhere/up`: spawn /nowhere/up ENOENT"],
 ]) {

@@ -117,11 +117,16 @@ class Execution:
         return False
 
     def _fail(self, error: BaseException, quiet: bool) -> None:
-        from polyloom._diagnose import describe, print_exception
+        from polyloom._diagnose import print_exception
 
         if not quiet and not isinstance(error, polyloom.PortError):
             print_exception(error)
-        self.diagnose(describe(error, self.code, self.cancelled))
+        self.diagnose(self._describe(error))
+
+    def _describe(self, error: BaseException) -> dict[str, Any]:
+        from polyloom._diagnose import describe
+
+        return describe(error, self.code, self.cancelled)
 
     def _leave_child(self, error: Optional[BaseException]) -> None:
         """A forked child that comes to the end of the cell must not go on as a second worker."""

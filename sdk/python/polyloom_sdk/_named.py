@@ -13,7 +13,7 @@ from polyloom_sdk._serve import serve
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-USAGE = "executor.py [--path FOLDER] [--offer FEATURES] [--legacy ID] MODULE:OBJECT"
+USAGE = "executor.py [--path FOLDER] [--offer FEATURES] [--version TEXT] [--legacy ID] MODULE:OBJECT"
 
 
 class Unusable(Exception):
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str]) -> int:
     """Serve what is named; the exit code where it can't be."""
     options: dict[str, str] = {}
     rest = list(arguments)
-    while len(rest) > 2 and rest[0] in ("--path", "--offer", "--legacy"):
+    while len(rest) > 2 and rest[0] in ("--path", "--offer", "--version", "--legacy"):
         options[rest[0]] = rest[1]
         del rest[:2]
     if len(rest) != 1:
@@ -44,8 +44,13 @@ def main(arguments: Sequence[str]) -> int:
             raise Unusable(f"`{rest[0]}` is a `{type(found).__name__}`, not {wanted}")
     except Unusable as error:
         return _complain(str(error))
+    except Exception as error:
+        from polyloom_sdk._fault import complain
+
+        complain(error, rest[0])
+        return 2
     offer = options.get("--offer")
-    serve(found, None if offer is None else offer.split(","))
+    serve(found, None if offer is None else offer.split(","), options.get("--version"))
 
 
 def find(named: str) -> Any:

@@ -80,6 +80,17 @@ class Run(Execution):
     def _take(self, module: Any) -> None:
         """What was not written is missing: the host sees that."""
 
+    def _describe(self, error: BaseException) -> dict[str, Any]:
+        """What did not come out of the cell's file is the executor's mistake."""
+        fields = super()._describe(error)
+        if fields.get("line") is None and not isinstance(error, KeyboardInterrupt):
+            from polyloom_sdk._fault import told
+
+            message = told(error, self._worker.id)
+            if message is not None:
+                fields.update(message=message, file=None)
+        return fields
+
     def _fail(self, error: BaseException, quiet: bool) -> None:
         if isinstance(error, PortError):
             error = Failure(str(error))
@@ -96,19 +107,26 @@ class Server(Worker):
     """The conversation of one executor."""
 
     def __init__(
-        self, connection: wire.Connection, executor: Executor, offer: Optional[Sequence[str]] = None
+        self,
+        connection: wire.Connection,
+        executor: Executor,
+        offer: Optional[Sequence[str]] = None,
+        version: Optional[str] = None,
     ) -> None:
         super().__init__(connection)
         self.executor = executor
+        self.id = executor.id
         self._offer = offer
+        self._version = version
 
     def about(self) -> dict[str, Any]:
         """Who speaks."""
         about = self.executor.describe()
+        self.id = about.id
         offer = about.features if self._offer is None else self._offer
         return {
             "executor": about.id,
-            "version": about.version,
+            "version": about.version if self._version is None else self._version,
             "features": [feature for feature in about.features if feature in offer],
             "runtime": about.runtime or f"{platform.python_implementation()} {sys.version}",
         }
@@ -152,11 +170,14 @@ class Server(Worker):
 
 
 def serve(
-    executor: Union[Executor, type[Executor]], offer: Optional[Sequence[str]] = None
+    executor: Union[Executor, type[Executor]],
+    offer: Optional[Sequence[str]] = None,
+    version: Optional[str] = None,
 ) -> NoReturn:
     """Serve the host that started this program until it says goodbye, and exit.
 
-    `offer` bounds the features, where a manifest declares fewer than the executor has.
+    `offer` bounds the features, where a manifest declares fewer than the executor has; `version` is
+    the manifest's, where that has another one.
     """
     made = executor() if isinstance(executor, type) else executor
-    sys.exit(main(lambda connection: Server(connection, made, offer)))
+    sys.exit(main(lambda connection: Server(connection, made, offer, version)))

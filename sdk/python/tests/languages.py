@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Sequence
@@ -18,6 +19,19 @@ def plain(cx: Context, exec: Exec) -> None:
     code = compile(exec.source, str(exec.code), "exec")
     scope: dict[str, Any] = {"cx": cx, "exec": exec, "Failure": Failure, "Diagnostic": Diagnostic}
     eval(code, scope)
+
+
+@executor("faulty", "1")
+def faulty(cx: Context, exec: Exec) -> None:
+    """Has mistakes of its own, one for each word."""
+    if exec.source == "add":
+        _ = exec.cell + 1  # type: ignore[operator]
+    elif exec.source == "read":
+        json.loads("{")
+    elif exec.source == "leave":
+        sys.exit(4)
+    else:
+        eval(exec.source)
 
 
 class Counter(Executor):

@@ -241,6 +241,32 @@ class Hooks(unittest.TestCase):
             self.assertEqual(stubborn.text("stdout"), "on\ntidy\n")
 
 
+class Faulty(Conversation):
+    """Mistakes of an executor itself."""
+
+    def setUp(self) -> None:
+        self.host = host("faulty")
+        self.addCleanup(self.host.__exit__)
+
+    def test_they_are_told_as_its_own_with_their_place_in_it(self) -> None:
+        own = r"the executor `faulty` {} \(languages\.py, line \d+\)"
+        for word, words in [
+            ("add", r"failed: TypeError: can only concatenate str .*"),
+            ("read", r"failed: json\.decoder\.JSONDecodeError: .*"),
+            ("leave", r"ended itself with exit code 4"),
+        ]:
+            self.host.seen.clear()
+            error = self.fails(word)
+            self.assertRegex(error["message"], own.format(words))
+            self.assertEqual((error["file"], error["line"]), (None, None))
+        self.assertIn("languages.py", self.host.text("stderr"))
+
+    def test_what_the_code_it_runs_raises_is_not(self) -> None:
+        error = self.fails("1 / 0")
+        self.assertEqual(error["message"], "ZeroDivisionError: division by zero")
+        self.assertEqual(error["file"], str(self.host.cell / "code" / "cell.py"))
+
+
 class Named(unittest.TestCase):
     def complaint(self, *arguments: str) -> str:
         """What the runner says to arguments that name no executor."""
@@ -255,6 +281,22 @@ class Named(unittest.TestCase):
         self.assertIn(f"`{file}` has no `absent`", self.complaint(f"{file}:absent"))
         self.assertIn("is a `int`, not an `Executor`", self.complaint(f"{file}:nothing"))
         self.assertIn("there is no file", self.complaint("/no/such.py:x"))
+
+    def test_what_can_not_be_loaded_is_shown_by_its_own_lines_alone(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "lang.py")
+            for text, shown in [
+                ("x = 1\ndef up(:\n", ["line 2", "def up(:", "SyntaxError: "]),
+                ("import beside\n", ["line 1, in <module>", "beside.py", "No module named 'no'"]),
+            ]:
+                file.write_text(text)
+                Path(folder, "beside.py").write_text("import no.such.module\n")
+                told = self.complaint(f"{file}:up")
+                for words in [f"`{file}:up` can't be loaded:", *shown]:
+                    self.assertIn(words, told)
+                for words in ["importlib", "polyloom_sdk", "exec_module"]:
+                    self.assertNotIn(words, told)
+                self.assertLess(len(told.splitlines()), 8, told)
 
     def test_a_module_is_found_by_its_name_below_a_folder(self) -> None:
         with tempfile.TemporaryDirectory() as folder:

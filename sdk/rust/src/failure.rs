@@ -8,13 +8,20 @@ use polyloom_protocol::{Diagnostic, Severity};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     diagnostic: Box<Diagnostic>,
+    own: bool,
 }
 
 impl Failure {
     /// A failure in words, without a place.
     #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
-        Self { diagnostic: Box::new(Diagnostic::new(Severity::Error, message)) }
+        Self::told_by(Diagnostic::new(Severity::Error, message))
+    }
+
+    /// A fault of the executor itself: it is told without a place in the cell's code.
+    #[must_use]
+    pub fn of_executor(id: &str, message: impl fmt::Display) -> Self {
+        Self { own: true, ..Self::new(format!("the executor `{id}` failed: {message}")) }
     }
 
     /// Names the line of the cell's code, from 1.
@@ -27,7 +34,12 @@ impl Failure {
     /// A failure that is told by this diagnostic.
     #[must_use]
     pub fn told_by(diagnostic: Diagnostic) -> Self {
-        Self { diagnostic: Box::new(diagnostic) }
+        Self { diagnostic: Box::new(diagnostic), own: false }
+    }
+
+    /// Whether the cell's code has no part in it.
+    pub(crate) fn is_own(&self) -> bool {
+        self.own
     }
 
     /// The diagnostic it becomes.

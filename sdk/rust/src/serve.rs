@@ -157,7 +157,9 @@ fn run(
         let mut diagnostic: Diagnostic = failure.diagnostic().clone();
         let end = diagnostic.message.floor_char_boundary(32 << 10);
         diagnostic.message.truncate(end);
-        diagnostic.file.get_or_insert_with(|| exec.code.clone());
+        if !failure.is_own() {
+            diagnostic.file.get_or_insert_with(|| exec.code.clone());
+        }
         cx.diagnostic(&diagnostic);
     }
     let Context { lost, session_changed, extras, .. } = cx;

@@ -208,8 +208,18 @@ fn a_bad_library_ends_its_own_process_and_says_why() {
             "else",
         ),
         ("segv", with("*(volatile int *)0 = 1; return 0;"), "killed", "SIGSEGV"),
-        ("exit", with("exit(7);"), "failed", "\"exit_code\":7"),
-        ("silent", with("return 3;"), "failed", "returned 3 and said nothing"),
+        (
+            "exit",
+            with("exit(7);"),
+            "failed",
+            "` ended itself with exit code 7 before it said that the cell is done",
+        ),
+        (
+            "silent",
+            with("return 3;"),
+            "failed",
+            "\"file\":null,\"line\":null,\"message\":\"the executor `bad8` failed: it returned 3 and said nothing",
+        ),
         (
             "name of file",
             with("return plx_write(x, \"../y\", \"\", 0);"),

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use polyloom_test_e2e::{Ended, Place, needs};
+use polyloom_test_e2e::{Ended, Place, needs, skip};
 
 const FLOW: &str = "[cells.a]\nlang = \"echo\"\nparams = { name = \"Ada\" }\noutputs = { text = \"str\" }\ncode = \"hello {name}\"\n";
 
@@ -103,12 +103,25 @@ fn a_package_is_found_enabled_run_and_removed() {
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text.replace("print(lines[-1])", "print(lines[-1] + '!')")).unwrap();
     place.edit("polyloom.toml", "Ada", "Bea");
+    let told = place.polyloom(&["run"]).exits(0).stderr();
+    let note =
+        "`echo` runs as it was installed; `polyloom plugin install echo` takes what is there now";
+    assert!(told.contains(note), "{told}");
+    assert!(!told.contains("says that it is version"), "a made manifest has the package's: {told}");
     assert_eq!(said(&place), "hello Bea\n");
+    let enabled = done(&place, &["plugin", "enable", "echo", "--yes"]).stderr();
+    assert!(enabled.contains(note), "{enabled}");
+    let listed = done(&place, &["plugin", "list"]).stdout();
+    assert!(listed.contains("installed, outdated"), "{listed}");
+    let hint = done(&place, &["plugin", "outdated"]).stderr();
+    assert_eq!(hint, "hint: polyloom plugin install echo\n");
     let outdated = done(&place, &["plugin", "outdated", "--format", "json"]).json();
     assert_eq!(outdated["plugins"][0]["what"], "has changed");
     // Installed once more, it is the new one.
     let _ = done(&place, &["plugin", "install", "echo", "--yes"]);
     assert_eq!(said(&place), "hello Bea!\n");
+    let told = place.polyloom(&["run"]).exits(0).stderr();
+    assert!(!told.contains("as it was installed"), "{told}");
     pip(&environment, &["uninstall", "-y", "echo-python"]);
     place.edit("polyloom.toml", "Bea", "Cai");
     assert_eq!(said(&place), "hello Cai!\n");
@@ -119,6 +132,42 @@ fn a_package_is_found_enabled_run_and_removed() {
     let _ = done(&place, &["plugin", "remove", "echo"]);
     let told = place.polyloom(&["run"]).exits(2).stderr();
     assert!(!told.contains("is offered"), "{told}");
+}
+
+/// What `plugin new` makes can be a package, and is tested as one.
+#[test]
+fn a_scaffold_is_a_package_with_its_cases() {
+    needs!("python3");
+    let place = Place::flow("[cells.a]\nlang = \"mine\"\ncode = \"say hello\"\n");
+    let _ = done(&place, &["plugin", "new", "mine", "--lang", "python"]);
+    let environment = environment(&place, &["--system-site-packages"]);
+    // As pip does it, where it may fetch what builds packages.
+    let setup = "from setuptools import setup; setup()";
+    let args = ["-c", setup, "install", "--single-version-externally-managed", "--record", "files"];
+    let mut setup = Command::new(environment.join("bin/python"));
+    if !setup.args(args).current_dir(place.project().join("mine")).status().unwrap().success() {
+        return skip("python3 has no setuptools");
+    }
+    let _ = done(&place, &["plugin", "enable", "mine", "--yes"]);
+    let report = done(&place, &["plugin", "test", "mine", "--format", "json"]).json();
+    assert_eq!(report["ok"], true, "{report}");
+    let _ = place.run(&[]).exits(0);
+    // Without its cases, and without its interpreter, it is said what is missing.
+    let cases = environment.join("lib");
+    let lib = std::fs::read_dir(cases).unwrap().next().unwrap().unwrap().path();
+    std::fs::remove_file(lib.join("site-packages/mine/conformance.toml")).unwrap();
+    let _ = done(&place, &["plugin", "remove", "mine"]);
+    let _ = done(&place, &["plugin", "enable", "mine", "--yes"]);
+    let told = place.polyloom(&["plugin", "test", "mine"]).exits(2).stderr();
+    assert!(told.contains("`mine` has no conformance.toml beside its manifest"), "{told}");
+    std::fs::remove_dir_all(&environment).unwrap();
+    let told = place.polyloom(&["run", "--force-all"]).exits(3).stderr();
+    assert!(
+        told.contains("/.venv/bin/python") && told.contains("` and nothing is there"),
+        "{told}"
+    );
+    let hint = "the environment of its package is gone: make it anew and `polyloom plugin install mine`, or `polyloom plugin remove mine`";
+    assert!(told.contains(hint), "{told}");
 }
 
 #[test]

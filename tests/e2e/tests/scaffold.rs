@@ -78,6 +78,13 @@ fn a_script_works() {
 fn a_function_in_python_works() {
     needs!("python3");
     works("python", "true", "mine", 45);
+    // Whatever goes wrong in a line is told with it.
+    let place = Place::new();
+    let _ = place.polyloom(&["plugin", "new", "mine", "--lang", "python"]).exits(0);
+    place
+        .write("polyloom.toml", "[cells.a]\nlang = \"mine\"\ncode = \"\"\"\n\nsay $none\n\"\"\"\n");
+    let told = place.polyloom(&["run", "--executor-dir", "mine"]).exits(1).stderr();
+    assert!(told.contains("polyloom.toml:5: error: no input `none`"), "{told}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
-use polyloom_test_e2e::{Place, fake};
+use polyloom_test_e2e::{Place, fake, needs};
 use serde_json::Value;
 
 /// A place with executors `fake-WORD`, one for each way to behave before the handshake.
@@ -244,7 +244,7 @@ fn breaches_in_a_cell() {
     unknown-kind: ok | 
     must-understand: worker_error | the worker broke the protocol: kind N must be understood and is not known
     close-wire-exit: worker_error | the worker ended before it said that the cell is done
-    exit: failed | 
+    exit: failed | the executor `fake-well` ended itself with exit code N before it said that the cell is done
     exit-quietly: worker_error | the worker ended before it said that the cell is done
     crash: killed | ended by SIGSEGV
     done-then-crash: killed | ended by SIGSEGV
@@ -277,4 +277,40 @@ fn workers_that_hang_end_with_their_time() {
     assert!(["worker_error", "timed_out"].contains(&outcome), "{outcome}");
     assert_eq!(run.outcome("good"), "ok");
     assert_eq!(place.processes(), [""; 0]);
+}
+
+/// An executor's own mistakes are no mistakes of the flow.
+#[test]
+fn a_fault_of_an_executor_is_told_as_its_own() {
+    needs!("python3");
+    let place = Place::new();
+    let argv = "[\"{python}\", \"{sdk}/python/executor.py\", \"{dir}/mine.py:mine\"]\nfeatures = [\"cancel.soft\", \"display\", \"progress\"]";
+    place.executor("mine", &format!(
+        "id = \"mine\"\nversion = \"1\"\ntitle = \"Mine\"\nkind = \"worker\"\n[toolchain.python]\nany = [\"python3\"]\nversion = [\"--version\"]\n[worker]\nargv = {argv}\n"
+    ));
+    let code = "import os\nfrom polyloom_sdk import Failure, executor\n@executor('mine', '1')\ndef mine(cx, exec):\n    if exec.source == 'end':\n        os._exit(4)\n    \
+                if exec.source == 'fail':\n        raise Failure.at_line(1, 'no')\n    exec.cell + 1\n";
+    std::fs::write(place.executors().join("mine/mine.py"), code).unwrap();
+    place.write(
+        "polyloom.toml",
+        ["add", "end", "fail"]
+            .map(|word| format!("[cells.{word}]\nlang = \"mine\"\ncode = \"{word}\"\n"))
+            .concat(),
+    );
+    let told = place.polyloom(&["run", "-k"]).exits(1).stderr();
+    for words in [
+        "\n  error: the executor `mine` failed: TypeError: can only concatenate str (not \"int\") to str (mine.py, line 9)\n",
+        "    │   File \"/polyloom/executor/mine.py\", line 9, in mine\n",
+        "\n  error: the executor `mine` ended itself with exit code 4 before it said that the cell is done\n",
+        "\n  polyloom.toml:9: error: no\n",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    // In a bundled worker the cell's code runs: what it does is the cell's doing.
+    place.write(
+        "polyloom.toml",
+        "[cells.a]\nlang = \"python\"\ncode = \"import os; os._exit(4)\"\n",
+    );
+    let told = place.polyloom(&["run"]).exits(1).stderr();
+    assert!(told.contains("exit code 4") && !told.contains("the executor"), "{told}");
 }

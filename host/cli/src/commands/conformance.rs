@@ -115,6 +115,10 @@ fn snippets(manifest: &Manifest) -> Result<Snippets, Failure> {
             };
             // A plugin's folder may come from anybody.
             let folder = path.parent().unwrap_or(Path::new("."));
+            if !path.exists() {
+                let text = format!("`{}` has no {FILE} beside its manifest", manifest.id);
+                return Err(Failure::new(Exit::Usage, text).hint(&hint));
+            }
             let root = Root::open(folder).map_err(|error| failed(error.to_string()))?;
             let bytes = root.read(Path::new(FILE)).map_err(|error| failed(error.to_string()))?;
             String::from_utf8(bytes).map_err(|_| failed("it is not UTF-8".to_owned()))?

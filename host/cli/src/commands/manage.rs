@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use polyloom_plugins::{Installed, InstalledError, Limits, Offer, Package, Plugin, Source, asks};
+use polyloom_plugins::{Installed, InstalledError, Offer, Package, Plugin, Source, asks};
 use polyloom_report::{Align, Table, escape_line};
 use serde_json::json;
 
@@ -65,7 +65,7 @@ pub fn disable(world: &World, id: &str) -> Outcome {
 /// `polyloom plugin enable`.
 pub fn enable(world: &World, id: &str, yes: bool) -> Outcome {
     let mut installed = open(world)?;
-    if let Some(plugin) = installed.find(id) {
+    if let Some(plugin) = &installed.find(id).cloned() {
         // What was agreed to is this copy: nothing is asked again.
         installed.verify(plugin).map_err(|error| {
             let hint = format!("polyloom plugin install {}", plugin.again());
@@ -73,6 +73,7 @@ pub fn enable(world: &World, id: &str, yes: bool) -> Outcome {
         })?;
         installed.enable(id, true).map_err(|error| failure(world, &error))?;
         world.screen.note(&format!("cells with `lang = \"{}\"` run\n", escape_line(id)));
+        world.note_outdated(plugin);
         return Ok(Exit::Ok);
     }
     let Some(offer) = offered_as(world, id)? else {
@@ -195,21 +196,17 @@ pub fn outdated(world: &World, format: Format) -> Outcome {
     let mut rows = Vec::new();
     let mut unasked = Vec::new();
     for plugin in installed.plugins() {
-        let now = match &plugin.source {
-            Source::Folder(folder) => {
-                polyloom_plugins::digest(folder, Limits::default()).map_err(|e| e.to_string())
-            }
-            Source::Archive(path) => archived(path),
-            Source::Package(_) | Source::Built { .. } | Source::Function(_) => {
-                offered(world, plugin)
-            }
-            Source::Fetched(from) => match fetch::digest(world, from) {
+        let now = polyloom_plugins::digest_now(plugin, world.python());
+        let now = match (now, &plugin.source) {
+            (Some(now), _) => now,
+            (None, Source::Fetched(from)) => match fetch::digest(world, from) {
                 Some(now) => now,
                 None => {
                     unasked.push(from.as_str());
                     continue;
                 }
             },
+            (None, _) => continue,
         };
         match now {
             Ok(now) if now == plugin.digest => {}
@@ -233,7 +230,12 @@ pub fn outdated(world: &World, format: Format) -> Outcome {
             }
             if !rows.is_empty() {
                 world.screen.print(&table.render(world.screen.out, world.screen.columns));
-                world.screen.note("hint: polyloom plugin install FROM\n");
+            }
+            // What is gone can't be had again from there.
+            for (plugin, ..) in rows.iter().filter(|(_, now, _)| now.is_some()) {
+                let again = plugin.again();
+                let again = escape_line(&again);
+                world.screen.note(&format!("hint: polyloom plugin install {again}\n"));
             }
         }
         Format::Json | Format::Jsonl => {
@@ -250,27 +252,4 @@ pub fn outdated(world: &World, format: Format) -> Outcome {
         }
     }
     Ok(if rows.is_empty() { Exit::Nothing } else { Exit::Ok })
-}
-
-/// The digest of what a package or a file offers now.
-fn offered(world: &World, plugin: &Plugin) -> Result<polyloom_model::Digest, String> {
-    let gone = || "is not there any more".to_owned();
-    let tool = world.python().ok_or_else(gone)?;
-    let (offers, _) = match &plugin.source {
-        Source::Function(path) => polyloom_plugins::functions(path.parent().unwrap_or(path), tool),
-        Source::Package(package) | Source::Built { package, .. } => {
-            polyloom_plugins::packaged(std::slice::from_ref(&package.interpreter), tool)
-        }
-        Source::Folder(_) | Source::Archive(_) | Source::Fetched(_) => return Err(gone()),
-    };
-    let offer = offers.iter().find(|offer| offer.manifest.id == plugin.id).ok_or_else(gone)?;
-    polyloom_plugins::offered_digest(offer).map_err(|error| error.to_string())
-}
-
-/// The digest of what an archive holds.
-fn archived(path: &Path) -> Result<polyloom_model::Digest, String> {
-    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let unpacked = polyloom_plugins::unpack(path, folder.path(), Limits::default());
-    let unpacked = unpacked.map_err(|error| error.to_string())?;
-    polyloom_plugins::digest(&unpacked, Limits::default()).map_err(|error| error.to_string())
 }

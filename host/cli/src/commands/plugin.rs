@@ -20,6 +20,8 @@ pub struct Row {
     title: String,
     kind: &'static str,
     from: String,
+    /// Whether that place holds something else by now.
+    outdated: bool,
     /// The programs found, or what is missing.
     state: Result<String, String>,
     /// How it did when it was tested as it is now.
@@ -63,15 +65,17 @@ fn row(world: &World, manifest: &Arc<Manifest>, place: &Place, flow: &Flow) -> R
             _ => error.to_string(),
         }),
     };
+    let plugin = world.plugin(&manifest.id);
     Row {
         id: manifest.id.to_string(),
         title: manifest.title.clone(),
         kind: manifest.kind.as_str(),
         from: match &manifest.path {
             None => "bundled".to_owned(),
-            Some(_) if world.plugin(&manifest.id).is_some() => "installed".to_owned(),
+            Some(_) if plugin.is_some() => "installed".to_owned(),
             Some(path) => path.display().to_string(),
         },
+        outdated: plugin.is_some_and(|plugin| world.is_outdated(plugin)),
         state,
         grades,
     }
@@ -88,6 +92,7 @@ fn offered(world: &World) -> Vec<Row> {
         title: plugin.title.clone(),
         kind: "-",
         from: "installed".to_owned(),
+        outdated: world.is_outdated(plugin),
         state: Err("disabled".to_owned()),
         grades: None,
     });
@@ -96,6 +101,7 @@ fn offered(world: &World) -> Vec<Row> {
         title: offer.manifest.title.clone(),
         kind: offer.manifest.kind.as_str(),
         from: offer.source().to_string(),
+        outdated: false,
         state: Err(format!("not enabled ({})", offer.place.as_str())),
         grades: None,
     });
@@ -108,6 +114,7 @@ fn offered(world: &World) -> Vec<Row> {
 pub fn to_json(row: &Row) -> serde_json::Value {
     json!({
         "id": row.id, "title": row.title, "kind": row.kind, "from": row.from,
+        "outdated": row.outdated,
         "ready": row.state.is_ok(),
         "programs": row.state.as_ref().ok(),
         "missing": row.state.as_ref().err(),
@@ -133,10 +140,14 @@ pub fn to_text(world: &World, rows: &[Row]) -> String {
             Some(grades) => conformance::marks(grades),
             None => (Style::Dim, "-".to_owned()),
         };
+        let from = match row.outdated {
+            true => (Style::Warn, format!("{}, outdated", row.from)),
+            false => (Style::Dim, row.from.clone()),
+        };
         table.styled([
             (Style::Strong, row.id.clone()),
             (Style::Plain, row.kind.to_owned()),
-            (Style::Dim, row.from.clone()),
+            from,
             tested,
             state,
         ]);

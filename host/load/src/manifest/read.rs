@@ -8,12 +8,13 @@ use polyloom_model::{
     Calls, CommandSpec, DiagnosticsFormat, DiagnosticsSpec, ExecutorId, Kind, Limits, MAX_PATTERN,
     MAX_PATTERN_GROUPS, MAX_PATTERN_PROGRAM, Manifest, Tool, WorkerSpec,
 };
+use polyloom_protocol::handshake::{VERSION, feature};
 use regex_lite::RegexBuilder;
 
 use super::placeholder::{self, Place};
 use crate::check::limits::Partial;
 use crate::check::{By, check_variable};
-use crate::findings::{Findings, list, shown};
+use crate::findings::{Findings, list, shown, suggestion};
 use crate::keys::{
     COMMAND, DIAGNOSTICS, Key, LIMITS, MANIFEST, NATIVE, NORMALISE, SANDBOX, TOOL, WASM, WORKER,
 };
@@ -265,7 +266,18 @@ fn kind(findings: &mut Findings, top: &Map, tools: &BTreeMap<String, Tool>) -> O
 }
 
 fn features(findings: &mut Findings, map: &Map) -> Vec<String> {
-    map.get("features").and_then(|node| findings.texts("features", node)).unwrap_or_default()
+    let Some(node) = map.get("features") else { return Vec::new() };
+    let Some(features) = findings.texts("features", node) else { return Vec::new() };
+    let Data::List(items) = &node.data else { return features };
+    for (item, name) in items.iter().zip(&features) {
+        if feature::ALL.contains(&name.as_str()) {
+            continue;
+        }
+        let help = suggestion(findings.nearest(name, feature::ALL), &feature::ALL);
+        let message = format!("unknown feature `{}`", shown(name));
+        findings.error(Code::BadValue, &item.span, message, "").help_opt(help);
+    }
+    features
 }
 
 /// A library is loaded by a worker of polyloom's own, which speaks for it.
@@ -367,6 +379,16 @@ fn protocol(findings: &mut Findings, map: &Map) -> Option<Vec<u16>> {
         findings
             .error(Code::NotRunnable, &node.span, "`protocol` is empty", "")
             .help("valid: `[1]`");
+    }
+    if let Some(majors) = majors.as_ref().filter(|majors| !majors.is_empty())
+        && !majors.iter().any(|major| u64::from(*major) == VERSION.major)
+    {
+        let theirs = majors.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+        let ours = VERSION.major;
+        let message = format!("it speaks version {theirs} of the protocol, this polyloom {ours}");
+        findings
+            .error(Code::NotRunnable, &node.span, message, "")
+            .help(format!("valid: a list with {ours} in it"));
     }
     majors
 }

@@ -91,7 +91,8 @@ fn text(
 ) -> Made {
     let mut argv = ["{python}", "-B", "-s", "-X", "utf8", "{sdk}/python/executor.py"].to_vec();
     let offered = FEATURES.join(",");
-    argv.extend(["--path", "{dir}", "--offer", &offered]);
+    // An object names a version of its own, which nobody reads.
+    argv.extend(["--path", "{dir}", "--offer", &offered, "--version", version]);
     if legacy {
         argv.extend(["--legacy", id.as_str()]);
     }

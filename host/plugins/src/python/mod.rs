@@ -49,9 +49,11 @@ const INTERPRETER: &str = "interpreter-of-the-package";
 
 impl Package {
     /// Puts the interpreter where a manifest asks for it. It is in none of the files that have a digest: those are the same everywhere.
-    pub(crate) fn settle(&self, manifest: &mut Manifest) {
+    /// `gone` is what helps if it is not there any more: it is in an environment, and no package of a system's.
+    pub(crate) fn settle(&self, manifest: &mut Manifest, gone: Option<&str>) {
         for tool in manifest.tools.values_mut().filter(|tool| tool.any == [INTERPRETER]) {
             tool.any = vec![self.interpreter.display().to_string()];
+            tool.install = gone.map(str::to_owned);
         }
     }
 
@@ -185,7 +187,7 @@ impl Found<'_> {
             Wrong::Entry(Code::BadValue, why.to_owned())
         })?;
         let offer = |mut manifest, folder, made| {
-            package.settle(&mut manifest);
+            package.settle(&mut manifest, None);
             let (place, package) = (OfferPlace::Python, Some(package.clone()));
             Offer { manifest, folder, place, made, package, built_from: None }
         };

@@ -88,6 +88,9 @@ impl Watch<'_> {
             seen.greeted = talk.greeted;
         }
         let Verdict { mut outcome, mut hit, text: mut explanation } = decide(seen, &attempt.limits);
+        if let Some(code) = seen.ended_itself().filter(|_| outcome == Outcome::Failed) {
+            self.diagnostics.extend(messages::ended_itself(&attempt.executor.manifest, code));
+        }
         let start = match (&self.talk, outcome) {
             (Some(talk), _) if talk.greeted => Start::Greeted,
             (Some(_), Outcome::WorkerError | Outcome::Killed | Outcome::Failed) => Start::Failed,
