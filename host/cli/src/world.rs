@@ -461,15 +461,20 @@ fn prepare_failure(error: &PrepareError) -> Failure {
         }
         PrepareError::Tools(errors) => {
             let mut failure = Failure::new(Exit::Environment, error.to_string());
+            use polyloom_worker::tools::ToolError::{Broken, Missing, NotBuilt};
             let installs: Vec<&str> = errors
                 .iter()
                 .filter_map(|(error, _)| match error {
-                    polyloom_worker::tools::ToolError::Missing { install, .. } => {
-                        install.as_deref()
-                    }
-                    polyloom_worker::tools::ToolError::Broken { .. } => None,
+                    Missing { install, .. } => install.as_deref(),
+                    Broken { .. } | NotBuilt(_) => None,
                 })
                 .collect();
+            // What is not built has said how it is.
+            if errors.iter().all(|(error, _)| matches!(error, NotBuilt(_))) {
+                return failure.hint(
+                    "polyloom plugin install FOLDER once more after that, if it is installed",
+                );
+            }
             failure.hint = Some(if installs.is_empty() {
                 "polyloom doctor shows what this machine lacks; `version` in the manifest says how a program is asked what it \
                  is (`version = []`: not at all)"

@@ -154,3 +154,58 @@ fn a_lock_holds_a_flow_to_its_executors() {
         assert!(told.contains("polyloom.lock"), "{told}");
     }
 }
+
+/// A plugin `pc3` in a folder, of a kind and its table.
+fn unbuilt(place: &Place, kind: &str, table: &str) {
+    let text = format!(
+        "id = \"pc3\"\nversion = \"1\"\nextensions = [\"pc3\"]\nkind = \"{kind}\"\n{table}\n"
+    );
+    place.write("own/pc3/executor.toml", text);
+    place.write(
+        "polyloom.toml",
+        "[cells.first]\nlang = \"sh\"\ncode = \"true\"\n[cells.a]\nlang = \"pc3\"\ncode = \"x\"\n",
+    );
+}
+
+/// What `install`, `list` and `run` say of it.
+fn refused(place: &Place, expected: &str) {
+    let told = place.polyloom(&["plugin", "install", "own/pc3", "--yes"]).exits(2).stderr();
+    assert!(told.contains(expected), "{told}");
+    let _ = place.polyloom(&["plugin", "info", "pc3"]).exits(2);
+    let own = ["--executor-dir", "own"];
+    let list = [&own[..], &["plugin", "list", "--format", "json"]].concat();
+    let list = place.polyloom(&list).exits(0).json();
+    let rows = list["executors"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["id"] == "pc3").unwrap();
+    assert_eq!(row["ready"], false, "{row}");
+    assert!(row["missing"].as_str().unwrap().contains(expected), "{row}");
+    let run = place.polyloom(&[&own[..], &["run"]].concat()).exits(3);
+    let told = run.stderr();
+    assert!(told.contains(expected) && !told.contains("first: ok"), "{told}");
+    assert!(!told.contains("inputs = "), "{told}");
+}
+
+#[test]
+fn what_was_not_built_is_neither_installed_nor_run() {
+    let place = Place::new();
+    let native = "[native]\nlibrary = \"libpc3.so\"";
+    unbuilt(&place, "native", native);
+    refused(&place, "`libpc3.so` of `pc3` is not there: build it first\n".trim_end());
+    place.write("own/pc3/Makefile", "libpc3.so:\n");
+    refused(&place, "`libpc3.so` of `pc3` is not there: build it first (`make`)");
+    place.write("own/pc3/libpc3.so", "text");
+    refused(&place, "`libpc3.so` of `pc3` is no shared library");
+    unbuilt(&place, "wasm", "[wasm]\ncomponent = \"pc3.wasm\"");
+    refused(&place, "`pc3.wasm` of `pc3` is not there: build it first (`make`)");
+    place.write("own/pc3/pc3.wasm", "fn main() {}");
+    refused(&place, "`pc3.wasm` of `pc3` is no WebAssembly");
+    std::fs::remove_file(place.project().join("own/pc3/Makefile")).unwrap();
+    unbuilt(&place, "worker", "[worker]\nargv = [\"{dir}/bin/pc3\"]\nprotocol = [1]");
+    refused(&place, "`bin/pc3` of `pc3` is not there");
+    place.write("own/pc3/bin/pc3", "#!/bin/sh\n");
+    refused(&place, "`bin/pc3` of `pc3` is not executable: `chmod +x bin/pc3`");
+    // One that lost its library since.
+    unbuilt(&place, "native", native);
+    place.write("own/pc3/libpc3.so", b"\x7fELF");
+    done(&place, &["plugin", "install", "own/pc3", "--yes"]);
+}

@@ -119,6 +119,14 @@ fn agree_staged(
         return Err(Failure::new(Exit::Usage, message)
             .hint("`id` and `aliases` in its executor.toml name it"));
     }
+    // How it is built is seen where it came from.
+    let path = match &source {
+        Source::Folder(folder) => Some(folder.join("executor.toml")),
+        _ => manifest.path.clone(),
+    };
+    if let Err(error) = polyloom_worker::built::check(&Manifest { path, ..manifest.clone() }) {
+        return Err(Failure::of(Exit::Usage, &error).hint("nothing was installed"));
+    }
     let id = escape_line(manifest.id.as_str()).into_owned();
     let before = installed.find(manifest.id.as_str());
     let same = |plugin: &Plugin| {
