@@ -23,6 +23,12 @@ pub enum ArchiveError {
         #[source]
         source: io::Error,
     },
+    /// It is something else. What it holds is in no message: it may be anything of the person's.
+    #[error("`{}` is no .tar or .tar.gz, or is damaged", path.display())]
+    Form {
+        /// The file.
+        path: PathBuf,
+    },
     /// An entry that no plugin needs.
     #[error("`{}` holds `{entry}`, which is {why}", path.display())]
     Entry {
@@ -43,9 +49,26 @@ pub enum ArchiveError {
     },
 }
 
+impl ArchiveError {
+    /// The same of an archive that goes by another name.
+    #[must_use]
+    pub fn called(mut self, name: &Path) -> Self {
+        let (Self::Io { path, .. }
+        | Self::Form { path }
+        | Self::Entry { path, .. }
+        | Self::TooMuch { path, .. }) = &mut self;
+        name.clone_into(path);
+        self
+    }
+}
+
 /// Unpacks an archive into an empty folder, and gives the folder of the plugin in it: the one that all entries are in, or else `to`.
 pub fn unpack(path: &Path, to: &Path, limits: Limits) -> Result<PathBuf, ArchiveError> {
     let failed = |source| ArchiveError::Io { path: path.to_owned(), source };
+    let unread = |source: io::Error| match source.raw_os_error() {
+        Some(_) => failed(source),
+        None => ArchiveError::Form { path: path.to_owned() },
+    };
     let mut file = BufReader::new(File::open(path).map_err(failed)?);
     let mut magic = [0; 2];
     let read = file.read(&mut magic).map_err(failed)?;
@@ -60,8 +83,8 @@ pub fn unpack(path: &Path, to: &Path, limits: Limits) -> Result<PathBuf, Archive
     let mut archive = tar::Archive::new(all.take(most));
     let mut tops: Vec<String> = Vec::new();
     let (mut bytes, mut entries) = (0_u64, 0_u64);
-    for entry in archive.entries().map_err(failed)? {
-        let mut entry = entry.map_err(failed)?;
+    for entry in archive.entries().map_err(unread)? {
+        let mut entry = entry.map_err(unread)?;
         let shown = String::from_utf8_lossy(&entry.path_bytes()).escape_debug().to_string();
         let wrong = |why| ArchiveError::Entry { path: path.to_owned(), entry: shown.clone(), why };
         let too_much = |what| ArchiveError::TooMuch { path: path.to_owned(), what };
@@ -69,7 +92,7 @@ pub fn unpack(path: &Path, to: &Path, limits: Limits) -> Result<PathBuf, Archive
         if entries > limits.entries {
             return Err(too_much(format!("{} entries", limits.entries)));
         }
-        let name = entry.path().map_err(failed)?.into_owned();
+        let name = entry.path().map_err(unread)?.into_owned();
         let mut below = PathBuf::new();
         for part in name.components() {
             match part {
@@ -97,7 +120,7 @@ pub fn unpack(path: &Path, to: &Path, limits: Limits) -> Result<PathBuf, Archive
                 let mut out = dir.open_with(&below, &options).map_err(failed)?;
                 let left = limits.bytes - bytes;
                 let copied = io::copy(&mut (&mut entry).take(left + 1), &mut out);
-                let copied = copied.map_err(failed)?;
+                let copied = copied.map_err(unread)?;
                 if copied > left {
                     return Err(too_much(format!("{} bytes", limits.bytes)));
                 }

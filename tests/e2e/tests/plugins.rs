@@ -209,3 +209,22 @@ fn what_was_not_built_is_neither_installed_nor_run() {
     place.write("own/pc3/libpc3.so", b"\x7fELF");
     done(&place, &["plugin", "install", "own/pc3", "--yes"]);
 }
+
+#[test]
+fn a_file_that_is_no_archive_is_not_shown() {
+    let place = Place::new();
+    place.write("secrets", "hunter2 is the password of the person\n".repeat(40));
+    place.write("secrets.gz", b"\x1f\x8bhunter2 is the password");
+    for name in ["secrets", "secrets.gz"] {
+        let told = place.polyloom(&["plugin", "install", name, "--yes"]).exits(2).stderr();
+        assert!(told.contains("is no .tar or .tar.gz, or is damaged"), "{told}");
+        assert!(told.contains("valid: ") && !told.contains("hunter2"), "{told}");
+    }
+    let done = std::process::Command::new("tar")
+        .args(["-cf", "bare.tar", "secrets"])
+        .current_dir(place.project())
+        .status();
+    assert!(done.unwrap().success());
+    let told = place.polyloom(&["plugin", "install", "bare.tar", "--yes"]).exits(2).stderr();
+    assert!(told.contains("project/bare.tar/executor.toml`"), "{told}");
+}

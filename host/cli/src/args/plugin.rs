@@ -116,8 +116,8 @@ pub enum PluginKind {
 /// `plugin install`.
 #[derive(Debug, Args)]
 pub struct InstallArgs {
-    /// A folder with an executor.toml, a .tar or .tar.gz of one, the folder of a Python package or of a crate, npm:NAME, crate:NAME, git+FOLDER[@REVISION], or
-    /// a name: of what is offered, or of a Python package in the index that pip is configured with.
+    /// A folder with an executor.toml, a .tar or .tar.gz of one, the folder of a Python package or of a crate, a name that `plugin list` shows,
+    /// git+FOLDER[@REVISION], npm:NAME[@VERSION], crate:NAME[@VERSION], or pip:NAME[==VERSION].
     #[arg(value_name = "FOLDER|ARCHIVE|NAME")]
     pub source: PathBuf,
     /// Agree to what it asks for.

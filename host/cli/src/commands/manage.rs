@@ -1,6 +1,6 @@
 //! `polyloom plugin remove|info|enable|disable|outdated`: what a person installed, and what could be.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use polyloom_plugins::{Installed, InstalledError, Limits, Offer, Package, Plugin, Source, asks};
 use polyloom_report::{Align, Table, escape_line};
@@ -12,7 +12,12 @@ use crate::args::Format;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::world::World;
 
+/// From the root, without `..`, as it is kept and shown.
 pub(super) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    let climbs = path.components().any(|part| part == Component::ParentDir);
+    if climbs && let Ok(path) = path.canonicalize() {
+        return Ok(path);
+    }
     std::path::absolute(path).map_err(|error| Failure::of(Exit::Environment, &error))
 }
 
