@@ -148,10 +148,33 @@ fn a_lock_holds_a_flow_to_its_executors() {
     done(&place, &["plugin", "lock"]);
     assert!(place.read("polyloom.lock").contains("[executor.sh]\nfiles = \"bundled\""));
     done(&place, &["run", "--locked"]);
+    // Another flow of the folder has the same lock: what only the first one needs stays as it was.
+    place.write("other.flow.toml", "[cells.p]\nlang = \"awk\"\ncode = \"BEGIN { print 1 }\"\n");
+    let told = place.polyloom(&["run", "other.flow.toml", "--locked"]).exits(3).stderr();
+    assert!(told.contains("awk") && told.contains("not locked"), "{told}");
+    let before = place.read("polyloom.lock");
+    let told = place.polyloom(&["plugin", "lock", "other.flow.toml"]).exits(0).stderr();
+    assert!(told.contains("kept as they were") && told.contains("`greet`, `sh`"), "{told}");
+    let after = place.read("polyloom.lock");
+    assert!(after.contains("[executor.awk]") && before.lines().all(|line| after.contains(line)));
+    done(&place, &["run", "--locked"]);
+    done(&place, &["run", "other.flow.toml", "--locked"]);
+    // What the flow has is replaced.
+    place.edit(
+        "polyloom.lock",
+        "[executor.sh]\nfiles = \"bundled\"",
+        "[executor.sh]\nfiles = \"b3:0\"",
+    );
+    let _ = place.polyloom(&["run", "--locked"]).exits(3);
+    let told = place.polyloom(&["plugin", "lock"]).exits(0).stderr();
+    assert!(told.contains("wrote") && told.contains("folder: `awk`;"), "{told}");
+    assert_eq!(place.read("polyloom.lock"), after);
     for bad in ["version = 2\n", "version = 1\nwhat = 3\n", "no toml"] {
         place.write("polyloom.lock", bad);
-        let told = place.polyloom(&["run", "--locked"]).exits(2).stderr();
-        assert!(told.contains("polyloom.lock"), "{told}");
+        for args in [["run", "--locked"], ["plugin", "lock"]] {
+            let told = place.polyloom(&args).exits(2).stderr();
+            assert!(told.contains("polyloom.lock"), "{told}");
+        }
     }
 }
 
