@@ -60,6 +60,9 @@ fn a_plugin_runs_once_it_was_agreed_to_and_as_it_was_then() {
     std::fs::write(copy.join("greet.sh"), "echo harm\n").unwrap();
     let told = place.polyloom(&["run"]).exits(3).stderr();
     assert!(told.contains("was changed") && told.contains("polyloom plugin install"), "{told}");
+    let list = place.polyloom(&["plugin", "list"]).exits(0).stdout();
+    let row = list.lines().find(|line| line.starts_with("greet")).unwrap();
+    assert!(row.contains("changed: polyloom plugin install /"), "{list}");
     let info = place.polyloom(&["plugin", "info", "greet", "--format", "json"]).exits(0).json();
     assert_eq!((&info["changed"], &info["enabled"]), (&true.into(), &true.into()));
     done(&place, &["plugin", "install", "executors/greet", "--yes"]);
@@ -231,6 +234,11 @@ fn what_was_not_built_is_neither_installed_nor_run() {
     unbuilt(&place, "native", native);
     place.write("own/pc3/libpc3.so", b"\x7fELF");
     done(&place, &["plugin", "install", "own/pc3", "--yes"]);
+    // The file is what it has, and is not a part of polyloom.
+    let list = place.polyloom(&["plugin", "list", "--format", "json"]).exits(0).json();
+    let rows = list["executors"].as_array().unwrap();
+    let programs = |id: &str| rows.iter().find(|row| row["id"] == id).unwrap()["programs"].clone();
+    assert_eq!((programs("pc3"), programs("wasm")), ("libpc3.so".into(), "built in".into()));
 }
 
 #[test]
