@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use polyloom_load::{Code, Config, Given, Languages, Loaded, Problem, Purpose, Report, Source};
 use polyloom_model::{Digest, ExecutorId, Flow, Manifest, Role, Tool};
 use polyloom_plugins::{Index, Installed, InstalledError, Offer, OfferPlace, Plugin};
-use polyloom_report::escape_line;
+use polyloom_report::{escape_line, quote};
 use polyloom_runtime::{Inode, Place, PrepareError, Prepared, Wanted};
 use polyloom_store::{History, OpenError, StatKey, Store};
 use polyloom_worker::Workplace;
@@ -286,15 +286,17 @@ impl World {
             let Manifest { id, aliases, .. } = &offer.manifest;
             if meant(id.as_str(), aliases) && self.installed.find(id.as_str()).is_none() {
                 let how = match &offer.made {
-                    None => format!("install {}", offer.folder.display()),
+                    None => format!("install {}", quote(&offer.folder.display().to_string())),
                     Some(_) => format!("enable {id}"),
                 };
                 // `enable` looks at the `.venv` where it is called.
                 let place = project.filter(|_| offer.made.is_some());
-                let place = place.map(|folder| format!(" (in `{}`)", folder.display()));
-                let how = how + &place.unwrap_or_default();
+                let place = place.filter(|folder| *folder != Path::new("."));
+                let place =
+                    place.map(|folder| format!("cd {} && ", quote(&folder.display().to_string())));
+                let how = format!("{}polyloom plugin {how}", place.unwrap_or_default());
                 self.screen.tell(&format!(
-                    "hint: `{id}` is offered, and runs once you agreed to it: polyloom plugin {}\n",
+                    "hint: `{id}` is offered, and runs once you agreed to it: {}\n",
                     escape_line(&how)
                 ));
             }

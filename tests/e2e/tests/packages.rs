@@ -73,7 +73,8 @@ fn a_package_is_found_enabled_run_and_removed() {
     let environment = environment(&place, &[]);
     install_example(&environment);
     let told = place.polyloom(&["run"]).exits(2).stderr();
-    assert!(told.contains("`echo` is offered") && told.contains("plugin enable echo"), "{told}");
+    assert!(told.contains("`echo` is offered"), "{told}");
+    assert!(told.contains(": polyloom plugin enable echo\n"), "{told}");
     let listed = done(&place, &["plugin", "list"]).stdout();
     assert!(listed.contains("echo-python 0.1.0 in ") && listed.contains("not enabled (python)"));
     let told = place.polyloom(&["plugin", "enable", "echo"]).exits(2).stderr();
@@ -358,6 +359,6 @@ fn packages_are_found_where_python_is_and_nothing_of_them_runs() {
             .unwrap();
     }
     let told = place.polyloom(&["run", "part"]).exits(2).stderr();
-    assert!(told.contains("polyloom plugin enable echo (in `part`)"), "{told}");
+    assert!(told.contains(": cd part && polyloom plugin enable echo\n"), "{told}");
     assert!(!mark.exists());
 }
