@@ -143,8 +143,11 @@ fn plugin(world: &World, command: PluginCommand) -> failure::Outcome {
     match command {
         PluginCommand::List { format } => plugin::list(world, format),
         PluginCommand::New(args) => commands::new::new(world, &args),
-        PluginCommand::Test { which, timeout, format } => {
+        PluginCommand::Test { which: Some(which), timeout, format, .. } => {
             commands::conformance::test(world, &which, &timeout, format)
+        }
+        PluginCommand::Test { which: None, format, .. } => {
+            commands::conformance::cases(world, format)
         }
         PluginCommand::Install(args) => install::install(world, &args),
         PluginCommand::Remove { id } => manage::remove(world, &id),
