@@ -83,8 +83,13 @@ fn dispatch(cli: Cli, screen: Screen, started: Instant) -> failure::Outcome {
             format!("there is no folder `{}`, given as --executor-dir", missing.display());
         return Err(Failure::new(Exit::Usage, message));
     }
+    let runs_cells = matches!(cli.command, Command::Run(_));
     let world = || {
-        let world = World::new(&global, screen, started);
+        let mut world = World::new(&global, screen, started);
+        if runs_cells {
+            // Each cell of such an executor tells it.
+            world.problems.retain(|problem| problem.code != polyloom_load::Code::Legacy);
+        }
         world.tell_problems();
         world
     };
