@@ -127,6 +127,10 @@ fn names_are_taken_once() {
 fn a_lock_holds_a_flow_to_its_executors() {
     let place = offered();
     done(&place, &["plugin", "enable", "greet", "--yes"]);
+    // However it is spelt, it is from one place.
+    done(&place, &["plugin", "install", "executors/../executors//greet/"]);
+    let info = place.polyloom(&["plugin", "info", "greet"]).exits(0).stdout();
+    assert!(info.contains("/project/executors/greet\n"), "{info}");
     let told = place.polyloom(&["run", "--locked"]).exits(2).stderr();
     assert!(
         told.contains("there is no `./polyloom.lock`") && told.contains("polyloom plugin lock"),

@@ -19,7 +19,8 @@ pub(super) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     if climbs && let Ok(path) = path.canonicalize() {
         return Ok(path);
     }
-    std::path::absolute(path).map_err(|error| Failure::of(Exit::Environment, &error))
+    let path = std::path::absolute(path).map(|path| path.components().collect());
+    path.map_err(|error| Failure::of(Exit::Environment, &error))
 }
 
 pub(super) fn open(world: &World) -> Result<Installed, Failure> {
