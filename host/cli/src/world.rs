@@ -391,7 +391,7 @@ impl World {
             flow_name: &name,
         };
         polyloom_runtime::prepare(place, flow, |id| self.manifest(id), &wanted)
-            .map_err(|error| prepare_failure(&error))
+            .map_err(|error| prepare_failure(self, &error))
     }
 }
 
@@ -448,7 +448,7 @@ pub fn given(args: &FlowArgs) -> Given {
     Given { sets: args.param.clone(), file: args.params_file.clone() }
 }
 
-fn prepare_failure(error: &PrepareError) -> Failure {
+fn prepare_failure(world: &World, error: &PrepareError) -> Failure {
     match error {
         PrepareError::Select(select) => {
             use polyloom_plan::SelectError::{
@@ -471,11 +471,15 @@ fn prepare_failure(error: &PrepareError) -> Failure {
                     Broken { .. } | NotBuilt(_) => None,
                 })
                 .collect();
-            // What is not built has said how it is.
+            // What is not built has said how it is; where it was installed, that is done once more then.
             if errors.iter().all(|(error, _)| matches!(error, NotBuilt(_))) {
-                return failure.hint(
-                    "polyloom plugin install FOLDER once more after that, if it is installed",
-                );
+                let mut ids = errors.iter().filter_map(|(error, _)| match error {
+                    NotBuilt(unbuilt) => world.plugin(&unbuilt.executor),
+                    Missing { .. } | Broken { .. } => None,
+                });
+                failure.hint =
+                    ids.next().map(|it| format!("polyloom plugin install {}", it.again()));
+                return failure;
             }
             failure.hint = Some(if installs.is_empty() {
                 "polyloom doctor shows what this machine lacks; `version` in the manifest says how a program is asked what it \

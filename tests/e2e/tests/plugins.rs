@@ -205,7 +205,7 @@ fn unbuilt(place: &Place, kind: &str, table: &str) {
 /// What `install`, `list` and `run` say of it.
 fn refused(place: &Place, expected: &str) {
     let told = place.polyloom(&["plugin", "install", "own/pc3", "--yes"]).exits(2).stderr();
-    assert!(told.contains(expected), "{told}");
+    assert!(told.contains(&format!("{expected}; nothing was installed")), "{told}");
     let _ = place.polyloom(&["plugin", "info", "pc3"]).exits(2);
     let own = ["--executor-dir", "own"];
     let list = [&own[..], &["plugin", "list", "--format", "json"]].concat();
@@ -217,7 +217,7 @@ fn refused(place: &Place, expected: &str) {
     let run = place.polyloom(&[&own[..], &["run"]].concat()).exits(3);
     let told = run.stderr();
     assert!(told.contains(expected) && !told.contains("first: ok"), "{told}");
-    assert!(!told.contains("inputs = "), "{told}");
+    assert!(!told.contains("hint: "), "{told}");
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn what_was_not_built_is_neither_installed_nor_run() {
     let place = Place::new();
     let native = "[native]\nlibrary = \"libpc3.so\"";
     unbuilt(&place, "native", native);
-    refused(&place, "`libpc3.so` of `pc3` is not there: build it first\n".trim_end());
+    refused(&place, "`libpc3.so` of `pc3` is not there: build it first");
     place.write("own/pc3/Makefile", "libpc3.so:\n");
     refused(&place, "`libpc3.so` of `pc3` is not there: build it first (`make`)");
     place.write("own/pc3/libpc3.so", "text");

@@ -152,7 +152,7 @@ fn agree_staged(
         _ => manifest.path.clone(),
     };
     if let Err(error) = polyloom_worker::built::check(&Manifest { path, ..manifest.clone() }) {
-        return Err(Failure::of(Exit::Usage, &error).hint("nothing was installed"));
+        return Err(Failure::new(Exit::Usage, format!("{error}; nothing was installed")));
     }
     let id = escape_line(manifest.id.as_str()).into_owned();
     let before = installed.find(manifest.id.as_str());
