@@ -87,8 +87,13 @@ fn dispatch(cli: Cli, screen: Screen, started: Instant) -> failure::Outcome {
             format!("there is no folder `{}`, given as --executor-dir", missing.display());
         return Err(Failure::new(Exit::Usage, message));
     }
+    let runs_cells = matches!(cli.command, Command::Run(_));
     let world = || {
-        let world = World::new(&global, screen, started);
+        let mut world = World::new(&global, screen, started);
+        if runs_cells {
+            // Each cell of such an executor tells it.
+            world.problems.retain(|problem| problem.code != polyloom_load::Code::Legacy);
+        }
         world.tell_problems();
         world
     };
@@ -147,8 +152,11 @@ fn plugin(world: &World, command: PluginCommand) -> failure::Outcome {
     match command {
         PluginCommand::List { format } => plugin::list(world, format),
         PluginCommand::New(args) => commands::new::new(world, &args),
-        PluginCommand::Test { which, timeout, format } => {
+        PluginCommand::Test { which: Some(which), timeout, format, .. } => {
             commands::conformance::test(world, &which, &timeout, format)
+        }
+        PluginCommand::Test { which: None, format, .. } => {
+            commands::conformance::cases(world, format)
         }
         PluginCommand::Install(args) => install::install(world, &args),
         PluginCommand::Remove { id } => manage::remove(world, &id),

@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use polyloom_load::{Code, Config, Given, Languages, Loaded, Problem, Purpose, Report, Source};
 use polyloom_model::{Digest, ExecutorId, Flow, Manifest, Role, Tool};
 use polyloom_plugins::{Index, Installed, InstalledError, Offer, OfferPlace, Plugin};
-use polyloom_report::escape_line;
+use polyloom_report::{escape_line, quote};
 use polyloom_runtime::{Inode, Place, PrepareError, Prepared, Wanted};
 use polyloom_store::{History, OpenError, StatKey, Store};
 use polyloom_worker::Workplace;
@@ -312,15 +312,17 @@ impl World {
             let Manifest { id, aliases, .. } = &offer.manifest;
             if meant(id.as_str(), aliases) && self.installed.find(id.as_str()).is_none() {
                 let how = match &offer.made {
-                    None => format!("install {}", offer.folder.display()),
+                    None => format!("install {}", quote(&offer.folder.display().to_string())),
                     Some(_) => format!("enable {id}"),
                 };
                 // `enable` looks at the `.venv` where it is called.
                 let place = project.filter(|_| offer.made.is_some());
-                let place = place.map(|folder| format!(" (in `{}`)", folder.display()));
-                let how = how + &place.unwrap_or_default();
+                let place = place.filter(|folder| *folder != Path::new("."));
+                let place =
+                    place.map(|folder| format!("cd {} && ", quote(&folder.display().to_string())));
+                let how = format!("{}polyloom plugin {how}", place.unwrap_or_default());
                 self.screen.tell(&format!(
-                    "hint: `{id}` is offered, and runs once you agreed to it: polyloom plugin {}\n",
+                    "hint: `{id}` is offered, and runs once you agreed to it: {}\n",
                     escape_line(&how)
                 ));
             }
@@ -415,7 +417,7 @@ impl World {
             flow_name: &name,
         };
         polyloom_runtime::prepare(place, flow, |id| self.manifest(id), &wanted)
-            .map_err(|error| prepare_failure(&error))
+            .map_err(|error| prepare_failure(self, &error))
     }
 }
 
@@ -504,7 +506,7 @@ pub fn given(args: &FlowArgs) -> Given {
     Given { sets: args.param.clone(), file: args.params_file.clone() }
 }
 
-fn prepare_failure(error: &PrepareError) -> Failure {
+fn prepare_failure(world: &World, error: &PrepareError) -> Failure {
     match error {
         PrepareError::Select(select) => {
             use polyloom_plan::SelectError::{
@@ -519,15 +521,24 @@ fn prepare_failure(error: &PrepareError) -> Failure {
         }
         PrepareError::Tools(errors) => {
             let mut failure = Failure::new(Exit::Environment, error.to_string());
+            use polyloom_worker::tools::ToolError::{Broken, Missing, NotBuilt};
             let installs: Vec<&str> = errors
                 .iter()
                 .filter_map(|(error, _)| match error {
-                    polyloom_worker::tools::ToolError::Missing { install, .. } => {
-                        install.as_deref()
-                    }
-                    polyloom_worker::tools::ToolError::Broken { .. } => None,
+                    Missing { install, .. } => install.as_deref(),
+                    Broken { .. } | NotBuilt(_) => None,
                 })
                 .collect();
+            // What is not built has said how it is; where it was installed, that is done once more then.
+            if errors.iter().all(|(error, _)| matches!(error, NotBuilt(_))) {
+                let mut ids = errors.iter().filter_map(|(error, _)| match error {
+                    NotBuilt(unbuilt) => world.plugin(&unbuilt.executor),
+                    Missing { .. } | Broken { .. } => None,
+                });
+                failure.hint =
+                    ids.next().map(|it| format!("polyloom plugin install {}", it.again()));
+                return failure;
+            }
             failure.hint = Some(if installs.is_empty() {
                 "polyloom doctor shows what this machine lacks; `version` in the manifest says how a program is asked what it \
                  is (`version = []`: not at all)"

@@ -329,8 +329,11 @@ impl Seen {
         let mut text = meta.outcome.to_string();
         let error = self.errors().next().map(|diagnostic| diagnostic.message.as_str());
         for more in [self.report.explanation.as_deref(), error].into_iter().flatten() {
-            text.push_str(": ");
-            text.push_str(more);
+            // The message is often a part of the explanation.
+            if !text.contains(more) {
+                text.push_str(": ");
+                text.push_str(more);
+            }
         }
         text
     }

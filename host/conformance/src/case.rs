@@ -98,6 +98,24 @@ impl Case {
         }
     }
 
+    /// The kind of values that it gives to a cell, for which there has to be an entry of `[[values]]`.
+    #[must_use]
+    pub fn values(&self) -> Option<&'static str> {
+        match self.ask {
+            Ask::Value(kind) => Some(kind),
+            Ask::Cell(_) | Ask::Worker(_) => None,
+        }
+    }
+
+    /// What it needs: codes of `conformance.toml`, and a feature of the manifest.
+    #[must_use]
+    pub fn needs(&self) -> Vec<String> {
+        let codes = self.snippets.iter().map(|name| format!("`{name}`"));
+        let values = self.values().map(|kind| format!("`[[values]]` for `{kind}`"));
+        let feature = self.feature.map(|feature| format!("feature `{feature}`"));
+        codes.chain(values).chain(feature).collect()
+    }
+
     /// Whether it concerns an executor at all.
     #[must_use]
     pub fn concerns(&self, manifest: &Manifest) -> bool {
@@ -113,7 +131,7 @@ impl Case {
     /// The name of a code that it needs and that is not there.
     #[must_use]
     pub fn lacks(&self, snippets: &Snippets) -> Option<String> {
-        if let Ask::Value(kind) = self.ask {
+        if let Some(kind) = self.values() {
             let there = snippets.value(kind).is_some();
             return (!there).then(|| format!("[[values]] for {kind}"));
         }

@@ -186,7 +186,11 @@ fn stopped(bench: &Bench<'_>, snippet: &str, how: Stop, within: Duration) -> Che
     let stop = Some(how);
     let seen = bench.run(Order { code: bench.code(snippet), stop, ..Order::default() })?;
     let Some(asked) = seen.stopped else {
-        return Err(seen.got(format!("{}; it printed nothing to begin with", seen.end())));
+        let nothing = match snippet {
+            "sleep" => "`asleep` was never printed: is it flushed?",
+            _ => "it printed nothing to begin with: is it flushed?",
+        };
+        return Err(seen.got(format!("{nothing} ({})", seen.end())));
     };
     if seen.report.meta.outcome != Outcome::Cancelled {
         return Err(seen.got(seen.end()));

@@ -367,7 +367,7 @@ impl<'b> Line<'b> {
     /// Waits until something was printed on standard output.
     pub fn printed_something(&mut self) -> Result<(), Got> {
         let printed = self.wait_for(self.bench.deadline(), |line| !line.out.is_empty());
-        if printed { Ok(()) } else { Err(self.got("it printed nothing to begin with")) }
+        if printed { Ok(()) } else { Err(self.got("`asleep` was never printed: is it flushed?")) }
     }
 
     /// What was printed on standard output since it was last asked for; reads on for a moment.

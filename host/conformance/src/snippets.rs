@@ -33,8 +33,13 @@ struct ValueCode {
 #[derive(Debug, Error)]
 pub enum SnippetError {
     /// It is not TOML, or not of the shape.
-    #[error("{FILE} can't be read")]
-    Syntax(#[from] toml::de::Error),
+    #[error("{FILE}{}: {message}", line.map(|line| format!(", line {line}")).unwrap_or_default())]
+    Syntax {
+        /// Where, where that is known.
+        line: Option<usize>,
+        /// What is wrong.
+        message: String,
+    },
     /// A code without which nothing can be tried.
     #[error("{FILE} has no `hello`: a cell that prints `hello` and a line feed")]
     NoHello,
@@ -67,7 +72,8 @@ struct Raw {
 impl Snippets {
     /// Reads the file's text.
     pub fn read(text: &str) -> Result<Self, SnippetError> {
-        let Raw { mut values, codes } = toml::from_str(text)?;
+        let Raw { mut values, codes } =
+            toml::from_str(text).map_err(|error| syntax(text, &error))?;
         for at in 1..values.len() {
             if values[at].code.is_empty() {
                 values[at].code = values[at - 1].code.clone();
@@ -107,6 +113,14 @@ impl Snippets {
     }
 }
 
+fn syntax(text: &str, error: &toml::de::Error) -> SnippetError {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let line = before.map(|before| before.matches('\n').count() + 1);
+    // Its own form has a piece of the file below it.
+    let message = error.message().trim().replace('\n', "; ");
+    SnippetError::Syntax { line, message }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,6 +149,9 @@ mod tests {
         assert!(unknown.contains("`rais`") && unknown.contains("raise"), "{unknown}");
         let kind = refused("hello = ''\n[[values]]\ntypes = ['integer']\ncode = ''\n");
         assert!(kind.contains("`integer`") && kind.contains("int, "), "{kind}");
-        assert!(refused("hello = 1").contains("can't be read"));
+        assert!(refused("hello = 1").contains("conformance.toml"));
+        let syntax = refused("hello = ''\n\nsleep = \"x\n");
+        assert!(syntax.starts_with("conformance.toml, line 3: "), "{syntax}");
+        assert!(!syntax.contains('\n'), "{syntax}");
     }
 }

@@ -14,11 +14,6 @@ fn the_table_of_cases_is_up_to_date() {
          concern an executor. Those with ● are for workers only.\n\n| case | level | needs | expected |\n|---|---|---|---|\n",
     );
     for case in CASES {
-        let mut needs: Vec<String> = case.snippets.iter().map(|name| format!("`{name}`")).collect();
-        if let Some(kind) = case.name.strip_prefix("value.") {
-            needs.push(format!("`[[values]]` for `{kind}`"));
-        }
-        needs.extend(case.feature.map(|feature| format!("feature `{feature}`")));
         let mark = if case.of_workers() { " ●" } else { "" };
         let expected = case.expected.replace('|', "\\|");
         let _ = writeln!(
@@ -26,7 +21,7 @@ fn the_table_of_cases_is_up_to_date() {
             "| `{}`{mark} | {} | {} | {expected} |",
             case.name,
             case.level,
-            needs.join(", ")
+            case.needs().join(", ")
         );
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("CASES.md");

@@ -31,6 +31,12 @@ pub enum ArchiveError {
         #[source]
         source: io::Error,
     },
+    /// It is something else. What it holds is in no message: it may be anything of the person's.
+    #[error("`{}` is no .tar or .tar.gz, or is damaged", path.display())]
+    Form {
+        /// The file.
+        path: PathBuf,
+    },
     /// An entry that no plugin needs.
     #[error("`{}` holds `{entry}`, which is {why}", path.display())]
     Entry {
@@ -51,9 +57,26 @@ pub enum ArchiveError {
     },
 }
 
+impl ArchiveError {
+    /// The same of an archive that goes by another name.
+    #[must_use]
+    pub fn called(mut self, name: &Path) -> Self {
+        let (Self::Io { path, .. }
+        | Self::Form { path }
+        | Self::Entry { path, .. }
+        | Self::TooMuch { path, .. }) = &mut self;
+        name.clone_into(path);
+        self
+    }
+}
+
 /// Unpacks an archive into an empty folder, and gives the folder of the plugin in it: the one that all entries are in, or else `to`.
 pub fn unpack(path: &Path, to: &Path, limits: Limits) -> Result<PathBuf, ArchiveError> {
     let failed = |source| ArchiveError::Io { path: path.to_owned(), source };
+    let unread = |source: io::Error| match source.raw_os_error() {
+        Some(_) => failed(source),
+        None => ArchiveError::Form { path: path.to_owned() },
+    };
     let mut file = BufReader::new(open_file(path, OFlags::empty()).map_err(failed)?);
     let mut magic = [0; 2];
     let read = file.read(&mut magic).map_err(failed)?;
@@ -70,8 +93,8 @@ pub fn unpack(path: &Path, to: &Path, limits: Limits) -> Result<PathBuf, Archive
     let (mut bytes, mut made) = (0_u64, 0_u64);
     // Said ahead of the next entry: its name, where it has no room in the entry.
     let mut named: Option<Vec<u8>> = None;
-    for entry in archive.entries().map_err(failed)?.raw(true) {
-        let mut entry = entry.map_err(failed)?;
+    for entry in archive.entries().map_err(unread)?.raw(true) {
+        let mut entry = entry.map_err(unread)?;
         let kind = entry.header().entry_type();
         // Said of all, as the commit in what git packs.
         if kind.is_pax_global_extensions() {

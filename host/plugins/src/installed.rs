@@ -40,7 +40,7 @@ pub enum Source {
     Built {
         /// The package.
         package: Package,
-        /// A folder, or a name in an index.
+        /// As `plugin install` takes it: a folder, or `pip:NAME`.
         from: String,
     },
     /// A file with a function `_exec`.
@@ -344,8 +344,13 @@ impl Installed {
 
     /// Copies a folder that has an `executor.toml`. What is looked at from now on is the copy.
     pub fn stage(&self, from: &Path) -> Result<Staged, InstalledError> {
-        let path = from.join(MANIFEST);
-        if !path.is_file() {
+        self.stage_as(from, from)
+    }
+
+    /// The same of a folder that, in what is wrong with it, goes by the name `shown`.
+    pub fn stage_as(&self, from: &Path, shown: &Path) -> Result<Staged, InstalledError> {
+        let path = shown.join(MANIFEST);
+        if !from.join(MANIFEST).is_file() {
             return Err(InstalledError::Manifest { path, problems: Vec::new() });
         }
         make(&self.folder)?;
@@ -359,7 +364,7 @@ impl Installed {
             let held = hold_staged(&folder).ok();
             (folder, held)
         };
-        let made = tree::copy(from, &folder, Limits::default())
+        let made = tree::copy(from, shown, &folder, Limits::default())
             .map_err(InstalledError::from)
             .and_then(|copied| Ok((copied, manifest(&folder, &path)?)))
             .and_then(|made| {

@@ -79,7 +79,7 @@ pub enum LockError {
 pub struct Differs {
     /// The executor.
     pub id: ExecutorId,
-    /// `files`, `version`, `protocol`, `toolchain NAME`, or empty for the whole of it.
+    /// `files`, `version`, `protocol`, `toolchain NAME`, or `not locked` for the whole of it.
     pub what: String,
     /// As the lock has it; nothing where it has not.
     pub locked: Option<String>,
@@ -122,6 +122,18 @@ impl Lock {
         Ok(true)
     }
 
+    /// Takes over what is locked for executors that are not in this one: other flows of the folder may need them. Their ids.
+    pub fn keep(&mut self, before: &Self) -> Vec<ExecutorId> {
+        let mut kept = Vec::new();
+        for (id, locked) in &before.executors {
+            if !self.executors.contains_key(id) {
+                self.executors.insert(id.clone(), locked.clone());
+                kept.push(id.clone());
+            }
+        }
+        kept
+    }
+
     /// What is other than this lock says, or not in it. What is locked and not used any more is no difference.
     #[must_use]
     pub fn differences(&self, now: &Self) -> Vec<Differs> {
@@ -131,7 +143,7 @@ impl Lock {
                 all.push(Differs { id: id.clone(), what: what.to_owned(), locked, now });
             };
             let Some(was) = self.executors.get(id) else {
-                differs("", None, is.version.clone());
+                differs("not locked", None, is.version.clone());
                 continue;
             };
             if was.files != is.files {

@@ -89,10 +89,15 @@ pub(crate) fn digest_of_copy(folder: &Path, limits: Limits) -> Result<Digest, Tr
     Ok(Walk { left_out: &[], ..Walk::new(folder, limits, None) }.all(&dir)?.digest)
 }
 
-/// Copies a folder into one that is empty; the digest is that of what was written. Files are read-only.
-pub(crate) fn copy(folder: &Path, to: &Path, limits: Limits) -> Result<Copied, TreeError> {
+/// Copies a folder into one that is empty; the digest is that of what was written. Files are read-only. In what is wrong, it goes by the name `shown`.
+pub(crate) fn copy(
+    folder: &Path,
+    shown: &Path,
+    to: &Path,
+    limits: Limits,
+) -> Result<Copied, TreeError> {
     let (dir, to_dir) = (open(folder)?, open(to)?);
-    Walk::new(folder, limits, Some(&to_dir)).all(&dir)
+    Walk::new(shown, limits, Some(&to_dir)).all(&dir)
 }
 
 /// Copies one folder or file of a folder into one that is empty, or all of it.
@@ -102,7 +107,9 @@ pub(crate) fn copy_part(
     to: &Path,
     limits: Limits,
 ) -> Result<(), TreeError> {
-    let Some(part) = part else { return copy(folder, to, limits).map(|_| ()) };
+    let Some(part) = part else {
+        return copy(folder, folder, to, limits).map(|_| ());
+    };
     let (dir, to_dir) = (open(folder)?, open(to)?);
     let path = folder.join(part);
     let failed = |source| TreeError::Io { path: path.clone(), source };

@@ -49,6 +49,17 @@ pub fn escape_line(text: &str) -> Cow<'_, str> {
     escaped(text, |_| false)
 }
 
+/// A path as a shell takes it.
+#[must_use]
+pub fn quote(path: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
+    if path.chars().all(plain) {
+        path.to_owned()
+    } else {
+        format!("'{}'", path.replace('\'', "'\\''"))
+    }
+}
+
 /// JSON whose texts hold no character that steers a terminal or turns the reading direction: each is written as an
 /// escape of JSON, so that a reader gets what was meant. `text` must be JSON; only the layout's line feeds stay.
 #[must_use]

@@ -15,7 +15,7 @@ mod terminal;
 mod units;
 
 pub use document::{CellDocument, Document, OutputDocument, RUN_SCHEMA, RunDocument};
-pub use escape::{escape, escape_line, json_text};
+pub use escape::{escape, escape_line, json_text, quote};
 pub use lines::{Jsonl, Recording};
 pub use paint::{Paint, Style};
 pub use preview::{PreviewOptions, Source, Subject, preview};

@@ -4,6 +4,7 @@
 
 mod ask;
 pub mod attempt;
+pub mod built;
 mod capture;
 mod collect;
 pub mod diagnostics;

@@ -14,6 +14,8 @@ use polyloom_model::{Digest, ExecutorId, Manifest, Tool};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::built::NotBuilt;
+
 /// The part of the user's environment that decides which program is found.
 #[derive(Debug, Clone, Default)]
 pub struct Surroundings {
@@ -96,6 +98,9 @@ pub enum ToolError {
         /// Its last words or the error of starting it.
         why: String,
     },
+    /// What it brings along itself is not there.
+    #[error(transparent)]
+    NotBuilt(#[from] NotBuilt),
 }
 
 /// Arguments as they fit into a sentence: some are programs of many lines.
@@ -275,7 +280,7 @@ fn stat(path: &Path) -> String {
     }
 }
 
-fn executable(path: &Path) -> bool {
+pub(crate) fn executable(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.mode() & 0o111 != 0)
 }
 

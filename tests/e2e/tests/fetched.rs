@@ -30,6 +30,17 @@ fn a_repository_is_what_is_committed() {
     );
     let told = place.polyloom(&["plugin", "install", "git+./mine", "--yes"]).exits(0).stderr();
     assert!(told.contains("from git+") && told.contains("@HEAD"), "{told}");
+    // The same under another name is from there, and asks nothing.
+    let told = place.polyloom(&["plugin", "install", "git+./mine@v1"]).exits(0).stderr();
+    assert!(
+        told.contains("the same; from now on it is from git+") && told.contains("@v1"),
+        "{told}"
+    );
+    let told = place.polyloom(&["plugin", "info", "mine"]).exits(0).stdout();
+    assert!(told.contains("/mine@v1"), "{told}");
+    let _ = place.polyloom(&["plugin", "install", "git+./mine/../mine"]).exits(0);
+    let told = place.polyloom(&["plugin", "info", "mine"]).exits(0).stdout();
+    assert!(told.contains("/mine@HEAD") && !told.contains(".."), "{told}");
     let _ = place.polyloom(&["run", "mine/try"]).exits(0);
     let said = || place.polyloom(&["logs", "mine/try", "latest", "greet"]).exits(0).stdout();
     assert_eq!(said(), "hello\n", "what is not committed is not installed");
@@ -43,14 +54,31 @@ fn a_repository_is_what_is_committed() {
     let _ = place.polyloom(&["plugin", "install", "git+./mine@v1", "--yes"]).exits(0);
     let _ = place.polyloom(&["run", "mine/try"]).exits(0);
     assert_eq!(said(), "hello\n");
+    let commit = "git -c user.name=a -c user.email=a@b commit -qm";
+    sh(
+        &place,
+        &format!("cd mine && git checkout -qb bare && git rm -q executor.toml && {commit} bare"),
+    );
+    sh(
+        &place,
+        &format!(
+            "cd mine && git checkout -qb linked && ln -s / link && git add link && {commit} link"
+        ),
+    );
     for (source, said) in [
         ("git+./mine@nowhere", "reading the repository failed"),
         ("git+./mine@--output=x", "is no revision"),
         ("git+./none", "there is no folder"),
+        ("git+", "`git+` names no repository"),
+        ("git+https://example.org/mine.git", "is an address"),
+        ("https://example.org/mine.tar.gz", "clone or download it"),
+        ("git+./mine@bare", "mine@bare/executor.toml`"),
+        ("git+./mine@linked", "mine@linked` holds `link`"),
     ] {
         let ended = place.polyloom(&["plugin", "install", source, "--yes"]);
         assert_ne!(ended.code(), 0);
         assert!(ended.stderr().contains(said), "{source}: {}", ended.stderr());
+        assert!(!ended.stderr().contains("unpacked"), "{source}: {}", ended.stderr());
     }
     assert!(!place.project().join("mine/x").exists());
 }

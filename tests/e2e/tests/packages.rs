@@ -73,7 +73,8 @@ fn a_package_is_found_enabled_run_and_removed() {
     let environment = environment(&place, &[]);
     install_example(&environment);
     let told = place.polyloom(&["run"]).exits(2).stderr();
-    assert!(told.contains("`echo` is offered") && told.contains("plugin enable echo"), "{told}");
+    assert!(told.contains("`echo` is offered"), "{told}");
+    assert!(told.contains(": polyloom plugin enable echo\n"), "{told}");
     let listed = done(&place, &["plugin", "list"]).stdout();
     assert!(listed.contains("echo-python 0.1.0 in ") && listed.contains("not enabled (python)"));
     let told = place.polyloom(&["plugin", "enable", "echo"]).exits(2).stderr();
@@ -125,9 +126,14 @@ fn a_package_is_found_enabled_run_and_removed() {
     pip(&environment, &["uninstall", "-y", "echo-python"]);
     place.edit("polyloom.toml", "Bea", "Cai");
     assert_eq!(said(&place), "hello Cai!\n");
-    for name in ["echo", "python"] {
+    for (name, said) in [
+        ("echo", "nothing else is offered"),
+        ("python", "`python` is bundled"),
+        ("py", "need no installation"),
+        ("echo-python", "no plugin of that name is offered"),
+    ] {
         let told = place.polyloom(&["plugin", "install", name, "--yes"]).exits(2).stderr();
-        assert!(told.contains("nothing else is offered"), "no index is asked: {told}");
+        assert!(told.contains(said) && !told.contains("making"), "no index is asked: {told}");
     }
     let _ = done(&place, &["plugin", "remove", "echo"]);
     let told = place.polyloom(&["run"]).exits(2).stderr();
@@ -177,7 +183,9 @@ fn functions_of_before_run_and_are_warned_of() {
     place.write("old/echo.py", OLD);
     place.write("old/notes.txt", "no plugin");
     let told = place.polyloom(&["--executor-dir", "old", "run"]).exits(0).stderr();
-    assert_eq!(told.matches("PL064").count(), 2, "where it is and where it ran: {told}");
+    assert_eq!(told.matches("PL064").count(), 1, "where it ran: {told}");
+    let told = place.polyloom(&["--executor-dir", "old", "check"]).exits(0).stderr();
+    assert_eq!(told.matches("PL064").count(), 1, "where it is: {told}");
     let logs = done(&place, &["logs", "latest", "a"]).stdout();
     assert_eq!(logs, "HELLO {NAME} Ada\n");
     let told = place.polyloom(&["plugin", "install", "old"]).exits(2).stderr();
@@ -302,13 +310,18 @@ fn what_can_not_be_built_or_offers_nothing_leaves_nothing() {
     assert!(told.contains("offers no executor") && told.contains("polyloom.executors"), "{told}");
     assert_eq!(environments(&place), 0);
     // A name that is nowhere; pip is not asked for what is no name.
-    let absent = ["plugin", "install", "polyloom-no-such-package", "--offline", "--yes"];
+    let absent = ["plugin", "install", "pip:polyloom-no-such-package", "--offline", "--yes"];
     let told = place.polyloom(&absent).exits(3).stderr();
     assert!(told.contains("installing it failed"), "{told}");
-    for name in ["--index-url=x", "https://example.com/x.whl", "../up", "x @ y"] {
-        let told = place.polyloom(&["plugin", "install", "--yes", "--", name]).exits(2).stderr();
-        assert!(told.contains("there is no file or folder"), "{told}");
+    for name in ["--index-url=x", "https://example.com/x.whl", "../up", "x @ y", "", "x=1"] {
+        let name = format!("pip:{name}");
+        let told = place.polyloom(&["plugin", "install", "--yes", &name]).exits(2).stderr();
+        assert!(told.contains("is no name of a Python package"), "{told}");
     }
+    // A typo is asked of nobody.
+    let told = place.polyloom(&["plugin", "install", "--yes", "polyloom-plain"]).exits(2).stderr();
+    assert!(told.contains("there is no file or folder `polyloom-plain`"), "{told}");
+    assert!(told.contains("crate:NAME, pip:NAME"), "{told}");
     assert_eq!(environments(&place), 0);
 }
 
@@ -320,11 +333,16 @@ fn a_package_comes_from_the_index_that_pip_is_configured_with() {
     let code = "import build_wheel_here as b, sys; b.build_wheel(sys.argv[1])";
     let output = Command::new("python3").args(["-B", "-c", code, "."]).current_dir(folder).output();
     assert!(output.unwrap().status.success());
-    let install = place.call(&["plugin", "install", "echo-python==0.1.0", "--offline", "--yes"]);
+    let install =
+        place.call(&["plugin", "install", "pip:echo-python==0.1.0", "--offline", "--yes"]);
     let _ = install.env("PIP_FIND_LINKS", place.project().join("echo")).end().exits(0);
     assert_eq!(said(&place), "hello Ada\n");
     let list = done(&place, &["plugin", "list"]).stdout();
     assert!(list.contains("echo") && list.contains("installed"), "{list}");
+    // That name is also a folder here.
+    std::fs::remove_dir_all(place.project().join("echo")).unwrap();
+    let told = place.polyloom(&["plugin", "install", "echo", "--yes"]).exits(2).stderr();
+    assert!(told.contains("polyloom plugin install pip:echo-python==0.1.0"), "{told}");
 }
 
 #[test]
@@ -334,7 +352,7 @@ fn offline_no_index_is_asked() {
     let index = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/simple", index.local_addr().unwrap());
     let install = |args: &[&str]| {
-        let args = [&["plugin", "install", "polyloom-no-such-package", "--yes"], args].concat();
+        let args = [&["plugin", "install", "pip:polyloom-no-such-package", "--yes"], args].concat();
         let call = place.call(&args).env("PIP_INDEX_URL", &url);
         call.env("PIP_RETRIES", "0").env("PIP_DEFAULT_TIMEOUT", "5").end().exits(3)
     };
@@ -392,6 +410,6 @@ fn packages_are_found_where_python_is_and_nothing_of_them_runs() {
             .unwrap();
     }
     let told = place.polyloom(&["run", "part"]).exits(2).stderr();
-    assert!(told.contains("polyloom plugin enable echo (in `part`)"), "{told}");
+    assert!(told.contains(": cd part && polyloom plugin enable echo\n"), "{told}");
     assert!(!mark.exists());
 }

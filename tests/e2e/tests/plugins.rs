@@ -69,6 +69,9 @@ fn a_plugin_runs_once_it_was_agreed_to_and_as_it_was_then() {
     std::fs::write(copy.join("greet.sh"), "echo harm\n").unwrap();
     let told = place.polyloom(&["run"]).exits(3).stderr();
     assert!(told.contains("was changed") && told.contains("polyloom plugin install"), "{told}");
+    let list = place.polyloom(&["plugin", "list"]).exits(0).stdout();
+    let row = list.lines().find(|line| line.starts_with("greet")).unwrap();
+    assert!(row.contains("changed: polyloom plugin install /"), "{list}");
     let info = place.polyloom(&["plugin", "info", "greet", "--format", "json"]).exits(0).json();
     assert_eq!((&info["changed"], &info["enabled"]), (&true.into(), &true.into()));
     done(&place, &["plugin", "install", "executors/greet", "--yes"]);
@@ -133,6 +136,11 @@ fn who_runs_a_plugin_keeps_it_and_no_longer() {
 #[test]
 fn names_are_taken_once() {
     let place = offered();
+    let info = place.polyloom(&["plugin", "info", "bash"]).exits(0).stdout();
+    assert!(info.contains("bundled") && info.contains("runs the program bash"), "{info}");
+    let info = place.polyloom(&["plugin", "info", "py", "--format", "json"]).exits(0).json();
+    assert_eq!((&info["id"], &info["installed"]), (&"python".into(), &false.into()));
+    let _ = place.polyloom(&["plugin", "info", "nobody"]).exits(2);
     place.edit("executors/greet/executor.toml", "id = \"greet\"", "id = \"sh\"");
     let told = place.polyloom(&["plugin", "install", "executors/greet", "--yes"]).exits(2).stderr();
     assert!(told.contains("the bundled executor `sh`"), "{told}");
@@ -152,6 +160,10 @@ fn names_are_taken_once() {
 fn a_lock_holds_a_flow_to_its_executors() {
     let place = offered();
     done(&place, &["plugin", "enable", "greet", "--yes"]);
+    // However it is spelt, it is from one place.
+    done(&place, &["plugin", "install", "executors/../executors//greet/"]);
+    let info = place.polyloom(&["plugin", "info", "greet"]).exits(0).stdout();
+    assert!(info.contains("/project/executors/greet\n"), "{info}");
     let told = place.polyloom(&["run", "--locked"]).exits(2).stderr();
     assert!(
         told.contains("there is no `./polyloom.lock`") && told.contains("polyloom plugin lock"),
@@ -181,9 +193,111 @@ fn a_lock_holds_a_flow_to_its_executors() {
     done(&place, &["plugin", "lock"]);
     assert!(place.read("polyloom.lock").contains("[executor.sh]\nfiles = \"bundled\""));
     done(&place, &["run", "--locked"]);
+    // Another flow of the folder has the same lock: what only the first one needs stays as it was.
+    place.write("other.flow.toml", "[cells.p]\nlang = \"awk\"\ncode = \"BEGIN { print 1 }\"\n");
+    let told = place.polyloom(&["run", "other.flow.toml", "--locked"]).exits(3).stderr();
+    assert!(told.contains("awk") && told.contains("not locked"), "{told}");
+    let before = place.read("polyloom.lock");
+    let told = place.polyloom(&["plugin", "lock", "other.flow.toml"]).exits(0).stderr();
+    assert!(told.contains("kept as they were") && told.contains("`greet`, `sh`"), "{told}");
+    let after = place.read("polyloom.lock");
+    assert!(after.contains("[executor.awk]") && before.lines().all(|line| after.contains(line)));
+    done(&place, &["run", "--locked"]);
+    done(&place, &["run", "other.flow.toml", "--locked"]);
+    // What the flow has is replaced.
+    place.edit(
+        "polyloom.lock",
+        "[executor.sh]\nfiles = \"bundled\"",
+        "[executor.sh]\nfiles = \"b3:0\"",
+    );
+    let _ = place.polyloom(&["run", "--locked"]).exits(3);
+    let told = place.polyloom(&["plugin", "lock"]).exits(0).stderr();
+    assert!(told.contains("wrote") && told.contains("folder: `awk`;"), "{told}");
+    assert_eq!(place.read("polyloom.lock"), after);
     for bad in ["version = 2\n", "version = 1\nwhat = 3\n", "no toml"] {
         place.write("polyloom.lock", bad);
-        let told = place.polyloom(&["run", "--locked"]).exits(2).stderr();
-        assert!(told.contains("polyloom.lock"), "{told}");
+        for args in [["run", "--locked"], ["plugin", "lock"]] {
+            let told = place.polyloom(&args).exits(2).stderr();
+            assert!(told.contains("polyloom.lock"), "{told}");
+        }
     }
+}
+
+/// A plugin `pc3` in a folder, of a kind and its table.
+fn unbuilt(place: &Place, kind: &str, table: &str) {
+    let text = format!(
+        "id = \"pc3\"\nversion = \"1\"\nextensions = [\"pc3\"]\nkind = \"{kind}\"\n{table}\n"
+    );
+    place.write("own/pc3/executor.toml", text);
+    place.write(
+        "polyloom.toml",
+        "[cells.first]\nlang = \"sh\"\ncode = \"true\"\n[cells.a]\nlang = \"pc3\"\ncode = \"x\"\n",
+    );
+}
+
+/// What `install`, `list` and `run` say of it.
+fn refused(place: &Place, expected: &str) {
+    let told = place.polyloom(&["plugin", "install", "own/pc3", "--yes"]).exits(2).stderr();
+    assert!(told.contains(&format!("{expected}; nothing was installed")), "{told}");
+    let _ = place.polyloom(&["plugin", "info", "pc3"]).exits(2);
+    let own = ["--executor-dir", "own"];
+    let list = [&own[..], &["plugin", "list", "--format", "json"]].concat();
+    let list = place.polyloom(&list).exits(0).json();
+    let rows = list["executors"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["id"] == "pc3").unwrap();
+    assert_eq!(row["ready"], false, "{row}");
+    assert!(row["missing"].as_str().unwrap().contains(expected), "{row}");
+    let run = place.polyloom(&[&own[..], &["run"]].concat()).exits(3);
+    let told = run.stderr();
+    assert!(told.contains(expected) && !told.contains("first: ok"), "{told}");
+    assert!(!told.contains("hint: "), "{told}");
+}
+
+#[test]
+fn what_was_not_built_is_neither_installed_nor_run() {
+    let place = Place::new();
+    let native = "[native]\nlibrary = \"libpc3.so\"";
+    unbuilt(&place, "native", native);
+    refused(&place, "`libpc3.so` of `pc3` is not there: build it first");
+    place.write("own/pc3/Makefile", "libpc3.so:\n");
+    refused(&place, "`libpc3.so` of `pc3` is not there: build it first (`make`)");
+    place.write("own/pc3/libpc3.so", "text");
+    refused(&place, "`libpc3.so` of `pc3` is no shared library");
+    unbuilt(&place, "wasm", "[wasm]\ncomponent = \"pc3.wasm\"");
+    refused(&place, "`pc3.wasm` of `pc3` is not there: build it first (`make`)");
+    place.write("own/pc3/pc3.wasm", "fn main() {}");
+    refused(&place, "`pc3.wasm` of `pc3` is no WebAssembly");
+    std::fs::remove_file(place.project().join("own/pc3/Makefile")).unwrap();
+    unbuilt(&place, "worker", "[worker]\nargv = [\"{dir}/bin/pc3\"]\nprotocol = [1]");
+    refused(&place, "`bin/pc3` of `pc3` is not there");
+    place.write("own/pc3/bin/pc3", "#!/bin/sh\n");
+    refused(&place, "`bin/pc3` of `pc3` is not executable: `chmod +x bin/pc3`");
+    // One that lost its library since.
+    unbuilt(&place, "native", native);
+    place.write("own/pc3/libpc3.so", b"\x7fELF");
+    done(&place, &["plugin", "install", "own/pc3", "--yes"]);
+    // The file is what it has, and is not a part of polyloom.
+    let list = place.polyloom(&["plugin", "list", "--format", "json"]).exits(0).json();
+    let rows = list["executors"].as_array().unwrap();
+    let programs = |id: &str| rows.iter().find(|row| row["id"] == id).unwrap()["programs"].clone();
+    assert_eq!((programs("pc3"), programs("wasm")), ("libpc3.so".into(), "built in".into()));
+}
+
+#[test]
+fn a_file_that_is_no_archive_is_not_shown() {
+    let place = Place::new();
+    place.write("secrets", "hunter2 is the password of the person\n".repeat(40));
+    place.write("secrets.gz", b"\x1f\x8bhunter2 is the password");
+    for name in ["secrets", "secrets.gz"] {
+        let told = place.polyloom(&["plugin", "install", name, "--yes"]).exits(2).stderr();
+        assert!(told.contains("is no .tar or .tar.gz, or is damaged"), "{told}");
+        assert!(told.contains("valid: ") && !told.contains("hunter2"), "{told}");
+    }
+    let done = std::process::Command::new("tar")
+        .args(["-cf", "bare.tar", "secrets"])
+        .current_dir(place.project())
+        .status();
+    assert!(done.unwrap().success());
+    let told = place.polyloom(&["plugin", "install", "bare.tar", "--yes"]).exits(2).stderr();
+    assert!(told.contains("project/bare.tar/executor.toml`"), "{told}");
 }

@@ -20,8 +20,11 @@ pub enum PluginCommand {
     /// Test whether an executor keeps the contract: exit code 1 if a case failed.
     Test {
         /// An executor's id, or the folder of its executor.toml.
-        #[arg(value_name = "ID|FOLDER")]
-        which: String,
+        #[arg(value_name = "ID|FOLDER", required_unless_present = "cases")]
+        which: Option<String>,
+        /// List the cases instead: what each needs and what is expected.
+        #[arg(long, conflicts_with_all = ["which", "timeout"])]
+        cases: bool,
         /// How long one case may take.
         #[arg(long, value_name = "TIME", default_value = "10s")]
         timeout: String,
@@ -36,7 +39,7 @@ pub enum PluginCommand {
         /// Its id.
         id: String,
     },
-    /// Show an installed plugin, or one that could be installed.
+    /// Show an executor: an installed plugin, one that could be installed, or a bundled one.
     Info {
         /// Its id.
         id: String,
@@ -116,8 +119,8 @@ pub enum PluginKind {
 /// `plugin install`.
 #[derive(Debug, Args)]
 pub struct InstallArgs {
-    /// A folder with an executor.toml, a .tar or .tar.gz of one, the folder of a Python package or of a crate, npm:NAME, crate:NAME, git+FOLDER[@REVISION], or
-    /// a name: of what is offered, or of a Python package in the index that pip is configured with.
+    /// A folder with an executor.toml, a .tar or .tar.gz of one, the folder of a Python package or of a crate, a name that `plugin list` shows,
+    /// git+FOLDER[@REVISION], npm:NAME[@VERSION], crate:NAME[@VERSION], or pip:NAME[==VERSION].
     #[arg(value_name = "FOLDER|ARCHIVE|NAME")]
     pub source: PathBuf,
     /// Agree to what it asks for.

@@ -4,13 +4,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use polyloom_conformance::{FILE, Grade, Kit, KitError, Outcome as Mark, Report, Row, Snippets};
+use polyloom_conformance::{
+    CASES, Case, FILE, Grade, Kit, KitError, Outcome as Mark, Report, Row, Snippets,
+};
 use polyloom_load::Root;
 use polyloom_model::{Digest, ExecutorId, Manifest, parse_duration};
 use polyloom_report::{Align, Style, Table, escape_line};
 use polyloom_runtime::Place;
 use polyloom_worker::executor::Executor;
 use polyloom_worker::tools::ToolError;
+use serde_json::json;
 
 use crate::args::Format;
 use crate::failure::{Exit, Failure, Outcome};
@@ -26,7 +29,11 @@ pub fn test(world: &World, which: &str, timeout: &str, format: Format) -> Outcom
     place.workplace.spawner().map_err(|error| Failure::of(Exit::Environment, &error))?;
     let executor = place.executor(&manifest, &[], Path::new("."));
     let executor = Arc::new(executor.map_err(|error| missing(&error))?);
-    world.screen.note(&format!("testing {} in the sandbox, up to a minute …\n", manifest.id));
+    world.screen.note(&format!(
+        "testing {} ({}) in the sandbox, up to a minute …\n",
+        manifest.id,
+        escape_line(&place_of(world, &manifest))
+    ));
     let scratch = place.store.temporary_folder();
     let kit = Kit { workplace: &place.workplace, scratch: &scratch, timeout };
     let mut count = 0;
@@ -55,6 +62,56 @@ pub fn test(world: &World, which: &str, timeout: &str, format: Format) -> Outcom
         Format::Jsonl => world.screen.json_line(&Report { cases: Vec::new(), ..report.clone() }),
     }
     Ok(if report.ok { Exit::Ok } else { Exit::Failed })
+}
+
+/// `plugin test --cases`: what is asked, of whomever.
+pub fn cases(world: &World, format: Format) -> Outcome {
+    let document = |case: &Case| {
+        json!({
+            "case": case.name, "level": case.level, "codes": case.snippets, "values": case.values(),
+            "feature": case.feature, "workers": case.of_workers(), "expected": case.expected,
+        })
+    };
+    match format {
+        Format::Text => {
+            let mut table = Table::new(
+                &["case", "level", "needs", "expected"].map(|title| (title, Align::Left)),
+            );
+            for case in CASES {
+                let expected = match case.of_workers() {
+                    true => format!("of a worker: {}", case.expected),
+                    false => case.expected.to_owned(),
+                };
+                let level = case.level.to_string();
+                table.row([case.name.to_owned(), level, case.needs().join(", "), expected]);
+            }
+            world.screen.print(&table.render(world.screen.out, world.screen.columns));
+        }
+        Format::Json => {
+            let cases: Vec<_> = CASES.iter().map(document).collect();
+            world.screen.json(&json!({ "schema": "polyloom.cases/1", "cases": cases }));
+        }
+        Format::Jsonl => {
+            for case in CASES {
+                world.screen.json_line(&document(case));
+            }
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+/// Where an executor is from that an id or a folder was taken for.
+fn place_of(world: &World, manifest: &Manifest) -> String {
+    match (&manifest.path, world.plugin(&manifest.id)) {
+        (None, _) => "bundled".to_owned(),
+        (Some(path), Some(plugin)) if path.starts_with(world.installed.copy(plugin)) => {
+            format!("installed, from {}", plugin.source)
+        }
+        (Some(path), _) => {
+            let folder = path.parent().unwrap_or(path).display().to_string();
+            format!("the folder {}", if folder.is_empty() { "." } else { &folder })
+        }
+    }
 }
 
 /// The manifest of that id, or of that folder.
@@ -227,10 +284,16 @@ fn to_text(world: &World, report: &Report) -> String {
     text.push('\n');
     for grade in &report.grades {
         let (style, mark) = sign(grade.outcome);
-        let count = match (grade.outcome, grade.cases) {
-            (_, 0) => "not declared".to_owned(),
-            (Mark::Pass, cases) => format!("{cases} cases"),
-            (Mark::Fail | Mark::NotTried, cases) => format!("{} of {cases} cases", grade.passed),
+        let rows = || report.cases.iter().filter(|row| row.level == grade.level);
+        let count = |outcome| rows().filter(|row| row.outcome == outcome).count();
+        let counts =
+            [(Mark::Pass, "passed"), (Mark::Fail, "failed"), (Mark::NotTried, "not tried")]
+                .map(|(outcome, word)| (count(outcome), word));
+        let counts = counts.iter().filter(|(count, _)| *count > 0);
+        let counts: Vec<String> = counts.map(|(count, word)| format!("{count} {word}")).collect();
+        let count = match counts.is_empty() {
+            true => "not declared".to_owned(),
+            false => counts.join(", "),
         };
         text.push_str(&format!("{} {:8}  {count}\n", paint.text(style, mark), grade.level));
     }

@@ -69,6 +69,10 @@ impl Wanted {
         }
         let place = text.strip_prefix("git+")?;
         let (folder, revision) = place.rsplit_once('@').unwrap_or((place, "HEAD"));
+        if folder.is_empty() {
+            let message = "`git+` names no repository".to_owned();
+            return Some(refused(message, "git+FOLDER, git+FOLDER@BRANCH, a tag, a commit"));
+        }
         if !is_name(revision, &['/']) {
             let message = format!("`{}` is no revision", escape_line(revision));
             return Some(refused(message, "git+FOLDER, git+FOLDER@BRANCH, a tag, a commit"));
@@ -151,10 +155,11 @@ fn tool(name: &str) -> Result<Command, Failure> {
     })
 }
 
-fn unpack(path: &Path, to: &Path) -> Result<PathBuf, Failure> {
+/// Unpacks what came, which is known by what was asked for.
+fn unpack(path: &Path, to: &Path, wanted: &str) -> Result<PathBuf, Failure> {
     fs::create_dir(to).map_err(|error| Failure::of(Exit::Environment, &error))?;
     let unpacked = polyloom_plugins::unpack(path, to, Limits::default());
-    unpacked.map_err(|error| Failure::of(Exit::Usage, &error))
+    unpacked.map_err(|error| Failure::of(Exit::Usage, &error.called(Path::new(wanted))))
 }
 
 /// A package and what it depends on. No script of any of them runs, and npm does what the person's own configuration says, and nobody else's.
@@ -179,7 +184,7 @@ fn npm(world: &World, name: &str, scratch: &Path, offline: bool) -> Result<PathB
     let mut packed = fs::read_dir(scratch).map_err(failed)?.flatten();
     let packed = packed.find(|entry| entry.path().extension().is_some_and(|it| it == "tgz"));
     let packed = packed.ok_or_else(|| Failure::new(Exit::Environment, "npm left no package"))?;
-    let folder = unpack(&packed.path(), &scratch.join("unpacked"))?;
+    let folder = unpack(&packed.path(), &scratch.join("unpacked"), &format!("npm:{name}"))?;
     disarm(&folder).map_err(failed)?;
     from_registry(&folder.join("package.json"))?;
     let mut install = npm("install", &folder)?;
@@ -309,7 +314,8 @@ fn git(world: &World, folder: &Path, revision: &str, scratch: &Path) -> Result<P
         tree.push(part);
     }
     run(world, pack.arg(tree), "reading the repository")?;
-    unpack(&archive, &scratch.join("unpacked"))
+    let wanted = format!("git+{}@{revision}", folder.display());
+    unpack(&archive, &scratch.join("unpacked"), &wanted)
 }
 
 /// The programs of a crate beside its manifest, which is at its top or in a folder `plugin`.
@@ -427,6 +433,8 @@ mod tests {
             "crate:a;b",
             "git+/srv/lush@--output=/x",
             "git+/srv/lush@a..b",
+            "git+",
+            "git+@v1",
         ] {
             assert_eq!(of(bad), Some(None), "{bad}");
         }

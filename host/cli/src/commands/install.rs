@@ -13,10 +13,24 @@ use crate::args::InstallArgs;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::world::{World, unix_ms};
 
+/// What can be installed.
+const VALID: &str = "valid: a folder with an executor.toml, a pyproject.toml or a Cargo.toml, a .tar or .tar.gz of one, a name that `polyloom plugin list` shows, git+FOLDER, npm:NAME, crate:NAME, pip:NAME";
+
 /// `polyloom plugin install`.
 pub fn install(world: &World, args: &InstallArgs) -> Outcome {
-    if let Some(wanted) = args.source.to_str().and_then(fetch::Wanted::of) {
+    let text = args.source.to_str();
+    if let Some(address) = text.filter(|text| text.contains("://") && !text.starts_with("pip:")) {
+        let message =
+            format!("`{}` is an address; nothing is fetched from one", escape_line(address));
+        return Err(Failure::new(Exit::Usage, message).hint(format!(
+            "clone or download it, and install the folder or the archive; {VALID}"
+        )));
+    }
+    if let Some(wanted) = text.and_then(fetch::Wanted::of) {
         return fetch::install(world, &wanted?, args);
+    }
+    if let Some(wanted) = text.and_then(pip::Wanted::of) {
+        return pip::install(world, &wanted?, args);
     }
     let path = absolute(&args.source)?;
     if path.is_dir() {
@@ -35,25 +49,16 @@ pub fn install(world: &World, args: &InstallArgs) -> Outcome {
     }
     if !path.exists() {
         let name = args.source.to_str().unwrap_or_default();
-        if let Some(offer) = offered_as(world, name)? {
-            return agree_to(world, &offer, args.yes);
-        }
-        // A name that somebody has here is never asked of an index, where it may be anybody's.
-        if let Some(by) = taken(world, name)? {
-            let message = format!("`{}` is {by}, and nothing else is offered", escape_line(name));
-            return Err(Failure::new(Exit::Usage, message).hint("polyloom plugin list"));
-        }
-        let Some(wanted) = pip::Wanted::named(name) else {
-            let message = format!("there is no file or folder `{}`", path.display());
-            let hint = "valid: a folder with an executor.toml, a pyproject.toml or a Cargo.toml, a .tar or .tar.gz of one, npm:NAME, crate:NAME, git+FOLDER, or a name of what `polyloom plugin list` or a package index has";
-            return Err(Failure::new(Exit::Usage, message).hint(hint));
+        return match offered_as(world, name)? {
+            Some(offer) => agree_to(world, &offer, args.yes),
+            None => Err(nothing(world, name)?),
         };
-        return pip::install(world, &wanted, args);
     }
     let folder = tempfile::tempdir().map_err(|error| Failure::of(Exit::Environment, &error))?;
     let unpacked = polyloom_plugins::unpack(&path, folder.path(), Limits::default());
     let unpacked = unpacked.map_err(|error| match error {
         ArchiveError::Io { .. } => Failure::of(Exit::Environment, &error),
+        ArchiveError::Form { .. } => Failure::of(Exit::Usage, &error).hint(VALID),
         ArchiveError::Entry { .. } | ArchiveError::TooMuch { .. } => {
             Failure::of(Exit::Usage, &error)
         }
@@ -61,16 +66,30 @@ pub fn install(world: &World, args: &InstallArgs) -> Outcome {
     agree(world, &unpacked, Source::Archive(path.clone()), args.yes)
 }
 
-/// Who has a name, unless it is a package that was installed by that very name.
-fn taken(world: &World, name: &str) -> Result<Option<String>, Failure> {
+/// Why nothing is to be had under a name. No index is asked for it: there it may be anybody's.
+fn nothing(world: &World, name: &str) -> Result<Failure, Failure> {
+    let shown = escape_line(name);
     let installed = open(world)?;
     if let Some(plugin) = installed.find(name) {
-        let again = matches!(plugin.source, Source::Built { .. }) && plugin.again() == name;
-        let by = format!("the plugin from {}", escape_line(&plugin.source.to_string()));
-        return Ok((!again).then_some(by));
+        let from = escape_line(&plugin.source.to_string()).into_owned();
+        let message = format!("`{shown}` is installed, from {from}, and nothing else is offered");
+        let hint = match plugin.again() {
+            again if again == name => "polyloom plugin list".to_owned(),
+            again => format!("polyloom plugin install {again}"),
+        };
+        return Ok(Failure::new(Exit::Usage, message).hint(hint));
     }
-    let known = world.languages.find(name);
-    Ok(known.map(|manifest| format!("the executor `{}`", manifest.id)))
+    let bundled = world.languages.find(name).filter(|manifest| manifest.path.is_none());
+    if let Some(manifest) = bundled {
+        let message = format!(
+            "`{shown}` is bundled: cells with `lang = \"{}\"` need no installation",
+            manifest.id
+        );
+        return Ok(Failure::new(Exit::Usage, message).hint("polyloom plugin list"));
+    }
+    let message =
+        format!("there is no file or folder `{shown}`, and no plugin of that name is offered");
+    Ok(Failure::new(Exit::Usage, message).hint(VALID))
 }
 
 /// The functions `_exec` in the files of a folder, if there are any.
@@ -83,7 +102,15 @@ fn functions(world: &World, folder: &Path) -> Option<Vec<Offer>> {
 /// Copies the plugin in `folder`, and installs the copy if the person agrees to what it asks for.
 pub(super) fn agree(world: &World, folder: &Path, source: Source, yes: bool) -> Outcome {
     let installed = open(world)?;
-    let staged = installed.stage(folder).map_err(|error| failure(world, &error))?;
+    // What was fetched or unpacked is known by what was asked for.
+    let shown = match &source {
+        Source::Fetched(from) => Path::new(from),
+        Source::Archive(path) => path,
+        Source::Folder(_) | Source::Package(_) | Source::Built { .. } | Source::Function(_) => {
+            folder
+        }
+    };
+    let staged = installed.stage_as(folder, shown).map_err(|error| failure(world, &error))?;
     agree_staged(world, installed, staged, source, yes)
 }
 
@@ -119,6 +146,14 @@ fn agree_staged(
         return Err(Failure::new(Exit::Usage, message)
             .hint("`id` and `aliases` in its executor.toml name it"));
     }
+    // How it is built is seen where it came from.
+    let path = match &source {
+        Source::Folder(folder) => Some(folder.join("executor.toml")),
+        _ => manifest.path.clone(),
+    };
+    if let Err(error) = polyloom_worker::built::check(&Manifest { path, ..manifest.clone() }) {
+        return Err(Failure::new(Exit::Usage, format!("{error}; nothing was installed")));
+    }
     let id = escape_line(manifest.id.as_str()).into_owned();
     let before = installed.find(manifest.id.as_str());
     let same = |plugin: &Plugin| {
@@ -130,8 +165,17 @@ fn agree_staged(
             && plugin.package() == source.package()
             && installed.verify(plugin).is_ok()
     };
-    if before.is_some_and(same) {
-        world.screen.note(&format!("`{id}` is installed and the same\n"));
+    if let Some(plugin) = before.filter(|plugin| same(plugin)) {
+        let mut text = format!("`{id}` is installed and the same");
+        // What was agreed to are its files: nothing is asked again.
+        if plugin.source != source {
+            text.push_str(&format!(
+                "; from now on it is from {}",
+                escape_line(&source.to_string())
+            ));
+            installed.install(staged, source, unix_ms()).map_err(|error| failure(world, &error))?;
+        }
+        world.screen.note(&(text + "\n"));
         return Ok(Exit::Ok);
     }
     let paint = world.screen.err;

@@ -16,12 +16,23 @@ use crate::world::World;
 pub fn lock(world: &World, flow: &FlowArgs) -> Outcome {
     let flow = world.flow(flow)?;
     let place = world.place(world.store()?)?;
-    let lock = now(world, &place, &flow)?;
+    let mut lock = now(world, &place, &flow)?;
     let folder = folder(&flow);
-    let changed = lock.write(folder).map_err(|error| Failure::of(Exit::Environment, &error))?;
     let path = folder.join(LOCK_FILE);
+    let before = Lock::read(folder).map_err(|error| {
+        Failure::of(Exit::Usage, &error).hint(format!("remove `{}` to lock anew", path.display()))
+    })?;
+    let kept = before.map(|before| lock.keep(&before)).unwrap_or_default();
+    let changed = lock.write(folder).map_err(|error| Failure::of(Exit::Environment, &error))?;
     let word = if changed { "wrote" } else { "nothing has changed in" };
     world.screen.note(&format!("{word} `{}`\n", path.display()));
+    if !kept.is_empty() {
+        let names: Vec<String> = kept.iter().map(|id| format!("`{id}`")).collect();
+        world.screen.note(&format!(
+            "kept as they were, for other flows of the folder: {}; who needs them no more removes the file and locks each flow\n",
+            names.join(", ")
+        ));
+    }
     Ok(Exit::Ok)
 }
 

@@ -1,7 +1,8 @@
 //! `polyloom plugin remove|info|enable|disable|outdated`: what a person installed, and what could be.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
+use polyloom_model::Manifest;
 use polyloom_plugins::{Installed, InstalledError, Offer, Package, Plugin, Source, asks};
 use polyloom_report::{Align, Table, escape_line};
 use serde_json::json;
@@ -12,8 +13,14 @@ use crate::args::Format;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::world::World;
 
+/// From the root, without `..`, as it is kept and shown.
 pub(super) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
-    std::path::absolute(path).map_err(|error| Failure::of(Exit::Environment, &error))
+    let climbs = path.components().any(|part| part == Component::ParentDir);
+    if climbs && let Ok(path) = path.canonicalize() {
+        return Ok(path);
+    }
+    let path = std::path::absolute(path).map(|path| path.components().collect());
+    path.map_err(|error| Failure::of(Exit::Environment, &error))
 }
 
 pub(super) fn open(world: &World) -> Result<Installed, Failure> {
@@ -112,18 +119,32 @@ pub(super) fn offered_as(world: &World, id: &str) -> Result<Option<Offer>, Failu
 /// `polyloom plugin info`.
 pub fn info(world: &World, id: &str, format: Format) -> Outcome {
     let installed = open(world)?;
+    let mut runs = false;
     let found = match installed.find(id) {
         Some(plugin) => {
             let manifest = installed.manifest(plugin).map_err(|error| failure(world, &error))?;
             (Some(plugin), manifest, plugin.source.to_string())
         }
         None => {
-            let Some(offer) = offered_as(world, id)? else {
-                let error = InstalledError::Unknown(escape_line(id).into_owned());
-                return Err(failure(world, &error));
-            };
-            let from = offer.source().to_string();
-            (None, offer.manifest, from)
+            match (offered_as(world, id)?, world.languages.find(id)) {
+                (Some(offer), _) => {
+                    let from = offer.source().to_string();
+                    (None, offer.manifest, from)
+                }
+                // Bundled, or in a folder that was named on the command line: it runs as it is.
+                (None, Some(known)) => {
+                    runs = true;
+                    let manifest = world.manifest(&known.id).map(|it| Manifest::clone(it));
+                    let manifest = manifest.unwrap_or_else(|| Manifest::clone(known));
+                    let folder = manifest.path.as_deref().and_then(Path::parent);
+                    let from = folder.map(|folder| folder.display().to_string());
+                    (None, manifest, from.unwrap_or_else(|| "bundled".to_owned()))
+                }
+                (None, None) => {
+                    let error = InstalledError::Unknown(escape_line(id).into_owned());
+                    return Err(failure(world, &error));
+                }
+            }
         }
     };
     let (plugin, manifest, from) = found;
@@ -138,7 +159,7 @@ pub fn info(world: &World, id: &str, format: Format) -> Outcome {
             "title": manifest.title,
             "from": from,
             "installed": plugin.is_some(),
-            "enabled": plugin.is_some_and(|plugin| plugin.enabled),
+            "enabled": runs || plugin.is_some_and(|plugin| plugin.enabled),
             "digest": plugin.map(|plugin| plugin.digest.to_string()),
             "changed": changed,
             "asks": asks,
@@ -155,7 +176,7 @@ pub fn info(world: &World, id: &str, format: Format) -> Outcome {
     row("version", manifest.version.clone());
     row("title", manifest.title.clone());
     row("from", from);
-    row("state", state(plugin, changed).to_owned());
+    row("state", if runs { "needs no installation" } else { state(plugin, changed) }.to_owned());
     if let Some(plugin) = plugin {
         row("digest", plugin.digest.to_string());
     }

@@ -1,5 +1,6 @@
 //! Python packages that are installed as plugins: by pip, into an environment of their own below the plugins' folder.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -27,21 +28,38 @@ pub enum Wanted {
 }
 
 impl Wanted {
-    /// `NAME` or `NAME==VERSION`: nothing that pip would take for an option, a path or an address.
-    pub fn named(text: &str) -> Option<Self> {
+    /// What a text names, if it begins as this does: `pip:NAME`, `pip:NAME==VERSION`. Nothing that pip would take for an option, a path or an address.
+    pub fn of(text: &str) -> Option<Result<Self, Failure>> {
+        let text = text.strip_prefix("pip:")?;
         let (name, version) = text.split_once("==").unwrap_or((text, "0"));
         let plain = |part: &str, extra: &[char]| {
             part.starts_with(|c: char| c.is_ascii_alphanumeric())
                 && part.chars().all(|c| c.is_ascii_alphanumeric() || extra.contains(&c))
         };
         let is = plain(name, &['.', '_', '-']) && plain(version, &['.', '+', '!', '_', '-']);
-        is.then(|| Self::Named(text.to_owned()))
+        Some(match is {
+            true => Ok(Self::Named(text.to_owned())),
+            false => {
+                let message = format!("`{}` is no name of a Python package", escape_line(text));
+                let hint = "valid: pip:NAME, pip:NAME==VERSION";
+                Err(Failure::new(Exit::Usage, message).hint(hint))
+            }
+        })
     }
 
-    fn argument(&self) -> String {
+    /// As `plugin install` takes it.
+    fn text(&self) -> String {
         match self {
             Self::Project(folder) => folder.display().to_string(),
-            Self::Named(name) => name.clone(),
+            Self::Named(name) => format!("pip:{name}"),
+        }
+    }
+
+    /// As pip takes it.
+    fn argument(&self) -> OsString {
+        match self {
+            Self::Project(folder) => folder.into(),
+            Self::Named(name) => name.into(),
         }
     }
 
@@ -58,7 +76,8 @@ impl Wanted {
 
 /// Installs a package and all that it needs, and then what it offers, if the person agrees to each.
 pub fn install(world: &World, wanted: &Wanted, args: &InstallArgs) -> Outcome {
-    let what = escape_line(&wanted.argument()).into_owned();
+    let text = wanted.text();
+    let what = escape_line(text.strip_prefix("pip:").unwrap_or(&text)).into_owned();
     let index = match (wanted, args.offline) {
         (_, true) => "without the network",
         (Wanted::Named(_), false) => "from the index that pip is configured with",
@@ -89,8 +108,7 @@ pub fn install(world: &World, wanted: &Wanted, args: &InstallArgs) -> Outcome {
         let (offers, problems) = polyloom_plugins::packaged(&[interpreter], tool);
         world.note_problems(&problems);
         let asked = offers.into_iter().filter(|offer| offer.is_requested());
-        let from = wanted.argument();
-        let offers: Vec<Offer> = asked.map(|offer| offer.built_from(&from)).collect();
+        let offers: Vec<Offer> = asked.map(|offer| offer.built_from(&text)).collect();
         if offers.is_empty() {
             let message = format!("the Python package {what} offers no executor");
             return Err(Failure::new(Exit::Usage, message)

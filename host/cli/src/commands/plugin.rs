@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use polyloom_conformance::Grade;
-use polyloom_model::{Flow, Manifest};
+use polyloom_model::{Flow, Kind, Manifest};
 use polyloom_report::{Align, Style, Table};
 use polyloom_runtime::Place;
 use serde_json::json;
@@ -49,14 +49,14 @@ pub fn rows(world: &World, place: &Place) -> Vec<Row> {
 
 fn row(world: &World, manifest: &Arc<Manifest>, place: &Place, flow: &Flow) -> Row {
     let mut grades = None;
-    let state = match place.executor(manifest, &flow.tools, &flow.root) {
+    let mut state = match place.executor(manifest, &flow.tools, &flow.root) {
         Ok(executor) => {
             grades = conformance::known(place, &executor).map(|report| report.grades);
             let identity =
                 |identity: &str| identity.lines().next().unwrap_or_default().trim().to_owned();
             let tools: Vec<String> =
                 executor.tools.values().map(|found| identity(&found.identity)).collect();
-            Ok(if tools.is_empty() { "built in".to_owned() } else { tools.join("; ") })
+            Ok(if tools.is_empty() { own(manifest) } else { tools.join("; ") })
         }
         Err(error) => Err(match &error {
             polyloom_worker::tools::ToolError::Missing { install: Some(install), .. } => {
@@ -65,7 +65,12 @@ fn row(world: &World, manifest: &Arc<Manifest>, place: &Place, flow: &Flow) -> R
             _ => error.to_string(),
         }),
     };
+    // Its copy does not run, nor was it tested.
     let plugin = world.plugin(&manifest.id);
+    if let Some(plugin) = plugin.filter(|plugin| world.installed.verify(plugin).is_err()) {
+        state = Err(format!("changed: polyloom plugin install {}", plugin.again()));
+        grades = None;
+    }
     Row {
         id: manifest.id.to_string(),
         title: manifest.title.clone(),
@@ -79,6 +84,17 @@ fn row(world: &World, manifest: &Arc<Manifest>, place: &Place, flow: &Flow) -> R
         state,
         grades,
     }
+}
+
+/// What an executor without programs of the machine runs: a file of its own, or nothing but polyloom.
+fn own(manifest: &Manifest) -> String {
+    let (file, argv) = match &manifest.kind {
+        Kind::Command(command) => (&command.component, &command.run),
+        Kind::Worker(worker) => (&worker.library, &worker.argv),
+    };
+    let program = || Some(argv.first()?.strip_prefix("{dir}/")?.to_owned());
+    let file = file.clone().or_else(program).filter(|_| manifest.path.is_some());
+    file.unwrap_or_else(|| "built in".to_owned())
 }
 
 /// What could be installed: known by its manifest alone.

@@ -7,7 +7,7 @@ use polyloom_protocol::Value;
 use polyloom_protocol::meta::{Diagnostic, ExecMeta, Outcome, Severity};
 
 use super::{Screen, SourceLines, log};
-use crate::escape::{escape, escape_line};
+use crate::escape::{escape, escape_line, quote};
 use crate::paint::Style;
 use crate::units;
 
@@ -361,16 +361,6 @@ pub(super) fn logs(screen: &Screen, cell: &str) -> String {
         id => format!(" {id}"),
     };
     format!("polyloom logs{project}{run} {cell}")
-}
-
-/// A path as a shell takes it.
-fn quote(path: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
-    if path.chars().all(plain) {
-        path.to_owned()
-    } else {
-        format!("'{}'", path.replace('\'', "'\\''"))
-    }
 }
 
 /// The lines around a place, the place marked.

@@ -352,9 +352,46 @@ fn what_can_t_be_tested_is_told_with_what_can() {
     let folder = fake_executor(&place, "fake-a", "well", "hullo = ''");
     let misspelt = said(&[&folder]);
     assert!(misspelt.contains("`hullo`") && misspelt.contains("hello, "), "{misspelt}");
+    let folder = fake_executor(&place, "fake-a", "well", "hello = ''\nsleep = \"");
+    let broken = said(&[&folder]);
+    assert!(broken.contains("conformance.toml, line 2: ") && !broken.contains("\\n"), "{broken}");
     fs::remove_file(place.executors().join("fake-a/conformance.toml")).unwrap();
     assert!(said(&[&folder]).contains("conformance.toml"), "{}", said(&[&folder]));
     assert!(said(&["sh", "--timeout", "soon"]).contains("soon"));
+}
+
+#[test]
+fn the_cases_are_listed_and_what_was_taken_is_said() {
+    let place = Place::new();
+    let listed = place.polyloom(&["plugin", "test", "--cases"]).exits(0).stdout();
+    let exit = listed.lines().find(|line| line.starts_with("exit ")).unwrap();
+    assert!(exit.contains("run") && exit.contains("`exit`"), "{exit}");
+    assert!(exit.ends_with("fails with exit code 7"), "{exit}");
+    let listed = place.polyloom(&["plugin", "test", "--cases", "--format", "json"]).exits(0).json();
+    let cases = listed["cases"].as_array().unwrap();
+    let int = cases.iter().find(|case| case["case"] == "value.int").unwrap();
+    assert_eq!((&int["values"], &int["workers"]), (&"int".into(), &false.into()));
+    let _ = place.polyloom(&["plugin", "test"]).exits(2);
+    // A cell that says nothing before it sleeps.
+    place.executor(
+        "mute",
+        "id = \"mute\"\nversion = \"1\"\nkind = \"command\"\nextensions = [\"mute\"]\n[toolchain.sh]\nany = [\"sh\"]\nversion = []\n\
+         [run]\nargv = [\"{sh}\", \"{code}\"]\n",
+    );
+    let folder = place.executors().join("mute");
+    let codes = "hello = 'echo hello'\nsleep = 'sleep 60 # asleep'\n";
+    fs::write(folder.join("conformance.toml"), codes).unwrap();
+    let ended = test_text(&place, folder.to_str().unwrap());
+    let (out, err) = (ended.stdout(), ended.stderr());
+    assert!(out.contains("got: `asleep` was never printed: is it flushed? (timed_out"), "{out}");
+    assert!(out.contains("passed, ") && out.contains(" not tried\n"), "{out}");
+    assert!(err.contains("testing mute (the folder ") && err.contains("/mute)"), "{err}");
+    let err = place.polyloom(&["plugin", "test", "sh", "--timeout", "1ms"]).stderr();
+    assert!(err.contains("testing sh (bundled)"), "{err}");
+}
+
+fn test_text(place: &Place, which: &str) -> Ended {
+    place.polyloom(&["plugin", "test", which, "--timeout", "3s"]).exits(1)
 }
 
 /// Who says what when, in every case of a conversation with an executor that behaves.
