@@ -294,6 +294,7 @@ fn git(world: &World, folder: &Path, revision: &str, scratch: &Path) -> Result<P
     };
     let alone = |mut git: Command| {
         git.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+        git.env("GIT_DEFAULT_HASH", "sha1");
         git
     };
     let mut init = alone(git()?);
