@@ -23,6 +23,9 @@ use crate::{EXIT_REFUSED, EXIT_TRAP};
 /// How long a guest has to notice the new epoch, before it counts as waiting.
 const GRACE: Duration = Duration::from_millis(100);
 
+/// How many functions of a trap's stack are shown.
+const SHOWN_FRAMES: usize = 4;
+
 /// Why a program did not end by itself.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
@@ -158,10 +161,12 @@ fn explain(error: &wasmtime::Error) -> RunError {
     RunError::Trap { message, backtrace: backtrace(frames) }
 }
 
-/// One line per frame, with runs of the same function (a recursion) folded into one.
+/// One line per frame, the innermost ones, with runs of the same function (a recursion) folded into one. Few, since of standard error the end is
+/// shown first, and what the guest said of its end (a panic of Rust) stands before them.
 fn backtrace(frames: &[FrameInfo]) -> String {
     let mut text = String::new();
-    for run in frames.chunk_by(|a, b| a.func_index() == b.func_index()) {
+    let runs: Vec<_> = frames.chunk_by(|a, b| a.func_index() == b.func_index()).collect();
+    for run in runs.iter().take(SHOWN_FRAMES) {
         let Some(frame) = run.last() else { continue };
         let name = frame
             .func_name()
@@ -173,6 +178,9 @@ fn backtrace(frames: &[FrameInfo]) -> String {
         if run.len() > 1 {
             _ = write!(text, " ({} times)", run.len());
         }
+    }
+    if let Some(more) = runs.len().checked_sub(SHOWN_FRAMES).filter(|more| *more > 0) {
+        _ = write!(text, "\n    in {more} more");
     }
     text
 }

@@ -228,6 +228,19 @@ fn endless_recursion_traps() {
 }
 
 #[test]
+fn the_end_of_a_deep_stack_is_shown() {
+    let functions: String = (1..9).map(|n| format!("(func $f{n} (call $f{}))", n - 1)).collect();
+    let text = format!(
+        r#"(module (func $f0 unreachable) {functions} (func (export "_start") (call $f8)))"#
+    );
+    let output = Cell::new().ready_text(&text).output().unwrap();
+    let told = stderr(&output);
+    assert_eq!(told.lines().count(), 6, "{told}");
+    assert!(told.contains("in `f0`") && told.contains("in `f3`"), "{told}");
+    assert!(told.ends_with("\n    in 6 more\n"), "{told}");
+}
+
+#[test]
 fn endless_loop_is_interrupted_at_the_deadline() {
     let cell = Cell::new();
     let output = cell
