@@ -13,7 +13,8 @@ from polyloom_sdk._serve import serve
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-USAGE = "executor.py [--path FOLDER] [--offer FEATURES] [--version TEXT] [--legacy ID] MODULE:OBJECT"
+OPTIONS = "[--path FOLDER] [--offer FEATURES] [--version TEXT] [--legacy ID]"
+USAGE = f"executor.py {OPTIONS} MODULE:OBJECT"
 
 
 class Unusable(Exception):

@@ -430,3 +430,20 @@ fn a_home_that_is_not_there_is_no_matter() {
     let run = place.call(&["run", "--format", "json"]).env("HOME", "/nonexistent").end().run();
     assert_eq!(run.exits(0).told(), "a ok, b ok");
 }
+
+/// A script of an executor's own that nobody made executable.
+#[test]
+fn a_program_that_can_not_be_executed_is_no_breach_of_a_protocol() {
+    let place = Place::flow("[cells.a]\nlang = \"go\"\ncode = \"x\"\n");
+    place.executor(
+        "go",
+        "id = \"go\"\nversion = \"1\"\nkind = \"command\"\n[run]\nargv = [\"{dir}/go.sh\", \"{code}\"]\n",
+    );
+    let script = place.executors().join("go/go.sh");
+    std::fs::write(&script, "#!/bin/sh\ncat $1\n").unwrap();
+    let told = place.polyloom(&["run"]).exits(1).stderr();
+    for words in ["its program could not be started", "Permission denied", "`chmod +x`"] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    assert!(!told.contains("protocol") && !told.contains("broke off"), "{told}");
+}

@@ -71,6 +71,12 @@ pub(super) fn never_ran(meta: &ExecMeta) -> bool {
     meta.exit_code.is_none() && meta.signal.is_none() && meta.wall_ms == 0.0
 }
 
+/// Whether there was no program to run, or none that the system runs.
+fn not_started(meta: &ExecMeta) -> bool {
+    let says = |it: &Diagnostic| it.message.starts_with("the program could not be started");
+    meta.exit_code.is_none() && meta.signal.is_none() && meta.diagnostics.iter().any(says)
+}
+
 /// What the host saw, in a few words.
 pub(super) fn evidence(meta: &ExecMeta) -> String {
     let peak = || match meta.peak_memory {
@@ -99,6 +105,7 @@ pub(super) fn evidence(meta: &ExecMeta) -> String {
         Outcome::Denied if !never_ran(meta) => "its results were refused".to_owned(),
         Outcome::Denied => "a permission is missing".to_owned(),
         Outcome::WorkerError if never_ran(meta) => "the host could not run it".to_owned(),
+        Outcome::WorkerError if not_started(meta) => "its program could not be started".to_owned(),
         Outcome::WorkerError => "the executor broke off".to_owned(),
         Outcome::Ok
         | Outcome::Cached
@@ -301,6 +308,12 @@ impl Failure {
             Outcome::Denied if !never_ran(&self.meta) => (None, None),
             Outcome::Denied => only("it needs a permission that was not granted"),
             Outcome::WorkerError if never_ran(&self.meta) => (None, None),
+            Outcome::WorkerError if not_started(&self.meta) => match self.says(&["os error 13"]) {
+                true => hint(
+                    "`chmod +x` makes a file executable; or name what runs it before it, in the manifest's `argv`",
+                ),
+                false => (None, None),
+            },
             Outcome::WorkerError => {
                 only("the executor broke the protocol, or ended outside of the cell's code")
             }
