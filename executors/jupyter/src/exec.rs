@@ -14,6 +14,9 @@ use crate::message::Message;
 use crate::show::{self, Shown};
 use crate::told;
 
+/// As in the manifests that are made for kernels.
+const VERSION: &str = "1";
+
 /// How often it is asked whether the cell is to stop.
 const LOOK: Duration = Duration::from_millis(20);
 /// What an interrupted kernel is given to come to an end.
@@ -51,7 +54,7 @@ impl Jupyter {
 
 impl Executor for Jupyter {
     fn describe(&self) -> About {
-        let mut about = About::new(&self.id, env!("CARGO_PKG_VERSION"));
+        let mut about = About::new(&self.id, VERSION);
         let features = [feature::CANCEL_SOFT, feature::DISPLAY, feature::SESSION];
         about.features = features.map(str::to_owned).into();
         about

@@ -463,7 +463,7 @@ fn kernels_are_found_by_their_files_alone() {
     assert_eq!(ours[0]["title"], "An [31mabsent one");
     let missing = ours[0]["missing"].as_str().unwrap();
     assert!(
-        missing.starts_with("`jupyter:absent` needs `/no/such/program` and none was found: "),
+        missing.starts_with("`jupyter:absent` needs `/no/such/program` and nothing is there: "),
         "{missing}"
     );
     let stderr = list.stderr().replace('│', " ");
