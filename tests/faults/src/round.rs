@@ -350,8 +350,9 @@ fn judge(plan: &Plan, hit: bool, code: i32, told: bool, events: &[Value], stderr
     assert!(told, "the run's end was not said: {}", context());
     let may: &[&str] = match (plan.target, plan.signal) {
         (Target::Spawner, _) | (Target::Supervisor, Signal::Kill) => &["worker_error"],
-        // The main process may be another than the one that was hit, and a child's death may be its parent's failure.
-        (Target::Worker, Signal::Kill) => &["killed", "failed", "output_missing"],
+        // The main process may be another than the one that was hit, and a child's death may be its parent's failure. A worker that had not greeted yet
+        // ran nothing of its cell.
+        (Target::Worker, Signal::Kill) => &["killed", "failed", "output_missing", "worker_error"],
         // One that is stopped before its sandbox stands is not waited for until the cell's time is over.
         (Target::Supervisor, Signal::Stop) => &["timed_out", "worker_error"],
         (_, Signal::Stop) => &["timed_out"],
