@@ -1,7 +1,6 @@
 //! `polyloom.lock`: which executors the cells of a folder ran with, and what those were. To be kept with the flow.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -112,7 +111,7 @@ impl Lock {
         let form = |why: String| LockError::Form { path: path.clone(), why };
         let text = toml::to_string(&written).map_err(|error| form(error.to_string()))?;
         let text = format!("{HEAD}{text}");
-        if fs::read_to_string(&path).is_ok_and(|found| found == text) {
+        if read(&path).is_ok_and(|found| found == text) {
             return Ok(false);
         }
         let failed = |source| LockError::Io { action: "write", path: path.clone(), source };

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,6 +16,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::built::NotBuilt;
+
+/// No program has more bytes.
+const LARGEST_PROGRAM: u64 = 1 << 30;
 
 /// The part of the user's environment that decides which program is found.
 #[derive(Debug, Clone, Default)]
@@ -445,15 +449,26 @@ fn keeps_more(folder: &Path) -> bool {
         || PROJECT.iter().any(|name| folder.join(name).exists())
 }
 
-/// The digest of a program's bytes, remembered under its stat.
+/// The digest of a program's bytes, remembered under its stat. One that can't be read, or is larger than programs are, is known by its stat: a flow
+/// may name any file.
 fn content(program: &Path, cache: &dyn ToolCache) -> String {
     let key = format!("content\n{}\n{}", program.display(), stat(program));
     if let Some(known) = cache.get(&key) {
         return known;
     }
     let began = SystemTime::now();
-    let Ok(bytes) = std::fs::read(program) else { return "unreadable".to_owned() };
-    let digest = Digest::of(&bytes).to_string();
+    let mut hasher = blake3::Hasher::new();
+    let read = std::fs::File::open(program).and_then(|file| {
+        if file.metadata()?.len() > LARGEST_PROGRAM {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
+        // It may grow meanwhile.
+        hasher.update_reader(file.take(LARGEST_PROGRAM)).map(|_| ())
+    });
+    if read.is_err() {
+        return stat(program);
+    }
+    let digest = Digest::from_bytes(*hasher.finalize().as_bytes()).to_string();
     if is_settled(program, began) {
         cache.put(&key, &digest);
     }
@@ -498,6 +513,28 @@ mod tests {
         let question = ["-I", "-c", "\nimport os, sys\nprint(sys.version)\n", "--version"];
         let question: Vec<String> = question.iter().map(|&word| word.to_owned()).collect();
         assert_eq!(short(&question), "-I -c import os, sys… --version");
+    }
+
+    #[test]
+    fn a_program_is_its_bytes_unless_it_is_no_program() {
+        struct Nothing;
+        impl ToolCache for Nothing {
+            fn get(&self, _: &str) -> Option<String> {
+                None
+            }
+            fn put(&self, _: &str, _: &str) {}
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("program");
+        std::fs::write(&program, "one").unwrap();
+        let one = content(&program, &Nothing);
+        assert_eq!(one, Digest::of(b"one").to_string());
+        std::fs::write(&program, "two").unwrap();
+        assert_ne!(content(&program, &Nothing), one);
+        std::fs::File::create(&program).unwrap().set_len(1 << 31).unwrap();
+        assert_eq!(content(&program, &Nothing), stat(&program));
+        std::fs::remove_file(&program).unwrap();
+        assert_eq!(content(&program, &Nothing), "absent");
     }
 
     #[test]

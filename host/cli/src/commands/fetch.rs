@@ -2,6 +2,7 @@
 //! manifest, which is agreed to like any other.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -222,7 +223,11 @@ fn from_registry(path: &Path) -> Result<(), Failure> {
         Err(Failure::new(Exit::Usage, message)
             .hint("valid: versions of packages in a registry, as `^1.2.0`"))
     };
-    let text = fs::read_to_string(path).unwrap_or_default();
+    let mut text = String::new();
+    let _ = fs::File::open(path).and_then(|file| {
+        // A larger one is cut off, and then is no JSON.
+        file.take(1 << 20).read_to_string(&mut text)
+    });
     let Ok(package) = serde_json::from_str::<serde_json::Value>(&text) else {
         return refused("the package has no package.json that can be read".to_owned());
     };
