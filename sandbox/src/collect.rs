@@ -18,6 +18,7 @@ use crate::{
         self,
         file::{self, NO_ESCAPE, RESOLVE_NO_XDEV},
     },
+    zygote::Lease,
 };
 
 /// Reads files below one directory. Use it when nobody can change them any more.
@@ -30,6 +31,8 @@ pub struct Collector {
     space: Option<Arc<OwnedFd>>,
     /// Whose such files become.
     owner: Option<u32>,
+    /// Its sandbox is for no other cell as long as somebody reads.
+    _lease: Option<Arc<Lease>>,
 }
 
 /// How much of a tree is looked at.
@@ -148,7 +151,7 @@ impl Refusal {
 impl Collector {
     /// Reads below this directory (an `O_PATH` descriptor will do).
     pub fn new(root: OwnedFd) -> Self {
-        Self { root, _folder: None, space: None, owner: None }
+        Self { root, _folder: None, space: None, owner: None, _lease: None }
     }
 
     pub(crate) fn of_cell(
@@ -156,8 +159,9 @@ impl Collector {
         folder: Option<Arc<Folder>>,
         space: Option<Arc<OwnedFd>>,
         owner: Option<u32>,
+        lease: Option<Arc<Lease>>,
     ) -> Self {
-        Self { root, _folder: folder, space, owner }
+        Self { root, _folder: folder, space, owner, _lease: lease }
     }
 
     /// Lists `directory` (relative to the cell's root, e.g. `out`) and what is below it, as far as the caps allow.

@@ -55,6 +55,8 @@ pub struct Ends {
     pub stderr: (OwnedFd, OwnedFd),
     pub stdin: Option<OwnedFd>,
     pub worker: Option<(OwnedFd, OwnedFd)>,
+    /// The line between a zygote and its supervisor: the end of each.
+    pub line: Option<(OwnedFd, OwnedFd)>,
 }
 
 impl Ends {
@@ -88,6 +90,7 @@ impl Ends {
             stderr: output()?,
             stdin,
             worker,
+            line: spec.zygote.then(|| socket::pair(libc::SOCK_SEQPACKET)).transpose()?,
         })
     }
 
@@ -196,6 +199,8 @@ pub fn write_order(
         env.push(ByteBuf::from(format!("POLYLOOM_W={WORKER_FD}")));
     } else if spec.words {
         env.push(ByteBuf::from(format!("POLYLOOM_SAY={WORKER_FD}")));
+    } else if spec.zygote {
+        env.push(ByteBuf::from(format!("POLYLOOM_ZYGOTE={WORKER_FD}")));
     }
     let work = view.cell_root().join("work");
     let cwd = if spec.cwd.as_os_str().is_empty() { &work } else { &spec.cwd };
@@ -218,6 +223,7 @@ pub fn write_order(
             .collect(),
         doors,
         terminals: spec.terminals,
+        zygote: spec.zygote,
         limits: OrderLimits {
             files: limits.files,
             disk: limits.disk,

@@ -28,6 +28,7 @@ mod sys;
 mod usage;
 mod view;
 mod wire;
+mod zygote;
 
 pub use cgroup::{SweepReport, sweep};
 pub use collect::{Collector, Entry, Kind, Listing, ListingCaps, Refusal, Refused};
@@ -44,6 +45,7 @@ pub use survey::{Row, Survey, survey};
 pub use usage::Usage;
 pub use view::View;
 pub use wire::Stage;
+pub use zygote::Zygote;
 
 /// The host's end of a worker's socket.
 pub mod stream {
@@ -78,4 +80,5 @@ const _: () = {
     shared::<Sandbox>();
     shared::<Collector>();
     shared::<HotFile>();
+    shared::<Zygote>();
 };

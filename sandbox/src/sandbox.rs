@@ -8,7 +8,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -22,6 +22,7 @@ use crate::{
     usage::{Usage, open_files, read_tree},
     view::View,
     wire::{self, Report, Stage},
+    zygote::Lease,
 };
 
 /// How long [`Sandbox::finish`] waits for the last process. Processes in uninterruptible sleep cannot be killed by anybody.
@@ -51,6 +52,11 @@ pub struct Sandbox {
     pub(crate) worker: Option<OwnedFd>,
     pub(crate) doors: Option<Doors>,
     pub(crate) groups: Groups,
+    /// The zygote it was made by.
+    pub(crate) lease: Option<Arc<Lease>>,
+    /// That can make another.
+    pub(crate) stands: bool,
+    pub(crate) killed: AtomicBool,
     /// Without namespaces: the supervisor has to end its cell itself.
     pub(crate) bare: bool,
     pub(crate) view: View,
@@ -167,7 +173,15 @@ impl Sandbox {
         let lost = |exit| ExitFact { exit, leftovers: 0, cpu: Duration::ZERO, max_rss: 0 };
         while self.exit.is_none() {
             match wire::receive_report(self.control.as_fd()) {
-                Ok(Some(Report::Exited { status, leftovers, cpu_micros, max_rss, space })) => {
+                Ok(Some(Report::Exited {
+                    status,
+                    leftovers,
+                    cpu_micros,
+                    max_rss,
+                    space,
+                    stands,
+                })) => {
+                    self.stands = stands && self.lease.is_some();
                     self.space = space.map(Arc::new);
                     let exit = if libc::WIFSIGNALED(status) {
                         Exit::Signal(libc::WTERMSIG(status))
@@ -309,6 +323,7 @@ impl Sandbox {
         }
         // Both: the group reaches whoever is in it even if process 1 cannot run, and process 1 takes its namespace along
         // where there is no group.
+        self.killed.store(true, Ordering::Relaxed);
         let grouped = self.groups.kill();
         if self.bare {
             // A supervisor killed outright would leave its cell behind: it is told that its host is gone, and does what it does then.
@@ -331,6 +346,9 @@ impl Sandbox {
         }
         // The supervisor's own report is worth more than our kill, if it is there.
         let _ = self.poll_exit();
+        if let Some(teardown) = self.finish_standing() {
+            return teardown;
+        }
         self.kill();
         let mut fds = [sys::interest(self.pidfd.as_fd(), libc::POLLIN)];
         // Process 1 of a namespace ends only after every other process of it.
@@ -351,6 +369,25 @@ impl Sandbox {
         teardown
     }
 
+    /// The end of a cell whose zygote goes on: its supervisor has seen that nobody else is there, and its groups can be removed only if nobody is in them.
+    fn finish_standing(&mut self) -> Option<Teardown> {
+        if !self.stands || self.killed.load(Ordering::Relaxed) {
+            return None;
+        }
+        let usage = self.usage();
+        // One that was never in its groups was not counted, whatever it did.
+        self.stands = usage.peak_memory != Some(0) && !usage.cpu.is_zero() && self.groups.remove();
+        if !self.stands {
+            return None;
+        }
+        if let Some(lease) = &self.lease {
+            lease.keep();
+        }
+        let teardown = Teardown { leftovers_killed: 0, complete: true, usage };
+        self.torn_down = Some(teardown);
+        self.torn_down
+    }
+
     /// How the cell calls its paths.
     pub fn view(&self) -> &View {
         &self.view
@@ -369,7 +406,8 @@ impl Sandbox {
         };
         let dead = self.torn_down.is_some_and(|done| done.complete);
         let space = self.space.clone().filter(|_| dead);
-        Ok(Collector::of_cell(self.root.try_clone()?, folder, space, self.owner))
+        let lease = self.lease.clone();
+        Ok(Collector::of_cell(self.root.try_clone()?, folder, space, self.owner, lease))
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
         Ends, Launched, PATIENCE, SHORT_PATIENCE, borrowed_stdin, bytes, given, taken, write_order,
     },
     missing,
-    policy::{Network, Policy, Seccomp},
+    policy::{Limits, Network, Policy, Seccomp},
     probe::achieved,
     sandbox::{Doors, Sandbox},
     spec::{Access, Spec, SpecError},
@@ -157,7 +157,7 @@ impl Spawner {
     }
 
     /// What the spawner could prepare; waits for its first message, once.
-    fn ready(&self) -> Result<&Ready, SpawnError> {
+    pub(crate) fn ready(&self) -> Result<&Ready, SpawnError> {
         if self.facts.get().is_none() {
             let _turn = self.first.lock().map_err(|_| SpawnError::Lost)?;
             if self.facts.get().is_none() {
@@ -190,7 +190,7 @@ impl Spawner {
     }
 
     /// Hands a request over. One message is one call: threads need no lock between them.
-    fn ask(
+    pub(crate) fn ask(
         &self,
         message: &[u8],
         fds: &[BorrowedFd<'_>],
@@ -210,12 +210,12 @@ impl Spawner {
         }
     }
 
-    fn patience(&self) -> Duration {
+    pub(crate) fn patience(&self) -> Duration {
         if self.silent.load(Ordering::Relaxed) { SHORT_PATIENCE } else { PATIENCE }
     }
 
     /// Remembers whether there was an answer.
-    fn note(&self, error: Option<&SpawnError>) {
+    pub(crate) fn note(&self, error: Option<&SpawnError>) {
         self.silent.store(matches!(error, Some(SpawnError::Silent)), Ordering::Relaxed);
     }
 
@@ -248,8 +248,13 @@ impl Spawner {
         polled.is_ok() && !gone && !self.silent.load(Ordering::Relaxed)
     }
 
-    fn layout(&self) -> &Layout {
+    pub(crate) fn layout(&self) -> &Layout {
         self.layout.get_or_init(Layout::detect)
+    }
+
+    /// Where the files of a cell with these limits go.
+    pub(crate) fn kind_of_disk(&self, mode: Mode, limits: &Limits) -> Kind {
+        disk::plan(&self.scratch, mode, limits).0
     }
 
     /// What a sandbox with this policy would get here.
@@ -355,6 +360,9 @@ impl Spawner {
                 worker: launched.worker,
                 doors: Doors::of(launched.doors, ports),
                 groups,
+                lease: None,
+                stands: false,
+                killed: AtomicBool::new(false),
                 bare: ready.mode == Mode::Bare,
                 view,
                 enforcement,
@@ -393,6 +401,10 @@ impl Spawner {
         }
         if let Some((_, theirs)) = &ends.worker {
             add(Role::Worker, theirs.as_fd());
+        }
+        if let Some((zygote, supervisor)) = &ends.line {
+            add(Role::Worker, zygote.as_fd());
+            add(Role::Line, supervisor.as_fd());
         }
         let folder = match disk {
             Disk::Memory => None,

@@ -111,6 +111,58 @@ pub enum Role {
     Home,
     /// A `cgroup.procs` the cell joins right before exec.
     Join,
+    /// The supervisor's end of the line to its zygote; the zygote's is [`Role::Worker`].
+    Line,
+    /// The host's end of S to a supervisor that has a zygote: the request is for the next cell of that.
+    Next,
+    /// A mount that is seen by the next cell of a zygote, in the order of [`Next::binds`].
+    Bind,
+}
+
+/// Spawner → supervisor, on S: the next cell of its zygote. Descriptors come with it in the order of `roles`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Next {
+    /// Targets of the mounts, and whether each is of a directory; or why there is none.
+    pub binds: Result<Vec<(serde_bytes::ByteBuf, bool)>, Missing>,
+    pub roles: Vec<Role>,
+}
+
+/// Host → supervisor: what was left for the last cell of its zygote is to go. No signal has this number.
+pub const CLEAR: i32 = 0;
+
+/// What a supervisor tells its zygote before the variables of the environment, each of which ends with a zero byte: the user of the cell, and how many
+/// `cgroup.procs` it is to join; u32 each, little endian. Descriptors come with it: the three streams, W, and those.
+pub fn fork_message(user: u32, joins: u32, env: &[serde_bytes::ByteBuf]) -> Vec<u8> {
+    let mut bytes = [user.to_le_bytes(), joins.to_le_bytes()].concat();
+    for pair in env {
+        bytes.extend_from_slice(pair);
+        bytes.push(0);
+    }
+    bytes
+}
+
+/// What a zygote tells its supervisor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// The cell's process, in the sandbox's count.
+    Began(i32),
+    /// The wait status of that.
+    Ended(i32),
+}
+
+impl Told {
+    /// Bytes of a message: kind u32 (1 began, 2 ended), value i32, little endian.
+    pub const BYTES: usize = 8;
+
+    pub fn parse(bytes: [u8; Self::BYTES]) -> Option<Self> {
+        let [a, b, c, d, e, f, g, h] = bytes;
+        let value = i32::from_le_bytes([e, f, g, h]);
+        match u32::from_le_bytes([a, b, c, d]) {
+            1 if value > 1 => Some(Self::Began(value)),
+            2 => Some(Self::Ended(value)),
+            _ => None,
+        }
+    }
 }
 
 /// What the supervisor is to do: read from a memfd by the supervisor, so that the spawner never touches it.
@@ -126,6 +178,8 @@ pub struct Order {
     pub doors: Option<Vec<u16>>,
     /// Whether there are terminals to be made.
     pub terminals: bool,
+    /// Whether the program makes cells by forking itself.
+    pub zygote: bool,
     pub limits: OrderLimits,
 }
 
@@ -206,6 +260,7 @@ stages! {
     Doors = 29, "open the doors of its network";
     HotFile = 30, "mount a file of a cell that has ended";
     Terminals = 31, "make a place for terminals";
+    Zygote = 32, "ask the zygote for a cell";
     OpeningOwner = 28, "map the owner of a granted path to the cell's user";
 }
 
@@ -248,7 +303,15 @@ pub enum Report {
     NotStarted(Failure),
     /// The main process ended and nothing is left but the supervisor, whose mount namespace comes along if files in memory are to be
     /// kept there.
-    Exited { status: i32, leftovers: u32, cpu_micros: u64, max_rss: u64, space: Option<OwnedFd> },
+    Exited {
+        status: i32,
+        leftovers: u32,
+        cpu_micros: u64,
+        max_rss: u64,
+        space: Option<OwnedFd>,
+        /// Its zygote is there still, nothing else is, and it can make another cell.
+        stands: bool,
+    },
 }
 
 const SPAWNED: u32 = 1;
@@ -258,7 +321,7 @@ const NOT_STARTED: u32 = 4;
 const EXITED: u32 = 5;
 const DOORS: u32 = 6;
 
-/// Bytes of a report: kind u32, a i32, b u32, zero u32, c u64, d u64, little endian.
+/// Bytes of a report: kind u32, a i32, b u32, flag u32, c u64, d u64, little endian.
 pub const REPORT_BYTES: usize = 32;
 
 fn report(kind: u32, a: i32, b: u32, c: u64, d: u64) -> [u8; REPORT_BYTES] {
@@ -308,6 +371,13 @@ pub fn send_exited(
     socket::send(s, &report(EXITED, status, leftovers, cpu_micros, max_rss), &fds)
 }
 
+/// The end of a cell whose zygote can make another.
+pub fn send_ended(s: BorrowedFd<'_>, status: i32) -> io::Result<()> {
+    let mut bytes = report(EXITED, status, 0, 0, 0);
+    bytes[12] = 1;
+    socket::send(s, &bytes, &[])
+}
+
 /// Receives one report; `None` when the other side is gone.
 pub fn receive_report(s: BorrowedFd<'_>) -> io::Result<Option<Report>> {
     let mut bytes = [0; REPORT_BYTES];
@@ -348,6 +418,7 @@ pub fn receive_report(s: BorrowedFd<'_>) -> io::Result<Option<Report>> {
                 cpu_micros: long(16),
                 max_rss: long(24),
                 space,
+                stands: word(12) != [0; 4],
             }
         }
         _ => return Err(bad()),

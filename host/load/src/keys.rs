@@ -422,6 +422,12 @@ pub const MANIFEST: &[Key] = &[
     ),
     key("run", Shape::Table(COMMAND), "", "Runs the cell. Needed by kind `command`."),
     key("worker", Shape::Table(WORKER), "", "Starts the worker. Needed by kind `worker`."),
+    key(
+        "zygote",
+        Shape::Table(ZYGOTE),
+        "",
+        "That the worker can be a zygote: started once, it makes each cell by forking itself. Only with kind `worker`.",
+    ),
     key("native", Shape::Table(NATIVE), "", "The library. Needed by kind `native`."),
     key("wasm", Shape::Table(WASM), "", "The component. Needed by kind `wasm`."),
     key("limits", Shape::Table(LIMITS), "", "Limits that differ from the general defaults."),
@@ -484,6 +490,15 @@ pub const WORKER: &[Key] = &[
     key("protocol", Shape::Ints, "[1]", "Majors of the protocol it speaks."),
     key("features", Shape::Texts, "", "Features it may use, e.g. `cancel.soft`."),
 ];
+
+/// `[zygote]`.
+pub const ZYGOTE: &[Key] = &[key(
+    "preload",
+    Shape::Text,
+    "",
+    "A pattern for the first lines of a cell; the groups of a line that matches, joined by dots, name a library to be loaded before the fork. \
+     What comes after the first line that does not match is not looked at.",
+)];
 
 /// `[native]`.
 pub const NATIVE: &[Key] = &[

@@ -31,7 +31,7 @@ pub use limits::{
 };
 pub use manifest::{
     Calls, CommandSpec, DiagnosticsFormat, DiagnosticsSpec, Kind, LEFT_OUT, MAX_PATTERN,
-    MAX_PATTERN_GROUPS, MAX_PATTERN_PROGRAM, Manifest, Tool, WorkerSpec,
+    MAX_PATTERN_GROUPS, MAX_PATTERN_PROGRAM, Manifest, Tool, WorkerSpec, ZygoteSpec,
 };
 pub use net::{Host, NetError, NetGrant, NetRule};
 pub use permission::{Ask, AskError, Grant, Grants, Permission, Verdict};

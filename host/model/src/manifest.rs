@@ -131,10 +131,20 @@ pub struct WorkerSpec {
     pub protocol: Vec<u16>,
     /// Features it may use; the handshake can only shrink them.
     pub features: Vec<String>,
+    /// That it can be a zygote, which makes each cell by forking itself.
+    pub zygote: Option<ZygoteSpec>,
     /// Of kind `native`: the shared library, a path below the manifest's folder.
     pub library: Option<String>,
     /// Of a Jupyter kernel, which no `executor.toml` is: its language as its kernelspec says it.
     pub kernel: Option<String>,
+}
+
+/// A worker that can make each cell by forking itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZygoteSpec {
+    /// What of a cell's first lines names a library that may be loaded before the fork: the groups of a line, joined by dots. It ends at the first line
+    /// that does not match.
+    pub preload: Option<String>,
 }
 
 /// A program an executor needs.

@@ -26,6 +26,7 @@ mod talk;
 pub mod tools;
 mod words;
 mod workplace;
+mod zygotes;
 
 pub use ask::Asker;
 pub use formats::{

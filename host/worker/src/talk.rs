@@ -346,6 +346,7 @@ mod tests {
             argv,
             protocol: vec![1],
             features: Vec::new(),
+            zygote: None,
             library: None,
             kernel: None,
         };

@@ -22,6 +22,7 @@ use crate::inputs;
 use crate::messages;
 use crate::normaliser::Normalisers;
 use crate::parking::{Berth, Parking, laid_bytes};
+use crate::zygotes::Zygotes;
 
 /// A sandbox that was asked for before the run was stopped is waited for so long: as a rule a millisecond is enough.
 const BEGINNING: Duration = Duration::from_millis(500);
@@ -37,6 +38,8 @@ pub struct Workplace {
     scratch: PathBuf,
     /// Workers that wait for cells to come.
     parking: Arc<Parking>,
+    /// Workers that make cells.
+    zygotes: Arc<Zygotes>,
     normalisers: Mutex<Normalisers>,
 }
 
@@ -61,8 +64,8 @@ impl Workplace {
     /// A workplace whose spawner is not started yet.
     #[must_use]
     pub fn new(binary: PathBuf, sdk: PathBuf, scratch: PathBuf) -> Self {
-        let (parking, normalisers) = Default::default();
-        Self { spawner: OnceLock::new(), binary, sdk, scratch, parking, normalisers }
+        let (parking, zygotes, normalisers) = Default::default();
+        Self { spawner: OnceLock::new(), binary, sdk, scratch, parking, zygotes, normalisers }
     }
 
     /// From now on, workers for the latest `count` different attempts are kept waiting, once [`Self::park`] is called.
@@ -201,7 +204,14 @@ impl Workplace {
             let waiting = waiting.flatten();
             let berth = match waiting {
                 Some(berth) => berth,
-                None => Berth { cell: spawner.spawn(&policy, &spec)?, line: None },
+                None => {
+                    let made = place.zygotes.cell(spawner, &wanted, &policy, &spec);
+                    let cell = match made {
+                        Some(cell) => cell,
+                        None => spawner.spawn(&policy, &spec)?,
+                    };
+                    Berth { cell, line: None }
+                }
             };
             Ok((berth, exec))
         });

@@ -30,11 +30,20 @@ pub struct Groups {
 impl Groups {
     /// Makes the groups with their limits. What fails halfway is removed again.
     pub fn create(layout: &Layout, limits: &Limits) -> io::Result<Self> {
+        Self::make(layout, limits, false)
+    }
+
+    /// The same for the cell of a zygote.
+    pub fn create_for_fork(layout: &Layout, limits: &Limits) -> io::Result<Self> {
+        Self::make(layout, limits, true)
+    }
+
+    fn make(layout: &Layout, limits: &Limits, forked: bool) -> io::Result<Self> {
         let name = owner::fresh();
         let mut groups = Self::default();
         let outcome = (|| {
-            groups.v2 =
-                layout.unified.as_ref().map(|u| v2::Group::create(u, &name, limits)).transpose()?;
+            let make = |u| v2::Group::create(u, &name, limits, forked);
+            groups.v2 = layout.unified.as_ref().map(make).transpose()?;
             groups.v1.create(layout, &name, limits)
         })();
         match outcome {
@@ -54,6 +63,11 @@ impl Groups {
     /// `cgroup.procs` files the cell joins.
     pub fn joins(&self) -> impl Iterator<Item = &OwnedFd> {
         self.v1.joins.iter().chain(self.v2.iter().filter_map(|group| group.join.as_ref()))
+    }
+
+    /// The same for a cell whose supervisor was born elsewhere.
+    pub fn fork_joins(&self) -> impl Iterator<Item = &OwnedFd> {
+        self.joins().chain(self.v2.iter().filter_map(|group| group.whole.as_ref()))
     }
 
     /// The descriptor that tells of the memory limit being hit.

@@ -19,14 +19,21 @@ pub struct Group {
     pub home: OwnedFd,
     /// The cell's `cgroup.procs`.
     pub join: Option<OwnedFd>,
+    /// That of a group without leaves, for a cell whose supervisor is not born in it.
+    pub whole: Option<OwnedFd>,
     events: Option<fs::File>,
 }
 
 impl Group {
-    pub fn create(unified: &Unified, name: &str, limits: &Limits) -> io::Result<Self> {
+    pub fn create(
+        unified: &Unified,
+        name: &str,
+        limits: &Limits,
+        forked: bool,
+    ) -> io::Result<Self> {
         let top = unified.parent.join(name);
         fs::create_dir(&top)?;
-        match Self::fill(unified, &top, limits) {
+        match Self::fill(unified, &top, limits, forked) {
             Ok(group) => Ok(group),
             Err(error) => {
                 remove_tree(&top);
@@ -35,10 +42,13 @@ impl Group {
         }
     }
 
-    fn fill(unified: &Unified, top: &Path, limits: &Limits) -> io::Result<Self> {
+    fn fill(unified: &Unified, top: &Path, limits: &Limits, forked: bool) -> io::Result<Self> {
         if unified.controllers.is_empty() {
             let home = directory(top)?;
-            return Ok(Self { top: top.to_path_buf(), cell: None, home, join: None, events: None });
+            let procs = |_| fs::OpenOptions::new().write(true).open(top.join("cgroup.procs"));
+            let whole = forked.then_some(()).map(procs).transpose()?.map(OwnedFd::from);
+            let top = top.to_path_buf();
+            return Ok(Self { top, cell: None, home, join: None, whole, events: None });
         }
         let wanted: Vec<_> = unified.controllers.iter().map(|name| format!("+{name}")).collect();
         write(top, "cgroup.subtree_control", wanted.join(" "))?;
@@ -61,6 +71,7 @@ impl Group {
             top: top.to_path_buf(),
             home: directory(&supervisor)?,
             join: Some(join.into()),
+            whole: None,
             events: Some(events),
             cell: Some(cell),
         })

@@ -44,7 +44,10 @@ fn confine(
     fresh_signals();
     streams(handles).at(Stage::Stdio)?;
     limits(&order.limits).at(Stage::Limits)?;
-    privileges(prepared.mode).at(Stage::Privileges)?;
+    match order.zygote {
+        true => zygote_privileges().at(Stage::Privileges)?,
+        false => privileges(prepared.mode).at(Stage::Privileges)?,
+    }
     let cwd =
         CString::new(order.cwd.as_slice()).map_err(io::Error::other).at(Stage::WorkDirectory)?;
     // SAFETY: the path is NUL-terminated.
@@ -128,16 +131,40 @@ pub fn limits(limits: &OrderLimits) -> io::Result<()> {
     Ok(())
 }
 
-fn privileges(mode: Mode) -> io::Result<()> {
-    // SECBIT_NOROOT and its lock, SECBIT_KEEP_CAPS_LOCKED: user 0 means nothing special from here on.
+/// SECBIT_NOROOT and its lock, SECBIT_KEEP_CAPS_LOCKED: user 0 means nothing special from here on.
+fn root_means_nothing() -> io::Result<()> {
     const SECUREBITS: u64 = 1 | 1 << 1 | 1 << 5;
-    process::prctl(libc::PR_SET_SECUREBITS, SECUREBITS, 0, 0, 0)?;
+    process::prctl(libc::PR_SET_SECUREBITS, SECUREBITS, 0, 0, 0).map(drop)
+}
+
+fn bound_capabilities() {
     // Ends at the first capability this kernel does not know.
     for capability in 0..64 {
         if process::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0).is_err() {
             break;
         }
     }
+}
+
+/// A zygote stays the supervisor's user, out of reach of its cells, and keeps what it takes to make each of them the cell's user: by that change the
+/// kernel takes everything from the copy.
+fn zygote_privileges() -> io::Result<()> {
+    const KEPT: u32 = 1 << 6 | 1 << 7; // CAP_SETGID, CAP_SETUID
+    const SETPCAP: u32 = 1 << 8;
+    root_means_nothing()?;
+    process::set_capabilities(KEPT | SETPCAP, KEPT)?;
+    for capability in [6, 7] {
+        // Else they would end with the program that is about to be executed.
+        process::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE as u64, capability, 0, 0)?;
+    }
+    bound_capabilities();
+    process::set_capabilities(KEPT, KEPT)?;
+    process::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).map(drop)
+}
+
+fn privileges(mode: Mode) -> io::Result<()> {
+    root_means_nothing()?;
+    bound_capabilities();
     if mode == Mode::Root {
         process::drop_groups()?;
         process::become_user(CELL_ID, CELL_ID)?;

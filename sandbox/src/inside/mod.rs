@@ -15,6 +15,7 @@ mod runner;
 mod seccomp;
 mod supervisor;
 mod template;
+mod zygote;
 
 use std::{
     ffi::CStr,
@@ -110,7 +111,17 @@ fn serve() -> io::Result<()> {
     };
     send_facts(&control, outcome)?;
     let Ok(prepared) = prepared else { return Ok(()) };
-    serve_launches(&control, |launch, handles| start(&prepared, launch, handles, &control))
+    serve_launches(&control, |launch, handles| match &handles.next {
+        Some(supervisor) => {
+            zygote::pass_on(
+                supervisor.as_fd(),
+                open_binds(&prepared, launch, &handles.hot),
+                handles,
+            );
+            Ok(())
+        }
+        None => start(&prepared, launch, handles, &control),
+    })
 }
 
 fn send_facts(control: &OwnedFd, outcome: Result<Ready, Missing>) -> io::Result<()> {
@@ -168,6 +179,8 @@ pub struct Handles {
     files: Option<OwnedFd>,
     joins: Vec<OwnedFd>,
     hot: Vec<(OwnedFd, OwnedFd)>,
+    line: Option<OwnedFd>,
+    next: Option<OwnedFd>,
 }
 
 impl Handles {
@@ -177,7 +190,7 @@ impl Handles {
         }
         let (mut order, mut control, mut stdin, mut stdout) = (None, None, None, None);
         let (mut stderr, mut worker, mut home, mut joins) = (None, None, None, Vec::new());
-        let mut files = None;
+        let (mut files, mut line, mut next) = (None, None, None);
         let (mut spaces, mut hot) = (Vec::new(), Vec::new());
         for (role, fd) in roles.iter().zip(fds) {
             match role {
@@ -192,11 +205,18 @@ impl Handles {
                 Role::Join => joins.push(fd),
                 Role::HotSpace => spaces.push(fd),
                 Role::HotFile => hot.push(fd),
+                Role::Line => line = Some(fd),
+                Role::Next => next = Some(fd),
+                Role::Bind => return None,
             }
         }
         Some(Self {
             order: order?,
-            control: control?,
+            // Of a supervisor that is there it is the same line.
+            control: match &next {
+                Some(next) => next.try_clone().ok()?,
+                None => control?,
+            },
             stdin,
             stdout: stdout?,
             stderr: stderr?,
@@ -205,6 +225,8 @@ impl Handles {
             files,
             joins,
             hot: spaces.into_iter().zip(hot).collect(),
+            line,
+            next,
         })
     }
 }

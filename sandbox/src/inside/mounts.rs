@@ -79,6 +79,16 @@ impl PreparedBind {
         Ok(Self { mount, target, directory, writable })
     }
 
+    /// One that was opened by somebody else, and its target below the cell's own file system.
+    pub fn received(mount: OwnedFd, target: &[u8], directory: bool) -> Self {
+        Self { mount, target: target.to_vec(), directory, writable: false }
+    }
+
+    /// What [`Self::received`] takes.
+    pub fn parts(&self) -> (BorrowedFd<'_>, &[u8], bool) {
+        (self.mount.as_fd(), &self.target, self.directory)
+    }
+
     /// Whether the cell may change it.
     pub fn writable(&self) -> bool {
         self.writable

@@ -19,6 +19,7 @@ use super::{
     cell::{self, CELL_ID, SUPERVISOR_ID},
     doors,
     mounts::{PreparedBind, attach_at, lookup, make_point},
+    zygote::{self, Place},
 };
 use crate::{
     sys::{
@@ -26,7 +27,7 @@ use crate::{
         mount::{self, Reach},
         process, socket,
     },
-    wire::{self, At, Failure, Mode, Order, Stage},
+    wire::{self, At, Failure, Mode, Order, OrderLimits, Stage},
 };
 
 /// The machine has a number of them for all.
@@ -96,6 +97,9 @@ fn supervise(
     // The spawner ignores SIGCHLD, which would reap our children behind our back.
     process::default_signal(libc::SIGCHLD);
     let signals = process::signals(&[libc::SIGCHLD]).at(Stage::Fork)?;
+    if order.zygote {
+        zygote::number_next_process(zygote::NUMBER - 1);
+    }
     let mut failure = None;
     let mut cell = || failure = Some(cell::start(prepared, handles, filter, &order, binds));
     // SAFETY: the supervisor is single-threaded, and the cell's side only allocates and makes system calls.
@@ -103,6 +107,16 @@ fn supervise(
     release_descriptors(handles);
     if let Some(failure) = failure {
         let _ = wire::send_not_started(handles.control.as_fd(), failure);
+        return Ok(());
+    }
+    if let Some(line) = &handles.line {
+        let place = Place {
+            cell: root.as_fd(),
+            control: handles.control.as_fd(),
+            line: line.as_fd(),
+            main,
+        };
+        zygote::attend(&place, signals.as_fd(), &order.limits);
         return Ok(());
     }
     // Only where something large may be in memory, whose consumers will mount it: a namespace that outlives its processes is torn down by
@@ -247,9 +261,7 @@ fn make_cell_files(
 
 fn make_tmpfs(order: &Order) -> io::Result<OwnedFd> {
     let limits = &order.limits;
-    let size = CString::new((limits.disk + limits.given).to_string()).map_err(io::Error::other)?;
-    let inodes = limits.inodes + wire::own_inodes(order.files.len());
-    let inodes = CString::new(inodes.to_string()).map_err(io::Error::other)?;
+    let (size, inodes) = room(limits, order.files.len())?;
     // Last, since it can be left out.
     let options = [
         (c"size", size.as_c_str()),
@@ -262,6 +274,12 @@ fn make_tmpfs(order: &Order) -> io::Result<OwnedFd> {
         // A kernel without huge pages does not take the option.
         mount::new_filesystem(c"tmpfs", &options[..options.len() - 1], attributes)
     })
+}
+
+/// Bytes and files that a file system with so many given ones may have, as words.
+pub fn room(limits: &OrderLimits, files: usize) -> io::Result<(CString, CString)> {
+    let text = |number: u64| CString::new(number.to_string()).map_err(io::Error::other);
+    Ok((text(limits.disk + limits.given)?, text(limits.inodes + wire::own_inodes(files))?))
 }
 
 /// Pages as large as what is written or reserved at once (Linux 6.14; before, of 2 MiB), never beyond a file's end: filling a large file costs
@@ -343,7 +361,7 @@ fn watch(
     }
 }
 
-fn drain(signals: BorrowedFd<'_>) {
+pub fn drain(signals: BorrowedFd<'_>) {
     let mut buffer = [0_u8; 128];
     // SAFETY: the buffer holds one `signalfd_siginfo`. Signals coalesce; the reaping loop looks for all children anyway.
     unsafe {
@@ -356,7 +374,7 @@ fn drain(signals: BorrowedFd<'_>) {
 }
 
 /// Kills and reaps until nobody is left; returns how many had to be killed.
-fn end_everything() -> u32 {
+pub fn end_everything() -> u32 {
     let mut killed = 0;
     loop {
         // Atomic against forks: a process with a pending kill cannot fork.

@@ -75,6 +75,25 @@ pub fn make_private_dir(dir: BorrowedFd<'_>, path: &CStr) -> io::Result<()> {
     check_int(unsafe { libc::mkdirat(dir.as_raw_fd(), path.as_ptr(), 0o700) }).map(drop)
 }
 
+/// Whether something has extended attributes (a link itself, not what it leads to).
+pub fn has_attributes(path: &CStr) -> io::Result<bool> {
+    // SAFETY: the path is NUL-terminated; a size of zero asks for the size alone.
+    let size =
+        check(unsafe { libc::llistxattr(path.as_ptr(), std::ptr::null_mut(), 0) } as libc::c_long);
+    match size {
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(false),
+        other => Ok(other? > 0),
+    }
+}
+
+/// Sets both times to now.
+pub fn touch(path: &CStr) -> io::Result<()> {
+    let flags = libc::AT_SYMLINK_NOFOLLOW;
+    // SAFETY: the path is NUL-terminated; no times mean now.
+    check_int(unsafe { libc::utimensat(libc::AT_FDCWD, path.as_ptr(), std::ptr::null(), flags) })
+        .map(drop)
+}
+
 /// `unlinkat`, of anything but a directory.
 pub fn unlinkat(dir: BorrowedFd<'_>, path: &CStr) -> io::Result<()> {
     // SAFETY: the path is NUL-terminated.

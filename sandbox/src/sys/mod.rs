@@ -2,6 +2,7 @@
 //! Knows no policy.
 
 pub mod file;
+pub mod ipc;
 pub mod loops;
 pub mod mount;
 pub mod netlink;

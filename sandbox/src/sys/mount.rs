@@ -101,19 +101,7 @@ pub fn new_filesystem(
     // SAFETY: the name is NUL-terminated.
     let context =
         new_fd(unsafe { libc::syscall(libc::SYS_fsopen, kind.as_ptr(), FSOPEN_CLOEXEC) })?;
-    for (key, value) in options {
-        // SAFETY: key and value are NUL-terminated.
-        check(unsafe {
-            libc::syscall(
-                libc::SYS_fsconfig,
-                context.as_raw_fd(),
-                FSCONFIG_SET_STRING,
-                key.as_ptr(),
-                value.as_ptr(),
-                0,
-            )
-        })?;
-    }
+    set_options(&context, options)?;
     let none: *const libc::c_char = std::ptr::null();
     // SAFETY: this command takes no key and no value.
     check(unsafe {
@@ -128,6 +116,40 @@ pub fn new_filesystem(
             attributes as libc::c_uint,
         )
     })
+}
+
+/// Changes options of the file system that a mount's root is given by.
+pub fn reconfigure(root: BorrowedFd<'_>, options: &[(&CStr, &CStr)]) -> io::Result<()> {
+    const FSPICK_CLOEXEC: i32 = 1;
+    const FSPICK_EMPTY_PATH: i32 = 8;
+    const FSCONFIG_CMD_RECONFIGURE: i32 = 7;
+    let flags = FSPICK_CLOEXEC | FSPICK_EMPTY_PATH;
+    // SAFETY: the path is NUL-terminated.
+    let context =
+        new_fd(unsafe { libc::syscall(libc::SYS_fspick, root.as_raw_fd(), c"".as_ptr(), flags) })?;
+    set_options(&context, options)?;
+    let none: *const libc::c_char = std::ptr::null();
+    let command = FSCONFIG_CMD_RECONFIGURE;
+    // SAFETY: this command takes no key and no value.
+    check(unsafe { libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), command, none, none, 0) })
+        .map(drop)
+}
+
+fn set_options(context: &OwnedFd, options: &[(&CStr, &CStr)]) -> io::Result<()> {
+    for (key, value) in options {
+        // SAFETY: key and value are NUL-terminated.
+        check(unsafe {
+            libc::syscall(
+                libc::SYS_fsconfig,
+                context.as_raw_fd(),
+                FSCONFIG_SET_STRING,
+                key.as_ptr(),
+                value.as_ptr(),
+                0,
+            )
+        })?;
+    }
+    Ok(())
 }
 
 /// Attaches a detached mount at `path` relative to `dir` (or at an absolute path).
@@ -160,6 +182,13 @@ pub fn bind(source: &CStr, target: &CStr) -> io::Result<()> {
 pub fn detach(path: &CStr) -> io::Result<()> {
     // SAFETY: the path is NUL-terminated.
     check_int(unsafe { libc::umount2(path.as_ptr(), libc::MNT_DETACH) }).map(drop)
+}
+
+/// The same for a path whose last part must not be a link.
+pub fn detach_plain(path: &CStr) -> io::Result<()> {
+    let flags = libc::MNT_DETACH | libc::UMOUNT_NOFOLLOW;
+    // SAFETY: the path is NUL-terminated.
+    check_int(unsafe { libc::umount2(path.as_ptr(), flags) }).map(drop)
 }
 
 /// Makes the current directory the root and lets the old root go: `pivot_root(".", ".")` stacks the old root on the

@@ -128,9 +128,14 @@ pub fn drop_groups() -> io::Result<()> {
 
 /// Empties the permitted, effective and inheritable capability sets.
 pub fn drop_capabilities() -> io::Result<()> {
+    set_capabilities(0, 0)
+}
+
+/// Sets the permitted and effective capabilities, and those that a program may inherit; of the first 32, and none of the others.
+pub fn set_capabilities(permitted: u32, inheritable: u32) -> io::Result<()> {
     const VERSION_3: u32 = 0x2008_0522;
     let header = [VERSION_3, 0];
-    let data = [0_u32; 6];
+    let data = [permitted, permitted, inheritable, 0, 0, 0];
     // SAFETY: version 3 reads a header of two words and six words of data.
     check(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) }).map(drop)
 }

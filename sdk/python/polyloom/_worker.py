@@ -254,7 +254,15 @@ def _complain(error: object) -> None:
 
 
 def main(of: Callable[[wire.Connection], Worker] = Worker) -> int:
-    """Serve the socket named by `POLYLOOM_W`, which the cell does not get to see."""
+    """Serve the socket named by `POLYLOOM_W`, which the cell does not get to see.
+
+    With `POLYLOOM_ZYGOTE` this is a zygote, and each of its copies comes to serve its own.
+    """
+    line = os.environ.pop("POLYLOOM_ZYGOTE", "")
+    if line.isdigit():
+        from polyloom._zygote import serve
+
+        serve(int(line))
     fd = os.environ.pop("POLYLOOM_W", "")
     if not fd.isdigit():
         _complain("`POLYLOOM_W` names no socket; this program is started by `polyloom run`")

@@ -91,6 +91,7 @@ pub fn read_kernel(path: &Path, python: &[String]) -> Result<Manifest, Vec<Probl
             argv,
             protocol: vec![1],
             features: ["cancel.soft", "display", "session"].map(str::to_owned).into(),
+            zygote: None,
             library: None,
             kernel: Some(word("language", "")),
         }),

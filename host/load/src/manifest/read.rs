@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use polyloom_model::{
     Calls, CommandSpec, DiagnosticsFormat, DiagnosticsSpec, ExecutorId, Kind, Limits, MAX_PATTERN,
-    MAX_PATTERN_GROUPS, MAX_PATTERN_PROGRAM, Manifest, Tool, WorkerSpec,
+    MAX_PATTERN_GROUPS, MAX_PATTERN_PROGRAM, Manifest, Tool, WorkerSpec, ZygoteSpec,
 };
 use polyloom_protocol::handshake::{VERSION, feature};
-use regex_lite::RegexBuilder;
+use regex_lite::{Regex, RegexBuilder};
 
 use super::placeholder::{self, Place};
 use crate::check::limits::Partial;
@@ -17,6 +17,7 @@ use crate::check::{By, check_variable};
 use crate::findings::{Findings, list, shown, suggestion};
 use crate::keys::{
     COMMAND, DIAGNOSTICS, Key, LIMITS, MANIFEST, NATIVE, NORMALISE, SANDBOX, TOOL, WASM, WORKER,
+    ZYGOTE,
 };
 use crate::problem::{Code, Report};
 use crate::read::{read_toml, refuse_nul};
@@ -208,10 +209,10 @@ fn kind(findings: &mut Findings, top: &Map, tools: &BTreeMap<String, Tool>) -> O
     let node = required(findings, top, "kind")?;
     let text = findings.text("kind", node)?;
     let (wanted, unwanted): (&str, &[&str]) = match text {
-        "command" => ("run", &["worker", "native", "wasm"]),
+        "command" => ("run", &["worker", "native", "wasm", "zygote"]),
         "worker" => ("worker", &["compile", "run", "native", "wasm"]),
-        "native" => ("native", &["compile", "run", "worker", "wasm"]),
-        "wasm" => ("wasm", &["compile", "run", "worker", "native"]),
+        "native" => ("native", &["compile", "run", "worker", "wasm", "zygote"]),
+        "wasm" => ("wasm", &["compile", "run", "worker", "native", "zygote"]),
         _ => {
             findings
                 .error(Code::NotRunnable, &node.span, format!("unknown kind `{}`", shown(text)), "")
@@ -250,8 +251,15 @@ fn kind(findings: &mut Findings, top: &Map, tools: &BTreeMap<String, Tool>) -> O
         let argv = argv(findings, map, "worker", Place::Worker, tools);
         let protocol = protocol(findings, map);
         let (argv, protocol, features) = (argv?, protocol?, features(findings, map));
-        let (library, kernel) = (None, None);
-        return Some(Kind::Worker(WorkerSpec { argv, protocol, features, library, kernel }));
+        let zygote = section(findings, top, "zygote", ZYGOTE).map(|map| zygote(findings, map));
+        return Some(Kind::Worker(WorkerSpec {
+            argv,
+            protocol,
+            features,
+            zygote,
+            library: None,
+            kernel: None,
+        }));
     }
     let compile = match top.get("compile") {
         Some(_) => {
@@ -280,6 +288,38 @@ fn features(findings: &mut Findings, map: &Map) -> Vec<String> {
     features
 }
 
+fn zygote(findings: &mut Findings, map: &Map) -> ZygoteSpec {
+    let mut preload = None;
+    if let Some(node) = map.get("preload")
+        && let Some(text) = findings.text("preload", node)
+    {
+        pattern(findings, node, text);
+        preload = Some(text.to_owned());
+    }
+    ZygoteSpec { preload }
+}
+
+/// A pattern that is no larger than patterns may be.
+fn pattern(findings: &mut Findings, node: &Node, text: &str) -> Option<Regex> {
+    let built = RegexBuilder::new(text).multi_line(true).size_limit(MAX_PATTERN_PROGRAM).build();
+    let message = match built {
+        _ if text.len() > MAX_PATTERN => {
+            format!("a pattern of more than {} KiB", MAX_PATTERN >> 10)
+        }
+        Ok(regex) if regex.captures_len() > MAX_PATTERN_GROUPS + 1 => {
+            let message = format!("a pattern with more than {MAX_PATTERN_GROUPS} groups");
+            findings
+                .error(Code::BadPattern, &node.span, message, "")
+                .help("`(?:…)` groups without taking note of the place");
+            return None;
+        }
+        Ok(regex) => return Some(regex),
+        Err(error) => format!("not a regular expression: {error}"),
+    };
+    findings.error(Code::BadPattern, &node.span, message, "");
+    None
+}
+
 /// A library is loaded by a worker of polyloom's own, which speaks for it.
 fn native(findings: &mut Findings, map: &Map) -> Option<Kind> {
     let features = features(findings, map);
@@ -289,6 +329,7 @@ fn native(findings: &mut Findings, map: &Map) -> Option<Kind> {
         argv: argv.map(str::to_owned).to_vec(),
         protocol: vec![1],
         features,
+        zygote: None,
         library: Some(library),
         kernel: None,
     }))
@@ -437,36 +478,18 @@ fn diagnostics(findings: &mut Findings, top: &Map) -> Option<DiagnosticsSpec> {
                 return None;
             };
             let text = findings.text("regex", node)?;
-            let built =
-                RegexBuilder::new(text).multi_line(true).size_limit(MAX_PATTERN_PROGRAM).build();
-            match built {
-                _ if text.len() > MAX_PATTERN => {
-                    let message = format!("a pattern of more than {} KiB", MAX_PATTERN >> 10);
-                    findings.error(Code::BadPattern, &node.span, message, "");
-                }
-                Ok(regex) if regex.captures_len() > MAX_PATTERN_GROUPS + 1 => {
-                    let message = format!("a pattern with more than {MAX_PATTERN_GROUPS} groups");
+            if let Some(regex) = pattern(findings, node, text) {
+                let names: Vec<&str> = regex.capture_names().flatten().collect();
+                let unknown = names.iter().find(|name| !GROUPS.contains(name));
+                let message = match unknown {
+                    Some(name) => format!("unknown group `{name}` in the pattern"),
+                    None if names.contains(&"message") => String::new(),
+                    None => "the pattern has no group `message`".to_owned(),
+                };
+                if !message.is_empty() {
                     findings
                         .error(Code::BadPattern, &node.span, message, "")
-                        .help("`(?:…)` groups without taking note of the place");
-                }
-                Ok(regex) => {
-                    let names: Vec<&str> = regex.capture_names().flatten().collect();
-                    let unknown = names.iter().find(|name| !GROUPS.contains(name));
-                    let message = match unknown {
-                        Some(name) => format!("unknown group `{name}` in the pattern"),
-                        None if names.contains(&"message") => String::new(),
-                        None => "the pattern has no group `message`".to_owned(),
-                    };
-                    if !message.is_empty() {
-                        findings
-                            .error(Code::BadPattern, &node.span, message, "")
-                            .help(format!("groups: {}", list(GROUPS)));
-                    }
-                }
-                Err(error) => {
-                    let message = format!("not a regular expression: {error}");
-                    findings.error(Code::BadPattern, &node.span, message, "");
+                        .help(format!("groups: {}", list(GROUPS)));
                 }
             }
             DiagnosticsFormat::Regex(text.to_owned())

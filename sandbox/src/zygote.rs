@@ -1,0 +1,269 @@
+//! The host's end of a zygote: a confined program that makes cells by forking itself, one after the other. Does not know what it has loaded.
+//!
+//! It costs what a sandbox and the program's start cost, once; each cell then costs a fork. The sandbox is used again only after a cell that ended by itself
+//! and left nobody and nothing behind, as seen by its supervisor and the kernel's counters; after any other it is ended whole.
+
+use std::{
+    fmt, io,
+    os::fd::{AsFd, OwnedFd},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use crate::{
+    cgroup::Groups,
+    disk::{Disk, Kind, Measure},
+    launch::{Ends, borrowed_stdin, bytes, write_order},
+    policy::{Network, Policy, Seccomp},
+    sandbox::Sandbox,
+    spawner::{SpawnError, Spawner},
+    spec::Spec,
+    sys,
+    wire::{self, Launch, Mode, Report, Role, own_inodes},
+};
+
+/// A confined program that waits to be asked for a cell. Dropping it ends it.
+#[derive(Debug)]
+pub struct Zygote(Sandbox);
+
+type Back = Box<dyn FnOnce(Zygote) + Send + Sync>;
+
+/// A cell that was laid out and asked for: our ends, the bytes its files take, and where its code and inputs are.
+struct Begun {
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+    worker: Option<OwnedFd>,
+    given: u64,
+    laid: Vec<OwnedFd>,
+}
+
+/// A zygote while its cell, or a reader of what that left, has its sandbox.
+pub struct Lease {
+    zygote: Option<Zygote>,
+    back: Option<Back>,
+    kept: AtomicBool,
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease").field("zygote", &self.zygote).finish_non_exhaustive()
+    }
+}
+
+impl Lease {
+    /// From now on it is for somebody else, once nobody has it.
+    pub(crate) fn keep(&self) {
+        self.kept.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let (zygote, back) = (self.zygote.take(), self.back.take());
+        if let (Some(zygote), Some(back), true) = (zygote, back, self.kept.load(Ordering::Relaxed))
+            && zygote.0.signal(wire::CLEAR).is_ok()
+        {
+            back(zygote);
+        }
+    }
+}
+
+impl Zygote {
+    /// The supervisor's process id on the host, for people.
+    #[must_use]
+    pub fn pid(&self) -> i32 {
+        self.0.pid()
+    }
+
+    /// Whether it is there. Never blocks.
+    pub fn is_there(&mut self) -> bool {
+        self.0.poll_exit().is_none()
+    }
+}
+
+impl Spawner {
+    /// Whether cells of this policy can be made by a zygote here: control groups have to count each of them, it takes a second user to be out of their
+    /// reach, and what is to share nothing shares no zygote. An error tells why not.
+    pub fn can_fork(&self, policy: &Policy) -> Result<Result<(), &'static str>, SpawnError> {
+        let (mode, layout) = (self.ready()?.mode, self.layout());
+        let refused = if mode != Mode::Root {
+            "it takes root: a zygote needs a user that its cells are not"
+        } else if !layout.counts_memory() || (layout.unified.is_none() && layout.cpuacct.is_none())
+        {
+            "it takes control groups for memory and processor time"
+        } else if policy.seccomp != Seccomp::Default {
+            "the policy is to share nothing"
+        } else if policy.network != Network::None {
+            "its network would be its cells'"
+        } else if self.kind_of_disk(mode, &policy.limits) != Kind::Memory {
+            "its files are on disk"
+        } else {
+            return Ok(Ok(()));
+        };
+        Ok(Err(refused))
+    }
+
+    /// Makes a sandbox and starts a program in it that will make cells by forking itself. It gets no input, and what it prints is not read.
+    pub fn zygote(&self, policy: &Policy, spec: &Spec) -> Result<Zygote, SpawnError> {
+        self.spawn(policy, spec).map(Zygote)
+    }
+
+    /// Asks a zygote for a cell: the environment, files, binds below `/cell`, streams and limits are this cell's own, and so are its control groups; the
+    /// rest is the zygote's. Its program, arguments, directory and other binds are not looked at. The zygote is given to `back` once the cell has ended, nobody reads what it
+    /// left, and it can make another; else it is ended.
+    pub fn fork(
+        &self,
+        zygote: Zygote,
+        policy: &Policy,
+        spec: &Spec,
+        back: impl FnOnce(Zygote) + Send + Sync + 'static,
+    ) -> Result<Sandbox, SpawnError> {
+        spec.validate()?;
+        let base = &zygote.0;
+        let first_uid = base.owner.ok_or(SpawnError::Lost)?;
+        let groups = Groups::create_for_fork(self.layout(), &policy.limits);
+        let mut groups = groups.map_err(SpawnError::Cgroup)?;
+        match self.request(base, first_uid, &groups, policy, spec) {
+            Ok(made) => {
+                let Begun { stdout, stderr, worker, given, laid } = made;
+                let control = base.control.try_clone().map_err(SpawnError::Descriptors)?;
+                let pidfd = base.pidfd.try_clone().map_err(SpawnError::Descriptors)?;
+                let root = base.root.try_clone().map_err(SpawnError::Descriptors)?;
+                let limits = &policy.limits;
+                let files = own_inodes(spec.files.len());
+                Ok(Sandbox {
+                    control,
+                    pidfd,
+                    pid: base.pid,
+                    disk_before: given,
+                    inodes_before: files,
+                    measure: Measure::new(limits.disk, limits.inodes.saturating_add(files)),
+                    disk: Disk::Memory,
+                    root,
+                    laid,
+                    space: None,
+                    owner: base.owner,
+                    stdout: Some(stdout),
+                    stderr: Some(stderr),
+                    worker,
+                    doors: None,
+                    groups,
+                    stands: false,
+                    killed: AtomicBool::new(false),
+                    bare: false,
+                    view: base.view.clone(),
+                    enforcement: base.enforcement.clone(),
+                    exit: None,
+                    polled_peak: AtomicU64::new(0),
+                    polled_cpu: AtomicU64::new(0),
+                    torn_down: None,
+                    lease: Some(Arc::new(Lease {
+                        zygote: Some(zygote),
+                        back: Some(Box::new(back)),
+                        kept: AtomicBool::new(false),
+                    })),
+                })
+            }
+            Err(error) => {
+                // Whatever it was about to do.
+                drop(zygote);
+                groups.remove();
+                Err(error)
+            }
+        }
+    }
+
+    fn request(
+        &self,
+        base: &Sandbox,
+        first_uid: u32,
+        groups: &Groups,
+        policy: &Policy,
+        spec: &Spec,
+    ) -> Result<Begun, SpawnError> {
+        let order = write_order(policy, spec, &base.view, Mode::Root, true);
+        let order = order.map_err(SpawnError::Descriptors)?;
+        let ends = Ends::new(Mode::Root, first_uid, spec).map_err(SpawnError::Descriptors)?;
+        let mut roles = vec![Role::Order, Role::Next, Role::Stdout, Role::Stderr];
+        let mut fds =
+            vec![order.as_fd(), base.control.as_fd(), ends.stdout.1.as_fd(), ends.stderr.1.as_fd()];
+        let mut add = |role, fd| {
+            roles.push(role);
+            fds.push(fd);
+        };
+        if let Some(stdin) = ends.stdin.as_ref().map(AsFd::as_fd).or(borrowed_stdin(spec)) {
+            add(Role::Stdin, stdin);
+        }
+        if let Some((_, theirs)) = &ends.worker {
+            add(Role::Worker, theirs.as_fd());
+        }
+        for hot in &spec.hot {
+            let (space, file) = hot.file.handles();
+            add(Role::HotSpace, space);
+            add(Role::HotFile, file);
+        }
+        for procs in groups.fork_joins() {
+            add(Role::Join, procs.as_fd());
+        }
+        let own = spec.binds.iter().filter(|bind| bind.target.starts_with(crate::CELL_ROOT));
+        let binds: Vec<_> = own.map(|bind| (bytes(&bind.source), bytes(&bind.target))).collect();
+        let hot: Vec<_> = spec.hot.iter().map(|hot| bytes(&hot.target)).collect();
+        // The spawner sends each bind as a descriptor of its own, besides most of what it was given.
+        if fds.len() + binds.len() > sys::socket::MAX_FDS {
+            return Err(SpawnError::TooLarge);
+        }
+        let filter = wire::Filter {
+            calls: policy.seccomp,
+            uncounted: false,
+            internet: false,
+            unnamed: false,
+            plain_modes: false,
+        };
+        let launch = Launch {
+            first_uid,
+            filter,
+            doors: false,
+            terminals: false,
+            folder: None,
+            binds,
+            openings: Vec::new(),
+            hot,
+            roles,
+        };
+        let message = rmp_serde::to_vec(&launch).map_err(|_| SpawnError::TooLarge)?;
+        if message.len() > crate::inside::MAX_LAUNCH {
+            return Err(SpawnError::TooLarge);
+        }
+        let patience = self.patience();
+        let ready = self.ask(&message, &fds, patience).and_then(|()| await_cell(base, patience));
+        self.note(ready.as_ref().err());
+        let (given, laid) = ready?;
+        let Ends { stdout, stderr, worker, .. } = ends;
+        let worker = worker.map(|(ours, _)| ours);
+        Ok(Begun { stdout: stdout.0, stderr: stderr.0, worker, given, laid })
+    }
+}
+
+fn await_cell(
+    base: &Sandbox,
+    patience: std::time::Duration,
+) -> Result<(u64, Vec<OwnedFd>), SpawnError> {
+    loop {
+        let mut fds = [sys::interest(base.control.as_fd(), libc::POLLIN)];
+        let answered = sys::poll(&mut fds, patience.as_millis() as i32);
+        if !answered.is_ok_and(|ready| ready > 0) {
+            return Err(SpawnError::Silent);
+        }
+        return match wire::receive_report(base.control.as_fd()) {
+            Ok(Some(Report::Ready { laid, given, .. })) => Ok((given, laid)),
+            Ok(Some(Report::SetupFailed(failure) | Report::NotStarted(failure))) => {
+                let source = io::Error::from_raw_os_error(failure.errno);
+                Err(SpawnError::Setup { stage: failure.stage, source })
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Ok(_) | Err(_) => Err(SpawnError::Lost),
+        };
+    }
+}

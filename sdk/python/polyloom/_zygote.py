@@ -1,0 +1,147 @@
+"""A zygote: a worker that was started once and makes each cell by forking itself.
+
+It never runs a cell's code. Each cell is a copy of it that joins control groups of its own, becomes
+the cell's user and goes on as a worker that was started anew; the zygote waits for its end and says
+how it was. The conversation is the protocol's line between supervisor and zygote (SPEC.md,
+"Zygotes"): messages of a SOCK_SEQPACKET socket, at most one cell at a time.
+"""
+
+from __future__ import annotations
+
+import _socket
+import gc
+import os
+import sys
+from struct import Struct, calcsize, iter_unpack
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
+
+BEGAN, ENDED = 1, 2
+MOST_DESCRIPTORS = 32
+MOST_BYTES = 1 << 18
+EXIT_UNABLE = 4
+_HEADER = Struct("<II")
+_TOLD = Struct("<Ii")
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4  # linux/prctl.h
+_SIGKILL = 9
+
+
+def serve(fd: int) -> None:
+    """Make cells until the supervisor is gone. Returns in each of them, and never in the zygote."""
+    restore = _restore()
+    _warm()
+    line = _socket.socket(fileno=fd)
+    room = _socket.CMSG_SPACE(MOST_DESCRIPTORS * calcsize("i"))
+    while True:
+        message, ancillary, _, _ = line.recvmsg(MOST_BYTES, room)
+        fds = [
+            number
+            for level, kind, data in ancillary
+            if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS
+            for (number,) in iter_unpack("i", data[: len(data) - len(data) % calcsize("i")])
+        ]
+        if not message:
+            os._exit(0)
+        user, joins = _HEADER.unpack_from(message)
+        if len(fds) != 4 + joins:
+            os._exit(EXIT_UNABLE)
+        pid = os.fork()
+        if pid == 0:
+            _become(line, user, fds, message[_HEADER.size :], restore)
+            return
+        for number in fds:
+            os.close(number)
+        line.send(_TOLD.pack(BEGAN, pid))
+        _, status = os.waitpid(pid, 0)
+        line.send(_TOLD.pack(ENDED, status))
+
+
+def _become(
+    line: _socket.socket, user: int, fds: list[int], env: bytes, restore: Callable[[], None]
+) -> None:
+    """From here on this is the cell's process; nothing of the cell's has run in it yet."""
+    try:
+        for number in fds[4:]:
+            os.write(number, b"0")  # the writer, in the words of cgroup.procs
+        line.close()
+        for place, number in enumerate(fds[:4]):
+            os.dup2(number, place)
+        for number in fds:
+            if number > 3:
+                os.close(number)
+        os.setpgid(0, 0)
+        os.setgroups([])
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
+        restore()
+        os.chdir("/cell/work")
+        os.environb.clear()
+        for pair in env.split(b"\0"):
+            name, equals, value = pair.partition(b"=")
+            if equals:
+                os.environb[name] = value
+        # Python's own generator has a new state in each copy already.
+        random = sys.modules.get("numpy.random")
+        if random is not None:
+            random.seed()
+    except BaseException as error:
+        _unable(f"cannot become a cell: {error!r}")
+
+
+def _unable(text: str) -> NoReturn:
+    os.write(2, f"polyloom python worker: {text}\n".encode())
+    os._exit(EXIT_UNABLE)
+
+
+def _restore() -> Callable[[], None]:
+    """What gives a process back to itself after a change of user."""
+    try:
+        import ctypes
+
+        libc = ctypes.CDLL(None)
+        # Version 3 of capset(2), and no capabilities.
+        header, none = (ctypes.c_uint32 * 2)(0x20080522), (ctypes.c_uint32 * 6)()
+
+        def restore() -> None:
+            # It could not read its own /proc/self/environ.
+            libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
+            libc.prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
+            if libc.capset(header, none) != 0:
+                raise OSError("capset")
+
+        return restore
+    except Exception as error:
+        _unable(f"no zygote without ctypes: {error!r}")
+
+
+def _warm() -> None:
+    """Load what nearly every cell needs, and what this zygote is asked to."""
+    import fcntl  # noqa: F401
+    import warnings  # noqa: F401
+
+    from polyloom import _execution, _inputs, _msgpack, _outputs, _values  # noqa: F401
+
+    # The first compilation in a process makes the types of the syntax tree.
+    exec(compile("None", "", "exec"), {})
+    for name in os.environ.pop("POLYLOOM_PRELOAD", "").split(","):
+        if name:
+            _preload(name)
+    gc.collect()
+    gc.freeze()
+
+
+def _preload(name: str) -> None:
+    threads = len(os.listdir("/proc/self/task"))
+    try:
+        __import__(name)
+    except ModuleNotFoundError:
+        return  # a name of the module before the dot, or the cell's own
+    except BaseException as error:
+        _unable(f"{name} cannot be loaded before there is a cell: {error!r}")
+    # A copy has one thread: what another of the zygote's was about would never be done in it.
+    # OpenBLAS ends its own before a fork, and starts them anew when they are needed.
+    if len(os.listdir("/proc/self/task")) > threads and name.partition(".")[0] != "numpy":
+        _unable(f"{name} starts threads")
