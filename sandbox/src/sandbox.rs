@@ -188,6 +188,12 @@ impl Sandbox {
                     } else {
                         Exit::Code(libc::WEXITSTATUS(status))
                     };
+                    // One that was never in its groups was counted by nobody, whatever its zygote says of it.
+                    let exit = match self.stands && self.was_nowhere() {
+                        true => Exit::SupervisorLost,
+                        false => exit,
+                    };
+                    self.stands &= exit != Exit::SupervisorLost;
                     let cpu = Duration::from_micros(cpu_micros);
                     self.exit = Some(ExitFact { exit, leftovers, cpu, max_rss });
                 }
@@ -202,6 +208,12 @@ impl Sandbox {
             }
         }
         self.exit
+    }
+
+    fn was_nowhere(&self) -> bool {
+        let mut usage = Usage::default();
+        self.groups.read(&mut usage);
+        usage.cpu.is_zero()
     }
 
     /// Blocks until the end of the main process, at most `timeout`.
@@ -375,8 +387,7 @@ impl Sandbox {
             return None;
         }
         let usage = self.usage();
-        // One that was never in its groups was not counted, whatever it did.
-        self.stands = usage.peak_memory != Some(0) && !usage.cpu.is_zero() && self.groups.remove();
+        self.stands = self.groups.remove();
         if !self.stands {
             return None;
         }

@@ -116,7 +116,7 @@ pub fn attend(place: &Place<'_>, signals: BorrowedFd<'_>, limits: &OrderLimits) 
             match socket::receive(place.line, &mut bytes) {
                 Ok(received) if received.length == bytes.len() => match Told::parse(bytes) {
                     Some(Told::Began(cell)) if service.busy => service.cell = Some(cell),
-                    Some(Told::Ended(status)) if service.busy => {
+                    Some(Told::Ended(status)) if service.cell.is_some() => {
                         if !service.ended(status) {
                             return;
                         }

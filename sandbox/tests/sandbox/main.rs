@@ -15,6 +15,7 @@ mod limits;
 mod lives;
 mod openings;
 mod support;
+mod zygotes;
 
 use std::{env, panic, process::ExitCode};
 
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         lives::CASES,
         bare::CASES,
         collecting::CASES,
+        zygotes::CASES,
     ]
     .concat();
     if arguments.iter().any(|argument| argument == "--list") {

@@ -34,8 +34,27 @@ def serve(fd: int) -> None:
     restore = _restore()
     _warm()
     line = _socket.socket(fileno=fd)
-    room = _socket.CMSG_SPACE(MOST_DESCRIPTORS * calcsize("i"))
-    while True:
+    # The copy takes the message: nothing of one cell's is ever in the memory of the next.
+    while line.recv(1, _socket.MSG_PEEK):
+        pid = os.fork()
+        if pid == 0:
+            _become(line, restore)
+            return
+        line.send(_TOLD.pack(BEGAN, pid))
+        _, status = os.waitpid(pid, 0)
+        try:
+            line.recv(1, _socket.MSG_PEEK | _socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            line.send(_TOLD.pack(ENDED, status))
+        else:
+            break  # it did not
+    os._exit(0)
+
+
+def _become(line: _socket.socket, restore: Callable[[], None]) -> None:
+    """From here on this is the cell's process; nothing of the cell's has run in it yet."""
+    try:
+        room = _socket.CMSG_SPACE(MOST_DESCRIPTORS * calcsize("i"))
         message, ancillary, _, _ = line.recvmsg(MOST_BYTES, room)
         fds = [
             number
@@ -43,27 +62,9 @@ def serve(fd: int) -> None:
             if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS
             for (number,) in iter_unpack("i", data[: len(data) - len(data) % calcsize("i")])
         ]
-        if not message:
-            os._exit(0)
         user, joins = _HEADER.unpack_from(message)
         if len(fds) != 4 + joins:
-            os._exit(EXIT_UNABLE)
-        pid = os.fork()
-        if pid == 0:
-            _become(line, user, fds, message[_HEADER.size :], restore)
-            return
-        for number in fds:
-            os.close(number)
-        line.send(_TOLD.pack(BEGAN, pid))
-        _, status = os.waitpid(pid, 0)
-        line.send(_TOLD.pack(ENDED, status))
-
-
-def _become(
-    line: _socket.socket, user: int, fds: list[int], env: bytes, restore: Callable[[], None]
-) -> None:
-    """From here on this is the cell's process; nothing of the cell's has run in it yet."""
-    try:
+            raise ValueError(f"{len(fds)} descriptors")
         for number in fds[4:]:
             os.write(number, b"0")  # the writer, in the words of cgroup.procs
         line.close()
@@ -79,7 +80,7 @@ def _become(
         restore()
         os.chdir("/cell/work")
         os.environb.clear()
-        for pair in env.split(b"\0"):
+        for pair in message[_HEADER.size :].split(b"\0"):
             name, equals, value = pair.partition(b"=")
             if equals:
                 os.environb[name] = value

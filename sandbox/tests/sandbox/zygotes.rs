@@ -1,0 +1,379 @@
+//! Cells that a zygote makes: each as confined as one that was started by itself, and nothing of one is ever there for the next.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use polyloom_sandbox::{
+    Bind, Exit, File, HOT_FROM, Limits, Network, Policy, Sandbox, Spec, Zygote,
+};
+
+use crate::{
+    Case,
+    support::{Done, LONG, Lab, finish, shell},
+};
+
+pub const CASES: &[Case] = &[
+    ("a_zygote_makes_one_cell_after_the_other", one_after_the_other),
+    ("a_cell_of_a_zygote_sees_what_any_cell_sees", same_view),
+    ("nothing_of_a_cell_is_left_for_the_next", nothing_left),
+    ("what_is_laid_for_one_cell_is_gone_for_the_next", laid),
+    ("memory_and_time_of_a_zygotes_cells_are_their_own", counted),
+    ("a_cell_that_leaves_a_process_is_the_last_of_its_zygote", leftovers),
+    ("a_cell_that_leaves_shared_memory_is_the_last_of_its_zygote", objects),
+    ("a_cell_that_leaves_something_large_keeps_it_in_memory", large),
+    ("a_cell_that_marks_its_directories_is_the_last_of_its_zygote", marks),
+    ("a_killed_cell_takes_its_zygote_along", killed),
+    ("a_cell_has_no_power_over_its_zygote", no_power),
+    ("what_is_read_of_a_cell_keeps_its_zygote_from_the_next", readers),
+    ("a_bad_zygote_makes_no_cell", bad_zygotes),
+    ("a_cell_that_cannot_be_laid_out_is_an_error", bad_binds),
+    ("what_shares_nothing_has_no_zygote", shares_nothing),
+];
+
+/// Where zygotes are given back.
+#[derive(Clone, Default)]
+struct Pool(Arc<Mutex<Vec<Zygote>>>);
+
+impl Pool {
+    fn take(&self) -> Option<Zygote> {
+        self.0.lock().unwrap().pop()
+    }
+}
+
+/// Whether there can be zygotes here; says so if not.
+fn possible(lab: &Lab) -> bool {
+    match lab.spawner.can_fork(&Policy::default()).unwrap() {
+        Ok(()) => true,
+        Err(why) => {
+            println!("       no zygotes here: {why}");
+            false
+        }
+    }
+}
+
+fn zygote(lab: &Lab, how: &str) -> Zygote {
+    let spec = Spec { zygote: true, ..lab.act(&["zygote", how]) };
+    lab.spawner.zygote(&Policy::default(), &spec).unwrap()
+}
+
+fn cell(code: &str) -> Spec {
+    Spec { worker_socket: true, ..shell(code) }
+}
+
+fn fork(lab: &Lab, zygote: Zygote, spec: &Spec, pool: &Pool) -> Sandbox {
+    fork_with(lab, zygote, &Policy::default(), spec, pool)
+}
+
+fn fork_with(lab: &Lab, zygote: Zygote, policy: &Policy, spec: &Spec, pool: &Pool) -> Sandbox {
+    let back = pool.clone();
+    let back = move |zygote| back.0.lock().unwrap().push(zygote);
+    lab.spawner.fork(zygote, policy, spec, back).unwrap()
+}
+
+/// A cell from its beginning to its end; its zygote is in the pool if it can make another.
+fn run(lab: &Lab, zygote: Zygote, code: &str, pool: &Pool) -> Done {
+    finish(fork(lab, zygote, &cell(code), pool))
+}
+
+fn text(done: &Done, path: &str) -> String {
+    let file = done.sandbox.collect().unwrap().open_file(path).unwrap();
+    std::io::read_to_string(std::fs::File::from(file)).unwrap()
+}
+
+fn one_after_the_other(lab: &Lab) {
+    if !possible(lab) {
+        return;
+    }
+    let pool = Pool::default();
+    let mut next = zygote(lab, "");
+    let pid = next.pid();
+    for number in 0..20 {
+        let code = format!("echo {number}; echo {number} > /cell/out/x; exit {}", number % 3);
+        let done = run(lab, next, &code, &pool);
+        assert_eq!(done.fact.exit, Exit::Code(number % 3));
+        assert_eq!(done.stdout, format!("{number}\n"));
+        assert_eq!(text(&done, "out/x"), format!("{number}\n"));
+        drop(done);
+        next = pool.take().expect("it can make another");
+        assert_eq!(next.pid(), pid);
+        assert!(next.is_there());
+    }
+    let done = run(lab, next, "kill -SEGV $$", &pool);
+    assert_eq!(done.fact.exit, Exit::Signal(libc::SIGSEGV));
+    drop(done);
+    assert!(pool.take().is_some(), "a crash is an end like any other");
+}
+
+fn same_view(lab: &Lab) {
+    if !possible(lab) {
+        return;
+    }
+    const LOOK: &str = "id -u; id -g; id -G; pwd; ls -la /cell /cell/work /cell/out /cell/tmp | grep -v total | \
+        sed 's/[0-9]*:[0-9]*/T/g'; ls -la /proc/self/fd | grep -c pipe; echo $$; cat /proc/self/environ | tr '\\0' '\\n'; \
+        grep -E '^(Cap|NoNew|Seccomp|Uid|Gid|Groups)' /proc/self/status; ulimit -a; ls /; ls /proc | grep -c '^[0-9]'; \
+        cat /proc/self/oom_score_adj; umask; hostname";
+    let alone = finish(lab.start(&cell(LOOK), Limits::default())).stdout;
+    let pool = Pool::default();
+    let mut next = zygote(lab, "");
+    for _ in 0..3 {
+        let done = run(lab, next, LOOK, &pool);
+        assert_eq!(done.stdout, alone, "{}", done.stderr);
+        drop(done);
+        next = pool.take().unwrap();
+    }
+}
+
+fn nothing_left(lab: &Lab) {
+    if !possible(lab) {
+        return;
+    }
+    let pool = Pool::default();
+    let secret = cell(
+        "echo secret | tee /cell/out/a /cell/work/b /cell/tmp/c /dev/shm/d > /dev/null; \
+         mkdir -p /cell/work/x/y/z; ln -s /etc/passwd /cell/work/link; chmod 000 /cell/work/x; chmod 777 /cell/work; \
+         touch -d 2001-01-01 /cell/tmp; export LEFT=secret",
+    );
+    let secret = Spec {
+        env: vec![("PATH".into(), "/usr/bin:/bin".into()), ("OWN".into(), "secret".into())],
+        ..secret
+    };
+    let done = finish(fork(lab, zygote(lab, ""), &secret, &pool));
+    assert_eq!(done.fact.exit, Exit::Code(0), "{}", done.stderr);
+    drop(done);
+    let look = "find /cell -not -path '/cell/code*' | sort; stat -c '%a %U' /cell/work /cell/tmp; \
+        find /cell/tmp -newermt 2002-01-01; echo $OWN$LEFT; df --output=iused /cell | tail -1";
+    let first = run(lab, zygote(lab, ""), look, &pool);
+    let second = run(lab, pool.take().unwrap(), look, &pool);
+    assert_eq!(second.stdout, first.stdout);
+    assert!(!second.stdout.contains("secret"));
+    assert!(second.stdout.contains("\n755 cell\n755 cell\n/cell/tmp\n\n"), "{}", second.stdout);
+}
+
+fn laid(lab: &Lab) {
+    if !possible(lab) {
+        return;
+    }
+    let pool = Pool::default();
+    let mut next = zygote(lab, "");
+    let folder = std::env::temp_dir().join(format!("polyloom-laid-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    for number in 0..3 {
+        let source = folder.join(number.to_string());
+        std::fs::write(&source, format!("bound {number}\n")).unwrap();
+        let mut spec =
+            cell("cat /cell/in/* /cell/program; ls /cell/in; : > /cell/in/b && echo written");
+        let target = format!("/cell/in/b{number}");
+        spec.binds.push(Bind { source: source.clone(), target: target.into() });
+        spec.binds.push(Bind { source, target: "/cell/program".into() });
+        let path = format!("/cell/in/f{number}");
+        // The size of its file system follows what it is given.
+        let bytes = vec![b'x'; 1 << (20 + number)];
+        spec.files.push(File { path: path.into(), bytes, mode: 0o644 });
+        let done = finish(fork(lab, next, &spec, &pool));
+        let shown = done.stdout.replace('x', "");
+        let bound = format!("bound {number}\nbound {number}\nb{number}\nf{number}\n");
+        assert_eq!(shown, bound, "{}", done.stderr);
+        assert_eq!(done.teardown.usage.disk, 0);
+        drop(done);
+        next = pool.take().unwrap();
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+fn counted(lab: &Lab) {
+    if !possible(lab) {
+        return;
+    }
+    let policy =
+        |memory: u64| Policy::untrusted(Limits { memory: memory << 20, ..Limits::default() });
+    let spec = Spec { zygote: true, ..lab.act(&["zygote", ""]) };
+    let new = || lab.spawner.zygote(&policy(64), &spec).unwrap();
+    let pool = Pool::default();
+    let busy = cell(
+        "head -c 40M /dev/zero | tail -c 1 | wc -c; i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done",
+    );
+    let done = finish(fork_with(lab, new(), &policy(64), &busy, &pool));
+    let usage = done.teardown.usage;
+    assert!(usage.cpu > Duration::from_millis(20), "{usage:?}");
+    let peak = usage.peak_memory.unwrap();
+    drop(done);
+    let idle = finish(fork_with(lab, pool.take().unwrap(), &policy(64), &cell("true"), &pool));
+    let usage = idle.teardown.usage;
+    assert!(
+        usage.cpu < Duration::from_millis(20) && usage.peak_memory.unwrap() < peak,
+        "{usage:?}"
+    );
+    drop(idle);
+    // Each has the limit for itself, and the kernel holds it.
+    let over = cell("head -c 200M /dev/zero | tail");
+    let done = finish(fork_with(lab, pool.take().unwrap(), &policy(64), &over, &pool));
+    assert!(done.teardown.usage.oom_kills > 0, "{:?}", done.teardown.usage);
+}
+
+fn leftovers(lab: &Lab) {
+    if !possible(lab) {
+        return;
+    }
+    let pool = Pool::default();
+    let done = run(lab, zygote(lab, ""), "setsid sleep 1000 > /dev/null 2>&1 &", &pool);
+    assert_eq!((done.fact.exit, done.fact.leftovers), (Exit::Code(0), 1));
+    drop(done);
+    assert!(pool.take().is_none());
+}
+
+fn objects(lab: &Lab) {
+    if !possible(lab) {
+        return;
+    }
+    for kind in ["-M 100000", "-S 3", "-Q"] {
+        let pool = Pool::default();
+        let done = run(lab, zygote(lab, ""), &format!("ipcmk {kind}"), &pool);
+        assert_eq!(done.fact.exit, Exit::Code(0), "{}", done.stderr);
+        drop(done);
+        assert!(pool.take().is_none(), "{kind}");
+    }
+}
+
+fn large(lab: &Lab) {
+    if !possible(lab) {
+        return;
+    }
+    let pool = Pool::default();
+    let code = format!("head -c {HOT_FROM} /dev/zero > /cell/out/x");
+    let done = run(lab, zygote(lab, ""), &code, &pool);
+    let collector = done.sandbox.collect().unwrap();
+    let file = collector.open_file("out/x").unwrap();
+    assert!(collector.keep(&file).is_some());
+    drop(collector);
+    drop(done);
+    assert!(pool.take().is_none());
+}
+
+fn marks(lab: &Lab) {
+    if !possible(lab) {
+        return;
+    }
+    let pool = Pool::default();
+    let code = "python3 -c 'import os; os.setxattr(\"/cell/work\", \"user.mark\", b\"secret\")'";
+    let done = run(lab, zygote(lab, ""), code, &pool);
+    if done.fact.exit != Exit::Code(0) {
+        println!("       no attributes here: {}", done.stderr);
+        return;
+    }
+    drop(done);
+    // It was given back before that was seen, and is gone when it is asked.
+    let deadline = Instant::now() + LONG;
+    while pool.0.lock().unwrap().last_mut().is_some_and(Zygote::is_there) {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn killed(lab: &Lab) {
+    if !possible(lab) {
+        return;
+    }
+    let pool = Pool::default();
+    let mut sandbox = fork(lab, zygote(lab, ""), &cell("sleep 1000"), &pool);
+    sandbox.kill();
+    let teardown = sandbox.finish();
+    assert!(teardown.complete);
+    drop(sandbox);
+    assert!(pool.take().is_none());
+    // A signal reaches the cell, and no further.
+    let mut sandbox = fork(lab, zygote(lab, ""), &cell("echo there; sleep 1000"), &pool);
+    let mut out = sandbox.take_stdout().unwrap();
+    let mut seen = Vec::new();
+    let deadline = Instant::now() + LONG;
+    while seen.is_empty() {
+        crate::support::drain(&mut out, &mut seen);
+        assert!(Instant::now() < deadline);
+    }
+    sandbox.signal(libc::SIGTERM).unwrap();
+    assert_eq!(sandbox.wait(LONG).unwrap().exit, Exit::Signal(libc::SIGTERM));
+    assert!(sandbox.finish().complete);
+    drop(sandbox);
+    assert!(pool.take().is_some());
+}
+
+fn no_power(lab: &Lab) {
+    if !possible(lab) {
+        return;
+    }
+    let pool = Pool::default();
+    let code = "for pid in 1 1000; do kill -9 $pid 2>/dev/null && echo killed $pid; \
+        cat /proc/$pid/environ 2>/dev/null && echo read $pid; ls /proc/$pid/fd 2>/dev/null && echo listed $pid; \
+        prlimit --pid $pid --nofile=1:1 2>/dev/null && echo limited $pid; renice 19 $pid 2>/dev/null && echo slowed $pid; done; \
+        kill -9 -1; true";
+    let done = run(lab, zygote(lab, ""), code, &pool);
+    assert_eq!((done.stdout.as_str(), done.fact.exit), ("", Exit::Code(0)));
+    drop(done);
+    let done = run(lab, pool.take().unwrap(), "ulimit -n; nice", &pool);
+    assert_eq!(done.stdout, "1024\n0\n");
+}
+
+fn readers(lab: &Lab) {
+    if !possible(lab) {
+        return;
+    }
+    let pool = Pool::default();
+    let done = run(lab, zygote(lab, ""), "echo kept > /cell/out/x", &pool);
+    let collector = done.sandbox.collect().unwrap();
+    drop(done);
+    assert!(pool.take().is_none(), "its files are being read");
+    assert_eq!(
+        std::io::read_to_string(std::fs::File::from(collector.open_file("out/x").unwrap()))
+            .unwrap(),
+        "kept\n"
+    );
+    drop(collector);
+    assert!(pool.take().is_some());
+}
+
+fn bad_zygotes(lab: &Lab) {
+    if !possible(lab) {
+        return;
+    }
+    for how in ["exit", "unread", "early", "garbage", "long"] {
+        let pool = Pool::default();
+        let back = pool.clone();
+        let back = move |zygote| back.0.lock().unwrap().push(zygote);
+        let made =
+            lab.spawner.fork(zygote(lab, how), &Policy::default(), &cell("echo never"), back);
+        if let Ok(sandbox) = made {
+            let done = finish(sandbox);
+            assert_ne!(done.fact.exit, Exit::Code(0), "{how}");
+            assert_eq!(done.stdout, "", "{how}");
+        }
+        assert!(pool.take().is_none(), "{how}");
+    }
+    // One that does nothing at all is as any program that does nothing.
+    let pool = Pool::default();
+    let mut sandbox = fork(lab, zygote(lab, "mute"), &cell("echo never"), &pool);
+    assert!(sandbox.wait(Duration::from_millis(50)).is_none());
+    sandbox.kill();
+    assert!(sandbox.finish().complete);
+    drop(sandbox);
+    assert!(pool.take().is_none());
+}
+
+fn bad_binds(lab: &Lab) {
+    if !possible(lab) {
+        return;
+    }
+    let mut spec = cell("true");
+    spec.binds.push(Bind { source: "/nowhere/at/all".into(), target: "/cell/in/x".into() });
+    let made =
+        lab.spawner.fork(zygote(lab, ""), &Policy::default(), &spec, |_| panic!("given back"));
+    let error = made.unwrap_err().to_string();
+    assert!(error.contains("open a bind source"), "{error}");
+}
+
+fn shares_nothing(lab: &Lab) {
+    let refused = |policy: Policy| lab.spawner.can_fork(&policy).unwrap().unwrap_err();
+    let strict = Policy { require: Default::default(), ..Policy::strict(Limits::default()) };
+    refused(strict);
+    refused(Policy { network: Network::Doors(vec![80]), ..Policy::default() });
+}
