@@ -1,0 +1,202 @@
+//! Cells that are made by forking a worker which was started once: that they are, and that none can tell anything of another.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+use std::collections::BTreeMap;
+
+use polyloom_test_e2e::{Place, is_root, needs, skip};
+use serde_json::Value;
+
+/// The process id of a zygote in its sandbox: the parent of its cells.
+const ZYGOTE: &str = "1000";
+
+/// Cells in a row, one after the other, each with this code and what is put before it.
+fn row(codes: &[&str]) -> Place {
+    let mut flow = String::new();
+    for (at, code) in codes.iter().enumerate() {
+        flow.push_str(&format!("[cells.c{at}]\nlang = \"python\"\ncode = '''\n{code}\n'''\n"));
+    }
+    Place::flow(&flow)
+}
+
+/// What there is to know of each cell, one after the other, none of them taken from the cache.
+struct Told(BTreeMap<String, Value>);
+
+impl Told {
+    fn of(place: &Place) -> Self {
+        let out = place.polyloom(&["run", "--format", "jsonl", "--no-cache", "-j1", "-k"]).stdout();
+        let events = out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let finished = events.filter(|event| event["event"] == "step.finished");
+        Self(
+            finished
+                .map(|it| (it["cell"].as_str().unwrap().to_owned(), it["meta"].clone()))
+                .collect(),
+        )
+    }
+
+    fn text(&self, cell: &str, stream: &str) -> String {
+        self.0[cell][stream]["text"].as_str().unwrap().to_owned()
+    }
+
+    fn printed(&self, cell: &str) -> String {
+        let told = &self.0[cell];
+        assert_eq!(told["outcome"], "ok", "{cell}: {told:#}");
+        self.text(cell, "stdout")
+    }
+}
+
+fn possible() -> bool {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let possible = is_root() && groups.contains("memory")
+        || std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    if !possible {
+        skip("zygotes take root and control groups");
+    }
+    possible
+}
+
+#[test]
+fn all_but_the_first_cells_are_forks() {
+    needs!("python3");
+    let code = "import os\nprint(os.getppid(), os.getpid())";
+    let place = row(&[code; 6]);
+    let run = Told::of(&place);
+    assert_eq!(run.printed("c0"), "1 2\n");
+    if possible() {
+        for cell in ["c1", "c2", "c3", "c4", "c5"] {
+            assert_eq!(run.printed(cell), format!("{ZYGOTE} 2\n"), "{cell}");
+        }
+    }
+}
+
+#[test]
+fn nothing_of_a_cell_is_in_the_next() {
+    needs!("python3");
+    // Put together only while it runs: no code has these bytes.
+    const WORD: &str = "word = bytes(x ^ 1 for x in b'ihkk`onmdgu')";
+    let leave = format!(
+        "import builtins, json, os, random, sys\n{WORD}\nbuiltins.SECRET = json.SECRET = sys.SECRET = [word + b'%06d' % x for x in range(5000)]\n\
+         os.environ['SECRET'] = SECRET[7].decode()\nrandom.seed(1)\nopen('/cell/tmp/secret', 'wb').writelines(SECRET)\n\
+         sys.path.insert(0, '/cell/work')\nos.umask(0)\nos.nice(3)\nsys.setrecursionlimit(99)\nprint(os.getppid())"
+    );
+    let look = format!(
+        "import builtins, json, os, random, re, sys\n{WORD}\n\
+         found = [hasattr(it, 'SECRET') for it in (builtins, json, sys)]\n\
+         print(found, 'SECRET' in os.environ, os.listdir('/cell/tmp'), '/cell/work' in sys.path, oct(os.umask(0)), os.nice(0), sys.getrecursionlimit())\n\
+         print(random.random(), file=sys.stderr)\n\
+         seen = 0\n\
+         with open('/proc/self/mem', 'rb', 0) as mem:\n\
+         \x20   for line in open('/proc/self/maps'):\n\
+         \x20       start, end = (int(x, 16) for x in line.split()[0].split('-'))\n\
+         \x20       if ' rw' in line and end - start < 1 << 28:\n\
+         \x20           mem.seek(start)\n\
+         \x20           seen += len(re.findall(re.escape(word) + rb'[0-9]{{6}}', mem.read(end - start)))\n\
+         print(seen)\n\
+         print(os.getppid(), file=sys.stderr)"
+    );
+    let seen =
+        format!("{look}\n{WORD}\n").replace("seen = 0\n", "seen = 0; own = word + b'123456'\n");
+    let (leave, look, seen) = (leave.as_str(), look.as_str(), seen.as_str());
+    let place = row(&["print()", leave, look, look, seen]);
+    let run = Told::of(&place);
+    let clean = "[False, False, False] False [] False 0o22 0 1000\n0\n";
+    assert!(!run.printed("c4").ends_with("\n0\n"), "what is there is found");
+    assert_eq!((run.printed("c2"), run.printed("c3")), (clean.into(), clean.into()));
+    let random = |cell: &str| run.text(cell, "stderr");
+    assert_ne!(random("c2"), random("c3"), "each has a random state of its own");
+    if possible() {
+        assert_eq!(run.printed("c1"), format!("{ZYGOTE}\n"));
+        assert!(random("c3").ends_with(&format!("{ZYGOTE}\n")));
+    }
+}
+
+#[test]
+fn first_imports_are_made_before_the_fork() {
+    needs!("python3");
+    let code = "# a comment\n\nimport decimal\nfrom xml.dom import minidom\nimport gc, os\n\
+        print(os.getppid(), [any(o is m.__dict__ for o in gc.get_objects()) for m in (decimal, minidom)])";
+    // What a cell does before it imports something may be meant for that.
+    let late = "import gc, os\nos.environ['A'] = 'b'\nimport decimal\nprint(os.getppid(), any(o is decimal.__dict__ for o in gc.get_objects()))";
+    let place = row(&[code, code, code, late, late]);
+    let run = Told::of(&place);
+    assert_eq!(run.printed("c0"), "1 [True, True]\n");
+    assert!(run.printed("c4").ends_with("True\n"));
+    if possible() {
+        assert_eq!(run.printed("c2"), format!("{ZYGOTE} [False, False]\n"));
+        assert_eq!(run.printed("c4"), format!("{ZYGOTE} True\n"));
+    }
+}
+
+#[test]
+fn ends_of_all_kinds_are_told_as_ever() {
+    needs!("python3");
+    let fine = "import os\nprint(os.getppid())";
+    let codes = [
+        fine,
+        "raise ValueError('no')",
+        "import sys\nsys.exit(3)",
+        "import os\nos._exit(4)",
+        "import os\nos.kill(os.getpid(), 11)",
+        "import subprocess\nsubprocess.Popen(['sleep', '1000'])",
+        "import os\nif os.fork() == 0:\n    os._exit(0)\nos.wait()\nprint('ok')",
+        "print(0)",
+        fine,
+    ];
+    let mut flow = String::new();
+    for (at, code) in codes.iter().enumerate() {
+        flow.push_str(&format!(
+            "[cells.c{at}]\nlang = \"python\"\nmemory = \"64MiB\"\ncode = '''\n{code}\n'''\n"
+        ));
+    }
+    flow.push_str(
+        "[cells.full]\nlang = \"python\"\nmemory = \"64MiB\"\ncode = 'x = bytearray(200 << 20)'\n",
+    );
+    flow.push_str("[cells.slow]\nlang = \"python\"\nmemory = \"64MiB\"\ntimeout = \"500ms\"\ncode = 'while True: pass'\n");
+    flow.push_str("[cells.loud]\nlang = \"python\"\nmemory = \"64MiB\"\noutput_limit = \"1MiB\"\ncode = 'while True: print(\"x\" * 9999)'\n");
+    let run = Told::of(&Place::flow(&flow));
+    for (cell, outcome) in [
+        ("c0", "ok"),
+        ("c1", "failed"),
+        ("c2", "failed"),
+        ("c3", "failed"),
+        ("c4", "killed"),
+        ("c5", "ok"),
+        ("c6", "ok"),
+        ("c8", "ok"),
+        ("full", "out_of_memory"),
+        ("slow", "timed_out"),
+        ("loud", "output_exceeded"),
+    ] {
+        assert_eq!(run.0[cell]["outcome"], outcome, "{cell}: {:#}", run.0[cell]);
+    }
+    assert_eq!(run.0["c2"]["exit_code"], 3);
+    assert_eq!(run.0["c4"]["signal"], 11);
+    if possible() {
+        assert_eq!(run.printed("c8"), format!("{ZYGOTE}\n"));
+    }
+}
+
+#[test]
+fn variables_inputs_and_results_are_each_cells_own() {
+    needs!("python3");
+    let flow = "[cells.a]\nlang = \"python\"\noutputs = { n = \"list<int>\" }\ncode = 'n = list(range(30))'\n\
+        [cells.m]\nlang = \"python\"\nmap = { n = \"a.n\" }\noutputs = { y = \"str\" }\n\
+        code = '''\nimport os\nopen(\"left\", \"x\").write(\"x\")\ny = f\"{n} {os.environ['POLYLOOM_CELL']} {sorted(os.listdir('.'))} {sorted(os.listdir('/cell/in'))}\"\n'''\n\
+        [cells.own]\nlang = \"python\"\nenv = { OWN = \"1\" }\nseed = 7\noutputs = { y = \"str\" }\ncode = '''\nimport os, random\ny = f\"{os.environ['OWN']} {random.random()}\"\n'''\n\
+        [cells.other]\nlang = \"python\"\nafter = [\"own\"]\nseed = 7\noutputs = { y = \"str\" }\ncode = '''\nimport os, random\ny = f\"{os.environ.get('OWN')} {random.random()}\"\n'''\n";
+    let place = Place::flow(&flow.replace("after = [\"own\"]\n", ""));
+    let first = place.run(&["-j2"]).exits(0);
+    let text = |cell: &str| String::from_utf8_lossy(&first.bytes(cell, "y")).into_owned();
+    let (own, other) = (text("own"), text("other"));
+    assert_eq!(
+        own.split_once("1 ").unwrap().1,
+        other.split_once("None ").unwrap().1,
+        "one seed, one stream"
+    );
+    let again = place.run(&["-j1", "-F"]).exits(0);
+    for cell in first.ran() {
+        let port = if cell == "a" { "n" } else { "y" };
+        assert_eq!(first.digest(&cell, port), again.digest(&cell, port), "{cell}");
+    }
+    assert_eq!(place.run(&["-j2"]).ran(), Vec::<String>::new(), "and all of them are kept");
+}
