@@ -189,7 +189,7 @@ impl Sandbox {
                         Exit::Code(libc::WEXITSTATUS(status))
                     };
                     // One that was never in its groups was counted by nobody, whatever its zygote says of it.
-                    let exit = match self.stands && self.was_nowhere() {
+                    let exit = match self.stands && !self.groups.was_anybody() {
                         true => Exit::SupervisorLost,
                         false => exit,
                     };
@@ -208,12 +208,6 @@ impl Sandbox {
             }
         }
         self.exit
-    }
-
-    fn was_nowhere(&self) -> bool {
-        let mut usage = Usage::default();
-        self.groups.read(&mut usage);
-        usage.cpu.is_zero()
     }
 
     /// Blocks until the end of the main process, at most `timeout`.
@@ -240,7 +234,8 @@ impl Sandbox {
         }
         let mut usage = Usage::default();
         self.groups.read(&mut usage);
-        if usage.memory.is_none() || usage.cpu.is_zero() {
+        // Below its supervisor there is more than a zygote's cell, which the groups alone count.
+        if self.lease.is_none() && (usage.memory.is_none() || usage.cpu.is_zero()) {
             self.poll_tree(&mut usage);
         }
         self.measure_disk(&mut usage);

@@ -209,7 +209,7 @@ impl<'a> Watch<'a> {
         let soft = self.started + soft_due.unwrap_or_default();
         let soft = tokio::time::sleep_until(soft.into());
         tokio::pin!(soft);
-        let mut tick = tokio::time::interval(TICK);
+        let mut tick = tokio::time::interval_at((Instant::now() + TICK).into(), TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut stop = self.stop.clone();
         let mut stop_open = true;

@@ -8,7 +8,13 @@ mod sweep;
 mod v1;
 mod v2;
 
-use std::{fs, io, os::fd::OwnedFd, path::Path, time::Duration};
+use std::{
+    fs,
+    io::{self, Read},
+    os::fd::OwnedFd,
+    path::Path,
+    time::Duration,
+};
 
 use crate::{
     enforcement::{Enforcement, Mechanism, Status},
@@ -81,6 +87,16 @@ impl Groups {
         if let Some(group) = &self.v2 {
             group.read(usage);
         }
+    }
+
+    /// Whether somebody in them has ever run, where time is counted.
+    pub fn was_anybody(&self) -> bool {
+        let mut usage = Usage::default();
+        match &self.v2 {
+            Some(group) => group.read_time(&mut usage),
+            None => self.v1.read(&mut usage),
+        }
+        !usage.cpu.is_zero()
     }
 
     /// Starts the end of every process in the groups; whether there is such a switch.
@@ -167,19 +183,22 @@ fn write(directory: &Path, file: &str, value: impl ToString) -> io::Result<()> {
     fs::write(directory.join(file), value.to_string())
 }
 
-fn read_text(directory: &Path, file: &str) -> Option<String> {
-    fs::read_to_string(directory.join(file)).ok()
+/// Reads a control file in one call: the kernel gives them whole, and none that is read here is as long as the buffer.
+fn read_text<T>(directory: &Path, file: &str, of: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+    let mut buffer = [0; 4096];
+    let length = fs::File::open(directory.join(file)).ok()?.read(&mut buffer).ok()?;
+    of(std::str::from_utf8(&buffer[..length]).ok()?)
 }
 
 fn read_number(directory: &Path, file: &str) -> Option<u64> {
-    read_text(directory, file)?.trim().parse().ok()
+    read_text(directory, file, |text| text.trim().parse().ok())
 }
 
 /// The number after `key` in a file of `key number` lines.
 fn read_key(directory: &Path, file: &str, key: &str) -> Option<u64> {
-    read_text(directory, file)?
-        .lines()
-        .find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.parse().ok())
+    read_text(directory, file, |text| {
+        text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.parse().ok())
+    })
 }
 
 /// Removes a group's directory, waiting a little for the kernel to let go of its last process.

@@ -81,11 +81,15 @@ impl Group {
         self.events.as_ref().map(|file| OomSignal::Priority(file.as_fd()))
     }
 
-    pub fn read(&self, usage: &mut Usage) {
+    pub fn read_time(&self, usage: &mut Usage) {
         let counted = self.cell.as_deref().unwrap_or(&self.top);
         if let Some(micros) = read_key(counted, "cpu.stat", "usage_usec") {
             usage.cpu = Duration::from_micros(micros);
         }
+    }
+
+    pub fn read(&self, usage: &mut Usage) {
+        self.read_time(usage);
         if let Some(cell) = &self.cell {
             usage.memory = read_number(cell, "memory.current");
             // `memory.peak` came with 5.19.
