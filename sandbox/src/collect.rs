@@ -14,11 +14,11 @@ use std::{
 use crate::{
     disk::Folder,
     hot::HotFile,
+    parked::Lease,
     sys::{
         self,
         file::{self, NO_ESCAPE, RESOLVE_NO_XDEV},
     },
-    zygote::Lease,
 };
 
 /// Reads files below one directory. Use it when nobody can change them any more.

@@ -188,6 +188,7 @@ pub fn write_order(
     view: &View,
     mode: Mode,
     memory_cgroup: bool,
+    parked: bool,
 ) -> io::Result<OwnedFd> {
     let limits = &policy.limits;
     let mut env: Vec<ByteBuf> = spec
@@ -223,6 +224,7 @@ pub fn write_order(
             .collect(),
         doors,
         terminals: spec.terminals,
+        parked,
         zygote: spec.zygote,
         limits: OrderLimits {
             files: limits.files,

@@ -18,6 +18,7 @@ mod inside;
 mod launch;
 mod missing;
 mod owner;
+mod parked;
 mod policy;
 mod probe;
 mod sandbox;
@@ -28,7 +29,6 @@ mod sys;
 mod usage;
 mod view;
 mod wire;
-mod zygote;
 
 pub use cgroup::{SweepReport, sweep};
 pub use collect::{Collector, Entry, Kind, Listing, ListingCaps, Refusal, Refused};
@@ -36,6 +36,7 @@ pub use disk::sweep_folders;
 pub use enforcement::{Enforcement, Level, Mechanism, Status};
 pub use hot::{HOT_FROM, HotBytes, HotFile, MOST_HOT};
 pub use inside::spawner_main;
+pub use parked::Parked;
 pub use policy::{Limits, MOST_DOORS, Network, Policy, Seccomp};
 pub use probe::probe;
 pub use sandbox::{Doors, Exit, ExitFact, OomSignal, Sandbox, Teardown};
@@ -45,7 +46,6 @@ pub use survey::{Row, Survey, survey};
 pub use usage::Usage;
 pub use view::View;
 pub use wire::Stage;
-pub use zygote::Zygote;
 
 /// The host's end of a worker's socket.
 pub mod stream {
@@ -80,5 +80,5 @@ const _: () = {
     shared::<Sandbox>();
     shared::<Collector>();
     shared::<HotFile>();
-    shared::<Zygote>();
+    shared::<Parked>();
 };

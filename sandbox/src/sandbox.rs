@@ -18,11 +18,11 @@ use crate::{
     collect::Collector,
     disk::{Disk, Measure},
     enforcement::Enforcement,
+    parked::Lease,
     sys::{self, file, process, socket},
     usage::{Usage, open_files, read_tree},
     view::View,
     wire::{self, Report, Stage},
-    zygote::Lease,
 };
 
 /// How long [`Sandbox::finish`] waits for the last process. Processes in uninterruptible sleep cannot be killed by anybody.

@@ -129,6 +129,7 @@ struct Host<'a> {
     disk: &'a Disk,
     first_uid: u32,
     view: &'a View,
+    parked: bool,
 }
 
 impl Spawner {
@@ -312,6 +313,15 @@ impl Spawner {
     /// Makes a sandbox and starts the command in it. Blocks for about a millisecond; returns when the cell's file system stands. Callable
     /// from any thread, several at once.
     pub fn spawn(&self, policy: &Policy, spec: &Spec) -> Result<Sandbox, SpawnError> {
+        self.make(policy, spec, false)
+    }
+
+    pub(crate) fn make(
+        &self,
+        policy: &Policy,
+        spec: &Spec,
+        parked: bool,
+    ) -> Result<Sandbox, SpawnError> {
         spec.validate()?;
         let ports = policy.network.ports()?;
         let ready = self.ready()?;
@@ -333,8 +343,15 @@ impl Spawner {
         };
         let disk = disk.map_err(SpawnError::Disk)?;
         let mut groups = Groups::create(layout, &policy.limits).map_err(SpawnError::Cgroup)?;
-        let host =
-            Host { mode: ready.mode, layout, groups: &groups, disk: &disk, first_uid, view: &view };
+        let host = Host {
+            mode: ready.mode,
+            layout,
+            groups: &groups,
+            disk: &disk,
+            first_uid,
+            view: &view,
+            parked,
+        };
         let launched = self.launch(policy, spec, host);
         match launched {
             Ok(launched) => Ok(Sandbox {
@@ -380,10 +397,10 @@ impl Spawner {
     }
 
     fn launch(&self, policy: &Policy, spec: &Spec, host: Host<'_>) -> Result<Launched, SpawnError> {
-        let Host { mode, layout, groups, disk, first_uid, view } = host;
+        let Host { mode, layout, groups, disk, first_uid, view, parked } = host;
         let memory = layout.counts_memory();
-        let order =
-            write_order(policy, spec, view, mode, memory).map_err(SpawnError::Descriptors)?;
+        let order = write_order(policy, spec, view, mode, memory, parked)
+            .map_err(SpawnError::Descriptors)?;
         let ends = Ends::new(mode, first_uid, spec).map_err(SpawnError::Descriptors)?;
         let mut roles = vec![Role::Order, Role::Control, Role::Stdout, Role::Stderr];
         let mut fds = vec![

@@ -113,13 +113,13 @@ pub enum Role {
     Join,
     /// The supervisor's end of the line to its zygote; the zygote's is [`Role::Worker`].
     Line,
-    /// The host's end of S to a supervisor that has a zygote: the request is for the next cell of that.
+    /// The host's end of S to the supervisor of a parked sandbox: the request is for its next cell.
     Next,
-    /// A mount that is seen by the next cell of a zygote, in the order of [`Next::binds`].
+    /// A mount that is seen by the next cell of a parked sandbox, in the order of [`Next::binds`].
     Bind,
 }
 
-/// Spawner → supervisor, on S: the next cell of its zygote. Descriptors come with it in the order of `roles`.
+/// Spawner → supervisor, on S: the next cell. Descriptors come with it in the order of `roles`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Next {
     /// Targets of the mounts, and whether each is of a directory; or why there is none.
@@ -127,7 +127,7 @@ pub struct Next {
     pub roles: Vec<Role>,
 }
 
-/// Host → supervisor: what was left for the last cell of its zygote is to go. No signal has this number.
+/// Host → supervisor: what was left for and by the last cell is to go. No signal has this number.
 pub const CLEAR: i32 = 0;
 
 /// What a supervisor tells its zygote before the variables of the environment, each of which ends with a zero byte: the user of the cell, and how many
@@ -178,7 +178,9 @@ pub struct Order {
     pub doors: Option<Vec<u16>>,
     /// Whether there are terminals to be made.
     pub terminals: bool,
-    /// Whether the program makes cells by forking itself.
+    /// Whether the sandbox serves one cell after the other, and is not itself one's.
+    pub parked: bool,
+    /// Whether its program makes cells by forking itself.
     pub zygote: bool,
     pub limits: OrderLimits,
 }
@@ -309,7 +311,7 @@ pub enum Report {
         cpu_micros: u64,
         max_rss: u64,
         space: Option<OwnedFd>,
-        /// Its zygote is there still, nothing else is, and it can make another cell.
+        /// Nobody is left, and another cell may come.
         stands: bool,
     },
 }
@@ -371,7 +373,7 @@ pub fn send_exited(
     socket::send(s, &report(EXITED, status, leftovers, cpu_micros, max_rss), &fds)
 }
 
-/// The end of a cell whose zygote can make another.
+/// The end of a cell whose sandbox is for another.
 pub fn send_ended(s: BorrowedFd<'_>, status: i32) -> io::Result<()> {
     let mut bytes = report(EXITED, status, 0, 0, 0);
     bytes[12] = 1;

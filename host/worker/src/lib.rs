@@ -12,6 +12,7 @@ mod drive;
 pub mod executor;
 mod formats;
 mod gate;
+mod grounds;
 mod inputs;
 pub mod mask;
 mod messages;
@@ -26,7 +27,6 @@ mod talk;
 pub mod tools;
 mod words;
 mod workplace;
-mod zygotes;
 
 pub use ask::Asker;
 pub use formats::{

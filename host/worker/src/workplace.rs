@@ -18,11 +18,11 @@ use tokio::sync::{mpsc, watch};
 use crate::attempt::{Attempt, Live, Opening, Phase, Report, Stop};
 use crate::drive::Watch;
 use crate::executor::{BINARY, DIR, Executor, SDK, Slots};
+use crate::grounds::Grounds;
 use crate::inputs;
 use crate::messages;
 use crate::normaliser::Normalisers;
 use crate::parking::{Berth, Parking, laid_bytes};
-use crate::zygotes::Zygotes;
 
 /// A sandbox that was asked for before the run was stopped is waited for so long: as a rule a millisecond is enough.
 const BEGINNING: Duration = Duration::from_millis(500);
@@ -38,8 +38,8 @@ pub struct Workplace {
     scratch: PathBuf,
     /// Workers that wait for cells to come.
     parking: Arc<Parking>,
-    /// Workers that make cells.
-    zygotes: Arc<Zygotes>,
+    /// Sandboxes that wait for cells to come.
+    grounds: Arc<Grounds>,
     normalisers: Mutex<Normalisers>,
 }
 
@@ -64,8 +64,8 @@ impl Workplace {
     /// A workplace whose spawner is not started yet.
     #[must_use]
     pub fn new(binary: PathBuf, sdk: PathBuf, scratch: PathBuf) -> Self {
-        let (parking, zygotes, normalisers) = Default::default();
-        Self { spawner: OnceLock::new(), binary, sdk, scratch, parking, zygotes, normalisers }
+        let (parking, grounds, normalisers) = Default::default();
+        Self { spawner: OnceLock::new(), binary, sdk, scratch, parking, grounds, normalisers }
     }
 
     /// From now on, workers for the latest `count` different attempts are kept waiting, once [`Self::park`] is called.
@@ -205,7 +205,7 @@ impl Workplace {
             let berth = match waiting {
                 Some(berth) => berth,
                 None => {
-                    let made = place.zygotes.cell(spawner, &wanted, &policy, &spec);
+                    let made = place.grounds.cell(spawner, &wanted, &policy, &spec);
                     let cell = match made {
                         Some(cell) => cell,
                         None => spawner.spawn(&policy, &spec)?,

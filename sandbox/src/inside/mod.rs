@@ -11,11 +11,11 @@ mod landlock;
 mod look;
 mod mounts;
 mod owners;
+mod parked;
 mod runner;
 mod seccomp;
 mod supervisor;
 mod template;
-mod zygote;
 
 use std::{
     ffi::CStr,
@@ -113,7 +113,7 @@ fn serve() -> io::Result<()> {
     let Ok(prepared) = prepared else { return Ok(()) };
     serve_launches(&control, |launch, handles| match &handles.next {
         Some(supervisor) => {
-            zygote::pass_on(
+            parked::pass_on(
                 supervisor.as_fd(),
                 open_binds(&prepared, launch, &handles.hot),
                 handles,

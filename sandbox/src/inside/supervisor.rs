@@ -19,7 +19,7 @@ use super::{
     cell::{self, CELL_ID, SUPERVISOR_ID},
     doors,
     mounts::{PreparedBind, attach_at, lookup, make_point},
-    zygote::{self, Place},
+    parked::Place,
 };
 use crate::{
     sys::{
@@ -97,8 +97,9 @@ fn supervise(
     // The spawner ignores SIGCHLD, which would reap our children behind our back.
     process::default_signal(libc::SIGCHLD);
     let signals = process::signals(&[libc::SIGCHLD]).at(Stage::Fork)?;
-    if order.zygote {
-        zygote::number_next_process(zygote::NUMBER - 1);
+    if order.parked {
+        let place = Place { prepared, handles, filter, cell: root.as_fd(), limits: &order.limits };
+        return place.attend(&order, signals.as_fd());
     }
     let mut failure = None;
     let mut cell = || failure = Some(cell::start(prepared, handles, filter, &order, binds));
@@ -107,16 +108,6 @@ fn supervise(
     release_descriptors(handles);
     if let Some(failure) = failure {
         let _ = wire::send_not_started(handles.control.as_fd(), failure);
-        return Ok(());
-    }
-    if let Some(line) = &handles.line {
-        let place = Place {
-            cell: root.as_fd(),
-            control: handles.control.as_fd(),
-            line: line.as_fd(),
-            main,
-        };
-        zygote::attend(&place, signals.as_fd(), &order.limits);
         return Ok(());
     }
     // Only where something large may be in memory, whose consumers will mount it: a namespace that outlives its processes is torn down by

@@ -6,7 +6,7 @@ use std::{
 };
 
 use polyloom_sandbox::{
-    Bind, Exit, File, HOT_FROM, Limits, Network, Policy, Sandbox, Spec, Zygote,
+    Bind, Exit, File, HOT_FROM, Limits, Network, Parked, Policy, Sandbox, Spec,
 };
 
 use crate::{
@@ -34,17 +34,17 @@ pub const CASES: &[Case] = &[
 
 /// Where zygotes are given back.
 #[derive(Clone, Default)]
-struct Pool(Arc<Mutex<Vec<Zygote>>>);
+struct Pool(Arc<Mutex<Vec<Parked>>>);
 
 impl Pool {
-    fn take(&self) -> Option<Zygote> {
+    fn take(&self) -> Option<Parked> {
         self.0.lock().unwrap().pop()
     }
 }
 
 /// Whether there can be zygotes here; says so if not.
 fn possible(lab: &Lab) -> bool {
-    match lab.spawner.can_fork(&Policy::default()).unwrap() {
+    match lab.spawner.can_park(&Policy::default()).unwrap() {
         Ok(()) => true,
         Err(why) => {
             println!("       no zygotes here: {why}");
@@ -53,27 +53,27 @@ fn possible(lab: &Lab) -> bool {
     }
 }
 
-fn zygote(lab: &Lab, how: &str) -> Zygote {
+fn zygote(lab: &Lab, how: &str) -> Parked {
     let spec = Spec { zygote: true, ..lab.act(&["zygote", how]) };
-    lab.spawner.zygote(&Policy::default(), &spec).unwrap()
+    lab.spawner.park(&Policy::default(), &spec).unwrap()
 }
 
 fn cell(code: &str) -> Spec {
     Spec { worker_socket: true, ..shell(code) }
 }
 
-fn fork(lab: &Lab, zygote: Zygote, spec: &Spec, pool: &Pool) -> Sandbox {
+fn fork(lab: &Lab, zygote: Parked, spec: &Spec, pool: &Pool) -> Sandbox {
     fork_with(lab, zygote, &Policy::default(), spec, pool)
 }
 
-fn fork_with(lab: &Lab, zygote: Zygote, policy: &Policy, spec: &Spec, pool: &Pool) -> Sandbox {
+fn fork_with(lab: &Lab, zygote: Parked, policy: &Policy, spec: &Spec, pool: &Pool) -> Sandbox {
     let back = pool.clone();
     let back = move |zygote| back.0.lock().unwrap().push(zygote);
-    lab.spawner.fork(zygote, policy, spec, back).unwrap()
+    lab.spawner.unpark(zygote, policy, spec, back).unwrap()
 }
 
 /// A cell from its beginning to its end; its zygote is in the pool if it can make another.
-fn run(lab: &Lab, zygote: Zygote, code: &str, pool: &Pool) -> Done {
+fn run(lab: &Lab, zygote: Parked, code: &str, pool: &Pool) -> Done {
     finish(fork(lab, zygote, &cell(code), pool))
 }
 
@@ -189,7 +189,7 @@ fn counted(lab: &Lab) {
     let policy =
         |memory: u64| Policy::untrusted(Limits { memory: memory << 20, ..Limits::default() });
     let spec = Spec { zygote: true, ..lab.act(&["zygote", ""]) };
-    let new = || lab.spawner.zygote(&policy(64), &spec).unwrap();
+    let new = || lab.spawner.park(&policy(64), &spec).unwrap();
     let pool = Pool::default();
     let busy = cell(
         "head -c 40M /dev/zero | tail -c 1 | wc -c; i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done",
@@ -265,7 +265,7 @@ fn marks(lab: &Lab) {
     drop(done);
     // It was given back before that was seen, and is gone when it is asked.
     let deadline = Instant::now() + LONG;
-    while pool.0.lock().unwrap().last_mut().is_some_and(Zygote::is_there) {
+    while pool.0.lock().unwrap().last_mut().is_some_and(Parked::is_there) {
         assert!(Instant::now() < deadline);
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -341,7 +341,7 @@ fn bad_zygotes(lab: &Lab) {
         let back = pool.clone();
         let back = move |zygote| back.0.lock().unwrap().push(zygote);
         let made =
-            lab.spawner.fork(zygote(lab, how), &Policy::default(), &cell("echo never"), back);
+            lab.spawner.unpark(zygote(lab, how), &Policy::default(), &cell("echo never"), back);
         if let Ok(sandbox) = made {
             let done = finish(sandbox);
             assert_ne!(done.fact.exit, Exit::Code(0), "{how}");
@@ -366,13 +366,13 @@ fn bad_binds(lab: &Lab) {
     let mut spec = cell("true");
     spec.binds.push(Bind { source: "/nowhere/at/all".into(), target: "/cell/in/x".into() });
     let made =
-        lab.spawner.fork(zygote(lab, ""), &Policy::default(), &spec, |_| panic!("given back"));
+        lab.spawner.unpark(zygote(lab, ""), &Policy::default(), &spec, |_| panic!("given back"));
     let error = made.unwrap_err().to_string();
     assert!(error.contains("open a bind source"), "{error}");
 }
 
 fn shares_nothing(lab: &Lab) {
-    let refused = |policy: Policy| lab.spawner.can_fork(&policy).unwrap().unwrap_err();
+    let refused = |policy: Policy| lab.spawner.can_park(&policy).unwrap().unwrap_err();
     let strict = Policy { require: Default::default(), ..Policy::strict(Limits::default()) };
     refused(strict);
     refused(Policy { network: Network::Doors(vec![80]), ..Policy::default() });

@@ -1,6 +1,7 @@
-//! The host's end of a zygote: a confined program that makes cells by forking itself, one after the other. Does not know what it has loaded.
+//! The host's end of a parked sandbox: one that is set up and waits for a cell, and after that for the next. It may have a *zygote*, a confined program that
+//! makes cells by forking itself; else each cell's program is started in it.
 //!
-//! It costs what a sandbox and the program's start cost, once; each cell then costs a fork. The sandbox is used again only after a cell that ended by itself
+//! Namespaces, mounts and, with a zygote, the program's start are paid for once. It is used again only after a cell that ended by itself
 //! and left nobody and nothing behind, as seen by its supervisor and the kernel's counters; after any other it is ended whole.
 
 use std::{
@@ -24,11 +25,11 @@ use crate::{
     wire::{self, Launch, Mode, Report, Role, own_inodes},
 };
 
-/// A confined program that waits to be asked for a cell. Dropping it ends it.
+/// A sandbox that waits for a cell. Dropping it ends it.
 #[derive(Debug)]
-pub struct Zygote(Sandbox);
+pub struct Parked(Sandbox);
 
-type Back = Box<dyn FnOnce(Zygote) + Send + Sync>;
+type Back = Box<dyn FnOnce(Parked) + Send + Sync>;
 
 /// A cell that was laid out and asked for: our ends, the bytes its files take, and where its code and inputs are.
 struct Begun {
@@ -39,16 +40,16 @@ struct Begun {
     laid: Vec<OwnedFd>,
 }
 
-/// A zygote while its cell, or a reader of what that left, has its sandbox.
+/// A parked sandbox while a cell, or a reader of what that left, has it.
 pub struct Lease {
-    zygote: Option<Zygote>,
+    parked: Option<Parked>,
     back: Option<Back>,
     kept: AtomicBool,
 }
 
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease").field("zygote", &self.zygote).finish_non_exhaustive()
+        f.debug_struct("Lease").field("parked", &self.parked).finish_non_exhaustive()
     }
 }
 
@@ -61,16 +62,16 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let (zygote, back) = (self.zygote.take(), self.back.take());
-        if let (Some(zygote), Some(back), true) = (zygote, back, self.kept.load(Ordering::Relaxed))
-            && zygote.0.signal(wire::CLEAR).is_ok()
+        let (parked, back) = (self.parked.take(), self.back.take());
+        if let (Some(parked), Some(back), true) = (parked, back, self.kept.load(Ordering::Relaxed))
+            && parked.0.signal(wire::CLEAR).is_ok()
         {
-            back(zygote);
+            back(parked);
         }
     }
 }
 
-impl Zygote {
+impl Parked {
     /// The supervisor's process id on the host, for people.
     #[must_use]
     pub fn pid(&self) -> i32 {
@@ -84,19 +85,19 @@ impl Zygote {
 }
 
 impl Spawner {
-    /// Whether cells of this policy can be made by a zygote here: control groups have to count each of them, it takes a second user to be out of their
-    /// reach, and what is to share nothing shares no zygote. An error tells why not.
-    pub fn can_fork(&self, policy: &Policy) -> Result<Result<(), &'static str>, SpawnError> {
+    /// Whether cells of this policy can have parked sandboxes here: control groups have to count each of them, a zygote takes a second user to be out of their
+    /// reach, and what is to share nothing shares none of it. An error tells why not.
+    pub fn can_park(&self, policy: &Policy) -> Result<Result<(), &'static str>, SpawnError> {
         let (mode, layout) = (self.ready()?.mode, self.layout());
         let refused = if mode != Mode::Root {
-            "it takes root: a zygote needs a user that its cells are not"
+            "it takes root: supervisor and cell are two users"
         } else if !layout.counts_memory() || (layout.unified.is_none() && layout.cpuacct.is_none())
         {
             "it takes control groups for memory and processor time"
-        } else if policy.seccomp != Seccomp::Default {
+        } else if policy.seccomp == Seccomp::Strict {
             "the policy is to share nothing"
         } else if policy.network != Network::None {
-            "its network would be its cells'"
+            "its network would be that of others"
         } else if self.kind_of_disk(mode, &policy.limits) != Kind::Memory {
             "its files are on disk"
         } else {
@@ -105,23 +106,24 @@ impl Spawner {
         Ok(Err(refused))
     }
 
-    /// Makes a sandbox and starts a program in it that will make cells by forking itself. It gets no input, and what it prints is not read.
-    pub fn zygote(&self, policy: &Policy, spec: &Spec) -> Result<Zygote, SpawnError> {
-        self.spawn(policy, spec).map(Zygote)
+    /// Makes a sandbox that waits for cells. With [`Spec::zygote`] its program is started now, and is to make them; it gets no input, and what it prints
+    /// is not read. Else nothing of the request matters but its binds outside of `/cell`.
+    pub fn park(&self, policy: &Policy, spec: &Spec) -> Result<Parked, SpawnError> {
+        self.make(policy, spec, true).map(Parked)
     }
 
-    /// Asks a zygote for a cell: the environment, files, binds below `/cell`, streams and limits are this cell's own, and so are its control groups; the
-    /// rest is the zygote's. Its program, arguments, directory and other binds are not looked at. The zygote is given to `back` once the cell has ended, nobody reads what it
-    /// left, and it can make another; else it is ended.
-    pub fn fork(
+    /// Puts a cell into a parked sandbox: its environment, files, binds below `/cell`, streams and limits are its own, and so are its control groups; other binds and the filter of
+    /// system calls are those of the sandbox, and so are, with a zygote, program, arguments and directory. The sandbox is given to `back` once the cell has ended, nobody reads what it
+    /// left, and there may be another; else it is ended.
+    pub fn unpark(
         &self,
-        zygote: Zygote,
+        parked: Parked,
         policy: &Policy,
         spec: &Spec,
-        back: impl FnOnce(Zygote) + Send + Sync + 'static,
+        back: impl FnOnce(Parked) + Send + Sync + 'static,
     ) -> Result<Sandbox, SpawnError> {
         spec.validate()?;
-        let base = &zygote.0;
+        let base = &parked.0;
         let first_uid = base.owner.ok_or(SpawnError::Lost)?;
         let groups = Groups::create_for_fork(self.layout(), &policy.limits);
         let mut groups = groups.map_err(SpawnError::Cgroup)?;
@@ -160,7 +162,7 @@ impl Spawner {
                     polled_cpu: AtomicU64::new(0),
                     torn_down: None,
                     lease: Some(Arc::new(Lease {
-                        zygote: Some(zygote),
+                        parked: Some(parked),
                         back: Some(Box::new(back)),
                         kept: AtomicBool::new(false),
                     })),
@@ -168,7 +170,7 @@ impl Spawner {
             }
             Err(error) => {
                 // Whatever it was about to do.
-                drop(zygote);
+                drop(parked);
                 groups.remove();
                 Err(error)
             }
@@ -183,7 +185,7 @@ impl Spawner {
         policy: &Policy,
         spec: &Spec,
     ) -> Result<Begun, SpawnError> {
-        let order = write_order(policy, spec, &base.view, Mode::Root, true);
+        let order = write_order(policy, spec, &base.view, Mode::Root, true, false);
         let order = order.map_err(SpawnError::Descriptors)?;
         let ends = Ends::new(Mode::Root, first_uid, spec).map_err(SpawnError::Descriptors)?;
         let mut roles = vec![Role::Order, Role::Next, Role::Stdout, Role::Stderr];

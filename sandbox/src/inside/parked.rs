@@ -1,7 +1,8 @@
-//! A supervisor whose main process makes cells by forking itself: it serves one cell after the other, each in the same namespaces and never two at once.
+//! A supervisor that serves one cell after the other, each in the same namespaces and never two at once. Either it starts each cell's program, or it has a *zygote*,
+//! a program that makes cells by forking itself.
 //!
 //! What a cell leaves decides whether there is another. Processes, System V objects, more than a few files or something large: then everything is ended,
-//! as it is after a cell that was started by itself. The zygote never runs a cell's code, has a user the cell has no power over, and shares no
+//! as it is after a cell that was started by itself. A zygote never runs a cell's code, has a user the cell has no power over, and shares no
 //! descriptor with it. What it says (that a cell began, and how it ended) is told on to the host.
 
 use std::{
@@ -18,29 +19,32 @@ use std::{
 };
 
 use super::{
-    Handles, MAX_LAUNCH,
-    cell::CELL_ID,
+    Handles, MAX_LAUNCH, Prepared,
+    cell::{self, CELL_ID},
     mounts::PreparedBind,
-    supervisor::{drain, end_everything, read_order, room, write_files},
+    supervisor::{drain, end_everything, read_order, release_descriptors, room, write_files},
 };
 use crate::{
     CELL_ROOT,
     sys::{self, file, ipc, mount, process, socket},
-    wire::{self, At, Failure, Missing, Next, OrderLimits, Role, Stage, Told},
+    wire::{self, At, Failure, Missing, Next, Order, OrderLimits, Role, Stage, Told},
 };
 
-/// A cell that leaves more files than this is the last one of its zygote: to remove them takes longer than to start anew.
+/// A cell that leaves more files than this is the last one here: to remove them takes longer than to start anew.
 const MOST_LEFT: u64 = 1024;
 
-/// Where a supervisor with a zygote is.
+/// The number of a zygote, out of the way of its cells'.
+const ZYGOTE: i32 = 1000;
+
+/// Where the supervisor of a parked sandbox is.
 pub struct Place<'a> {
+    pub prepared: &'a Prepared,
+    /// What the sandbox itself was given.
+    pub handles: &'a Handles,
+    pub filter: &'a [libc::sock_filter],
     /// The root of the cell's own file system.
     pub cell: BorrowedFd<'a>,
-    pub control: BorrowedFd<'a>,
-    /// The line to the zygote.
-    pub line: BorrowedFd<'a>,
-    /// The zygote.
-    pub main: i32,
+    pub limits: &'a OrderLimits,
 }
 
 /// The spawner's part: hands a request on, with the mounts that only the spawner can open. What went wrong is told by the supervisor.
@@ -77,61 +81,47 @@ pub fn pass_on(
     }
 }
 
-/// One cell after the other, until the host or the zygote is gone, or a cell has left something.
-pub fn attend(place: &Place<'_>, signals: BorrowedFd<'_>, limits: &OrderLimits) {
-    let mut service =
-        Service { place, room: None, mounted: Vec::new(), cell: None, given: 0, busy: false };
-    service.room = room(limits, 0).ok();
-    let mut buffer = vec![0; MAX_LAUNCH];
-    loop {
-        let mut fds =
-            [place.control, place.line, signals].map(|fd| sys::interest(fd, libc::POLLIN));
-        if sys::poll(&mut fds, -1).is_err() {
-            return;
-        }
-        if fds[0].revents != 0 {
-            let Ok(received) = socket::receive(place.control, &mut buffer) else { return };
-            match &buffer[..received.length] {
-                // The host is gone: ending process 1 ends everything.
-                [] => return,
-                [a, b, c, d] => {
-                    let signal = i32::from_le_bytes([*a, *b, *c, *d]);
-                    match (signal, service.cell) {
-                        (wire::CLEAR, _) if service.clear().is_err() => return,
-                        (wire::CLEAR, _) | (_, None) => {}
-                        // The cell leads a group of its own.
-                        (signal, Some(cell)) => drop(process::kill(-cell, signal)),
-                    }
-                }
-                message => {
-                    if let Err(failure) = service.next(message, received.fds) {
-                        let _ = wire::send_setup_failed(place.control, failure);
-                        return;
-                    }
+impl Place<'_> {
+    fn control(&self) -> BorrowedFd<'_> {
+        self.handles.control.as_fd()
+    }
+
+    /// One cell after the other, until the host or the zygote is gone, or a cell has left something.
+    pub fn attend(&self, order: &Order, signals: BorrowedFd<'_>) -> Result<(), Failure> {
+        let mut zygote = None;
+        if order.zygote {
+            number_next_process(ZYGOTE - 1);
+            match self.start(self.handles, order)? {
+                Ok(pid) => zygote = Some(pid),
+                Err(failure) => {
+                    let _ = wire::send_not_started(self.control(), failure);
+                    return Ok(());
                 }
             }
         }
-        if fds[1].revents != 0 {
-            let mut bytes = [0; Told::BYTES];
-            match socket::receive(place.line, &mut bytes) {
-                Ok(received) if received.length == bytes.len() => match Told::parse(bytes) {
-                    Some(Told::Began(cell)) if service.busy => service.cell = Some(cell),
-                    Some(Told::Ended(status)) if service.cell.is_some() => {
-                        if !service.ended(status) {
-                            return;
-                        }
-                    }
-                    _ => return service.lost(libc::SIGKILL),
-                },
-                _ => return service.lost(libc::SIGKILL),
-            }
-        }
-        if fds[2].revents != 0 {
-            drain(signals);
-            if let Some(status) = service.reap() {
-                return service.lost(status);
-            }
-        }
+        release_descriptors(self.handles);
+        let room = room(self.limits, order.files.len()).ok();
+        let service = Service {
+            place: self,
+            zygote,
+            room,
+            mounted: Vec::new(),
+            cell: None,
+            given: 0,
+            busy: false,
+        };
+        service.attend(signals);
+        Ok(())
+    }
+
+    /// Starts a program, confined.
+    fn start(&self, handles: &Handles, order: &Order) -> Result<Result<i32, Failure>, Failure> {
+        let mut failure = None;
+        let mut cell =
+            || failure = Some(cell::start(self.prepared, handles, self.filter, order, &[]));
+        // SAFETY: the supervisor is single-threaded, and the cell's side only allocates and makes system calls.
+        let pid = unsafe { process::run_borrowing(&mut cell) }.at(Stage::Fork)?;
+        Ok(failure.map_or(Ok(pid), Err))
     }
 }
 
@@ -143,11 +133,9 @@ pub fn number_next_process(last: i32) {
     }
 }
 
-/// The number of a zygote, out of the way of its cells'.
-pub const NUMBER: i32 = 1000;
-
 struct Service<'a> {
     place: &'a Place<'a>,
+    zygote: Option<i32>,
     /// Size and number of files that its file system has room for.
     room: Option<(CString, CString)>,
     /// What is mounted for the present cell.
@@ -159,26 +147,109 @@ struct Service<'a> {
     busy: bool,
 }
 
+/// How the zygote, or a cell without one, has ended.
+#[derive(Default)]
+struct Reaped {
+    zygote: Option<i32>,
+    cell: Option<i32>,
+}
+
+/// What is to be done after something was seen.
+#[derive(PartialEq, Eq)]
+enum After {
+    GoOn,
+    End,
+}
+
 impl Service<'_> {
-    /// Reaps whoever was left to process 1; how the zygote ended, if it did.
-    fn reap(&self) -> Option<i32> {
-        let mut ended = None;
-        while let Ok(Some((pid, status))) = process::wait_any(libc::WNOHANG) {
-            if pid == self.place.main {
-                ended = Some(status);
+    fn attend(mut self, signals: BorrowedFd<'_>) {
+        let mut buffer = vec![0; MAX_LAUNCH];
+        let control = self.place.control();
+        // Without a zygote there is no line, and nothing is heard where one would be.
+        let line = self.place.handles.line.as_ref().map_or(signals, AsFd::as_fd);
+        loop {
+            let mut fds = [control, signals, line].map(|fd| sys::interest(fd, libc::POLLIN));
+            if sys::poll(&mut fds, -1).is_err() {
+                return;
+            }
+            let told = self.zygote.is_some() && fds[2].revents != 0;
+            if fds[0].revents != 0 && self.on_host(&mut buffer) == After::End
+                || told && self.on_line(line) == After::End
+                || fds[1].revents != 0 && self.on_signals(signals) == After::End
+            {
+                return;
             }
         }
-        ended
+    }
+
+    fn on_host(&mut self, buffer: &mut [u8]) -> After {
+        let control = self.place.control();
+        let Ok(received) = socket::receive(control, buffer) else { return After::End };
+        match &buffer[..received.length] {
+            // The host is gone: ending process 1 ends everything.
+            [] => return After::End,
+            [a, b, c, d] => match (i32::from_le_bytes([*a, *b, *c, *d]), self.cell) {
+                (wire::CLEAR, _) if self.clear().is_err() => return After::End,
+                (wire::CLEAR, _) | (_, None) => {}
+                // The cell leads a group of its own.
+                (signal, Some(cell)) => drop(process::kill(-cell, signal)),
+            },
+            message => {
+                if let Err(failure) = self.next(message, received.fds) {
+                    let _ = wire::send_setup_failed(control, failure);
+                    return After::End;
+                }
+            }
+        }
+        After::GoOn
+    }
+
+    fn on_line(&mut self, line: BorrowedFd<'_>) -> After {
+        let mut bytes = [0; Told::BYTES];
+        let told = match socket::receive(line, &mut bytes) {
+            Ok(received) if received.length == bytes.len() => Told::parse(bytes),
+            Ok(_) | Err(_) => None,
+        };
+        match told {
+            Some(Told::Began(cell)) if self.busy && self.cell.is_none() => self.cell = Some(cell),
+            Some(Told::Ended(status)) if self.cell.is_some() => return self.ended(status),
+            Some(_) | None => return self.lost(libc::SIGKILL),
+        }
+        After::GoOn
+    }
+
+    fn on_signals(&mut self, signals: BorrowedFd<'_>) -> After {
+        drain(signals);
+        match self.reap() {
+            Reaped { zygote: Some(status), .. } => self.lost(status),
+            Reaped { cell: Some(status), .. } => self.ended(status),
+            _ => After::GoOn,
+        }
+    }
+
+    /// Reaps whoever ended, or was left to process 1 and ended.
+    fn reap(&self) -> Reaped {
+        let mut reaped = Reaped::default();
+        while let Ok(Some((pid, status))) = process::wait_any(libc::WNOHANG) {
+            if Some(pid) == self.zygote {
+                reaped.zygote = Some(status);
+            } else if self.zygote.is_none() && Some(pid) == self.cell {
+                reaped.cell = Some(status);
+            }
+        }
+        reaped
     }
 
     /// Without its zygote nothing goes on.
-    fn lost(&self, status: i32) {
+    fn lost(&self, status: i32) -> After {
         let leftovers = end_everything();
         let (cpu_micros, max_rss) = process::children_usage();
-        let _ = wire::send_exited(self.place.control, status, leftovers, cpu_micros, max_rss, None);
+        let control = self.place.control();
+        let _ = wire::send_exited(control, status, leftovers, cpu_micros, max_rss, None);
+        After::End
     }
 
-    /// Lays out the next cell and asks the zygote for it.
+    /// Lays out the next cell and starts it, or asks the zygote for it.
     fn next(&mut self, message: &[u8], fds: Vec<OwnedFd>) -> Result<(), Failure> {
         let bad = || Failure { stage: Stage::Message, errno: libc::EBADMSG };
         let next: Next = rmp_serde::from_slice(message).map_err(|_| bad())?;
@@ -200,14 +271,8 @@ impl Service<'_> {
                 _ => return Err(bad()),
             }
         }
-        let (Some(memory), Some(stdout), Some(stderr), Some(worker)) =
-            (order, stdout, stderr, worker)
-        else {
+        let (Some(memory), Some(stdout), Some(stderr)) = (order, stdout, stderr) else {
             return Err(bad());
-        };
-        let stdin = match stdin {
-            Some(stdin) => stdin,
-            None => file::open(c"/dev/null", libc::O_RDONLY).at(Stage::Stdio)?,
         };
         let (order, files_at) = read_order(memory.as_fd()).at(Stage::Message)?;
         let wanted = room(&order.limits, order.files.len()).at(Stage::CellFiles)?;
@@ -232,41 +297,72 @@ impl Service<'_> {
         let laid = [folder(c"code").at(Stage::CellFiles)?, folder(c"in").at(Stage::CellFiles)?];
         self.given = file::bytes_used(self.place.cell);
         let laid = [laid[0].as_fd(), laid[1].as_fd()];
-        wire::send_ready(self.place.control, self.place.cell, &laid, self.given)
-            .at(Stage::CellFiles)?;
-        let message = wire::fork_message(CELL_ID, joins.len() as u32, &order.env);
-        let mut fds = vec![stdin.as_fd(), stdout.as_fd(), stderr.as_fd(), worker.as_fd()];
-        fds.extend(joins.iter().map(AsFd::as_fd));
-        number_next_process(1);
-        // Not to wait for a zygote that does not read.
-        socket::send_now(self.place.line, &message, &fds).at(Stage::Zygote)?;
+        let control = self.place.control();
+        wire::send_ready(control, self.place.cell, &laid, self.given).at(Stage::CellFiles)?;
         self.busy = true;
+        number_next_process(1);
+        if let Some(line) = self.place.handles.line.as_ref().filter(|_| self.zygote.is_some()) {
+            let stdin = match stdin {
+                Some(stdin) => stdin,
+                None => file::open(c"/dev/null", libc::O_RDONLY).at(Stage::Stdio)?,
+            };
+            let worker = worker.ok_or_else(bad)?;
+            let message = wire::fork_message(CELL_ID, joins.len() as u32, &order.env);
+            let mut fds = vec![stdin.as_fd(), stdout.as_fd(), stderr.as_fd(), worker.as_fd()];
+            fds.extend(joins.iter().map(AsFd::as_fd));
+            // Not to wait for a zygote that does not read.
+            return socket::send_now(line.as_fd(), &message, &fds).at(Stage::Zygote);
+        }
+        let handles = Handles {
+            order: memory,
+            control: control.try_clone_to_owned().at(Stage::Descriptors)?,
+            stdin,
+            stdout,
+            stderr,
+            worker,
+            home: None,
+            files: None,
+            joins,
+            hot: Vec::new(),
+            line: None,
+            next: None,
+        };
+        match self.place.start(&handles, &order)? {
+            Ok(pid) => self.cell = Some(pid),
+            Err(failure) => {
+                let _ = wire::send_not_started(control, failure);
+                self.lost(libc::SIGKILL);
+            }
+        }
         Ok(())
     }
 
-    /// Tells of a cell's end. Whether there can be another.
-    fn ended(&mut self, status: i32) -> bool {
-        if let Some(status) = self.reap() {
-            self.lost(status);
-            return false;
+    /// Tells of a cell's end.
+    fn ended(&mut self, status: i32) -> After {
+        // Whoever the cell has orphaned.
+        if let Some(status) = self.reap().zygote {
+            return self.lost(status);
         }
         self.busy = false;
         self.cell = None;
+        let control = self.place.control();
         let written = file::bytes_used(self.place.cell).saturating_sub(self.given);
         let large = written >= crate::HOT_FROM;
         let files = file::fstatfs(self.place.cell).map(|stat| stat.f_files - stat.f_ffree);
         let few = files.is_ok_and(|files| files <= MOST_LEFT);
         if !large && few && self.is_alone() && ipc::is_empty().unwrap_or(false) {
-            return wire::send_ended(self.place.control, status).is_ok();
+            return match wire::send_ended(control, status) {
+                Ok(()) => After::GoOn,
+                Err(_) => After::End,
+            };
         }
         // The zygote is none of what the cell left.
-        let leftovers = end_everything().saturating_sub(1);
+        let leftovers = end_everything().saturating_sub(u32::from(self.zygote.is_some()));
         let (cpu_micros, max_rss) = process::children_usage();
         let space = large.then(|| file::open(c"/proc/self/ns/mnt", libc::O_RDONLY).ok()).flatten();
         let space = space.as_ref().map(AsFd::as_fd);
-        let control = self.place.control;
         let _ = wire::send_exited(control, status, leftovers, cpu_micros, max_rss, space);
-        false
+        After::End
     }
 
     /// Whether there is no process but this and the zygote.
@@ -274,7 +370,7 @@ impl Service<'_> {
         let Ok(entries) = fs::read_dir("/proc") else { return false };
         entries.flatten().all(|entry| {
             let pid = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
-            pid.is_none_or(|pid| pid == 1 || pid == self.place.main)
+            pid.is_none_or(|pid| pid == 1 || Some(pid) == self.zygote)
         })
     }
 

@@ -1,8 +1,10 @@
-//! Executors that were started once and make each cell by forking themselves: which cells could come from which, and who waits for the next.
+//! Sandboxes that are used for one cell after the other: which cells could share one, and which wait for the next. Those of an executor that can be a zygote
+//! hold one, from which its cells are forked.
 //!
-//! A zygote is started for the second cell of its kind, since one alone would gain nothing. What can't be had by one is started by itself, as ever.
+//! One is made for the second cell of its kind, since one alone would gain nothing. What can't be had so has a sandbox of its own, as ever.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use polyloom_model::{Kind, MAX_PATTERN_PROGRAM, WorkerSpec};
@@ -17,25 +19,86 @@ use crate::parking::laid_bytes;
 const MOST_KINDS: usize = 64;
 /// Environment that is sent to a zygote with its cell, in bytes.
 const MOST_ENV: usize = 64 << 10;
+/// As many are always kept, and twice as many as were taken at the same time.
+const FEW: usize = 4;
 /// After so many that failed there is no more trying.
 const MOST_FAILURES: u32 = 2;
 
 /// Variables of these names are the cell's own; all others are there when its program starts, where it may look at them once.
 const OWN: &str = "POLYLOOM_";
 
-/// What cells of one zygote have in common.
+/// What cells of one sandbox have in common.
 pub struct Ground {
     executor: Arc<Executor>,
+    binds: Vec<(PathBuf, PathBuf)>,
+    calls: sandbox::Seccomp,
+    /// What they have in common besides where they come from one zygote.
+    zygote: Option<Start>,
+}
+
+/// How a zygote is started.
+#[derive(PartialEq)]
+struct Start {
     policy: sandbox::Policy,
     argv: Vec<std::ffi::OsString>,
     env: Vec<(String, std::ffi::OsString)>,
-    binds: Vec<(PathBuf, PathBuf)>,
     /// Libraries to be loaded before the first fork.
     preload: Vec<String>,
 }
 
 impl Ground {
-    /// What a cell needs of its zygote; nothing where it can have none.
+    /// What a cell needs; nothing where it takes a sandbox of its own.
+    fn of(attempt: &Attempt, policy: &sandbox::Policy, spec: &sandbox::Spec) -> Option<Self> {
+        let executor = &attempt.executor;
+        let plain = attempt.secrets.is_none() && spec.openings.is_empty() && !spec.terminals;
+        let shared = spec.binds.iter().filter(|bind| !is_own(bind));
+        plain.then(|| Self {
+            executor: Arc::clone(executor),
+            binds: shared.map(|bind| (bind.source.clone(), bind.target.clone())).collect(),
+            calls: policy.seccomp,
+            zygote: Start::of(attempt, policy, spec),
+        })
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
+        let zygotes = self.zygote.is_some() || other.zygote.is_some();
+        // A program that was replaced under its old name is another one.
+        let same = !zygotes
+            || self.executor.tools == other.executor.tools
+                && self.executor.manifest.id == other.executor.manifest.id;
+        same && self.binds == other.binds
+            && self.calls == other.calls
+            && self.zygote == other.zygote
+    }
+
+    fn park(
+        &self,
+        spawner: &sandbox::Spawner,
+        policy: &sandbox::Policy,
+    ) -> Result<sandbox::Parked, sandbox::SpawnError> {
+        let bind = |(source, target): &(PathBuf, PathBuf)| sandbox::Bind {
+            source: source.clone(),
+            target: target.clone(),
+        };
+        let binds = self.binds.iter().map(bind).collect();
+        let Some(start) = &self.zygote else {
+            // No program is started before there is a cell.
+            let argv = vec!["-".into()];
+            return spawner
+                .park(policy, &sandbox::Spec { argv, binds, ..sandbox::Spec::default() });
+        };
+        let mut env = start.env.clone();
+        if !start.preload.is_empty() {
+            env.push(("POLYLOOM_PRELOAD".to_owned(), start.preload.join(",").into()));
+        }
+        let (argv, zygote) = (start.argv.clone(), true);
+        let spec = sandbox::Spec { argv, env, binds, zygote, ..sandbox::Spec::default() };
+        spawner.park(&start.policy, &spec)
+    }
+}
+
+impl Start {
+    /// How the zygote of such a cell is started, if it can have one.
     fn of(attempt: &Attempt, policy: &sandbox::Policy, spec: &sandbox::Spec) -> Option<Self> {
         let executor = &attempt.executor;
         let Kind::Worker(WorkerSpec { zygote: Some(zygote), .. }) = &executor.manifest.kind else {
@@ -43,9 +106,6 @@ impl Ground {
         };
         let size: usize = spec.env.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
         let plain = matches!(attempt.phase, Phase::Run { .. })
-            && attempt.secrets.is_none()
-            && spec.openings.is_empty()
-            && !spec.terminals
             && size <= MOST_ENV
             // What has read the files beside its manifest has them as they were.
             && executor.folder().is_none()
@@ -56,47 +116,15 @@ impl Ground {
         if policy.limits.disk != policy.limits.memory {
             policy.limits.disk = policy.limits.disk.saturating_sub(laid);
         }
-        let shared = spec.binds.iter().filter(|bind| !is_own(bind));
         plain.then(|| Self {
-            executor: Arc::clone(executor),
             policy,
             argv: spec.argv.clone(),
             env: spec.env.iter().filter(|(name, _)| !name.starts_with(OWN)).cloned().collect(),
-            binds: shared.map(|bind| (bind.source.clone(), bind.target.clone())).collect(),
             preload: match &zygote.preload {
                 Some(pattern) => preload(pattern, &attempt.code),
                 None => Vec::new(),
             },
         })
-    }
-
-    fn is_like(&self, other: &Self) -> bool {
-        // A program that was replaced under its old name is another one.
-        self.executor.tools == other.executor.tools
-            && self.executor.manifest.id == other.executor.manifest.id
-            && self.policy == other.policy
-            && self.argv == other.argv
-            && self.env == other.env
-            && self.binds == other.binds
-            && self.preload == other.preload
-    }
-
-    fn spec(&self) -> sandbox::Spec {
-        let bind = |(source, target): &(PathBuf, PathBuf)| sandbox::Bind {
-            source: source.clone(),
-            target: target.clone(),
-        };
-        let mut env = self.env.clone();
-        if !self.preload.is_empty() {
-            env.push(("POLYLOOM_PRELOAD".to_owned(), self.preload.join(",").into()));
-        }
-        sandbox::Spec {
-            argv: self.argv.clone(),
-            env,
-            binds: self.binds.iter().map(bind).collect(),
-            zygote: true,
-            ..sandbox::Spec::default()
-        }
     }
 }
 
@@ -136,32 +164,56 @@ fn is_own(bind: &sandbox::Bind) -> bool {
 struct Known {
     ground: Arc<Ground>,
     failures: u32,
-    waiting: Vec<sandbox::Zygote>,
+    waiting: Vec<sandbox::Parked>,
 }
 
-/// Zygotes that wait for their next cell.
+/// Sandboxes that wait for their next cell.
 #[derive(Default)]
-pub struct Zygotes {
+pub struct Grounds {
     /// The latest first.
     known: Mutex<Vec<Known>>,
+    /// Cells that have one now, and as many as had one at the same time.
+    taken: AtomicUsize,
+    peak: AtomicUsize,
+}
+
+/// That a cell has one, as long as this lives.
+struct Taken(Arc<Grounds>);
+
+impl Taken {
+    fn by(grounds: &Arc<Grounds>) -> Self {
+        let count = grounds.taken.fetch_add(1, Ordering::Relaxed) + 1;
+        grounds.peak.fetch_max(count, Ordering::Relaxed);
+        Self(Arc::clone(grounds))
+    }
+
+    fn end(self, ground: &Ground, parked: sandbox::Parked) {
+        self.0.wait(ground, parked);
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What there is for a cell.
 enum Found {
     /// One that waits.
-    Waiting(sandbox::Zygote),
+    Waiting(sandbox::Parked),
     /// None that waits: one is worth it.
     Wanted,
     /// It is the first of its kind, or its kind can't be had.
     Nothing,
 }
 
-impl Zygotes {
+impl Grounds {
     fn known(&self) -> MutexGuard<'_, Vec<Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a cell, if it can be made by a zygote that waits or is worth starting.
+    /// Puts a cell into a sandbox that waits or is worth making.
     pub fn cell(
         self: &Arc<Self>,
         spawner: &sandbox::Spawner,
@@ -170,30 +222,30 @@ impl Zygotes {
         spec: &sandbox::Spec,
     ) -> Option<sandbox::Sandbox> {
         let ground = Arc::new(Ground::of(attempt, policy, spec)?);
-        if let Err(why) = spawner.can_fork(policy).ok()? {
-            tracing::debug!(why, "cells are not made by a zygote");
+        if let Err(why) = spawner.can_park(policy).ok()? {
+            tracing::debug!(why, "every cell has a sandbox of its own");
             return None;
         }
         let executor = &ground.executor.manifest.id;
-        let zygote = match self.look_for(&ground) {
-            Found::Waiting(zygote) => zygote,
+        let parked = match self.look_for(&ground) {
+            Found::Waiting(parked) => parked,
             Found::Nothing => return None,
-            Found::Wanted => match spawner.zygote(&ground.policy, &ground.spec()) {
-                Ok(zygote) => zygote,
+            Found::Wanted => match ground.park(spawner, policy) {
+                Ok(parked) => parked,
                 Err(error) => {
-                    tracing::info!(%executor, %error, "no zygote could be started");
+                    tracing::info!(%executor, %error, "no sandbox could be made for many cells");
                     self.failed(&ground);
                     return None;
                 }
             },
         };
-        let (this, kind) = (Arc::clone(self), Arc::clone(&ground));
-        let made = spawner.fork(zygote, policy, spec, move |zygote| this.wait(&kind, zygote));
+        let (taken, kind) = (Taken::by(self), Arc::clone(&ground));
+        let made = spawner.unpark(parked, policy, spec, move |parked| taken.end(&kind, parked));
         match made {
             Ok(cell) => Some(cell),
             Err(sandbox::SpawnError::TooLarge) => None,
             Err(error) => {
-                tracing::info!(%executor, %error, "a zygote made no cell");
+                tracing::info!(%executor, %error, "a sandbox that waited took no cell");
                 self.failed(&ground);
                 None
             }
@@ -208,7 +260,7 @@ impl Zygotes {
             let most = known.len().min(MOST_KINDS);
             let forgotten = known.split_off(most);
             drop(known);
-            // To end a zygote takes a moment.
+            // To end a sandbox takes a moment.
             drop(forgotten);
             return Found::Nothing;
         };
@@ -217,9 +269,9 @@ impl Zygotes {
         let kind = &mut known[0];
         let found = loop {
             match kind.waiting.pop() {
-                Some(mut zygote) => match zygote.is_there() {
-                    true => break Found::Waiting(zygote),
-                    false => gone.push(zygote),
+                Some(mut parked) => match parked.is_there() {
+                    true => break Found::Waiting(parked),
+                    false => gone.push(parked),
                 },
                 None if kind.failures >= MOST_FAILURES => break Found::Nothing,
                 None => break Found::Wanted,
@@ -236,11 +288,23 @@ impl Zygotes {
         }
     }
 
-    /// Takes one back. One whose kind was forgotten is ended.
-    fn wait(&self, ground: &Ground, zygote: sandbox::Zygote) {
+    /// Takes one back. One whose kind was forgotten is ended, and so are those that were not wanted longest where there are more than are of use.
+    fn wait(&self, ground: &Ground, parked: sandbox::Parked) {
         let mut known = self.known();
         if let Some(kind) = known.iter_mut().find(|kind| kind.ground.is_like(ground)) {
-            kind.waiting.push(zygote);
+            kind.waiting.push(parked);
         }
+        let most = FEW.max(2 * self.peak.load(Ordering::Relaxed));
+        let mut surplus =
+            known.iter().map(|kind| kind.waiting.len()).sum::<usize>().saturating_sub(most);
+        let mut given_up = Vec::new();
+        for kind in known.iter_mut().rev() {
+            let count = surplus.min(kind.waiting.len());
+            given_up.extend(kind.waiting.drain(..count));
+            surplus -= count;
+        }
+        drop(known);
+        // To end them takes a moment.
+        drop(given_up);
     }
 }
