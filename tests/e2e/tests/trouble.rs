@@ -362,8 +362,8 @@ fn bad_manifests_stop_nobody() {
      6 │ [toolchain.sh]
        ╰────
       help: valid: `id`, `version`, `title`, `kind`, `aliases`, `extensions`, `toolchain`, `compile`,
-            `run`, `worker`, `native`, `wasm`, `limits`, `env`, `sandbox`, `normalise`, `diagnostics`,
-            `meta`
+            `run`, `worker`, `zygote`, `native`, `wasm`, `limits`, `env`, `sandbox`, `normalise`,
+            `diagnostics`, `meta`
 
     PL053
 

@@ -10,8 +10,8 @@ use rustix::process::Signal;
 
 /// Edits, each of which makes attempts of another kind.
 const EDITS: usize = 10;
-/// Eight workers in a sandbox each, what normalises code, and the spawner.
-const PROCESSES: usize = 8 * 2 + 2 + 1;
+/// Eight workers in a sandbox each, four sandboxes with a zygote at most, what normalises code, and the spawner.
+const PROCESSES: usize = 8 * 2 + 4 * 2 + 2 + 1;
 
 /// All processes below one.
 fn below(process: &str) -> Vec<String> {
