@@ -5,6 +5,7 @@
 //! unloaded: what its constructors, its functions and its mistakes do, they do to this process. [`main`] is the whole interface.
 
 mod abi;
+mod catalog;
 mod exec;
 mod library;
 
