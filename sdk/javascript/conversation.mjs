@@ -133,7 +133,7 @@ export class Conversation {
    * @param {any} body
    */
   #begin(runner, id, body) {
-    if (this.#exec !== null && !this.#exec.done) throw new ProtocolError("unexpected_message", "a second Exec before Done");
+    if (this.#exec !== null && !this.#exec.done) throw new ProtocolError("wrong_state", "a second Exec before Done");
     this.channel.renew();
     process.exitCode = undefined;
     this.#exec = runner.begin(this.channel, id, body, this.#features);

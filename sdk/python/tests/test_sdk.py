@@ -237,7 +237,7 @@ class Hooks(unittest.TestCase):
                 time.sleep(0.01)
             stubborn.send("Cancel", exec_id, {"grace_ms": 1000})
             done = stubborn.finish(exec_id)
-            self.assertEqual((done["ok"], done["extras"]), (False, {"cancelled": True}))
+            self.assertEqual((done["ok"], done["extras"]), (False, {}))
             self.assertEqual(stubborn.text("stdout"), "on\ntidy\n")
 
 
