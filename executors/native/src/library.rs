@@ -63,7 +63,7 @@ impl Native {
     /// Loads a library for the rest of the process.
     pub fn load(path: &Path) -> Result<Self, LoadError> {
         let owned = || path.to_owned();
-        // SAFETY: what its constructors do is done to this process, which exists for this library alone and has no other threads.
+        // SAFETY: what its constructors do is done to this process, which exists for this library alone, or is a test of it.
         let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) };
         let library = library.map_err(|source| LoadError::Open { path: owned(), source })?;
         // SAFETY: the type is that of polyloom_plugin.h for the symbol of this name; a library that exports it as something else breaks the
