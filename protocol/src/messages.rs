@@ -3,9 +3,12 @@
 pub mod host;
 pub mod worker;
 
+use std::collections::BTreeMap;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::Value;
 use crate::Violation;
 use crate::check::check_body;
 use crate::frame::{self, TooLarge};
@@ -86,6 +89,12 @@ fn decode<T: DeserializeOwned>(message: &'static str, body: &[u8]) -> Result<T, 
 fn encode<T: Serialize>(kind: u8, exec: u64, body: &T) -> Result<Vec<u8>, EncodeError> {
     let body = rmp_serde::to_vec_named(body).expect("messages are plain maps");
     Ok(frame::encode(kind, exec, &body)?)
+}
+
+/// A body whose fields are in another order than that of their names, as people read it elsewhere.
+fn sorted<T: Serialize>(body: &T) -> BTreeMap<String, Value> {
+    let bytes = rmp_serde::to_vec_named(body).expect("messages are plain maps");
+    rmp_serde::from_slice(&bytes).expect("what was written is read")
 }
 
 /// An enum of texts that may grow: what is not known is kept as `Other`.

@@ -10,7 +10,7 @@
  *       return plx_write_text(x, "y", "42", 2);
  *     }
  *     PLX_EXPORT const plx_plugin *polyloom_plugin_v1(void) {
- *       static const plx_plugin plugin = {PLX_PLUGIN_SIZE, "mine", "1", "mine 1.0", "cancel.soft", NULL, run, NULL, NULL, NULL, NULL};
+ *       static const plx_plugin plugin = {PLX_PLUGIN_SIZE, "mine", "1", "mine 1.0", "cancel.soft", NULL, run, NULL, NULL, NULL, NULL, NULL};
  *       return &plugin;
  *     }
  *
@@ -106,13 +106,18 @@ typedef struct plx_plugin {
   const char *id;       /* as in its manifest */
   const char *version;  /* its own */
   const char *runtime;  /* the language and its version, or NULL */
-  const char *features; /* of cancel.soft, display, progress, session, snapshot, with blanks between, as in its manifest; or NULL */
+  const char *features; /* of cancel.soft, display, progress, session, snapshot, catalog, with blanks between, as in its manifest; or NULL */
   void *(*open)(void);  /* gives `self`; NULL if there is nothing to be opened */
   int (*exec)(void *self, plx_exec *x); /* runs a cell */
   void (*reset)(void *self);            /* forgets what cells left, with the feature "session"; or NULL */
   void (*snapshot)(void *self, const char *name); /* keeps it under a name, with the feature "snapshot"; or NULL */
   void (*restore)(void *self, const char *name);  /* goes back to what was kept; or NULL */
   void (*close)(void *self);            /* before the process ends well; or NULL */
+  /* What it offers by name, with the feature "catalog": JSON, an array of objects whose keys are the plugin's own, such as
+   * [{"name": "say", "takes": "str"}]. At most 1 MiB of text, 30 arrays and objects within an entry, itself included, 65,536 values in all. It
+   * lives until the next call. Anything else, NULL as well, ends the process, which says why. Or NULL, which is no entry.
+   * What is compiled with a header before it was here is loaded, too, and has no entry. */
+  const char *(*catalog)(void *self);
 } plx_plugin;
 
 #define PLX_PLUGIN_SIZE sizeof(plx_plugin)

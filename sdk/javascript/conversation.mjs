@@ -40,6 +40,8 @@ export class Conversation {
   #runner = /** @type {Runner | null} */ (null);
   /** @type {import("./frames.mjs").Frame[]} came before that */
   #early = [];
+  /** Whether the host said that it takes this worker. */
+  #answered = false;
   /** @type {Set<string>} */
   #features = new Set();
 
@@ -82,8 +84,11 @@ export class Conversation {
   #frame(frame) {
     if (this.#runner === null) return void this.#early.push(frame);
     const { kind, exec, body } = frame;
+    const answer = kind === Kind.HelloOk || kind === Kind.HelloNo;
+    if (answer === this.#answered && kind !== Kind.Error) throw new ProtocolError("wrong_state", answer ? "a second answer to Hello" : "no answer to Hello");
     switch (kind) {
       case Kind.HelloOk:
+        this.#answered = true;
         this.#features = new Set(body.features ?? []);
         return undefined;
       case Kind.Exec: return this.#begin(this.#runner, exec, body);
@@ -103,6 +108,9 @@ export class Conversation {
       case Kind.HelloNo:
         process.stderr.write(`the host refuses this worker: ${body.reason}\n`);
         return process.exit(1);
+      case Kind.Error:
+        process.stderr.write(`the host reports: ${body.text ?? body.code}\n`);
+        return this.#leave(1);
       case Kind.Shutdown: return this.#leave(this.#exec?.status ?? 0);
       default: return undefined;
     }
@@ -133,7 +141,7 @@ export class Conversation {
    * @param {any} body
    */
   #begin(runner, id, body) {
-    if (this.#exec !== null && !this.#exec.done) throw new ProtocolError("unexpected_message", "a second Exec before Done");
+    if (this.#exec !== null && !this.#exec.done) throw new ProtocolError("wrong_state", "a second Exec before Done");
     this.channel.renew();
     process.exitCode = undefined;
     this.#exec = runner.begin(this.channel, id, body, this.#features);

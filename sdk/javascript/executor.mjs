@@ -281,7 +281,8 @@ class Run {
   /** @param {{severity: string, message: string, file: string | null, line: number | null, col: number | null}} told */
   diagnose({ severity, message, file, line, col }) {
     if (this.#done) return;
-    this.channel.show(Kind.Diagnostic, this.id, { severity, message: message.slice(0, LONGEST), file, line, col });
+    const place = { file, line, col, end_line: null, end_col: null };
+    this.channel.show(Kind.Diagnostic, this.id, { severity, message: message.slice(0, LONGEST), code: null, ...place });
   }
 
   /** The event loop is empty while the executor waits. */

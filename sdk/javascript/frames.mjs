@@ -2,7 +2,7 @@
 //! Does not know what a frame means, nor sockets; bytes go in, frames come out.
 
 import { encodeAny } from "./encode.mjs";
-import { decode } from "./msgpack.mjs";
+import { MsgpackError, decode } from "./msgpack.mjs";
 
 /** What each side sends first: magic, version 1, encoding 1 (MessagePack), reserved. */
 export const PREAMBLE = Buffer.from([0x50, 0x4c, 0x59, 0x57, 1, 1, 0, 0]);
@@ -67,6 +67,7 @@ export function encodeFrame(kind, exec, body) {
  * @param {number | bigint} n
  */
 export function encodePong(n) {
+  if (n < 2n ** 63n) return encodeFrame(Kind.Pong, 0n, { n });
   const frame = Buffer.alloc(HEADER + 12);
   frame.writeUInt32LE(12, 0);
   frame[4] = Kind.Pong;
@@ -182,7 +183,8 @@ function parse(bytes, kinds) {
   try {
     body = decode(bytes.subarray(HEADER), { depth: MAX_DEPTH, values: MAX_VALUES, unsigned: true });
   } catch (error) {
-    throw new ProtocolError("bad_body", `body of frame kind ${kind}: ${/** @type {Error} */ (error).message}`);
+    const code = error instanceof MsgpackError ? error.code : "bad_message";
+    throw new ProtocolError(code, `body of frame kind ${kind}: ${/** @type {Error} */ (error).message}`);
   }
   if (body === null || typeof body !== "object" || Array.isArray(body) || Buffer.isBuffer(body)) {
     throw new ProtocolError("body_not_map", `body of frame kind ${kind} is not a map`);

@@ -31,7 +31,7 @@ class Reader {
   /** @param {number} count */
   take(count) {
     const start = this.at;
-    if (count > this.buffer.length - start) throw new MsgpackError("unexpected end of data");
+    if (count > this.buffer.length - start) throw new MsgpackError("unexpected end of data", "truncated_body");
     this.at = start + count;
     return start;
   }
@@ -52,7 +52,7 @@ class Reader {
 
   /** @param {number} depth nesting still allowed */
   value(depth) {
-    if (this.left-- <= 0) throw new MsgpackError(`more than ${this.rules.values} values`);
+    if (this.left-- <= 0) throw new MsgpackError(`more than ${this.rules.values} values`, "too_many_values");
     const tag = this.buffer[this.take(1)];
     if (tag < 0x80) return tag;
     if (tag < 0x90) return this.map(tag & 0x0f, depth);
@@ -91,7 +91,7 @@ class Reader {
       case 0xdd: return this.array(this.size(4, 0x10000), depth);
       case 0xde: return this.map(this.size(2, 16), depth);
       case 0xdf: return this.map(this.size(4, 0x10000), depth);
-      default: throw new MsgpackError(`byte 0x${tag.toString(16)} is not allowed here`);
+      default: throw new MsgpackError(`byte 0x${tag.toString(16)} is not allowed here`, tag === 0xc1 ? "reserved_byte" : "ext_type");
     }
   }
 
@@ -147,7 +147,7 @@ class Reader {
     try {
       return UTF8.decode(this.buffer.subarray(start, start + length));
     } catch {
-      throw new MsgpackError("text is not valid UTF-8");
+      throw new MsgpackError("text is not valid UTF-8", "invalid_utf8");
     }
   }
 
@@ -182,8 +182,8 @@ class Reader {
       const start = this.at;
       this.left++; // keys do not count
       const key = this.value(depth - 1);
-      if (typeof key !== "string") throw new MsgpackError("a map key is not text");
-      if (seen.has(key)) throw new MsgpackError(`map key \`${key}\` appears twice`);
+      if (typeof key !== "string") throw new MsgpackError("a map key is not text", "key_not_text");
+      if (seen.has(key)) throw new MsgpackError(`map key \`${key}\` appears twice`, "duplicate_key");
       seen.add(key);
       if (this.rules.canonical) {
         const bytes = Buffer.from(key, "utf8");
@@ -202,8 +202,8 @@ class Reader {
    * @param {number} depth
    */
   enter(values, depth) {
-    if (depth <= 0) throw new MsgpackError(`nested deeper than ${this.rules.depth}`);
-    if (values > this.buffer.length - this.at) throw new MsgpackError("unexpected end of data");
+    if (depth <= 0) throw new MsgpackError(`nested deeper than ${this.rules.depth}`, "too_deep");
+    if (values > this.buffer.length - this.at) throw new MsgpackError("unexpected end of data", "truncated_body");
   }
 }
 
@@ -233,6 +233,6 @@ export function decode(bytes, rules = {}) {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const reader = new Reader(buffer, { canonical, depth, values, unsigned });
   const value = reader.value(depth);
-  if (reader.at !== buffer.length) throw new MsgpackError("bytes follow the value");
+  if (reader.at !== buffer.length) throw new MsgpackError("bytes follow the value", "trailing_bytes");
   return value;
 }

@@ -3,10 +3,14 @@
 
 /** A text or a number that MessagePack, or our canonical subset of it, does not allow. */
 export class MsgpackError extends Error {
-  /** @param {string} message */
-  constructor(message) {
+  /**
+   * @param {string} message
+   * @param {string} [code] a violation's name in the specification of the protocol
+   */
+  constructor(message, code = "bad_message") {
     super(message);
     this.name = "MsgpackError";
+    this.code = code;
   }
 }
 

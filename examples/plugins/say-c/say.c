@@ -117,9 +117,19 @@ static int run(void *self, plx_exec *x) {
   return failed;
 }
 
+/* What a program that offers the language's words would show of them. */
+static const char *catalog(void *self) {
+  (void)self;
+  return "[{\"name\": \"say\", \"takes\": [\"TEXT\"], \"doc\": \"prints it\"},"
+         " {\"name\": \"put\", \"takes\": [\"PORT\", \"TEXT\"], \"doc\": \"is the output PORT\"},"
+         " {\"name\": \"show\", \"takes\": [\"TEXT\"], \"doc\": \"shows it while the cell runs\"},"
+         " {\"name\": \"wait\", \"takes\": [\"SECONDS\"], \"doc\": \"waits\"},"
+         " {\"name\": \"fail\", \"takes\": [\"TEXT\"], \"doc\": \"fails\"}]";
+}
+
 PLX_EXPORT const plx_plugin *polyloom_plugin_v1(void) {
   static const plx_plugin plugin = {
-      PLX_PLUGIN_SIZE, "say-c", "1", "say 1", "cancel.soft display progress", NULL, run, NULL, NULL, NULL, NULL,
+      PLX_PLUGIN_SIZE, "say-c", "1", "say 1", "cancel.soft display progress catalog", NULL, run, NULL, NULL, NULL, NULL, catalog,
   };
   return &plugin;
 }

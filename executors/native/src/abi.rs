@@ -1,6 +1,7 @@
 //! `sdk/c/polyloom_plugin.h`, version 1, as Rust sees it: the same fields in the same order.
 
 use std::ffi::{c_char, c_int, c_void};
+use std::mem::offset_of;
 
 /// What a library exports.
 pub const ENTRY: &str = "polyloom_plugin_v1";
@@ -22,6 +23,13 @@ pub struct Plugin {
     pub snapshot: Option<unsafe extern "C" fn(*mut c_void, *const c_char)>,
     pub restore: Option<unsafe extern "C" fn(*mut c_void, *const c_char)>,
     pub close: Option<unsafe extern "C" fn(*mut c_void)>,
+    /// From here on newer than the first headers: a plugin that was compiled with one of these ends before.
+    pub catalog: Option<unsafe extern "C" fn(*mut c_void) -> *const c_char>,
+}
+
+impl Plugin {
+    /// So much every plugin of version 1 has.
+    pub const LEAST: usize = offset_of!(Plugin, catalog);
 }
 
 /// `plx_input`

@@ -215,7 +215,10 @@ extern "C" fn fail(x: *mut abi::Exec, line: u32, column: u32, message: *const c_
 }
 
 extern "C" fn warn(x: *mut abi::Exec, line: u32, column: u32, message: *const c_char) {
-    this(x).cx.diagnostic(&Call::place(line, column, Severity::Warning, words(message)));
+    let call = this(x);
+    let mut told = Call::place(line, column, Severity::Warning, words(message));
+    told.file = Some(words(call.exec.code));
+    call.cx.diagnostic(&told);
 }
 
 extern "C" fn cancelled(x: *mut abi::Exec) -> i32 {

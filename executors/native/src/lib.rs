@@ -2,27 +2,35 @@
 //! the library, which knows nothing of it. Knows no language, no flow and no host.
 //!
 //! The one binary re-executes itself for it (`polyloom __executor native LIBRARY`), in the cell's sandbox. A library is loaded nowhere else, and never
-//! unloaded: what its constructors, its functions and its mistakes do, they do to this process. [`main`] is the whole interface.
+//! unloaded: what its constructors, its functions and its mistakes do, they do to this process. [`main`] is the whole interface, but for [`serve_library`].
 
 mod abi;
+mod catalog;
 mod exec;
 mod library;
 
 use std::error::Error;
 use std::ffi::OsString;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
 
 use polyloom_sdk::{ServeError, serve_on, take_stream};
 
-use library::{LoadError, Native};
+pub use library::LoadError;
+use library::Native;
 
+/// Why the worker ended otherwise than by the host's wish.
 #[derive(Debug, thiserror::Error)]
-enum Fault {
+#[non_exhaustive]
+pub enum Fault {
+    /// It was started wrongly.
     #[error("usage: native LIBRARY")]
     Usage,
+    /// The library is no plugin.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// The conversation broke.
     #[error(transparent)]
     Serve(#[from] ServeError),
 }
@@ -48,6 +56,13 @@ fn serve(args: &[OsString]) -> Result<(), Fault> {
     let [path] = args else { return Err(Fault::Usage) };
     // Before the library is loaded: its constructors may start threads, and the connection is none of their business.
     let stream = take_stream().map_err(ServeError::from)?;
-    let native = Native::load(Path::new(path))?;
-    Ok(serve_on(stream, native)?)
+    serve_library(stream, Path::new(path))
+}
+
+/// Serves a host on a socket with a library, as [`main`] does with the one that it is handed, and tests may. The library stays loaded.
+///
+/// # Errors
+/// [`Fault`].
+pub fn serve_library(stream: UnixStream, library: &Path) -> Result<(), Fault> {
+    Ok(serve_on(stream, Native::load(library)?)?)
 }

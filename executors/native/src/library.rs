@@ -1,13 +1,16 @@
 //! A library as an executor: loaded, checked, called. Knows the interface; does not know what a cell asks of the host.
 
+use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_void};
+use std::mem::MaybeUninit;
 use std::path::{Path, PathBuf};
 
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW, Symbol};
-use polyloom_sdk::{About, Context, Exec, Executor, Failure};
+use polyloom_sdk::{About, Context, Exec, Executor, Failure, Value};
 use thiserror::Error;
 
 use crate::abi::{ENTRY, Entry, Plugin};
+use crate::catalog;
 use crate::exec::Call;
 
 /// Why a library is no executor.
@@ -48,8 +51,8 @@ pub enum LoadError {
 
 /// A library that was loaded.
 pub struct Native {
-    /// What it exports, which lives as long as the process.
-    plugin: &'static Plugin,
+    /// What it exports: what its texts and functions are lives as long as the process.
+    plugin: Plugin,
     /// Its own state.
     this: *mut c_void,
     about: About,
@@ -60,7 +63,7 @@ impl Native {
     /// Loads a library for the rest of the process.
     pub fn load(path: &Path) -> Result<Self, LoadError> {
         let owned = || path.to_owned();
-        // SAFETY: what its constructors do is done to this process, which exists for this library alone and has no other threads.
+        // SAFETY: what its constructors do is done to this process, which exists for this library alone, or is a test of it.
         let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) };
         let library = library.map_err(|source| LoadError::Open { path: owned(), source })?;
         // SAFETY: the type is that of polyloom_plugin.h for the symbol of this name; a library that exports it as something else breaks the
@@ -77,12 +80,18 @@ impl Native {
         // SAFETY: by the contract it points to a struct that begins with its size and lives for ever; only the size is read before it was looked at.
         let size = unsafe { (*plugin).size };
         let wrong = |what: String| LoadError::Wrong { path: owned(), what };
-        if size < size_of::<Plugin>() {
-            let least = size_of::<Plugin>();
+        if size < Plugin::LEAST {
+            let least = Plugin::LEAST;
             return Err(wrong(format!("has {size} bytes, and version 1 has at least {least}")));
         }
-        // SAFETY: it is as large as the struct of version 1 and lives for ever.
-        let plugin: &'static Plugin = unsafe { &*plugin };
+        // SAFETY: `size` bytes are there, of which no more are read than this side knows; zeroes, the NULL of what an older header does not have, are
+        // a value of every field.
+        let plugin = unsafe {
+            let mut known = MaybeUninit::<Plugin>::zeroed();
+            let length = size.min(size_of::<Plugin>());
+            std::ptr::copy_nonoverlapping(plugin.cast::<u8>(), known.as_mut_ptr().cast(), length);
+            known.assume_init()
+        };
         let must = |text: *const c_char, name: &str| {
             words(text).ok_or_else(|| wrong(format!("has no `{name}`")))
         };
@@ -158,6 +167,23 @@ impl Executor for Native {
 
     fn restore(&mut self, name: &str) {
         named(self.plugin.restore, self.this, name);
+    }
+
+    fn catalog(&mut self) -> Result<Vec<BTreeMap<String, Value>>, Failure> {
+        let Some(catalog) = self.plugin.catalog else { return Ok(Vec::new()) };
+        // SAFETY: a function of the plugin, called as its contract says.
+        let text = unsafe { catalog(self.this) };
+        let entries = if text.is_null() {
+            Err("is NULL; without entries it is `[]`".to_owned())
+        } else {
+            // SAFETY: by the contract it ends with NUL and lives until the next call; behind the first byte too many nothing is read.
+            let bytes = unsafe {
+                let length = libc::strnlen(text, catalog::MOST + 1);
+                std::slice::from_raw_parts(text.cast::<u8>(), length)
+            };
+            catalog::read(bytes)
+        };
+        entries.map_err(|what| Failure::new(format!("the text of `catalog` {what}")))
     }
 }
 

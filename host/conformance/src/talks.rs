@@ -324,6 +324,9 @@ pub fn catalog(bench: &Bench<'_>) -> Check {
     line.say(0, &FromHost::Describe(Describe {}))?;
     match line.hear()? {
         (_, FromWorker::Catalog(_)) => Ok(()),
+        (_, FromWorker::Error(error)) => {
+            Err(line.got(format!("it gave up: {} {}", error.code, error.text)))
+        }
         (_, message) => Err(line.got(format!("`{}` came", message.name()))),
     }
 }

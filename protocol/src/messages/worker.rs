@@ -1,10 +1,13 @@
 //! What a worker says: claims, all of them. It does not know when each may be said (`state` does).
+//!
+//! Fields are in the order of their names, and so are the keys of what is encoded: that is the canonical form of a body, the one that the SDKs of
+//! other languages write, too.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{EncodeError, ErrorMessage, Version, decode, encode, kind, text_enum};
+use super::{EncodeError, ErrorMessage, Version, decode, encode, kind, sorted, text_enum};
 use crate::frame::{Frame, flag};
 use crate::{Diagnostic, Value, Violation};
 
@@ -16,17 +19,17 @@ pub const MAX_DISPLAY_DATA: usize = 48 << 10;
 pub struct Hello {
     /// Executor id, as its manifest says.
     pub executor: String,
-    /// The executor's own version.
-    #[serde(default)]
-    pub version: String,
-    /// Protocol versions it speaks, at most [`crate::handshake::MAX_VERSIONS`].
-    pub protocol: Vec<Version>,
     /// Features it offers, at most [`crate::handshake::MAX_FEATURES`].
     #[serde(default)]
     pub features: Vec<String>,
+    /// Protocol versions it speaks, at most [`crate::handshake::MAX_VERSIONS`].
+    pub protocol: Vec<Version>,
     /// The language runtime, such as `CPython 3.11.7`.
     #[serde(default)]
     pub runtime: String,
+    /// The executor's own version.
+    #[serde(default)]
+    pub version: String,
 }
 
 /// The cell's code begins to run.
@@ -70,36 +73,36 @@ pub struct Progress {
 /// Something to show while the cell runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Display {
-    /// Media type of the data.
-    pub media: String,
     /// The data, at most [`MAX_DISPLAY_DATA`].
     #[serde(with = "serde_bytes")]
     pub data: Vec<u8>,
+    /// Media type of the data.
+    pub media: String,
 }
 
 /// A result beyond the declared outputs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Artifact {
+    /// Media type, if the worker knows one.
+    #[serde(default)]
+    pub media: Option<String>,
     /// Its name.
     pub name: String,
     /// Its file, relative to the output folder.
     pub path: String,
-    /// Media type, if the worker knows one.
-    #[serde(default)]
-    pub media: Option<String>,
 }
 
 /// The exec is over. Exactly one per exec, after a cancel too.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
+    /// The executor's own results.
+    #[serde(default)]
+    pub extras: BTreeMap<String, Value>,
     /// Whether the cell's code ended well.
     pub ok: bool,
     /// Whether session state changed.
     #[serde(default)]
     pub session_changed: bool,
-    /// The executor's own results.
-    #[serde(default)]
-    pub extras: BTreeMap<String, Value>,
 }
 
 /// Answer to `Describe`: what an executor with a catalogue offers.
@@ -189,7 +192,7 @@ impl FromWorker {
             Self::Log(body) => encode(kind, exec, body),
             Self::Progress(body) => encode(kind, exec, body),
             Self::Display(body) => encode(kind, exec, body),
-            Self::Diagnostic(body) => encode(kind, exec, body),
+            Self::Diagnostic(body) => encode(kind, exec, &sorted(body)),
             Self::Artifact(body) => encode(kind, exec, body),
             Self::Done(body) => encode(kind, exec, body),
             Self::Catalog(body) => encode(kind, exec, body),

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod conversations;
 mod frames;
 mod npy;
 mod values;

@@ -217,6 +217,7 @@ int main(int argc, char **argv) {
   if (rounds == 0) {
     printf("%s %s %s %s\n", plugin->id, plugin->version, plugin->runtime, plugin->features);
     for (i = 0; i < sizeof cells / sizeof *cells; i++) cell(plugin, self, file, cells[i], strlen(cells[i]));
+    printf("%s\n", plugin->catalog ? plugin->catalog(self) : "no catalog");
     puts("# every function");
     functions();
   }

@@ -79,6 +79,11 @@ one() { # cc cxx c-standard c++-standard
   $1 -std="$3" $warn $check -shared -fPIC "$say" -o "$work/say.so"
   # shellcheck disable=SC2086
   $2 -std="$4" -x c++ $warn $check -shared -fPIC "$say" -o "$work/say++.so"
+  # What the golden conversations are replayed with: executors/native/tests/golden.rs.
+  # shellcheck disable=SC2086
+  $1 -std="$3" $warn $check -shared -fPIC "$here/golden.c" -o "$work/golden.so"
+  # shellcheck disable=SC2086
+  $2 -std="$4" -x c++ $warn -fsyntax-only -I"$here/.." "$here/golden.c"
   for pair in plugin:say plugin++:say++ plugin:say++; do
     "$work/${pair%:*}" "$work/${pair#*:}.so" "$work" > "$work/plugin.txt"
     compare "$here/plugin.expected" "$work/plugin.txt"

@@ -12,7 +12,7 @@ from _thread import RLock, allocate_lock
 from struct import Struct, pack
 from time import sleep
 
-from polyloom._msgpack import decode, encode
+from polyloom._msgpack import MsgpackError, decode, encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,6 +91,8 @@ class Connection:
 
     def pong(self, n: int) -> None:
         """Answer a ping: its number may have all 64 bits, which no value has."""
+        if n < 1 << 63:
+            return self.send(PONG, 0, {"n": n})
         self._send(PONG, 0, b"\x81\xa1n\xcf" + n.to_bytes(8, "big"))
 
     def send_preamble(self) -> None:
@@ -174,7 +176,10 @@ class Connection:
         have = self._in
         if not self._greeted:
             if have[:8] != PREAMBLE[: len(have)]:
-                raise ProtocolError("bad_magic", "the host speaks another protocol or version")
+                at = next(at for at, byte in enumerate(have) if byte != PREAMBLE[at])
+                name = {4: "bad_version", 5: "bad_encoding"}.get(at, "reserved_bits")
+                text = "the host speaks another protocol or version"
+                raise ProtocolError("bad_magic" if at < 4 else name, text)
             if len(have) < 8:
                 return None
             del have[:8]
@@ -182,8 +187,10 @@ class Connection:
         if len(have) < 16:
             return None
         size, kind, flags, zero, exec_id = _HEADER.unpack_from(have)
-        if flags & 0xFA or zero:
+        if flags & 0xF8 or zero:
             raise ProtocolError("reserved_bits", "reserved bits are set in a frame's header")
+        if flags & 2:
+            raise ProtocolError("unexpected_fds", "a frame says that it carries descriptors")
         cap = SMALL_CAP if kind in _SMALL else FRAME_CAP
         if size > cap:
             raise ProtocolError("frame_too_large", f"a frame of {size} bytes, {cap} are allowed")
@@ -192,8 +199,8 @@ class Connection:
             return None
         try:
             body = decode(bytes(have[16:end]), unsigned=True)
-        except ValueError as error:
-            raise ProtocolError("bad_message", f"a frame's body: {error}") from None
+        except MsgpackError as error:
+            raise ProtocolError(error.name, f"a frame's body: {error}") from None
         if type(body) is not dict:
             raise ProtocolError("body_not_map", "a frame's body is not a map")
         # A value takes a byte at least.

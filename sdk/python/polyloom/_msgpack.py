@@ -27,7 +27,14 @@ _BYTE = [bytes((n,)) for n in range(256)]
 
 
 class MsgpackError(ValueError):
-    """The value cannot be encoded, or the bytes are not one value of the profile."""
+    """The value cannot be encoded, or the bytes are not one value of the profile.
+
+    `name` is what the specification of the protocol calls it in a message's body.
+    """
+
+    def __init__(self, text: str, name: str = "bad_message") -> None:
+        super().__init__(text)
+        self.name = name
 
 
 def encode(value: Any, max_depth: int = MAX_DEPTH) -> bytes:
@@ -161,11 +168,11 @@ def decode(data: bytes, max_depth: int = MAX_DEPTH, unsigned: bool = False) -> A
     try:
         value, end = _get(data, 0, max_depth, unsigned)
     except (IndexError, StructError):
-        raise MsgpackError("the value is cut short") from None
+        raise MsgpackError("the value is cut short", "truncated_body") from None
     except UnicodeDecodeError:
-        raise MsgpackError("text is not UTF-8") from None
+        raise MsgpackError("text is not UTF-8", "invalid_utf8") from None
     if end != len(data):
-        raise MsgpackError(f"{len(data) - end} bytes after the value")
+        raise MsgpackError(f"{len(data) - end} bytes after the value", "trailing_bytes")
     return value
 
 
@@ -190,7 +197,8 @@ def _get(data: bytes, at: int, depth: int, unsigned: bool) -> tuple[Any, int]:
     if code == 0xC2 or code == 0xC3:
         return code == 0xC3, at
     if code not in _NUMBERS:
-        raise MsgpackError(f"code 0x{code:02x} is not part of the profile")
+        name = "reserved_byte" if code == 0xC1 else "ext_type"
+        raise MsgpackError(f"code 0x{code:02x} is not part of the profile", name)
     unpack, size = _NUMBERS[code]
     number: Any = unpack(data, at)[0]
     at += size
@@ -210,7 +218,7 @@ def _get_list(
     data: bytes, at: int, size: int, depth: int, unsigned: bool
 ) -> tuple[list[Any], int]:
     if depth < 1:
-        raise MsgpackError("nested too deeply")
+        raise MsgpackError("nested too deeply", "too_deep")
     items: list[Any] = []
     for _ in range(size):
         item, at = _get(data, at, depth - 1, unsigned)
@@ -222,13 +230,13 @@ def _get_map(
     data: bytes, at: int, size: int, depth: int, unsigned: bool
 ) -> tuple[dict[str, Any], int]:
     if depth < 1:
-        raise MsgpackError("nested too deeply")
+        raise MsgpackError("nested too deeply", "too_deep")
     items: dict[str, Any] = {}
     for _ in range(size):
         key, at = _get(data, at, 0, unsigned)
         if type(key) is not str:
-            raise MsgpackError("map keys must be text")
+            raise MsgpackError("map keys must be text", "key_not_text")
         if key in items:
-            raise MsgpackError(f"the key `{key}` appears twice")
+            raise MsgpackError(f"the key `{key}` appears twice", "duplicate_key")
         items[key], at = _get(data, at, depth - 1, unsigned)
     return items, at

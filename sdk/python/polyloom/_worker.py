@@ -71,6 +71,8 @@ class Worker:
                 return self.exit_code
             elif frame.kind == wire.ERROR:
                 raise ConnectionRefusedError(f"the host reports: {frame.body.get('text')}")
+            elif frame.kind in (wire.HELLO_OK, wire.HELLO_NO):
+                raise wire.ProtocolError("wrong_state", "a second answer to Hello")
             elif not self.heed(frame) and frame.must_understand:
                 raise wire.ProtocolError("must_understand", f"kind {frame.kind} is not known")
 

@@ -38,11 +38,12 @@ class Run(Execution):
 
     def run(self) -> tuple[bool, dict[str, Any]]:
         """Run the cell: whether it went well, and Done's extras."""
-        ok, extras = super().run()
+        ok, _ = super().run()
         npy = sys.modules.get("polyloom._npy")
         if npy is not None:
             npy.drop_unused()
-        return ok, {**self.extras, **extras}
+        # That it was cancelled the host knows; extras are the executor's own.
+        return ok, self.extras
 
     def look(self) -> None:
         """Take note of what the host said meanwhile."""

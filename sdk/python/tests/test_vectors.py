@@ -15,6 +15,7 @@ from conversation import SDK
 from polyloom import _frames, _msgpack, _npy, _types
 
 VECTORS = SDK.parent.parent / "protocol" / "vectors"
+_BROKEN = (_frames.ProtocolError, _frames.ConnectionClosed)
 
 
 def load(name: str) -> Any:
@@ -95,8 +96,10 @@ class Vectors(unittest.TestCase):
                     host.sendall(bytes.fromhex(row["stream"]))
                     host.shutdown(socket.SHUT_WR)
                     connection = _frames.Connection(ours)
-                    with self.assertRaises((_frames.ProtocolError, _frames.ConnectionClosed)):
+                    with self.assertRaises(_BROKEN) as refused:
                         connection.receive()
+                    name = getattr(refused.exception, "name", "truncated_frame")
+                    self.assertEqual(name, row["violation"])
 
     def test_npy_headers(self) -> None:
         vectors = load("npy.json")

@@ -1,16 +1,18 @@
 //! The worker's end of the connection: whole messages out and in, credit kept. It knows no executor.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 
+use polyloom_protocol::check::check_body;
 use polyloom_protocol::frame::{Decoder, HEADER, PREAMBLE};
 use polyloom_protocol::messages::EncodeError;
+use polyloom_protocol::messages::worker::Catalog;
 use polyloom_protocol::state::START_CREDIT;
-use polyloom_protocol::{FromHost, FromWorker, Violation};
+use polyloom_protocol::{FromHost, FromWorker, Value, Violation};
 use thiserror::Error;
 
-use crate::InheritError;
+use crate::{Failure, InheritError};
 
 /// Why serving ended other than by the host's wish.
 #[derive(Debug, Error)]
@@ -39,6 +41,9 @@ pub enum ServeError {
         /// Its text.
         text: String,
     },
+    /// The executor's catalog is none.
+    #[error("there is no catalog: {0}")]
+    Catalog(Failure),
     /// A message of this side cannot be sent.
     #[error("message cannot be sent")]
     Encode(#[from] EncodeError),
@@ -86,6 +91,18 @@ impl Connection {
     /// Sends a message outside the running exec's books.
     pub(crate) fn send(&mut self, exec: u64, message: &FromWorker) -> Result<(), ServeError> {
         self.stream.write_all(&message.encode(exec)?)?;
+        Ok(())
+    }
+
+    /// Sends a catalog, if it is one that a host takes.
+    pub(crate) fn send_catalog(
+        &mut self,
+        entries: Vec<BTreeMap<String, Value>>,
+    ) -> Result<(), ServeError> {
+        let frame = FromWorker::Catalog(Catalog { entries }).encode(0);
+        let frame = frame.map_err(|error| ServeError::Catalog(error.into()))?;
+        check_body(&frame[HEADER..]).map_err(|error| ServeError::Catalog(error.into()))?;
+        self.stream.write_all(&frame)?;
         Ok(())
     }
 

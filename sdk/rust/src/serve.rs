@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 
 use polyloom_protocol::handshake::VERSION;
 use polyloom_protocol::messages::ErrorMessage;
-use polyloom_protocol::messages::worker::{Catalog, Done, Hello, Pong, Started};
+use polyloom_protocol::messages::worker::{Done, Hello, Pong, Started};
 use polyloom_protocol::{Diagnostic, FromHost, FromWorker, Value, Violation};
 
 use crate::connection::{Connection, ServeError};
@@ -68,8 +68,11 @@ pub trait Executor {
     }
 
     /// What it offers by name. Only asked with the feature `catalog`.
-    fn catalog(&mut self) -> Vec<BTreeMap<String, Value>> {
-        Vec::new()
+    ///
+    /// # Errors
+    /// Why that can't be said; the host is told, and the executor ends.
+    fn catalog(&mut self) -> Result<Vec<BTreeMap<String, Value>>, Failure> {
+        Ok(Vec::new())
     }
 }
 
@@ -88,12 +91,23 @@ pub fn serve(executor: impl Executor) -> Result<(), ServeError> {
 pub fn serve_on(stream: UnixStream, mut executor: impl Executor) -> Result<(), ServeError> {
     let mut connection = Connection::open(stream)?;
     let result = converse(&mut connection, &mut executor);
-    if let Err(ServeError::Violation(violation)) = &result {
-        let error = ErrorMessage { code: violation.name().to_owned(), text: violation.to_string() };
-        // The host may be gone already; the violation is what matters.
+    let told = match &result {
+        Err(ServeError::Violation(violation)) => Some((violation.name(), violation.to_string())),
+        Err(error @ ServeError::Catalog(_)) => Some(("catalog", short(error.to_string()))),
+        Ok(()) | Err(_) => None,
+    };
+    if let Some((code, text)) = told {
+        let error = ErrorMessage { code: code.to_owned(), text };
+        // The host may be gone already; what went wrong is what matters.
         let _ = connection.send(0, &FromWorker::Error(error));
     }
     result
+}
+
+/// As much of a text as a message has room for.
+fn short(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(32 << 10));
+    text
 }
 
 fn converse(connection: &mut Connection, executor: &mut impl Executor) -> Result<(), ServeError> {
@@ -123,8 +137,8 @@ fn converse(connection: &mut Connection, executor: &mut impl Executor) -> Result
                 connection.send(0, &FromWorker::Pong(Pong { n: ping.n }))?;
             }
             FromHost::Describe(_) => {
-                let catalog = Catalog { entries: executor.catalog() };
-                connection.send(0, &FromWorker::Catalog(catalog))?;
+                let entries = executor.catalog().map_err(ServeError::Catalog)?;
+                connection.send_catalog(entries)?;
             }
             FromHost::Reset(_) => executor.reset(),
             FromHost::Prepare(prepare) => executor.prepare(&prepare.code),
@@ -155,8 +169,7 @@ fn run(
         // Standard error is the cell's own; whoever runs the cell reads the failure there too.
         eprintln!("error: {failure}");
         let mut diagnostic: Diagnostic = failure.diagnostic().clone();
-        let end = diagnostic.message.floor_char_boundary(32 << 10);
-        diagnostic.message.truncate(end);
+        diagnostic.message = short(diagnostic.message);
         if !failure.is_own() {
             diagnostic.file.get_or_insert_with(|| exec.code.clone());
         }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -11,8 +12,8 @@ use std::thread::{JoinHandle, spawn};
 
 use polyloom_protocol::frame::{Decoder, PREAMBLE};
 use polyloom_protocol::messages::host::{
-    Cancel, Credit, Encoding, Exec, HelloNo, HelloOk, Input, Ping, Prepare, Reset, Restore,
-    Shutdown, Snapshot,
+    Cancel, Credit, Describe, Encoding, Exec, HelloNo, HelloOk, Input, Ping, Prepare, Reset,
+    Restore, Shutdown, Snapshot,
 };
 use polyloom_protocol::npy::Npy;
 use polyloom_protocol::state::State;
@@ -28,7 +29,7 @@ struct Sample(Vec<String>);
 impl Executor for Sample {
     fn describe(&self) -> About {
         let mut about = About::new("sample", "1");
-        about.features.extend(["session", "snapshot", "prepare"].map(str::to_owned));
+        about.features.extend(["session", "snapshot", "prepare", "catalog"].map(str::to_owned));
         about
     }
 
@@ -46,6 +47,17 @@ impl Executor for Sample {
 
     fn restore(&mut self, name: &str) {
         self.0.push(format!("restore {name}"));
+    }
+
+    fn catalog(&mut self) -> Result<Vec<BTreeMap<String, Value>>, Failure> {
+        let value = match self.0.last().map_or("", String::as_str) {
+            "prepare none" => return Err(Failure::new("none is known")),
+            "prepare deep" => (0..40).fold(Value::Null, |value, _| Value::List(vec![value])),
+            "prepare large" => Value::from("x".repeat(1 << 20)),
+            "prepare many" => Value::List(vec![Value::Null; 65_536]),
+            _ => Value::Int(1),
+        };
+        Ok(vec![[("is".to_owned(), value)].into()])
     }
 
     fn exec(&mut self, cx: &mut Context<'_>, exec: &Exec) -> Result<(), Failure> {
@@ -307,6 +319,34 @@ fn what_was_not_agreed_to_is_not_sent() {
         let Some(FromWorker::Done(done)) = messages.last() else { panic!("no done") };
         assert_eq!(done.extras["text"], Value::from("21".to_owned()));
         host.finish();
+    }
+}
+
+#[test]
+fn a_catalog_is_what_a_host_takes_or_an_error() {
+    for (what, wanted) in [
+        ("fine", Ok(Value::Int(1))),
+        ("none", Err("none is known")),
+        ("deep", Err("nesting is deeper than 32")),
+        ("large", Err("is 1048595 bytes, the cap is 1048576")),
+        ("many", Err("more than 65536 values")),
+    ] {
+        let mut host = Host::agreed(&["catalog", "prepare"]);
+        host.send(0, FromHost::Prepare(Prepare { code: what.into() }));
+        host.send(0, FromHost::Describe(Describe {}));
+        match (host.receive(), wanted) {
+            (FromWorker::Catalog(catalog), Ok(value)) => {
+                assert_eq!(catalog.entries, [[("is".to_owned(), value)].into()]);
+                host.finish();
+            }
+            (FromWorker::Error(error), Err(words)) => {
+                assert_eq!(error.code, "catalog");
+                assert!(error.text.contains(words), "{what}: {}", error.text);
+                let ended = host.worker.join().unwrap();
+                assert!(matches!(ended, Err(ServeError::Catalog(_))), "{what}");
+            }
+            (message, _) => panic!("{what}: {message:?}"),
+        }
     }
 }
 

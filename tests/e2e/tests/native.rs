@@ -51,7 +51,7 @@ fn the_example_keeps_the_contract_with_every_compiler() {
             skip(&format!("{}: not here", compiler[0]));
             continue;
         }
-        executor(&place, "say-c", "\"cancel.soft\", \"display\", \"progress\"");
+        executor(&place, "say-c", "\"cancel.soft\", \"display\", \"progress\", \"catalog\"");
         library(&place, "say-c", compiler, &example.join("say.c"));
         let folder = place.executors().join("say-c");
         std::fs::copy(example.join("conformance.toml"), folder.join("conformance.toml")).unwrap();
@@ -92,7 +92,7 @@ fn a_library_has_what_a_cell_has_and_asks_the_host() {
              return plx_compile_and_run(x, compiler, program);
            }
            PLX_EXPORT const plx_plugin *polyloom_plugin_v1(void) {
-             static const plx_plugin plugin = {PLX_PLUGIN_SIZE, "cc", "1", NULL, "cancel.soft display progress", open_it, run, NULL, NULL, NULL, NULL};
+             static const plx_plugin plugin = {PLX_PLUGIN_SIZE, "cc", "1", NULL, "cancel.soft display progress", open_it, run, NULL, NULL, NULL, NULL, NULL};
              return &plugin;
            }"#,
     );
@@ -144,7 +144,7 @@ fn a_library_keeps_sessions() {
            static void snapshot(void *self, const char *name) { (void)self; (void)name; kept = now; }
            static void restore(void *self, const char *name) { (void)self; (void)name; now = kept; }
            PLX_EXPORT const plx_plugin *polyloom_plugin_v1(void) {
-             static const plx_plugin plugin = {PLX_PLUGIN_SIZE, "memory", "1", NULL, "session snapshot", NULL, run, reset, snapshot, restore, NULL};
+             static const plx_plugin plugin = {PLX_PLUGIN_SIZE, "memory", "1", NULL, "session snapshot", NULL, run, reset, snapshot, restore, NULL, NULL};
              return &plugin;
            }"#,
     );
@@ -160,10 +160,86 @@ fn a_library_keeps_sessions() {
     assert!(passed("session") && passed("snapshot"), "{report}");
 }
 
+/// The case `catalog` of a library whose function `catalog` is `body`, or has none: its outcome, and what was got.
+fn catalog_of(place: &Place, body: Option<&str>) -> (String, String) {
+    executor(place, "lists", "\"catalog\"");
+    // Without one it is as a header before `catalog` had it; what lies behind its end is no function.
+    let (function, size, last) = match body {
+        Some(body) => (
+            format!("static const char *catalog(void *self) {{ (void)self; {body} }}"),
+            "PLX_PLUGIN_SIZE",
+            "catalog",
+        ),
+        None => (String::new(), "offsetof(plx_plugin, catalog)", "(const char *(*)(void *))1"),
+    };
+    place.write(
+        "lists.c",
+        format!(
+            "#include <polyloom_plugin.h>\n#include <stdlib.h>\n#include <stddef.h>\n\
+             static int run(void *self, plx_exec *x) {{ (void)self; (void)x; return puts(\"hello\") < 0; }}\n{function}\n\
+             PLX_EXPORT const plx_plugin *polyloom_plugin_v1(void) {{ static const plx_plugin p = {{{size}, \"lists\", \"1\", 0, \"catalog\", 0, run, 0, 0, 0, 0, {last}}}; return &p; }}\n"
+        ),
+    );
+    library(place, "lists", &["gcc"], &place.project().join("lists.c"));
+    let folder = place.executors().join("lists");
+    std::fs::write(folder.join("conformance.toml"), "hello = 'x'\n").unwrap();
+    let args = ["plugin", "test", folder.to_str().unwrap(), "--format", "json"];
+    let report = place.polyloom(&args).json();
+    let cases = report["cases"].as_array().unwrap();
+    let passed = |name: &str| cases.iter().any(|it| it["case"] == name && it["outcome"] == "pass");
+    assert!(passed("hello") && passed("greeting"), "{report}");
+    let case = cases.iter().find(|it| it["case"] == "catalog").unwrap();
+    (case["outcome"].as_str().unwrap().to_owned(), case["got"].to_string())
+}
+
+#[test]
+fn a_library_says_what_it_offers() {
+    needs!("gcc");
+    let place = Place::new();
+    for body in [
+        Some(r#"return "[{\"name\": \"say\", \"takes\": [\"str\"]}]";"#),
+        Some(r#"return "[]";"#),
+        None,
+    ] {
+        let (outcome, got) = catalog_of(&place, body);
+        assert_eq!(outcome, "pass", "{body:?}: {got}");
+    }
+}
+
+#[test]
+fn a_bad_catalog_ends_the_process_of_its_library_and_is_told() {
+    needs!("gcc");
+    let place = Place::new();
+    let filled = |text: &str| {
+        format!(
+            "size_t i; char *t = malloc((10 << 20) + 1); if (!t) abort(); for (i = 0; i < (10 << 20); i++) t[i] = {text}; t[i] = 0; return t;"
+        )
+    };
+    // Entries of an array that is deeper than a message, and not than JSON may be.
+    let deep = format!("return \"[{{\\\"a\\\": {}{}}}]\";", "[".repeat(60), "]".repeat(60));
+    for (body, said) in [
+        ("return NULL;", "it gave up: catalog there is no catalog: the text of `catalog` is NULL"),
+        ("return \"\";", "is not the JSON form of a value: EOF"),
+        ("return \"say, put\";", "is not the JSON form of a value: expected value"),
+        ("return \"{}\";", "is no array of objects"),
+        ("return \"[1]\";", "is no array of objects: entry 0 is none"),
+        ("return \"[{\\\"a\\\": \\\"\\xff\\\"}]\";", "is not UTF-8"),
+        (&*deep, "32"),
+        (&*filled("'['"), "has over 1048576 bytes"),
+        (&*filled("\"[1, \"[i & 3]"), "has over 1048576 bytes"),
+        ("abort();", "SIGABRT"),
+        ("return (const char *)8;", "SIGSEGV"),
+    ] {
+        let (outcome, got) = catalog_of(&place, Some(body));
+        assert_eq!(outcome, "fail", "{body}");
+        assert!(got.contains(said) && got.len() < 1000, "{body}: {got}");
+    }
+}
+
 #[test]
 fn a_bad_library_ends_its_own_process_and_says_why() {
     needs!("gcc", "g++");
-    const PLUGIN: &str = "PLX_EXPORT const plx_plugin *polyloom_plugin_v1(void) { static const plx_plugin p = {PLX_PLUGIN_SIZE, \"bad\", \"1\", 0, 0, 0, run, 0, 0, 0, 0}; return &p; }";
+    const PLUGIN: &str = "PLX_EXPORT const plx_plugin *polyloom_plugin_v1(void) { static const plx_plugin p = {PLX_PLUGIN_SIZE, \"bad\", \"1\", 0, 0, 0, run, 0, 0, 0, 0, 0}; return &p; }";
     let with = |body: &str| {
         format!(
             "#include <polyloom_plugin.h>\n#include <stdlib.h>\nstatic int run(void *self, plx_exec *x) {{ (void)self; (void)x; {body} }}\n{PLUGIN}\n"
@@ -187,14 +263,14 @@ fn a_bad_library_ends_its_own_process_and_says_why() {
         ("null", entry("return 0;"), "worker_error", "returned NULL"),
         (
             "size",
-            entry("static const plx_plugin p = {8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}; return &p;"),
+            entry("static const plx_plugin p = {8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}; return &p;"),
             "worker_error",
             "has 8 bytes",
         ),
         (
             "name",
             entry(
-                "static const plx_plugin p = {PLX_PLUGIN_SIZE, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}; return &p;",
+                "static const plx_plugin p = {PLX_PLUGIN_SIZE, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}; return &p;",
             ),
             "worker_error",
             "has no `",
@@ -202,7 +278,7 @@ fn a_bad_library_ends_its_own_process_and_says_why() {
         (
             "other",
             entry(
-                "static const plx_plugin p = {PLX_PLUGIN_SIZE, \"else\", \"1\", 0, 0, 0, (int (*)(void *, plx_exec *))1, 0, 0, 0, 0}; return &p;",
+                "static const plx_plugin p = {PLX_PLUGIN_SIZE, \"else\", \"1\", 0, 0, 0, (int (*)(void *, plx_exec *))1, 0, 0, 0, 0, 0}; return &p;",
             ),
             "worker_error",
             "else",
