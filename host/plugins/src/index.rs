@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use polyloom_load::{Problem, kernels_in, manifests_in, read_kernel, read_manifest};
+use polyloom_load::{Files, Problem, kernels_in, manifests_in, read_kernel, read_manifest};
 use polyloom_model::Manifest;
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +54,17 @@ pub struct Index {
     known: Option<HashMap<PathBuf, (Stat, Manifest)>>,
 }
 
+/// What is in folders.
+#[derive(Debug)]
+pub struct Found {
+    /// The manifests that can be read.
+    pub manifests: Vec<Manifest>,
+    /// Files that may be plugins of before; see [`crate::functions_of`].
+    pub scripts: Vec<PathBuf>,
+    /// What is wrong with the others.
+    pub problems: Vec<Problem>,
+}
+
 impl Index {
     /// An index in this file, if there is one; `program` stands for whatever reads manifests.
     #[must_use]
@@ -61,11 +72,11 @@ impl Index {
         Self { path, program: program.to_owned(), known: None }
     }
 
-    /// Does what [`polyloom_load::discover`] does. A broken manifest is read each time.
-    pub fn discover(&mut self, folders: &[PathBuf]) -> (Vec<Manifest>, Vec<Problem>) {
-        let (paths, mut problems) = manifests_in(folders);
-        let manifests = self.recall(paths, read_manifest, &mut problems);
-        (manifests, problems)
+    /// Does what [`polyloom_load::discover`] does, and tells of scripts in the same look. A broken manifest is read each time.
+    pub fn discover(&mut self, folders: &[PathBuf]) -> Found {
+        let Files { manifests, scripts, mut problems } = manifests_in(folders);
+        let manifests = self.recall(manifests, read_manifest, &mut problems);
+        Found { manifests, scripts, problems }
     }
 
     /// The kernels of Jupyter in these folders; see [`read_kernel`].
@@ -145,10 +156,16 @@ impl Index {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let now = i64::try_from(now).unwrap_or(i64::MAX);
         let settled = |stat: &Stat| stat.3.max(stat.5) + GRAIN < now;
-        // Those of other folders are kept as long as they are there.
-        let others = self.known.iter().flatten().filter(|(path, _)| path.exists());
-        let others = others.map(|(_, (stat, manifest))| (stat, manifest));
-        let manifests: Vec<_> = read.filter(|(stat, _)| settled(stat)).chain(others).collect();
+        let read: Vec<_> = read.collect();
+        // Those of other folders are kept as long as they are there, also where this index was asked for them before.
+        let mut others = self.read();
+        for (_, manifest) in &read {
+            manifest.path.as_ref().map(|path| others.remove(path));
+        }
+        others.retain(|path, _| path.exists());
+        let others = others.values().map(|(stat, manifest)| (stat, manifest));
+        let read = read.into_iter().filter(|(stat, _)| settled(stat));
+        let manifests: Vec<_> = read.chain(others).collect();
         let written = Writing { program: &self.program, manifests };
         let Some(folder) = path.parent().filter(|folder| folder.is_dir()) else { return };
         let Ok(bytes) = rmp_serde::to_vec(&written) else { return };
