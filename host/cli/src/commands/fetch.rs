@@ -15,6 +15,7 @@ use super::manage::absolute;
 use super::pip::run;
 use crate::args::InstallArgs;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::scratch::Scratch;
 use crate::world::World;
 
 const MANIFEST: &str = "executor.toml";
@@ -123,7 +124,7 @@ pub fn install(world: &World, wanted: &Wanted, args: &InstallArgs) -> Outcome {
             return Ok(Exit::Failed);
         }
     }
-    let scratch = tempfile::tempdir().map_err(|error| Failure::of(Exit::Environment, &error))?;
+    let scratch = Scratch::new().map_err(|error| Failure::of(Exit::Environment, &error))?;
     let folder = match wanted {
         Wanted::Npm(name) => npm(world, name, scratch.path(), args.offline)?,
         Wanted::Git { folder, revision } => git(world, folder, revision, scratch.path())?,
@@ -138,7 +139,7 @@ pub fn install(world: &World, wanted: &Wanted, args: &InstallArgs) -> Outcome {
 pub fn digest(world: &World, source: &str) -> Option<Result<polyloom_model::Digest, String>> {
     let Some(Ok(Wanted::Git { folder, revision })) = Wanted::of(source) else { return None };
     let look = || {
-        let scratch = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let scratch = Scratch::new().map_err(|error| error.to_string())?;
         let folder = git(world, &folder, &revision, scratch.path())
             .map_err(|failure| failure.messages.join(": "))?;
         polyloom_plugins::digest(&folder, Limits::default()).map_err(|error| error.to_string())
