@@ -330,7 +330,9 @@ fn cargo_obeys_nothing_of_the_folder_that_one_is_in() {
     place.write("wrapper.sh", format!("#!/bin/sh\ntouch {}\nexec \"$@\"\n", mark.display()));
     place.write(".cargo/config.toml", "[build]\nrustc-wrapper = \"./wrapper.sh\"\n");
     place.write("rust-toolchain.toml", "[toolchain]\npath = \"/nowhere\"\n");
-    // Elsewhere, since what lies above a crate is its own affair.
+    // Elsewhere, and with another such folder above it.
+    place.write("../far/.cargo/config.toml", "[build]\nrustc-wrapper = \"./wrapper.sh\"\n");
+    place.write("../far/rust-toolchain.toml", "[toolchain]\npath = \"/nowhere\"\n");
     place.write(
         "../far/mine/Cargo.toml",
         "[package]\nname = \"mine\"\nversion = \"1.0.0\"\nedition = \"2021\"\n[workspace]\n",
@@ -339,7 +341,7 @@ fn cargo_obeys_nothing_of_the_folder_that_one_is_in() {
     let _ = place.polyloom(&["plugin", "new", "it"]).exits(0);
     sh(
         &place,
-        "chmod +x wrapper.sh && cp it/executor.toml ../far/mine && mkdir tmp && cp -r .cargo rust-toolchain.toml wrapper.sh tmp",
+        "chmod +x wrapper.sh && cp it/executor.toml ../far/mine && mkdir tmp && cp -r .cargo rust-toolchain.toml wrapper.sh tmp && cp wrapper.sh ../far",
     );
     let home = std::env::var("HOME").unwrap();
     let of = |name: &str, usual: &str| std::env::var(name).unwrap_or(format!("{home}/{usual}"));
@@ -351,8 +353,12 @@ fn cargo_obeys_nothing_of_the_folder_that_one_is_in() {
         let call = call.env("RUSTUP_AUTO_INSTALL", "0");
         call.env("TMPDIR", place.project().join("tmp")).end()
     };
-    let _ = install().exits(0);
-    assert!(!mark.exists(), "cargo obeyed the folder that it was started in");
+    let told = install().exits(0).stderr();
+    assert!(
+        !mark.exists(),
+        "cargo obeyed the folder that it was started in, or one above the crate"
+    );
+    assert!(told.contains("2 files"), "its program and its manifest: {told}");
     sh(&place, "echo 'secret = 1' >secret && ln -s $PWD/secret ../far/mine/conformance.toml");
     let told = install().exits(2).stderr();
     assert!(told.contains("conformance.toml` can't be used: it is no regular file"), "{told}");
