@@ -13,7 +13,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use polyloom_sdk::{ServeError, serve_on, take_stream};
+use polyloom_sdk::{ServeError, chain, serve_on, take_stream};
 
 use library::{LoadError, Native};
 
@@ -32,13 +32,7 @@ pub fn main(args: &[OsString]) -> ExitCode {
     match serve(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
-            let mut text = fault.to_string();
-            let mut cause = fault.source();
-            while let Some(inner) = cause {
-                text.push_str(&format!(": {inner}"));
-                cause = inner.source();
-            }
-            eprintln!("error: {text}");
+            eprintln!("error: {}", chain(&fault));
             ExitCode::FAILURE
         }
     }
