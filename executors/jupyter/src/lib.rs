@@ -13,7 +13,6 @@ mod show;
 mod told;
 mod zmtp;
 
-use std::error::Error;
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -8,7 +8,6 @@ mod abi;
 mod exec;
 mod library;
 
-use std::error::Error;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;

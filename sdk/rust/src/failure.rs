@@ -73,6 +73,15 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+impl fmt::Display for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(line) = self.diagnostic.line {
+            write!(out, "line {line}: ")?;
+        }
+        out.write_str(&self.diagnostic.message)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,14 +112,5 @@ mod tests {
         );
         let again = of("can't open it: no such file", Some(of("no such file", None)));
         assert_eq!(chain(&again), "can't open it: no such file");
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(line) = self.diagnostic.line {
-            write!(out, "line {line}: ")?;
-        }
-        out.write_str(&self.diagnostic.message)
     }
 }

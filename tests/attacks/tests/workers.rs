@@ -62,11 +62,11 @@ fn a_worker_that_never_starts_is_given_up_and_nobody_else() {
     let ended = crowd("words-before-crash", &cells, &json!({}));
     assert_eq!(begun(&ended), 3, "{}", ended.stderr);
     // Whose start comes third is left open: those that wait are woken together.
-    let begins = ended.records.iter().filter_map(|record| match &record.event {
+    let mut begins = ended.records.iter().filter_map(|record| match &record.event {
         Event::StepStarted { cell, .. } if cell.starts_with("bad") => Some((cell, record.at_ms)),
         _ => None,
     });
-    let (third, begun) = begins.last().expect("three begin");
+    let (third, begun) = begins.next_back().expect("three begin");
     let failed = ended.records.iter().find_map(|record| match &record.event {
         Event::StepFinished { cell, .. } if cell == "bad2" => Some(record.at_ms),
         _ => None,
