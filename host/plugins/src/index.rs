@@ -1,6 +1,7 @@
 //! Manifests as they were read last, by the stats of their files: a machine with hundreds of languages is not parsed at each start.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
@@ -33,11 +34,14 @@ fn stat(meta: &Metadata) -> Stat {
     )
 }
 
+/// By the path as it is written: to hash it part by part takes longer than to read the manifest. Boxed, since they go from hand to hand.
+type Known = HashMap<OsString, (Stat, Box<Manifest>)>;
+
 #[derive(Deserialize)]
 struct Written {
     /// What reads manifests in another way knows nothing of these.
     program: String,
-    manifests: Vec<(Stat, Manifest)>,
+    manifests: Vec<(Stat, Box<Manifest>)>,
 }
 
 #[derive(Serialize)]
@@ -51,7 +55,7 @@ struct Writing<'m> {
 pub struct Index {
     path: Option<PathBuf>,
     program: String,
-    known: Option<HashMap<PathBuf, (Stat, Manifest)>>,
+    known: Option<Known>,
 }
 
 /// What is in folders.
@@ -105,11 +109,11 @@ impl Index {
         for (path, meta) in paths {
             let stat = stat(&meta);
             // Each is asked for once.
-            let known = self.known.as_mut().and_then(|known| known.remove(&path));
+            let known = self.known.as_mut().and_then(|known| known.remove(path.as_os_str()));
             if let Some((was, manifest)) = known
                 && was == stat
             {
-                manifests.push(manifest);
+                manifests.push(*manifest);
                 stats.push(stat);
                 continue;
             }
@@ -128,7 +132,7 @@ impl Index {
         manifests
     }
 
-    fn read(&self) -> HashMap<PathBuf, (Stat, Manifest)> {
+    fn read(&self) -> Known {
         let read = || {
             let file = File::open(self.path.as_ref()?).ok()?;
             let meta = file.metadata().ok()?;
@@ -144,7 +148,7 @@ impl Index {
         let written = read().filter(|written| written.program == self.program);
         let manifests = written.map(|written| written.manifests).unwrap_or_default();
         let by_path = manifests.into_iter().filter_map(|(stat, manifest)| {
-            let path = manifest.path.clone()?;
+            let path = manifest.path.clone()?.into_os_string();
             Some((path, (stat, manifest)))
         });
         by_path.collect()
@@ -160,10 +164,10 @@ impl Index {
         // Those of other folders are kept as long as they are there, also where this index was asked for them before.
         let mut others = self.read();
         for (_, manifest) in &read {
-            manifest.path.as_ref().map(|path| others.remove(path));
+            manifest.path.as_ref().map(|path| others.remove(path.as_os_str()));
         }
-        others.retain(|path, _| path.exists());
-        let others = others.values().map(|(stat, manifest)| (stat, manifest));
+        others.retain(|path, _| Path::new(path).exists());
+        let others = others.values().map(|(stat, manifest)| (stat, &**manifest));
         let read = read.into_iter().filter(|(stat, _)| settled(stat));
         let manifests: Vec<_> = read.chain(others).collect();
         let written = Writing { program: &self.program, manifests };

@@ -1,6 +1,7 @@
 //! Finding manifests in folders. A broken one is reported and blocks nobody.
 
-use std::fs::{self, Metadata};
+use std::ffi::OsString;
+use std::fs::{self, DirEntry, Metadata};
 use std::path::{Path, PathBuf};
 
 use polyloom_model::Manifest;
@@ -60,10 +61,13 @@ pub fn manifests_in(folders: &[PathBuf]) -> Files {
                 continue;
             }
         };
-        let (first, script) = (paths.len(), scripts.len());
-        for entry in entries.flatten() {
-            let path = entry.path();
-            let file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        let is_file = |entry: &DirEntry| entry.file_type().is_ok_and(|kind| kind.is_file());
+        let names = entries.flatten().map(|entry| (entry.file_name(), is_file(&entry)));
+        let mut names: Vec<(OsString, bool)> = names.collect();
+        // The file system's order is nobody's.
+        names.sort_unstable();
+        for (name, file) in names {
+            let path = folder.join(name);
             if !file {
                 paths.extend(there(path.join("executor.toml")));
             }
@@ -71,9 +75,6 @@ pub fn manifests_in(folders: &[PathBuf]) -> Files {
                 scripts.push(path);
             }
         }
-        // The file system's order is nobody's.
-        paths[first..].sort_by(|(a, _), (b, _)| a.cmp(b));
-        scripts[script..].sort();
     }
     Files { manifests: paths, scripts, problems }
 }
