@@ -13,13 +13,12 @@ mod show;
 mod told;
 mod zmtp;
 
-use std::error::Error;
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use polyloom_sdk::{ServeError, serve_on, take_stream};
+use polyloom_sdk::{ServeError, chain, serve_on, take_stream};
 use signal_hook::consts::SIGTERM;
 
 use exec::Jupyter;
@@ -40,13 +39,7 @@ pub fn main(args: &[OsString]) -> ExitCode {
     match serve(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
-            let mut text = fault.to_string();
-            let mut cause = fault.source();
-            while let Some(inner) = cause {
-                text.push_str(&format!(": {inner}"));
-                cause = inner.source();
-            }
-            eprintln!("error: {text}");
+            eprintln!("error: {}", chain(&fault));
             ExitCode::FAILURE
         }
     }

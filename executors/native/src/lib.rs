@@ -9,13 +9,12 @@ mod catalog;
 mod exec;
 mod library;
 
-use std::error::Error;
 use std::ffi::OsString;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
 
-use polyloom_sdk::{ServeError, serve_on, take_stream};
+use polyloom_sdk::{ServeError, chain, serve_on, take_stream};
 
 pub use library::LoadError;
 use library::Native;
@@ -40,13 +39,7 @@ pub fn main(args: &[OsString]) -> ExitCode {
     match serve(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
-            let mut text = fault.to_string();
-            let mut cause = fault.source();
-            while let Some(inner) = cause {
-                text.push_str(&format!(": {inner}"));
-                cause = inner.source();
-            }
-            eprintln!("error: {text}");
+            eprintln!("error: {}", chain(&fault));
             ExitCode::FAILURE
         }
     }

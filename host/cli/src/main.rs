@@ -6,6 +6,7 @@ mod args;
 mod commands;
 mod failure;
 mod permission;
+mod scratch;
 mod screen;
 mod world;
 

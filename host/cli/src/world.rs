@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use polyloom_load::{Code, Config, Given, Languages, Loaded, Problem, Purpose, Report, Source};
 use polyloom_model::{Digest, ExecutorId, Flow, Manifest, Role, Tool};
-use polyloom_plugins::{Index, Installed, InstalledError, Offer, OfferPlace, Plugin};
+use polyloom_plugins::{Found, Index, Installed, InstalledError, Offer, OfferPlace, Plugin};
 use polyloom_report::{escape_line, quote};
 use polyloom_runtime::{Inode, Place, PrepareError, Prepared, Wanted};
 use polyloom_store::{History, OpenError, StatKey, Store};
@@ -73,12 +73,11 @@ impl World {
                 named.push(folder.clone());
             }
         }
-        let (mut given, more) = index().discover(&named);
+        let mut index = index();
+        let Found { manifests: mut given, scripts, problems: more } = index.discover(&named);
         problems.extend(more);
-        let interpreter = python(&manifests);
-        for folder in &named {
-            let Some(tool) = &interpreter else { break };
-            let (functions, more) = polyloom_plugins::functions(folder, tool);
+        if let Some(tool) = python(&manifests).filter(|_| !scripts.is_empty()) {
+            let (functions, more) = polyloom_plugins::functions_of(&scripts, &tool);
             given.extend(functions.into_iter().map(|offer| offer.manifest));
             problems.extend(more);
         }
@@ -108,7 +107,7 @@ impl World {
         if cfg!(feature = "jupyter") {
             let around = Surroundings::of_process();
             let version = python(&manifests).map(|tool| tool.version).unwrap_or_default();
-            let (kernels, more) = index().kernels(&kernel_folders(&around), &version);
+            let (kernels, more) = index.kernels(&kernel_folders(&around), &version);
             manifests.extend(kernels);
             problems.extend(more);
         }

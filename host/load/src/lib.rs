@@ -31,7 +31,7 @@ pub use files::{FileError, MAX_CODE, Root};
 pub use fmt::format;
 pub use given::{Given, apply_params};
 pub use manifest::{
-    ByExtension, Languages, discover, kernels_in, manifests_in, parse_manifest, read_kernel,
+    ByExtension, Files, Languages, discover, kernels_in, manifests_in, parse_manifest, read_kernel,
     read_manifest,
 };
 pub use place::find_flow;

@@ -1,13 +1,14 @@
 //! Manifests as they were read last, by the stats of their files: a machine with hundreds of languages is not parsed at each start.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use polyloom_load::{Problem, kernels_in, manifests_in, read_kernel, read_manifest};
+use polyloom_load::{Files, Problem, kernels_in, manifests_in, read_kernel, read_manifest};
 use polyloom_model::Manifest;
 use serde::{Deserialize, Serialize};
 
@@ -33,11 +34,14 @@ fn stat(meta: &Metadata) -> Stat {
     )
 }
 
+/// By the path as it is written: to hash it part by part takes longer than to read the manifest. Boxed, since they go from hand to hand.
+type Known = HashMap<OsString, (Stat, Box<Manifest>)>;
+
 #[derive(Deserialize)]
 struct Written {
     /// What reads manifests in another way knows nothing of these.
     program: String,
-    manifests: Vec<(Stat, Manifest)>,
+    manifests: Vec<(Stat, Box<Manifest>)>,
 }
 
 #[derive(Serialize)]
@@ -51,7 +55,18 @@ struct Writing<'m> {
 pub struct Index {
     path: Option<PathBuf>,
     program: String,
-    known: Option<HashMap<PathBuf, (Stat, Manifest)>>,
+    known: Option<Known>,
+}
+
+/// What is in folders.
+#[derive(Debug)]
+pub struct Found {
+    /// The manifests that can be read.
+    pub manifests: Vec<Manifest>,
+    /// Files that may be plugins of before; see [`crate::functions_of`].
+    pub scripts: Vec<PathBuf>,
+    /// What is wrong with the others.
+    pub problems: Vec<Problem>,
 }
 
 impl Index {
@@ -61,11 +76,11 @@ impl Index {
         Self { path, program: program.to_owned(), known: None }
     }
 
-    /// Does what [`polyloom_load::discover`] does. A broken manifest is read each time.
-    pub fn discover(&mut self, folders: &[PathBuf]) -> (Vec<Manifest>, Vec<Problem>) {
-        let (paths, mut problems) = manifests_in(folders);
-        let manifests = self.recall(paths, read_manifest, &mut problems);
-        (manifests, problems)
+    /// Does what [`polyloom_load::discover`] does, and tells of scripts in the same look. A broken manifest is read each time.
+    pub fn discover(&mut self, folders: &[PathBuf]) -> Found {
+        let Files { manifests, scripts, mut problems } = manifests_in(folders);
+        let manifests = self.recall(manifests, read_manifest, &mut problems);
+        Found { manifests, scripts, problems }
     }
 
     /// The kernels of Jupyter in these folders; see [`read_kernel`].
@@ -94,11 +109,11 @@ impl Index {
         for (path, meta) in paths {
             let stat = stat(&meta);
             // Each is asked for once.
-            let known = self.known.as_mut().and_then(|known| known.remove(&path));
+            let known = self.known.as_mut().and_then(|known| known.remove(path.as_os_str()));
             if let Some((was, manifest)) = known
                 && was == stat
             {
-                manifests.push(manifest);
+                manifests.push(*manifest);
                 stats.push(stat);
                 continue;
             }
@@ -117,7 +132,7 @@ impl Index {
         manifests
     }
 
-    fn read(&self) -> HashMap<PathBuf, (Stat, Manifest)> {
+    fn read(&self) -> Known {
         let read = || {
             let file = File::open(self.path.as_ref()?).ok()?;
             let meta = file.metadata().ok()?;
@@ -133,7 +148,7 @@ impl Index {
         let written = read().filter(|written| written.program == self.program);
         let manifests = written.map(|written| written.manifests).unwrap_or_default();
         let by_path = manifests.into_iter().filter_map(|(stat, manifest)| {
-            let path = manifest.path.clone()?;
+            let path = manifest.path.clone()?.into_os_string();
             Some((path, (stat, manifest)))
         });
         by_path.collect()
@@ -145,10 +160,16 @@ impl Index {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let now = i64::try_from(now).unwrap_or(i64::MAX);
         let settled = |stat: &Stat| stat.3.max(stat.5) + GRAIN < now;
-        // Those of other folders are kept as long as they are there.
-        let others = self.known.iter().flatten().filter(|(path, _)| path.exists());
-        let others = others.map(|(_, (stat, manifest))| (stat, manifest));
-        let manifests: Vec<_> = read.filter(|(stat, _)| settled(stat)).chain(others).collect();
+        let read: Vec<_> = read.collect();
+        // Those of other folders are kept as long as they are there, also where this index was asked for them before.
+        let mut others = self.read();
+        for (_, manifest) in &read {
+            manifest.path.as_ref().map(|path| others.remove(path.as_os_str()));
+        }
+        others.retain(|path, _| Path::new(path).exists());
+        let others = others.values().map(|(stat, manifest)| (stat, &**manifest));
+        let read = read.into_iter().filter(|(stat, _)| settled(stat));
+        let manifests: Vec<_> = read.chain(others).collect();
         let written = Writing { program: &self.program, manifests };
         let Some(folder) = path.parent().filter(|folder| folder.is_dir()) else { return };
         let Ok(bytes) = rmp_serde::to_vec(&written) else { return };

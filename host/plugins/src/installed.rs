@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -469,21 +469,40 @@ impl Installed {
         body(&mut plugins)?;
         plugins.sort_by(|a, b| a.id.cmp(&b.id));
         let list = List { schema: SCHEMA.to_owned(), plugins };
-        let (path, new) = (self.folder.join(LIST), self.folder.join(format!("{LIST}.new")));
+        let path = self.folder.join(LIST);
         // A path that is no text has no form in it.
         let text = serde_json::to_string_pretty(&list)
             .map_err(|error| io_error("write", &path)(error.into()))?;
+        let mut written = self.write(&text);
+        let fewer = list.plugins.iter().all(|plugin| self.plugins.contains(plugin));
+        if fewer && matches!(&written, Err(error) if is_full(error)) {
+            // Removing is what makes room: copies go first, then there is place for the list, which is shorter than it was.
+            self.sweep(&list.plugins);
+            written = self.write(&text);
+            if matches!(&written, Err(error) if is_full(error)) {
+                written = overwrite(&path, &text);
+            }
+        }
+        written.map_err(io_error("write", &path))?;
+        self.plugins = list.plugins;
+        self.sweep(&self.plugins);
+        Ok(())
+    }
+
+    /// Puts a list in place of the one that is there, whole or not at all.
+    fn write(&self, text: &str) -> io::Result<()> {
+        let (path, new) = (self.folder.join(LIST), self.folder.join(format!("{LIST}.new")));
         let _ = fs::remove_file(&new);
-        let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new);
-        let written = written.and_then(|mut file| {
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new);
+        let written = file.and_then(|mut file| {
             file.write_all(text.as_bytes())?;
             file.sync_all()?;
             fs::rename(&new, &path)
         });
-        written.map_err(io_error("write", &path))?;
-        self.plugins = list.plugins;
-        self.sweep();
-        Ok(())
+        if written.is_err() {
+            let _ = fs::remove_file(&new);
+        }
+        written
     }
 
     /// Nobody else changes anything as long as this is held.
@@ -493,9 +512,15 @@ impl Installed {
         lock.map_err(io_error("lock", &path))
     }
 
-    fn sweep(&self) {
-        let alone = lock_file(&self.folder.join(USE)).is_ok_and(|file| file.try_lock().is_ok());
-        if !alone {
+    /// Removes the copies and environments that none of these has, unless somebody runs from here.
+    fn sweep(&self, plugins: &[Plugin]) {
+        // Held until the end: who begins to run waits.
+        let held = match lock_file(&self.folder.join(USE)) {
+            Ok(file) => file.try_lock().is_ok().then_some(Some(file)),
+            // What can't be made is not there, and nobody holds it.
+            Err(error) => is_full(&error).then_some(None),
+        };
+        if held.is_none() {
             return;
         }
         let copies = fs::read_dir(self.folder.join(COPIES)).into_iter().flatten().flatten();
@@ -505,7 +530,7 @@ impl Installed {
             let used = match name.starts_with(STAGED) {
                 // Somebody's who is at it, or was ended there.
                 true => hold_staged(&copy.path()).is_err(),
-                false => self.plugins.iter().any(|plugin| plugin.digest.hex() == name),
+                false => plugins.iter().any(|plugin| plugin.digest.hex() == name),
             };
             if !used {
                 discard(&copy.path());
@@ -513,7 +538,7 @@ impl Installed {
         }
         let environments = fs::read_dir(self.folder.join(ENVIRONMENTS)).into_iter().flatten();
         for environment in environments.flatten().map(|entry| entry.path()) {
-            let mut packages = self.plugins.iter().filter_map(Plugin::package);
+            let mut packages = plugins.iter().filter_map(Plugin::package);
             if !packages.any(|package| package.interpreter.starts_with(&environment)) {
                 discard(&environment);
             }
@@ -564,6 +589,24 @@ fn lock_file(path: &Path) -> io::Result<File> {
     options.write(true).create(true).truncate(false).mode(0o600);
     options.custom_flags(i32::try_from(flags.bits()).unwrap_or(0));
     regular(options.open(path)?)
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Writes a shorter text over a file where there is no room for another one. Spaces take the place of what is left over in one write; they are
+/// cut off afterwards.
+fn overwrite(path: &Path, text: &str) -> io::Result<()> {
+    let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0);
+    let file = regular(OpenOptions::new().write(true).custom_flags(flags).open(path)?)?;
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    if text.len() > length {
+        return Err(io::ErrorKind::StorageFull.into());
+    }
+    file.write_all_at(format!("{text:length$}").as_bytes(), 0)?;
+    file.sync_all()?;
+    file.set_len(text.len() as u64)
 }
 
 fn open_own(path: &Path) -> io::Result<File> {

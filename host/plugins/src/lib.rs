@@ -13,10 +13,10 @@ mod python;
 mod tree;
 
 pub use archive::{ArchiveError, unpack};
-pub use index::Index;
+pub use index::{Found, Index};
 pub use installed::{Installed, InstalledError, Plugin, Source, Staged, asks, offered_digest};
 pub use lock::{Differs, LOCK_FILE, Lock, LockError, Locked};
 pub use now::{digest_now, is_outdated};
 pub use offers::{Offer, OfferPlace, offers, settle};
-pub use python::{Made, Package, functions, installed, packaged};
+pub use python::{Made, Package, functions, functions_of, installed, packaged};
 pub use tree::{Copied, Limits, TreeError, digest};

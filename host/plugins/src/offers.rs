@@ -89,9 +89,9 @@ pub fn offers(places: &[(OfferPlace, PathBuf)], index: &mut Index) -> (Vec<Offer
     let mut all = Vec::new();
     let mut problems = Vec::new();
     for (place, folder) in places {
-        let (manifests, more) = index.discover(std::slice::from_ref(folder));
-        problems.extend(more);
-        all.extend(manifests.into_iter().filter_map(|manifest| {
+        let found = index.discover(std::slice::from_ref(folder));
+        problems.extend(found.problems);
+        all.extend(found.manifests.into_iter().filter_map(|manifest| {
             let folder = manifest.path.as_ref()?.parent()?.to_owned();
             Some(Offer {
                 manifest,

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use polyloom_model::Manifest;
-use polyloom_plugins::Index;
+use polyloom_plugins::{Found, Index};
 
 fn write(folder: &Path, n: usize, title: &str) {
     let folder = folder.join(format!("l{n:03}"));
@@ -32,7 +32,7 @@ fn an_index_says_what_the_files_say() {
     let folders = [folder.clone()];
     let read = |program: &str| {
         let mut index = Index::new(Some(path.clone()), program);
-        let (manifests, problems) = index.discover(&folders);
+        let Found { manifests, problems, .. } = index.discover(&folders);
         assert!(!problems.is_empty(), "the broken one is told each time");
         manifests
     };
@@ -64,4 +64,33 @@ fn an_index_says_what_the_files_say() {
     assert_eq!(plain(&read("a")), plain(&truth));
     assert_eq!(plain(&read("a")), plain(&truth));
     assert!(fs::metadata(&path).unwrap().len() < size);
+}
+
+/// A start asks one index for its folders and for its kernels: each answer is kept beside the other.
+#[test]
+fn one_index_keeps_what_several_questions_found() {
+    let root = tempfile::tempdir().unwrap();
+    let folders = ["a", "b"].map(|name| root.path().join(name));
+    for n in 0..20 {
+        write(&folders[0], n, "first");
+        write(&folders[1], n + 20, "second");
+    }
+    fs::write(folders[1].join("old.py"), "def _exec(code):\n    return True, code\n").unwrap();
+    fs::write(folders[1].join("l020/inner.py"), "").unwrap();
+    std::thread::sleep(Duration::from_millis(3100));
+    let path = root.path().join("index");
+    let mut index = Index::new(Some(path.clone()), "a");
+    assert_eq!(index.discover(&folders[..1]).manifests.len(), 20);
+    let found = index.discover(&folders[1..]);
+    assert_eq!(found.manifests.len(), 20);
+    assert_eq!(found.scripts, [folders[1].join("old.py")]);
+    let bytes = fs::read(&path).unwrap();
+    let has = |word: &[u8]| bytes.windows(word.len()).filter(|part| *part == word).count();
+    assert_eq!((has(b"first"), has(b"second")), (20, 20));
+    // Asked again, it writes nothing.
+    let before = fs::metadata(&path).unwrap().modified().unwrap();
+    let mut index = Index::new(Some(path.clone()), "a");
+    index.discover(&folders[..1]);
+    index.discover(&folders[1..]);
+    assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), before);
 }

@@ -15,6 +15,7 @@ mod normal;
 pub mod permit;
 mod place;
 mod prepare;
+mod programs;
 mod refuse;
 mod run;
 mod sources;
@@ -33,6 +34,7 @@ pub use libraries::tell as tell_libraries;
 pub use permit::Permit;
 pub use place::{Executors, Inode, Place};
 pub use prepare::{PrepareError, Prepared, Wanted, action_of, prepare};
+pub use programs::tell as tell_programs;
 pub use run::{
     Carried, Failures, Job, PolicyWord, Rest, Runner, Standing, Summary, Word, standing,
 };

@@ -12,6 +12,7 @@ use polyloom_worker::tools::{self, Surroundings, ToolCache, ToolError};
 use polyloom_worker::{Asker, Workplace};
 
 use crate::hot::Hot;
+use crate::programs;
 use crate::sources::Sources;
 
 /// What may lie beside a manifest.
@@ -169,30 +170,37 @@ impl Place {
         if let Some(part) = &libraries {
             crate::libraries::remember(&self.store, &part.digest, &lines);
         }
-        let program = self.program(executor);
+        let (program, files) = self.program(executor);
         let facts = ExecutorFacts::of_manifest(&executor.manifest, &program, toolchain);
+        programs::remember(&self.store, &facts.identity.digest, &files);
         ExecutorFacts { libraries, ..facts }
     }
 
-    /// The digest of the files that an executor's command lines refer to: ours, and those beside its manifest.
-    fn program(&self, executor: &Executor) -> Digest {
+    /// The digest of the files that an executor's command lines refer to: ours, and those beside its manifest. With a line for each.
+    fn program(&self, executor: &Executor) -> (Digest, Vec<String>) {
         let mut text = String::new();
+        let mut lines = Vec::new();
         if executor.manifest.mentions("{sdk}") {
             text.push_str(&self.sdk.hex());
+            lines.push(format!("{} the SDK of polyloom", self.sdk.short()));
         }
         if executor.manifest.mentions("{polyloom}") {
             text.push_str(self.version);
+            lines.push(format!("{} polyloom", self.version));
         }
         if let Some(folder) = executor.folder() {
-            let hashed = Root::open(&folder)
-                .map_err(TreeError::from)
-                .and_then(|root| self.store.hash_dir(&root, Path::new("."), FOLDER, self.unix_ms));
+            let hashed = Root::open(&folder).map_err(TreeError::from).and_then(|root| {
+                self.store.hash_listing(&root, Path::new("."), FOLDER, self.unix_ms)
+            });
             match hashed {
-                Ok((digest, _)) => text.push_str(&digest.hex()),
+                Ok((digest, listing)) => {
+                    text.push_str(&digest.hex());
+                    lines.extend(programs::lines_of(&listing));
+                }
                 // A folder that can't be read is told when its cell runs; until then it is like no other.
                 Err(error) => text.push_str(&error.to_string()),
             }
         }
-        Digest::of(text.as_bytes())
+        (Digest::of(text.as_bytes()), lines)
     }
 }

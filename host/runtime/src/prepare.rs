@@ -22,7 +22,7 @@ use crate::items::{self, ItemsError};
 use crate::permit;
 use crate::place::Place;
 use crate::words::chain;
-use crate::{libraries, normal, sure};
+use crate::{libraries, normal, programs, sure};
 
 /// A plan and all that running it needs.
 pub struct Prepared {
@@ -339,6 +339,7 @@ impl Prepared {
                     && let Some(previous) = self.answers.previous.get(&step.cell)
                 {
                     libraries::tell(&place.store, &previous.parts, &step.parts, changes);
+                    programs::tell(&place.store, &previous.parts, &step.parts, changes);
                 }
             }
             if self.open.is_empty() {

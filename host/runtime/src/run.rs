@@ -37,7 +37,7 @@ use self::carry::Running;
 pub use self::carry::{Carried, Standing, Word, standing};
 pub use self::failures::Failures;
 use self::late::Late;
-use self::starts::Starts;
+use self::starts::{Span, Starts};
 use self::temporary::Temporary;
 use crate::flight::Known;
 use crate::gather::gather;
@@ -204,6 +204,8 @@ pub(crate) struct Slot {
     /// Attempts that ran out of memory.
     starved: u32,
     started_ms: Option<f64>,
+    /// When its present attempt was begun.
+    begun_ms: f64,
     ended_ms: Option<f64>,
     reason: String,
     /// It was not tried: it failed so before.
@@ -481,7 +483,9 @@ impl Runner {
         self.await_copies(step, std::mem::take(&mut end.copies));
         let index = self.job.prepared.plan.steps[step.at()].index;
         let cell = &self.job.prepared.flow.cells[index.at()];
-        self.starts.saw(&cell.executor, &cell.id, &end);
+        let span =
+            Span { begun_ms: self.slots[step.at()].begun_ms, ended_ms: self.stream.now_ms() };
+        self.starts.saw(&cell.executor, &cell.id, &end, span);
         let given_up = self.starts.given_up(&cell.executor, &self.job.run).is_some();
         let finish = match (&end.outputs, end.meta.outcome) {
             (Some(_), _) if end.known.is_some() => Finish::Shared,
@@ -533,12 +537,9 @@ impl Runner {
                 }
                 Command::Wait { step, attempt, delay } => {
                     self.say_retried(step, attempt - 1, delay);
-                    let sender = self.sender.clone();
-                    tokio::spawn(async move {
-                        tokio::time::sleep(delay).await;
-                        let _ = sender.send(Happened::Waited(step)).await;
-                    });
+                    self.wait(step, delay);
                 }
+                Command::Hold { step, delay } => self.wait(step, delay),
                 Command::Cancel { step } => self.cancel(step),
                 Command::Kill { step } => self.stop(step, Stop::Now),
                 Command::End { step, ended, attempts } if self.is_late(step) => {
@@ -553,6 +554,14 @@ impl Runner {
                 Command::Finish(outcome) => self.outcome = Some(outcome),
             }
         }
+    }
+
+    fn wait(&self, step: StepIndex, delay: Duration) {
+        let sender = self.sender.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
+            let _ = sender.send(Happened::Waited(step)).await;
+        });
     }
 
     /// Says how an attempt failed after which there is another.
@@ -586,12 +595,19 @@ impl Runner {
             self.on_ended(step, Box::new(StepEnd::not_begun(text)));
             return;
         }
+        let now = self.stream.now_ms();
+        if let Some(delay) = self.starts.wait(&cell.executor, now) {
+            let finish = Finish::PutOff(delay);
+            let commands = self.schedule.on(Cause::Finished { step, finish });
+            self.commands.extend(commands);
+            return;
+        }
         let run = self.step_run(step);
         let (stop, stopped) = watch::channel(Stop::No);
-        let now = self.stream.now_ms();
         let slot = &mut self.slots[step.at()];
         slot.stop = Some(stop);
         slot.started_ms.get_or_insert(now);
+        slot.begun_ms = now;
         let (seen, heard) = mpsc::channel(64);
         // A task of its own: whatever becomes of it, the loop hears of an end.
         let work = tokio::spawn(run.run(seen, stopped));

@@ -21,7 +21,7 @@ pub enum Cause {
         /// How it ended.
         finish: Finish,
     },
-    /// The delay of [`Command::Wait`] is over.
+    /// The delay of [`Command::Wait`] or [`Command::Hold`] is over.
     Waited {
         /// The step.
         step: StepIndex,
@@ -58,6 +58,8 @@ pub enum Finish {
     Failed(Retry),
     /// It was not tried, since it is known to fail. That stops no other step.
     FailedBefore,
+    /// It was not tried yet: it is to be started after this delay, which takes no place. Counts as no attempt.
+    PutOff(Duration),
     /// It was cancelled or killed, by a command or by the runtime on its own.
     Cancelled,
 }
@@ -92,6 +94,13 @@ pub enum Command {
         step: StepIndex,
         /// The number of the attempt to come.
         attempt: u32,
+        /// How long.
+        delay: Duration,
+    },
+    /// The attempt was put off: answer with [`Cause::Waited`] after the delay. Takes no place of a job.
+    Hold {
+        /// The step.
+        step: StepIndex,
         /// How long.
         delay: Duration,
     },

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::time::Duration;
 
 use polyloom_plan::{Plan, StepIndex};
 
@@ -198,7 +199,7 @@ impl Schedule {
             Cause::Decided { step, verdict } => self.decided(step, verdict),
             Cause::Finished { step, finish } => self.attempt_over(step, finish),
             Cause::Waited { step } => {
-                if self.state(step) == Some(State::Backoff) {
+                if matches!(self.state(step), Some(State::Backoff | State::Held)) {
                     self.enter(step, State::Ready);
                 }
             }
@@ -244,7 +245,7 @@ impl Schedule {
         self.live -= usize::from(before.is_live());
         self.live += usize::from(next.is_live());
         match next {
-            State::Waiting => {}
+            State::Waiting | State::Held => {}
             State::Deciding => self.commands.push(Command::Decide { step }),
             State::Ready => self.ready.push(Reverse((self.rank[step.at()], step))),
             State::Running => {
@@ -310,6 +311,7 @@ impl Schedule {
                 | State::Cancelling
                 | State::Killing
                 | State::Backoff
+                | State::Held
                 | State::Ended(_) => {}
             }
         }
@@ -359,6 +361,7 @@ impl Schedule {
             Finish::Ok => self.end_well(step, Ended::Ok),
             Finish::Shared => self.end_well(step, Ended::Cached),
             Finish::Cancelled => self.end_badly(step, Ended::Cancelled),
+            Finish::PutOff(delay) => self.put_off(step, delay),
             Finish::FailedBefore => self.end_badly(step, Ended::Failed),
             Finish::Failed(Retry::Allowed)
                 if made < allowed && self.mode == Mode::Going && state == State::Running =>
@@ -368,6 +371,21 @@ impl Schedule {
             Finish::Failed(Retry::Allowed | Retry::Never) => {
                 self.fail(step);
             }
+        }
+    }
+
+    /// What was commanded was no attempt. Where nothing starts any more, the step ends as if it had waited for a place.
+    fn put_off(&mut self, step: StepIndex, delay: Duration) {
+        let made = &mut self.attempts[step.at()].0;
+        *made -= 1;
+        let made = *made;
+        match self.mode.because() {
+            None => {
+                self.enter(step, State::Held);
+                self.commands.push(Command::Hold { step, delay });
+            }
+            Some(because) if made == 0 => self.end_badly(step, Ended::Skipped(because)),
+            Some(_) => self.end_badly(step, Ended::Failed),
         }
     }
 
@@ -411,13 +429,15 @@ impl Schedule {
         self.ready.clear();
         // A step between two attempts has failed; what is made from it says so.
         for step in self.all() {
-            if self.states[step.at()] == State::Backoff {
+            let tried = self.attempts[step.at()].0 > 0;
+            let state = self.states[step.at()];
+            if state == State::Backoff || (state == State::Held && tried) {
                 self.end_badly(step, Ended::Failed);
             }
         }
         for step in self.all() {
             match self.states[step.at()] {
-                State::Waiting | State::Ready => {
+                State::Waiting | State::Ready | State::Held => {
                     self.enter(step, State::Ended(Ended::Skipped(because)));
                 }
                 State::Deciding

@@ -19,6 +19,8 @@ pub enum State {
     Killing,
     /// The last attempt failed; the delay before the next goes on.
     Backoff,
+    /// It could start, and its start was put off.
+    Held,
     /// It has ended for good.
     Ended(Ended),
 }
@@ -29,39 +31,46 @@ impl State {
     pub fn is_live(self) -> bool {
         match self {
             Self::Running | Self::Cancelling | Self::Killing => true,
-            Self::Waiting | Self::Deciding | Self::Ready | Self::Backoff | Self::Ended(_) => false,
+            Self::Waiting
+            | Self::Deciding
+            | Self::Ready
+            | Self::Backoff
+            | Self::Held
+            | Self::Ended(_) => false,
         }
     }
 
     /// Whether `next` may follow.
     #[must_use]
     pub fn may_become(self, next: Self) -> bool {
-        use State::{Backoff, Cancelling, Deciding, Killing, Ready, Running, Waiting};
+        use State::{Backoff, Cancelling, Deciding, Held, Killing, Ready, Running, Waiting};
         let Self::Ended(ended) = next else {
             return match self {
                 Waiting => matches!(next, Deciding | Ready),
-                Deciding | Backoff => next == Ready,
+                Deciding | Backoff | Held => next == Ready,
                 Ready => next == Running,
-                Running => matches!(next, Backoff | Cancelling),
+                Running => matches!(next, Backoff | Held | Cancelling),
                 Cancelling => next == Killing,
                 Killing | Self::Ended(_) => false,
             };
         };
         match (self, ended) {
             (Waiting | Deciding, Ended::Cached) => true,
-            (Waiting | Deciding | Ready, Ended::Skipped(_)) => true,
+            (Waiting | Deciding | Ready | Held, Ended::Skipped(_)) => true,
+            // Its start was put off when none is made any more.
+            (Running | Cancelling | Killing, Ended::Skipped(_)) => true,
             // Its condition has no answer.
             (Deciding, Ended::Failed) => true,
             (
                 Running | Cancelling | Killing,
                 Ended::Ok | Ended::Cached | Ended::Failed | Ended::Cancelled,
             ) => true,
-            (Backoff, Ended::Failed) => true,
+            (Backoff | Held, Ended::Failed) => true,
             (Waiting | Ready, Ended::Ok | Ended::Failed | Ended::Cancelled)
             | (Deciding, Ended::Ok | Ended::Cancelled)
             | (Ready, Ended::Cached)
-            | (Running | Cancelling | Killing, Ended::Skipped(_))
             | (Backoff, Ended::Ok | Ended::Cached | Ended::Cancelled | Ended::Skipped(_))
+            | (Held, Ended::Ok | Ended::Cached | Ended::Cancelled)
             | (Self::Ended(_), _) => false,
         }
     }

@@ -175,12 +175,24 @@ impl Store {
         limits: TreeLimits,
         unix_ms: u64,
     ) -> Result<(Digest, u64), TreeError> {
+        let (digest, listing) = self.hash_listing(root, path, limits, unix_ms)?;
+        Ok((digest, total(&listing)))
+    }
+
+    /// The same, and the listing that the digest is of.
+    pub fn hash_listing(
+        &self,
+        root: &Root,
+        path: &Path,
+        limits: TreeLimits,
+        unix_ms: u64,
+    ) -> Result<(Digest, Listing), TreeError> {
         let (dir, path) = root.folder(path)?;
-        let (listing, size) = walk(dir.as_fd(), limits, &mut |name, file, _| {
+        let (listing, _) = walk(dir.as_fd(), limits, &mut |name, file, _| {
             let stat = file.metadata().map_err(|error| Fault::io("read", &path, error))?;
             self.hash_open(file, StatKey::of(&stat), &path.join(name), unix_ms)
         })?;
-        Ok((Digest::of(&self.encode(&listing)?), size))
+        Ok((Digest::of(&self.encode(&listing)?), listing))
     }
 
     /// The listing of a directory artifact.

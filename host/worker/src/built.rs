@@ -1,7 +1,7 @@
 //! Whether what an executor brings along itself is there and is what its manifest says. Runs nothing, and knows no cell.
 
 use std::fmt;
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -40,6 +40,8 @@ pub enum Fault {
     Unbuilt(Option<&'static str>),
     /// It may not be executed.
     NotExecutable(String),
+    /// It is a pipe, a socket or a device: whoever opens it may wait for ever. Or it is a folder in the place of a file.
+    NotRegular,
     /// It is something else than this.
     Not(&'static str),
     /// The system's word.
@@ -53,6 +55,7 @@ impl fmt::Display for Fault {
             Self::Unbuilt(None) => f.write_str("is not there: build it first"),
             Self::Missing => f.write_str("is not there"),
             Self::NotExecutable(file) => write!(f, "is not executable: `chmod +x {file}`"),
+            Self::NotRegular => f.write_str("is no regular file"),
             Self::Not(what) => write!(f, "is no {what}"),
             Self::Unreadable(why) => write!(f, "can't be read: {why}"),
         }
@@ -81,10 +84,19 @@ pub fn check(manifest: &Manifest) -> Result<(), NotBuilt> {
             command.compile.iter().map(Vec::as_slice).chain([command.run.as_slice()]).collect()
         }
     };
-    for argv in argvs {
-        let file = argv.first().and_then(|program| program.strip_prefix("{dir}/"));
-        if let Some(file) = file.filter(|file| !file.contains('{')) {
-            of(file, program(folder, file))?;
+    for argv in argvs.into_iter().chain(manifest.normalise.as_deref()) {
+        for (at, item) in argv.iter().enumerate() {
+            let file = item.strip_prefix("{dir}/").filter(|file| !file.contains('{'));
+            match file {
+                Some(file) if at == 0 => of(file, program(folder, file))?,
+                Some(file) => {
+                    of(file, argument(folder, file))?;
+                    // It may name something in itself.
+                    let (file, _) = file.rsplit_once(':').unwrap_or((file, ""));
+                    of(file, argument(folder, file))?;
+                }
+                None => {}
+            }
         }
     }
     Ok(())
@@ -104,6 +116,9 @@ fn content(
     is: impl Fn(&[u8]) -> bool,
 ) -> Result<(), Fault> {
     let mut head = Vec::new();
+    if fs::metadata(folder.join(file)).is_ok_and(|meta| !meta.is_file()) {
+        return Err(Fault::NotRegular);
+    }
     // It may come from anybody: no pipe is waited for.
     let opened = OpenOptions::new()
         .read(true)
@@ -111,7 +126,7 @@ fn content(
         .open(folder.join(file));
     let read = opened.and_then(|opened| match opened.metadata()?.is_file() {
         true => opened.take(HEAD).read_to_end(&mut head),
-        false => Ok(0),
+        false => Err(io::Error::other("it is no regular file")),
     });
     match read {
         Ok(_) if is(&head) => Ok(()),
@@ -128,14 +143,22 @@ fn program(folder: &Path, file: &str) -> Result<(), Fault> {
     if executable(&path) {
         return Ok(());
     }
-    match std::fs::metadata(&path) {
+    match fs::metadata(&path) {
         Ok(meta) if meta.is_file() => Err(Fault::NotExecutable(file.to_owned())),
-        Ok(_) => Err(Fault::Not("program")),
+        Ok(_) => Err(Fault::NotRegular),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(match builder(folder) {
             Some(with) => Fault::Unbuilt(Some(with)),
             None => Fault::Missing,
         }),
         Err(error) => Err(Fault::Unreadable(error.to_string())),
+    }
+}
+
+/// What a program is to read may be a file or a folder, and be there later only.
+fn argument(folder: &Path, file: &str) -> Result<(), Fault> {
+    match fs::metadata(folder.join(file)) {
+        Ok(meta) if !meta.is_file() && !meta.is_dir() => Err(Fault::NotRegular),
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 

@@ -52,14 +52,25 @@ impl Failure {
 /// Any error can end a cell; its causes are part of the message.
 impl<E: std::error::Error> From<E> for Failure {
     fn from(error: E) -> Self {
-        let mut message = error.to_string();
-        let mut cause = error.source();
-        while let Some(inner) = cause {
-            message.push_str(&format!(": {inner}"));
-            cause = inner.source();
-        }
-        Self::new(message)
+        Self::new(chain(&error))
     }
+}
+
+/// An error and its causes in one line: `message: cause: cause`. What was said already is not said again.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        // Some libraries repeat their cause in their own message.
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        next = cause.source();
+    }
+    text
 }
 
 impl fmt::Display for Failure {
@@ -68,5 +79,38 @@ impl fmt::Display for Failure {
             write!(out, "line {line}: ")?;
         }
         out.write_str(&self.diagnostic.message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Fault(&'static str, Option<Box<Fault>>);
+
+    impl fmt::Display for Fault {
+        fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+            out.write_str(self.0)
+        }
+    }
+
+    impl std::error::Error for Fault {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            self.1.as_deref().map(|it| it as _)
+        }
+    }
+
+    #[test]
+    fn causes_are_told_once_each() {
+        let of = |words, cause: Option<Fault>| Fault(words, cause.map(Box::new));
+        let deep = of("no library", Some(of("can't open it", Some(of("no such file", None)))));
+        assert_eq!(chain(&deep), "no library: can't open it: no such file");
+        assert_eq!(
+            Failure::from(deep).diagnostic().message,
+            "no library: can't open it: no such file"
+        );
+        let again = of("can't open it: no such file", Some(of("no such file", None)));
+        assert_eq!(chain(&again), "can't open it: no such file");
     }
 }

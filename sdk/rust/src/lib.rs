@@ -34,7 +34,7 @@ mod serve;
 
 pub use connection::ServeError;
 pub use context::{Context, tensor_file};
-pub use failure::Failure;
+pub use failure::{Failure, chain};
 pub use inherit::{InheritError, take_stream};
 pub use program::Ran;
 pub use serve::{About, Executor, serve, serve_on};

@@ -61,6 +61,18 @@ fn a_worker_that_never_starts_is_given_up_and_nobody_else() {
     let cells = ["bad1", "bad2", "bad3", "bad4", "bad5", "bad6"];
     let ended = crowd("words-before-crash", &cells, &json!({}));
     assert_eq!(begun(&ended), 3, "{}", ended.stderr);
+    // Whose start comes third is left open: those that wait are woken together.
+    let mut begins = ended.records.iter().filter_map(|record| match &record.event {
+        Event::StepStarted { cell, .. } if cell.starts_with("bad") => Some((cell, record.at_ms)),
+        _ => None,
+    });
+    let (third, begun) = begins.next_back().expect("three begin");
+    let failed = ended.records.iter().find_map(|record| match &record.event {
+        Event::StepFinished { cell, .. } if cell == "bad2" => Some(record.at_ms),
+        _ => None,
+    });
+    let failed = failed.expect("the second ends");
+    assert!(begun - failed > 200.0, "it waits a little: {failed} {begun}");
     let mut given_up = 0;
     for record in &ended.records {
         let Event::StepFinished { cell, meta, .. } = &record.event else { continue };
@@ -70,10 +82,13 @@ fn a_worker_that_never_starts_is_given_up_and_nobody_else() {
             given_up += 1;
             for words in [
                 "executor `fake-bad` ",
-                "failed to start 3 times in a row, last for cell `bad3`: the worker ended with exit code 9 before it said hello",
+                "failed to start 3 times in a row within ",
+                &format!(
+                    " s, last for cell `{third}`: the worker ended with exit code 9 before it said hello"
+                ),
                 "its stderr: fake: line 200 of many",
                 "`polyloom logs ",
-                " bad3` shows all it printed",
+                &format!(" {third}` shows all it printed"),
             ] {
                 assert!(message.contains(words), "{cell}: {message}");
             }

@@ -7,6 +7,7 @@ use std::net::TcpListener;
 use std::process::Command;
 
 use polyloom_test_e2e::{Place, needs};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 fn sh(place: &Place, command: &str) {
     let done = Command::new("sh").args(["-ec", command]).current_dir(place.project()).output();
@@ -329,7 +330,9 @@ fn cargo_obeys_nothing_of_the_folder_that_one_is_in() {
     place.write("wrapper.sh", format!("#!/bin/sh\ntouch {}\nexec \"$@\"\n", mark.display()));
     place.write(".cargo/config.toml", "[build]\nrustc-wrapper = \"./wrapper.sh\"\n");
     place.write("rust-toolchain.toml", "[toolchain]\npath = \"/nowhere\"\n");
-    // Elsewhere, since what lies above a crate is its own affair.
+    // Elsewhere, and with another such folder above it.
+    place.write("../far/.cargo/config.toml", "[build]\nrustc-wrapper = \"./wrapper.sh\"\n");
+    place.write("../far/rust-toolchain.toml", "[toolchain]\npath = \"/nowhere\"\n");
     place.write(
         "../far/mine/Cargo.toml",
         "[package]\nname = \"mine\"\nversion = \"1.0.0\"\nedition = \"2021\"\n[workspace]\n",
@@ -338,7 +341,7 @@ fn cargo_obeys_nothing_of_the_folder_that_one_is_in() {
     let _ = place.polyloom(&["plugin", "new", "it"]).exits(0);
     sh(
         &place,
-        "chmod +x wrapper.sh && cp it/executor.toml ../far/mine && mkdir tmp && cp -r .cargo rust-toolchain.toml wrapper.sh tmp",
+        "chmod +x wrapper.sh && cp it/executor.toml ../far/mine && mkdir tmp && cp -r .cargo rust-toolchain.toml wrapper.sh tmp && cp wrapper.sh ../far",
     );
     let home = std::env::var("HOME").unwrap();
     let of = |name: &str, usual: &str| std::env::var(name).unwrap_or(format!("{home}/{usual}"));
@@ -350,8 +353,12 @@ fn cargo_obeys_nothing_of_the_folder_that_one_is_in() {
         let call = call.env("RUSTUP_AUTO_INSTALL", "0");
         call.env("TMPDIR", place.project().join("tmp")).end()
     };
-    let _ = install().exits(0);
-    assert!(!mark.exists(), "cargo obeyed the folder that it was started in");
+    let told = install().exits(0).stderr();
+    assert!(
+        !mark.exists(),
+        "cargo obeyed the folder that it was started in, or one above the crate"
+    );
+    assert!(told.contains("2 files"), "its program and its manifest: {told}");
     sh(&place, "echo 'secret = 1' >secret && ln -s $PWD/secret ../far/mine/conformance.toml");
     let told = install().exits(2).stderr();
     assert!(told.contains("conformance.toml` can't be used: it is no regular file"), "{told}");
@@ -367,4 +374,63 @@ fn cargo_obeys_nothing_of_the_folder_that_one_is_in() {
     );
     let told = install().exits(2).stderr();
     assert!(told.contains("executor.toml` can't be used: the path leads outside"), "{told}");
+}
+
+/// Waits at the question of a terminal, and types Ctrl-C there.
+const AT_THE_QUESTION: &str = r#"
+import os, pty, sys
+pid, screen = pty.fork()
+if pid == 0:
+    os.execv(sys.argv[1], sys.argv[1:])
+said = b""
+while b"[y/N]" not in said:
+    said += os.read(screen, 4096)
+print(len(os.listdir(os.environ["TMPDIR"])), flush=True)
+os.write(screen, b"\x03")
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"#;
+
+#[test]
+fn an_interrupted_question_leaves_no_folder() {
+    needs!("git", "python3", "tar");
+    let place = Place::new();
+    let _ = place.polyloom(&["plugin", "new", "mine"]).exits(0);
+    sh(
+        &place,
+        "cd mine && git init -q && git add . && git -c user.name=a -c user.email=a@b commit -qm one && tar -cf ../mine.tar . && mkdir ../tmp",
+    );
+    let tmp = place.project().join("tmp");
+    for source in ["git+./mine", "mine.tar"] {
+        let through = ["python3", "-c", AT_THE_QUESTION];
+        let call = place.call_through(&through, &["plugin", "install", source]);
+        let ended = call.env("TMPDIR", &tmp).end().exits(130);
+        assert_eq!(ended.stdout(), "1\n", "{source}: a folder for what was fetched is there");
+        assert_eq!(tmp.read_dir().unwrap().count(), 0, "{source}: {}", ended.stderr());
+    }
+    // Nothing of the copy that was asked about stays either, once somebody sweeps.
+    let _ = place.polyloom(&["plugin", "install", "git+./mine", "--yes"]).exits(0);
+    let copies = place.root().join("home/.local/share/polyloom/plugins/copies");
+    assert_eq!(copies.read_dir().unwrap().count(), 1);
+}
+
+/// A tool that is at work is told to end by the same Ctrl-C.
+#[test]
+fn an_interrupted_build_leaves_no_folder() {
+    let place = Place::new();
+    let tmp = place.project().join("tmp");
+    std::fs::create_dir(&tmp).unwrap();
+    place.write("bin/npm", "#!/bin/sh\necho at work > \"$PWD/begun\"\nsleep 60\n");
+    sh(&place, "chmod +x bin/npm");
+    let path =
+        format!("{}:{}", place.project().join("bin").display(), std::env::var("PATH").unwrap());
+    let call = place.call(&["plugin", "install", "npm:mine", "--yes"]);
+    let running = call.env("TMPDIR", &tmp).env("PATH", path).start();
+    let begun = || tmp.read_dir().unwrap().flatten().any(|it| it.path().join("begun").exists());
+    while !begun() {
+        std::thread::yield_now();
+    }
+    let group = Pid::from_raw(i32::try_from(running.pid()).unwrap()).unwrap();
+    kill_process_group(group, Signal::INT).unwrap();
+    let _ = running.end().exits(130);
+    assert_eq!(tmp.read_dir().unwrap().count(), 0);
 }

@@ -340,3 +340,45 @@ fn a_normaliser_that_fails_leaves_the_bytes() {
         assert_eq!(place.run(&[]).exits(0).ran(), ["a"], "{script}");
     }
 }
+
+/// Which of an executor's files is another one now is said by `plan`, by `run` and by `why`.
+#[test]
+fn a_changed_executor_names_its_files() {
+    let place = Place::flow(
+        "[cells.a]\nlang = \"own\"\noutputs = { x = \"str\" }\ncode = 'echo one > $OUT/x'\n",
+    );
+    let manifest = |shell: &str| {
+        format!(
+            "id = \"own\"\nversion = \"1\"\nkind = \"command\"\nextensions = [\"own\"]\n\
+             [toolchain.sh]\nany = [\"sh\"]\nversion = []\n\
+             [run]\nargv = [\"{{sh}}\", {shell}\"{{dir}}/run.sh\", \"{{code}}\"]\n"
+        )
+    };
+    let own = |path: &str, text: &str| {
+        let path = place.executors().join("own").join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    place.executor("own", &manifest(""));
+    own("run.sh", ". $1\n");
+    own("lib/a.txt", "a");
+    own("lib/b.txt", "b");
+    assert_eq!(place.run(&[]).exits(0).ran(), ["a"]);
+    let says = |words: &str| {
+        let plan = place.polyloom(&["plan"]);
+        assert!(plan.stdout().contains(words), "{words}\n{}", plan.stdout());
+        let why = place.polyloom(&["why", "a"]);
+        let why = why.stdout();
+        let first = why.lines().next().unwrap_or_default();
+        assert_eq!(first, format!("a will run: {words}"));
+    };
+    own("run.sh", "# said otherwise\n. $1\n");
+    says("executor changed (own 1: run.sh)");
+    std::fs::remove_file(place.executors().join("own/lib/b.txt")).unwrap();
+    own("lib/c.txt", "c");
+    place.executor("own", &manifest("\"-e\", "));
+    says("executor changed (own 1: executor.toml, lib/b.txt is gone, lib/c.txt is new, 1 more)");
+    let why = place.polyloom(&["why", "a"]);
+    assert!(why.stdout().contains("own 1: executor.toml, "), "{}", why.stdout());
+    assert_eq!(place.run(&[]).exits(0).ran(), ["a"]);
+}

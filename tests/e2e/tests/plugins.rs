@@ -283,6 +283,51 @@ fn what_was_not_built_is_neither_installed_nor_run() {
     assert_eq!((programs("pc3"), programs("wasm")), ("libpc3.so".into(), "built in".into()));
 }
 
+/// Who opens a pipe waits for its other end: none of an executor's files may be one, wherever it is named.
+#[test]
+fn pipes_in_the_place_of_an_executors_files_are_refused_at_once() {
+    let place = Place::new();
+    let pipe = |path: &str| {
+        let path = place.project().join("own").join(path);
+        std::fs::remove_file(&path).ok();
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(path).status();
+        assert!(made.unwrap().success());
+    };
+    let kinds = [
+        ("wasm", "[wasm]\ncomponent = \"pc3.wasm\"", "pc3.wasm"),
+        ("native", "[native]\nlibrary = \"libpc3.so\"", "libpc3.so"),
+        ("worker", "[worker]\nargv = [\"{dir}/bin/pc3\"]\nprotocol = [1]", "bin/pc3"),
+        (
+            "command",
+            "[toolchain.sh]\nany = [\"sh\"]\nversion = []\n[run]\nargv = [\"{sh}\", \"{dir}/run.sh\", \"{code}\"]",
+            "run.sh",
+        ),
+        (
+            "worker",
+            "[toolchain.sh]\nany = [\"sh\"]\nversion = []\n[worker]\nargv = [\"{sh}\", \"{dir}/own.sh:main\"]\nprotocol = [1]",
+            "own.sh",
+        ),
+    ];
+    for (kind, table, file) in kinds {
+        std::fs::remove_dir_all(place.project().join("own")).ok();
+        unbuilt(&place, kind, table);
+        pipe(&format!("pc3/{file}"));
+        let told = place.polyloom(&["run", "--executor-dir", "own"]).exits(3).stderr();
+        let said = format!("`{file}` of `pc3` is no regular file; cells that need it: `a`");
+        assert!(told.contains(&said), "{told}");
+        let told = place.polyloom(&["plugin", "install", "own/pc3", "--yes"]).exits(2).stderr();
+        assert!(told.contains(&format!("pc3/{file}` is no regular file")), "{told}");
+    }
+    // What is said of them, and what they are.
+    pipe("pc3/conformance.toml");
+    let told = place.polyloom(&["plugin", "test", "own/pc3"]).stderr();
+    assert!(told.contains("conformance.toml can't be read: neither a file nor a folder"), "{told}");
+    pipe("pc3/executor.toml");
+    let told = place.polyloom(&["plugin", "list", "--executor-dir", "own"]).exits(0).stderr();
+    assert!(told.contains("executor.toml`: it is not a regular file"), "{told}");
+}
+
 #[test]
 fn a_file_that_is_no_archive_is_not_shown() {
     let place = Place::new();

@@ -168,6 +168,45 @@ fn a_read_only_store_is_told() {
     assert_eq!(place.run(&[]).exits(0).ran(), [""; 0]);
 }
 
+/// To remove a plugin is what helps a full disk: it needs no room, whether its copy may go now or somebody still runs it.
+#[test]
+fn a_plugin_is_removed_from_a_full_disk() {
+    needs!("unshare", "mount", "flock");
+    if !is_root() {
+        return skip("a file system of its own needs root");
+    }
+    let place = Place::new();
+    for name in ["one", "two", "three"] {
+        let _ = place.polyloom(&["plugin", "new", name]).exits(0);
+    }
+    let data = place.root().join("home/.local/share");
+    fs::create_dir_all(&data).unwrap();
+    let plugins = "\"$XDG_DATA_HOME/polyloom/plugins\"";
+    let rest = format!(
+        "bin=\"$1\"; for it in one two three; do say $it $bin plugin install $it --yes; done\n\
+         fill; say inuse flock -s {plugins}/use $bin plugin remove one; say left ls {plugins}/copies\n\
+         rm {plugins}/use; fill; say second $bin plugin remove two\n\
+         fill; say third $bin plugin remove three; say list cat {plugins}/installed.json; say none ls {plugins}/copies\n"
+    );
+    let ended = mounted(&place, &on_a_small_disk("XDG_DATA_HOME", "1m", &rest), &["run"]);
+    if ended.code() == 77 {
+        return skip("no file system can be mounted");
+    }
+    let out = ended.stdout();
+    for (heading, words) in [
+        ("three", "installed: "),
+        ("inuse", "removed `one`"),
+        ("second", "removed `two`"),
+        ("third", "removed `three`"),
+    ] {
+        let told = part(&out, heading);
+        assert!(told.contains(words) && told.contains("exit 0"), "{heading}: {out}");
+    }
+    assert_eq!(part(&out, "left").lines().count(), 4, "a copy that is in use stays: {out}");
+    assert!(part(&out, "list").contains("\"plugins\": []"), "{out}");
+    assert_eq!(part(&out, "none"), "exit 0\n", "{out}");
+}
+
 /// The folder of the only run.
 fn folder_of_the_run(place: &Place) -> std::path::PathBuf {
     let mut runs = fs::read_dir(place.project().join(".polyloom/runs")).unwrap();

@@ -12,9 +12,10 @@ use polyloom_report::escape_line;
 
 use super::install::{agree, said_yes};
 use super::manage::absolute;
-use super::pip::run;
+use super::pip::{ask, run};
 use crate::args::InstallArgs;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::scratch::Scratch;
 use crate::world::World;
 
 const MANIFEST: &str = "executor.toml";
@@ -123,7 +124,7 @@ pub fn install(world: &World, wanted: &Wanted, args: &InstallArgs) -> Outcome {
             return Ok(Exit::Failed);
         }
     }
-    let scratch = tempfile::tempdir().map_err(|error| Failure::of(Exit::Environment, &error))?;
+    let scratch = Scratch::new().map_err(|error| Failure::of(Exit::Environment, &error))?;
     let folder = match wanted {
         Wanted::Npm(name) => npm(world, name, scratch.path(), args.offline)?,
         Wanted::Git { folder, revision } => git(world, folder, revision, scratch.path())?,
@@ -138,7 +139,7 @@ pub fn install(world: &World, wanted: &Wanted, args: &InstallArgs) -> Outcome {
 pub fn digest(world: &World, source: &str) -> Option<Result<polyloom_model::Digest, String>> {
     let Some(Ok(Wanted::Git { folder, revision })) = Wanted::of(source) else { return None };
     let look = || {
-        let scratch = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let scratch = Scratch::new().map_err(|error| error.to_string())?;
         let folder = git(world, &folder, &revision, scratch.path())
             .map_err(|failure| failure.messages.join(": "))?;
         polyloom_plugins::digest(&folder, Limits::default()).map_err(|error| error.to_string())
@@ -332,7 +333,6 @@ fn cargo(
     offline: bool,
 ) -> Result<PathBuf, Failure> {
     let failed = |error| Failure::of(Exit::Environment, &error);
-    let root = scratch.join("root");
     let mut cargo = tool("cargo")?;
     // Cargo and rustup obey files of the folder that they are in and of those above it: they are in the person's own.
     let home = cargo_home().filter(|home| home.is_dir());
@@ -340,28 +340,31 @@ fn cargo(
     let home = home.ok_or_else(|| {
         Failure::new(Exit::Environment, "cargo has no home: neither CARGO_HOME nor HOME is set")
     })?;
-    cargo.current_dir(home);
-    cargo
-        .args(["install", "--quiet", "--root"])
-        .arg(&root)
-        .env("CARGO_TARGET_DIR", scratch.join("target"));
-    cargo.args(offline.then_some("--offline"));
-    match wanted {
+    cargo.current_dir(home).env("CARGO_TARGET_DIR", scratch.join("target"));
+    world.screen.note("building …\n");
+    let (source, programs) = match wanted {
         Wanted::CrateFolder(folder) => {
-            let folder = folder.canonicalize().map_err(failed)?;
-            cargo.arg("--path").arg(&folder);
+            let source = folder.canonicalize().map_err(failed)?;
+            // Not `cargo install --path`, which obeys the configuration in the crate's folder and in all above it: a compiler's wrapper of
+            // whoever may write to one of these. What is built is asked for by its manifest, and configured as the folder we are in.
+            cargo.args(["build", "--quiet", "--release", "--bins"]);
+            cargo.args(["--message-format", "json-render-diagnostics"]);
+            cargo.arg("--manifest-path").arg(source.join("Cargo.toml"));
             // A lock is kept to where there is one.
-            cargo.args(folder.join("Cargo.lock").is_file().then_some("--locked"));
+            cargo.args(source.join("Cargo.lock").is_file().then_some("--locked"));
+            cargo.args(offline.then_some("--offline"));
+            let said = ask(world, &cargo, "building it")?;
+            (folder.clone(), executables(&said))
         }
         _ => {
+            let root = scratch.join("root");
+            cargo.args(["install", "--quiet", "--root"]).arg(&root);
+            cargo.args(offline.then_some("--offline"));
             cargo.arg("--").arg(wanted.text().trim_start_matches("crate:"));
+            run(world, &cargo, "building it")?;
+            let programs = fs::read_dir(root.join("bin")).map_err(failed)?.flatten();
+            (registered(&root)?, programs.map(|entry| entry.path()).collect())
         }
-    }
-    world.screen.note("building …\n");
-    run(world, &cargo, "building it")?;
-    let source = match wanted {
-        Wanted::CrateFolder(folder) => folder.clone(),
-        _ => registered(&root)?,
     };
     let places = [source.clone(), source.join("plugin")];
     let of = places.iter().find(|folder| folder.join(MANIFEST).exists());
@@ -385,10 +388,23 @@ fn cargo(
         let bytes = inside.read(below).map_err(|error| refused(&error))?;
         fs::write(plugin.join(name), bytes).map_err(failed)?;
     }
-    for program in fs::read_dir(root.join("bin")).map_err(failed)?.flatten() {
-        fs::copy(program.path(), plugin.join(program.file_name())).map_err(failed)?;
+    if programs.is_empty() {
+        let message = format!("`{}` has no program", source.display());
+        return Err(Failure::new(Exit::Usage, message).hint("a plugin is a crate with a `main.rs`"));
+    }
+    for program in programs {
+        let name = program.file_name().unwrap_or_default();
+        fs::copy(&program, plugin.join(name)).map_err(failed)?;
     }
     Ok(plugin)
+}
+
+/// The programs that cargo says it has made: <https://doc.rust-lang.org/cargo/reference/external-tools.html#artifact-messages>.
+fn executables(said: &str) -> Vec<PathBuf> {
+    let messages = said.lines().filter_map(|line| serde_json::from_str(line).ok());
+    messages
+        .filter_map(|message: serde_json::Value| Some(message["executable"].as_str()?.into()))
+        .collect()
 }
 
 fn cargo_home() -> Option<PathBuf> {

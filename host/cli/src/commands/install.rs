@@ -11,6 +11,7 @@ use super::manage::{absolute, failure, offered_as, open};
 use super::{fetch, pip};
 use crate::args::InstallArgs;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::scratch::Scratch;
 use crate::world::{World, unix_ms};
 
 /// What can be installed.
@@ -54,7 +55,7 @@ pub fn install(world: &World, args: &InstallArgs) -> Outcome {
             None => Err(nothing(world, name)?),
         };
     }
-    let folder = tempfile::tempdir().map_err(|error| Failure::of(Exit::Environment, &error))?;
+    let folder = Scratch::new().map_err(|error| Failure::of(Exit::Environment, &error))?;
     let unpacked = polyloom_plugins::unpack(&path, folder.path(), Limits::default());
     let unpacked = unpacked.map_err(|error| match error {
         ArchiveError::Io { .. } => Failure::of(Exit::Environment, &error),

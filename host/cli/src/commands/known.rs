@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use polyloom_model::Digest;
+use polyloom_model::{Digest, Manifest};
 use polyloom_runtime::{Fresh, Place, Prepared, Unchanged};
 use polyloom_store::StatKey;
 
@@ -26,9 +26,11 @@ impl Asked<'_> {
         let here = std::env::current_dir().ok()?;
         let FlowArgs { param, params_file, .. } = self.flow;
         let asked = (param, params_file, self.select, self.permissions, self.limits);
-        let manifests: Vec<_> = world.languages.all().collect();
-        let text = format!("{:?}", (VERSION, program, here, path, asked, manifests));
-        Some(Digest::of(text.as_bytes()))
+        let mut key = format!("{:?}", (VERSION, program, here, path, asked)).into_bytes();
+        // There may be hundreds: words for people would take longer than to find them.
+        let manifests: Vec<&Manifest> = world.languages.all().map(|it| &**it).collect();
+        rmp_serde::encode::write(&mut key, &manifests).ok()?;
+        Some(Digest::of(&key))
     }
 
     /// What a plan without anything to do rests on.

@@ -18,6 +18,8 @@ use crate::world::World;
 
 /// What is shown of what pip said when it failed.
 const LAST_WORDS: u64 = 4 << 10;
+/// A longer answer of a tool is cut off.
+const LONGEST_ANSWER: u64 = 64 << 20;
 
 /// What pip is to install.
 pub enum Wanted {
@@ -156,9 +158,31 @@ fn fill(
 /// Runs a program to its end; what it said is shown if that is a bad one.
 pub(super) fn run(world: &World, wanted: &Command, what: &str) -> Result<(), Failure> {
     let environment = |error| Failure::of(Exit::Environment, &error);
-    let mut said = tempfile::tempfile().map_err(environment)?;
-    let both = [said.try_clone().map_err(environment)?, said.try_clone().map_err(environment)?];
-    let [out, err] = both.map(Stdio::from);
+    let said = tempfile::tempfile().map_err(environment)?;
+    run_to(world, wanted, what, said.try_clone().map_err(environment)?, said)
+}
+
+/// The same of one that answers on its stdout, which is given.
+pub(super) fn ask(world: &World, wanted: &Command, what: &str) -> Result<String, Failure> {
+    let environment = |error| Failure::of(Exit::Environment, &error);
+    let mut out = tempfile::tempfile().map_err(environment)?;
+    let err = tempfile::tempfile().map_err(environment)?;
+    run_to(world, wanted, what, out.try_clone().map_err(environment)?, err)?;
+    let mut text = String::new();
+    out.rewind().map_err(environment)?;
+    out.take(LONGEST_ANSWER).read_to_string(&mut text).map_err(environment)?;
+    Ok(text)
+}
+
+fn run_to(
+    world: &World,
+    wanted: &Command,
+    what: &str,
+    out: File,
+    mut said: File,
+) -> Result<(), Failure> {
+    let environment = |error| Failure::of(Exit::Environment, &error);
+    let err = said.try_clone().map_err(environment)?;
     // What it installs is read by the cells' user.
     let mut command = Command::new("/bin/sh");
     command.args(["-c", "umask 022; exec \"$0\" \"$@\""]);
@@ -167,7 +191,7 @@ pub(super) fn run(world: &World, wanted: &Command, what: &str) -> Result<(), Fai
     if let Some(folder) = wanted.get_current_dir() {
         command.current_dir(folder);
     }
-    command.stdin(Stdio::null()).stdout(out).stderr(err);
+    command.stdin(Stdio::null()).stdout(Stdio::from(out)).stderr(Stdio::from(err));
     let status = command.status().map_err(environment)?;
     if status.success() {
         return Ok(());

@@ -246,6 +246,7 @@ pub fn why(
     if let (Some(last), Some(before)) = (last, &before) {
         changes = diff(before, &now.parts);
         polyloom_runtime::tell_libraries(&store, before, &now.parts, &mut changes);
+        polyloom_runtime::tell_programs(&store, before, &now.parts, &mut changes);
         if !changes.is_empty() {
             let taken = polyloom_runtime::taken(&now.history, &last.run, cell);
             let taken = taken.map_err(environment)?;

@@ -1,6 +1,7 @@
 //! Finding manifests in folders. A broken one is reported and blocks nobody.
 
-use std::fs::{self, Metadata};
+use std::ffi::OsString;
+use std::fs::{self, DirEntry, Metadata};
 use std::path::{Path, PathBuf};
 
 use polyloom_model::Manifest;
@@ -12,7 +13,7 @@ use crate::problem::{Code, Problem};
 /// Reads `FOLDER/executor.toml` and `FOLDER/*/executor.toml` of every folder. A folder that is not there holds nothing.
 #[must_use]
 pub fn discover(folders: &[PathBuf]) -> (Vec<Manifest>, Vec<Problem>) {
-    let (paths, mut problems) = manifests_in(folders);
+    let Files { manifests: paths, mut problems, .. } = manifests_in(folders);
     let mut manifests = Vec::new();
     for (path, _) in paths {
         match read_manifest(&path) {
@@ -30,11 +31,21 @@ pub fn read_manifest(path: &Path) -> Result<Manifest, Vec<Problem>> {
     manifest.ok_or(report.problems)
 }
 
-/// The files that [`discover`] reads, in their order, each with its stat. What can't be looked into is told.
+/// What one look into folders shows.
+#[derive(Debug, Default)]
+pub struct Files {
+    /// The files that [`discover`] reads, in their order, each with its stat.
+    pub manifests: Vec<(PathBuf, Metadata)>,
+    /// `FOLDER/*.py` of the folders that are no executor themselves, in their order.
+    pub scripts: Vec<PathBuf>,
+    /// What can't be looked into.
+    pub problems: Vec<Problem>,
+}
+
+/// Looks into folders; reads no file.
 #[must_use]
-pub fn manifests_in(folders: &[PathBuf]) -> (Vec<(PathBuf, Metadata)>, Vec<Problem>) {
-    let mut paths = Vec::new();
-    let mut problems = Vec::new();
+pub fn manifests_in(folders: &[PathBuf]) -> Files {
+    let Files { manifests: mut paths, mut scripts, mut problems } = Files::default();
     for folder in folders {
         let there = |path: PathBuf| fs::metadata(&path).ok().map(|meta| (path, meta));
         if let Some(own) = there(folder.join("executor.toml")) {
@@ -50,11 +61,20 @@ pub fn manifests_in(folders: &[PathBuf]) -> (Vec<(PathBuf, Metadata)>, Vec<Probl
                 continue;
             }
         };
-        let below = entries.flatten().map(|entry| entry.path().join("executor.toml"));
-        let first = paths.len();
-        paths.extend(below.filter_map(there));
+        let is_file = |entry: &DirEntry| entry.file_type().is_ok_and(|kind| kind.is_file());
+        let names = entries.flatten().map(|entry| (entry.file_name(), is_file(&entry)));
+        let mut names: Vec<(OsString, bool)> = names.collect();
         // The file system's order is nobody's.
-        paths[first..].sort_by(|(a, _), (b, _)| a.cmp(b));
+        names.sort_unstable();
+        for (name, file) in names {
+            let path = folder.join(name);
+            if !file {
+                paths.extend(there(path.join("executor.toml")));
+            }
+            if path.extension().is_some_and(|extension| extension == "py") {
+                scripts.push(path);
+            }
+        }
     }
-    (paths, problems)
+    Files { manifests: paths, scripts, problems }
 }

@@ -7,7 +7,7 @@ mod languages;
 mod placeholder;
 mod read;
 
-pub use discover::{discover, manifests_in, read_manifest};
+pub use discover::{Files, discover, manifests_in, read_manifest};
 pub use kernelspec::{kernels_in, read_kernel};
 pub use languages::{ByExtension, Languages};
 pub use read::parse_manifest;

@@ -1,6 +1,6 @@
 //! Plugins of before: a folder of `.py` files that define `_exec`, each a language of the file's name.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
@@ -14,32 +14,40 @@ use crate::offers::{Offer, OfferPlace};
 /// More files than this are not looked at.
 const MOST: usize = 1000;
 
-/// The functions `_exec` of a folder that has no `executor.toml`, as plugins of the folder's files. They are found by a line that begins with
-/// `def _exec(`; `tool` is how a Python is found and asked what it is.
+/// The functions `_exec` of a folder that has no `executor.toml`, as plugins of the folder's files; see [`functions_of`].
 #[must_use]
 pub fn functions(folder: &Path, tool: &Tool) -> (Vec<Offer>, Vec<Problem>) {
+    functions_of(&polyloom_load::manifests_in(&[folder.to_owned()]).scripts, tool)
+}
+
+/// The functions `_exec` in these files, those of a folder together. They are found by a line that begins with `def _exec(`; `tool` is how
+/// a Python is found and asked what it is.
+#[must_use]
+pub fn functions_of(scripts: &[PathBuf], tool: &Tool) -> (Vec<Offer>, Vec<Problem>) {
+    let (mut offers, mut problems) = (Vec::new(), Vec::new());
+    for scripts in scripts.chunk_by(|a, b| a.parent() == b.parent()) {
+        let Some(folder) = scripts.first().and_then(|script| script.parent()) else { continue };
+        let (more, broken) = functions_in(folder, scripts, tool);
+        offers.extend(more);
+        problems.extend(broken);
+    }
+    (offers, problems)
+}
+
+fn functions_in(folder: &Path, scripts: &[PathBuf], tool: &Tool) -> (Vec<Offer>, Vec<Problem>) {
     let (mut offers, mut problems) = (Vec::new(), Vec::new());
     let Ok(dir) = Dir::open_ambient_dir(folder, ambient_authority()) else {
         return (offers, problems);
     };
-    if dir.exists("executor.toml") {
-        return (offers, problems);
-    }
-    let names = dir.entries().into_iter().flatten().flatten();
-    let mut names: Vec<String> = names
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| name.ends_with(".py") && !name.contains(char::is_control))
-        .take(MOST)
-        .collect();
-    names.sort();
-    for name in names {
+    let names = scripts.iter().filter_map(|script| script.file_name()?.to_str());
+    for name in names.filter(|name| !name.contains(char::is_control)).take(MOST) {
         // What can't be read as a text is none of them.
-        let Ok(text) = read(&dir, Path::new(&name)) else { continue };
+        let Ok(text) = read(&dir, Path::new(name)) else { continue };
         if !text.lines().any(|line| line.starts_with("def _exec(")) {
             continue;
         }
-        let path = folder.join(&name);
-        let id = match name.strip_suffix(".py").unwrap_or(&name).parse::<ExecutorId>() {
+        let path = folder.join(name);
+        let id = match name.strip_suffix(".py").unwrap_or(name).parse::<ExecutorId>() {
             Ok(id) => id,
             Err(error) => {
                 let text = format!("`{}` names no executor: {error}", path.display());
@@ -47,7 +55,7 @@ pub fn functions(folder: &Path, tool: &Tool) -> (Vec<Offer>, Vec<Problem>) {
                 continue;
             }
         };
-        let made = Made::of_file(&id, folder, &name, tool);
+        let made = Made::of_file(&id, folder, name, tool);
         match made.manifest(&path) {
             Ok(manifest) => {
                 problems.push(made::of_before(&id, &format!("`{}`", path.display())));

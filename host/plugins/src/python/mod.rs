@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use self::entries::{Entry, Group, Value};
 use crate::offers::{Offer, OfferPlace};
 
-pub use files::functions;
+pub use files::{functions, functions_of};
 pub use made::Made;
 
 /// A longer `entry_points.txt` is none.

@@ -35,6 +35,57 @@ fn steps_start_when_their_needs_are_there_and_a_place_is_free() {
 }
 
 #[test]
+fn a_start_that_is_put_off_gives_its_place_to_others_and_is_no_attempt() {
+    talk(
+        ", , 0 r1",
+        1,
+        KeepGoing::No,
+        &[
+            ("start", "start 0"),
+            ("off 0", "hold 0 250ms, start 1"),
+            ("waited 0", ""),
+            ("ok 1", "1 ok, start 0"),
+            ("ok 0", "0 ok, start 2"),
+            ("off 2", "hold 2 250ms"),
+            ("waited 2", "start 2"),
+            ("fail 2", "wait 2#2 1s"),
+            ("waited 2", "start 2#2"),
+            ("off 2", "hold 2 250ms"),
+            ("waited 2", "start 2#2"),
+            ("ok 2", "2 ok, finish ok"),
+        ],
+    );
+}
+
+#[test]
+fn a_step_whose_start_was_put_off_ends_with_the_run_at_once() {
+    talk(
+        ", 0, r1",
+        2,
+        KeepGoing::No,
+        &[
+            ("start", "start 0, start 2"),
+            ("off 0", "hold 0 250ms"),
+            ("fail 2", "wait 2#2 1s"),
+            ("waited 2", "start 2#2"),
+            ("off 2", "hold 2 250ms"),
+            ("int", "2 failed, 0 interrupted, 1 interrupted, finish interrupted"),
+            ("waited 0", ""),
+        ],
+    );
+    talk(
+        ", ",
+        2,
+        KeepGoing::No,
+        &[
+            ("start", "start 0, start 1"),
+            ("broken 0", "0 failed"),
+            ("off 1", "1 stopped by 0, finish failed"),
+        ],
+    );
+}
+
+#[test]
 fn nothing_to_do_is_done_at_once() {
     talk("c, c", 1, KeepGoing::No, &[("start", "0 cached, 1 cached, finish ok"), ("int", "")]);
     let mut empty = Schedule::new(&[], options(1, KeepGoing::No));

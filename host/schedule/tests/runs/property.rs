@@ -1,6 +1,7 @@
 //! Random graphs, random answers in random order, interrupts anywhere. A plain recursion over the graph is the oracle.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use polyloom_schedule::{
     Because, Cause, Command, Ended, Entry, Finish, KeepGoing, Retry, RunOutcome, Schedule,
@@ -17,6 +18,8 @@ struct Script {
     /// Attempts that fail before one does well.
     failures: u32,
     retry: Retry,
+    /// So often its start is put off.
+    held: u32,
 }
 
 /// Something from outside, when so many causes have been taken.
@@ -50,11 +53,9 @@ fn case(shocks: bool) -> impl Strategy<Value = Case> {
         1 => Just(Verdict::LeftOut),
         1 => Just(Verdict::Failed),
     ];
-    let script = (verdict, failures, retry).prop_map(|(verdict, failures, retry)| Script {
-        verdict,
-        failures,
-        retry,
-    });
+    let held = prop_oneof![3 => Just(0), 1 => 1..3u32];
+    let script = (verdict, failures, retry, held)
+        .prop_map(|(verdict, failures, retry, held)| Script { verdict, failures, retry, held });
     let needs = prop::collection::vec(any::<prop::sample::Index>(), 0..4);
     let step = (needs, entry, 0..3u32, script, prop::bool::weighted(0.2));
     let shock = prop_oneof![
@@ -95,6 +96,8 @@ struct World {
     deciding: BTreeSet<StepIndex>,
     running: BTreeMap<StepIndex, u32>,
     waiting: BTreeSet<StepIndex>,
+    /// How often starts were put off.
+    held: BTreeMap<StepIndex, u32>,
     cancelled: BTreeSet<StepIndex>,
     killed: BTreeSet<StepIndex>,
     ended: BTreeMap<StepIndex, Ended>,
@@ -137,6 +140,10 @@ impl World {
                     assert!(attempt > 1 && !self.running.contains_key(&step));
                     assert!(self.waiting.insert(step));
                 }
+                Command::Hold { step, .. } => {
+                    assert!(!self.running.contains_key(&step) && !self.stopped);
+                    assert!(self.waiting.insert(step));
+                }
                 Command::Cancel { step } => {
                     assert!(self.stopped && self.running.contains_key(&step));
                     assert!(self.cancelled.insert(step), "cancelled twice");
@@ -177,6 +184,11 @@ impl World {
             }
             1 => {
                 let attempt = self.running.remove(&step).unwrap();
+                let held = self.held.entry(step).or_default();
+                if *held < script.held {
+                    *held += 1;
+                    return Some(Cause::Finished { step, finish: Finish::PutOff(Duration::ZERO) });
+                }
                 let finish = if self.cancelled.contains(&step) && attempt % 2 == 1 {
                     Finish::Cancelled
                 } else if attempt <= script.failures {

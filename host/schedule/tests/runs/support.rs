@@ -1,6 +1,7 @@
 //! Short ways to write steps, causes and commands.
 
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use polyloom_model::Retries;
 use polyloom_schedule::{
@@ -48,6 +49,7 @@ pub fn show(commands: &[Command]) -> String {
         Command::Wait { step, attempt, delay } => {
             format!("wait {}#{attempt} {}s", step.0, delay.as_secs())
         }
+        Command::Hold { step, delay } => format!("hold {} {}ms", step.0, delay.as_millis()),
         Command::Cancel { step } => format!("cancel {}", step.0),
         Command::Kill { step } => format!("kill {}", step.0),
         Command::End { step, ended, .. } => format!("{} {}", step.0, ending(*ended)),
@@ -78,7 +80,7 @@ fn ending(ended: Ended) -> String {
     }
 }
 
-/// `ok 1`, `fail 1`, `broken 1` (failed, no retry), `before 1` (failed before), `cancelled 1`, `cached 1`, `new 1`, `no 1`, `unclear 1`, `waited 1`, `int`, `timeout`.
+/// `ok 1`, `fail 1`, `broken 1` (failed, no retry), `before 1` (failed before), `off 1` (put off), `cancelled 1`, `cached 1`, `new 1`, `no 1`, `unclear 1`, `waited 1`, `int`, `timeout`.
 pub fn on(schedule: &mut Schedule, cause: &str) -> String {
     let (word, step) = cause.split_once(' ').unwrap_or((cause, "0"));
     let step = StepIndex(step.parse().unwrap());
@@ -87,6 +89,7 @@ pub fn on(schedule: &mut Schedule, cause: &str) -> String {
         "ok" => finished(Finish::Ok),
         "fail" => finished(Finish::Failed(Retry::Allowed)),
         "broken" => finished(Finish::Failed(Retry::Never)),
+        "off" => finished(Finish::PutOff(Duration::from_millis(250))),
         "before" => finished(Finish::FailedBefore),
         "cancelled" => finished(Finish::Cancelled),
         "cached" => Cause::Decided { step, verdict: Verdict::Cached },
