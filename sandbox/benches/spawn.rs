@@ -8,10 +8,11 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use polyloom_sandbox::{Bind, Exit, Limits, Policy, Spawner, Spec};
+use polyloom_sandbox::{Bind, Exit, Limits, Parked, Policy, Spawner, Spec};
 
 fn main() {
     if env::args().nth(1).as_deref() == Some(polyloom_sandbox::SPAWNER_ARG) {
@@ -59,10 +60,11 @@ fn measure(spawner: &Spawner, policy: &Policy, spec: &Spec, count: usize) -> [Ve
     steps
 }
 
-/// Three ways to run the same program, in turn: fork and exec, our sandbox from spawn to exit seen, bubblewrap.
+/// Four ways to run the same program, in turn: fork and exec, our sandbox from spawn to exit seen, one that waited for it, bubblewrap.
 fn compare(spawner: &Spawner, policy: &Policy, spec: &Spec, program: &Path, count: usize) {
     let bubblewrap = Path::new("/usr/bin/bwrap").exists();
-    let (mut plain, mut ours, mut theirs) = (vec![], vec![], vec![]);
+    let (mut plain, mut ours, mut theirs, mut waited) = (vec![], vec![], vec![], vec![]);
+    let pool = Pool::default();
     for _ in 0..count {
         plain.push(bare(program));
         let start = Instant::now();
@@ -70,6 +72,7 @@ fn compare(spawner: &Spawner, policy: &Policy, spec: &Spec, program: &Path, coun
         sandbox.wait(Duration::from_secs(10)).unwrap();
         ours.push(start.elapsed());
         assert!(sandbox.finish().complete);
+        waited.extend(parked(spawner, policy, spec, &pool));
         if bubblewrap {
             theirs.push(bubble(program));
         }
@@ -79,13 +82,38 @@ fn compare(spawner: &Spawner, policy: &Policy, spec: &Spec, program: &Path, coun
     print("ours", &mut ours);
     let median = |values: &[Duration]| values[values.len() / 2].as_secs_f64() * 1e3;
     println!("ours adds {:.2} ms at the median", median(&ours) - median(&plain));
+    if !waited.is_empty() {
+        print("parked", &mut waited);
+        println!("parked adds {:.2} ms", median(&waited) - median(&plain));
+    }
     if bubblewrap {
         print("bwrap", &mut theirs);
         println!("bwrap adds {:.2} ms", median(&theirs) - median(&plain));
         println!("ours / bwrap: {:.2}", median(&ours) / median(&theirs));
+        if !waited.is_empty() {
+            println!("parked / bwrap: {:.2}", median(&waited) / median(&theirs));
+        }
     } else {
         println!("bwrap is not installed: nothing to compare with");
     }
+}
+
+type Pool = Arc<Mutex<Vec<Parked>>>;
+
+/// From the request to the exit seen, in a sandbox that has served others before, where there can be one.
+fn parked(spawner: &Spawner, policy: &Policy, spec: &Spec, pool: &Pool) -> Option<Duration> {
+    spawner.can_park(policy).unwrap().ok()?;
+    let waiting = pool.lock().unwrap().pop();
+    let waiting = waiting.unwrap_or_else(|| spawner.park(policy, spec).unwrap());
+    let start = Instant::now();
+    let back = Arc::clone(pool);
+    let back = move |parked| back.lock().unwrap().push(parked);
+    let mut sandbox = spawner.unpark(waiting, policy, spec, back).unwrap();
+    let fact = sandbox.wait(Duration::from_secs(10)).unwrap();
+    let took = start.elapsed();
+    assert_eq!(fact.exit, Exit::Code(0));
+    assert!(sandbox.finish().complete);
+    Some(took)
 }
 
 fn bubble(program: &Path) -> Duration {

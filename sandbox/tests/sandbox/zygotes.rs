@@ -1,4 +1,4 @@
-//! Cells that a zygote makes: each as confined as one that was started by itself, and nothing of one is ever there for the next.
+//! Cells of parked sandboxes, with and without a zygote: each as confined as one that was started by itself, and nothing of one is ever there for the next.
 
 use std::{
     sync::{Arc, Mutex},
@@ -15,22 +15,28 @@ use crate::{
 };
 
 pub const CASES: &[Case] = &[
-    ("a_zygote_makes_one_cell_after_the_other", one_after_the_other),
-    ("a_cell_of_a_zygote_sees_what_any_cell_sees", same_view),
-    ("nothing_of_a_cell_is_left_for_the_next", nothing_left),
-    ("what_is_laid_for_one_cell_is_gone_for_the_next", laid),
+    ("a_zygote_makes_one_cell_after_the_other", |lab| ways(lab, one_after_the_other)),
+    ("a_cell_of_a_zygote_sees_what_any_cell_sees", |lab| ways(lab, same_view)),
+    ("nothing_of_a_cell_is_left_for_the_next", |lab| ways(lab, nothing_left)),
+    ("what_is_laid_for_one_cell_is_gone_for_the_next", |lab| ways(lab, laid)),
     ("memory_and_time_of_a_zygotes_cells_are_their_own", counted),
-    ("a_cell_that_leaves_a_process_is_the_last_of_its_zygote", leftovers),
-    ("a_cell_that_leaves_shared_memory_is_the_last_of_its_zygote", objects),
-    ("a_cell_that_leaves_something_large_keeps_it_in_memory", large),
-    ("a_cell_that_marks_its_directories_is_the_last_of_its_zygote", marks),
-    ("a_killed_cell_takes_its_zygote_along", killed),
-    ("a_cell_has_no_power_over_its_zygote", no_power),
-    ("what_is_read_of_a_cell_keeps_its_zygote_from_the_next", readers),
+    ("a_cell_that_leaves_a_process_is_the_last_of_its_zygote", |lab| ways(lab, leftovers)),
+    ("a_cell_that_leaves_shared_memory_is_the_last_of_its_zygote", |lab| ways(lab, objects)),
+    ("a_cell_that_leaves_something_large_keeps_it_in_memory", |lab| ways(lab, large)),
+    ("a_cell_that_marks_its_directories_is_the_last_of_its_zygote", |lab| ways(lab, marks)),
+    ("a_killed_cell_takes_its_zygote_along", |lab| ways(lab, killed)),
+    ("a_cell_has_no_power_over_its_zygote", |lab| ways(lab, no_power)),
+    ("what_is_read_of_a_cell_keeps_its_zygote_from_the_next", |lab| ways(lab, readers)),
     ("a_bad_zygote_makes_no_cell", bad_zygotes),
     ("a_cell_that_cannot_be_laid_out_is_an_error", bad_binds),
     ("what_shares_nothing_has_no_zygote", shares_nothing),
 ];
+
+fn ways(lab: &Lab, case: fn(&Lab, &str)) {
+    if possible(lab) {
+        WAYS.into_iter().for_each(|way| case(lab, way));
+    }
+}
 
 /// Where zygotes are given back.
 #[derive(Clone, Default)]
@@ -53,7 +59,13 @@ fn possible(lab: &Lab) -> bool {
     }
 }
 
+/// What there is: a zygote that makes cells, and a supervisor that starts them.
+const WAYS: [&str; 2] = ["", "plain"];
+
 fn zygote(lab: &Lab, how: &str) -> Parked {
+    if how == "plain" {
+        return lab.spawner.park(&Policy::default(), &lab.act(&["never"])).unwrap();
+    }
     let spec = Spec { zygote: true, ..lab.act(&["zygote", how]) };
     lab.spawner.park(&Policy::default(), &spec).unwrap()
 }
@@ -82,12 +94,9 @@ fn text(done: &Done, path: &str) -> String {
     std::io::read_to_string(std::fs::File::from(file)).unwrap()
 }
 
-fn one_after_the_other(lab: &Lab) {
-    if !possible(lab) {
-        return;
-    }
+fn one_after_the_other(lab: &Lab, way: &str) {
     let pool = Pool::default();
-    let mut next = zygote(lab, "");
+    let mut next = zygote(lab, way);
     let pid = next.pid();
     for number in 0..20 {
         let code = format!("echo {number}; echo {number} > /cell/out/x; exit {}", number % 3);
@@ -106,17 +115,14 @@ fn one_after_the_other(lab: &Lab) {
     assert!(pool.take().is_some(), "a crash is an end like any other");
 }
 
-fn same_view(lab: &Lab) {
-    if !possible(lab) {
-        return;
-    }
+fn same_view(lab: &Lab, way: &str) {
     const LOOK: &str = "id -u; id -g; id -G; pwd; ls -la /cell /cell/work /cell/out /cell/tmp | grep -v total | \
         sed 's/[0-9]*:[0-9]*/T/g'; ls -la /proc/self/fd | grep -c pipe; echo $$; cat /proc/self/environ | tr '\\0' '\\n'; \
         grep -E '^(Cap|NoNew|Seccomp|Uid|Gid|Groups)' /proc/self/status; ulimit -a; ls /; ls /proc | grep -c '^[0-9]'; \
         cat /proc/self/oom_score_adj; umask; hostname";
     let alone = finish(lab.start(&cell(LOOK), Limits::default())).stdout;
     let pool = Pool::default();
-    let mut next = zygote(lab, "");
+    let mut next = zygote(lab, way);
     for _ in 0..3 {
         let done = run(lab, next, LOOK, &pool);
         assert_eq!(done.stdout, alone, "{}", done.stderr);
@@ -125,10 +131,7 @@ fn same_view(lab: &Lab) {
     }
 }
 
-fn nothing_left(lab: &Lab) {
-    if !possible(lab) {
-        return;
-    }
+fn nothing_left(lab: &Lab, way: &str) {
     let pool = Pool::default();
     let secret = cell(
         "echo secret | tee /cell/out/a /cell/work/b /cell/tmp/c /dev/shm/d > /dev/null; \
@@ -139,24 +142,21 @@ fn nothing_left(lab: &Lab) {
         env: vec![("PATH".into(), "/usr/bin:/bin".into()), ("OWN".into(), "secret".into())],
         ..secret
     };
-    let done = finish(fork(lab, zygote(lab, ""), &secret, &pool));
+    let done = finish(fork(lab, zygote(lab, way), &secret, &pool));
     assert_eq!(done.fact.exit, Exit::Code(0), "{}", done.stderr);
     drop(done);
     let look = "find /cell -not -path '/cell/code*' | sort; stat -c '%a %U' /cell/work /cell/tmp; \
         find /cell/tmp -newermt 2002-01-01; echo $OWN$LEFT; df --output=iused /cell | tail -1";
-    let first = run(lab, zygote(lab, ""), look, &pool);
+    let first = run(lab, zygote(lab, way), look, &pool);
     let second = run(lab, pool.take().unwrap(), look, &pool);
     assert_eq!(second.stdout, first.stdout);
     assert!(!second.stdout.contains("secret"));
     assert!(second.stdout.contains("\n755 cell\n755 cell\n/cell/tmp\n\n"), "{}", second.stdout);
 }
 
-fn laid(lab: &Lab) {
-    if !possible(lab) {
-        return;
-    }
+fn laid(lab: &Lab, way: &str) {
     let pool = Pool::default();
-    let mut next = zygote(lab, "");
+    let mut next = zygote(lab, way);
     let folder = std::env::temp_dir().join(format!("polyloom-laid-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     for number in 0..3 {
@@ -212,37 +212,28 @@ fn counted(lab: &Lab) {
     assert!(done.teardown.usage.oom_kills > 0, "{:?}", done.teardown.usage);
 }
 
-fn leftovers(lab: &Lab) {
-    if !possible(lab) {
-        return;
-    }
+fn leftovers(lab: &Lab, way: &str) {
     let pool = Pool::default();
-    let done = run(lab, zygote(lab, ""), "setsid sleep 1000 > /dev/null 2>&1 &", &pool);
+    let done = run(lab, zygote(lab, way), "setsid sleep 1000 > /dev/null 2>&1 &", &pool);
     assert_eq!((done.fact.exit, done.fact.leftovers), (Exit::Code(0), 1));
     drop(done);
     assert!(pool.take().is_none());
 }
 
-fn objects(lab: &Lab) {
-    if !possible(lab) {
-        return;
-    }
+fn objects(lab: &Lab, way: &str) {
     for kind in ["-M 100000", "-S 3", "-Q"] {
         let pool = Pool::default();
-        let done = run(lab, zygote(lab, ""), &format!("ipcmk {kind}"), &pool);
+        let done = run(lab, zygote(lab, way), &format!("ipcmk {kind}"), &pool);
         assert_eq!(done.fact.exit, Exit::Code(0), "{}", done.stderr);
         drop(done);
         assert!(pool.take().is_none(), "{kind}");
     }
 }
 
-fn large(lab: &Lab) {
-    if !possible(lab) {
-        return;
-    }
+fn large(lab: &Lab, way: &str) {
     let pool = Pool::default();
     let code = format!("head -c {HOT_FROM} /dev/zero > /cell/out/x");
-    let done = run(lab, zygote(lab, ""), &code, &pool);
+    let done = run(lab, zygote(lab, way), &code, &pool);
     let collector = done.sandbox.collect().unwrap();
     let file = collector.open_file("out/x").unwrap();
     assert!(collector.keep(&file).is_some());
@@ -251,13 +242,10 @@ fn large(lab: &Lab) {
     assert!(pool.take().is_none());
 }
 
-fn marks(lab: &Lab) {
-    if !possible(lab) {
-        return;
-    }
+fn marks(lab: &Lab, way: &str) {
     let pool = Pool::default();
     let code = "python3 -c 'import os; os.setxattr(\"/cell/work\", \"user.mark\", b\"secret\")'";
-    let done = run(lab, zygote(lab, ""), code, &pool);
+    let done = run(lab, zygote(lab, way), code, &pool);
     if done.fact.exit != Exit::Code(0) {
         println!("       no attributes here: {}", done.stderr);
         return;
@@ -271,19 +259,16 @@ fn marks(lab: &Lab) {
     }
 }
 
-fn killed(lab: &Lab) {
-    if !possible(lab) {
-        return;
-    }
+fn killed(lab: &Lab, way: &str) {
     let pool = Pool::default();
-    let mut sandbox = fork(lab, zygote(lab, ""), &cell("sleep 1000"), &pool);
+    let mut sandbox = fork(lab, zygote(lab, way), &cell("sleep 1000"), &pool);
     sandbox.kill();
     let teardown = sandbox.finish();
     assert!(teardown.complete);
     drop(sandbox);
     assert!(pool.take().is_none());
     // A signal reaches the cell, and no further.
-    let mut sandbox = fork(lab, zygote(lab, ""), &cell("echo there; sleep 1000"), &pool);
+    let mut sandbox = fork(lab, zygote(lab, way), &cell("echo there; sleep 1000"), &pool);
     let mut out = sandbox.take_stdout().unwrap();
     let mut seen = Vec::new();
     let deadline = Instant::now() + LONG;
@@ -298,28 +283,22 @@ fn killed(lab: &Lab) {
     assert!(pool.take().is_some());
 }
 
-fn no_power(lab: &Lab) {
-    if !possible(lab) {
-        return;
-    }
+fn no_power(lab: &Lab, way: &str) {
     let pool = Pool::default();
     let code = "for pid in 1 1000; do kill -9 $pid 2>/dev/null && echo killed $pid; \
         cat /proc/$pid/environ 2>/dev/null && echo read $pid; ls /proc/$pid/fd 2>/dev/null && echo listed $pid; \
         prlimit --pid $pid --nofile=1:1 2>/dev/null && echo limited $pid; renice 19 $pid 2>/dev/null && echo slowed $pid; done; \
         kill -9 -1; true";
-    let done = run(lab, zygote(lab, ""), code, &pool);
+    let done = run(lab, zygote(lab, way), code, &pool);
     assert_eq!((done.stdout.as_str(), done.fact.exit), ("", Exit::Code(0)));
     drop(done);
     let done = run(lab, pool.take().unwrap(), "ulimit -n; nice", &pool);
     assert_eq!(done.stdout, "1024\n0\n");
 }
 
-fn readers(lab: &Lab) {
-    if !possible(lab) {
-        return;
-    }
+fn readers(lab: &Lab, way: &str) {
     let pool = Pool::default();
-    let done = run(lab, zygote(lab, ""), "echo kept > /cell/out/x", &pool);
+    let done = run(lab, zygote(lab, way), "echo kept > /cell/out/x", &pool);
     let collector = done.sandbox.collect().unwrap();
     drop(done);
     assert!(pool.take().is_none(), "its files are being read");
