@@ -425,3 +425,31 @@ impl ExecMeta {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_before_there_were_times_is_read() {
+        let meta = ExecMeta { wall_ms: 2.5, ..ExecMeta::new(Outcome::Ok) };
+        let mut bytes = rmp_serde::to_vec(&meta).unwrap();
+        // An array of sixteen: the last one is null and goes.
+        assert_eq!((&bytes[..3], bytes.last()), (&[0xdc, 0, 16][..], Some(&0xc0)));
+        bytes[2] -= 1;
+        bytes.pop();
+        assert_eq!(rmp_serde::from_slice::<ExecMeta>(&bytes).unwrap(), meta);
+    }
+
+    #[test]
+    fn the_last_part_goes_on_until_the_end_is_told() {
+        let mut times = Times { start_ms: 10.0, run_ms: 5.0, store_ms: 1.0, ..Times::default() };
+        times.told(20.0);
+        assert_eq!((times.commit_ms, times.end_ms()), (4.0, 20.0));
+        times.told(21.0);
+        assert_eq!(times.end_ms(), 21.0);
+        // A clock that is behind takes nothing away from the others.
+        times.told(3.0);
+        assert_eq!((times.commit_ms, times.end_ms()), (0.0, 16.0));
+    }
+}

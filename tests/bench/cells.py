@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from common import Common, Row, in_turn, took
+from common import PARTS, Common, Row, in_turn, took
 
 # Forks itself as often as told, each time for the least that a cell does; prints the median in ms.
 ZYGOTE = """
@@ -72,6 +72,9 @@ def walls(
     cells = []
     for _ in range(1 if bench.quick else max(2, bench.repeat // 2)):
         cells += bench.ran(project, "-F", "-j", "1", *argv, venv=venv)
+    parts = {part: statistics.median(cell.times[part] for cell in cells) for part in PARTS}
+    told = ", ".join(f"{part[:-3]} {ms:.2f}" for part, ms in parts.items() if ms >= 0.005)
+    bench.note(f"the parts of a cell of `{project.name}`, in ms: {told}")
     return (
         statistics.median(cell.wall for cell in cells),
         statistics.median(cell.whole for cell in cells),

@@ -16,8 +16,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TOOLS = ROOT / "target" / "bench" / "bin"
-# The parts of a cell's time until its process has ended.
+# The parts of a cell's time, and those that its process has.
 WALL = ("spawn_ms", "hello_ms", "run_ms")
+PARTS = ("wait_ms", "compile_ms", "prepare_ms", *WALL, "collect_ms", "store_ms", "commit_ms")
 
 
 @dataclass
@@ -89,7 +90,7 @@ class Cell:
     @property
     def whole(self) -> float:
         """From the order to start until its end was told."""
-        return sum(ms for part, ms in self.times.items() if part != "start_ms")
+        return sum(self.times[part] for part in PARTS)
 
     @property
     def gone(self) -> float:
