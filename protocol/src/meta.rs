@@ -283,6 +283,71 @@ pub struct LimitMeta {
     pub peak: Option<u64>,
 }
 
+/// Where the time of an attempt went, in milliseconds: parts that follow each other without a gap, in this order. Facts of the host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Times {
+    /// When the first part began, since the start of the run, as the events' `at_ms`. Less than 0 of an attempt that was begun in the run before.
+    #[serde(default)]
+    pub start_ms: f64,
+    /// Waiting for another run that makes the same.
+    #[serde(default)]
+    pub wait_ms: f64,
+    /// Compiling its code, or the program that runs it; 0 where that was there.
+    #[serde(default)]
+    pub compile_ms: f64,
+    /// Getting ready what it is given: inputs, secrets, arguments.
+    #[serde(default)]
+    pub prepare_ms: f64,
+    /// Making its sandbox and starting its first process, or taking one that waited.
+    #[serde(default)]
+    pub spawn_ms: f64,
+    /// From there to the greeting of its worker: the start of an interpreter, its imports. 0 of a plain program, and of a worker that waited.
+    #[serde(default)]
+    pub hello_ms: f64,
+    /// From there to the end of its process. With `spawn_ms` and `hello_ms` it is the result's `wall_ms`.
+    #[serde(default)]
+    pub run_ms: f64,
+    /// Reading what it printed last, taking down its sandbox, finding its outputs.
+    #[serde(default)]
+    pub collect_ms: f64,
+    /// Putting its outputs into the store: hashing, copying.
+    #[serde(default)]
+    pub store_ms: f64,
+    /// Until its end was told: outputs on their way to the disk, the commit, the turn of the run's loop.
+    #[serde(default)]
+    pub commit_ms: f64,
+}
+
+impl Times {
+    /// The parts by name, in the order in which they follow each other.
+    #[must_use]
+    pub fn parts(&self) -> [(&'static str, f64); 9] {
+        [
+            ("wait", self.wait_ms),
+            ("compile", self.compile_ms),
+            ("prepare", self.prepare_ms),
+            ("spawn", self.spawn_ms),
+            ("hello", self.hello_ms),
+            ("run", self.run_ms),
+            ("collect", self.collect_ms),
+            ("store", self.store_ms),
+            ("commit", self.commit_ms),
+        ]
+    }
+
+    /// When the last part ended, on the clock of `start_ms`.
+    #[must_use]
+    pub fn end_ms(&self) -> f64 {
+        self.parts().iter().fold(self.start_ms, |end, (_, ms)| end + ms)
+    }
+
+    /// Lets the last part go on until `at_ms`, on the clock of `start_ms`.
+    pub fn told(&mut self, at_ms: f64) {
+        self.commit_ms = (self.commit_ms + at_ms - self.end_ms()).max(0.0);
+    }
+}
+
 /// The uniform result of an attempt, whatever the language.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -331,6 +396,9 @@ pub struct ExecMeta {
     /// The limit that ended it.
     #[serde(default)]
     pub limit: Option<LimitMeta>,
+    /// Where its time went, if it was made in this run.
+    #[serde(default)]
+    pub times: Option<Times>,
 }
 
 impl ExecMeta {
@@ -353,6 +421,35 @@ impl ExecMeta {
             enforcement: Vec::new(),
             policy: None,
             limit: None,
+            times: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_before_there_were_times_is_read() {
+        let meta = ExecMeta { wall_ms: 2.5, ..ExecMeta::new(Outcome::Ok) };
+        let mut bytes = rmp_serde::to_vec(&meta).unwrap();
+        // An array of sixteen: the last one is null and goes.
+        assert_eq!((&bytes[..3], bytes.last()), (&[0xdc, 0, 16][..], Some(&0xc0)));
+        bytes[2] -= 1;
+        bytes.pop();
+        assert_eq!(rmp_serde::from_slice::<ExecMeta>(&bytes).unwrap(), meta);
+    }
+
+    #[test]
+    fn the_last_part_goes_on_until_the_end_is_told() {
+        let mut times = Times { start_ms: 10.0, run_ms: 5.0, store_ms: 1.0, ..Times::default() };
+        times.told(20.0);
+        assert_eq!((times.commit_ms, times.end_ms()), (4.0, 20.0));
+        times.told(21.0);
+        assert_eq!(times.end_ms(), 21.0);
+        // A clock that is behind takes nothing away from the others.
+        times.told(3.0);
+        assert_eq!((times.commit_ms, times.end_ms()), (0.0, 16.0));
     }
 }

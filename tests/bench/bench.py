@@ -22,86 +22,35 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
-TOOLS = ROOT / "target" / "bench" / "bin"
+import cells
+import handover
+from common import ROOT, Common, Row, Took, in_turn, took, tool
+
+import host
+
 # Cell i reads cell i - STRIDE: many chains side by side.
 STRIDE = 100
-CASES = ["noop", "status", "why", "check", "data", "edit"]
+GRAPHS = ["noop", "status", "why", "check", "data", "edit"]
+# Further cases, by what they take: `python` also gives `numpy`, `handover` also `arrow` and `hash`.
+MORE: dict[str, Callable[[Common], None]] = {
+    "python": cells.python,
+    "static": cells.static,
+    "wasm": cells.wasm,
+    "again": cells.again,
+    "cold": cells.cold,
+    "host": host.host,
+    "first": host.first,
+    "handover": handover.handover,
+}
+CASES = [*GRAPHS, *MORE]
 
 
-@dataclass
-class Row:
-    """A line of the table. `target` is what `value` may be at most; none: it is to compare with."""
-
-    case: str
-    what: str
-    value: float
-    unit: str
-    target: float | None = None
-    runs: int = 1
-
-    @property
-    def met(self) -> bool | None:
-        return None if self.target is None else self.value <= self.target
-
-
-@dataclass
-class Took:
-    seconds: float
-    memory: int
-
-
-def took(argv: list[str], cwd: Path, env: dict[str, str]) -> Took:
-    """Runs a command that has to succeed; its wall time and the most memory it had, in bytes."""
-    with tempfile.TemporaryFile() as errors:
-        start = time.perf_counter()
-        child = subprocess.Popen(argv, cwd=cwd, env=env, stdout=subprocess.DEVNULL, stderr=errors)
-        _, status, usage = os.wait4(child.pid, 0)
-        seconds = time.perf_counter() - start
-        child.returncode = os.waitstatus_to_exitcode(status)
-        if child.returncode != 0:
-            errors.seek(0)
-            text = errors.read().decode(errors="replace")[-2000:]
-            raise SystemExit(f"error: {' '.join(argv)}: exit code {child.returncode}\n{text}")
-    return Took(seconds, usage.ru_maxrss * 1024)
-
-
-def in_turn(repeat: int, subjects: dict[str, Callable[[], Took]]) -> dict[str, Took]:
-    """The medians of several commands that take turns, so that a busy moment hits all of them."""
-    all_of: dict[str, list[Took]] = {name: [] for name in subjects}
-    for _ in range(repeat):
-        for name, run in subjects.items():
-            all_of[name].append(run())
-    return {
-        name: Took(statistics.median(t.seconds for t in times), max(t.memory for t in times))
-        for name, times in all_of.items()
-    }
-
-
-class Bench:
-    def __init__(self, binary: Path, cells: int, repeat: int, folder: Path, quick: bool) -> None:
-        self.binary, self.cells, self.repeat, self.quick = str(binary), cells, repeat, quick
-        self.folder = folder
-        self.rows: list[Row] = []
-        self.notes: list[str] = []
-        self.env = {
-            "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
-            "HOME": str(folder / "home"),
-            "POLYLOOM_STORE": str(folder / "store"),
-            "NO_COLOR": "1",
-        }
-        (folder / "home").mkdir()
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-    def polyloom(self, cwd: Path, *argv: str) -> Took:
-        return took([self.binary, *argv], cwd, self.env)
+class Bench(Common):
+    """The cases of graphs, of data and of a watch."""
 
     def graph(self) -> dict[str, Callable[[], Took]]:
         """The same graph for each program, run once, so that there is nothing left to do."""
@@ -404,9 +353,15 @@ int main() {
 """
 
 
-def tool(name: str) -> str | None:
-    own = TOOLS / name
-    return str(own) if own.exists() else shutil.which(name)
+def peers(bench: Bench, folder: Path) -> None:
+    """What other programs took, measured by others, at another time."""
+    for path in sorted(folder.glob("*.jsonl")):
+        for line in path.read_text().splitlines():
+            found = json.loads(line)
+            if found.get("median") is not None and "peer" in found:
+                what = f"{found['case']}: {found['peer']}"[:46]
+                unit = str(found.get("unit") or "")
+                bench.rows.append(Row("peer", what, float(found["median"]), unit))
 
 
 def table(rows: list[Row], judged: bool) -> str:
@@ -415,7 +370,7 @@ def table(rows: list[Row], judged: bool) -> str:
         target = "" if row.target is None else f"≤ {row.target:.2f}"
         word = {None: "", True: "met", False: "not met"}[row.met] if judged else ""
         lines.append(
-            f"{row.case:<8}{row.what:<44}{row.value:>10.2f} {row.unit:<3}"
+            f"{row.case:<9}{row.what:<47}{row.value:>10.2f} {row.unit:<3}"
             f"{target:>12}  {word}".rstrip()
         )
     return "\n".join(lines)
@@ -433,6 +388,10 @@ def main() -> int:
     about.add_argument("--repeat", type=int, help="runs of each command (7)")
     about.add_argument("--binary", type=Path, help="target/release/polyloom, else $POLYLOOM_BIN")
     about.add_argument("--json", type=Path, metavar="FILE", help="writes the table there, too")
+    about.add_argument(
+        "--peers", type=Path, metavar="DIR",
+        help="adds what was measured of others: *.jsonl there, a line {case, peer, median, unit}",
+    )  # fmt: skip
     args = about.parse_args()
     wanted = set(args.case or CASES)
     if unknown := wanted - set(CASES):
@@ -444,10 +403,10 @@ def main() -> int:
     if not binary.exists():
         print(f"error: there is no `{binary}`: cargo build --release -p polyloom", file=sys.stderr)
         return 3
-    cells = args.cells or (200 if args.quick else 10_000)
+    count = args.cells or (200 if args.quick else 10_000)
     repeat = args.repeat or (1 if args.quick else 7)
     with tempfile.TemporaryDirectory(prefix="polyloom-bench-") as folder:
-        bench = Bench(binary.resolve(), cells, repeat, Path(folder), args.quick)
+        bench = Bench(binary.resolve(), count, repeat, Path(folder), args.quick)
         if wanted & {"noop", "status", "why", "check"}:
             subjects = bench.graph()
             if "noop" in wanted:
@@ -457,13 +416,19 @@ def main() -> int:
             bench.data()
         if "edit" in wanted:
             bench.edit()
+        for name, case in MORE.items():
+            if name in wanted:
+                print(f"measuring {name}", file=sys.stderr)
+                case(bench)
+        if args.peers:
+            peers(bench, args.peers)
     print(table(bench.rows, judged=not args.quick))
     for note in bench.notes:
         print(f"note: {note}")
     if args.json:
         found = {
             "schema": "polyloom.bench/1",
-            "cells": cells,
+            "cells": count,
             "repeat": repeat,
             "quick": args.quick,
             "processors": os.cpu_count(),

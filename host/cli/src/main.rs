@@ -120,7 +120,7 @@ fn dispatch(cli: Cli, screen: Screen, started: Instant) -> failure::Outcome {
         Command::Show(args) => commands::show::show(&world(), args),
         Command::Runs(args) => runs(&world(), args),
         Command::Lineage(args) => commands::lineage::lineage(&world(), &args),
-        Command::Replay { at } => commands::history::replay(&world(), &at),
+        Command::Replay { at, trace } => commands::history::replay(&world(), &at, trace.as_deref()),
         Command::Attach(args) => commands::attach::attach(&world(), &args),
         Command::Stop { at, now } => {
             let how = if now { Stop::Now } else { Stop::Gracefully };

@@ -280,8 +280,11 @@ pub enum Stage {
 pub struct Timed {
     /// The cell.
     pub cell: String,
-    /// Wall time in milliseconds.
+    /// Wall time in milliseconds. Of a cell on the critical path, until the next one began.
     pub wall_ms: f64,
+    /// When it began, in milliseconds since the run started.
+    #[serde(default)]
+    pub start_ms: f64,
 }
 
 /// Counts of a run's steps by how they ended.

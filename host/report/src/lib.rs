@@ -12,6 +12,7 @@ mod replay;
 mod schema;
 mod tables;
 mod terminal;
+mod trace;
 mod units;
 
 pub use document::{CellDocument, Document, OutputDocument, RUN_SCHEMA, RunDocument};
@@ -23,4 +24,5 @@ pub use replay::{ReplayError, replay};
 pub use schema::{events_schema, run_schema};
 pub use tables::{Align, Table};
 pub use terminal::{Options, Progress, SourceLines, Terminal, Verbosity};
+pub use trace::Trace;
 pub use units::{date_time, duration, size};

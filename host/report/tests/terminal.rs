@@ -52,7 +52,7 @@ fn a_failing_run_in_plain_mode() {
     hint: `polyloom logs 20261121-031833-ab12 stats` shows all it printed; the next run goes on from here
 
     failed in 531ms: 1 ran, 1 cached, 1 failed, 1 skipped
-    critical path: load 123ms → stats 400ms
+    critical path: load 123ms → stats 400ms, 523ms of 531ms
     "#);
 }
 
@@ -183,7 +183,7 @@ fn each_outcome_has_a_cause_and_a_next_step() {
     hint: `polyloom logs 20261121-031833-ab12 killed` shows all it printed; the next run goes on from here
 
     failed in 5.10s: 7 failed
-    critical path: load 123ms → stats 400ms
+    critical path: load 123ms → stats 400ms, 523ms of 5.10s
     ");
 }
 
@@ -337,7 +337,7 @@ fn left_out_steps_of_a_large_map_are_a_line_and_each_with_v() {
     skipped fit[…]        python       -  20,000 steps: `stats` failed; -v shows each
     ok      fit           gather   1.0ms  never ran
     ok in 40ms: 2 ran, 20,000 skipped
-    critical path: load 123ms → stats 400ms
+    critical path: load 123ms → stats 400ms, 523ms of 40ms
     "#);
     let options = Options { verbosity: Verbosity::Verbose, ..Options::default() };
     assert!(screen(&story, options).lines().count() > 20_000);
@@ -377,7 +377,7 @@ fn the_live_screen_draws_over_itself_and_leaves_only_lines_that_stay() {
     ok      load   python   1.30s  never ran
     ok      stats  cpp      1.40s  never ran
     ok in 1.40s: 2 ran
-    critical path: load 123ms → stats 400ms
+    critical path: load 123ms → stats 400ms, 523ms of 1.40s
     "#);
 }
 

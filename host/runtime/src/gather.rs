@@ -6,7 +6,7 @@ use std::sync::Arc;
 use polyloom_model::{Cell, Encoding, PortName, Type};
 use polyloom_plan::{Artifact, Feed};
 use polyloom_protocol::Outcome;
-use polyloom_protocol::meta::ExecMeta;
+use polyloom_protocol::meta::{ExecMeta, Times};
 use polyloom_store::{ListingEntry, Store, TreeEntry};
 use polyloom_worker::attempt::Start;
 use polyloom_worker::extension_of;
@@ -43,7 +43,8 @@ pub(crate) fn gather(place: &Place, cell: &Cell, feeds: &BTreeMap<PortName, Feed
         }
     }
     meta.wall_ms = began.elapsed().as_secs_f64() * 1e3;
-    StepEnd::new(meta, Some(outputs), None, Start::None)
+    meta.times = Some(Times { store_ms: meta.wall_ms, ..Times::default() });
+    StepEnd { began: Some(began), ..StepEnd::new(meta, Some(outputs), None, Start::None) }
 }
 
 fn one(store: &Arc<Store>, ty: &Type, parts: &[Artifact]) -> Result<Artifact, String> {

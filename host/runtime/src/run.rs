@@ -481,6 +481,9 @@ impl Runner {
 
     fn on_ended(&mut self, step: StepIndex, mut end: Box<StepEnd>) {
         self.await_copies(step, std::mem::take(&mut end.copies));
+        if let Some((times, began)) = end.meta.times.as_mut().zip(end.began) {
+            times.start_ms = self.stream.ms_of(began);
+        }
         let index = self.job.prepared.plan.steps[step.at()].index;
         let cell = &self.job.prepared.flow.cells[index.at()];
         let span =
@@ -570,6 +573,9 @@ impl Runner {
         let Some(end) = &self.slots[step.at()].end else { return };
         let (mut meta, explanation) = (end.meta.clone(), end.explanation.clone());
         explain(&mut meta, explanation, &self.cell(step).lines);
+        if let Some(times) = &mut meta.times {
+            times.told(self.stream.now_ms());
+        }
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         let (cell, meta) = (self.name(step), Box::new(meta));
         self.stream.say(Event::StepRetried { cell, attempt, delay_ms, meta });

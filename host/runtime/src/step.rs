@@ -13,7 +13,7 @@ use polyloom_model::{
     conform,
 };
 use polyloom_plan::{Artifact, Key};
-use polyloom_protocol::meta::{ArtifactMeta, ExecMeta, Severity};
+use polyloom_protocol::meta::{ArtifactMeta, ExecMeta, Severity, Times};
 use polyloom_protocol::{Diagnostic, Outcome};
 use polyloom_store::{Flight, Store, TreeEntry};
 use polyloom_worker::attempt::{
@@ -86,6 +86,8 @@ pub struct StepEnd {
     pub flight: Option<Flight>,
     /// The result, where another run made it meanwhile.
     pub known: Option<Known>,
+    /// When it was begun.
+    pub began: Option<Instant>,
     /// Outputs that are on their way to the disk. Nothing is said of the step before they are there.
     pub copies: Vec<Copy>,
 }
@@ -154,7 +156,8 @@ impl StepEnd {
     ) -> Self {
         let (environment, moved, flight, known) = (false, false, None, None);
         let copies = Vec::new();
-        Self { meta, outputs, explanation, environment, moved, start, flight, known, copies }
+        let began = None;
+        Self { meta, outputs, explanation, environment, moved, start, flight, known, began, copies }
     }
 
     /// The end of a step whose result another run has made.
@@ -175,6 +178,28 @@ impl StepEnd {
     }
 }
 
+/// The parts of a step's time, one after the other.
+struct Laps {
+    last: Instant,
+    times: Times,
+}
+
+impl Laps {
+    /// Milliseconds since it was asked last.
+    fn lap(&mut self) -> f64 {
+        let now = Instant::now();
+        (now - std::mem::replace(&mut self.last, now)).as_secs_f64() * 1e3
+    }
+
+    /// Takes in an attempt that has ended; what was still to be told of it counts to its end.
+    fn attempt(&mut self, of: Option<Times>) {
+        let took = self.lap();
+        let Times { spawn_ms, hello_ms, run_ms, .. } = of.unwrap_or_default();
+        let collect_ms = (took - spawn_ms - hello_ms - run_ms).max(0.0);
+        self.times = Times { spawn_ms, hello_ms, run_ms, collect_ms, ..self.times };
+    }
+}
+
 impl StepRun {
     fn cell(&self) -> &Cell {
         &self.flow.cells[self.cell]
@@ -182,17 +207,24 @@ impl StepRun {
 
     /// Runs it. `seen` hears what goes on; `stop` may end it.
     pub async fn run(self, seen: mpsc::Sender<Seen>, stop: watch::Receiver<Stop>) -> StepEnd {
-        let step = Arc::new(self);
-        match step.clone().go(seen, stop).await {
+        let began = Instant::now();
+        let mut laps = Laps { last: began, times: Times::default() };
+        let mut end = match Arc::new(self).go(seen, stop, &mut laps).await {
             Ok(end) => end,
             Err(trouble) => trouble.end(),
-        }
+        };
+        // One that ended early did so while it was made ready.
+        laps.times.prepare_ms += laps.lap();
+        end.began = Some(began);
+        end.meta.times = Some(laps.times);
+        end
     }
 
     async fn go(
         self: Arc<Self>,
         seen: mpsc::Sender<Seen>,
         stop: watch::Receiver<Stop>,
+        laps: &mut Laps,
     ) -> Result<StepEnd, Trouble> {
         let granted = self.granted()?;
         // The default is as many as there may be.
@@ -209,7 +241,9 @@ impl StepRun {
             None => None,
             Some(key) => {
                 let declared = &self.cell().outputs;
-                match flight::turn(&self.place.store, key, declared, &seen, &stop).await {
+                let turn = flight::turn(&self.place.store, key, declared, &seen, &stop).await;
+                laps.times.wait_ms = laps.lap();
+                match turn {
                     Turn::Ours(flight) => flight,
                     Turn::Made(known) => return Ok(StepEnd::shared(known)),
                     Turn::Stopped => return Err(Trouble::stopped()),
@@ -221,13 +255,20 @@ impl StepRun {
         let mut program = None;
         let mut compiled_ms = None;
         if compiles {
-            let began = Instant::now();
-            match Arc::clone(&self).compile(&seen, &stop).await? {
+            let compiled = Arc::clone(&self).compile(&seen, &stop).await?;
+            let took = laps.lap();
+            match compiled {
                 Ok((path, made)) => {
                     program = Some(path);
-                    compiled_ms = made.then(|| began.elapsed().as_secs_f64() * 1e3);
+                    compiled_ms = made.then_some(took);
+                    let part =
+                        if made { &mut laps.times.compile_ms } else { &mut laps.times.prepare_ms };
+                    *part += took;
                 }
-                Err(end) => return Ok(*end),
+                Err(end) => {
+                    laps.times.compile_ms = took;
+                    return Ok(*end);
+                }
             }
         }
         let secrets = self.read_secrets(&granted, &stop).await?;
@@ -235,12 +276,15 @@ impl StepRun {
         let mut attempt = blocking(move || step.attempt(program)).await??;
         attempt.granted = granted;
         attempt.secrets = secrets;
+        laps.times.prepare_ms += laps.lap();
         let mut report = self.attempt_once(attempt, &seen, &stop).await?;
+        laps.attempt(report.meta.times);
         if let Some(ms) = compiled_ms {
             report.meta.extras.insert("compiled_ms".to_owned(), Value::Float(ms));
         }
         let step = Arc::clone(&self);
         let end = blocking(move || step.keep(report)).await??;
+        laps.times.store_ms = laps.lap();
         Ok(StepEnd { flight, ..end })
     }
 

@@ -24,6 +24,13 @@ impl Stream {
         self.started.elapsed().as_secs_f64() * 1e3
     }
 
+    /// When something was, in milliseconds since it started; less than 0 before.
+    #[must_use]
+    pub fn ms_of(&self, at: Instant) -> f64 {
+        let since = at.saturating_duration_since(self.started).as_secs_f64();
+        (since - self.started.saturating_duration_since(at).as_secs_f64()) * 1e3
+    }
+
     /// Hands an event to every sink.
     pub fn say(&mut self, event: Event) {
         self.seq += 1;

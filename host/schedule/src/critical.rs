@@ -38,7 +38,7 @@ pub(crate) fn ranks(steps: &[StepSpec]) -> Vec<u32> {
 }
 
 /// When a step ran, in milliseconds since the start of the run.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Span {
     /// Its first attempt began.
     pub start_ms: f64,

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use polyloom_model::{Kind, Limit};
 use polyloom_protocol::Diagnostic;
 use polyloom_protocol::messages::host::Exec;
-use polyloom_protocol::meta::Severity;
+use polyloom_protocol::meta::{Severity, Times};
 use polyloom_sandbox as sandbox;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -46,6 +46,10 @@ const LATE: Duration = Duration::from_millis(500);
 /// After the main process ended, pipes are drained for at most this long: a daemon may hold them.
 const DRAIN: Duration = Duration::from_millis(100);
 
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
 /// One attempt under watch.
 pub struct Watch<'a> {
     attempt: &'a Arc<Attempt>,
@@ -70,6 +74,9 @@ pub struct Watch<'a> {
     stop: watch::Receiver<Stop>,
     seen: Evidence,
     started: Instant,
+    /// When its first process was there, and when its worker had greeted.
+    spawned: Instant,
+    greeted: Option<Instant>,
     ticked: Instant,
     greeting_due: Instant,
     frame_began: Option<Instant>,
@@ -91,6 +98,7 @@ impl<'a> Watch<'a> {
         stop: watch::Receiver<Stop>,
         started: Instant,
     ) -> std::io::Result<Self> {
+        let spawned = Instant::now();
         let Berth { mut cell, line } = berth;
         let (refuse, refusals) = mpsc::channel(REFUSALS);
         let gate = match cell.take_doors() {
@@ -110,6 +118,8 @@ impl<'a> Watch<'a> {
         if let (Some(talk), Some(exec)) = (&mut talk, exec) {
             unsent = talk.ask(exec);
         }
+        // One that waited has greeted before.
+        let greeted = talk.as_ref().is_none_or(|talk| talk.greeted).then_some(spawned);
         let say = match cell.take_worker() {
             Some(pipe) => Some(piped(Some(pipe))?),
             None => None,
@@ -142,6 +152,8 @@ impl<'a> Watch<'a> {
             refusals,
             stop,
             started,
+            spawned,
+            greeted,
             ticked: Instant::now(),
             greeting_due: started + HELLO,
             frame_began: None,
@@ -152,6 +164,17 @@ impl<'a> Watch<'a> {
             attempt,
             cell,
         })
+    }
+
+    /// The parts of its time until its process had ended.
+    fn times(&self, ended: Instant) -> Times {
+        let greeted = self.greeted.unwrap_or(ended);
+        Times {
+            spawn_ms: millis(self.spawned - self.started),
+            hello_ms: millis(greeted - self.spawned),
+            run_ms: millis(ended - greeted),
+            ..Times::default()
+        }
     }
 
     fn violated(&mut self, words: &str) {
@@ -269,8 +292,12 @@ impl<'a> Watch<'a> {
                 }
             }
         };
-        let wall_time = self.started.elapsed();
-        self.finish(exit, wall_time, buffer).await
+        let ended = Instant::now();
+        let mut report = self.finish(exit, ended, buffer).await?;
+        if let Some(times) = &mut report.meta.times {
+            times.collect_ms = millis(ended.elapsed());
+        }
+        Ok(report)
     }
 
     fn on_stop(&mut self, stop: Stop) {
@@ -468,6 +495,9 @@ impl<'a> Watch<'a> {
             (true, Some(began)) if talk.frames == frames => Some(began),
             (true, _) => Some(Instant::now()),
         };
+        if talk.greeted && self.greeted.is_none() {
+            self.greeted = Some(Instant::now());
+        }
         if talk.done.is_some() && self.farewell.is_none() {
             self.farewell = Some(Instant::now());
         }

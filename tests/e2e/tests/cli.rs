@@ -384,7 +384,7 @@ fn a_whole_run_as_it_is_watched() {
     end-of-it │ 11 letters, 100 lines
     ok      end-of-it  sh [TOOK]  never ran
     ok in [TOOK]: 3 ran
-    critical path: words [TOOK] → count [TOOK] → end-of-it [TOOK]
+    critical path: words [TOOK] → count [TOOK] → end-of-it [TOOK], [TOOK] of [TOOK]
     --- exit 0
     ");
 }

@@ -48,7 +48,7 @@ fn a_read_only_project_runs_and_is_recorded_elsewhere() {
     ok      a  sh [TOOK]  never ran
     ok      b  sh [TOOK]  never ran
     ok in [TOOK]: 2 ran
-    critical path: a [TOOK] → b [TOOK]
+    critical path: a [TOOK] → b [TOOK], [TOOK] of [TOOK]
     --- exit 0
     ");
     let run = as_nobody(&place, &["run", "--format", "json"]).run().exits(0);

@@ -205,6 +205,9 @@ pub struct RunArgs {
     /// Write the event stream as JSON lines to a file, or to stdout with `-`.
     #[arg(long, value_name = "FILE")]
     pub events: Option<PathBuf>,
+    /// Write where the time of each cell went to a file that Perfetto (ui.perfetto.dev) and chrome://tracing open.
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
     /// How progress is shown.
     #[arg(long, value_enum, default_value_t = Progress::Auto)]
     pub progress: Progress,
@@ -311,6 +314,9 @@ pub enum Command {
         /// Which run.
         #[command(flatten)]
         at: At,
+        /// Write where the time of each cell went to a file, as `run --trace` does.
+        #[arg(long, value_name = "FILE")]
+        trace: Option<PathBuf>,
     },
     /// Watch a run that is going on, from its first event to its end, and where it is one of `run --watch`, those that follow. Ctrl-C ends the watching, not the run.
     Attach(AttachArgs),

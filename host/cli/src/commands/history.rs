@@ -402,7 +402,7 @@ fn logs_of(
 }
 
 /// `polyloom replay`.
-pub fn replay(world: &World, at: &At) -> Outcome {
+pub fn replay(world: &World, at: &At, trace: Option<&Path>) -> Outcome {
     let Found { history, row, place, .. } = locate(world, at)?;
     if let Some(place) = place {
         let message = format!("there is no run `{}`", place.escape_debug());
@@ -413,6 +413,9 @@ pub fn replay(world: &World, at: &At) -> Outcome {
     let mut reader =
         history.read_events(&row.id).map_err(|error| Failure::of(Exit::Environment, &error))?;
     let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(terminal)];
+    if let Some(path) = trace {
+        sinks.push(Box::new(super::run::trace(path)?.0));
+    }
     polyloom_report::replay(&mut reader, &mut sinks)
         .map_err(|error| Failure::of(Exit::Environment, &error))?;
     if row.state == RunState::Interrupted {

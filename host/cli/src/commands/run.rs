@@ -27,6 +27,7 @@ use polyloom_store::{Bounds, History, HistoryPlace, NewRun, Retention, RunWriter
 use tokio::sync::mpsc;
 
 use self::streams::Streams;
+pub use self::streams::trace;
 use super::retention;
 use super::socket::{Interrupts, Signals, Watched};
 use crate::args::{Format, Progress as ProgressFlag, RunArgs};
@@ -230,6 +231,8 @@ impl Asked {
         started: Instant,
     ) -> Result<Begun, Failure> {
         let Ready { flow, history, prepared, permits, policy } = ready;
+        // A file that can't be written is told before there is a run.
+        streams(&mut self.streams, &self.args)?;
         let begins = history.as_ref().filter(|_| before.record != Record::Never);
         let writer = begins.and_then(|history| begin(world, history, &flow));
         let run = writer.as_ref().map(|writer| writer.id().to_owned());

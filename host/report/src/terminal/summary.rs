@@ -85,11 +85,14 @@ pub(super) fn end(screen: &Screen, end: &End<'_>) -> String {
     if ran > 1 {
         // One cell is no path: it only ended last.
         if end.critical_path.len() > 1 {
-            times(&mut out, screen, "critical path", " → ", end.critical_path);
+            let chain: f64 = end.critical_path.iter().map(|timed| timed.wall_ms).sum();
+            let (chain, wall) = (units::duration(chain), units::duration(end.wall_ms));
+            let in_all = format!(", {chain} of {wall}");
+            times(&mut out, screen, "critical path", " → ", end.critical_path, &in_all);
         }
         // With few cells the lines above show it.
         if ran > 5 {
-            times(&mut out, screen, "slowest", ", ", end.slowest);
+            times(&mut out, screen, "slowest", ", ", end.slowest, "");
         }
     }
     out
@@ -108,7 +111,14 @@ pub fn changed(files: &[String]) -> String {
     format!("; {} changed", names.join(", "))
 }
 
-fn times(out: &mut String, screen: &Screen, title: &str, between: &str, cells: &[Timed]) {
+fn times(
+    out: &mut String,
+    screen: &Screen,
+    title: &str,
+    between: &str,
+    cells: &[Timed],
+    in_all: &str,
+) {
     const MAX: usize = 12;
     if cells.is_empty() {
         return;
@@ -119,6 +129,6 @@ fn times(out: &mut String, screen: &Screen, title: &str, between: &str, cells: &
     if cells.len() > MAX {
         texts.push(format!("… {} more", cells.len() - MAX));
     }
-    let line = format!("{title}: {}", texts.join(between));
+    let line = format!("{title}: {}{in_all}", texts.join(between));
     let _ = writeln!(out, "{}", screen.paint.text(Style::Dim, &line));
 }

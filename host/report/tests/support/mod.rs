@@ -99,8 +99,8 @@ impl Story {
     }
 
     pub fn end(&mut self, outcome: Outcome, totals: Totals) -> &mut Self {
-        let timed = |cell: &str, wall_ms| Timed { cell: cell.into(), wall_ms };
-        let critical_path = vec![timed("load", 123.0), timed("stats", 400.0)];
+        let timed = |cell: &str, start_ms, wall_ms| Timed { cell: cell.into(), wall_ms, start_ms };
+        let critical_path = vec![timed("load", 5.0, 123.0), timed("stats", 130.0, 400.0)];
         let wall_ms = self.at_ms;
         self.say(Event::RunFinished { outcome, wall_ms, totals, critical_path, slowest: vec![] })
     }

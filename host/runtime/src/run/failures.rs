@@ -92,7 +92,7 @@ impl Runner {
                 made: Made::of(cell, key, &self.job.policy),
                 content: self.content_key(step),
                 run: self.job.run.clone(),
-                meta: meta.clone(),
+                meta: ExecMeta { times: None, ..meta.clone() },
                 explanation: why.cloned(),
             };
             all.insert(cell.id.clone(), failed);

@@ -45,6 +45,7 @@ impl Runner {
                 outputs,
                 meta: ExecMeta {
                     wall_ms: found.map_or(meta.wall_ms, |(_, wall_ms)| wall_ms),
+                    times: None,
                     ..meta.clone()
                 },
                 created_unix_ms: unix_ms(),
@@ -196,7 +197,13 @@ impl Runner {
         if self.temporary.is_much() {
             self.drop_temporary();
         }
-        for event in std::mem::take(&mut self.held) {
+        let now = self.stream.now_ms();
+        for mut event in std::mem::take(&mut self.held) {
+            if let Event::StepFinished { meta, .. } = &mut event
+                && let Some(times) = &mut meta.times
+            {
+                times.told(now);
+            }
             self.stream.say(event);
         }
     }
@@ -263,12 +270,18 @@ impl Runner {
             })
             .collect();
         let timed = |step: StepIndex| {
-            let span = spans[step.at()];
-            let wall_ms = span.map_or(0.0, |span| span.end_ms - span.start_ms);
-            Timed { cell: self.name(step), wall_ms }
+            let span = spans[step.at()].unwrap_or_default();
+            let (start_ms, wall_ms) = (span.start_ms, span.end_ms - span.start_ms);
+            Timed { cell: self.name(step), wall_ms, start_ms }
         };
-        let critical: Vec<Timed> =
+        let mut critical: Vec<Timed> =
             critical_path(&self.specs, &spans).into_iter().map(timed).collect();
+        // Who needs what is on its way to the disk begins before that is there.
+        for at in 1..critical.len() {
+            let next = critical[at].start_ms;
+            let before = &mut critical[at - 1];
+            before.wall_ms = before.wall_ms.min(next - before.start_ms).max(0.0);
+        }
         let ran = (0..).map(StepIndex).take(spans.len()).filter(|step| spans[step.at()].is_some());
         let mut slowest: Vec<Timed> = ran.map(timed).collect();
         slowest.sort_by(|a, b| b.wall_ms.total_cmp(&a.wall_ms));

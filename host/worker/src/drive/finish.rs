@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
 use polyloom_model::{Limit, PortName};
 use polyloom_protocol::meta::{ExecMeta, LimitMeta, PolicyMeta, Severity};
 use polyloom_protocol::{Diagnostic, Outcome};
 use polyloom_sandbox as sandbox;
 
-use super::{DRAIN, KILL, Watch};
+use super::{DRAIN, KILL, Watch, millis};
 use crate::attempt::{Collected, Live, Output, Phase, Report, Start};
 use crate::collect::{self, Problem};
 use crate::messages;
@@ -28,9 +28,11 @@ impl Watch<'_> {
     pub(super) async fn finish(
         mut self,
         exit: sandbox::ExitFact,
-        wall: Duration,
+        ended: Instant,
         mut buffer: Vec<u8>,
     ) -> std::io::Result<Report> {
+        let wall = ended - self.started;
+        let times = self.times(ended);
         // What the worker said before it ended still counts.
         let deadline = tokio::time::Instant::now() + DRAIN;
         while let Some(worker) = &self.worker {
@@ -180,7 +182,8 @@ impl Watch<'_> {
         meta.outcome = outcome;
         meta.exit_code = seen.exit_code;
         meta.signal = seen.signal;
-        meta.wall_ms = wall.as_secs_f64() * 1e3;
+        meta.wall_ms = millis(wall);
+        meta.times = Some(times);
         meta.cpu_ms = teardown.usage.cpu.as_secs_f64() * 1e3;
         meta.peak_memory = teardown.usage.peak_memory;
         meta.stdout = stdout;

@@ -7,7 +7,7 @@ use polyloom_runtime::{Fresh, Place, Stream};
 use polyloom_store::{History, HistoryPlace, Store};
 
 use super::super::known;
-use super::{After, Asked, Faces, Ready, Record, new_run};
+use super::{After, Asked, Faces, Ready, Record, new_run, streams};
 use crate::args::RunArgs;
 use crate::failure::{Exit, Failure};
 use crate::permission::ProjectPolicy;
@@ -31,6 +31,7 @@ impl Asked {
         let Some(history) = history.filter(own) else { return Ok(None) };
         // Nothing asks for anything; a mistake in the file is told all the same.
         ProjectPolicy::read(history.place().folder())?;
+        streams(&mut self.streams, &self.args)?;
         let Ok(Some(writer)) = history.begin_again(&new_run(unchanged.path()), stood) else {
             return Ok(None);
         };

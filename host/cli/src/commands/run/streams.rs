@@ -1,4 +1,4 @@
-//! Where a command writes events: `--events` and `--format jsonl`. A watch writes many runs there, and what is between them: the numbers run on.
+//! Where a command writes events: `--events`, `--trace` and `--format jsonl`. A watch writes many runs there, and what is between them: the numbers run on.
 
 use std::fs::{File, Metadata};
 use std::io::{self, BufWriter};
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use polyloom_events::{Event, Record, Sink};
 use polyloom_load::{Problem, Severity as Bad};
 use polyloom_protocol::meta::{Diagnostic, Severity};
-use polyloom_report::Jsonl;
+use polyloom_report::{Jsonl, Trace};
 use polyloom_runtime::Inode;
 
 use crate::args::{Format, RunArgs};
@@ -21,10 +21,10 @@ use crate::failure::{Exit, Failure};
 pub struct Streams(Arc<Mutex<Numbered>>);
 
 struct Numbered {
-    streams: Vec<Jsonl>,
+    streams: Vec<Box<dyn Sink>>,
     seq: u64,
-    /// The file of `--events`.
-    file: Option<Inode>,
+    /// The files of `--events` and `--trace`.
+    files: Vec<Inode>,
 }
 
 fn inode(meta: io::Result<Metadata>) -> Option<Inode> {
@@ -41,36 +41,64 @@ fn printed() -> impl Iterator<Item = Inode> {
 /// The files that a command will write itself, as far as they are there before it does.
 pub fn files(args: &RunArgs) -> Vec<Inode> {
     let events = args.events.as_deref().filter(|path| *path != Path::new("-"));
-    printed().chain(events.and_then(|path| inode(path.metadata()))).collect()
+    let named = events.into_iter().chain(args.trace.as_deref());
+    printed().chain(named.filter_map(|path| inode(path.metadata()))).collect()
+}
+
+fn create(path: &Path) -> Result<File, Failure> {
+    File::create(path).map_err(|error| {
+        let text = format!("`{}` can't be written: {error}", path.display());
+        Failure::new(Exit::Usage, text)
+    })
+}
+
+/// A trace in a file that is made anew.
+pub fn trace(path: &Path) -> Result<(Trace<File>, Option<Inode>), Failure> {
+    if path == Path::new("-") {
+        let text = "`--trace` takes the name of a file, and `-` is none";
+        return Err(Failure::new(Exit::Usage, text).hint("--trace trace.json"));
+    }
+    let file = create(path)?;
+    let inode = inode(file.metadata());
+    Ok((Trace::new(file), inode))
 }
 
 impl Streams {
     /// Those that were asked for.
     pub fn open(args: &RunArgs) -> Result<Self, Failure> {
-        let (mut streams, mut written) = (Vec::new(), None);
+        let (mut streams, mut written) = (Vec::<Box<dyn Sink>>::new(), Vec::new());
         match args.events.as_deref() {
             None => {}
             Some(path) if path == Path::new("-") => {
-                streams.push(Jsonl::new(Box::new(io::stdout())))
+                streams.push(Box::new(Jsonl::new(Box::new(io::stdout()))));
             }
             Some(path) => {
-                let file = File::create(path).map_err(|error| {
-                    let text = format!("`{}` can't be written: {error}", path.display());
-                    Failure::new(Exit::Usage, text)
-                })?;
-                written = inode(file.metadata());
-                streams.push(Jsonl::new(Box::new(BufWriter::new(file))));
+                let file = create(path)?;
+                written.extend(inode(file.metadata()));
+                streams.push(Box::new(Jsonl::new(Box::new(BufWriter::new(file)))));
             }
         }
         if args.format == Format::Jsonl {
-            streams.push(Jsonl::new(Box::new(io::stdout())));
+            streams.push(Box::new(Jsonl::new(Box::new(io::stdout()))));
         }
-        Ok(Self(Arc::new(Mutex::new(Numbered { streams, seq: 0, file: written }))))
+        if let Some(path) = &args.trace {
+            let (trace, file) = trace(path)?;
+            if file
+                .is_some_and(|file| printed().chain(written.iter().copied()).any(|it| it == file))
+            {
+                let text =
+                    format!("`{}` can't hold the trace beside something else", path.display());
+                return Err(Failure::new(Exit::Usage, text));
+            }
+            written.extend(file);
+            streams.push(Box::new(trace));
+        }
+        Ok(Self(Arc::new(Mutex::new(Numbered { streams, seq: 0, files: written }))))
     }
 
-    /// The files that this program itself writes: that of `--events`, and what it prints to.
+    /// The files that this program itself writes: those of `--events` and `--trace`, and what it prints to.
     pub fn files(&self) -> Vec<Inode> {
-        printed().chain(self.lock().file).collect()
+        printed().chain(self.lock().files.iter().copied()).collect()
     }
 
     /// Says something that is of no run.
@@ -105,7 +133,7 @@ impl Sink for Streams {
     fn finish(&mut self) -> io::Result<()> {
         let mut numbered = self.lock();
         // Each is ended, whatever became of the one before.
-        let ended: Vec<_> = numbered.streams.iter_mut().map(Sink::finish).collect();
+        let ended: Vec<_> = numbered.streams.iter_mut().map(|stream| stream.finish()).collect();
         ended.into_iter().collect()
     }
 }
