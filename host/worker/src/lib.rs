@@ -12,6 +12,7 @@ mod drive;
 pub mod executor;
 mod formats;
 mod gate;
+pub mod head;
 mod inputs;
 pub mod mask;
 mod messages;

@@ -83,7 +83,7 @@ impl Signals {
     }
 
     /// Waits for the next.
-    async fn next(&mut self) {
+    pub async fn next(&mut self) {
         let Some([int, term, hup]) = &mut self.0 else { return std::future::pending().await };
         tokio::select! {
             _ = int.recv() => {}

@@ -5,18 +5,20 @@ use std::path::Path;
 use std::sync::Arc;
 
 use polyloom_model::{
-    Calls, CommandSpec, DiagnosticsFormat, DiagnosticsSpec, ExecutorId, Kind, Limits, MAX_PATTERN,
-    MAX_PATTERN_GROUPS, MAX_PATTERN_PROGRAM, Manifest, Tool, WorkerSpec,
+    Calls, CommandSpec, DiagnosticsFormat, DiagnosticsSpec, ExecutorId, Kind, Limits, Manifest,
+    Tool, WorkerSpec,
 };
 use polyloom_protocol::handshake::{VERSION, feature};
-use regex_lite::RegexBuilder;
 
+use super::head::head;
+use super::pattern::pattern;
 use super::placeholder::{self, Place};
 use crate::check::limits::Partial;
 use crate::check::{By, check_variable};
 use crate::findings::{Findings, list, shown, suggestion};
 use crate::keys::{
-    COMMAND, DIAGNOSTICS, Key, LIMITS, MANIFEST, NATIVE, NORMALISE, SANDBOX, TOOL, WASM, WORKER,
+    COMMAND, COMPILE, DIAGNOSTICS, Key, LIMITS, MANIFEST, NATIVE, NORMALISE, SANDBOX, TOOL, WASM,
+    WORKER,
 };
 use crate::problem::{Code, Report};
 use crate::read::{read_toml, refuse_nul};
@@ -253,16 +255,21 @@ fn kind(findings: &mut Findings, top: &Map, tools: &BTreeMap<String, Tool>) -> O
         let (library, kernel) = (None, None);
         return Some(Kind::Worker(WorkerSpec { argv, protocol, features, library, kernel }));
     }
-    let compile = match top.get("compile") {
+    let (compile, head) = match top.get("compile") {
         Some(_) => {
-            let map = section(findings, top, "compile", COMMAND)?;
-            Some(argv(findings, map, "compile", Place::Compile, tools)?)
+            let map = section(findings, top, "compile", COMPILE)?;
+            let head = match map.get("head") {
+                Some(node) => Some(head(findings, node, tools)?),
+                None => None,
+            };
+            let place = Place::Compile { headed: head.is_some() };
+            (Some(argv(findings, map, "compile", place, tools)?), head)
         }
-        None => None,
+        None => (None, None),
     };
     let map = section(findings, top, "run", COMMAND)?;
     let run = argv(findings, map, "run", Place::Run { compiled: compile.is_some() }, tools)?;
-    Some(Kind::Command(CommandSpec { compile, run, component: None }))
+    Some(Kind::Command(CommandSpec { compile, head, run, component: None }))
 }
 
 fn features(findings: &mut Findings, map: &Map) -> Vec<String> {
@@ -303,6 +310,7 @@ fn wasm(findings: &mut Findings, map: &Map) -> Option<Kind> {
     };
     Some(Kind::Command(CommandSpec {
         compile: Some(with(&["compile", &format!("{{dir}}/{component}"), "-o", "{program}"])),
+        head: None,
         run: with(&["run", "{program}", "{code}", "{args}"]),
         component: Some(component),
     }))
@@ -334,7 +342,7 @@ fn own_file(
     Some(path.to_owned())
 }
 
-fn argv(
+pub(super) fn argv(
     findings: &mut Findings,
     map: &Map,
     table: &str,
@@ -437,38 +445,7 @@ fn diagnostics(findings: &mut Findings, top: &Map) -> Option<DiagnosticsSpec> {
                 return None;
             };
             let text = findings.text("regex", node)?;
-            let built =
-                RegexBuilder::new(text).multi_line(true).size_limit(MAX_PATTERN_PROGRAM).build();
-            match built {
-                _ if text.len() > MAX_PATTERN => {
-                    let message = format!("a pattern of more than {} KiB", MAX_PATTERN >> 10);
-                    findings.error(Code::BadPattern, &node.span, message, "");
-                }
-                Ok(regex) if regex.captures_len() > MAX_PATTERN_GROUPS + 1 => {
-                    let message = format!("a pattern with more than {MAX_PATTERN_GROUPS} groups");
-                    findings
-                        .error(Code::BadPattern, &node.span, message, "")
-                        .help("`(?:…)` groups without taking note of the place");
-                }
-                Ok(regex) => {
-                    let names: Vec<&str> = regex.capture_names().flatten().collect();
-                    let unknown = names.iter().find(|name| !GROUPS.contains(name));
-                    let message = match unknown {
-                        Some(name) => format!("unknown group `{name}` in the pattern"),
-                        None if names.contains(&"message") => String::new(),
-                        None => "the pattern has no group `message`".to_owned(),
-                    };
-                    if !message.is_empty() {
-                        findings
-                            .error(Code::BadPattern, &node.span, message, "")
-                            .help(format!("groups: {}", list(GROUPS)));
-                    }
-                }
-                Err(error) => {
-                    let message = format!("not a regular expression: {error}");
-                    findings.error(Code::BadPattern, &node.span, message, "");
-                }
-            }
+            pattern(findings, node, text, GROUPS, "message");
             DiagnosticsFormat::Regex(text.to_owned())
         }
         other => {

@@ -380,6 +380,15 @@ fn an_executor_is_its_command_lines_its_flags_and_its_own_files() {
         };
         let command = polyloom_model::CommandSpec {
             compile: Some(vec!["{cc}".into(), "{cc.flags}".into(), "{code}".into()]),
+            head: Some(polyloom_model::HeadSpec {
+                line: "#include <(?P<name>.*)>".into(),
+                skip: String::new(),
+                names: ["stdio.h".to_owned()].into(),
+                text: "#include <{name}>".into(),
+                with: vec!["gcc".into()],
+                argv: vec!["{cc}".into(), "{head}".into()],
+                flags: vec!["-include".into(), "{head}".into()],
+            }),
             run: vec!["{program}".into()],
             component: None,
         };
