@@ -420,7 +420,7 @@ fn an_executor_is_its_command_lines_its_flags_and_its_own_files() {
     };
     let before = of(&manifest(), &program);
     assert_ne!(before, of(&manifest(), &Digest::of(b"other files")));
-    let keyed: [fn(&mut Manifest); 13] = [
+    let keyed: [fn(&mut Manifest); 17] = [
         |m| m.normalise = Some(vec!["{cc}".into()]),
         |m| m.id = "d".parse().unwrap(),
         |m| m.version = "2".into(),
@@ -433,6 +433,10 @@ fn an_executor_is_its_command_lines_its_flags_and_its_own_files() {
             let code = command(m).compile.as_mut().unwrap().pop().unwrap();
             command(m).run.insert(0, code);
         },
+        |m| command(m).head = None,
+        |m| command(m).head.as_mut().unwrap().argv.push("-O2".into()),
+        |m| command(m).head.as_mut().unwrap().flags.push("-O2".into()),
+        |m| command(m).head.as_mut().unwrap().text.push(' '),
         |m| m.env.clear(),
         |m| {
             m.env.insert("A".into(), String::new());
