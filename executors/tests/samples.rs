@@ -60,7 +60,8 @@ impl Bench {
         let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sdk").display().to_string();
         let mut argv = Vec::new();
         for argument in texts(self.manifest.get(section)?.get("argv")) {
-            if argument == "{args}" {
+            // Heads are the host's affair: without one a code is compiled as it is.
+            if argument == "{args}" || argument == "{head.flags}" {
                 continue;
             }
             let flags = |(name, _, _): &&(String, PathBuf, Vec<String>)| {

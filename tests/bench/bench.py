@@ -27,6 +27,7 @@ from functools import partial
 from pathlib import Path
 
 import cells
+import compiling
 import handover
 from common import ROOT, Common, Row, Took, in_turn, took, tool
 
@@ -42,6 +43,7 @@ MORE: dict[str, Callable[[Common], None]] = {
     "wasm": cells.wasm,
     "again": cells.again,
     "cold": cells.cold,
+    "compile": compiling.compiling,
     "host": host.host,
     "first": host.first,
     "handover": handover.handover,

@@ -381,6 +381,7 @@ impl World {
         let binary = std::env::current_exe().map_err(|e| environment(&e))?;
         let scratch = store.scratch();
         Ok(Arc::new(Place {
+            heads: Arc::default(),
             hot: polyloom_runtime::Hot::with_most(hot_most(|name| std::env::var(name).ok())?),
             store,
             workplace: Arc::new(Workplace::new(binary, folder, scratch)),

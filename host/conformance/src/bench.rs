@@ -219,7 +219,7 @@ impl<'a> Bench<'a> {
         if let Some(path) = self.programs.borrow().get(code) {
             return Ok(Ok(path.clone()));
         }
-        let mut attempt = self.attempt(code, Phase::Compile)?;
+        let mut attempt = self.attempt(code, Phase::Compile { head: None })?;
         // A compiler is no cell: it has the whole time for itself.
         attempt.limits.timeout = self.timeout;
         attempt.limits.memory = attempt.limits.memory.max(2 << 30);

@@ -416,7 +416,7 @@ pub const MANIFEST: &[Key] = &[
     ),
     key(
         "compile",
-        Shape::Table(COMMAND),
+        Shape::Table(COMPILE),
         "",
         "Turns `{code}` into `{program}`, in a sandbox of its own; cached by content. Only with kind `command`.",
     ),
@@ -472,7 +472,64 @@ pub const TOOL: &[Key] = &[
     key("install", Shape::Text, "", "How to get it, shown when it is missing."),
 ];
 
-/// `[compile]` and `[run]`.
+/// `[compile]`.
+pub const COMPILE: &[Key] = &[
+    key("argv", Shape::Texts, "", "Program and arguments; no shell reads them. Required."),
+    key(
+        "head",
+        Shape::Table(HEAD),
+        "",
+        "Lines that codes begin with, compiled once for all codes that begin so.",
+    ),
+];
+
+/// `[compile.head]`.
+pub const HEAD: &[Key] = &[
+    key(
+        "line",
+        Shape::Text,
+        "",
+        "A pattern for a line that belongs to the head, with the group `name`. The head ends before the first line that is neither this nor `skip`. Required.",
+    ),
+    key(
+        "skip",
+        Shape::Text,
+        "blank lines",
+        "A pattern for lines that may stand among them and mean nothing.",
+    ),
+    key(
+        "names",
+        Shape::Texts,
+        "",
+        "What the group `name` may be: only what means the same when it is there twice. Required.",
+    ),
+    key(
+        "text",
+        Shape::Text,
+        "",
+        "What stands in the head for a line; `{name}` is the group. Required.",
+    ),
+    key(
+        "with",
+        Shape::Texts,
+        "every program",
+        "Programs of the toolchain: there is a head only where one of them was found.",
+    ),
+    key(
+        "argv",
+        Shape::Texts,
+        "",
+        "Compiles the text `{head}` into files in `{out}`, in a sandbox of its own; they lie beside `{head}` later. What `{out}/depends` names, as rules of make, is looked at before each use: a head is not used when one of these files has changed. Required.",
+    ),
+    key(
+        "flags",
+        Shape::Texts,
+        "",
+        "What `{head.flags}` in the argv of `[compile]` stands for where there is a compiled head; nothing where there is none. Required.",
+    ),
+];
+
+/// `[run]`.
 pub const COMMAND: &[Key] =
     &[key("argv", Shape::Texts, "", "Program and arguments; no shell reads them. Required.")];
 

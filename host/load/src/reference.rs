@@ -1,7 +1,9 @@
 //! The tables of the README, from `keys`: a test holds the README to them.
 
 use crate::keys::{CELL, DEFAULTS, FLOW, INPUT, Key, MANIFEST, OUTPUT, PARAM, Shape, TOP};
-use crate::keys::{COMMAND, DIAGNOSTICS, LIMITS, NATIVE, SANDBOX, TOOL, WASM, WORKER};
+use crate::keys::{
+    COMMAND, COMPILE, DIAGNOSTICS, HEAD, LIMITS, NATIVE, SANDBOX, TOOL, WASM, WORKER,
+};
 
 /// Every table of keys in Markdown, under its heading.
 #[must_use]
@@ -30,7 +32,9 @@ pub fn manifest_reference() -> String {
     for (heading, keys) in [
         ("### The top level of a manifest", MANIFEST),
         ("### `[toolchain.NAME]`", TOOL),
-        ("### `[compile]` and `[run]`", COMMAND),
+        ("### `[compile]`", COMPILE),
+        ("### `[compile.head]`", HEAD),
+        ("### `[run]`", COMMAND),
         ("### `[worker]`", WORKER),
         ("### `[native]`", NATIVE),
         ("### `[wasm]`", WASM),

@@ -254,8 +254,8 @@ fn unknown_keys_are_refused_but_in_meta() {
        ·            ────
      7 │ any = ['x']
        ╰────
-      help: valid: [A-Za-z0-9_-]+, but for `code`, `program`, `args`, `in`, `out`, `work`, `dir`,
-            `sdk`, `polyloom`
+      help: valid: [A-Za-z0-9_-]+, but for `code`, `program`, `args`, `in`, `out`, `head`, `work`,
+            `dir`, `sdk`, `polyloom`
 
     PL003
 
@@ -333,6 +333,45 @@ fn patterns_have_a_size() {
         let [problem] = &report.problems[..] else { panic!("{report:?}") };
         assert_eq!((problem.code.as_str(), problem.message.as_str()), ("PL062", message));
     }
+}
+
+#[test]
+fn a_head_says_all_that_it_needs() {
+    let head = |compile: &str, more: &str| {
+        let text = format!(
+            "id = 'x'\nversion = '1'\nkind = 'command'\n[toolchain.cc]\nany = ['gcc']\n[compile]\nargv = ['{{cc}}', {compile}]\n\
+             [compile.head]\n{more}\n[run]\nargv = ['{{program}}']\n"
+        );
+        let (manifest, report) = parse_manifest(&Source::new("executor.toml", text), None);
+        let told: Vec<String> = report.problems.iter().map(|it| it.message.clone()).collect();
+        assert_eq!(manifest.is_some(), told.is_empty());
+        (manifest, told.join("; "))
+    };
+    let good = "line = '#include <(?P<name>.*)>'\nnames = ['stdio.h']\ntext = '#include <{name}>'\n\
+                argv = ['{cc}', '{head}', '-o', '{out}/head.gch']\nflags = ['-include', '{head}']\n";
+    let (manifest, told) = head("'{head.flags}'", good);
+    assert_eq!(told, "");
+    let Kind::Command(command) = manifest.unwrap().kind else { panic!() };
+    assert_eq!(command.head.unwrap().skip, r"^[ \t\r]*$");
+    for (compile, more, expected) in [
+        ("'{head}'", good.to_owned(), "unknown placeholder `{head}`"),
+        (
+            "'-{head.flags}'",
+            good.to_owned(),
+            "`{head.flags}` stands for several arguments and must be one of its own",
+        ),
+        ("'x'", good.replace("(?P<name>.*)", ".*"), "the pattern has no group `name`"),
+        ("'x'", format!("{good}skip = '(?P<name>x)'"), "unknown group `name` in the pattern"),
+        ("'x'", good.replace("{name}", "x"), "`text` has no `{name}`"),
+        ("'x'", good.replace("{out}", "{code}"), "unknown placeholder `{code}`"),
+        ("'x'", good.replace("'-include'", "'{out}'"), "unknown placeholder `{out}`"),
+        ("'x'", format!("{good}with = ['clang']"), "`with` names `clang`, which no tool is"),
+        ("'x'", good.replace("names = ['stdio.h']", ""), "`[compile.head]` has no `names`"),
+    ] {
+        assert_eq!(head(compile, &more).1, expected, "{compile} {more}");
+    }
+    let without = "id = 'x'\nversion = '1'\nkind = 'command'\n[compile]\nargv = ['/x', '{head.flags}']\n[run]\nargv = ['x']\n";
+    assert!(picture(without).contains("unknown placeholder `{head.flags}`"));
 }
 
 #[test]

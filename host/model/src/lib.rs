@@ -30,7 +30,7 @@ pub use limits::{
     parse_duration, parse_size,
 };
 pub use manifest::{
-    Calls, CommandSpec, DiagnosticsFormat, DiagnosticsSpec, Kind, LEFT_OUT, MAX_PATTERN,
+    Calls, CommandSpec, DiagnosticsFormat, DiagnosticsSpec, HeadSpec, Kind, LEFT_OUT, MAX_PATTERN,
     MAX_PATTERN_GROUPS, MAX_PATTERN_PROGRAM, Manifest, Tool, WorkerSpec, ZygoteSpec,
 };
 pub use net::{Host, NetError, NetGrant, NetRule};

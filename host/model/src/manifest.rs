@@ -1,6 +1,6 @@
 //! What `executor.toml` says: a language as data. Nothing of a plugin is run to learn it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -48,7 +48,10 @@ impl Manifest {
         let holds = |argv: &[String]| argv.iter().any(|item| item.contains(placeholder));
         match &self.kind {
             Kind::Command(command) => {
-                command.compile.as_deref().is_some_and(holds) || holds(&command.run)
+                let head = command.head.as_ref();
+                command.compile.as_deref().is_some_and(holds)
+                    || head.is_some_and(|head| holds(&head.argv) || holds(&head.flags))
+                    || holds(&command.run)
             }
             Kind::Worker(worker) => holds(&worker.argv),
         }
@@ -116,10 +119,31 @@ pub enum Calls {
 pub struct CommandSpec {
     /// An argv that turns `{code}` into `{program}`; run in a sandbox of its own and cached.
     pub compile: Option<Vec<String>>,
+    /// What codes begin with and is compiled once for all of them.
+    pub head: Option<HeadSpec>,
     /// The argv that runs the cell.
     pub run: Vec<String>,
     /// Of kind `wasm`: the component, a path below the manifest's folder.
     pub component: Option<String>,
+}
+
+/// `[compile.head]`: lines that codes begin with, compiled ahead of them. It makes compiling faster and changes nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeadSpec {
+    /// A pattern: a line that belongs to it, whose group `name` is one of `names`.
+    pub line: String,
+    /// A pattern: a line that may stand among them and means nothing.
+    pub skip: String,
+    /// What the group `name` may be.
+    pub names: BTreeSet<String>,
+    /// What stands in the head for a line; `{name}` is the group.
+    pub text: String,
+    /// Programs of the toolchain, one of which has to be there; if none is named, any can do it.
+    pub with: Vec<String>,
+    /// An argv that compiles the text `{head}` into files in `{out}`.
+    pub argv: Vec<String>,
+    /// What `{head.flags}` of the compile argv stands for where there is a compiled head.
+    pub flags: Vec<String>,
 }
 
 /// `kind = "worker"`; `kind = "native"`: polyloom's own worker, which loads a library; a Jupyter kernel: the same, which runs one.

@@ -40,6 +40,11 @@ impl ExecutorFacts {
             Kind::Command(command) => {
                 list("compile", command.compile.as_deref().unwrap_or_default());
                 list("run", &command.run);
+                if let Some(head) = &command.head {
+                    list("head", &head.argv);
+                    list("flags of the head", &head.flags);
+                    list("text of the head", std::slice::from_ref(&head.text));
+                }
             }
             Kind::Worker(worker) => list("worker", &worker.argv),
         }

@@ -7,6 +7,7 @@ mod files;
 mod flight;
 mod gather;
 mod grow;
+mod heads;
 mod hot;
 mod inputs;
 mod items;
@@ -27,6 +28,7 @@ mod ways;
 mod words;
 
 pub use files::FileError;
+pub use heads::Heads;
 pub use hot::{FROM as HOT_FROM, Hot};
 pub use inputs::{Taken, taken, tell as tell_inputs};
 pub use items::ItemsError;

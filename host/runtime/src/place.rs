@@ -11,6 +11,7 @@ use polyloom_worker::executor::Executor;
 use polyloom_worker::tools::{self, Surroundings, ToolCache, ToolError};
 use polyloom_worker::{Asker, Workplace};
 
+use crate::heads::Heads;
 use crate::hot::Hot;
 use crate::programs;
 use crate::sources::Sources;
@@ -27,6 +28,8 @@ pub struct Place {
     pub workplace: Arc<Workplace>,
     /// Large outputs in memory, for their consumers.
     pub hot: Hot,
+    /// Heads of codes that are being compiled.
+    pub heads: Arc<Heads>,
     /// Where programs are searched.
     pub around: Surroundings,
     /// The digest of the embedded SDK: part of the identity of executors that use it.
@@ -72,6 +75,7 @@ impl Place {
             store: Arc::clone(&self.store),
             workplace: Arc::clone(&self.workplace),
             hot: Hot::default(),
+            heads: Arc::clone(&self.heads),
             around: self.around.clone(),
             sdk: self.sdk,
             unix_ms,

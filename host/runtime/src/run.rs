@@ -431,7 +431,7 @@ impl Runner {
         let event = match seen {
             Seen::Phase(phase) => {
                 let phase = match phase {
-                    attempt::Phase::Compile => Phase::Compile,
+                    attempt::Phase::Head | attempt::Phase::Compile { .. } => Phase::Compile,
                     attempt::Phase::Run { .. } => Phase::Run,
                 };
                 Event::StepStarted { cell, attempt: self.slots[step.at()].attempt, phase }

@@ -100,10 +100,18 @@ pub enum Seen {
     Live(Live),
 }
 
+/// How a program was made.
+struct Made {
+    /// How long it took, milliseconds.
+    ms: f64,
+    /// What its code begins with and had been compiled before.
+    head: Option<String>,
+}
+
 /// Why a step could not be prepared or kept: the host's own trouble, told as the step's result.
 pub(crate) struct Trouble {
     outcome: Outcome,
-    text: String,
+    pub(crate) text: String,
     environment: bool,
     moved: bool,
 }
@@ -125,7 +133,7 @@ impl Trouble {
     }
 
     /// The store or the machine failed.
-    fn host(text: String) -> Self {
+    pub(crate) fn host(text: String) -> Self {
         Self { outcome: Outcome::WorkerError, environment: true, ..Self::input(text) }
     }
 }
@@ -253,17 +261,19 @@ impl StepRun {
         let compiles =
             matches!(&self.executor.manifest.kind, Kind::Command(c) if c.compile.is_some());
         let mut program = None;
-        let mut compiled_ms = None;
+        let mut compiled = None;
         if compiles {
-            let compiled = Arc::clone(&self).compile(&seen, &stop).await?;
+            let compiled_by = Arc::clone(&self).compile(&seen, &stop).await?;
             let took = laps.lap();
-            match compiled {
+            match compiled_by {
                 Ok((path, made)) => {
                     program = Some(path);
-                    compiled_ms = made.then_some(took);
-                    let part =
-                        if made { &mut laps.times.compile_ms } else { &mut laps.times.prepare_ms };
+                    let part = match made {
+                        Some(_) => &mut laps.times.compile_ms,
+                        None => &mut laps.times.prepare_ms,
+                    };
                     *part += took;
+                    compiled = made;
                 }
                 Err(end) => {
                     laps.times.compile_ms = took;
@@ -279,8 +289,10 @@ impl StepRun {
         laps.times.prepare_ms += laps.lap();
         let mut report = self.attempt_once(attempt, &seen, &stop).await?;
         laps.attempt(report.meta.times);
-        if let Some(ms) = compiled_ms {
-            report.meta.extras.insert("compiled_ms".to_owned(), Value::Float(ms));
+        if let Some(Made { ms, head }) = compiled {
+            let extras = &mut report.meta.extras;
+            extras.insert("compiled_ms".to_owned(), Value::Float(ms));
+            extras.extend(head.map(|lines| ("compiled_head".to_owned(), Value::Str(lines))));
         }
         let step = Arc::clone(&self);
         let end = blocking(move || step.keep(report)).await??;
@@ -315,31 +327,23 @@ impl StepRun {
         }
     }
 
-    /// The compiled program and whether it was made now; or the end of a step that does not compile.
+    /// The compiled program, and how it was made if it was made now; or the end of a step that does not compile.
     async fn compile(
         self: Arc<Self>,
         seen: &mpsc::Sender<Seen>,
         stop: &watch::Receiver<Stop>,
-    ) -> Result<Result<(PathBuf, bool), Box<StepEnd>>, Trouble> {
+    ) -> Result<Result<(PathBuf, Option<Made>), Box<StepEnd>>, Trouble> {
+        let began = Instant::now();
         let key = self.program_key();
         let step = Arc::clone(&self);
         let known = blocking(move || step.known_program(&key)).await??;
         if let Some(path) = known {
-            return Ok(Ok((path, false)));
+            return Ok(Ok((path, None)));
         }
-        let mut limits = self.limits.clone();
-        limits.timeout = limits.timeout.max(COMPILE_TIMEOUT);
-        limits.memory = limits.memory.max(COMPILE_MEMORY);
-        limits.pids = limits.pids.max(64);
-        limits.disk = limits.disk.max(512 << 20);
-        limits.cpu_time = None;
-        limits.soft_timeout = None;
-        limits.open_files = limits.open_files.max(1024);
-        limits.inodes = limits.inodes.max(65_536);
-        limits.artifacts = limits.artifacts.max(10_000);
-        limits.artifact_size = None;
-        let mut attempt = self.bare(Phase::Compile);
-        attempt.limits = limits;
+        let head = Arc::clone(&self).head().await?;
+        let lines = head.as_ref().map(|head| head.lines.join("\n"));
+        let mut attempt = self.bare(Phase::Compile { head: head.map(|head| head.path) });
+        attempt.limits = compiling(&self.limits);
         let report = self.attempt_once(attempt, seen, stop).await?;
         if report.meta.outcome != Outcome::Ok {
             let Report { mut meta, explanation, .. } = report;
@@ -355,7 +359,7 @@ impl StepRun {
         };
         let step = Arc::clone(&self);
         let path = blocking(move || step.keep_program(&key, collected)).await??;
-        Ok(Ok((path, true)))
+        Ok(Ok((path, Some(Made { ms: began.elapsed().as_secs_f64() * 1e3, head: lines }))))
     }
 
     /// What the cell gets beyond its inputs; all it asks for, or it does not run.
@@ -394,7 +398,7 @@ impl StepRun {
         })
     }
 
-    fn bare(&self, phase: Phase) -> Attempt {
+    pub(crate) fn bare(&self, phase: Phase) -> Attempt {
         let cell = self.cell();
         Attempt {
             cell: cell.id.clone(),
@@ -619,6 +623,22 @@ impl StepRun {
     }
 }
 
+/// What a compiler may use for a cell with these limits.
+pub(crate) fn compiling(limits: &Limits) -> Limits {
+    let mut limits = limits.clone();
+    limits.timeout = limits.timeout.max(COMPILE_TIMEOUT);
+    limits.memory = limits.memory.max(COMPILE_MEMORY);
+    limits.pids = limits.pids.max(64);
+    limits.disk = limits.disk.max(512 << 20);
+    limits.cpu_time = None;
+    limits.soft_timeout = None;
+    limits.open_files = limits.open_files.max(1024);
+    limits.inodes = limits.inodes.max(65_536);
+    limits.artifacts = limits.artifacts.max(10_000);
+    limits.artifact_size = None;
+    limits
+}
+
 /// The name of a program that is one file, inside its tree.
 const SINGLE: &str = ".program";
 
@@ -634,7 +654,7 @@ fn tree_entry(
     Ok(TreeEntry { path, file: Some(polyloom_store::ListingEntry { digest, exec, size }) })
 }
 
-fn tree_file(store: &Store, file: TreeFile) -> Result<TreeEntry, Trouble> {
+pub(crate) fn tree_file(store: &Store, file: TreeFile) -> Result<TreeEntry, Trouble> {
     let fd = file.open().map_err(|refusal| Trouble::host(format!("`{}`: {refusal}", file.path)))?;
     tree_entry(store, file.path, File::from(fd), file.size, file.executable)
 }
@@ -695,7 +715,7 @@ fn value_input(port: &PortName, value: Value, ty: &Type) -> Result<InputFile, Tr
 }
 
 /// Runs what waits for the disk beside the loop.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     body: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Trouble> {
     let joined = tokio::task::spawn_blocking(body).await;

@@ -116,7 +116,8 @@ impl Workplace {
         let template = executor.manifest.normalise.as_deref().unwrap_or_default();
         let view = self.spawner().and_then(sandbox::Spawner::view);
         let view = view.map_err(|error| messages::chain(&error))?;
-        let slots = crate::executor::Slots { code: "", program: "", args: &[], view: &view };
+        let slots =
+            crate::executor::Slots { code: "", program: "", args: &[], head: None, view: &view };
         let argv = executor.expand(template, slots);
         let (theirs, ours) = std::io::pipe().map_err(|error| error.to_string())?;
         let stdin = sandbox::Stdin::Fd(theirs.into());

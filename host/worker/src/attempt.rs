@@ -97,13 +97,26 @@ impl Attempt {
 /// Compile a cell's code, or run it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Phase {
+    /// Run the manifest's argv for heads on a text that is the code of no cell; its product is a directory.
+    Head,
     /// Run the manifest's compile argv; its product is one file or directory.
-    Compile,
+    Compile {
+        /// A directory of the store: the compiled head of the code.
+        head: Option<PathBuf>,
+    },
     /// Run the cell, with the compiled program where the manifest compiles.
     Run {
         /// A file or directory of the store.
         program: Option<PathBuf>,
     },
+}
+
+impl Phase {
+    /// Whether what runs is a compiler and not the cell.
+    #[must_use]
+    pub fn compiles(&self) -> bool {
+        matches!(self, Self::Head | Self::Compile { .. })
+    }
 }
 
 /// One input as it will lie in `/cell/in`.

@@ -390,6 +390,15 @@ fn file_of(collector: &Collector, path: &str, mask: Option<&Mask>) -> Result<Out
     })
 }
 
+/// What a compiler left of a head: all files in its directory for outputs.
+pub fn head(cell: &Sandbox) -> Result<Collected, Vec<Problem>> {
+    let taken = || -> Result<Collected, Problem> {
+        let collector = Arc::new(cell.collect().map_err(Problem::reading)?);
+        Ok(Collected::Tree(tree(&collector, "out", 100, None)?))
+    };
+    taken().map_err(|problem| vec![problem])
+}
+
 /// What a compiler left as its program: a file or a directory.
 pub fn program(cell: &Sandbox) -> Result<Collected, Vec<Problem>> {
     let taken = || -> Result<Collected, Problem> {

@@ -17,7 +17,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
 
-use crate::attempt::{Attempt, Live, Phase, Report, Stage, Stop};
+use crate::attempt::{Attempt, Live, Report, Stage, Stop};
 use crate::capture::{COMPILER, Capture, TAIL};
 use crate::gate::{self, Gate};
 use crate::messages;
@@ -124,7 +124,7 @@ impl<'a> Watch<'a> {
             Some(pipe) => Some(piped(Some(pipe))?),
             None => None,
         };
-        let keep = if attempt.phase == Phase::Compile { COMPILER } else { TAIL };
+        let keep = if attempt.phase.compiles() { COMPILER } else { TAIL };
         Ok(Self {
             control: asynchronous(cell.control(), Interest::READABLE)?,
             stdout: piped(cell.take_stdout())?,
@@ -432,7 +432,7 @@ impl<'a> Watch<'a> {
     fn hides_stderr(&self) -> bool {
         use polyloom_model::DiagnosticsFormat::Gcc;
         let spec = self.attempt.executor.manifest.diagnostics.as_ref();
-        self.attempt.phase == Phase::Compile && spec.is_some_and(|spec| spec.format == Gcc)
+        self.attempt.phase.compiles() && spec.is_some_and(|spec| spec.format == Gcc)
     }
 
     fn flush_worker(&mut self) {

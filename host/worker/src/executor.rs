@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use polyloom_model::Manifest;
+use polyloom_model::{Kind, Manifest};
 use polyloom_sandbox::View;
 
 use crate::tools::Found;
@@ -14,6 +14,8 @@ use crate::tools::Found;
 pub const BINARY: &str = "/polyloom/bin/polyloom";
 /// Where the folder of an executor's manifest is inside a sandbox.
 pub const DIR: &str = "/polyloom/executor";
+/// Where the compiled head of a cell's code is inside the sandbox in which it is compiled.
+pub const HEAD: &str = "/cell/head";
 /// Where the embedded SDK is inside a sandbox.
 pub const SDK: &str = "/polyloom/sdk";
 
@@ -26,7 +28,7 @@ pub struct Executor {
     pub tools: BTreeMap<String, Found>,
 }
 
-/// What `{code}`, `{program}` and `{args}` stand for in one attempt.
+/// What `{code}`, `{program}`, `{args}` and `{head}` stand for in one attempt.
 #[derive(Debug, Clone, Copy)]
 pub struct Slots<'a> {
     /// The code file.
@@ -35,6 +37,8 @@ pub struct Slots<'a> {
     pub program: &'a str,
     /// The cell's arguments.
     pub args: &'a [String],
+    /// The text of the head, where there is one.
+    pub head: Option<&'a str>,
     /// How paths are to be spelled.
     pub view: &'a View,
 }
@@ -114,6 +118,11 @@ impl Executor {
         for item in template {
             if item == "{args}" {
                 argv.extend(slots.args.iter().map(OsString::from));
+            } else if item == "{head.flags}" {
+                if let (Some(_), Kind::Command(command)) = (slots.head, &self.manifest.kind) {
+                    let flags = command.head.iter().flat_map(|head| &head.flags);
+                    argv.extend(flags.map(|flag| self.fill(flag, slots)));
+                }
             } else if let Some(tool) =
                 item.strip_prefix('{').and_then(|rest| rest.strip_suffix(".flags}"))
             {
@@ -145,6 +154,7 @@ impl Executor {
             match name {
                 "code" => out.push(slots.code),
                 "program" => out.push(slots.program),
+                "head" => out.push(slots.head.unwrap_or_default()),
                 "in" => out.push(slots.view.path("/cell/in")),
                 "out" => out.push(slots.view.path("/cell/out")),
                 "work" => out.push(slots.view.path("/cell/work")),

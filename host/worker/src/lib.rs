@@ -13,6 +13,7 @@ pub mod executor;
 mod formats;
 mod gate;
 mod grounds;
+pub mod head;
 mod inputs;
 pub mod mask;
 mod messages;

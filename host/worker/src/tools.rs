@@ -260,7 +260,8 @@ fn read_answer(text: &str) -> Memory {
 
 /// Whether a file has not changed since `began`, nor so shortly before that its times don't tell (two seconds is the coarsest grain of
 /// the file systems in use). One that is absent has not.
-fn is_settled(path: &Path, began: SystemTime) -> bool {
+#[must_use]
+pub fn is_settled(path: &Path, began: SystemTime) -> bool {
     const GRAIN: Duration = Duration::from_secs(2);
     let Ok(meta) = std::fs::metadata(path) else { return true };
     let Ok(began) = began.duration_since(UNIX_EPOCH) else { return false };
@@ -268,7 +269,9 @@ fn is_settled(path: &Path, began: SystemTime) -> bool {
     u64::try_from(last).is_ok_and(|last| Duration::from_secs(last + 1) + GRAIN <= began)
 }
 
-fn stat(path: &Path) -> String {
+/// What tells a file from another one, and from itself after a change, without reading it.
+#[must_use]
+pub fn stat(path: &Path) -> String {
     match std::fs::metadata(path) {
         Ok(m) => {
             let (size, ino, dev) = (m.size(), m.ino(), m.dev());

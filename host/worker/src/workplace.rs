@@ -17,8 +17,9 @@ use tokio::sync::{mpsc, watch};
 
 use crate::attempt::{Attempt, Live, Opening, Phase, Report, Stop};
 use crate::drive::Watch;
-use crate::executor::{BINARY, DIR, Executor, SDK, Slots};
+use crate::executor::{BINARY, DIR, Executor, HEAD, SDK, Slots};
 use crate::grounds::Grounds;
+use crate::head::TEXT;
 use crate::inputs;
 use crate::messages;
 use crate::normaliser::Normalisers;
@@ -250,7 +251,7 @@ impl Workplace {
     ) -> (sandbox::Spec, sandbox::Policy, Option<Exec>) {
         let executor = &attempt.executor;
         let plain = executor.manifest.kind.is_plain();
-        let compile = attempt.phase == Phase::Compile;
+        let compile = attempt.phase.compiles();
         let code = messages::code_path(attempt);
         let laid = if compile {
             inputs::Laid::default()
@@ -270,8 +271,20 @@ impl Workplace {
         spec.binds.extend(laid.binds);
         spec.hot = laid.hot;
         spec.env.push(("POLYLOOM_CELL".to_owned(), attempt.cell.as_str().into()));
+        let mut head = None;
         let program = match &attempt.phase {
-            Phase::Compile => "/cell/out/program",
+            Phase::Head => {
+                head = Some(code.clone());
+                ""
+            }
+            Phase::Compile { head: compiled } => {
+                if let Some(source) = compiled {
+                    let target = PathBuf::from(HEAD);
+                    spec.binds.push(sandbox::Bind { source: source.clone(), target });
+                    head = Some(format!("{}/{TEXT}", view.path(HEAD)));
+                }
+                "/cell/out/program"
+            }
             Phase::Run { program } => {
                 if let Some(source) = program {
                     let target = PathBuf::from("/cell/program");
@@ -289,11 +302,16 @@ impl Workplace {
             path.push(view.path("/cell/run"));
         }
         let program = view.path(program);
-        let slots = Slots { code: &code, program: &program, args: &attempt.argv, view: &view };
+        let head = head.as_deref();
+        let slots =
+            Slots { code: &code, program: &program, args: &attempt.argv, head, view: &view };
         let mut exec = None;
         match &executor.manifest.kind {
             Kind::Command(command) if compile => {
-                let template = command.compile.as_deref().unwrap_or_default();
+                let template = match (&attempt.phase, &command.head) {
+                    (Phase::Head, Some(head)) => head.argv.as_slice(),
+                    _ => command.compile.as_deref().unwrap_or_default(),
+                };
                 spec.argv = executor.expand(template, slots);
             }
             Kind::Command(command) => {

@@ -700,6 +700,7 @@ fn plugin_list_knows_the_bundled_languages() {
             "sh",
             "shell",
             "sqlite",
+            "tcc",
             "tcl",
             "wasm"
         ]

@@ -69,8 +69,8 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
     let fresh = if done { asked.fresh(world, &place, &ready) } else { None };
     let begun = asked.begin(world, ready, &place, Before::default(), world.started)?;
     let Begun { runner, terminal, watched, after } = begun;
-    let summary = if done {
-        runner.run_cached()
+    let (summary, runtime) = if done {
+        (runner.run_cached(), None)
     } else {
         let runtime = live::runtime()?;
         let (sender, words) = mpsc::channel(4);
@@ -83,17 +83,34 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
             interrupts.abort();
             summary
         });
-        // Blocking tasks of attempts that were killed may still be reading; nobody waits for them.
-        runtime.shutdown_background();
-        summary
+        (summary, Some(runtime))
     };
     let exit = asked.end(world, &store, &after, &summary);
+    if let Some(runtime) = runtime {
+        if exit != Exit::Interrupted && place.heads.any() {
+            runtime.block_on(heads(&place));
+        }
+        // Blocking tasks of attempts that were killed may still be reading; nobody waits for them.
+        runtime.shutdown_background();
+    }
     if let Some((fresh, key)) = fresh.zip(same) {
         after.keep(fresh, &store, &key);
     }
     // The process ends here.
     summary.rest.forget();
     Ok(exit)
+}
+
+/// Waits for the heads that are being compiled for the next run: all that is to be said has been said. Whoever is in a hurry says so with Ctrl-C.
+async fn heads(place: &Place) {
+    /// Half a second is usual.
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let mut signals = Signals::listen();
+    tokio::select! {
+        () = place.heads.settle() => {}
+        () = signals.next() => {}
+        () = tokio::time::sleep(PATIENCE) => {}
+    }
 }
 
 /// What was asked for, understood.

@@ -2,8 +2,10 @@
 //! executor is run to learn about it.
 
 mod discover;
+mod head;
 mod kernelspec;
 mod languages;
+mod pattern;
 mod placeholder;
 mod read;
 

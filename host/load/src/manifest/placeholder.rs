@@ -11,7 +11,9 @@ use crate::source::Span;
 /// Where an argv is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
-    Compile,
+    Compile { headed: bool },
+    Head,
+    HeadFlags,
     Run { compiled: bool },
     Worker,
     Normalise,
@@ -23,15 +25,21 @@ impl Place {
             // It is asked as a program is asked for its version: with nothing else in view.
             _ if self == Place::Normalise => false,
             "dir" | "sdk" | "polyloom" | "work" => true,
-            "code" => self != Place::Worker,
-            "program" => matches!(self, Place::Compile | Place::Run { compiled: true }),
-            "args" | "in" | "out" => matches!(self, Place::Run { .. }),
+            "code" => matches!(self, Place::Compile { .. } | Place::Run { .. }),
+            "program" => matches!(self, Place::Compile { .. } | Place::Run { compiled: true }),
+            "args" | "in" => matches!(self, Place::Run { .. }),
+            "out" => matches!(self, Place::Run { .. } | Place::Head),
+            "head" => matches!(self, Place::Head | Place::HeadFlags),
+            HEAD_FLAGS => self == Place::Compile { headed: true },
             _ => false,
         }
     }
 
     fn valid(self, tools: &BTreeMap<String, Tool>) -> String {
-        let fixed = ["code", "program", "args", "in", "out", "work", "dir", "sdk", "polyloom"];
+        let fixed = [
+            "code", "program", "args", "in", "out", "head", HEAD_FLAGS, "work", "dir", "sdk",
+            "polyloom",
+        ];
         let mut all: Vec<String> = fixed
             .iter()
             .filter(|name| self.has(name))
@@ -50,7 +58,10 @@ impl Place {
 
 /// The names that tools can't have.
 pub(crate) const FIXED: &[&str] =
-    &["code", "program", "args", "in", "out", "work", "dir", "sdk", "polyloom"];
+    &["code", "program", "args", "in", "out", "head", "work", "dir", "sdk", "polyloom"];
+
+/// What a compile argv has in it where there is a compiled head.
+const HEAD_FLAGS: &str = "head.flags";
 
 /// Checks one argument.
 pub(crate) fn check(
@@ -78,7 +89,7 @@ pub(crate) fn check(
         if !place.has(name) && !tools.contains_key(name) && !flags {
             let message = format!("unknown placeholder `{{{}}}`", shown(name));
             bad(findings, span, message, place, tools);
-        } else if (flags || name == "args") && !whole {
+        } else if (flags || matches!(name, "args" | HEAD_FLAGS)) && !whole {
             let message =
                 format!("`{{{name}}}` stands for several arguments and must be one of its own");
             bad(findings, span, message, place, tools);

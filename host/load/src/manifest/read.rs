@@ -5,19 +5,20 @@ use std::path::Path;
 use std::sync::Arc;
 
 use polyloom_model::{
-    Calls, CommandSpec, DiagnosticsFormat, DiagnosticsSpec, ExecutorId, Kind, Limits, MAX_PATTERN,
-    MAX_PATTERN_GROUPS, MAX_PATTERN_PROGRAM, Manifest, Tool, WorkerSpec, ZygoteSpec,
+    Calls, CommandSpec, DiagnosticsFormat, DiagnosticsSpec, ExecutorId, Kind, Limits, Manifest,
+    Tool, WorkerSpec, ZygoteSpec,
 };
 use polyloom_protocol::handshake::{VERSION, feature};
-use regex_lite::{Regex, RegexBuilder};
 
+use super::head::head;
+use super::pattern::pattern;
 use super::placeholder::{self, Place};
 use crate::check::limits::Partial;
 use crate::check::{By, check_variable};
 use crate::findings::{Findings, list, shown, suggestion};
 use crate::keys::{
-    COMMAND, DIAGNOSTICS, Key, LIMITS, MANIFEST, NATIVE, NORMALISE, SANDBOX, TOOL, WASM, WORKER,
-    ZYGOTE,
+    COMMAND, COMPILE, DIAGNOSTICS, Key, LIMITS, MANIFEST, NATIVE, NORMALISE, SANDBOX, TOOL, WASM,
+    WORKER, ZYGOTE,
 };
 use crate::problem::{Code, Report};
 use crate::read::{read_toml, refuse_nul};
@@ -261,16 +262,21 @@ fn kind(findings: &mut Findings, top: &Map, tools: &BTreeMap<String, Tool>) -> O
             kernel: None,
         }));
     }
-    let compile = match top.get("compile") {
+    let (compile, head) = match top.get("compile") {
         Some(_) => {
-            let map = section(findings, top, "compile", COMMAND)?;
-            Some(argv(findings, map, "compile", Place::Compile, tools)?)
+            let map = section(findings, top, "compile", COMPILE)?;
+            let head = match map.get("head") {
+                Some(node) => Some(head(findings, node, tools)?),
+                None => None,
+            };
+            let place = Place::Compile { headed: head.is_some() };
+            (Some(argv(findings, map, "compile", place, tools)?), head)
         }
-        None => None,
+        None => (None, None),
     };
     let map = section(findings, top, "run", COMMAND)?;
     let run = argv(findings, map, "run", Place::Run { compiled: compile.is_some() }, tools)?;
-    Some(Kind::Command(CommandSpec { compile, run, component: None }))
+    Some(Kind::Command(CommandSpec { compile, head, run, component: None }))
 }
 
 fn features(findings: &mut Findings, map: &Map) -> Vec<String> {
@@ -293,31 +299,10 @@ fn zygote(findings: &mut Findings, map: &Map) -> ZygoteSpec {
     if let Some(node) = map.get("preload")
         && let Some(text) = findings.text("preload", node)
     {
-        pattern(findings, node, text);
+        pattern(findings, node, text, &[], "");
         preload = Some(text.to_owned());
     }
     ZygoteSpec { preload }
-}
-
-/// A pattern that is no larger than patterns may be.
-fn pattern(findings: &mut Findings, node: &Node, text: &str) -> Option<Regex> {
-    let built = RegexBuilder::new(text).multi_line(true).size_limit(MAX_PATTERN_PROGRAM).build();
-    let message = match built {
-        _ if text.len() > MAX_PATTERN => {
-            format!("a pattern of more than {} KiB", MAX_PATTERN >> 10)
-        }
-        Ok(regex) if regex.captures_len() > MAX_PATTERN_GROUPS + 1 => {
-            let message = format!("a pattern with more than {MAX_PATTERN_GROUPS} groups");
-            findings
-                .error(Code::BadPattern, &node.span, message, "")
-                .help("`(?:…)` groups without taking note of the place");
-            return None;
-        }
-        Ok(regex) => return Some(regex),
-        Err(error) => format!("not a regular expression: {error}"),
-    };
-    findings.error(Code::BadPattern, &node.span, message, "");
-    None
 }
 
 /// A library is loaded by a worker of polyloom's own, which speaks for it.
@@ -344,6 +329,7 @@ fn wasm(findings: &mut Findings, map: &Map) -> Option<Kind> {
     };
     Some(Kind::Command(CommandSpec {
         compile: Some(with(&["compile", &format!("{{dir}}/{component}"), "-o", "{program}"])),
+        head: None,
         run: with(&["run", "{program}", "{code}", "{args}"]),
         component: Some(component),
     }))
@@ -375,7 +361,7 @@ fn own_file(
     Some(path.to_owned())
 }
 
-fn argv(
+pub(super) fn argv(
     findings: &mut Findings,
     map: &Map,
     table: &str,
@@ -478,20 +464,7 @@ fn diagnostics(findings: &mut Findings, top: &Map) -> Option<DiagnosticsSpec> {
                 return None;
             };
             let text = findings.text("regex", node)?;
-            if let Some(regex) = pattern(findings, node, text) {
-                let names: Vec<&str> = regex.capture_names().flatten().collect();
-                let unknown = names.iter().find(|name| !GROUPS.contains(name));
-                let message = match unknown {
-                    Some(name) => format!("unknown group `{name}` in the pattern"),
-                    None if names.contains(&"message") => String::new(),
-                    None => "the pattern has no group `message`".to_owned(),
-                };
-                if !message.is_empty() {
-                    findings
-                        .error(Code::BadPattern, &node.span, message, "")
-                        .help(format!("groups: {}", list(GROUPS)));
-                }
-            }
+            pattern(findings, node, text, GROUPS, "message");
             DiagnosticsFormat::Regex(text.to_owned())
         }
         other => {

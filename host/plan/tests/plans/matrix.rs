@@ -380,6 +380,15 @@ fn an_executor_is_its_command_lines_its_flags_and_its_own_files() {
         };
         let command = polyloom_model::CommandSpec {
             compile: Some(vec!["{cc}".into(), "{cc.flags}".into(), "{code}".into()]),
+            head: Some(polyloom_model::HeadSpec {
+                line: "#include <(?P<name>.*)>".into(),
+                skip: String::new(),
+                names: ["stdio.h".to_owned()].into(),
+                text: "#include <{name}>".into(),
+                with: vec!["gcc".into()],
+                argv: vec!["{cc}".into(), "{head}".into()],
+                flags: vec!["-include".into(), "{head}".into()],
+            }),
             run: vec!["{program}".into()],
             component: None,
         };
@@ -411,7 +420,7 @@ fn an_executor_is_its_command_lines_its_flags_and_its_own_files() {
     };
     let before = of(&manifest(), &program);
     assert_ne!(before, of(&manifest(), &Digest::of(b"other files")));
-    let keyed: [fn(&mut Manifest); 13] = [
+    let keyed: [fn(&mut Manifest); 17] = [
         |m| m.normalise = Some(vec!["{cc}".into()]),
         |m| m.id = "d".parse().unwrap(),
         |m| m.version = "2".into(),
@@ -424,6 +433,10 @@ fn an_executor_is_its_command_lines_its_flags_and_its_own_files() {
             let code = command(m).compile.as_mut().unwrap().pop().unwrap();
             command(m).run.insert(0, code);
         },
+        |m| command(m).head = None,
+        |m| command(m).head.as_mut().unwrap().argv.push("-O2".into()),
+        |m| command(m).head.as_mut().unwrap().flags.push("-O2".into()),
+        |m| command(m).head.as_mut().unwrap().text.push(' '),
         |m| m.env.clear(),
         |m| {
             m.env.insert("A".into(), String::new());

@@ -118,7 +118,8 @@ impl Watch<'_> {
                 None => std::mem::take(&mut self.words.artifacts),
             };
             let collected = tokio::task::spawn_blocking(move || match attempt.phase {
-                Phase::Compile => collect::program(&cell).map(Taken::Program),
+                Phase::Head => collect::head(&cell).map(Taken::Program),
+                Phase::Compile { .. } => collect::program(&cell).map(Taken::Program),
                 Phase::Run { .. } => {
                     let mask = attempt.mask().map(Arc::as_ref);
                     let gathered = collect::outputs(&cell, &attempt.outputs, most, mask)?;
