@@ -13,4 +13,8 @@ sys.path.remove(_home)
 sys.path.append(_home)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    zygote = sys.modules.get("polyloom._zygote")
+    if zygote is not None:
+        zygote.leave(code)
+    sys.exit(code)

@@ -17,7 +17,7 @@ from struct import Struct, calcsize, iter_unpack
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import NoReturn
+    from typing import NoReturn, Optional
 
 BEGAN, ENDED = 1, 2
 MOST_DESCRIPTORS = 32
@@ -27,11 +27,13 @@ _HEADER = Struct("<II")
 _TOLD = Struct("<Ii")
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4  # linux/prctl.h
 _SIGKILL = 9
+_exit: Optional[Callable[[int], object]] = None
 
 
 def serve(fd: int) -> None:
     """Make cells until the supervisor is gone. Returns in each of them, and never in the zygote."""
-    restore = _restore()
+    global _exit
+    restore, _exit = _restore()
     _warm()
     line = _socket.socket(fileno=fd)
     # The copy takes the message: nothing of one cell's is ever in the memory of the next.
@@ -97,8 +99,40 @@ def _unable(text: str) -> NoReturn:
     os._exit(EXIT_UNABLE)
 
 
-def _restore() -> Callable[[], None]:
-    """What gives a process back to itself after a change of user."""
+def leave(code: int) -> None:
+    """End a copy as an interpreter ends, but for taking apart what it was copied with.
+
+    That would touch, and so copy, nearly all of its memory. What the cell has made is let go:
+    its threads are waited for, its objects have their ends, what is buffered is written.
+    """
+    if _exit is None:
+        return
+    threading = sys.modules.get("threading")
+    if threading is not None:
+        threading._shutdown()
+    import atexit
+
+    atexit._run_exitfuncs()
+    main = sys.modules["__main__"]
+    for name in ("last_exc", "last_traceback", "last_value"):
+        if hasattr(sys, name):
+            delattr(sys, name)
+    # As a module's names go: those with an underscore first.
+    for hidden in (True, False):
+        for name in [n for n in main.__dict__ if n.startswith("_") is hidden]:
+            if name != "__builtins__":
+                main.__dict__[name] = None
+    gc.collect()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            code = code or 120  # as Python says it
+    _exit(code)
+
+
+def _restore() -> tuple[Callable[[], None], Callable[[int], object]]:
+    """What gives a process back to itself after a change of user, and C's own way to end one."""
     try:
         import ctypes
 
@@ -113,7 +147,8 @@ def _restore() -> Callable[[], None]:
             if libc.capset(header, none) != 0:
                 raise OSError("capset")
 
-        return restore
+        # The lock is kept: no other thread of Python's goes on meanwhile.
+        return restore, ctypes.PyDLL(None).exit
     except Exception as error:
         _unable(f"no zygote without ctypes: {error!r}")
 
