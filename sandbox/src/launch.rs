@@ -142,7 +142,7 @@ impl Ends {
                     let source = io::Error::from_raw_os_error(failure.errno);
                     return Err(SpawnError::Setup { stage: failure.stage, source });
                 }
-                Some(Report::Exited { .. }) | None => return Err(SpawnError::Lost),
+                Some(Report::Exited { .. } | Report::Warm) | None => return Err(SpawnError::Lost),
             }
         }
     }

@@ -11,6 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -27,7 +28,14 @@ use crate::{
 
 /// A sandbox that waits for a cell. Dropping it ends it.
 #[derive(Debug)]
-pub struct Parked(Sandbox);
+pub struct Parked {
+    sandbox: Sandbox,
+    /// Bytes of memory that its zygote holds.
+    held: u64,
+}
+
+/// A zygote has loaded everything by then, or there is none.
+const WARMING: Duration = Duration::from_secs(10);
 
 type Back = Box<dyn FnOnce(Parked) + Send + Sync>;
 
@@ -64,7 +72,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let (parked, back) = (self.parked.take(), self.back.take());
         if let (Some(parked), Some(back), true) = (parked, back, self.kept.load(Ordering::Relaxed))
-            && parked.0.signal(wire::CLEAR).is_ok()
+            && parked.sandbox.signal(wire::CLEAR).is_ok()
         {
             back(parked);
         }
@@ -75,12 +83,12 @@ impl Parked {
     /// The supervisor's process id on the host, for people.
     #[must_use]
     pub fn pid(&self) -> i32 {
-        self.0.pid()
+        self.sandbox.pid()
     }
 
     /// Whether it is there. Never blocks.
     pub fn is_there(&mut self) -> bool {
-        self.0.poll_exit().is_none()
+        self.sandbox.poll_exit().is_none()
     }
 }
 
@@ -109,7 +117,17 @@ impl Spawner {
     /// Makes a sandbox that waits for cells. With [`Spec::zygote`] its program is started now, and is to make them; it gets no input, and what it prints
     /// is not read. Else nothing of the request matters but its binds outside of `/cell`.
     pub fn park(&self, policy: &Policy, spec: &Spec) -> Result<Parked, SpawnError> {
-        self.make(policy, spec, true).map(Parked)
+        let sandbox = self.make(policy, spec, true)?;
+        let mut parked = Parked { sandbox, held: 0 };
+        if spec.zygote {
+            await_zygote(&parked.sandbox)?;
+            parked.held = parked.sandbox.usage().memory.unwrap_or(0);
+            // What cells have in common is theirs, too, and most of it has to be left to them.
+            if parked.held > policy.limits.memory / 2 {
+                return Err(SpawnError::NoZygote);
+            }
+        }
+        Ok(parked)
     }
 
     /// Puts a cell into a parked sandbox: its environment, files, binds below `/cell`, streams and limits are its own, and so are its control groups; other binds and the filter of
@@ -123,9 +141,11 @@ impl Spawner {
         back: impl FnOnce(Parked) + Send + Sync + 'static,
     ) -> Result<Sandbox, SpawnError> {
         spec.validate()?;
-        let base = &parked.0;
+        let base = &parked.sandbox;
         let first_uid = base.owner.ok_or(SpawnError::Lost)?;
-        let groups = Groups::create_for_fork(self.layout(), &policy.limits);
+        let mut limits = policy.limits.clone();
+        limits.memory = limits.memory.saturating_sub(parked.held);
+        let groups = Groups::create_for_fork(self.layout(), &limits);
         let mut groups = groups.map_err(SpawnError::Cgroup)?;
         match self.request(base, first_uid, &groups, policy, spec) {
             Ok(made) => {
@@ -152,6 +172,7 @@ impl Spawner {
                     worker,
                     doors: None,
                     groups,
+                    shared: parked.held,
                     stands: false,
                     killed: AtomicBool::new(false),
                     bare: false,
@@ -248,10 +269,24 @@ impl Spawner {
     }
 }
 
-fn await_cell(
-    base: &Sandbox,
-    patience: std::time::Duration,
-) -> Result<(u64, Vec<OwnedFd>), SpawnError> {
+fn await_zygote(sandbox: &Sandbox) -> Result<(), SpawnError> {
+    let deadline = Instant::now() + WARMING;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut fds = [sys::interest(sandbox.control.as_fd(), libc::POLLIN)];
+        let answered = sys::poll(&mut fds, left.as_millis() as i32);
+        return match answered.is_ok_and(|ready| ready > 0) {
+            false => Err(SpawnError::NoZygote),
+            true => match wire::receive_report(sandbox.control.as_fd()) {
+                Ok(Some(Report::Warm)) => Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Ok(_) | Err(_) => Err(SpawnError::NoZygote),
+            },
+        };
+    }
+}
+
+fn await_cell(base: &Sandbox, patience: Duration) -> Result<(u64, Vec<OwnedFd>), SpawnError> {
     loop {
         let mut fds = [sys::interest(base.control.as_fd(), libc::POLLIN)];
         let answered = sys::poll(&mut fds, patience.as_millis() as i32);

@@ -54,6 +54,8 @@ pub struct Sandbox {
     pub(crate) groups: Groups,
     /// The zygote it was made by.
     pub(crate) lease: Option<Arc<Lease>>,
+    /// Bytes of memory that it has in common with its zygote, which are counted there; they count as its own.
+    pub(crate) shared: u64,
     /// That can make another.
     pub(crate) stands: bool,
     pub(crate) killed: AtomicBool,
@@ -200,7 +202,9 @@ impl Sandbox {
                 Ok(Some(Report::NotStarted(failure) | Report::SetupFailed(failure))) => {
                     self.exit = Some(lost(Exit::NotStarted(failure.stage, failure.errno)));
                 }
-                Ok(Some(Report::Spawned { .. } | Report::Doors(_) | Report::Ready { .. })) => {}
+                Ok(Some(
+                    Report::Spawned { .. } | Report::Doors(_) | Report::Ready { .. } | Report::Warm,
+                )) => {}
                 Ok(None) => self.exit = Some(lost(Exit::SupervisorLost)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
                 // A socket that cannot be read any more tells nothing any more.
@@ -234,6 +238,9 @@ impl Sandbox {
         }
         let mut usage = Usage::default();
         self.groups.read(&mut usage);
+        for memory in [&mut usage.memory, &mut usage.peak_memory] {
+            *memory = memory.map(|bytes| bytes + self.shared);
+        }
         // Below its supervisor there is more than a zygote's cell, which the groups alone count.
         if self.lease.is_none() && (usage.memory.is_none() || usage.cpu.is_zero()) {
             self.poll_tree(&mut usage);

@@ -113,6 +113,9 @@ pub enum SpawnError {
         /// Why.
         source: io::Error,
     },
+    /// The program of a parked sandbox did not come to be asked for cells, or holds too much for that.
+    #[error("its program is no zygote")]
+    NoZygote,
     /// The spawner or the new supervisor died.
     #[error("the spawner is gone")]
     Lost,
@@ -378,6 +381,7 @@ impl Spawner {
                 doors: Doors::of(launched.doors, ports),
                 groups,
                 lease: None,
+                shared: 0,
                 stands: false,
                 killed: AtomicBool::new(false),
                 bare: ready.mode == Mode::Bare,

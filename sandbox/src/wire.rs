@@ -148,10 +148,12 @@ pub enum Told {
     Began(i32),
     /// The wait status of that.
     Ended(i32),
+    /// It can be asked for cells.
+    Warm,
 }
 
 impl Told {
-    /// Bytes of a message: kind u32 (1 began, 2 ended), value i32, little endian.
+    /// Bytes of a message: kind u32 (1 began, 2 ended, 3 warm), value i32, little endian.
     pub const BYTES: usize = 8;
 
     pub fn parse(bytes: [u8; Self::BYTES]) -> Option<Self> {
@@ -160,6 +162,7 @@ impl Told {
         match u32::from_le_bytes([a, b, c, d]) {
             1 if value > 1 => Some(Self::Began(value)),
             2 => Some(Self::Ended(value)),
+            3 => Some(Self::Warm),
             _ => None,
         }
     }
@@ -303,6 +306,8 @@ pub enum Report {
     SetupFailed(Failure),
     /// The sandbox stands but the program could not be started.
     NotStarted(Failure),
+    /// Its zygote can be asked for cells.
+    Warm,
     /// The main process ended and nothing is left but the supervisor, whose mount namespace comes along if files in memory are to be
     /// kept there.
     Exited {
@@ -322,6 +327,7 @@ const SETUP_FAILED: u32 = 3;
 const NOT_STARTED: u32 = 4;
 const EXITED: u32 = 5;
 const DOORS: u32 = 6;
+const WARM: u32 = 7;
 
 /// Bytes of a report: kind u32, a i32, b u32, flag u32, c u64, d u64, little endian.
 pub const REPORT_BYTES: usize = 32;
@@ -373,6 +379,10 @@ pub fn send_exited(
     socket::send(s, &report(EXITED, status, leftovers, cpu_micros, max_rss), &fds)
 }
 
+pub fn send_warm(s: BorrowedFd<'_>) -> io::Result<()> {
+    socket::send(s, &report(WARM, 0, 0, 0, 0), &[])
+}
+
 /// The end of a cell whose sandbox is for another.
 pub fn send_ended(s: BorrowedFd<'_>, status: i32) -> io::Result<()> {
     let mut bytes = report(EXITED, status, 0, 0, 0);
@@ -410,6 +420,7 @@ pub fn receive_report(s: BorrowedFd<'_>) -> io::Result<Option<Report>> {
             Report::Ready { root, laid: received.fds, given: long(16) }
         }
         DOORS if received.fds.len() == b as usize => Report::Doors(received.fds),
+        WARM => Report::Warm,
         SETUP_FAILED => Report::SetupFailed(failure()?),
         NOT_STARTED => Report::NotStarted(failure()?),
         EXITED => {

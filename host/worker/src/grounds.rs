@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use polyloom_model::{Kind, MAX_PATTERN_PROGRAM, WorkerSpec};
 use polyloom_sandbox as sandbox;
@@ -19,6 +20,8 @@ use crate::parking::laid_bytes;
 const MOST_KINDS: usize = 64;
 /// Environment that is sent to a zygote with its cell, in bytes.
 const MOST_ENV: usize = 64 << 10;
+/// Links into the cell's own file system.
+const TEMPORARY: [&str; 2] = ["/tmp", "/var/tmp"];
 /// As many are always kept, and twice as many as were taken at the same time.
 const FEW: usize = 4;
 /// After so many that failed there is no more trying.
@@ -50,8 +53,12 @@ impl Ground {
     /// What a cell needs; nothing where it takes a sandbox of its own.
     fn of(attempt: &Attempt, policy: &sandbox::Policy, spec: &sandbox::Spec) -> Option<Self> {
         let executor = &attempt.executor;
-        let plain = attempt.secrets.is_none() && spec.openings.is_empty() && !spec.terminals;
         let shared = spec.binds.iter().filter(|bind| !is_own(bind));
+        let plain = attempt.secrets.is_none()
+            && spec.openings.is_empty()
+            && !spec.terminals
+            // What lies below the cell's own folders is taken away after it.
+            && shared.clone().all(|bind| !TEMPORARY.iter().any(|own| bind.target.starts_with(own)));
         plain.then(|| Self {
             executor: Arc::clone(executor),
             binds: shared.map(|bind| (bind.source.clone(), bind.target.clone())).collect(),
@@ -106,6 +113,9 @@ impl Start {
         };
         let size: usize = spec.env.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
         let plain = matches!(attempt.phase, Phase::Run { .. })
+            // What a flow sets is for cells: a zygote would have it before there is one.
+            && attempt.env.is_empty()
+            && attempt.granted.env.is_empty()
             && size <= MOST_ENV
             // What has read the files beside its manifest has them as they were.
             && executor.folder().is_none()
@@ -213,13 +223,14 @@ impl Grounds {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a cell into a sandbox that waits or is worth making.
+    /// Puts a cell into a sandbox that waits or is worth making; its time counts from `started`, then.
     pub fn cell(
         self: &Arc<Self>,
         spawner: &sandbox::Spawner,
         attempt: &Attempt,
         policy: &sandbox::Policy,
         spec: &sandbox::Spec,
+        started: &mut Instant,
     ) -> Option<sandbox::Sandbox> {
         let ground = Arc::new(Ground::of(attempt, policy, spec)?);
         if let Err(why) = spawner.can_park(policy).ok()? {
@@ -239,6 +250,8 @@ impl Grounds {
                 }
             },
         };
+        // What it took to make it is no time of the cell's.
+        *started = Instant::now();
         let (taken, kind) = (Taken::by(self), Arc::clone(&ground));
         let made = spawner.unpark(parked, policy, spec, move |parked| taken.end(&kind, parked));
         match made {
@@ -280,6 +293,13 @@ impl Grounds {
         drop(known);
         drop(gone);
         found
+    }
+
+    /// Hears that a cell did not come to be a worker, which it may be without a zygote.
+    pub fn missed(&self, attempt: &Attempt, policy: &sandbox::Policy, spec: &sandbox::Spec) {
+        if let Some(ground) = Ground::of(attempt, policy, spec) {
+            self.failed(&ground);
+        }
     }
 
     fn failed(&self, ground: &Ground) {

@@ -15,7 +15,7 @@ use polyloom_sandbox as sandbox;
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 
-use crate::attempt::{Attempt, Live, Opening, Phase, Report, Stop};
+use crate::attempt::{Attempt, Live, Opening, Phase, Report, Start, Stop};
 use crate::drive::Watch;
 use crate::executor::{BINARY, DIR, Executor, HEAD, SDK, Slots};
 use crate::grounds::Grounds;
@@ -195,42 +195,60 @@ impl Workplace {
         live: mpsc::Sender<Live>,
         stop: watch::Receiver<Stop>,
     ) -> Result<Report, AttemptError> {
-        let started = Instant::now();
+        let (report, shared) = self.attempt_in(attempt, &live, &stop, true).await?;
+        // A worker that does not come up in a sandbox that waited may do so in one of its own: nothing of the cell has run.
+        if shared && report.start == Start::Failed && *stop.borrow() == Stop::No {
+            return Ok(self.attempt_in(attempt, &live, &stop, false).await?.0);
+        }
+        Ok(report)
+    }
+
+    /// The same in a sandbox that waited, if it may and there is one; and whether it was.
+    async fn attempt_in(
+        self: &Arc<Self>,
+        attempt: &Arc<Attempt>,
+        live: &mpsc::Sender<Live>,
+        stop: &watch::Receiver<Stop>,
+        may_share: bool,
+    ) -> Result<(Report, bool), AttemptError> {
+        let (live, stop) = (live.clone(), stop.clone());
         let (place, wanted) = (Arc::clone(self), Arc::clone(attempt));
         let spawned = tokio::task::spawn_blocking(move || {
             let spawner = place.spawner()?;
             let (spec, policy, exec) = place.prepare(&wanted, spawner.view()?);
-            let open = wanted.secrets.is_none();
+            let mut started = Instant::now();
+            let open = wanted.secrets.is_none() && may_share;
             let waiting = open.then(|| place.parking.take(&wanted.executor, &policy, &spec));
-            let waiting = waiting.flatten();
-            let berth = match waiting {
-                Some(berth) => berth,
-                None => {
-                    let made = place.grounds.cell(spawner, &wanted, &policy, &spec);
-                    let cell = match made {
-                        Some(cell) => cell,
-                        None => spawner.spawn(&policy, &spec)?,
-                    };
-                    Berth { cell, line: None }
+            if let Some(berth) = waiting.flatten() {
+                return Ok((berth, exec, started, false));
+            }
+            let shared = match may_share {
+                true => place.grounds.cell(spawner, &wanted, &policy, &spec, &mut started),
+                false => {
+                    place.grounds.missed(&wanted, &policy, &spec);
+                    None
                 }
             };
-            Ok((berth, exec))
+            let in_shared = shared.is_some();
+            let cell = match shared {
+                Some(cell) => cell,
+                None => spawner.spawn(&policy, &spec)?,
+            };
+            Ok((Berth { cell, line: None }, exec, started, in_shared))
         });
         let mut told = stop.clone();
         let spawned = tokio::select! {
             spawned = spawned => spawned,
             // What is made after all is killed where it is dropped.
-            () = stopped(&mut told) => return Ok(Report::cancelled()),
+            () = stopped(&mut told) => return Ok((Report::cancelled(), false)),
         };
-        let (berth, exec) = match spawned {
+        let (berth, exec, started, shared) = match spawned {
             Ok(made) => made.map_err(AttemptError::Spawn)?,
             Err(error) => return Err(AttemptError::Watch(std::io::Error::other(error))),
         };
-        Watch::new(attempt, berth, exec, live, stop, started)
-            .map_err(AttemptError::Watch)?
-            .run()
-            .await
-            .map_err(AttemptError::Watch)
+        let watch = Watch::new(attempt, berth, exec, live, stop, started);
+        let report = watch.map_err(AttemptError::Watch)?.run().await;
+        Ok((report.map_err(AttemptError::Watch)?, shared))
     }
 
     /// Starts the sandbox of an attempt and leaves all else to the caller: the watching, and the conversation where it is a worker's. The message is the

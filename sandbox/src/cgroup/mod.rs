@@ -106,8 +106,12 @@ impl Groups {
 
     /// Removes the directories; false if one would not go (it is then for [`sweep`]).
     pub fn remove(&mut self) -> bool {
+        // What would not go is tried again by whoever comes next, and can still be ended.
         let v1 = self.v1.remove();
-        let v2 = self.v2.take().is_none_or(|group| group.remove());
+        let v2 = self.v2.as_ref().is_none_or(v2::Group::remove);
+        if v2 {
+            self.v2 = None;
+        }
         v1 && v2
     }
 }

@@ -92,11 +92,8 @@ impl Groups {
     pub fn remove(&mut self) -> bool {
         self.oom = None;
         self.joins.clear();
-        let mut all = true;
-        for directory in self.directories.drain(..) {
-            all &= remove_directory(&directory);
-        }
-        all
+        self.directories.retain(|directory| !remove_directory(directory));
+        self.directories.is_empty()
     }
 }
 

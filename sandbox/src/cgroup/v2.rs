@@ -105,9 +105,8 @@ impl Group {
         write(&self.top, "cgroup.kill", 1).is_ok()
     }
 
-    pub fn remove(self) -> bool {
-        let Self { top, .. } = self;
-        remove_tree(&top)
+    pub fn remove(&self) -> bool {
+        remove_tree(&self.top)
     }
 }
 

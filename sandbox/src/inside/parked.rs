@@ -211,6 +211,7 @@ impl Service<'_> {
             Ok(_) | Err(_) => None,
         };
         match told {
+            Some(Told::Warm) if !self.busy => drop(wire::send_warm(self.place.control())),
             Some(Told::Began(cell)) if self.busy && self.cell.is_none() => self.cell = Some(cell),
             Some(Told::Ended(status)) if self.cell.is_some() => return self.ended(status),
             Some(_) | None => return self.lost(libc::SIGKILL),
@@ -350,7 +351,7 @@ impl Service<'_> {
         let large = written >= crate::HOT_FROM;
         let files = file::fstatfs(self.place.cell).map(|stat| stat.f_files - stat.f_ffree);
         let few = files.is_ok_and(|files| files <= MOST_LEFT);
-        if !large && few && self.is_alone() && ipc::is_empty().unwrap_or(false) {
+        if !large && few && self.is_soon_alone() && ipc::is_empty().unwrap_or(false) {
             return match wire::send_ended(control, status) {
                 Ok(()) => After::GoOn,
                 Err(_) => After::End,
@@ -365,7 +366,18 @@ impl Service<'_> {
         After::End
     }
 
-    /// Whether there is no process but this and the zygote.
+    /// Whether there is no process but this and the zygote, soon: what was killed with the cell takes a moment to end.
+    fn is_soon_alone(&self) -> bool {
+        const ROUNDS: u32 = 20;
+        (0..ROUNDS).any(|round| {
+            if round > 0 {
+                std::thread::sleep(std::time::Duration::from_micros(100));
+                self.reap();
+            }
+            self.is_alone()
+        })
+    }
+
     fn is_alone(&self) -> bool {
         let Ok(entries) = fs::read_dir("/proc") else { return false };
         entries.flatten().all(|entry| {
@@ -414,7 +426,7 @@ fn empty(folder: &Path) -> io::Result<()> {
 /// Gives a directory of the cell's back what the cell may have changed.
 fn renew(folder: &Path) -> io::Result<()> {
     let path = sys::c_path(folder)?;
-    if file::has_attributes(&path)? {
+    if file::has_attributes(&path)? || file::has_flags(&path)? {
         return Err(io::ErrorKind::Unsupported.into());
     }
     lchown(folder, Some(CELL_ID), Some(CELL_ID))?;

@@ -86,6 +86,19 @@ pub fn has_attributes(path: &CStr) -> io::Result<bool> {
     }
 }
 
+/// Whether a directory has flags of `chattr(1)`. A file system without them has none.
+pub fn has_flags(path: &CStr) -> io::Result<bool> {
+    // FS_IOC_GETFLAGS, which writes an int whatever its number says (ioctl_iflags(2)).
+    const GET_FLAGS: libc::Ioctl = 0x8008_6601;
+    let directory = open(path, libc::O_RDONLY | libc::O_DIRECTORY)?;
+    let mut flags = 0_i64;
+    // SAFETY: `flags` is live and as large as the number says.
+    match check_int(unsafe { libc::ioctl(directory.as_raw_fd(), GET_FLAGS, &raw mut flags) }) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOTTY) => Ok(false),
+        other => other.map(|_| flags != 0),
+    }
+}
+
 /// Sets both times to now.
 pub fn touch(path: &CStr) -> io::Result<()> {
     let flags = libc::AT_SYMLINK_NOFOLLOW;

@@ -331,6 +331,13 @@ fn zygote(how: &str) {
         // SAFETY: the pointer and length describe a live buffer.
         unsafe { libc::send(LINE, bytes.as_ptr().cast(), bytes.len(), 0) }
     };
+    match how {
+        "dead" => process::exit(1),
+        "cold" => sleep(),
+        "fat" => std::mem::forget(vec![1_u8; 300 << 20]),
+        _ => {}
+    }
+    tell(3, 0);
     let mut one = [0_u8; 1];
     // SAFETY: room for one byte.
     while unsafe { libc::recv(LINE, one.as_mut_ptr().cast(), 1, libc::MSG_PEEK) } > 0 {

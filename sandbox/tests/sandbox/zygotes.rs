@@ -23,11 +23,13 @@ pub const CASES: &[Case] = &[
     ("a_cell_that_leaves_a_process_is_the_last_of_its_zygote", |lab| ways(lab, leftovers)),
     ("a_cell_that_leaves_shared_memory_is_the_last_of_its_zygote", |lab| ways(lab, objects)),
     ("a_cell_that_leaves_something_large_keeps_it_in_memory", |lab| ways(lab, large)),
+    ("a_cell_that_flags_its_directories_is_the_last_in_its_sandbox", |lab| ways(lab, flags)),
     ("a_cell_that_marks_its_directories_is_the_last_of_its_zygote", |lab| ways(lab, marks)),
     ("a_killed_cell_takes_its_zygote_along", |lab| ways(lab, killed)),
     ("a_cell_has_no_power_over_its_zygote", |lab| ways(lab, no_power)),
     ("what_is_read_of_a_cell_keeps_its_zygote_from_the_next", |lab| ways(lab, readers)),
     ("a_bad_zygote_makes_no_cell", bad_zygotes),
+    ("what_does_not_come_up_is_no_zygote", no_zygotes),
     ("a_cell_that_cannot_be_laid_out_is_an_error", bad_binds),
     ("what_shares_nothing_has_no_zygote", shares_nothing),
 ];
@@ -118,7 +120,7 @@ fn one_after_the_other(lab: &Lab, way: &str) {
 fn same_view(lab: &Lab, way: &str) {
     const LOOK: &str = "id -u; id -g; id -G; pwd; ls -la /cell /cell/work /cell/out /cell/tmp | grep -v total | \
         sed 's/[0-9]*:[0-9]*/T/g'; ls -la /proc/self/fd | grep -c pipe; echo $$; cat /proc/self/environ | tr '\\0' '\\n'; \
-        grep -E '^(Cap|NoNew|Seccomp|Uid|Gid|Groups)' /proc/self/status; ulimit -a; ls /; ls /proc | grep -c '^[0-9]'; \
+        grep -E '^(Cap|NoNew|Seccomp|Uid|Gid|Groups)' /proc/self/status; ulimit -a; ls /; set -- /proc/[0-9]*; echo $#; \
         cat /proc/self/oom_score_adj; umask; hostname";
     let alone = finish(lab.start(&cell(LOOK), Limits::default())).stdout;
     let pool = Pool::default();
@@ -259,6 +261,21 @@ fn marks(lab: &Lab, way: &str) {
     }
 }
 
+fn flags(lab: &Lab, way: &str) {
+    let pool = Pool::default();
+    let done = run(lab, zygote(lab, way), "chattr +d /cell/out", &pool);
+    if done.fact.exit != Exit::Code(0) {
+        println!("       no flags here: {}", done.stderr);
+        return;
+    }
+    drop(done);
+    let deadline = Instant::now() + LONG;
+    while pool.0.lock().unwrap().last_mut().is_some_and(Parked::is_there) {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 fn killed(lab: &Lab, way: &str) {
     let pool = Pool::default();
     let mut sandbox = fork(lab, zygote(lab, way), &cell("sleep 1000"), &pool);
@@ -336,6 +353,17 @@ fn bad_zygotes(lab: &Lab) {
     assert!(sandbox.finish().complete);
     drop(sandbox);
     assert!(pool.take().is_none());
+}
+
+fn no_zygotes(lab: &Lab) {
+    if !possible(lab) {
+        return;
+    }
+    for how in ["dead", "fat"] {
+        let spec = Spec { zygote: true, ..lab.act(&["zygote", how]) };
+        let error = lab.spawner.park(&Policy::default(), &spec).unwrap_err().to_string();
+        assert_eq!(error, "its program is no zygote", "{how}");
+    }
 }
 
 fn bad_binds(lab: &Lab) {

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn, Optional
 
-BEGAN, ENDED = 1, 2
+BEGAN, ENDED, WARM = 1, 2, 3
 MOST_DESCRIPTORS = 32
 MOST_BYTES = 1 << 18
 EXIT_UNABLE = 4
@@ -36,6 +36,7 @@ def serve(fd: int) -> None:
     restore, _exit = _restore()
     _warm()
     line = _socket.socket(fileno=fd)
+    line.send(_TOLD.pack(WARM, 0))
     # The copy takes the message: nothing of one cell's is ever in the memory of the next.
     while line.recv(1, _socket.MSG_PEEK):
         pid = os.fork()
@@ -162,21 +163,50 @@ def _warm() -> None:
 
     # The first compilation in a process makes the types of the syntax tree.
     exec(compile("None", "", "exec"), {})
+    before = _outside()
+    said = os.memfd_create("said")
+    for stream in (1, 2):
+        os.dup2(said, stream)
     for name in os.environ.pop("POLYLOOM_PRELOAD", "").split(","):
         if name:
             _preload(name)
+    sys.stdout.flush()
+    # What a library has opened, shares or prints would be all cells' or none's.
+    if os.fstat(said).st_size or _outside() - before - {said}:
+        os._exit(EXIT_UNABLE)
+    os.close(said)
     gc.collect()
     gc.freeze()
+
+
+def _outside() -> set[object]:
+    """What a fork does not copy: open descriptors, shared mappings, children."""
+    found: set[object] = set()
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            os.fstat(int(name))
+            found.add(int(name))
+        except OSError:
+            pass  # by which the folder was read
+    with open("/proc/self/maps") as maps:
+        for line in maps:
+            place, access = line.split()[:2]
+            if "s" in access:
+                found.add(place)
+    try:
+        os.waitpid(-1, os.WNOHANG)
+        found.add("children")
+    except ChildProcessError:
+        pass
+    return found
 
 
 def _preload(name: str) -> None:
     threads = len(os.listdir("/proc/self/task"))
     try:
         __import__(name)
-    except ModuleNotFoundError:
-        return  # a name of the module before the dot, or the cell's own
-    except BaseException as error:
-        _unable(f"{name} cannot be loaded before there is a cell: {error!r}")
+    except ImportError:
+        return  # a name of the module before the dot, or what is not there: the cell is told
     # A copy has one thread: what another of the zygote's was about would never be done in it.
     # OpenBLAS ends its own before a fork, and starts them anew when they are needed.
     if len(os.listdir("/proc/self/task")) > threads and name.partition(".")[0] != "numpy":

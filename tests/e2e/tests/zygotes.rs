@@ -113,8 +113,8 @@ fn nothing_of_a_cell_is_in_the_next() {
 #[test]
 fn first_imports_are_made_before_the_fork() {
     needs!("python3");
-    let code = "# a comment\n\nimport decimal\nfrom xml.dom import minidom\nimport gc, os\n\
-        print(os.getppid(), [any(o is m.__dict__ for o in gc.get_objects()) for m in (decimal, minidom)])";
+    let code = "# a comment\n\nimport decimal\nfrom html import parser\nimport gc, os\n\
+        print(os.getppid(), [any(o is m.__dict__ for o in gc.get_objects()) for m in (decimal, parser)])";
     // What a cell does before it imports something may be meant for that.
     let late = "import gc, os\nos.environ['A'] = 'b'\nimport decimal\nprint(os.getppid(), any(o is decimal.__dict__ for o in gc.get_objects()))";
     let place = row(&[code, code, code, late, late]);
@@ -124,6 +124,50 @@ fn first_imports_are_made_before_the_fork() {
     if possible() {
         assert_eq!(run.printed("c2"), format!("{ZYGOTE} [False, False]\n"));
         assert_eq!(run.printed("c4"), format!("{ZYGOTE} True\n"));
+    }
+}
+
+#[test]
+fn nothing_that_a_flow_chooses_runs_in_a_zygote() {
+    needs!("python3");
+    // Its own variables, a module that does something, code behind an import, a module that is not there.
+    let shell = "python3 -c \"import os; open('/cell/work/seen', 'w').write(str(os.getuid()))\" %s";
+    let mut flow = String::new();
+    for at in 0..3 {
+        for (name, keys, code) in [
+            (
+                "browser",
+                format!("env = {{ BROWSER = '''{shell}''' }}\n"),
+                "import antigravity, os\nprint(open('/cell/work/seen').read(), os.getuid())"
+                    .to_owned(),
+            ),
+            (
+                "behind",
+                String::new(),
+                format!(
+                    "from sys import path; open('/cell/work/this.py', 'w').write('v = 1'); path.insert(0, '/cell/work')\nimport this\nprint(getattr(this, 'v', 0) * 10 + {at})"
+                ),
+            ),
+            (
+                "gone",
+                String::new(),
+                "try:\n    import encodings.mbcs\nexcept ImportError:\n    print('gone')"
+                    .to_owned(),
+            ),
+            ("first", String::new(), "import json.nothing".to_owned()),
+        ] {
+            flow.push_str(&format!(
+                "[cells.{name}{at}]\nlang = \"python\"\n{keys}code = '''\n{code}\n#{at}\n'''\n"
+            ));
+        }
+    }
+    let run = Told::of(&Place::flow(&flow));
+    for at in 0..3 {
+        assert_eq!(run.printed(&format!("browser{at}")), "1000 1000\n");
+        assert_eq!(run.printed(&format!("behind{at}")), format!("{}\n", 10 + at));
+        assert_eq!(run.printed(&format!("gone{at}")), "gone\n");
+        assert_eq!(run.0[&format!("first{at}")]["outcome"], "failed");
+        assert!(run.text(&format!("first{at}"), "stderr").contains("ModuleNotFoundError"));
     }
 }
 
