@@ -198,7 +198,6 @@ class Bench:
         linker, the program, what is kept. The compiler is that of the bare command.
         """
         serial = 0
-        floors = {}
         folder = self.folder / "compile"
         folder.mkdir()
 
@@ -240,8 +239,8 @@ class Bench:
             subjects[f"{lang} first"] = partial(cell, lang, text, True, False)
             subjects[f"{lang} whole"] = partial(cell, lang, text, True, True)
             subjects[f"{lang} cached"] = partial(cell, lang, text, False, False)
-            floors[lang] = folder / f"bare-{lang}"
-            subjects[f"{lang} program"] = lambda at=floors[lang]: took([str(at)], folder, self.env)
+            alone = [str(folder / f"bare-{lang}")]
+            subjects[f"{lang} program"] = partial(took, alone, folder, self.env)
         if shutil.which("tcc"):
             cell("tcc", HELLO_C, True, False)
             subjects["tcc first"] = partial(cell, "tcc", HELLO_C, True, False)
