@@ -218,7 +218,7 @@ class Bench:
             if new:
                 serial += 1
                 code = text.replace("SERIAL", str(serial))
-                flow = f"[cells.a]\nlang = \"{lang}\"\ncode = \'\'\'\n{code}\n\'\'\'\n"
+                flow = f"[cells.a]\nlang = \"{lang}\"\ncode = '''\n{code}\n'''\n"
                 (project / "polyloom.toml").write_text(flow)
             events = project / "events.jsonl"
             run = self.polyloom(project, "run", "-q", "-F", "--events", str(events))
@@ -233,9 +233,7 @@ class Bench:
             cell(lang, text, True, False)
             subjects[program] = partial(bare, [program], lang, text)
             if shutil.which("mold"):
-                subjects[f"{program} mold"] = partial(
-                    bare, [program, "-fuse-ld=mold"], lang, text
-                )
+                subjects[f"{program} mold"] = partial(bare, [program, "-fuse-ld=mold"], lang, text)
             subjects[f"{lang} first"] = partial(cell, lang, text, True, False)
             subjects[f"{lang} whole"] = partial(cell, lang, text, True, True)
             subjects[f"{lang} cached"] = partial(cell, lang, text, False, False)
