@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn every_folder_with_a_manifest_is_carried() {
         let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-        for id in ["awk", "c", "cpp", "java", "perl", "sh", "shell", "sqlite", "tcl"] {
+        for id in ["awk", "c", "cpp", "java", "perl", "sh", "shell", "sqlite", "tcc", "tcl"] {
             let path = format!("{id}/executor.toml");
             let found = manifests().iter().find(|file| file.path == path).expect(&path);
             assert_eq!(found.bytes, std::fs::read(here.join(&path)).expect("it is there"));

@@ -27,7 +27,6 @@ def compiling(bench: Common) -> None:
     linker, the program, what is kept. The compiler is that of the bare command.
     """
     serial = 0
-    floors = {}
     folder = bench.folder / "compile"
     folder.mkdir()
 
@@ -48,7 +47,7 @@ def compiling(bench: Common) -> None:
         if new:
             serial += 1
             code = text.replace("SERIAL", str(serial))
-            flow = f"[cells.a]\nlang = \"{lang}\"\ncode = \'\'\'\n{code}\n\'\'\'\n"
+            flow = f"[cells.a]\nlang = \"{lang}\"\ncode = '''\n{code}\n'''\n"
             (project / "polyloom.toml").write_text(flow)
         events = project / "events.jsonl"
         run = bench.polyloom(project, "run", "-q", "-F", "--events", str(events))
@@ -63,14 +62,12 @@ def compiling(bench: Common) -> None:
         cell(lang, text, True, False)
         subjects[program] = partial(bare, [program], lang, text)
         if shutil.which("mold"):
-            subjects[f"{program} mold"] = partial(
-                bare, [program, "-fuse-ld=mold"], lang, text
-            )
+            subjects[f"{program} mold"] = partial(bare, [program, "-fuse-ld=mold"], lang, text)
         subjects[f"{lang} first"] = partial(cell, lang, text, True, False)
         subjects[f"{lang} whole"] = partial(cell, lang, text, True, True)
         subjects[f"{lang} cached"] = partial(cell, lang, text, False, False)
-        floors[lang] = folder / f"bare-{lang}"
-        subjects[f"{lang} program"] = lambda at=floors[lang]: took([str(at)], folder, bench.env)
+        alone = [str(folder / f"bare-{lang}")]
+        subjects[f"{lang} program"] = partial(took, alone, folder, bench.env)
     if shutil.which("tcc"):
         cell("tcc", HELLO_C, True, False)
         subjects["tcc first"] = partial(cell, "tcc", HELLO_C, True, False)

@@ -22,8 +22,8 @@ use tokio::task::JoinHandle;
 use crate::step::{StepRun, Trouble, blocking, compiling, tree_file};
 use crate::words::chain;
 
-/// Heads that wait to be made, at most.
-const MOST: usize = 8;
+/// Heads that wait to be made, at most: the end of a run waits for them.
+const MOST: usize = 4;
 /// What names the files of a head has at most so many bytes.
 const LARGEST_DEPENDS: u64 = 1 << 20;
 

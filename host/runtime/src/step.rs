@@ -24,6 +24,7 @@ use polyloom_worker::executor::Executor;
 use polyloom_worker::secrets::{self, SecretError, Secrets, Why};
 use polyloom_worker::{AttemptError, MOST_HOT, check_file, extension_of, text_of};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
 use crate::files;
 use crate::flight::{self, Known, Turn};
@@ -106,6 +107,8 @@ struct Made {
     ms: f64,
     /// What its code begins with and had been compiled before.
     head: Option<String>,
+    /// The disk is waited for while the program runs already.
+    kept: JoinHandle<Result<(), Trouble>>,
 }
 
 /// Why a step could not be prepared or kept: the host's own trouble, told as the step's result.
@@ -130,6 +133,11 @@ impl Trouble {
     /// It was to end before it ran.
     fn stopped() -> Self {
         Self { outcome: Outcome::Cancelled, ..Self::input(String::new()) }
+    }
+
+    /// A task of the host's own did not come to its end.
+    fn internal(error: &tokio::task::JoinError) -> Self {
+        Self::host(format!("an internal step failed: {error}"))
     }
 
     /// The store or the machine failed.
@@ -182,7 +190,7 @@ impl StepEnd {
 
     /// The end of a step whose task did not come to one.
     pub fn broken(error: &tokio::task::JoinError) -> Self {
-        Trouble::host(format!("an internal step failed: {error}")).end()
+        Trouble::internal(error).end()
     }
 }
 
@@ -289,7 +297,8 @@ impl StepRun {
         laps.times.prepare_ms += laps.lap();
         let mut report = self.attempt_once(attempt, &seen, &stop).await?;
         laps.attempt(report.meta.times);
-        if let Some(Made { ms, head }) = compiled {
+        if let Some(Made { ms, head, kept }) = compiled {
+            kept.await.map_err(|error| Trouble::internal(&error))??;
             let extras = &mut report.meta.extras;
             extras.insert("compiled_ms".to_owned(), Value::Float(ms));
             extras.extend(head.map(|lines| ("compiled_head".to_owned(), Value::Str(lines))));
@@ -358,8 +367,11 @@ impl StepRun {
             return Err(Trouble::host("the compiler left no program".to_owned()));
         };
         let step = Arc::clone(&self);
-        let path = blocking(move || step.keep_program(&key, collected)).await??;
-        Ok(Ok((path, Some(Made { ms: began.elapsed().as_secs_f64() * 1e3, head: lines }))))
+        let (path, digest) = blocking(move || step.lay_program(collected)).await??;
+        let step = Arc::clone(&self);
+        let kept = tokio::task::spawn_blocking(move || step.keep_program(&key, &digest));
+        let ms = began.elapsed().as_secs_f64() * 1e3;
+        Ok(Ok((path, Some(Made { ms, head: lines, kept }))))
     }
 
     /// What the cell gets beyond its inputs; all it asks for, or it does not run.
@@ -578,7 +590,8 @@ impl StepRun {
         Ok(if file.is_file() { file } else { root })
     }
 
-    fn keep_program(&self, key: &Digest, collected: Collected) -> Result<PathBuf, Trouble> {
+    /// A compiled program, where it can be run from.
+    fn lay_program(&self, collected: Collected) -> Result<(PathBuf, Digest), Trouble> {
         let store = &self.place.store;
         let entries = match collected {
             Collected::File { fd, size, .. } => {
@@ -594,8 +607,13 @@ impl StepRun {
             Collected::Bytes(_) => Vec::new(),
         };
         let (digest, _) = store.put_tree(entries).map_err(|e| Trouble::host(chain(&e)))?;
-        store.commit_program(key, &digest, self.unix_ms).map_err(|e| Trouble::host(chain(&e)))?;
-        self.program_path(&digest)
+        Ok((self.program_path(&digest)?, digest))
+    }
+
+    /// Records it, for all who compile the same.
+    fn keep_program(&self, key: &Digest, program: &Digest) -> Result<(), Trouble> {
+        let kept = self.place.store.commit_program(key, program, self.unix_ms);
+        kept.map_err(|error| Trouble::host(chain(&error)))
     }
 
     /// Puts the outputs of an attempt into the store.
@@ -719,5 +737,5 @@ pub(crate) async fn blocking<T: Send + 'static>(
     body: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Trouble> {
     let joined = tokio::task::spawn_blocking(body).await;
-    joined.map_err(|error| Trouble::host(format!("an internal step failed: {error}")))
+    joined.map_err(|error| Trouble::internal(&error))
 }

@@ -110,7 +110,7 @@ fn two_for_bad_usage_and_bad_flows() {
      3 │ code = ''
        ╰────
       help: valid: `awk`, `c`, `cpp`, `java`, `javascript`, `perl`, `python`, `sh`, `shell`, `sqlite`,
-            `tcl`, `wasm`
+            `tcc`, `tcl`, `wasm`
 
     error: `.` has 1 error; nothing was run
     --- exit 2

@@ -103,8 +103,8 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
 
 /// Waits for the heads that are being compiled for the next run: all that is to be said has been said. Whoever is in a hurry says so with Ctrl-C.
 async fn heads(place: &Place) {
-    /// Half a second is usual.
-    const PATIENCE: Duration = Duration::from_secs(10);
+    /// Half a second is usual. What is not made by then is begun anew by the next run that wants it.
+    const PATIENCE: Duration = Duration::from_secs(5);
     let mut signals = Signals::listen();
     tokio::select! {
         () = place.heads.settle() => {}
