@@ -34,7 +34,7 @@ def host(bench: Common) -> None:
     """`--version`, `check` of ten cells, and what 500 manifests add to that."""
     floor = spawned(bench, [shutil.which("true") or "/bin/true"])
     bench.row("host", "floor: true", floor)
-    ours = spawned(bench, [bench.binary, "--version"]) if bench.quick else version(bench)
+    ours = spawned(bench, [bench.binary, "--version"])
     bench.row("host", "polyloom --version", ours, 5.0)
     ten = bench.project("ten", layers(10))
     folder = bench.folder / "manifests"
@@ -58,16 +58,6 @@ def host(bench: Common) -> None:
     check, more = times["check"].seconds * 1e3, times["more"].seconds * 1e3
     bench.row("host", "check of 10 cells", check, 10.0)
     bench.row("host", f"with {count} manifests more, it takes more by", more - check, 5.0)
-
-
-def version(bench: Common) -> float:
-    # What it prints is not wanted here.
-    found = []
-    for _ in range(5 * bench.repeat):
-        start = time.perf_counter()
-        subprocess.run([bench.binary, "--version"], check=True, stdout=subprocess.DEVNULL)
-        found.append(time.perf_counter() - start)
-    return statistics.median(found) * 1e3
 
 
 def first(bench: Common) -> None:
