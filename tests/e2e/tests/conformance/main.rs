@@ -308,6 +308,24 @@ fn an_ability_that_is_not_declared_is_refused() {
 }
 
 #[test]
+fn an_ability_that_is_declared_and_not_offered_is_a_failure() {
+    let place = Place::new();
+    // The fake executor offers `cancel.soft`, `display` and `progress`, and answers what it does not know with silence.
+    let folder = fake_executor(&place, "fake-a", "well", CODES);
+    let manifest = Path::new(&folder).join("executor.toml");
+    let text = fs::read_to_string(&manifest).unwrap();
+    let more = "\"catalog\", \"prepare\", \"session\", \"snapshot\", \"progress\"]";
+    fs::write(&manifest, text.replace("\"progress\"]", more)).unwrap();
+    let report = test(&place, &folder, "5s").exits(1).json();
+    let failed = failed(&report);
+    let cases: Vec<&str> = failed.iter().map(|(case, _)| case.as_str()).collect();
+    assert_eq!(cases, ["prepare", "session", "reset", "snapshot", "catalog"]);
+    let got = "the greeting does not offer `catalog`, which the manifest declares";
+    assert!(failed[4].1.starts_with(got), "{failed:?}");
+    assert_eq!(grade(&report, "catalog"), "fail");
+}
+
+#[test]
 fn marks_are_shown_until_the_executor_changes() {
     let place = Place::new();
     fake_executor(&place, "fake-a", "well", CODES);
