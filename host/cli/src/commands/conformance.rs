@@ -114,8 +114,12 @@ fn place_of(world: &World, manifest: &Manifest) -> String {
     }
 }
 
-/// The manifest of that id, or of that folder.
+/// The manifest of that folder, or of that id: a folder goes first, as in `plugin install`.
 fn manifest(world: &World, which: &str) -> Result<Arc<Manifest>, Failure> {
+    let folder = Path::new(which);
+    if folder.join("executor.toml").is_file() {
+        return of_folder(world, folder);
+    }
     let known = which.parse::<ExecutorId>().ok().and_then(|name| {
         let mut all = world.languages.all();
         let found = all.find(|manifest| manifest.id == name || manifest.aliases.contains(&name))?;
@@ -125,17 +129,16 @@ fn manifest(world: &World, which: &str) -> Result<Arc<Manifest>, Failure> {
         world.unharmed_executor(&manifest.id)?;
         return Ok(Arc::clone(manifest));
     }
-    let folder = Path::new(which);
-    if !folder.join("executor.toml").is_file() {
-        let mut ids: Vec<&str> =
-            world.languages.all().map(|manifest| manifest.id.as_str()).collect();
-        ids.sort_unstable();
-        let text = format!(
-            "`{which}` is no executor and no folder with an executor.toml; executors: {}",
-            ids.join(", ")
-        );
-        return Err(Failure::new(Exit::Usage, text).hint("polyloom plugin list"));
-    }
+    let mut ids: Vec<&str> = world.languages.all().map(|manifest| manifest.id.as_str()).collect();
+    ids.sort_unstable();
+    let text = format!(
+        "`{which}` is no executor and no folder with an executor.toml; executors: {}",
+        ids.join(", ")
+    );
+    Err(Failure::new(Exit::Usage, text).hint("polyloom plugin list"))
+}
+
+fn of_folder(world: &World, folder: &Path) -> Result<Arc<Manifest>, Failure> {
     let (manifests, problems) = polyloom_load::discover(&[folder.to_owned()]);
     if !problems.is_empty() {
         let report = polyloom_load::Report { problems };

@@ -359,6 +359,24 @@ fn marks_are_shown_until_the_executor_changes() {
 }
 
 #[test]
+fn a_folder_goes_before_what_is_installed_under_its_name() {
+    let place = Place::new();
+    let manifest = "id = \"pc\"\nversion = \"1\"\nkind = \"command\"\n[toolchain.sh]\nany = [\"sh\"]\nversion = []\n\
+                    [run]\nargv = [\"{sh}\", \"{code}\"]\n";
+    place.write("pc/executor.toml", manifest);
+    place.write("pc/conformance.toml", "hello = 'echo hello'\n");
+    let _ = place.polyloom(&["plugin", "install", "pc", "--yes"]).exits(0);
+    place.write("pc/conformance.toml", "hello = 'echo hullo'\n");
+    let told = place.polyloom(&["plugin", "test", "pc"]).exits(1).stderr();
+    assert!(told.contains("testing pc (the folder pc)"), "{told}");
+    // Elsewhere the name is that of what is installed.
+    std::fs::create_dir(place.project().join("sub")).unwrap();
+    let call = place.call(&["plugin", "test", "pc"]).cwd(place.project().join("sub"));
+    let told = call.end().exits(0).stderr();
+    assert!(told.contains("testing pc (installed, from "), "{told}");
+}
+
+#[test]
 fn what_can_t_be_tested_is_told_with_what_can() {
     let place = Place::new();
     let said = |args: &[&str]| {
