@@ -95,7 +95,7 @@ fn required<'d>(findings: &mut Findings, map: &'d Map, key: &str) -> Option<&'d 
         let example = match key {
             "id" => "`id = \"mylang\"`",
             "version" => "`version = \"1\"`, the executor's own",
-            _ => "`kind = \"command\"` or `kind = \"worker\"`",
+            _ => "`kind = \"command\"`, or `worker`, `native`, `wasm`",
         };
         findings
             .error(Code::MissingKey, &(0..0), format!("the manifest has no `{key}`"), "")
