@@ -272,6 +272,12 @@ fn what_was_not_built_is_neither_installed_nor_run() {
     refused(&place, "`bin/pc3` of `pc3` is not there");
     place.write("own/pc3/bin/pc3", "#!/bin/sh\n");
     refused(&place, "`bin/pc3` of `pc3` is not executable: `chmod +x bin/pc3`");
+    // What a program is given to read.
+    let sh = "[toolchain.sh]\nany = [\"sh\"]\nversion = []\n[worker]\nprotocol = [1]\nargv = [\"{sh}\", ";
+    unbuilt(&place, "worker", &format!("{sh}\"{{dir}}/own.sh:main\"]"));
+    refused(&place, "`own.sh` of `pc3` is not there");
+    unbuilt(&place, "worker", &format!("{sh}\"{{sdk}}/python/exec.py\"]"));
+    refused(&place, "`{sdk}/python/exec.py` of `pc3` is not in the SDK of this polyloom");
     // One that lost its library since.
     unbuilt(&place, "native", native);
     place.write("own/pc3/libpc3.so", b"\x7fELF");
@@ -345,4 +351,23 @@ fn a_file_that_is_no_archive_is_not_shown() {
     assert!(done.unwrap().success());
     let told = place.polyloom(&["plugin", "install", "bare.tar", "--yes"]).exits(2).stderr();
     assert!(told.contains("project/bare.tar/executor.toml`"), "{told}");
+}
+
+#[test]
+fn a_compiler_that_writes_no_program_is_the_manifests_mistake() {
+    let place = Place::new();
+    place.executor(
+        "gco",
+        "id = \"gco\"\nversion = \"1\"\nkind = \"command\"\n[toolchain.cp]\nany = [\"cp\"]\nversion = []\n\
+         [compile]\nargv = [\"{cp}\", \"{code}\", \"{work}/out\"]\n[run]\nargv = [\"{program}\"]\n",
+    );
+    place.write("polyloom.toml", "[cells.a]\nlang = \"gco\"\ncode = \"x\"\n");
+    let run = place.polyloom(&["run"]).exits(1);
+    let told = run.stderr();
+    let said = "executor.toml: error: `[compile]` of `gco` has to write `{program}`: its program ended well and left none\n";
+    assert_eq!(told.matches(said).count(), 1, "{told}");
+    assert_eq!(told.matches("left none").count(), 1, "{told}");
+    assert!(told.contains("cell `a` (gco): worker_error, its code was not compiled\n"), "{told}");
+    assert!(told.contains("hint: `{program}` in the argv of `[compile]`"), "{told}");
+    assert!(!told.contains("outputs"), "{told}");
 }
