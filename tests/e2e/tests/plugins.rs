@@ -111,6 +111,43 @@ fn nothing_that_was_put_into_a_copy_runs() {
 }
 
 #[test]
+fn what_is_about_a_plugin_and_not_of_it_makes_no_cell_run_again() {
+    let place = offered();
+    let about = ["README.md", "tests/t.sh", "try/polyloom.toml", ".github/a.yml", ".gitignore"];
+    let write = |text: &str| {
+        for file in about {
+            place.write(&format!("executors/greet/{file}"), text);
+        }
+    };
+    write("# 1\n");
+    place.write("executors/greet/lib/README.md", "of it\n");
+    place.write("executors/greet/conformance.toml", "hello = 'Ada'\n");
+    // From its folder, and as it is installed.
+    let beside = ["--executor-dir", "executors"];
+    for args in [&beside[..], &[]] {
+        if args.is_empty() {
+            done(&place, &["plugin", "enable", "greet", "--yes"]);
+        }
+        let _ = place.run(args).exits(0);
+        write("# 2\n");
+        let run = place.run(args).exits(0);
+        assert_eq!(run.ran(), [""; 0], "{args:?}");
+    }
+    let _ = place.polyloom(&["plugin", "outdated"]).exits(4);
+    let copies = place.root().join("home/.local/share/polyloom/plugins/copies");
+    let copy = std::fs::read_dir(copies).unwrap().next().unwrap().unwrap().path();
+    assert!(about.iter().all(|file| !copy.join(file).exists()));
+    assert!(copy.join("lib/README.md").is_file() && copy.join("conformance.toml").is_file());
+    place.edit("executors/greet/conformance.toml", "Ada", "Bea");
+    assert_eq!(place.run(&beside).exits(0).ran(), [""; 0]);
+    place.write("executors/greet/lib/README.md", "of it, too\n");
+    assert_eq!(place.run(&beside).exits(0).ran(), ["a"]);
+    place.edit("executors/greet/executor.toml", "{dir}/greet.sh", "{dir}/tests/t.sh");
+    let told = place.polyloom(&["plugin", "install", "executors/greet", "--yes"]).exits(2).stderr();
+    assert!(told.contains("`tests` is no part of an executor"), "{told}");
+}
+
+#[test]
 fn who_runs_a_plugin_keeps_it_and_no_longer() {
     let place = offered();
     place.write("executors/greet/greet.sh", "sleep 1; echo hello $(cat $1)\n");

@@ -196,12 +196,19 @@ fn missing(error: &ToolError) -> Failure {
     }
 }
 
-/// What a report is kept under: it is about this very executor, its programs and this version of the kit.
+/// The cases beside a manifest, for whom a pipe is no file.
+fn beside(manifest: &Manifest) -> Option<Vec<u8>> {
+    Root::open(manifest.path.as_deref()?.parent()?).ok()?.read(Path::new(FILE)).ok()
+}
+
+/// What a report is kept under: it is about this very executor, its cases, its programs and this version of the kit.
 fn key(place: &Place, executor: &Executor) -> String {
     let manifest = &executor.manifest;
     let together = place.facts(executor).together().hex();
+    let cases = beside(&executor.manifest).unwrap_or_default();
+    let cases = Digest::of(&cases).hex();
     let said = format!(
-        "{VERSION} {together} {:?} {:?} {:?} {:?}",
+        "{VERSION} {together} {cases} {:?} {:?} {:?} {:?}",
         manifest.kind, manifest.diagnostics, manifest.limits, manifest.calls
     );
     format!("conformance {}", Digest::of(said.as_bytes()).hex())

@@ -354,6 +354,11 @@ fn marks_are_shown_until_the_executor_changes() {
     assert!(shown().is_null());
     fs::write(folder.join("executor.toml"), &manifest).unwrap();
     assert_eq!(shown(), report["grades"]);
+    let other = CODES.replace("hello\n", "hullo\n");
+    fs::write(folder.join("conformance.toml"), other).unwrap();
+    assert!(shown().is_null());
+    fs::write(folder.join("conformance.toml"), CODES).unwrap();
+    assert_eq!(shown(), report["grades"]);
     fs::write(folder.join("more"), "a program of it").unwrap();
     assert!(shown().is_null());
 }
