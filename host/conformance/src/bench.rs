@@ -88,6 +88,8 @@ pub struct Bench<'a> {
     began: Cell<Instant>,
     /// What was said on the wire in this case.
     transcript: RefCell<Vec<String>>,
+    /// The features that the last greeting offered.
+    offered: RefCell<Option<Vec<String>>>,
 }
 
 impl<'a> Bench<'a> {
@@ -107,12 +109,24 @@ impl<'a> Bench<'a> {
             programs: RefCell::default(),
             began: Cell::new(Instant::now()),
             transcript: RefCell::default(),
+            offered: RefCell::default(),
         })
     }
 
     /// A case begins: its time counts from now.
     pub fn begin(&self) {
         self.began.set(Instant::now());
+    }
+
+    /// Remembers what a greeting offers.
+    pub fn greeted(&self, features: &[String]) {
+        self.offered.replace(Some(features.to_vec()));
+    }
+
+    /// Whether a greeting came, and without that feature.
+    pub fn goes_without(&self, feature: &str) -> bool {
+        let offered = self.offered.borrow();
+        offered.as_ref().is_some_and(|all| !all.iter().any(|one| one == feature))
     }
 
     /// Notes a line of what is said on the wire; what is said beyond measure is not noted.

@@ -22,7 +22,7 @@ use polyloom_worker::Workplace;
 use polyloom_worker::executor::Executor;
 use thiserror::Error;
 
-use bench::Bench;
+use bench::{Bench, Got};
 use case::Ask;
 
 pub use case::{CASES, Case, Level};
@@ -69,10 +69,20 @@ impl Kit<'_> {
                 continue;
             }
             let began = Instant::now();
-            let row = match (broken, case.lacks(snippets)) {
-                (Some(first), _) => Row::not_tried(case, format!("`{first}` failed")),
-                (None, Some(snippet)) => Row::not_tried(case, format!("{FILE} has no `{snippet}`")),
-                (None, None) => {
+            // Nobody asks for an ability that the greeting left out, so what would come says nothing.
+            let unoffered = case.feature.filter(|feature| bench.goes_without(feature));
+            let row = match (broken, unoffered, case.lacks(snippets)) {
+                (Some(first), _, _) => Row::not_tried(case, format!("`{first}` failed")),
+                (None, Some(feature), _) => {
+                    let words = format!(
+                        "the greeting does not offer `{feature}`, which the manifest declares"
+                    );
+                    Row::tried(case, Err(Got::new(words)), Duration::ZERO)
+                }
+                (None, None, Some(snippet)) => {
+                    Row::not_tried(case, format!("{FILE} has no `{snippet}`"))
+                }
+                (None, None, None) => {
                     bench.begin();
                     let found = match case.ask {
                         Ask::Cell(ask) | Ask::Worker(ask) => ask(&bench),

@@ -121,6 +121,7 @@ impl<'b> Line<'b> {
 
     fn answer(&mut self, hello: &Hello) -> Result<HelloOk, Got> {
         let manifest = &self.bench.executor.manifest;
+        self.bench.greeted(&hello.features);
         let wide = hello.features.iter().find(|feature| !declares(manifest, feature));
         if let Some(wide) = wide {
             let words = format!(

@@ -399,7 +399,7 @@ pub const MANIFEST: &[Key] = &[
         "kind",
         Shape::Text,
         "",
-        "`command`: programs that the host starts; `worker`: a process that speaks the protocol. Required.",
+        "`command`: programs that the host starts; `worker`: a process that speaks the protocol; `native`: a shared library; `wasm`: a WebAssembly component. Required.",
     ),
     key("aliases", Shape::Texts, "", "Other names in `lang`."),
     key(
@@ -537,7 +537,7 @@ pub const COMMAND: &[Key] =
 pub const SANDBOX: &[Key] = &[key(
     "seccomp",
     Shape::Text,
-    "`default`",
+    "default",
     "`default`: the system calls of ordinary programs; `runner`: only those of polyloom's own WebAssembly runner.",
 )];
 

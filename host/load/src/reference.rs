@@ -2,7 +2,8 @@
 
 use crate::keys::{CELL, DEFAULTS, FLOW, INPUT, Key, MANIFEST, OUTPUT, PARAM, Shape, TOP};
 use crate::keys::{
-    COMMAND, COMPILE, DIAGNOSTICS, HEAD, LIMITS, NATIVE, SANDBOX, TOOL, WASM, WORKER,
+    COMMAND, COMPILE, DIAGNOSTICS, HEAD, LIMITS, NATIVE, NORMALISE, SANDBOX, TOOL, WASM, WORKER,
+    ZYGOTE,
 };
 
 /// Every table of keys in Markdown, under its heading.
@@ -36,8 +37,10 @@ pub fn manifest_reference() -> String {
         ("### `[compile.head]`", HEAD),
         ("### `[run]`", COMMAND),
         ("### `[worker]`", WORKER),
+        ("### `[zygote]`", ZYGOTE),
         ("### `[native]`", NATIVE),
         ("### `[wasm]`", WASM),
+        ("### `[normalise]`", NORMALISE),
         ("### `[limits]`", LIMITS),
         ("### `[sandbox]`", SANDBOX),
         ("### `[diagnostics]`", DIAGNOSTICS),

@@ -429,6 +429,24 @@ nett = []
 }
 
 #[test]
+fn unknown_kernel() {
+    insta::assert_snapshot!(picture("x.toml", "[cells.a]\nlang = 'jupyter:python3'\ncode = ''\n"), @r"
+    PL020
+
+      × unknown language `jupyter:python3`
+       ╭─[x.toml:2:8]
+     1 │ [cells.a]
+     2 │ lang = 'jupyter:python3'
+       ·        ─────────────────
+     3 │ code = ''
+       ╰────
+      help: kernels are looked for in JUPYTER_PATH, the active environment (VIRTUAL_ENV), ~/.local/
+            share/jupyter, beside the python3 on PATH and in /usr/local and /usr, not in a `.venv`
+            that is not active; `polyloom plugin list` shows those that are found
+    ");
+}
+
+#[test]
 fn unknown_language() {
     insta::assert_snapshot!(picture("x.toml", r#"[cells.a]
 lang = 'pyton'

@@ -49,3 +49,27 @@ fn the_reference_in_the_readme_is_up_to_date() {
     }
     same("README.md", &text);
 }
+
+#[test]
+fn every_table_of_a_manifest_is_in_the_reference_and_in_the_guide() {
+    let reference = polyloom_load::manifest_reference();
+    let guide = include_str!("../../../executors/README.md");
+    let schema: serde_json::Value =
+        serde_json::from_str(&polyloom_load::executor_schema()).unwrap();
+    let properties =
+        |node: &serde_json::Value| node["properties"].as_object().cloned().unwrap_or_default();
+    for (name, node) in properties(&schema) {
+        if properties(&node).is_empty() {
+            continue;
+        }
+        assert!(reference.contains(&format!("### `[{name}]`")), "no table of [{name}]");
+        assert!(guide.contains(&format!("[{name}]")), "[{name}] is not in executors/README.md");
+    }
+    let (_, limits) = guide.split_once("\n[limits]").unwrap();
+    let (limits, _) = limits.split_once("\npids =").unwrap();
+    let words: Vec<&str> = limits.split_whitespace().collect();
+    for name in properties(&schema["properties"]["limits"]).keys() {
+        assert!(words.contains(&name.as_str()), "[limits] in executors/README.md has no {name}");
+    }
+    assert!(!reference.contains("``"), "code in code");
+}

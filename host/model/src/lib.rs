@@ -31,7 +31,8 @@ pub use limits::{
 };
 pub use manifest::{
     Calls, CommandSpec, DiagnosticsFormat, DiagnosticsSpec, HeadSpec, Kind, LEFT_OUT, MAX_PATTERN,
-    MAX_PATTERN_GROUPS, MAX_PATTERN_PROGRAM, Manifest, Tool, WorkerSpec, ZygoteSpec,
+    MAX_PATTERN_GROUPS, MAX_PATTERN_PROGRAM, Manifest, Tool, WorkerSpec, ZygoteSpec, is_left_out,
+    is_not_copied,
 };
 pub use net::{Host, NetError, NetGrant, NetRule};
 pub use permission::{Ask, AskError, Grant, Grants, Permission, Verdict};

@@ -7,8 +7,44 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ExecutorId, Limits};
 
-/// What tools leave in the folder of a manifest and is none of its content.
-pub const LEFT_OUT: [&str; 3] = [".git", "__pycache__", ".polyloom"];
+/// What lies in the folder of a manifest and is none of its content: what tools leave, wherever it is; and, with a `/`, what is about the
+/// executor and not of it, directly in that folder. It is not copied, in no digest and in no key, and a manifest can't name it.
+pub const LEFT_OUT: [&str; 18] = [
+    ".git",
+    "__pycache__",
+    ".polyloom",
+    "/.gitattributes",
+    "/.github",
+    "/.gitignore",
+    "/.gitlab-ci.yml",
+    "/CHANGELOG",
+    "/CHANGELOG.md",
+    "/README",
+    "/README.md",
+    "/doc",
+    "/docs",
+    "/examples",
+    "/test",
+    "/tests",
+    "/try",
+    CASES,
+];
+
+/// How cells are written in the language, for those who test the executor. It is copied, so that a copy can be tested.
+const CASES: &str = "/conformance.toml";
+
+/// Whether a list such as [`LEFT_OUT`] has a name that is below `folder`, empty for the manifest's own.
+#[must_use]
+pub fn is_left_out(list: &[&str], folder: &str, name: &str) -> bool {
+    let here = |one: &&str| folder.is_empty() && one.strip_prefix('/') == Some(name);
+    list.iter().any(|one| *one == name || here(one))
+}
+
+/// The same of what is not copied.
+#[must_use]
+pub fn is_not_copied(list: &[&str], folder: &str, name: &str) -> bool {
+    is_left_out(list, folder, name) && CASES.strip_prefix('/') != Some(name)
+}
 
 /// An executor's manifest.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -102,7 +102,9 @@ impl ExecutorFacts {
             if !text.is_empty() {
                 text.push_str("; ");
             }
-            text.push_str(line);
+            // What a program prints about itself may go on for pages.
+            let first = line.lines().map(str::trim).find(|line| !line.is_empty());
+            text.push_str(&format!("{name}: {}", first.unwrap_or_default()));
         }
         if text.is_empty() {
             text.push_str("none");

@@ -46,7 +46,7 @@ pub fn diff(before: &KeyParts, after: &KeyParts) -> Vec<PartChange> {
 
 /// Words longer than this stay out of one-line reasons; `why` shows them whole.
 const SHORT: usize = 24;
-/// But which library changed is what people ask, and how long its name is nobody chose.
+/// But which library or program changed is what people ask, and how long its name is nobody chose.
 const LIBRARIES: usize = 60;
 
 impl PartChange {
@@ -75,6 +75,23 @@ impl PartChange {
     }
 }
 
+/// Of tools in words (`make: GNU Make 4.3; perl: …`), those that are not in both; all of them where no words differ.
+fn other_tools(before: &Arc<str>, after: &Arc<str>) -> (Option<Arc<str>>, Option<Arc<str>>) {
+    let of = |words: &str, others: &str| {
+        let mine = words.split("; ").filter(|&one| others.split("; ").all(|other| other != one));
+        mine.collect::<Vec<_>>().join("; ")
+    };
+    match (of(before, after), of(after, before)) {
+        (gone, come) if gone.is_empty() && come.is_empty() => {
+            (Some(Arc::clone(before)), Some(Arc::clone(after)))
+        }
+        (gone, come) => {
+            let some = |words: String| if words.is_empty() { "none".into() } else { words.into() };
+            (Some(some(gone)), Some(some(come)))
+        }
+    }
+}
+
 impl fmt::Display for PartChange {
     /// `code changed`, `input temps changed (load.temps)`, `input year changed (2012 → 2013)`, `env A added`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -98,7 +115,11 @@ impl fmt::Display for PartChange {
             | PartName::Toolchain
             | PartName::When => write!(f, "{}", self.part)?,
         }
-        match (&self.before, &self.after) {
+        let (before, after) = match (&self.part, &self.before, &self.after) {
+            (PartName::Toolchain, Some(before), Some(after)) => other_tools(before, after),
+            (_, before, after) => (before.clone(), after.clone()),
+        };
+        match (&before, &after) {
             (None, None) => Ok(()),
             (None, Some(_)) => f.write_str(" added"),
             (Some(_), None) => f.write_str(" removed"),
@@ -106,7 +127,10 @@ impl fmt::Display for PartChange {
             (Some(before), Some(after)) if before == after => write!(f, " changed ({after})"),
             (Some(before), Some(after))
                 if before.chars().count().max(after.chars().count())
-                    <= if self.part == PartName::Libraries { LIBRARIES } else { SHORT } =>
+                    <= match self.part {
+                        PartName::Libraries | PartName::Toolchain => LIBRARIES,
+                        _ => SHORT,
+                    } =>
             {
                 write!(f, " changed ({before} → {after})")
             }

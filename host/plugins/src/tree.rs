@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, DirEntry, OpenOptions, OpenOptionsExt, Permissions, PermissionsExt};
-use polyloom_model::{Digest, LEFT_OUT};
+use polyloom_model::{Digest, LEFT_OUT, is_not_copied};
 use rustix::fs::OFlags;
 use thiserror::Error;
 
@@ -186,7 +186,7 @@ impl<'a> Walk<'a> {
             let Some(name) = name.to_str().filter(|name| !name.contains(char::is_control)) else {
                 return Err(TreeError::Name { path });
             };
-            if self.left_out.contains(&name) {
+            if is_not_copied(self.left_out, prefix, name) {
                 continue;
             }
             let failed = |source| TreeError::Io { path: path.clone(), source };

@@ -160,6 +160,26 @@ fn a_manifest_in_a_package_is_that_of_the_plugin() {
 }
 
 #[test]
+fn an_entry_point_that_leads_nowhere_is_told_with_its_cause() {
+    let place = Place::new();
+    let entries =
+        "[polyloom.executors]\na = badd:f\nb = pack.sub:f\nc = pack.deep.lang:f\nd = pack.fast:f\n";
+    let files = [("pack/__init__.py", ""), ("pack/deep/lang.py", ""), ("pack/fast.abi3.so", "")];
+    place.package("pack", entries, &files);
+    let (offers, problems) = place.offers();
+    let ids: Vec<&str> = offers.iter().map(|offer| offer.manifest.id.as_str()).collect();
+    assert_eq!(ids, ["c", "d"]);
+    let told: Vec<&str> = problems.iter().map(|problem| problem.message.as_str()).collect();
+    assert!(told[0].ends_with("is not in that folder: there is no module `badd`"), "{told:?}");
+    assert!(told[1].ends_with("leads nowhere: `pack` has no module `pack.sub`"), "{told:?}");
+    // One that was left where it was written.
+    let info = "env/lib/python3.11/site-packages/pack-1.2.dist-info/direct_url.json";
+    place.write(info, r#"{"url": "file:///src", "dir_info": {"editable": true}}"#);
+    let told = place.offers().1[0].message.clone();
+    assert!(told.contains("`pip install -e` can't be copied"), "{told}");
+}
+
+#[test]
 fn functions_of_before_are_told_and_run_by_the_adapter() {
     let place = Place::new();
     place.package(

@@ -136,7 +136,7 @@ impl Place {
         choices: &[ToolChoice],
         root: &Path,
     ) -> Result<Executor, ToolError> {
-        polyloom_worker::built::check(manifest)?;
+        polyloom_worker::built::check(manifest, &|file| self.workplace.sdk().join(file).exists())?;
         let mut found = BTreeMap::new();
         for (name, tool) in &manifest.tools {
             let chosen = choices.iter().find(|c| c.executor == manifest.id && c.tool == *name);

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use cap_std::fs::{Dir, OpenOptions};
-use polyloom_model::Digest;
+use polyloom_model::{Digest, is_left_out};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -54,7 +54,7 @@ pub struct TreeLimits {
     pub bytes: u64,
     /// Files and directories together.
     pub entries: u64,
-    /// Names that are passed over wherever they are.
+    /// Names that are passed over wherever they are; with a `/`, directly in the directory.
     pub left_out: &'static [&'static str],
 }
 
@@ -331,7 +331,7 @@ impl Walk<'_, '_> {
                 let shown = format!("{prefix}{}", name.escape_ascii());
                 return Err(TreeError::Path { path: shown, reason: "its name is not Unicode" });
             };
-            if self.limits.left_out.contains(&name) {
+            if is_left_out(self.limits.left_out, prefix, name) {
                 continue;
             }
             self.entries += 1;

@@ -38,6 +38,8 @@ pub enum Fault {
     Missing,
     /// Nothing is there before it is built; with what, where that is known.
     Unbuilt(Option<&'static str>),
+    /// It is none of the files that `{sdk}` stands for.
+    NotOfSdk,
     /// It may not be executed.
     NotExecutable(String),
     /// It is a pipe, a socket or a device: whoever opens it may wait for ever. Or it is a folder in the place of a file.
@@ -54,6 +56,7 @@ impl fmt::Display for Fault {
             Self::Unbuilt(Some(with)) => write!(f, "is not there: build it first (`{with}`)"),
             Self::Unbuilt(None) => f.write_str("is not there: build it first"),
             Self::Missing => f.write_str("is not there"),
+            Self::NotOfSdk => f.write_str("is not in the SDK of this polyloom"),
             Self::NotExecutable(file) => write!(f, "is not executable: `chmod +x {file}`"),
             Self::NotRegular => f.write_str("is no regular file"),
             Self::Not(what) => write!(f, "is no {what}"),
@@ -62,8 +65,9 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Looks at the library, the component and the programs (`{dir}/NAME`) that a manifest starts. One without a folder brings none.
-pub fn check(manifest: &Manifest) -> Result<(), NotBuilt> {
+/// Looks at the library, the component, the programs (`{dir}/NAME`) that a manifest starts and the files that it names to them. One without a folder
+/// brings none. `sdk` says whether a path is in the SDK.
+pub fn check(manifest: &Manifest, sdk: &dyn Fn(&str) -> bool) -> Result<(), NotBuilt> {
     let Some(folder) = manifest.path.as_deref().and_then(Path::parent) else { return Ok(()) };
     let of = |file: &str, found: Result<(), Fault>| {
         let executor = manifest.id.clone();
@@ -86,16 +90,20 @@ pub fn check(manifest: &Manifest) -> Result<(), NotBuilt> {
     };
     for argv in argvs.into_iter().chain(manifest.normalise.as_deref()) {
         for (at, item) in argv.iter().enumerate() {
-            let file = item.strip_prefix("{dir}/").filter(|file| !file.contains('{'));
-            match file {
-                Some(file) if at == 0 => of(file, program(folder, file))?,
-                Some(file) => {
-                    of(file, argument(folder, file))?;
-                    // It may name something in itself.
-                    let (file, _) = file.rsplit_once(':').unwrap_or((file, ""));
+            // What it matches or is put together of is the program's matter.
+            let plain = |file: &&str| !file.contains(['{', '*', '?']);
+            if let Some(file) = item.strip_prefix("{dir}/").filter(plain) {
+                if at == 0 {
+                    of(file, program(folder, file))?;
+                } else {
+                    let there = names(file).find(|file| folder.join(file).exists());
+                    let file = there.or(names(file).last()).unwrap_or(file);
                     of(file, argument(folder, file))?;
                 }
-                None => {}
+            }
+            if let Some(file) = item.strip_prefix("{sdk}/").filter(plain) {
+                let there = names(file).any(sdk);
+                of(item, if there { Ok(()) } else { Err(Fault::NotOfSdk) })?;
             }
         }
     }
@@ -154,11 +162,17 @@ fn program(folder: &Path, file: &str) -> Result<(), Fault> {
     }
 }
 
-/// What a program is to read may be a file or a folder, and be there later only.
+/// The file that an argument names, which may name something in that file: `FILE:OBJECT`.
+fn names(argument: &str) -> impl Iterator<Item = &str> {
+    std::iter::once(argument).chain(argument.rsplit_once(':').map(|(file, _)| file))
+}
+
+/// What a program is to read may be a file or a folder.
 fn argument(folder: &Path, file: &str) -> Result<(), Fault> {
     match fs::metadata(folder.join(file)) {
         Ok(meta) if !meta.is_file() && !meta.is_dir() => Err(Fault::NotRegular),
-        Ok(_) | Err(_) => Ok(()),
+        Ok(_) => Ok(()),
+        Err(_) => Err(builder(folder).map_or(Fault::Missing, |with| Fault::Unbuilt(Some(with)))),
     }
 }
 

@@ -407,14 +407,14 @@ pub fn program(cell: &Sandbox) -> Result<Collected, Vec<Problem>> {
         let listing = collector.list("out", caps)?;
         let entry = listing.entries.iter().find(|entry| entry.path == "program");
         match entry.map(|entry| entry.kind) {
-            None => Err("the compiler ended well but left no program".to_owned().into()),
+            None => Err("its program ended well and left none".to_owned().into()),
             Some(Kind::Directory) => {
                 Ok(Collected::Tree(tree(&collector, "out/program", 10_000, None)?))
             }
             Some(Kind::File { size, .. }) => {
                 Ok(Collected::File { fd: collector.open_file("out/program")?, size, hot: None })
             }
-            Some(kind) => Err(format!("the compiler's program is {}", what(kind)).into()),
+            Some(kind) => Err(format!("what it left is {}", what(kind)).into()),
         }
     };
     taken().map_err(|problem| vec![problem])

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt::Write as _;
 
-use polyloom_model::{CellId, DiagnosticsFormat, Manifest};
+use polyloom_model::{CellId, DiagnosticsFormat, Kind, Manifest};
 use polyloom_protocol::Diagnostic;
 use polyloom_protocol::meta::{ExecMeta, Severity};
 use polyloom_sandbox::{Exit, View};
@@ -48,6 +48,28 @@ pub fn ended_itself(manifest: &Manifest, code: i32) -> Option<Diagnostic> {
     manifest.path.as_ref()?;
     let what = format!("ended itself with exit code {code} before it said that the cell is done");
     Some(Diagnostic::new(Severity::Error, format!("the executor `{}` {what}", manifest.id)))
+}
+
+/// The same of one that a signal ended which nobody sent: the kernel's answer to what it did.
+pub fn crashed(manifest: &Manifest, signal: i32) -> Option<String> {
+    manifest.path.as_ref()?;
+    let Kind::Worker(worker) = &manifest.kind else { return None };
+    let library = match &worker.library {
+        Some(library) => format!(" (its library `{library}`)"),
+        None => String::new(),
+    };
+    let name = crate::outcome::signal_name(signal);
+    let id = &manifest.id;
+    Some(format!(
+        "the executor `{id}`{library} was ended by {name} before it said that the cell is done"
+    ))
+}
+
+/// What is said where `[compile]` ended well and `why`: the manifest is at fault, not the code.
+pub fn not_compiled(manifest: &Manifest, why: &str) -> Diagnostic {
+    let text = format!("`[compile]` of `{}` has to write `{{program}}`: {why}", manifest.id);
+    let file = manifest.path.as_ref().map(|path| path.display().to_string());
+    Diagnostic { file, ..Diagnostic::new(Severity::Error, text) }
 }
 
 /// Where a cell's code lies.

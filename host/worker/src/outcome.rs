@@ -88,10 +88,19 @@ impl Evidence {
     pub fn ended_itself(&self) -> Option<i32> {
         self.exit_code.filter(|code| *code != 0 && self.greeted && self.done.is_none())
     }
+
+    /// The signal that ended a worker then, one that a program brings upon itself.
+    #[must_use]
+    pub fn crashed(&self) -> Option<i32> {
+        self.signal.filter(|it| CRASHES.contains(it) && self.greeted && self.done.is_none())
+    }
 }
 
 /// The kernel's signal for a file that would grow over the limit.
 const SIGXFSZ: i32 = 25;
+
+/// SIGILL, SIGABRT, SIGBUS, SIGFPE, SIGSEGV.
+const CRASHES: [i32; 5] = [4, 6, 7, 8, 11];
 
 /// How an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 //! Starts attempts and leaves the watching to `drive`.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -67,6 +67,12 @@ impl Workplace {
     pub fn new(binary: PathBuf, sdk: PathBuf, scratch: PathBuf) -> Self {
         let (parking, grounds, normalisers) = Default::default();
         Self { spawner: OnceLock::new(), binary, sdk, scratch, parking, grounds, normalisers }
+    }
+
+    /// The folder that `{sdk}` stands for.
+    #[must_use]
+    pub fn sdk(&self) -> &Path {
+        &self.sdk
     }
 
     /// From now on, workers for the latest `count` different attempts are kept waiting, once [`Self::park`] is called.

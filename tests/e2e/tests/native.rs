@@ -283,7 +283,12 @@ fn a_bad_library_ends_its_own_process_and_says_why() {
             "worker_error",
             "else",
         ),
-        ("segv", with("*(volatile int *)0 = 1; return 0;"), "killed", "SIGSEGV"),
+        (
+            "segv",
+            with("*(volatile int *)0 = 1; return 0;"),
+            "killed",
+            "` (its library `lib.so`) was ended by SIGSEGV before it said that the cell is done",
+        ),
         (
             "exit",
             with("exit(7);"),

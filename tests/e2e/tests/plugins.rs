@@ -111,6 +111,43 @@ fn nothing_that_was_put_into_a_copy_runs() {
 }
 
 #[test]
+fn what_is_about_a_plugin_and_not_of_it_makes_no_cell_run_again() {
+    let place = offered();
+    let about = ["README.md", "tests/t.sh", "try/polyloom.toml", ".github/a.yml", ".gitignore"];
+    let write = |text: &str| {
+        for file in about {
+            place.write(&format!("executors/greet/{file}"), text);
+        }
+    };
+    write("# 1\n");
+    place.write("executors/greet/lib/README.md", "of it\n");
+    place.write("executors/greet/conformance.toml", "hello = 'Ada'\n");
+    // From its folder, and as it is installed.
+    let beside = ["--executor-dir", "executors"];
+    for args in [&beside[..], &[]] {
+        if args.is_empty() {
+            done(&place, &["plugin", "enable", "greet", "--yes"]);
+        }
+        let _ = place.run(args).exits(0);
+        write("# 2\n");
+        let run = place.run(args).exits(0);
+        assert_eq!(run.ran(), [""; 0], "{args:?}");
+    }
+    let _ = place.polyloom(&["plugin", "outdated"]).exits(4);
+    let copies = place.root().join("home/.local/share/polyloom/plugins/copies");
+    let copy = std::fs::read_dir(copies).unwrap().next().unwrap().unwrap().path();
+    assert!(about.iter().all(|file| !copy.join(file).exists()));
+    assert!(copy.join("lib/README.md").is_file() && copy.join("conformance.toml").is_file());
+    place.edit("executors/greet/conformance.toml", "Ada", "Bea");
+    assert_eq!(place.run(&beside).exits(0).ran(), [""; 0]);
+    place.write("executors/greet/lib/README.md", "of it, too\n");
+    assert_eq!(place.run(&beside).exits(0).ran(), ["a"]);
+    place.edit("executors/greet/executor.toml", "{dir}/greet.sh", "{dir}/tests/t.sh");
+    let told = place.polyloom(&["plugin", "install", "executors/greet", "--yes"]).exits(2).stderr();
+    assert!(told.contains("`tests` is no part of an executor"), "{told}");
+}
+
+#[test]
 fn who_runs_a_plugin_keeps_it_and_no_longer() {
     let place = offered();
     place.write("executors/greet/greet.sh", "sleep 1; echo hello $(cat $1)\n");
@@ -272,6 +309,12 @@ fn what_was_not_built_is_neither_installed_nor_run() {
     refused(&place, "`bin/pc3` of `pc3` is not there");
     place.write("own/pc3/bin/pc3", "#!/bin/sh\n");
     refused(&place, "`bin/pc3` of `pc3` is not executable: `chmod +x bin/pc3`");
+    // What a program is given to read.
+    let sh = "[toolchain.sh]\nany = [\"sh\"]\nversion = []\n[worker]\nprotocol = [1]\nargv = [\"{sh}\", ";
+    unbuilt(&place, "worker", &format!("{sh}\"{{dir}}/own.sh:main\"]"));
+    refused(&place, "`own.sh` of `pc3` is not there");
+    unbuilt(&place, "worker", &format!("{sh}\"{{sdk}}/python/exec.py\"]"));
+    refused(&place, "`{sdk}/python/exec.py` of `pc3` is not in the SDK of this polyloom");
     // One that lost its library since.
     unbuilt(&place, "native", native);
     place.write("own/pc3/libpc3.so", b"\x7fELF");
@@ -345,4 +388,23 @@ fn a_file_that_is_no_archive_is_not_shown() {
     assert!(done.unwrap().success());
     let told = place.polyloom(&["plugin", "install", "bare.tar", "--yes"]).exits(2).stderr();
     assert!(told.contains("project/bare.tar/executor.toml`"), "{told}");
+}
+
+#[test]
+fn a_compiler_that_writes_no_program_is_the_manifests_mistake() {
+    let place = Place::new();
+    place.executor(
+        "gco",
+        "id = \"gco\"\nversion = \"1\"\nkind = \"command\"\n[toolchain.cp]\nany = [\"cp\"]\nversion = []\n\
+         [compile]\nargv = [\"{cp}\", \"{code}\", \"{work}/out\"]\n[run]\nargv = [\"{program}\"]\n",
+    );
+    place.write("polyloom.toml", "[cells.a]\nlang = \"gco\"\ncode = \"x\"\n");
+    let run = place.polyloom(&["run"]).exits(1);
+    let told = run.stderr();
+    let said = "executor.toml: error: `[compile]` of `gco` has to write `{program}`: its program ended well and left none\n";
+    assert_eq!(told.matches(said).count(), 1, "{told}");
+    assert_eq!(told.matches("left none").count(), 1, "{told}");
+    assert!(told.contains("cell `a` (gco): worker_error, its code was not compiled\n"), "{told}");
+    assert!(told.contains("hint: `{program}` in the argv of `[compile]`"), "{told}");
+    assert!(!told.contains("outputs"), "{told}");
 }

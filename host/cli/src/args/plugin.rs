@@ -19,7 +19,7 @@ pub enum PluginCommand {
     New(NewArgs),
     /// Test whether an executor keeps the contract: exit code 1 if a case failed.
     Test {
-        /// An executor's id, or the folder of its executor.toml.
+        /// An executor's id, or the folder of its executor.toml, which goes first.
         #[arg(value_name = "ID|FOLDER", required_unless_present = "cases")]
         which: Option<String>,
         /// List the cases instead: what each needs and what is expected.

@@ -114,8 +114,12 @@ fn place_of(world: &World, manifest: &Manifest) -> String {
     }
 }
 
-/// The manifest of that id, or of that folder.
+/// The manifest of that folder, or of that id: a folder goes first, as in `plugin install`.
 fn manifest(world: &World, which: &str) -> Result<Arc<Manifest>, Failure> {
+    let folder = Path::new(which);
+    if folder.join("executor.toml").is_file() {
+        return of_folder(world, folder);
+    }
     let known = which.parse::<ExecutorId>().ok().and_then(|name| {
         let mut all = world.languages.all();
         let found = all.find(|manifest| manifest.id == name || manifest.aliases.contains(&name))?;
@@ -125,17 +129,16 @@ fn manifest(world: &World, which: &str) -> Result<Arc<Manifest>, Failure> {
         world.unharmed_executor(&manifest.id)?;
         return Ok(Arc::clone(manifest));
     }
-    let folder = Path::new(which);
-    if !folder.join("executor.toml").is_file() {
-        let mut ids: Vec<&str> =
-            world.languages.all().map(|manifest| manifest.id.as_str()).collect();
-        ids.sort_unstable();
-        let text = format!(
-            "`{which}` is no executor and no folder with an executor.toml; executors: {}",
-            ids.join(", ")
-        );
-        return Err(Failure::new(Exit::Usage, text).hint("polyloom plugin list"));
-    }
+    let mut ids: Vec<&str> = world.languages.all().map(|manifest| manifest.id.as_str()).collect();
+    ids.sort_unstable();
+    let text = format!(
+        "`{which}` is no executor and no folder with an executor.toml; executors: {}",
+        ids.join(", ")
+    );
+    Err(Failure::new(Exit::Usage, text).hint("polyloom plugin list"))
+}
+
+fn of_folder(world: &World, folder: &Path) -> Result<Arc<Manifest>, Failure> {
     let (manifests, problems) = polyloom_load::discover(&[folder.to_owned()]);
     if !problems.is_empty() {
         let report = polyloom_load::Report { problems };
@@ -193,12 +196,19 @@ fn missing(error: &ToolError) -> Failure {
     }
 }
 
-/// What a report is kept under: it is about this very executor, its programs and this version of the kit.
+/// The cases beside a manifest, for whom a pipe is no file.
+fn beside(manifest: &Manifest) -> Option<Vec<u8>> {
+    Root::open(manifest.path.as_deref()?.parent()?).ok()?.read(Path::new(FILE)).ok()
+}
+
+/// What a report is kept under: it is about this very executor, its cases, its programs and this version of the kit.
 fn key(place: &Place, executor: &Executor) -> String {
     let manifest = &executor.manifest;
     let together = place.facts(executor).together().hex();
+    let cases = beside(&executor.manifest).unwrap_or_default();
+    let cases = Digest::of(&cases).hex();
     let said = format!(
-        "{VERSION} {together} {:?} {:?} {:?} {:?}",
+        "{VERSION} {together} {cases} {:?} {:?} {:?} {:?}",
         manifest.kind, manifest.diagnostics, manifest.limits, manifest.calls
     );
     format!("conformance {}", Digest::of(said.as_bytes()).hex())

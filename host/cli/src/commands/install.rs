@@ -152,7 +152,12 @@ fn agree_staged(
         Source::Folder(folder) => Some(folder.join("executor.toml")),
         _ => manifest.path.clone(),
     };
-    if let Err(error) = polyloom_worker::built::check(&Manifest { path, ..manifest.clone() }) {
+    let sdk = |file: &str| {
+        let mut all = polyloom_executors::sdk().iter().map(|it| it.path);
+        all.any(|path| Path::new(path).starts_with(file))
+    };
+    let shown = Manifest { path, ..manifest.clone() };
+    if let Err(error) = polyloom_worker::built::check(&shown, &sdk) {
         return Err(Failure::new(Exit::Usage, format!("{error}; nothing was installed")));
     }
     let id = escape_line(manifest.id.as_str()).into_owned();

@@ -57,6 +57,16 @@ pub(crate) struct Draft<'l> {
 /// Who has a name already, for messages.
 pub(super) type Taken<'d> = HashMap<&'d str, (Span, &'static str)>;
 
+/// What helps where a kernel of Jupyter is not found: where kernels are looked for.
+fn kernels(nearest: Option<&str>) -> String {
+    let meant = nearest.filter(|name| name.starts_with("jupyter:"));
+    let meant = meant.map(|name| format!("did you mean `{name}`? ")).unwrap_or_default();
+    format!(
+        "{meant}kernels are looked for in JUPYTER_PATH, the active environment (VIRTUAL_ENV), ~/.local/share/jupyter, beside the python3 on PATH and in \
+         /usr/local and /usr, not in a `.venv` that is not active; `polyloom plugin list` shows those that are found"
+    )
+}
+
 impl<'l> Check<'_, 'l> {
     pub(super) fn cell(&mut self, id: CellId, entry: &Entry, map: &Map) -> Draft<'l> {
         let findings = &mut self.findings;
@@ -145,8 +155,11 @@ impl<'l> Check<'_, 'l> {
             }
             let names = languages.names();
             let nearest = self.findings.nearest(name, names.iter().copied());
-            let help = suggestion(nearest, &names)
-                .unwrap_or_else(|| "no executor is installed".to_owned());
+            let help = match suggestion(nearest, &names) {
+                _ if name.starts_with("jupyter:") => kernels(nearest),
+                Some(help) => help,
+                None => "no executor is installed".to_owned(),
+            };
             let message = format!("unknown language `{}`", shown(name));
             self.findings.error(Code::UnknownLanguage, &node.span, message, "").help(help);
             return None;

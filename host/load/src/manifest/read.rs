@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use polyloom_model::{
-    Calls, CommandSpec, DiagnosticsFormat, DiagnosticsSpec, ExecutorId, Kind, Limits, Manifest,
-    Tool, WorkerSpec, ZygoteSpec,
+    Calls, CommandSpec, DiagnosticsFormat, DiagnosticsSpec, ExecutorId, Kind, LEFT_OUT, Limits,
+    Manifest, Tool, WorkerSpec, ZygoteSpec, is_left_out,
 };
 use polyloom_protocol::handshake::{VERSION, feature};
 
@@ -22,7 +22,7 @@ use crate::keys::{
 };
 use crate::problem::{Code, Report};
 use crate::read::{read_toml, refuse_nul};
-use crate::source::Source;
+use crate::source::{Source, Span};
 use crate::tree::{Data, Map, Node};
 
 /// Reads a manifest. `path` is where it was found; a bundled one has none.
@@ -95,7 +95,7 @@ fn required<'d>(findings: &mut Findings, map: &'d Map, key: &str) -> Option<&'d 
         let example = match key {
             "id" => "`id = \"mylang\"`",
             "version" => "`version = \"1\"`, the executor's own",
-            _ => "`kind = \"command\"` or `kind = \"worker\"`",
+            _ => "`kind = \"command\"`, or `worker`, `native`, `wasm`",
         };
         findings
             .error(Code::MissingKey, &(0..0), format!("the manifest has no `{key}`"), "")
@@ -358,7 +358,20 @@ fn own_file(
             .help(format!("valid: `{example}`, `lib/{example}`"));
         return None;
     }
+    content(findings, path, &node.span);
     Some(path.to_owned())
+}
+
+/// Of the folder's files, those that are about the executor and not of it are not there when it runs.
+fn content(findings: &mut Findings, path: &str, span: &Span) {
+    let end = path.find(['/', ':']).unwrap_or(path.len());
+    let name = &path[..end];
+    if is_left_out(&LEFT_OUT, "", name) {
+        let message = format!("`{}` is no part of an executor", shown(name));
+        findings.error(Code::BadName, span, message, "").help(
+            "documentation and tests are not copied when it is installed: put the file elsewhere",
+        );
+    }
 }
 
 pub(super) fn argv(
@@ -384,6 +397,9 @@ pub(super) fn argv(
     if let Data::List(items) = &node.data {
         for (text, item) in texts.iter().zip(items) {
             placeholder::check(findings, text, &item.span, place, tools);
+            for (at, dir) in text.match_indices("{dir}/") {
+                content(findings, &text[at + dir.len()..], &item.span);
+            }
         }
     }
     Some(texts)

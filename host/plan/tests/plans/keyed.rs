@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use polyloom_model::{Digest, Input, Source, Stdin, Type, Value};
-use polyloom_plan::{KeyError, Part, PartName, diff, keys};
+use polyloom_plan::{ExecutorFacts, KeyError, Part, PartName, diff, keys};
 
 use crate::world::{World, port};
 
@@ -108,4 +108,35 @@ fn missing_facts_are_named() {
     world.facts.executors.clear();
     let error = keys(&world.flow, &graph, &world.facts).unwrap_err();
     assert!(matches!(error, KeyError::Executor { .. }));
+}
+
+#[test]
+fn of_a_toolchain_the_programs_that_changed_are_told() {
+    let make = ("make", "GNU Make 4.3\nBuilt for x86_64-pc-linux-gnu\nCopyright (C) 1988-2020");
+    let perl = ("perl", "\nThis is perl 5, version 36\n");
+    let told = |before: &[(&str, &str)], after: &[(&str, &str)]| {
+        let mut world = World::new("a");
+        let mut keys = [before, after].map(|tools| {
+            let facts = world.facts.executors.values_mut().next().unwrap();
+            facts.toolchain = ExecutorFacts::toolchain(tools.iter().copied());
+            world.keys().1.remove(0)
+        });
+        let [before, after] = &mut keys;
+        let changes = diff(&before.parts, &after.parts);
+        changes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    };
+    assert_eq!(told(&[make], &[make]), "");
+    assert_eq!(
+        told(&[make], &[make, perl]),
+        "toolchain changed (none → perl: This is perl 5, version 36)"
+    );
+    assert_eq!(told(&[make, perl], &[perl]), "toolchain changed (make: GNU Make 4.3 → none)");
+    let newer = ("make", "GNU Make 4.4\n");
+    assert_eq!(
+        told(&[make, perl], &[newer, perl]),
+        "toolchain changed (make: GNU Make 4.3 → make: GNU Make 4.4)"
+    );
+    // What differs is further down.
+    let built = ("make", "GNU Make 4.3\nBuilt for aarch64-unknown-linux-gnu");
+    assert_eq!(told(&[make], &[built]), "toolchain changed (make: GNU Make 4.3)");
 }

@@ -156,7 +156,7 @@ impl Found<'_> {
             self.broken(Code::Syntax, package, format!("`{path}` {wrong}"));
         }
         for entry in entries {
-            match self.offer(dir, package, &package.site.join(&path), &entry) {
+            match self.offer(dir, folder, package, &package.site.join(&path), &entry) {
                 Ok(offer) => self.offers.push(offer),
                 Err(Wrong::Entry(code, why)) => {
                     self.broken(code, package, format!("`{} = {}` {why}", entry.name, entry.value));
@@ -174,6 +174,7 @@ impl Found<'_> {
     fn offer(
         &mut self,
         dir: &Dir,
+        info: &str,
         package: &Package,
         path: &Path,
         entry: &Entry,
@@ -209,10 +210,16 @@ impl Found<'_> {
                 Ok(offer(manifest, folder, None))
             }
             Value::Object { module, object } => {
-                let part = part(dir, &module).ok_or_else(|| {
-                    let why = "is not in that folder: what is installed with `pip install -e` can't be copied, install it without";
-                    Wrong::Entry(Code::MissingFile, why.to_owned())
-                })?;
+                let missing = |why: String| Wrong::Entry(Code::MissingFile, why);
+                let part = part(dir, &module).ok_or_else(|| missing(match is_editable(dir, info) {
+                    true => "is not in that folder: what is installed with `pip install -e` can't be copied, install it without".to_owned(),
+                    false => format!("is not in that folder: there is no module `{module}`"),
+                }))?;
+                if !has_module(dir, &module) {
+                    return Err(missing(format!(
+                        "leads nowhere: `{part}` has no module `{module}`"
+                    )));
+                }
                 let legacy = entry.group == Group::Legacy;
                 let tool =
                     Tool { any: vec![INTERPRETER.to_owned()], env: None, ..self.tool.clone() };
@@ -243,6 +250,32 @@ fn part(dir: &Dir, module: &str) -> Option<String> {
     }
     let file = format!("{top}.py");
     (top == module && meta(&file).is_some_and(|meta| meta.is_file())).then_some(file)
+}
+
+/// Whether a package is where it was written, which the installer notes in the folder `info`.
+///
+/// <https://packaging.python.org/en/latest/specifications/direct-url/>
+fn is_editable(dir: &Dir, info: &str) -> bool {
+    let text = read(dir, &Path::new(info).join("direct_url.json")).unwrap_or_default();
+    let noted = serde_json::from_str::<serde_json::Value>(&text);
+    noted.is_ok_and(|noted| noted["dir_info"]["editable"] == true)
+}
+
+/// Whether a file or a folder is there for a module, whatever it is written in.
+fn has_module(dir: &Dir, module: &str) -> bool {
+    let path = module.replace('.', "/");
+    let (folder, last) = path.rsplit_once('/').unwrap_or(("", &path));
+    let entries = if folder.is_empty() { dir.entries() } else { dir.read_dir(folder) };
+    let names =
+        entries.into_iter().flatten().flatten().filter_map(|it| it.file_name().into_string().ok());
+    let is = |name: String| match name.strip_prefix(last) {
+        Some("") => true,
+        Some(rest) => {
+            rest.starts_with('.') && [".py", ".pyc", ".so"].iter().any(|end| rest.ends_with(end))
+        }
+        None => false,
+    };
+    names.take(MOST).any(is)
 }
 
 /// The text of a file below a folder: whoever wrote it leads nowhere else, and nobody waits for it or reads for ever.

@@ -77,6 +77,22 @@ fn not_started(meta: &ExecMeta) -> bool {
     meta.exit_code.is_none() && meta.signal.is_none() && meta.diagnostics.iter().any(says)
 }
 
+/// Whether the manifest's `[compile]` left no program.
+fn not_compiled(meta: &ExecMeta) -> bool {
+    meta.diagnostics.iter().any(|it| it.message.starts_with("`[compile]` of "))
+}
+
+/// Whether a plugin crashed: what ended is its program.
+fn crashed(meta: &ExecMeta) -> bool {
+    let says = |it: &Diagnostic| it.message.starts_with("the executor `");
+    meta.signal.is_some() && meta.diagnostics.iter().any(says)
+}
+
+/// Whether a kernel of Jupyter did, by the word of its worker.
+fn kernel_ended(meta: &ExecMeta) -> bool {
+    meta.diagnostics.iter().any(|it| it.message.starts_with("the kernel ended with "))
+}
+
 /// What the host saw, in a few words.
 pub(super) fn evidence(meta: &ExecMeta) -> String {
     let peak = || match meta.peak_memory {
@@ -106,6 +122,7 @@ pub(super) fn evidence(meta: &ExecMeta) -> String {
         Outcome::Denied => "a permission is missing".to_owned(),
         Outcome::WorkerError if never_ran(meta) => "the host could not run it".to_owned(),
         Outcome::WorkerError if not_started(meta) => "its program could not be started".to_owned(),
+        Outcome::WorkerError if not_compiled(meta) => "its code was not compiled".to_owned(),
         Outcome::WorkerError => "the executor broke off".to_owned(),
         Outcome::Ok
         | Outcome::Cached
@@ -117,6 +134,8 @@ pub(super) fn evidence(meta: &ExecMeta) -> String {
             _ if meta.extras.get("did_not_compile") == Some(&Value::Bool(true)) => {
                 "did not compile".to_owned()
             }
+            // It may be missing a part of its own, or the code ended it.
+            (None, Some(0)) if kernel_ended(meta) => "its kernel ended".to_owned(),
             // A worker ends well after it has told of an error.
             (None, Some(0)) if meta.outcome == Outcome::Failed => {
                 "its code ended in an error".to_owned()
@@ -314,6 +333,9 @@ impl Failure {
                 ),
                 false => (None, None),
             },
+            Outcome::WorkerError if not_compiled(&self.meta) => hint(
+                "`{program}` in the argv of `[compile]` is the path to write to, often behind `-o`",
+            ),
             Outcome::WorkerError => {
                 only("the executor broke the protocol, or ended outside of the cell's code")
             }
@@ -325,6 +347,9 @@ impl Failure {
             ),
             Outcome::Failed if self.says(&NO_NETWORK) => hint(
                 "cells have no network but what they ask for and are granted: `allow = { net = [\"HOST:PORT\"] }`; or bring what they need as inputs",
+            ),
+            Outcome::Killed if crashed(&self.meta) => only(
+                "a mistake in the plugin, or in the cell's code where that runs in the plugin's process",
             ),
             Outcome::Killed | Outcome::Failed => match (self.meta.signal, self.meta.exit_code) {
                 (Some(11 | 7), _) => {

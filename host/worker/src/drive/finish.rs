@@ -93,6 +93,9 @@ impl Watch<'_> {
         if let Some(code) = seen.ended_itself().filter(|_| outcome == Outcome::Failed) {
             self.diagnostics.extend(messages::ended_itself(&attempt.executor.manifest, code));
         }
+        if let Some(signal) = seen.crashed().filter(|_| outcome == Outcome::Killed) {
+            explanation = messages::crashed(&attempt.executor.manifest, signal).or(explanation);
+        }
         let start = match (&self.talk, outcome) {
             (Some(talk), _) if talk.greeted => Start::Greeted,
             (Some(_), Outcome::WorkerError | Outcome::Killed | Outcome::Failed) => Start::Failed,
@@ -173,10 +176,17 @@ impl Watch<'_> {
                         }
                     }
                     let problems = told;
-                    outcome = Outcome::OutputMissing;
-                    explanation = problems.first().cloned();
-                    let error = |text| Diagnostic::new(Severity::Error, text);
-                    self.diagnostics.extend(problems.into_iter().map(error));
+                    let manifest = &self.attempt.executor.manifest;
+                    if matches!(self.attempt.phase, Phase::Compile { .. }) {
+                        outcome = Outcome::WorkerError;
+                        self.diagnostics
+                            .push(messages::not_compiled(manifest, &problems.join("; ")));
+                    } else {
+                        outcome = Outcome::OutputMissing;
+                        explanation = problems.first().cloned();
+                        let error = |text| Diagnostic::new(Severity::Error, text);
+                        self.diagnostics.extend(problems.into_iter().map(error));
+                    }
                 }
             }
         }

@@ -308,6 +308,24 @@ fn an_ability_that_is_not_declared_is_refused() {
 }
 
 #[test]
+fn an_ability_that_is_declared_and_not_offered_is_a_failure() {
+    let place = Place::new();
+    // The fake executor offers `cancel.soft`, `display` and `progress`, and answers what it does not know with silence.
+    let folder = fake_executor(&place, "fake-a", "well", CODES);
+    let manifest = Path::new(&folder).join("executor.toml");
+    let text = fs::read_to_string(&manifest).unwrap();
+    let more = "\"catalog\", \"prepare\", \"session\", \"snapshot\", \"progress\"]";
+    fs::write(&manifest, text.replace("\"progress\"]", more)).unwrap();
+    let report = test(&place, &folder, "5s").exits(1).json();
+    let failed = failed(&report);
+    let cases: Vec<&str> = failed.iter().map(|(case, _)| case.as_str()).collect();
+    assert_eq!(cases, ["prepare", "session", "reset", "snapshot", "catalog"]);
+    let got = "the greeting does not offer `catalog`, which the manifest declares";
+    assert!(failed[4].1.starts_with(got), "{failed:?}");
+    assert_eq!(grade(&report, "catalog"), "fail");
+}
+
+#[test]
 fn marks_are_shown_until_the_executor_changes() {
     let place = Place::new();
     fake_executor(&place, "fake-a", "well", CODES);
@@ -336,8 +354,31 @@ fn marks_are_shown_until_the_executor_changes() {
     assert!(shown().is_null());
     fs::write(folder.join("executor.toml"), &manifest).unwrap();
     assert_eq!(shown(), report["grades"]);
+    let other = CODES.replace("hello\n", "hullo\n");
+    fs::write(folder.join("conformance.toml"), other).unwrap();
+    assert!(shown().is_null());
+    fs::write(folder.join("conformance.toml"), CODES).unwrap();
+    assert_eq!(shown(), report["grades"]);
     fs::write(folder.join("more"), "a program of it").unwrap();
     assert!(shown().is_null());
+}
+
+#[test]
+fn a_folder_goes_before_what_is_installed_under_its_name() {
+    let place = Place::new();
+    let manifest = "id = \"pc\"\nversion = \"1\"\nkind = \"command\"\n[toolchain.sh]\nany = [\"sh\"]\nversion = []\n\
+                    [run]\nargv = [\"{sh}\", \"{code}\"]\n";
+    place.write("pc/executor.toml", manifest);
+    place.write("pc/conformance.toml", "hello = 'echo hello'\n");
+    let _ = place.polyloom(&["plugin", "install", "pc", "--yes"]).exits(0);
+    place.write("pc/conformance.toml", "hello = 'echo hullo'\n");
+    let told = place.polyloom(&["plugin", "test", "pc"]).exits(1).stderr();
+    assert!(told.contains("testing pc (the folder pc)"), "{told}");
+    // Elsewhere the name is that of what is installed.
+    std::fs::create_dir(place.project().join("sub")).unwrap();
+    let call = place.call(&["plugin", "test", "pc"]).cwd(place.project().join("sub"));
+    let told = call.end().exits(0).stderr();
+    assert!(told.contains("testing pc (installed, from "), "{told}");
 }
 
 #[test]
