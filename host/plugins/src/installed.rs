@@ -676,6 +676,8 @@ pub fn asks(manifest: &Manifest) -> Vec<String> {
     for tool in manifest.tools.values() {
         asks.push(format!("runs the program {}", tool.any.join(" or ")));
     }
+    let files = argvs(manifest).filter_map(|item| item.strip_prefix("{dir}/"));
+    asks.extend(files.map(|file| format!("runs its own file {file}")));
     match &manifest.kind {
         Kind::Command(command) => {
             if let Some(component) = &command.component {
@@ -698,4 +700,19 @@ pub fn asks(manifest: &Manifest) -> Vec<String> {
     asks.sort();
     asks.dedup();
     asks
+}
+
+/// The argvs in which a manifest names files of its folder; the library and the component are known as such.
+fn argvs(manifest: &Manifest) -> impl Iterator<Item = &String> {
+    let none: &[String] = &[];
+    let (first, second, third) = match &manifest.kind {
+        Kind::Command(command) if command.component.is_none() => (
+            command.compile.as_deref().unwrap_or(none),
+            command.head.as_ref().map_or(none, |head| head.argv.as_slice()),
+            command.run.as_slice(),
+        ),
+        Kind::Worker(worker) if worker.library.is_none() => (worker.argv.as_slice(), none, none),
+        Kind::Command(_) | Kind::Worker(_) => (none, none, none),
+    };
+    first.iter().chain(second).chain(third)
 }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+use std::os::unix::fs::PermissionsExt;
+
 use polyloom_test_e2e::Place;
 
 const FLOW: &str = "[cells.a]\nlang = \"greet\"\ncode = \"Ada\"\n";
@@ -40,7 +42,8 @@ fn a_plugin_runs_once_it_was_agreed_to_and_as_it_was_then() {
     let listed = place.polyloom(&["plugin", "list"]).exits(0).stdout();
     assert!(listed.contains("greet") && listed.contains("not enabled"), "{listed}");
     let told = place.polyloom(&["plugin", "enable", "greet"]).exits(2).stderr();
-    assert!(told.contains("runs the program sh") && told.contains("--yes"), "{told}");
+    assert!(told.contains("runs the program sh\n") && told.contains("--yes"), "{told}");
+    assert!(told.contains("runs its own file greet.sh\n"), "{told}");
     assert!(
         told.contains("is also called hi\n") && told.contains("takes files .greet\n"),
         "{told}"
@@ -221,6 +224,33 @@ fn a_lock_holds_a_flow_to_its_executors() {
             assert!(told.contains("polyloom.lock"), "{told}");
         }
     }
+}
+
+/// Nobody agrees to what is not told, and no result depends on what is in no key.
+#[test]
+fn a_program_that_is_no_tool_is_refused() {
+    let place = offered();
+    let made = "[toolchain.make]\nany = [\"make\"]\n[toolchain.sh]";
+    place.edit("executors/greet/executor.toml", "\"{sh}\", \"{dir}", "\"make\", \"{dir}");
+    let told = place.polyloom(&["plugin", "install", "executors/greet", "--yes"]).exits(2).stderr();
+    assert!(
+        told.contains("`make` is no tool of this manifest") && told.contains("[toolchain.make]"),
+        "{told}"
+    );
+    place.edit("executors/greet/executor.toml", "[toolchain.sh]", made);
+    place.edit("executors/greet/executor.toml", "\"make\", \"{dir}", "\"{make}\", \"{dir}");
+    let told = place.polyloom(&["plugin", "install", "executors/greet"]).exits(2).stderr();
+    assert!(told.contains("runs the program make\n"), "{told}");
+    // A program of its own is told, too.
+    place.write(
+        "own/x/executor.toml",
+        "id = \"x\"\nversion = \"1\"\nkind = \"worker\"\n[worker]\nargv = [\"{dir}/bin/x\"]\nprotocol = [1]\n",
+    );
+    place.write("own/x/bin/x", b"\x7fELF");
+    let program = place.project().join("own/x/bin/x");
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+    let told = place.polyloom(&["plugin", "install", "own/x"]).exits(2).stderr();
+    assert!(told.contains("runs its own file bin/x\n"), "{told}");
 }
 
 /// A plugin `pc3` in a folder, of a kind and its table.
