@@ -219,7 +219,7 @@ fn a_broken_package_is_told_and_a_name_that_is_claimed_twice_is_refused() {
     put(
         &environment,
         "other",
-        "[polyloom.executors]\npython = other:x\nbad = ../../x:y\nloop = other:x\n",
+        "[polyloom.executors]\npython = other:x\nbad = ../../x:y\nloop = other:x\ngone = nowhere:x\n",
         &[("other.py", "")],
     );
     let told = done(&place, &["plugin", "list"]);
@@ -229,6 +229,11 @@ fn a_broken_package_is_told_and_a_name_that_is_claimed_twice_is_refused() {
         err.contains("`python` of other 0.2 in ") && err.contains("`bad = ../../x:y`"),
         "{err}"
     );
+    place.write("gone.flow.toml", "[cells.a]\nlang = \"gone\"\ncode = \"x\"\n");
+    for args in [&["run", "gone.flow.toml"][..], &["check", "gone.flow.toml"]] {
+        let told = place.polyloom(args).exits(2).stderr();
+        assert!(told.contains("`gone = nowhere:x` is not in that folder"), "{told}");
+    }
     // What names no executor ends its cells, and nothing else.
     let _ = done(&place, &["plugin", "enable", "loop", "--yes"]);
     let _ = done(&place, &["plugin", "enable", "echo", "--yes"]);

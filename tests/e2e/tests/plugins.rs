@@ -226,6 +226,31 @@ fn a_lock_holds_a_flow_to_its_executors() {
     }
 }
 
+#[test]
+fn what_is_broken_is_told_where_its_name_is_used_and_nothing_runs_in_its_place() {
+    let place = offered();
+    done(&place, &["plugin", "install", "executors/greet", "--yes"]);
+    place.write("given/greet/executor.toml", place.read("executors/greet/executor.toml"));
+    place.edit("given/greet/executor.toml", "extensions =", "extension =");
+    let told = place.polyloom(&["run", "--executor-dir", "given"]).exits(2).stderr();
+    assert!(told.contains("PL003") && told.contains("unknown language `greet`"), "{told}");
+    assert!(told.contains("given/greet/executor.toml` is broken: see above"), "{told}");
+    assert!(!told.contains("takes what is there now"), "{told}");
+    done(&place, &["run"]);
+    done(&place, &["plugin", "remove", "greet"]);
+    // The same of what is offered, by whatever asks for it.
+    place.edit("executors/greet/executor.toml", "[run]", "[run");
+    for args in
+        [&["run"][..], &["check"], &["plugin", "enable", "greet"], &["plugin", "install", "greet"]]
+    {
+        let told = place.polyloom(args).exits(2).stderr();
+        assert!(told.contains("PL001") && told.contains("executors/greet/executor.toml"), "{told}");
+    }
+    let told = place.polyloom(&["plugin", "info", "greet"]).exits(2).stderr();
+    assert!(told.contains("see above what is wrong in"), "{told}");
+    done(&place, &["plugin", "info", "sh"]);
+}
+
 /// Nobody agrees to what is not told, and no result depends on what is in no key.
 #[test]
 fn a_program_that_is_no_tool_is_refused() {

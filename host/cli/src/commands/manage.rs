@@ -111,7 +111,17 @@ pub(super) fn offered_as(world: &World, id: &str) -> Result<Option<Offer>, Failu
     let about = format!("`{id}");
     let about = problems.into_iter().filter(|problem| problem.message.contains(&about));
     world.note_problems(&about.collect::<Vec<_>>());
-    let Some(mut offer) = first else { return Ok(None) };
+    let Some(mut offer) = first else {
+        // Who has the name already is not concerned by what can't be had.
+        let known = world.languages.find(id).is_some();
+        return match World::broken_offer(Path::new("."), id).filter(|_| !known) {
+            Some(broken) => {
+                let (path, problems) = (broken.path, broken.problems);
+                Err(failure(world, &InstalledError::Manifest { path, problems }))
+            }
+            None => Ok(None),
+        };
+    };
     offer.folder = absolute(&offer.folder)?;
     Ok(Some(offer))
 }
