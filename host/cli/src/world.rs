@@ -523,7 +523,14 @@ fn index() -> Index {
 /// What is wrong with a plugin, among the problems of manifests.
 fn told(error: &InstalledError) -> Problem {
     let text = Failure::of(Exit::Environment, error).messages.join(": ");
-    Problem::error(Code::Unreadable, text)
+    let problem = Problem::error(Code::Unreadable, text);
+    match error {
+        InstalledError::Gone { id, again } => problem.help(format!(
+            "`polyloom plugin install {}` makes it again, `polyloom plugin remove {id}` forgets it",
+            escape_line(again)
+        )),
+        _ => problem,
+    }
 }
 
 /// The interpreters whose packages are looked at: of the active environment, of the one beside the flow, on PATH.

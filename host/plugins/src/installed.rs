@@ -168,6 +168,14 @@ pub enum InstalledError {
     /// No plugin of that id.
     #[error("no plugin `{0}` is installed")]
     Unknown(String),
+    /// A copy is not there.
+    #[error("the copy of plugin `{id}` is not there any more")]
+    Gone {
+        /// The plugin.
+        id: ExecutorId,
+        /// What `plugin install` takes to make it again.
+        again: String,
+    },
     /// A copy is not what was agreed to.
     #[error("the copy of plugin `{id}` was changed: it has the digest {found}, not {digest}")]
     Changed {
@@ -325,7 +333,7 @@ impl Installed {
 
     /// The manifest of a plugin, of its copy.
     pub fn manifest(&self, plugin: &Plugin) -> Result<Manifest, InstalledError> {
-        let copy = self.copy(plugin);
+        let copy = self.there(plugin)?;
         let mut manifest = manifest(&copy, &copy.join(MANIFEST))?;
         if let Some(package) = plugin.package() {
             package.settle(&mut manifest, Some(&plugin.without_environment()));
@@ -333,9 +341,20 @@ impl Installed {
         Ok(manifest)
     }
 
+    /// The folder that is executed, if it is there.
+    fn there(&self, plugin: &Plugin) -> Result<PathBuf, InstalledError> {
+        let copy = self.copy(plugin);
+        match fs::symlink_metadata(&copy) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(InstalledError::Gone { id: plugin.id.clone(), again: plugin.again() })
+            }
+            Ok(_) | Err(_) => Ok(copy),
+        }
+    }
+
     /// Whether the copy of a plugin is still what was agreed to.
     pub fn verify(&self, plugin: &Plugin) -> Result<(), InstalledError> {
-        let found = tree::digest_of_copy(&self.copy(plugin), Limits::default())?;
+        let found = tree::digest_of_copy(&self.there(plugin)?, Limits::default())?;
         if found == plugin.digest {
             return Ok(());
         }

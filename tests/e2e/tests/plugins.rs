@@ -251,6 +251,24 @@ fn what_is_broken_is_told_where_its_name_is_used_and_nothing_runs_in_its_place()
     done(&place, &["plugin", "info", "sh"]);
 }
 
+#[test]
+fn a_copy_that_is_gone_is_told_with_its_plugin_and_what_brings_it_back() {
+    let place = offered();
+    done(&place, &["plugin", "install", "executors/greet", "--yes"]);
+    let copies = place.root().join("home/.local/share/polyloom/plugins/copies");
+    std::fs::rename(&copies, place.root().join("away")).unwrap();
+    let again = "polyloom plugin install /";
+    let told = place.polyloom(&["run"]).exits(2).stderr();
+    assert!(told.contains("the copy of plugin `greet` is not there") && told.contains(again));
+    let list = place.polyloom(&["plugin", "list"]).exits(0).stdout();
+    let row = list.lines().find(|line| line.starts_with("greet")).unwrap();
+    assert!(row.contains("gone: polyloom plugin install /"), "{list}");
+    let told = place.polyloom(&["plugin", "info", "greet"]).exits(3).stderr();
+    assert!(told.contains("`greet` is not there") && told.contains(again), "{told}");
+    done(&place, &["plugin", "install", "executors/greet", "--yes"]);
+    assert_eq!(said(&place, &[]), "hello Ada\n");
+}
+
 /// Nobody agrees to what is not told, and no result depends on what is in no key.
 #[test]
 fn a_program_that_is_no_tool_is_refused() {

@@ -46,6 +46,8 @@ pub(super) fn failure(world: &World, error: &InstalledError) -> Failure {
             }
         }
         InstalledError::Unknown(_) => Failure::of(Exit::Usage, error).hint("polyloom plugin list"),
+        InstalledError::Gone { again, .. } => Failure::of(Exit::Environment, error)
+            .hint(format!("polyloom plugin install {}", escape_line(again))),
         InstalledError::Tree(_) => Failure::of(Exit::Usage, error),
         InstalledError::List { .. } => Failure::of(Exit::Environment, error)
             .hint("move it away, and install again what you need"),
