@@ -58,6 +58,19 @@ impl Source {
             Self::Folder(_) | Self::Archive(_) | Self::Function(_) | Self::Fetched(_) => None,
         }
     }
+
+    /// The folder that it is built of by another tool: a Python project, a crate.
+    #[must_use]
+    pub fn project(&self) -> Option<&Path> {
+        let folder = match self {
+            Self::Built { from, .. } => Path::new(from),
+            Self::Fetched(from) => Path::new(from.strip_prefix("crate:")?),
+            Self::Folder(_) | Self::Archive(_) | Self::Function(_) | Self::Package(_) => {
+                return None;
+            }
+        };
+        folder.is_absolute().then_some(folder)
+    }
 }
 
 impl std::fmt::Display for Source {
@@ -66,7 +79,8 @@ impl std::fmt::Display for Source {
             Self::Folder(path) | Self::Archive(path) | Self::Function(path) => {
                 path.display().fmt(f)
             }
-            Self::Package(package) | Self::Built { package, .. } => package.fmt(f),
+            Self::Package(package) => package.fmt(f),
+            Self::Built { package, from } => write!(f, "{from} ({package})"),
             Self::Fetched(from) => from.fmt(f),
         }
     }
@@ -85,6 +99,9 @@ pub struct Plugin {
     pub digest: Digest,
     /// Where they came from.
     pub source: Source,
+    /// The digest of the folder that it was built of, where it was and that could be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub built_of: Option<Digest>,
     /// Whether it may run.
     pub enabled: bool,
     /// What its manifest asked for when it was agreed to.
@@ -429,6 +446,7 @@ impl Installed {
             version: staged.manifest.version.clone(),
             title: staged.manifest.title.clone(),
             digest: staged.copied.digest,
+            built_of: source.project().and_then(|folder| tree::digest_of_sources(folder).ok()),
             source,
             enabled: true,
             asks: asks(&staged.manifest),

@@ -286,8 +286,18 @@ fn a_project_is_installed_into_an_environment_of_its_own() {
     let mark = place.root().join("mark");
     place.write(".venv/bin/python", format!("#!/bin/sh\ntouch {}\n", mark.display()));
     std::fs::set_permissions(&fake, PermissionsExt::from_mode(0o755)).unwrap();
-    // A new one in its place; the old environment goes.
+    assert!(info.contains("/project/echo (echo-python 0.1.0 in "), "{info}");
+    // What it was built of is another now.
+    let _ = place.polyloom(&["plugin", "outdated"]).exits(4);
+    let told = place.polyloom(&["run"]).exits(0).stderr();
+    assert!(!told.contains("as it was installed"), "{told}");
     place.edit("echo/pyproject.toml", "0.1.0", "0.2.0");
+    let told = done(&place, &["plugin", "outdated"]);
+    assert!(told.stdout().contains("has changed"), "{}", told.stdout());
+    assert!(told.stderr().contains("hint: polyloom plugin install /"), "{}", told.stderr());
+    let told = place.polyloom(&["run"]).exits(0).stderr();
+    assert!(told.contains("`echo` runs as it was installed"), "{told}");
+    // A new one in its place; the old environment goes.
     let _ = done(&place, &["plugin", "install", &folder, "--offline", "--yes"]);
     assert_eq!(environments(&place), 1);
     let info = done(&place, &["plugin", "info", "echo", "--format", "json"]).json();

@@ -269,6 +269,29 @@ fn a_copy_that_is_gone_is_told_with_its_plugin_and_what_brings_it_back() {
     assert_eq!(said(&place, &[]), "hello Ada\n");
 }
 
+#[test]
+fn an_archive_that_changed_or_is_gone_is_told() {
+    let place = offered();
+    let pack = |text: &str| {
+        place.write("executors/greet/greet.sh", text);
+        let mut tar = std::process::Command::new("tar");
+        tar.args(["-cf", "greet.tar", "-C", "executors", "greet"]).current_dir(place.project());
+        assert!(tar.status().unwrap().success());
+    };
+    pack("echo hello $(cat $1)\n");
+    done(&place, &["plugin", "install", "greet.tar", "--yes"]);
+    let told = place.polyloom(&["run"]).exits(0).stderr();
+    assert!(!told.contains("as it was installed"), "{told}");
+    pack("echo bye $(cat $1)\n");
+    let told = place.polyloom(&["run"]).exits(0).stderr();
+    assert!(told.contains("`greet` runs as it was installed"), "{told}");
+    std::fs::remove_file(place.project().join("greet.tar")).unwrap();
+    let told = place.polyloom(&["plugin", "outdated"]).exits(0);
+    assert!(told.stdout().contains("can't unpack"), "{}", told.stdout());
+    assert!(told.stderr().contains("polyloom plugin remove greet"), "{}", told.stderr());
+    done(&place, &["run"]);
+}
+
 /// Nobody agrees to what is not told, and no result depends on what is in no key.
 #[test]
 fn a_program_that_is_no_tool_is_refused() {

@@ -264,11 +264,16 @@ pub fn outdated(world: &World, format: Format) -> Outcome {
             if !rows.is_empty() {
                 world.screen.print(&table.render(world.screen.out, world.screen.columns));
             }
-            // What is gone can't be had again from there.
-            for (plugin, ..) in rows.iter().filter(|(_, now, _)| now.is_some()) {
-                let again = plugin.again();
-                let again = escape_line(&again);
-                world.screen.note(&format!("hint: polyloom plugin install {again}\n"));
+            for (plugin, now, _) in &rows {
+                let (id, again) = (&plugin.id, plugin.again());
+                let hint = match now {
+                    Some(_) => format!("polyloom plugin install {}", escape_line(&again)),
+                    // What is gone can't be had again from there.
+                    None => format!(
+                        "`{id}` runs as it was installed: `polyloom plugin install` takes it from elsewhere, `polyloom plugin remove {id}` removes it"
+                    ),
+                };
+                world.screen.note(&format!("hint: {hint}\n"));
             }
         }
         Format::Json | Format::Jsonl => {
