@@ -354,6 +354,10 @@ fn cargo_obeys_nothing_of_the_folder_that_one_is_in() {
         call.env("TMPDIR", place.project().join("tmp")).end()
     };
     let told = install().exits(0).stderr();
+    let _ = place.polyloom(&["plugin", "outdated"]).exits(4);
+    place.write("../far/mine/src/main.rs", "fn main() { }\n");
+    let outdated = place.polyloom(&["plugin", "outdated"]).exits(0).stdout();
+    assert!(outdated.contains("has changed"), "{outdated}");
     assert!(
         !mark.exists(),
         "cargo obeyed the folder that it was started in, or one above the crate"

@@ -292,6 +292,32 @@ fn an_archive_that_changed_or_is_gone_is_told() {
     done(&place, &["run"]);
 }
 
+#[test]
+fn a_name_that_no_installed_plugin_has_is_told_for_what_it_is() {
+    let place = offered();
+    let told = |args: &[&str]| place.polyloom(&[&["plugin"], args].concat()).exits(2).stderr();
+    for verb in ["enable", "disable", "remove"] {
+        let perl = told(&[verb, "perl"]);
+        assert!(perl.contains("`perl` is bundled: cells with `lang = \"perl\"`"), "{perl}");
+    }
+    let offer = told(&["disable", "greet"]);
+    assert!(offer.contains("`greet` is offered: polyloom plugin enable greet"), "{offer}");
+    let test = told(&["test", "greet"]);
+    assert!(
+        test.contains("`greet` is offered and not installed")
+            && test.contains("plugin test ./executors/greet"),
+        "{test}"
+    );
+    done(&place, &["plugin", "install", "executors/greet", "--yes"]);
+    for verb in ["enable", "disable", "remove", "info"] {
+        let near = told(&[verb, "gret"]);
+        assert!(near.contains("did you mean `greet`?"), "{near}");
+        assert_eq!(near.contains("there is no executor"), verb == "info", "{near}");
+    }
+    let alias = told(&["disable", "hi"]);
+    assert!(alias.contains("its id is `greet`"), "{alias}");
+}
+
 /// Nobody agrees to what is not told, and no result depends on what is in no key.
 #[test]
 fn a_program_that_is_no_tool_is_refused() {

@@ -57,16 +57,54 @@ pub(super) fn failure(world: &World, error: &InstalledError) -> Failure {
     }
 }
 
+/// What is the matter with a name that no installed plugin has.
+fn unknown(world: &World, id: &str) -> Failure {
+    let shown = escape_line(id);
+    let known = world.languages.find(id);
+    let is = known.and_then(|manifest| match (&manifest.path, manifest.kind.kernel()) {
+        (None, _) => Some("is bundled"),
+        (Some(_), Some(_)) => Some("is a kernel of Jupyter"),
+        (Some(_), None) => None,
+    });
+    if let (Some(manifest), Some(is)) = (known, is) {
+        let lang = &manifest.id;
+        let message =
+            format!("`{shown}` {is}: cells with `lang = \"{lang}\"` need no installation");
+        return Failure::new(Exit::Usage, message).hint("polyloom plugin list");
+    }
+    let (offers, _) = world.offers(Path::new("."));
+    let offered = offers.iter().any(|offer| offer.manifest.id.as_str() == id);
+    let ids = world.installed.plugins().iter().map(|plugin| plugin.id.as_str());
+    let ids = ids.chain(offers.iter().map(|offer| offer.manifest.id.as_str()));
+    let hint = match (known, polyloom_plan::nearest(id, ids)) {
+        // Who has an id under another name knows it.
+        (Some(manifest), _) if manifest.id.as_str() != id => format!("its id is `{}`", manifest.id),
+        (Some(_), _) => "it is in a folder of `--executor-dir`, and runs from there".to_owned(),
+        (None, _) if offered => format!("`{shown}` is offered: polyloom plugin enable {shown}"),
+        (None, Some(near)) => format!("did you mean `{near}`?"),
+        (None, None) => "polyloom plugin list".to_owned(),
+    };
+    Failure::of(Exit::Usage, &InstalledError::Unknown(shown.into_owned())).hint(hint)
+}
+
+/// Why a plugin of a name could not be changed.
+fn unchanged(world: &World, id: &str, error: &InstalledError) -> Failure {
+    match error {
+        InstalledError::Unknown(_) => unknown(world, id),
+        _ => failure(world, error),
+    }
+}
+
 /// `polyloom plugin remove`.
 pub fn remove(world: &World, id: &str) -> Outcome {
-    open(world)?.remove(id).map_err(|error| failure(world, &error))?;
+    open(world)?.remove(id).map_err(|error| unchanged(world, id, &error))?;
     world.screen.note(&format!("removed `{}`\n", escape_line(id)));
     Ok(Exit::Ok)
 }
 
 /// `polyloom plugin disable`.
 pub fn disable(world: &World, id: &str) -> Outcome {
-    open(world)?.enable(id, false).map_err(|error| failure(world, &error))?;
+    open(world)?.enable(id, false).map_err(|error| unchanged(world, id, &error))?;
     world.screen.note(&format!("`{}` does not run any more\n", escape_line(id)));
     Ok(Exit::Ok)
 }
@@ -86,8 +124,7 @@ pub fn enable(world: &World, id: &str, yes: bool) -> Outcome {
         return Ok(Exit::Ok);
     }
     let Some(offer) = offered_as(world, id)? else {
-        let error = InstalledError::Unknown(escape_line(id).into_owned());
-        return Err(failure(world, &error));
+        return Err(unknown(world, id));
     };
     agree_to(world, &offer, yes)
 }
@@ -153,8 +190,9 @@ pub fn info(world: &World, id: &str, format: Format) -> Outcome {
                     (None, manifest, from.unwrap_or_else(|| "bundled".to_owned()))
                 }
                 (None, None) => {
-                    let error = InstalledError::Unknown(escape_line(id).into_owned());
-                    return Err(failure(world, &error));
+                    let failure = unknown(world, id);
+                    let message = format!("there is no executor `{}`", escape_line(id));
+                    return Err(Failure { messages: vec![message], ..failure });
                 }
             }
         }
