@@ -217,11 +217,17 @@ fn a_lock_holds_a_flow_to_its_executors() {
     let told = place.polyloom(&["plugin", "lock"]).exits(0).stderr();
     assert!(told.contains("wrote") && told.contains("folder: `awk`;"), "{told}");
     assert_eq!(place.read("polyloom.lock"), after);
-    for bad in ["version = 2\n", "version = 1\nwhat = 3\n", "no toml"] {
+    for (bad, why) in [
+        ("version = 2\nnew = 1\n", "it has version 2, this program reads 1\n"),
+        ("version = 1\nwhat = 3\n", "line 2: unknown field `what`"),
+        ("version = 1\n\nno toml\n", "line 3: "),
+    ] {
         place.write("polyloom.lock", bad);
         for args in [["run", "--locked"], ["plugin", "lock"]] {
             let told = place.polyloom(&args).exits(2).stderr();
-            assert!(told.contains("polyloom.lock"), "{told}");
+            assert!(told.contains(&format!("polyloom.lock` can't be understood: {why}")), "{told}");
+            assert!(told.contains("hint: have it as it was, or remove `"), "{told}");
+            assert!(!told.contains("\\n"), "{told}");
         }
     }
 }
