@@ -324,6 +324,23 @@ fn a_name_that_no_installed_plugin_has_is_told_for_what_it_is() {
     assert!(alias.contains("its id is `greet`"), "{alias}");
 }
 
+#[test]
+fn the_digest_of_a_plugin_is_told_before_it_is_installed() {
+    let place = offered();
+    let info = |args: &[&str]| {
+        let args = [args, &["plugin", "info", "greet", "--format", "json"]].concat();
+        place.polyloom(&args).exits(0).json()["digest"].clone()
+    };
+    let offered = info(&[]);
+    assert!(offered.as_str().unwrap().starts_with("b3:"), "{offered}");
+    done(&place, &["plugin", "install", "executors/greet", "--yes"]);
+    assert_eq!(info(&[]), offered);
+    done(&place, &["plugin", "remove", "greet"]);
+    let named = std::fs::rename(place.project().join("executors"), place.project().join("own"));
+    named.unwrap();
+    assert_eq!(info(&["--executor-dir", "own"]), offered);
+}
+
 /// Nobody agrees to what is not told, and no result depends on what is in no key.
 #[test]
 fn a_program_that_is_no_tool_is_refused() {

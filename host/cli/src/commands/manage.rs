@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use polyloom_model::Manifest;
-use polyloom_plugins::{Installed, InstalledError, Offer, Package, Plugin, Source, asks};
+use polyloom_plugins::{Installed, InstalledError, Limits, Offer, Package, Plugin, Source, asks};
 use polyloom_report::{Align, Table, escape_line};
 use serde_json::json;
 
@@ -169,6 +169,7 @@ pub(super) fn offered_as(world: &World, id: &str) -> Result<Option<Offer>, Failu
 pub fn info(world: &World, id: &str, format: Format) -> Outcome {
     let installed = open(world)?;
     let mut runs = false;
+    let mut digest = None;
     let found = match installed.find(id) {
         Some(plugin) => {
             let manifest = installed.manifest(plugin).map_err(|error| failure(world, &error))?;
@@ -178,6 +179,7 @@ pub fn info(world: &World, id: &str, format: Format) -> Outcome {
             match (offered_as(world, id)?, world.languages.find(id)) {
                 (Some(offer), _) => {
                     let from = offer.source().to_string();
+                    digest = polyloom_plugins::offered_digest(&offer).ok();
                     (None, offer.manifest, from)
                 }
                 // Bundled, or in a folder that was named on the command line: it runs as it is.
@@ -186,6 +188,9 @@ pub fn info(world: &World, id: &str, format: Format) -> Outcome {
                     let manifest = world.manifest(&known.id).map(|it| Manifest::clone(it));
                     let manifest = manifest.unwrap_or_else(|| Manifest::clone(known));
                     let folder = manifest.path.as_deref().and_then(Path::parent);
+                    let own = folder.filter(|_| manifest.kind.kernel().is_none());
+                    digest =
+                        own.and_then(|it| polyloom_plugins::digest(it, Limits::default()).ok());
                     let from = folder.map(|folder| folder.display().to_string());
                     (None, manifest, from.unwrap_or_else(|| "bundled".to_owned()))
                 }
@@ -198,6 +203,7 @@ pub fn info(world: &World, id: &str, format: Format) -> Outcome {
         }
     };
     let (plugin, manifest, from) = found;
+    let digest = plugin.map(|plugin| plugin.digest).or(digest);
     let packages = packages(&installed, plugin);
     let asks = asks(&manifest);
     let changed = plugin.map(|plugin| installed.verify(plugin).is_err());
@@ -210,7 +216,7 @@ pub fn info(world: &World, id: &str, format: Format) -> Outcome {
             "from": from,
             "installed": plugin.is_some(),
             "enabled": runs || plugin.is_some_and(|plugin| plugin.enabled),
-            "digest": plugin.map(|plugin| plugin.digest.to_string()),
+            "digest": digest.map(|digest| digest.to_string()),
             "changed": changed,
             "asks": asks,
             "packages": packages,
@@ -227,8 +233,8 @@ pub fn info(world: &World, id: &str, format: Format) -> Outcome {
     row("title", manifest.title.clone());
     row("from", from);
     row("state", if runs { "needs no installation" } else { state(plugin, changed) }.to_owned());
-    if let Some(plugin) = plugin {
-        row("digest", plugin.digest.to_string());
+    if let Some(digest) = digest {
+        row("digest", digest.to_string());
     }
     for ask in asks {
         row("asks", ask);
