@@ -1,11 +1,13 @@
 //! The composition root: puts languages, store, sandbox and flow together for a command.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use polyloom_load::{Code, Config, Given, Languages, Loaded, Problem, Purpose, Report, Source};
+use polyloom_load::{
+    Broken, Code, Config, Given, Languages, Loaded, Problem, Purpose, Report, Source,
+};
 use polyloom_model::{Digest, ExecutorId, Flow, Manifest, Role, Tool};
 use polyloom_plugins::{Found, Index, Installed, InstalledError, Offer, OfferPlace, Plugin};
 use polyloom_report::{escape_line, quote};
@@ -41,6 +43,8 @@ pub struct World {
     manifests: HashMap<ExecutorId, Arc<Manifest>>,
     /// What was wrong with manifests; told, never fatal.
     pub problems: Vec<Problem>,
+    /// Those in folders named on the command line that are broken: nothing else runs in their place.
+    broken: Vec<Broken>,
     /// Where executors are, also where there is no folder yet: what is in them runs as its manifest says, or is offered to the person.
     pub executor_folders: Vec<PathBuf>,
     /// The plugins that the person installed.
@@ -75,6 +79,7 @@ impl World {
         }
         let mut index = index();
         let Found { manifests: mut given, scripts, problems: more } = index.discover(&named);
+        let broken = if more.is_empty() { Vec::new() } else { polyloom_load::broken_in(&named) };
         problems.extend(more);
         if let Some(tool) = python(&manifests).filter(|_| !scripts.is_empty()) {
             let (functions, more) = polyloom_plugins::functions_of(&scripts, &tool);
@@ -92,6 +97,7 @@ impl World {
         // A folder that was named on the command line goes before what is installed.
         let claimed = |name: &ExecutorId| {
             given.iter().any(|manifest| manifest.id == *name || manifest.aliases.contains(name))
+                || broken.iter().any(|broken| broken.name == name.as_str())
         };
         for plugin in installed.plugins().iter().filter(|plugin| plugin.enabled) {
             if claimed(&plugin.id) {
@@ -119,7 +125,16 @@ impl World {
         }
         let offered = own.iter().map(|own| own.join("executors"));
         let executor_folders = plugins.into_iter().chain(offered).chain(named).collect();
-        Self { screen, languages, manifests: by_id, problems, executor_folders, installed, started }
+        Self {
+            screen,
+            languages,
+            manifests: by_id,
+            problems,
+            broken,
+            executor_folders,
+            installed,
+            started,
+        }
     }
 
     /// Where installed plugins are.
@@ -127,8 +142,8 @@ impl World {
         data_folder().map(|own| own.join("plugins"))
     }
 
-    /// What could be installed: in the folders of this machine, of this person, and beside the flow in `project`.
-    pub fn offers(&self, project: &Path) -> (Vec<Offer>, Vec<Problem>) {
+    /// Where manifests are offered: in the folders of this machine, of this person, and beside the flow in `project`.
+    fn offer_places(project: &Path) -> Vec<(OfferPlace, PathBuf)> {
         let dirs = std::env::var_os("XDG_DATA_DIRS").filter(|dirs| !dirs.is_empty());
         let dirs = dirs.unwrap_or_else(|| "/usr/local/share:/usr/share".into());
         let mut places: Vec<_> = std::env::split_paths(&dirs)
@@ -137,6 +152,19 @@ impl World {
             .collect();
         places.extend(data_folder().map(|own| (OfferPlace::User, own.join("executors"))));
         places.push((OfferPlace::Project, project.join("executors")));
+        places
+    }
+
+    /// The broken manifest of a name that is offered nevertheless.
+    pub fn broken_offer(project: &Path, name: &str) -> Option<Broken> {
+        let places = Self::offer_places(project).into_iter().map(|(_, folder)| folder);
+        let broken = polyloom_load::broken_in(&places.collect::<Vec<_>>());
+        broken.into_iter().find(|broken| broken.name == name)
+    }
+
+    /// What could be installed, and what is wrong with the rest.
+    pub fn offers(&self, project: &Path) -> (Vec<Offer>, Vec<Problem>) {
+        let places = Self::offer_places(project);
         let (mut offers, mut problems) = polyloom_plugins::offers(&places, &mut index());
         if let Some(tool) = self.python() {
             let (more, broken) = polyloom_plugins::packaged(&interpreters(project), tool);
@@ -307,7 +335,26 @@ impl World {
         }
         let project = if flow.is_dir() { Some(flow) } else { flow.parent() };
         let project = project.filter(|folder| *folder != Path::new(""));
-        for offer in self.offers(project.unwrap_or(Path::new("."))).0 {
+        let (offers, problems) = self.offers(project.unwrap_or(Path::new(".")));
+        for name in unknown.iter().collect::<BTreeSet<_>>() {
+            let given = self.broken.iter().find(|broken| broken.name == **name);
+            let offered = match given {
+                Some(_) => None,
+                None => Self::broken_offer(project.unwrap_or(Path::new(".")), name),
+            };
+            let about = [format!("`{name}`"), format!("`{name} = ")];
+            let about = |problem: &&Problem| about.iter().any(|it| problem.message.contains(it));
+            let about = problems.iter().filter(about).cloned();
+            // What is wrong with those that were named on the command line has been told.
+            let wrong = offered.iter().flat_map(|broken| broken.problems.iter().cloned());
+            self.note_problems(&wrong.chain(about).collect::<Vec<_>>());
+            if let Some(broken) = given.or(offered.as_ref()) {
+                let path = escape_line(&broken.path.display().to_string()).into_owned();
+                let hint = format!("`{name}` is unknown because `{path}` is broken: see above");
+                self.screen.tell(&format!("hint: {hint}\n"));
+            }
+        }
+        for offer in offers {
             let Manifest { id, aliases, .. } = &offer.manifest;
             if meant(id.as_str(), aliases) && self.installed.find(id.as_str()).is_none() {
                 let how = match &offer.made {
@@ -476,7 +523,14 @@ fn index() -> Index {
 /// What is wrong with a plugin, among the problems of manifests.
 fn told(error: &InstalledError) -> Problem {
     let text = Failure::of(Exit::Environment, error).messages.join(": ");
-    Problem::error(Code::Unreadable, text)
+    let problem = Problem::error(Code::Unreadable, text);
+    match error {
+        InstalledError::Gone { id, again } => problem.help(format!(
+            "`polyloom plugin install {}` makes it again, `polyloom plugin remove {id}` forgets it",
+            escape_line(again)
+        )),
+        _ => problem,
+    }
 }
 
 /// The interpreters whose packages are looked at: of the active environment, of the one beside the flow, on PATH.

@@ -31,8 +31,8 @@ pub use files::{FileError, MAX_CODE, Root};
 pub use fmt::format;
 pub use given::{Given, apply_params};
 pub use manifest::{
-    ByExtension, Files, Languages, discover, kernels_in, manifests_in, parse_manifest, read_kernel,
-    read_manifest,
+    Broken, ByExtension, Files, Languages, broken_in, discover, kernels_in, manifests_in,
+    parse_manifest, read_kernel, read_manifest,
 };
 pub use place::find_flow;
 pub use problem::{Code, Label, Problem, Report, Severity};

@@ -13,7 +13,9 @@ fn picture(text: &str) -> String {
 }
 
 fn manifest(id: &str, more: &str, path: Option<&str>) -> Manifest {
-    let text = format!("id = '{id}'\nversion = '1'\nkind = 'command'\n{more}\n[run]\nargv = ['x']");
+    let text = format!(
+        "id = '{id}'\nversion = '1'\nkind = 'command'\n{more}\n[run]\nargv = ['{{dir}}/x']"
+    );
     let (manifest, report) =
         parse_manifest(&Source::new("executor.toml", text), path.map(Path::new));
     manifest.unwrap_or_else(|| panic!("{}", render(&report, false, 100)))
@@ -22,11 +24,16 @@ fn manifest(id: &str, more: &str, path: Option<&str>) -> Manifest {
 #[test]
 fn the_bundled_manifests_are_read_without_a_problem() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../executors");
-    let (manifests, problems) = discover(&[folder]);
-    assert!(problems.is_empty(), "{problems:#?}");
-    assert!(manifests.len() > 5);
-    let bundled =
-        manifests.into_iter().map(|manifest| Manifest { path: None, ..manifest }).collect();
+    let mut bundled = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let Ok(text) = std::fs::read_to_string(entry.unwrap().path().join("executor.toml")) else {
+            continue;
+        };
+        let (manifest, report) = parse_manifest(&Source::new("executor.toml", text), None);
+        assert!(report.is_empty(), "{}", render(&report, false, 100));
+        bundled.extend(manifest);
+    }
+    assert!(bundled.len() > 5);
     let (languages, problems) = Languages::new(bundled);
     assert!(problems.is_empty(), "{problems:#?}");
     for (extension, id) in [("py", "python"), ("c", "c"), ("sh", "shell"), ("cpp", "cpp")] {
@@ -479,7 +486,7 @@ fn a_broken_manifest_blocks_nobody() {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in [
         ("a", "id = "),
-        ("b", "id = 'b'\nversion = '1'\nkind = 'command'\n[run]\nargv = ['b']"),
+        ("b", "id = 'b'\nversion = '1'\nkind = 'command'\n[run]\nargv = ['{dir}/b']"),
         ("c", "\u{0}"),
     ] {
         std::fs::create_dir(folder.path().join(name)).unwrap();
@@ -490,4 +497,32 @@ fn a_broken_manifest_blocks_nobody() {
     assert_eq!(manifests.iter().map(|one| one.id.as_str()).collect::<Vec<_>>(), ["b"]);
     assert_eq!(manifests[0].path, Some(folder.path().join("b/executor.toml")));
     assert!(problems.len() >= 2, "{problems:?}");
+}
+
+#[test]
+fn what_a_plugin_starts_is_named_as_a_tool_or_lies_in_its_folder() {
+    let told = |run: &str| {
+        let text = format!(
+            "id = 'x'\nversion = '1'\nkind = 'command'\n[toolchain.sh]\nany = ['dash']\n[run]\nargv = ['{run}', '{{code}}']\n"
+        );
+        let source = Source::new("executor.toml", text);
+        render(&parse_manifest(&source, Some(Path::new("x/executor.toml"))).1, false, 100)
+    };
+    for good in ["{sh}", "{dir}/x", "{polyloom}"] {
+        assert_eq!(told(good), "");
+    }
+    insta::assert_snapshot!(told("make"), @r#"
+    PL063
+
+      × the program `make` is no tool of this manifest
+       ╭─[executor.toml:7:9]
+     6 │ [run]
+     7 │ argv = ['make', '{code}']
+       ·         ──────
+       ╰────
+      help: name it in `[toolchain.make]` with `any = ["make"]` and begin with `"{make}"`; what comes
+            with the plugin is `{dir}/…`
+    "#);
+    assert!(told("dash").contains("valid: `\"{sh}\"`"), "{}", told("dash"));
+    assert!(told("/opt/none").contains("`[toolchain.none]` with `any = [\"/opt/none\"]`"));
 }

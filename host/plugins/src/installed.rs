@@ -58,6 +58,19 @@ impl Source {
             Self::Folder(_) | Self::Archive(_) | Self::Function(_) | Self::Fetched(_) => None,
         }
     }
+
+    /// The folder that it is built of by another tool: a Python project, a crate.
+    #[must_use]
+    pub fn project(&self) -> Option<&Path> {
+        let folder = match self {
+            Self::Built { from, .. } => Path::new(from),
+            Self::Fetched(from) => Path::new(from.strip_prefix("crate:")?),
+            Self::Folder(_) | Self::Archive(_) | Self::Function(_) | Self::Package(_) => {
+                return None;
+            }
+        };
+        folder.is_absolute().then_some(folder)
+    }
 }
 
 impl std::fmt::Display for Source {
@@ -66,7 +79,8 @@ impl std::fmt::Display for Source {
             Self::Folder(path) | Self::Archive(path) | Self::Function(path) => {
                 path.display().fmt(f)
             }
-            Self::Package(package) | Self::Built { package, .. } => package.fmt(f),
+            Self::Package(package) => package.fmt(f),
+            Self::Built { package, from } => write!(f, "{from} ({package})"),
             Self::Fetched(from) => from.fmt(f),
         }
     }
@@ -85,6 +99,9 @@ pub struct Plugin {
     pub digest: Digest,
     /// Where they came from.
     pub source: Source,
+    /// The digest of the folder that it was built of, where it was and that could be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub built_of: Option<Digest>,
     /// Whether it may run.
     pub enabled: bool,
     /// What its manifest asked for when it was agreed to.
@@ -168,6 +185,14 @@ pub enum InstalledError {
     /// No plugin of that id.
     #[error("no plugin `{0}` is installed")]
     Unknown(String),
+    /// A copy is not there.
+    #[error("the copy of plugin `{id}` is not there any more")]
+    Gone {
+        /// The plugin.
+        id: ExecutorId,
+        /// What `plugin install` takes to make it again.
+        again: String,
+    },
     /// A copy is not what was agreed to.
     #[error("the copy of plugin `{id}` was changed: it has the digest {found}, not {digest}")]
     Changed {
@@ -325,7 +350,7 @@ impl Installed {
 
     /// The manifest of a plugin, of its copy.
     pub fn manifest(&self, plugin: &Plugin) -> Result<Manifest, InstalledError> {
-        let copy = self.copy(plugin);
+        let copy = self.there(plugin)?;
         let mut manifest = manifest(&copy, &copy.join(MANIFEST))?;
         if let Some(package) = plugin.package() {
             package.settle(&mut manifest, Some(&plugin.without_environment()));
@@ -333,9 +358,20 @@ impl Installed {
         Ok(manifest)
     }
 
+    /// The folder that is executed, if it is there.
+    fn there(&self, plugin: &Plugin) -> Result<PathBuf, InstalledError> {
+        let copy = self.copy(plugin);
+        match fs::symlink_metadata(&copy) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(InstalledError::Gone { id: plugin.id.clone(), again: plugin.again() })
+            }
+            Ok(_) | Err(_) => Ok(copy),
+        }
+    }
+
     /// Whether the copy of a plugin is still what was agreed to.
     pub fn verify(&self, plugin: &Plugin) -> Result<(), InstalledError> {
-        let found = tree::digest_of_copy(&self.copy(plugin), Limits::default())?;
+        let found = tree::digest_of_copy(&self.there(plugin)?, Limits::default())?;
         if found == plugin.digest {
             return Ok(());
         }
@@ -410,6 +446,7 @@ impl Installed {
             version: staged.manifest.version.clone(),
             title: staged.manifest.title.clone(),
             digest: staged.copied.digest,
+            built_of: source.project().and_then(|folder| tree::digest_of_sources(folder).ok()),
             source,
             enabled: true,
             asks: asks(&staged.manifest),
@@ -676,6 +713,8 @@ pub fn asks(manifest: &Manifest) -> Vec<String> {
     for tool in manifest.tools.values() {
         asks.push(format!("runs the program {}", tool.any.join(" or ")));
     }
+    let files = argvs(manifest).filter_map(|item| item.strip_prefix("{dir}/"));
+    asks.extend(files.map(|file| format!("runs its own file {file}")));
     match &manifest.kind {
         Kind::Command(command) => {
             if let Some(component) = &command.component {
@@ -698,4 +737,19 @@ pub fn asks(manifest: &Manifest) -> Vec<String> {
     asks.sort();
     asks.dedup();
     asks
+}
+
+/// The argvs in which a manifest names files of its folder; the library and the component are known as such.
+fn argvs(manifest: &Manifest) -> impl Iterator<Item = &String> {
+    let none: &[String] = &[];
+    let (first, second, third) = match &manifest.kind {
+        Kind::Command(command) if command.component.is_none() => (
+            command.compile.as_deref().unwrap_or(none),
+            command.head.as_ref().map_or(none, |head| head.argv.as_slice()),
+            command.run.as_slice(),
+        ),
+        Kind::Worker(worker) if worker.library.is_none() => (worker.argv.as_slice(), none, none),
+        Kind::Command(_) | Kind::Worker(_) => (none, none, none),
+    };
+    first.iter().chain(second).chain(third)
 }

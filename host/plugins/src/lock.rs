@@ -96,11 +96,18 @@ impl Lock {
             Err(source) => return Err(LockError::Io { action: "read", path, source }),
         };
         let form = |why: String| LockError::Form { path: path.clone(), why };
-        let written: Written = toml::from_str(&text).map_err(|error| form(error.to_string()))?;
-        if written.version != VERSION {
-            let why = format!("it has version {}, this program reads {VERSION}", written.version);
-            return Err(form(why));
+        // Another version may have other keys.
+        let version =
+            text.parse::<toml::Table>().ok().and_then(|it| it.get("version")?.as_integer());
+        if let Some(version) = version.filter(|version| *version != i64::from(VERSION)) {
+            return Err(form(format!("it has version {version}, this program reads {VERSION}")));
         }
+        let written: Written = toml::from_str(&text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start));
+            let line = before.map(|before| format!("line {}: ", before.matches('\n').count() + 1));
+            let what = error.message().lines().collect::<Vec<_>>().join(", ");
+            form(line.unwrap_or_default() + &what)
+        })?;
         Ok(Some(Self { executors: written.executor }))
     }
 

@@ -10,9 +10,19 @@ use crate::python::{functions, packaged};
 use crate::tree::{self, Limits};
 
 /// The digest that it would have if it was installed once more; an error says why it could not be. Nobody but another tool knows that of what
-/// was fetched by one. `tool` is how a Python is asked what it is.
+/// was fetched by one; of what was built of a folder it is that of the folder, once that is another. `tool` is how a Python is asked what it is.
 #[must_use]
 pub fn digest_now(plugin: &Plugin, tool: Option<&Tool>) -> Option<Result<Digest, String>> {
+    if let (Some(folder), Some(was)) = (plugin.source.project(), plugin.built_of) {
+        match tree::digest_of_sources(folder) {
+            Ok(now) if now == was => {}
+            Ok(now) => return Some(Ok(now)),
+            Err(error) => return Some(Err(error.to_string())),
+        }
+        if plugin.package().is_none() {
+            return Some(Ok(plugin.digest));
+        }
+    }
     Some(match &plugin.source {
         Source::Folder(folder) => {
             tree::digest(folder, Limits::default()).map_err(|error| error.to_string())
@@ -27,8 +37,9 @@ pub fn digest_now(plugin: &Plugin, tool: Option<&Tool>) -> Option<Result<Digest,
 #[must_use]
 pub fn is_outdated(plugin: &Plugin, tool: Option<&Tool>) -> bool {
     let changes = match &plugin.source {
-        Source::Folder(_) | Source::Package(_) | Source::Function(_) => true,
-        Source::Archive(_) | Source::Built { .. } | Source::Fetched(_) => false,
+        Source::Folder(_) | Source::Archive(_) | Source::Package(_) | Source::Function(_) => true,
+        // To ask a repository takes programs.
+        Source::Built { .. } | Source::Fetched(_) => plugin.built_of.is_some(),
     };
     changes && matches!(digest_now(plugin, tool), Some(Ok(now)) if now != plugin.digest)
 }

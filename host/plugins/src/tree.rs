@@ -83,6 +83,25 @@ pub fn digest(folder: &Path, limits: Limits) -> Result<Digest, TreeError> {
     Ok(Walk::new(folder, limits, None).all(&dir)?.digest)
 }
 
+/// What is made of the sources in a folder, beside them.
+const MADE: [&str; 9] = [
+    ".git",
+    "__pycache__",
+    ".polyloom",
+    ".venv",
+    "venv",
+    "build",
+    "dist",
+    "target",
+    "node_modules",
+];
+
+/// The same of a folder that a plugin is built of, without what is made there.
+pub(crate) fn digest_of_sources(folder: &Path) -> Result<Digest, TreeError> {
+    let dir = open(folder)?;
+    Ok(Walk { left_out: &MADE, ..Walk::new(folder, Limits::default(), None) }.all(&dir)?.digest)
+}
+
 /// The same of a copy, in which nothing is left out: what is there and was not copied was put there, and an interpreter may well read it.
 pub(crate) fn digest_of_copy(folder: &Path, limits: Limits) -> Result<Digest, TreeError> {
     let dir = open(folder)?;

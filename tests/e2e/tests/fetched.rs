@@ -66,8 +66,21 @@ fn a_repository_is_what_is_committed() {
             "cd mine && git checkout -qb linked && ln -s / link && git add link && {commit} link"
         ),
     );
+    sh(
+        &place,
+        &format!(
+            "mkdir plain && git init -q new && cd mine && git checkout -qb unbuilt v1 && echo '*.sh' >.gitignore
+            git rm -q --cached mine.sh && sed -i 's|^argv = .*|argv = [\"{{dir}}/mine.sh\"]|' executor.toml
+            git add . && {commit} unbuilt && git checkout -q linked"
+        ),
+    );
     for (source, said) in [
-        ("git+./mine@nowhere", "reading the repository failed"),
+        ("git+./mine@nowhere", "`nowhere` is no branch, tag or whole commit id of `/"),
+        ("git+./mine@nowhere", "hint: valid: `bare`, `linked`, `master`, `unbuilt`, `v1`\n"),
+        ("git+./mine@abcdef1", "`abcdef1` is no branch, tag or whole commit id of `/"),
+        ("git+./plain", "plain` is in no repository"),
+        ("git+./new", "new` has no commit yet"),
+        ("git+./mine@unbuilt", "only what is committed is taken: commit the file"),
         ("git+./mine@--output=x", "is no revision"),
         ("git+./none", "there is no folder"),
         ("git+", "`git+` names no repository"),
@@ -354,6 +367,10 @@ fn cargo_obeys_nothing_of_the_folder_that_one_is_in() {
         call.env("TMPDIR", place.project().join("tmp")).end()
     };
     let told = install().exits(0).stderr();
+    let _ = place.polyloom(&["plugin", "outdated"]).exits(4);
+    place.write("../far/mine/src/main.rs", "fn main() { }\n");
+    let outdated = place.polyloom(&["plugin", "outdated"]).exits(0).stdout();
+    assert!(outdated.contains("has changed"), "{outdated}");
     assert!(
         !mark.exists(),
         "cargo obeyed the folder that it was started in, or one above the crate"

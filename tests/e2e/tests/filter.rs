@@ -163,7 +163,7 @@ fn a_manifest_can_only_take_calls_away() {
     let manifest = |filter: &str| {
         format!(
             "id = \"strict\"\nversion = \"1\"\nkind = \"command\"\nextensions = [\"strict\"]\n\
-             [sandbox]\nseccomp = \"{filter}\"\n[run]\nargv = [\"/bin/sh\", \"-c\", \"exec 2>&1; (true) || echo no; echo end\"]\n"
+             [toolchain.sh]\nany = [\"/bin/sh\"]\nversion = []\n[sandbox]\nseccomp = \"{filter}\"\n[run]\nargv = [\"{{sh}}\", \"-c\", \"exec 2>&1; (true) || echo no; echo end\"]\n"
         )
     };
     place.executor("strict", &manifest("none"));

@@ -219,7 +219,7 @@ fn a_broken_package_is_told_and_a_name_that_is_claimed_twice_is_refused() {
     put(
         &environment,
         "other",
-        "[polyloom.executors]\npython = other:x\nbad = ../../x:y\nloop = other:x\n",
+        "[polyloom.executors]\npython = other:x\nbad = ../../x:y\nloop = other:x\ngone = nowhere:x\n",
         &[("other.py", "")],
     );
     let told = done(&place, &["plugin", "list"]);
@@ -229,6 +229,11 @@ fn a_broken_package_is_told_and_a_name_that_is_claimed_twice_is_refused() {
         err.contains("`python` of other 0.2 in ") && err.contains("`bad = ../../x:y`"),
         "{err}"
     );
+    place.write("gone.flow.toml", "[cells.a]\nlang = \"gone\"\ncode = \"x\"\n");
+    for args in [&["run", "gone.flow.toml"][..], &["check", "gone.flow.toml"]] {
+        let told = place.polyloom(args).exits(2).stderr();
+        assert!(told.contains("`gone = nowhere:x` is not in that folder"), "{told}");
+    }
     // What names no executor ends its cells, and nothing else.
     let _ = done(&place, &["plugin", "enable", "loop", "--yes"]);
     let _ = done(&place, &["plugin", "enable", "echo", "--yes"]);
@@ -281,8 +286,18 @@ fn a_project_is_installed_into_an_environment_of_its_own() {
     let mark = place.root().join("mark");
     place.write(".venv/bin/python", format!("#!/bin/sh\ntouch {}\n", mark.display()));
     std::fs::set_permissions(&fake, PermissionsExt::from_mode(0o755)).unwrap();
-    // A new one in its place; the old environment goes.
+    assert!(info.contains("/project/echo (echo-python 0.1.0 in "), "{info}");
+    // What it was built of is another now.
+    let _ = place.polyloom(&["plugin", "outdated"]).exits(4);
+    let told = place.polyloom(&["run"]).exits(0).stderr();
+    assert!(!told.contains("as it was installed"), "{told}");
     place.edit("echo/pyproject.toml", "0.1.0", "0.2.0");
+    let told = done(&place, &["plugin", "outdated"]);
+    assert!(told.stdout().contains("has changed"), "{}", told.stdout());
+    assert!(told.stderr().contains("hint: polyloom plugin install /"), "{}", told.stderr());
+    let told = place.polyloom(&["run"]).exits(0).stderr();
+    assert!(told.contains("`echo` runs as it was installed"), "{told}");
+    // A new one in its place; the old environment goes.
     let _ = done(&place, &["plugin", "install", &folder, "--offline", "--yes"]);
     assert_eq!(environments(&place), 1);
     let info = done(&place, &["plugin", "info", "echo", "--format", "json"]).json();

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+use std::os::unix::fs::PermissionsExt;
+
 use polyloom_test_e2e::Place;
 
 const FLOW: &str = "[cells.a]\nlang = \"greet\"\ncode = \"Ada\"\n";
@@ -40,7 +42,8 @@ fn a_plugin_runs_once_it_was_agreed_to_and_as_it_was_then() {
     let listed = place.polyloom(&["plugin", "list"]).exits(0).stdout();
     assert!(listed.contains("greet") && listed.contains("not enabled"), "{listed}");
     let told = place.polyloom(&["plugin", "enable", "greet"]).exits(2).stderr();
-    assert!(told.contains("runs the program sh") && told.contains("--yes"), "{told}");
+    assert!(told.contains("runs the program sh\n") && told.contains("--yes"), "{told}");
+    assert!(told.contains("runs its own file greet.sh\n"), "{told}");
     assert!(
         told.contains("is also called hi\n") && told.contains("takes files .greet\n"),
         "{told}"
@@ -251,13 +254,155 @@ fn a_lock_holds_a_flow_to_its_executors() {
     let told = place.polyloom(&["plugin", "lock"]).exits(0).stderr();
     assert!(told.contains("wrote") && told.contains("folder: `awk`;"), "{told}");
     assert_eq!(place.read("polyloom.lock"), after);
-    for bad in ["version = 2\n", "version = 1\nwhat = 3\n", "no toml"] {
+    for (bad, why) in [
+        ("version = 2\nnew = 1\n", "it has version 2, this program reads 1\n"),
+        ("version = 1\nwhat = 3\n", "line 2: unknown field `what`"),
+        ("version = 1\n\nno toml\n", "line 3: "),
+    ] {
         place.write("polyloom.lock", bad);
         for args in [["run", "--locked"], ["plugin", "lock"]] {
             let told = place.polyloom(&args).exits(2).stderr();
-            assert!(told.contains("polyloom.lock"), "{told}");
+            assert!(told.contains(&format!("polyloom.lock` can't be understood: {why}")), "{told}");
+            assert!(told.contains("hint: have it as it was, or remove `"), "{told}");
+            assert!(!told.contains("\\n"), "{told}");
         }
     }
+}
+
+#[test]
+fn what_is_broken_is_told_where_its_name_is_used_and_nothing_runs_in_its_place() {
+    let place = offered();
+    done(&place, &["plugin", "install", "executors/greet", "--yes"]);
+    place.write("given/greet/executor.toml", place.read("executors/greet/executor.toml"));
+    place.edit("given/greet/executor.toml", "extensions =", "extension =");
+    let told = place.polyloom(&["run", "--executor-dir", "given"]).exits(2).stderr();
+    assert!(told.contains("PL003") && told.contains("unknown language `greet`"), "{told}");
+    assert!(told.contains("given/greet/executor.toml` is broken: see above"), "{told}");
+    assert!(!told.contains("takes what is there now"), "{told}");
+    done(&place, &["run"]);
+    done(&place, &["plugin", "remove", "greet"]);
+    // The same of what is offered, by whatever asks for it.
+    place.edit("executors/greet/executor.toml", "[run]", "[run");
+    for args in
+        [&["run"][..], &["check"], &["plugin", "enable", "greet"], &["plugin", "install", "greet"]]
+    {
+        let told = place.polyloom(args).exits(2).stderr();
+        assert!(told.contains("PL001") && told.contains("executors/greet/executor.toml"), "{told}");
+    }
+    let told = place.polyloom(&["plugin", "info", "greet"]).exits(2).stderr();
+    assert!(told.contains("see above what is wrong in"), "{told}");
+    done(&place, &["plugin", "info", "sh"]);
+}
+
+#[test]
+fn a_copy_that_is_gone_is_told_with_its_plugin_and_what_brings_it_back() {
+    let place = offered();
+    done(&place, &["plugin", "install", "executors/greet", "--yes"]);
+    let copies = place.root().join("home/.local/share/polyloom/plugins/copies");
+    std::fs::rename(&copies, place.root().join("away")).unwrap();
+    let again = "polyloom plugin install /";
+    let told = place.polyloom(&["run"]).exits(2).stderr();
+    assert!(told.contains("the copy of plugin `greet` is not there") && told.contains(again));
+    let list = place.polyloom(&["plugin", "list"]).exits(0).stdout();
+    let row = list.lines().find(|line| line.starts_with("greet")).unwrap();
+    assert!(row.contains("gone: polyloom plugin install /"), "{list}");
+    let told = place.polyloom(&["plugin", "info", "greet"]).exits(3).stderr();
+    assert!(told.contains("`greet` is not there") && told.contains(again), "{told}");
+    done(&place, &["plugin", "install", "executors/greet", "--yes"]);
+    assert_eq!(said(&place, &[]), "hello Ada\n");
+}
+
+#[test]
+fn an_archive_that_changed_or_is_gone_is_told() {
+    let place = offered();
+    let pack = |text: &str| {
+        place.write("executors/greet/greet.sh", text);
+        let mut tar = std::process::Command::new("tar");
+        tar.args(["-cf", "greet.tar", "-C", "executors", "greet"]).current_dir(place.project());
+        assert!(tar.status().unwrap().success());
+    };
+    pack("echo hello $(cat $1)\n");
+    done(&place, &["plugin", "install", "greet.tar", "--yes"]);
+    let told = place.polyloom(&["run"]).exits(0).stderr();
+    assert!(!told.contains("as it was installed"), "{told}");
+    pack("echo bye $(cat $1)\n");
+    let told = place.polyloom(&["run"]).exits(0).stderr();
+    assert!(told.contains("`greet` runs as it was installed"), "{told}");
+    std::fs::remove_file(place.project().join("greet.tar")).unwrap();
+    let told = place.polyloom(&["plugin", "outdated"]).exits(0);
+    assert!(told.stdout().contains("can't unpack"), "{}", told.stdout());
+    assert!(told.stderr().contains("polyloom plugin remove greet"), "{}", told.stderr());
+    done(&place, &["run"]);
+}
+
+#[test]
+fn a_name_that_no_installed_plugin_has_is_told_for_what_it_is() {
+    let place = offered();
+    let told = |args: &[&str]| place.polyloom(&[&["plugin"], args].concat()).exits(2).stderr();
+    for verb in ["enable", "disable", "remove"] {
+        let perl = told(&[verb, "perl"]);
+        assert!(perl.contains("`perl` is bundled: cells with `lang = \"perl\"`"), "{perl}");
+    }
+    let offer = told(&["disable", "greet"]);
+    assert!(offer.contains("`greet` is offered: polyloom plugin enable greet"), "{offer}");
+    let test = told(&["test", "greet"]);
+    assert!(
+        test.contains("`greet` is offered and not installed")
+            && test.contains("plugin test ./executors/greet"),
+        "{test}"
+    );
+    done(&place, &["plugin", "install", "executors/greet", "--yes"]);
+    for verb in ["enable", "disable", "remove", "info"] {
+        let near = told(&[verb, "gret"]);
+        assert!(near.contains("did you mean `greet`?"), "{near}");
+        assert_eq!(near.contains("there is no executor"), verb == "info", "{near}");
+    }
+    let alias = told(&["disable", "hi"]);
+    assert!(alias.contains("its id is `greet`"), "{alias}");
+}
+
+#[test]
+fn the_digest_of_a_plugin_is_told_before_it_is_installed() {
+    let place = offered();
+    let info = |args: &[&str]| {
+        let args = [args, &["plugin", "info", "greet", "--format", "json"]].concat();
+        place.polyloom(&args).exits(0).json()["digest"].clone()
+    };
+    let offered = info(&[]);
+    assert!(offered.as_str().unwrap().starts_with("b3:"), "{offered}");
+    done(&place, &["plugin", "install", "executors/greet", "--yes"]);
+    assert_eq!(info(&[]), offered);
+    done(&place, &["plugin", "remove", "greet"]);
+    let named = std::fs::rename(place.project().join("executors"), place.project().join("own"));
+    named.unwrap();
+    assert_eq!(info(&["--executor-dir", "own"]), offered);
+}
+
+/// Nobody agrees to what is not told, and no result depends on what is in no key.
+#[test]
+fn a_program_that_is_no_tool_is_refused() {
+    let place = offered();
+    let made = "[toolchain.make]\nany = [\"make\"]\n[toolchain.sh]";
+    place.edit("executors/greet/executor.toml", "\"{sh}\", \"{dir}", "\"make\", \"{dir}");
+    let told = place.polyloom(&["plugin", "install", "executors/greet", "--yes"]).exits(2).stderr();
+    assert!(
+        told.contains("`make` is no tool of this manifest") && told.contains("[toolchain.make]"),
+        "{told}"
+    );
+    place.edit("executors/greet/executor.toml", "[toolchain.sh]", made);
+    place.edit("executors/greet/executor.toml", "\"make\", \"{dir}", "\"{make}\", \"{dir}");
+    let told = place.polyloom(&["plugin", "install", "executors/greet"]).exits(2).stderr();
+    assert!(told.contains("runs the program make\n"), "{told}");
+    // A program of its own is told, too.
+    place.write(
+        "own/x/executor.toml",
+        "id = \"x\"\nversion = \"1\"\nkind = \"worker\"\n[worker]\nargv = [\"{dir}/bin/x\"]\nprotocol = [1]\n",
+    );
+    place.write("own/x/bin/x", b"\x7fELF");
+    let program = place.project().join("own/x/bin/x");
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+    let told = place.polyloom(&["plugin", "install", "own/x"]).exits(2).stderr();
+    assert!(told.contains("runs its own file bin/x\n"), "{told}");
 }
 
 /// A plugin `pc3` in a folder, of a kind and its table.

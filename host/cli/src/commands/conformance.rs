@@ -9,7 +9,7 @@ use polyloom_conformance::{
 };
 use polyloom_load::Root;
 use polyloom_model::{Digest, ExecutorId, Manifest, parse_duration};
-use polyloom_report::{Align, Style, Table, escape_line};
+use polyloom_report::{Align, Style, Table, escape_line, quote};
 use polyloom_runtime::Place;
 use polyloom_worker::executor::Executor;
 use polyloom_worker::tools::ToolError;
@@ -128,6 +128,18 @@ fn manifest(world: &World, which: &str) -> Result<Arc<Manifest>, Failure> {
     if let Some(manifest) = known {
         world.unharmed_executor(&manifest.id)?;
         return Ok(Arc::clone(manifest));
+    }
+    let (offers, _) = world.offers(Path::new("."));
+    let offer = offers.iter().find(|offer| offer.manifest.id.as_str() == which);
+    if let Some(offer) = offer {
+        let message = format!("`{which}` is offered and not installed");
+        let hint = match offer.made {
+            None => {
+                format!("polyloom plugin test {}", quote(&offer.folder.display().to_string()))
+            }
+            Some(_) => format!("polyloom plugin enable {which}"),
+        };
+        return Err(Failure::new(Exit::Usage, message).hint(hint));
     }
     let mut ids: Vec<&str> = world.languages.all().map(|manifest| manifest.id.as_str()).collect();
     ids.sort_unstable();

@@ -283,7 +283,13 @@ fn git(world: &World, folder: &Path, revision: &str, scratch: &Path) -> Result<P
             .hint("what is elsewhere: clone it, and install the clone")
     })?;
     // Serving looks for no repository above a folder.
-    let top = folder.ancestors().find(|above| above.join(".git").exists()).unwrap_or(&folder);
+    let above = folder.ancestors().find(|above| above.join(".git").exists());
+    let bare = folder.join("HEAD").is_file() && folder.join("objects").is_dir();
+    let top = above.or(bare.then_some(folder.as_path())).ok_or_else(|| {
+        let message = format!("`{}` is in no repository", folder.display());
+        Failure::new(Exit::Usage, message)
+            .hint(format!("polyloom plugin install {}", folder.display()))
+    })?;
     let part = folder.strip_prefix(top).unwrap_or(Path::new(""));
     let (own, archive) = (scratch.join("repository"), scratch.join("archive.tar"));
     let git = || {
@@ -307,6 +313,9 @@ fn git(world: &World, folder: &Path, revision: &str, scratch: &Path) -> Result<P
     init.args(["init", "--quiet", "--bare", "--template="]);
     run(world, &init, "making a repository for it")?;
     // Which folders of others may be read (`safe.directory`) is in the person's own configuration.
+    let mut list = git()?;
+    list.args(["-c", "protocol.version=2", "ls-remote", "--quiet", "--"]).arg(top);
+    has(top, revision, &ask(world, &list, "reading the repository")?)?;
     let mut fetch = git()?;
     fetch.args(["-c", "protocol.version=2", "fetch", "--quiet", "--depth=1", "--no-tags"]);
     fetch.args(["--no-recurse-submodules", "--no-auto-maintenance", "--"]).arg(top).arg(revision);
@@ -323,6 +332,34 @@ fn git(world: &World, folder: &Path, revision: &str, scratch: &Path) -> Result<P
     run(world, pack.arg(tree), "reading the repository")?;
     let wanted = format!("git+{}@{revision}", folder.display());
     unpack(&archive, &scratch.join("unpacked"), &wanted)
+}
+
+/// Whether a repository has a revision, by the list of its branches and tags: a line for each, `ID TAB NAME`. Whole ids are not in it.
+fn has(folder: &Path, revision: &str, list: &str) -> Result<(), Failure> {
+    let all: Vec<&str> = list.lines().filter_map(|line| Some(line.split_once('\t')?.1)).collect();
+    let shown = folder.display();
+    if all.is_empty() {
+        let message = format!("the repository `{shown}` has no commit yet");
+        return Err(
+            Failure::new(Exit::Usage, message).hint("commit the plugin, or install the folder")
+        );
+    }
+    let id = matches!(revision.len(), 40 | 64) && revision.chars().all(|c| c.is_ascii_hexdigit());
+    let named = |name: &&str| {
+        let begins = ["", "refs/", "refs/heads/", "refs/tags/"];
+        begins.iter().any(|begin| name.strip_prefix(begin) == Some(revision))
+    };
+    if id || all.iter().any(|name| named(&name)) {
+        return Ok(());
+    }
+    let short = |name: &&str| {
+        let name = name.strip_prefix("refs/heads/").or_else(|| name.strip_prefix("refs/tags/"))?;
+        (!name.ends_with("^{}")).then(|| format!("`{}`", escape_line(name)))
+    };
+    let names: Vec<String> = all.iter().filter_map(short).take(20).collect();
+    let message =
+        format!("`{}` is no branch, tag or whole commit id of `{shown}`", escape_line(revision));
+    Err(Failure::new(Exit::Usage, message).hint(format!("valid: {}", names.join(", "))))
 }
 
 /// The programs of a crate beside its manifest, which is at its top or in a folder `plugin`.

@@ -158,7 +158,12 @@ fn agree_staged(
     };
     let shown = Manifest { path, ..manifest.clone() };
     if let Err(error) = polyloom_worker::built::check(&shown, &sdk) {
-        return Err(Failure::new(Exit::Usage, format!("{error}; nothing was installed")));
+        let failure = Failure::new(Exit::Usage, format!("{error}; nothing was installed"));
+        return Err(match &source {
+            Source::Fetched(from) if from.starts_with("git+") => failure
+                .hint("only what is committed is taken: commit the file, or install the folder"),
+            _ => failure,
+        });
     }
     let id = escape_line(manifest.id.as_str()).into_owned();
     let before = installed.find(manifest.id.as_str());

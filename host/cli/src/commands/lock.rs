@@ -19,9 +19,7 @@ pub fn lock(world: &World, flow: &FlowArgs) -> Outcome {
     let mut lock = now(world, &place, &flow)?;
     let folder = folder(&flow);
     let path = folder.join(LOCK_FILE);
-    let before = Lock::read(folder).map_err(|error| {
-        Failure::of(Exit::Usage, &error).hint(format!("remove `{}` to lock anew", path.display()))
-    })?;
+    let before = read(folder)?;
     let kept = before.map(|before| lock.keep(&before)).unwrap_or_default();
     let changed = lock.write(folder).map_err(|error| Failure::of(Exit::Environment, &error))?;
     let word = if changed { "wrote" } else { "nothing has changed in" };
@@ -39,7 +37,7 @@ pub fn lock(world: &World, flow: &FlowArgs) -> Outcome {
 /// Whether the executors of a flow are what its lock says.
 pub fn hold(world: &World, place: &Place, flow: &Flow) -> Result<(), Failure> {
     let folder = folder(flow);
-    let locked = Lock::read(folder).map_err(|error| Failure::of(Exit::Usage, &error))?;
+    let locked = read(folder)?;
     let hint = "polyloom plugin lock";
     let Some(locked) = locked else {
         let message = format!("there is no `{}`", folder.join(LOCK_FILE).display());
@@ -62,6 +60,16 @@ pub fn hold(world: &World, place: &Place, flow: &Flow) -> Result<(), Failure> {
     world.screen.tell(&table.render(world.screen.err, world.screen.columns));
     let message = format!("`{LOCK_FILE}` says otherwise; nothing was run");
     Err(Failure::new(Exit::Environment, message).hint(format!("{hint} takes what is there now")))
+}
+
+fn read(folder: &Path) -> Result<Option<Lock>, Failure> {
+    Lock::read(folder).map_err(|error| {
+        let path = folder.join(LOCK_FILE);
+        Failure::of(Exit::Usage, &error).hint(format!(
+            "have it as it was, or remove `{}` and lock anew with `polyloom plugin lock`",
+            path.display()
+        ))
+    })
 }
 
 fn folder(flow: &Flow) -> &Path {

@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use polyloom_model::Manifest;
-use polyloom_plugins::{Installed, InstalledError, Offer, Package, Plugin, Source, asks};
+use polyloom_plugins::{Installed, InstalledError, Limits, Offer, Package, Plugin, Source, asks};
 use polyloom_report::{Align, Table, escape_line};
 use serde_json::json;
 
@@ -46,6 +46,8 @@ pub(super) fn failure(world: &World, error: &InstalledError) -> Failure {
             }
         }
         InstalledError::Unknown(_) => Failure::of(Exit::Usage, error).hint("polyloom plugin list"),
+        InstalledError::Gone { again, .. } => Failure::of(Exit::Environment, error)
+            .hint(format!("polyloom plugin install {}", escape_line(again))),
         InstalledError::Tree(_) => Failure::of(Exit::Usage, error),
         InstalledError::List { .. } => Failure::of(Exit::Environment, error)
             .hint("move it away, and install again what you need"),
@@ -55,16 +57,54 @@ pub(super) fn failure(world: &World, error: &InstalledError) -> Failure {
     }
 }
 
+/// What is the matter with a name that no installed plugin has.
+fn unknown(world: &World, id: &str) -> Failure {
+    let shown = escape_line(id);
+    let known = world.languages.find(id);
+    let is = known.and_then(|manifest| match (&manifest.path, manifest.kind.kernel()) {
+        (None, _) => Some("is bundled"),
+        (Some(_), Some(_)) => Some("is a kernel of Jupyter"),
+        (Some(_), None) => None,
+    });
+    if let (Some(manifest), Some(is)) = (known, is) {
+        let lang = &manifest.id;
+        let message =
+            format!("`{shown}` {is}: cells with `lang = \"{lang}\"` need no installation");
+        return Failure::new(Exit::Usage, message).hint("polyloom plugin list");
+    }
+    let (offers, _) = world.offers(Path::new("."));
+    let offered = offers.iter().any(|offer| offer.manifest.id.as_str() == id);
+    let ids = world.installed.plugins().iter().map(|plugin| plugin.id.as_str());
+    let ids = ids.chain(offers.iter().map(|offer| offer.manifest.id.as_str()));
+    let hint = match (known, polyloom_plan::nearest(id, ids)) {
+        // Who has an id under another name knows it.
+        (Some(manifest), _) if manifest.id.as_str() != id => format!("its id is `{}`", manifest.id),
+        (Some(_), _) => "it is in a folder of `--executor-dir`, and runs from there".to_owned(),
+        (None, _) if offered => format!("`{shown}` is offered: polyloom plugin enable {shown}"),
+        (None, Some(near)) => format!("did you mean `{near}`?"),
+        (None, None) => "polyloom plugin list".to_owned(),
+    };
+    Failure::of(Exit::Usage, &InstalledError::Unknown(shown.into_owned())).hint(hint)
+}
+
+/// Why a plugin of a name could not be changed.
+fn unchanged(world: &World, id: &str, error: &InstalledError) -> Failure {
+    match error {
+        InstalledError::Unknown(_) => unknown(world, id),
+        _ => failure(world, error),
+    }
+}
+
 /// `polyloom plugin remove`.
 pub fn remove(world: &World, id: &str) -> Outcome {
-    open(world)?.remove(id).map_err(|error| failure(world, &error))?;
+    open(world)?.remove(id).map_err(|error| unchanged(world, id, &error))?;
     world.screen.note(&format!("removed `{}`\n", escape_line(id)));
     Ok(Exit::Ok)
 }
 
 /// `polyloom plugin disable`.
 pub fn disable(world: &World, id: &str) -> Outcome {
-    open(world)?.enable(id, false).map_err(|error| failure(world, &error))?;
+    open(world)?.enable(id, false).map_err(|error| unchanged(world, id, &error))?;
     world.screen.note(&format!("`{}` does not run any more\n", escape_line(id)));
     Ok(Exit::Ok)
 }
@@ -84,8 +124,7 @@ pub fn enable(world: &World, id: &str, yes: bool) -> Outcome {
         return Ok(Exit::Ok);
     }
     let Some(offer) = offered_as(world, id)? else {
-        let error = InstalledError::Unknown(escape_line(id).into_owned());
-        return Err(failure(world, &error));
+        return Err(unknown(world, id));
     };
     agree_to(world, &offer, yes)
 }
@@ -111,7 +150,17 @@ pub(super) fn offered_as(world: &World, id: &str) -> Result<Option<Offer>, Failu
     let about = format!("`{id}");
     let about = problems.into_iter().filter(|problem| problem.message.contains(&about));
     world.note_problems(&about.collect::<Vec<_>>());
-    let Some(mut offer) = first else { return Ok(None) };
+    let Some(mut offer) = first else {
+        // Who has the name already is not concerned by what can't be had.
+        let known = world.languages.find(id).is_some();
+        return match World::broken_offer(Path::new("."), id).filter(|_| !known) {
+            Some(broken) => {
+                let (path, problems) = (broken.path, broken.problems);
+                Err(failure(world, &InstalledError::Manifest { path, problems }))
+            }
+            None => Ok(None),
+        };
+    };
     offer.folder = absolute(&offer.folder)?;
     Ok(Some(offer))
 }
@@ -120,6 +169,7 @@ pub(super) fn offered_as(world: &World, id: &str) -> Result<Option<Offer>, Failu
 pub fn info(world: &World, id: &str, format: Format) -> Outcome {
     let installed = open(world)?;
     let mut runs = false;
+    let mut digest = None;
     let found = match installed.find(id) {
         Some(plugin) => {
             let manifest = installed.manifest(plugin).map_err(|error| failure(world, &error))?;
@@ -129,6 +179,7 @@ pub fn info(world: &World, id: &str, format: Format) -> Outcome {
             match (offered_as(world, id)?, world.languages.find(id)) {
                 (Some(offer), _) => {
                     let from = offer.source().to_string();
+                    digest = polyloom_plugins::offered_digest(&offer).ok();
                     (None, offer.manifest, from)
                 }
                 // Bundled, or in a folder that was named on the command line: it runs as it is.
@@ -137,17 +188,22 @@ pub fn info(world: &World, id: &str, format: Format) -> Outcome {
                     let manifest = world.manifest(&known.id).map(|it| Manifest::clone(it));
                     let manifest = manifest.unwrap_or_else(|| Manifest::clone(known));
                     let folder = manifest.path.as_deref().and_then(Path::parent);
+                    let own = folder.filter(|_| manifest.kind.kernel().is_none());
+                    digest =
+                        own.and_then(|it| polyloom_plugins::digest(it, Limits::default()).ok());
                     let from = folder.map(|folder| folder.display().to_string());
                     (None, manifest, from.unwrap_or_else(|| "bundled".to_owned()))
                 }
                 (None, None) => {
-                    let error = InstalledError::Unknown(escape_line(id).into_owned());
-                    return Err(failure(world, &error));
+                    let failure = unknown(world, id);
+                    let message = format!("there is no executor `{}`", escape_line(id));
+                    return Err(Failure { messages: vec![message], ..failure });
                 }
             }
         }
     };
     let (plugin, manifest, from) = found;
+    let digest = plugin.map(|plugin| plugin.digest).or(digest);
     let packages = packages(&installed, plugin);
     let asks = asks(&manifest);
     let changed = plugin.map(|plugin| installed.verify(plugin).is_err());
@@ -160,7 +216,7 @@ pub fn info(world: &World, id: &str, format: Format) -> Outcome {
             "from": from,
             "installed": plugin.is_some(),
             "enabled": runs || plugin.is_some_and(|plugin| plugin.enabled),
-            "digest": plugin.map(|plugin| plugin.digest.to_string()),
+            "digest": digest.map(|digest| digest.to_string()),
             "changed": changed,
             "asks": asks,
             "packages": packages,
@@ -177,8 +233,8 @@ pub fn info(world: &World, id: &str, format: Format) -> Outcome {
     row("title", manifest.title.clone());
     row("from", from);
     row("state", if runs { "needs no installation" } else { state(plugin, changed) }.to_owned());
-    if let Some(plugin) = plugin {
-        row("digest", plugin.digest.to_string());
+    if let Some(digest) = digest {
+        row("digest", digest.to_string());
     }
     for ask in asks {
         row("asks", ask);
@@ -252,11 +308,16 @@ pub fn outdated(world: &World, format: Format) -> Outcome {
             if !rows.is_empty() {
                 world.screen.print(&table.render(world.screen.out, world.screen.columns));
             }
-            // What is gone can't be had again from there.
-            for (plugin, ..) in rows.iter().filter(|(_, now, _)| now.is_some()) {
-                let again = plugin.again();
-                let again = escape_line(&again);
-                world.screen.note(&format!("hint: polyloom plugin install {again}\n"));
+            for (plugin, now, _) in &rows {
+                let (id, again) = (&plugin.id, plugin.again());
+                let hint = match now {
+                    Some(_) => format!("polyloom plugin install {}", escape_line(&again)),
+                    // What is gone can't be had again from there.
+                    None => format!(
+                        "`{id}` runs as it was installed: `polyloom plugin install` takes it from elsewhere, `polyloom plugin remove {id}` removes it"
+                    ),
+                };
+                world.screen.note(&format!("hint: {hint}\n"));
             }
         }
         Format::Json | Format::Jsonl => {

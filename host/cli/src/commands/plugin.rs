@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use polyloom_conformance::Grade;
 use polyloom_model::{Flow, Kind, Manifest};
+use polyloom_plugins::Plugin;
 use polyloom_report::{Align, Style, Table};
 use polyloom_runtime::Place;
 use serde_json::json;
@@ -103,13 +104,18 @@ fn offered(world: &World) -> Vec<Row> {
     let (offers, problems) = world.offers(Path::new("."));
     world.note_problems(&problems);
     let (installed, offers) = (world.installed.plugins().iter(), offers.iter());
-    let disabled = installed.filter(|plugin| !plugin.enabled).map(|plugin| Row {
+    let state = |plugin: &Plugin| match world.installed.manifest(plugin) {
+        Err(_) => Some(format!("gone: polyloom plugin install {}", plugin.again())),
+        Ok(_) => (!plugin.enabled).then(|| "disabled".to_owned()),
+    };
+    let idle = installed.filter_map(|plugin| Some((plugin, state(plugin)?)));
+    let idle = idle.map(|(plugin, state)| Row {
         id: plugin.id.to_string(),
         title: plugin.title.clone(),
         kind: "-",
         from: "installed".to_owned(),
         outdated: world.is_outdated(plugin),
-        state: Err("disabled".to_owned()),
+        state: Err(state),
         grades: None,
     });
     let offers = offers.filter(|offer| !known(offer.manifest.id.as_str())).map(|offer| Row {
@@ -121,7 +127,7 @@ fn offered(world: &World) -> Vec<Row> {
         state: Err(format!("not enabled ({})", offer.place.as_str())),
         grades: None,
     });
-    let mut rows: Vec<Row> = disabled.chain(offers).collect();
+    let mut rows: Vec<Row> = idle.chain(offers).collect();
     rows.sort_by(|a, b| a.id.cmp(&b.id));
     rows
 }

@@ -31,6 +31,35 @@ pub fn read_manifest(path: &Path) -> Result<Manifest, Vec<Problem>> {
     manifest.ok_or(report.problems)
 }
 
+/// A manifest that can't be used, and what it would have been.
+#[derive(Debug)]
+pub struct Broken {
+    /// The id that a line of it tells, else its folder's name.
+    pub name: String,
+    /// The manifest.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub problems: Vec<Problem>,
+}
+
+/// The broken manifests among those that [`discover`] reads.
+#[must_use]
+pub fn broken_in(folders: &[PathBuf]) -> Vec<Broken> {
+    let broken = |(path, _): (PathBuf, Metadata)| {
+        let problems = read_manifest(&path).err()?;
+        let folder = path.parent()?;
+        let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+        let folder = folder.file_name().map(|name| name.to_string_lossy().into_owned());
+        let text = read_text(&path).map(|source| source.text().to_owned()).unwrap_or_default();
+        let id = text.lines().find_map(|line| {
+            let value = line.trim().strip_prefix("id")?.trim_start().strip_prefix('=')?;
+            Some(value.split(['"', '\'']).nth(1)?.to_owned())
+        });
+        Some(Broken { name: id.or(folder)?, path, problems })
+    };
+    manifests_in(folders).manifests.into_iter().filter_map(broken).collect()
+}
+
 /// What one look into folders shows.
 #[derive(Debug, Default)]
 pub struct Files {

@@ -9,7 +9,7 @@ mod pattern;
 mod placeholder;
 mod read;
 
-pub use discover::{Files, discover, manifests_in, read_manifest};
+pub use discover::{Broken, Files, broken_in, discover, manifests_in, read_manifest};
 pub use kernelspec::{kernels_in, read_kernel};
 pub use languages::{ByExtension, Languages};
 pub use read::parse_manifest;

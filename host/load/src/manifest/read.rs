@@ -49,6 +49,9 @@ fn read(findings: &mut Findings, top: &Map, path: Option<&Path>) -> Option<Manif
     let aliases = aliases(findings, top);
     let extensions = extensions(findings, top);
     let tools = tools(findings, top);
+    if path.is_some() {
+        programs(findings, top, &tools);
+    }
     let kind = kind(findings, top, &tools);
     let limits = section(findings, top, "limits", LIMITS)
         .map(|map| Partial::read(findings, map))
@@ -403,6 +406,33 @@ pub(super) fn argv(
         }
     }
     Some(texts)
+}
+
+/// What an argv begins with is agreed to and a part of keys: a tool, a file of the folder, what was compiled, polyloom. Bundled ones may have
+/// what every system has.
+fn programs(findings: &mut Findings, top: &Map, tools: &BTreeMap<String, Tool>) {
+    let table = |name: &str| top.get(name).and_then(Node::as_map);
+    let head = table("compile").and_then(|map| map.get("head")).and_then(Node::as_map);
+    let tables = ["compile", "run", "worker", "normalise"].map(table);
+    for map in tables.into_iter().chain([head]).flatten() {
+        let Some(Data::List(items)) = map.get("argv").map(|node| &node.data) else { continue };
+        let Some((node, Data::Str(text))) = items.first().map(|node| (node, &node.data)) else {
+            continue;
+        };
+        if text.is_empty() || text.starts_with('{') {
+            continue;
+        }
+        let text = shown(text);
+        let message = format!("the program `{text}` is no tool of this manifest");
+        let name = text.rsplit('/').next().unwrap_or_default();
+        let help = match tools.iter().find(|(_, tool)| tool.any.iter().any(|any| *any == *text)) {
+            Some((tool, _)) => format!("valid: `\"{{{tool}}}\"`"),
+            None => format!(
+                "name it in `[toolchain.{name}]` with `any = [\"{text}\"]` and begin with `\"{{{name}}}\"`; what comes with the plugin is `{{dir}}/…`"
+            ),
+        };
+        findings.error(Code::NotRunnable, &node.span, message, "").help(help);
+    }
 }
 
 fn protocol(findings: &mut Findings, map: &Map) -> Option<Vec<u16>> {
