@@ -75,6 +75,11 @@ fn micros(nanos: i64) -> f64 {
     nanos / 1e3
 }
 
+/// To a thousandth: a recording has it so, too, whatever its reader makes of the last digit.
+fn thousandths(ms: f64) -> f64 {
+    (ms * 1e3).round() / 1e3
+}
+
 impl<W: Write + Seek> Trace<W> {
     /// Writes to `out` from where it is. Of what can't be written over, as a pipe, only the first run is written.
     pub fn new(mut out: W) -> Self {
@@ -198,8 +203,7 @@ impl<W: Write + Seek> Trace<W> {
                 self.count(at_ms);
             }
             Event::StepRetried { cell, attempt, meta, .. } => {
-                let args =
-                    json!({ "outcome": meta.outcome, "attempt": attempt, "cpu_ms": meta.cpu_ms });
+                let args = json!({ "outcome": meta.outcome, "attempt": attempt, "cpu_ms": thousandths(meta.cpu_ms) });
                 self.ended(at_ms, cell, meta, args);
             }
             Event::StepFinished { cell, lang, reason, attempts, meta } => {
@@ -207,7 +211,7 @@ impl<W: Write + Seek> Trace<W> {
                     Outcome::Cached | Outcome::Skipped => json!({ "lang": lang, "reason": reason }),
                     outcome => json!({
                         "lang": lang, "outcome": outcome, "reason": reason, "attempt": attempts,
-                        "cpu_ms": meta.cpu_ms, "peak_memory": meta.peak_memory,
+                        "cpu_ms": thousandths(meta.cpu_ms), "peak_memory": meta.peak_memory,
                     }),
                 };
                 self.ended(at_ms, cell, meta, args);

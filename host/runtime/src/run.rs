@@ -573,12 +573,13 @@ impl Runner {
         let Some(end) = &self.slots[step.at()].end else { return };
         let (mut meta, explanation) = (end.meta.clone(), end.explanation.clone());
         explain(&mut meta, explanation, &self.cell(step).lines);
+        let now = self.stream.now_ms();
         if let Some(times) = &mut meta.times {
-            times.told(self.stream.now_ms());
+            times.told(now);
         }
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         let (cell, meta) = (self.name(step), Box::new(meta));
-        self.stream.say(Event::StepRetried { cell, attempt, delay_ms, meta });
+        self.stream.say_at(now, Event::StepRetried { cell, attempt, delay_ms, meta });
     }
 
     fn stop(&self, step: StepIndex, stop: Stop) {

@@ -33,8 +33,13 @@ impl Stream {
 
     /// Hands an event to every sink.
     pub fn say(&mut self, event: Event) {
+        self.say_at(self.now_ms(), event);
+    }
+
+    /// The same at a time that was asked for just now, since the event has it, too.
+    pub fn say_at(&mut self, at_ms: f64, event: Event) {
         self.seq += 1;
-        let record = Record { seq: self.seq, at_ms: self.now_ms(), event };
+        let record = Record { seq: self.seq, at_ms, event };
         for sink in &mut self.sinks {
             sink.record(&record);
         }

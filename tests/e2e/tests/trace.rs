@@ -97,7 +97,7 @@ fn a_trace_has_every_cell_and_its_parts_make_up_its_time() {
             assert!((own - wall).abs() < 0.01, "{event}");
         }
         let all: f64 = times.values().map(|value| value.as_f64().unwrap()).sum();
-        assert!((all - at_ms).abs() < 5.0, "parts that end at {all}: {event}");
+        assert!((all - at_ms).abs() < 0.01, "parts that end at {all}: {event}");
         let worker = event["lang"] == "python";
         assert_eq!(part("hello_ms") > 0.0, worker, "{event}");
         event["cell"].as_str().unwrap().clone_into(&mut last);

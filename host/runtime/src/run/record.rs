@@ -197,14 +197,14 @@ impl Runner {
         if self.temporary.is_much() {
             self.drop_temporary();
         }
-        let now = self.stream.now_ms();
         for mut event in std::mem::take(&mut self.held) {
+            let now = self.stream.now_ms();
             if let Event::StepFinished { meta, .. } = &mut event
                 && let Some(times) = &mut meta.times
             {
                 times.told(now);
             }
-            self.stream.say(event);
+            self.stream.say_at(now, event);
         }
     }
 
