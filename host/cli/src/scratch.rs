@@ -46,6 +46,26 @@ impl Drop for Scratch {
     }
 }
 
+/// Something that is removed if the process is interrupted as long as this lives, and is somebody else's then.
+#[derive(Debug)]
+pub struct Unless(PathBuf);
+
+impl Unless {
+    /// From now on.
+    pub fn interrupted(folder: &Path) -> io::Result<Self> {
+        listen()?;
+        ALL.lock().unwrap_or_else(PoisonError::into_inner).push(folder.to_owned());
+        Ok(Self(folder.to_owned()))
+    }
+}
+
+impl Drop for Unless {
+    fn drop(&mut self) {
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|path| *path != self.0);
+    }
+}
+
 /// Answers signals from now on, whatever the process waits for.
 fn listen() -> io::Result<()> {
     static LISTENING: OnceLock<()> = OnceLock::new();

@@ -237,6 +237,14 @@ pub struct Staged {
     pub manifest: Manifest,
 }
 
+impl Staged {
+    /// Where the copy is until it is installed.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
 impl Drop for Staged {
     fn drop(&mut self) {
         discard(&self.folder);
@@ -511,7 +519,12 @@ impl Installed {
         let text = serde_json::to_string_pretty(&list)
             .map_err(|error| io_error("write", &path)(error.into()))?;
         let mut written = self.write(&text);
-        let fewer = list.plugins.iter().all(|plugin| self.plugins.contains(plugin));
+        // One that may not run any more is less, too.
+        let as_before = |plugin: &Plugin| {
+            let enabled = Plugin { enabled: true, ..plugin.clone() };
+            self.plugins.contains(plugin) || self.plugins.contains(&enabled)
+        };
+        let fewer = list.plugins.iter().all(as_before);
         if fewer && matches!(&written, Err(error) if is_full(error)) {
             // Removing is what makes room: copies go first, then there is place for the list, which is shorter than it was.
             self.sweep(&list.plugins);

@@ -12,6 +12,7 @@ use super::{fetch, pip};
 use crate::args::InstallArgs;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::scratch::Scratch;
+use crate::scratch::Unless;
 use crate::world::{World, unix_ms};
 
 /// What can be installed.
@@ -218,10 +219,13 @@ fn agree_staged(
         ));
     }
     world.screen.tell(&text);
+    let watched = Unless::interrupted(staged.folder())
+        .map_err(|error| Failure::of(Exit::Environment, &error))?;
     if !yes && !said_yes(world, &format!("`{id}` may run"), "may it run, as it is now?")? {
         world.screen.tell("nothing was installed\n");
         return Ok(Exit::Failed);
     }
+    drop(watched);
     let plugin =
         installed.install(staged, source, unix_ms()).map_err(|error| failure(world, &error))?;
     world.screen.note(&format!("installed: cells with `lang = \"{}\"` run\n", plugin.id));
