@@ -15,6 +15,7 @@ use polyloom_worker::executor::Executor;
 use polyloom_worker::tools::ToolError;
 use serde_json::json;
 
+use super::manage::offered_as;
 use crate::args::Format;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::world::{VERSION, World};
@@ -127,9 +128,7 @@ fn manifest(world: &World, which: &str) -> Result<Arc<Manifest>, Failure> {
     }
     let folder = Path::new(which);
     if !folder.join("executor.toml").is_file() {
-        let (offers, _) = world.offers(Path::new("."));
-        let offer = offers.iter().find(|offer| offer.manifest.id.as_str() == which);
-        if let Some(offer) = offer {
+        if let Some(offer) = offered_as(world, which)? {
             let message = format!("`{which}` is offered and not installed");
             let hint = match offer.made {
                 None => {
