@@ -705,7 +705,7 @@ fn plugin_list_knows_the_bundled_languages() {
             "wasm"
         ]
     );
-    assert_eq!(place.polyloom(&["plugin", "list"]).exits(0).stdout().lines().count(), 13);
+    assert_eq!(place.polyloom(&["plugin", "list"]).exits(0).stdout().lines().count(), 14);
 }
 
 #[test]
