@@ -211,7 +211,7 @@ impl Drop for Taken {
 /// What there is for a cell.
 enum Found {
     /// One that waits.
-    Waiting(sandbox::Parked),
+    Waiting(Box<sandbox::Parked>),
     /// None that waits: one is worth it.
     Wanted,
     /// It is the first of its kind, or its kind can't be had.
@@ -239,7 +239,7 @@ impl Grounds {
         }
         let executor = &ground.executor.manifest.id;
         let parked = match self.look_for(&ground) {
-            Found::Waiting(parked) => parked,
+            Found::Waiting(parked) => *parked,
             Found::Nothing => return None,
             Found::Wanted => match ground.park(spawner, policy) {
                 Ok(parked) => parked,
@@ -283,7 +283,7 @@ impl Grounds {
         let found = loop {
             match kind.waiting.pop() {
                 Some(mut parked) => match parked.is_there() {
-                    true => break Found::Waiting(parked),
+                    true => break Found::Waiting(Box::new(parked)),
                     false => gone.push(parked),
                 },
                 None if kind.failures >= MOST_FAILURES => break Found::Nothing,

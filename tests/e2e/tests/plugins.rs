@@ -284,7 +284,7 @@ fn what_is_broken_is_told_where_its_name_is_used_and_nothing_runs_in_its_place()
     // The same of what is offered, by whatever asks for it.
     place.edit("executors/greet/executor.toml", "[run]", "[run");
     for args in
-        [&["run"][..], &["check"], &["plugin", "enable", "greet"], &["plugin", "install", "greet"]]
+        [&["run"][..], &["check"], &["plugin", "enable", "greet"], &["plugin", "test", "greet"]]
     {
         let told = place.polyloom(args).exits(2).stderr();
         assert!(told.contains("PL001") && told.contains("executors/greet/executor.toml"), "{told}");
@@ -348,7 +348,7 @@ fn a_name_that_no_installed_plugin_has_is_told_for_what_it_is() {
     let test = told(&["test", "greet"]);
     assert!(
         test.contains("`greet` is offered and not installed")
-            && test.contains("plugin test ./executors/greet"),
+            && test.contains("/project/executors/greet\n"),
         "{test}"
     );
     done(&place, &["plugin", "install", "executors/greet", "--yes"]);

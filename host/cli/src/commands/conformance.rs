@@ -15,6 +15,7 @@ use polyloom_worker::executor::Executor;
 use polyloom_worker::tools::ToolError;
 use serde_json::json;
 
+use super::manage::offered_as;
 use crate::args::Format;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::world::{VERSION, World};
@@ -129,9 +130,7 @@ fn manifest(world: &World, which: &str) -> Result<Arc<Manifest>, Failure> {
         world.unharmed_executor(&manifest.id)?;
         return Ok(Arc::clone(manifest));
     }
-    let (offers, _) = world.offers(Path::new("."));
-    let offer = offers.iter().find(|offer| offer.manifest.id.as_str() == which);
-    if let Some(offer) = offer {
+    if let Some(offer) = offered_as(world, which)? {
         let message = format!("`{which}` is offered and not installed");
         let hint = match offer.made {
             None => {

@@ -345,11 +345,11 @@ fn has(folder: &Path, revision: &str, list: &str) -> Result<(), Failure> {
         );
     }
     let id = matches!(revision.len(), 40 | 64) && revision.chars().all(|c| c.is_ascii_hexdigit());
-    let named = |name: &&str| {
+    let named = |name: &str| {
         let begins = ["", "refs/", "refs/heads/", "refs/tags/"];
         begins.iter().any(|begin| name.strip_prefix(begin) == Some(revision))
     };
-    if id || all.iter().any(|name| named(&name)) {
+    if id || all.iter().any(|name| named(name)) {
         return Ok(());
     }
     let short = |name: &&str| {
