@@ -593,7 +593,10 @@ fn prepare_failure(world: &World, error: &PrepareError) -> Failure {
                     ids.next().map(|it| format!("polyloom plugin install {}", it.again()));
                 return failure;
             }
-            failure.hint = Some(if installs.is_empty() {
+            let asked = errors.iter().any(|(error, _)| matches!(error, Broken { .. }));
+            failure.hint = Some(if installs.is_empty() && !asked {
+                "polyloom doctor shows what this machine lacks".to_owned()
+            } else if installs.is_empty() {
                 "polyloom doctor shows what this machine lacks; `version` in the manifest says how a program is asked what it \
                  is (`version = []`: not at all)"
                     .to_owned()

@@ -57,7 +57,11 @@ pub fn exit(bench: &Bench<'_>) -> Check {
     let meta = &seen.report.meta;
     match (meta.outcome, meta.exit_code) {
         (Outcome::Failed, Some(7)) => Ok(()),
-        (_, Some(code)) => Err(seen.got(format!("{}, exit code {code}", seen.end()))),
+        (_, Some(code)) => {
+            let (end, exit) = (seen.end(), format!("exit code {code}"));
+            // It is often what is said already.
+            Err(seen.got(if end.contains(&exit) { end } else { format!("{end}, {exit}") }))
+        }
         (_, None) => Err(seen.got(seen.end())),
     }
 }

@@ -23,8 +23,7 @@ pub struct Snippets {
 #[serde(deny_unknown_fields)]
 struct ValueCode {
     types: Vec<String>,
-    #[serde(default)]
-    code: String,
+    code: Option<String>,
     #[serde(default)]
     argv: Vec<String>,
 }
@@ -43,6 +42,15 @@ pub enum SnippetError {
     /// A code without which nothing can be tried.
     #[error("{FILE} has no `hello`: a cell that prints `hello` and a line feed")]
     NoHello,
+    /// A code that is none.
+    #[error("{FILE}: `{name}` has to be a text, the code of a cell")]
+    NoText {
+        /// The name.
+        name: String,
+    },
+    /// The first of those that give on values, without a code to be taken for the next ones.
+    #[error("{FILE}: the first `[[values]]` has no `code`, and there is none before it")]
+    NoCode,
     /// A name that no case knows.
     #[error("{FILE}: no case needs `{name}`; valid: {valid}")]
     Unknown {
@@ -66,7 +74,7 @@ struct Raw {
     #[serde(default)]
     values: Vec<ValueCode>,
     #[serde(flatten)]
-    codes: BTreeMap<String, String>,
+    codes: BTreeMap<String, toml::Value>,
 }
 
 impl Snippets {
@@ -74,9 +82,11 @@ impl Snippets {
     pub fn read(text: &str) -> Result<Self, SnippetError> {
         let Raw { mut values, codes } =
             toml::from_str(text).map_err(|error| syntax(text, &error))?;
-        for at in 1..values.len() {
-            if values[at].code.is_empty() {
-                values[at].code = values[at - 1].code.clone();
+        for at in 0..values.len() {
+            match (&values[at].code, at.checked_sub(1)) {
+                (None, None) => return Err(SnippetError::NoCode),
+                (None, Some(before)) => values[at].code = values[before].code.clone(),
+                (Some(_), _) => {}
             }
         }
         let known = CASES.iter().flat_map(|case| case.snippets);
@@ -84,9 +94,14 @@ impl Snippets {
         valid.sort_unstable();
         valid.dedup();
         if let Some(name) = codes.keys().find(|name| !valid.contains(&name.as_str())) {
-            let valid = valid.join(", ");
+            let valid = format!("{}, and tables `[[values]]`", valid.join(", "));
             return Err(SnippetError::Unknown { name: name.clone(), valid });
         }
+        let text = |(name, code): (String, toml::Value)| match code {
+            toml::Value::String(code) => Ok((name, code)),
+            _ => Err(SnippetError::NoText { name }),
+        };
+        let codes = codes.into_iter().map(text).collect::<Result<BTreeMap<_, _>, _>>()?;
         let kinds = samples::kinds();
         let named = values.iter().flat_map(|value| &value.types);
         if let Some(name) = named.into_iter().find(|name| !kinds.contains(&name.as_str())) {
@@ -109,7 +124,7 @@ impl Snippets {
     #[must_use]
     pub fn value(&self, kind: &str) -> Option<(&str, &[String])> {
         let found = self.values.iter().find(|value| value.types.iter().any(|name| name == kind));
-        found.map(|value| (value.code.as_str(), value.argv.as_slice()))
+        found.map(|value| (value.code.as_deref().unwrap_or_default(), value.argv.as_slice()))
     }
 }
 
@@ -149,7 +164,15 @@ mod tests {
         assert!(unknown.contains("`rais`") && unknown.contains("raise"), "{unknown}");
         let kind = refused("hello = ''\n[[values]]\ntypes = ['integer']\ncode = ''\n");
         assert!(kind.contains("`integer`") && kind.contains("int, "), "{kind}");
-        assert!(refused("hello = 1").contains("conformance.toml"));
+        let number = refused("hello = 1");
+        assert_eq!(number, "conformance.toml: `hello` has to be a text, the code of a cell");
+        let singular = refused("hello = ''\n[[value]]\ntypes = ['int']\ncode = 'x'\n");
+        assert!(
+            singular.contains("`value`; valid: ") && singular.contains("[[values]]"),
+            "{singular}"
+        );
+        let bare = refused("hello = ''\n[[values]]\ntypes = ['int']\n");
+        assert!(bare.contains("the first `[[values]]` has no `code`"), "{bare}");
         let syntax = refused("hello = ''\n\nsleep = \"x\n");
         assert!(syntax.starts_with("conformance.toml, line 3: "), "{syntax}");
         assert!(!syntax.contains('\n'), "{syntax}");

@@ -36,6 +36,8 @@ const FEW_CELLS: u64 = 30;
 const LEAST_NAME: usize = 24;
 const WIDEST_NAME: usize = 48;
 const BESIDE_NAME: usize = 40;
+/// The longest language that is shown whole: `jupyter:python3` and longer names of kernels.
+const WIDEST_LANG: usize = 24;
 /// Failures told in full.
 const MAX_FAILURES: usize = 10;
 
@@ -253,7 +255,7 @@ impl Screen {
             }
             Event::StepPlanned { cell, lang, action, .. } => {
                 self.longest = self.longest.max(width(&escape_line(cell)));
-                self.lang_width = self.lang_width.max(lang.len()).min(12);
+                self.lang_width = self.lang_width.max(lang.len()).min(WIDEST_LANG);
                 self.planned += 1;
                 // Steps join a run while it goes on.
                 self.run.cells = self.run.cells.max(self.planned);
@@ -497,7 +499,7 @@ impl Screen {
         };
         let mut line = self.paint.text(style, &pad(word, 7));
         let name = self.name(cell);
-        let lang = pad(&fit(&escape_line(lang), 12), self.lang_width);
+        let lang = pad(&fit(&escape_line(lang), WIDEST_LANG), self.lang_width);
         // A failure without an attempt is that of an earlier run, and its time that run's.
         let before = failed && attempts == 0 && meta.wall_ms > 0.0;
         let began = !failed || !failure::never_ran(meta);

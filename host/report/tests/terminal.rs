@@ -466,3 +466,16 @@ fn long_names_of_steps_are_whole_and_on_a_narrow_terminal_still_tell_them_apart(
     ok      漢字漢字漢…漢字漢字漢字   sh   1.0ms  never ran
     ");
 }
+
+#[test]
+fn the_language_of_a_kernel_is_whole() {
+    let mut story = Story::default();
+    story.start(&[("a", "jupyter:python3"), ("b", "sh")]);
+    story.run("a").done("a", "jupyter:python3", meta(Outcome::Ok, 5.0));
+    story.run("b").done("b", "sh", meta(Outcome::Ok, 5.0));
+    let shown = plain(&story);
+    assert!(
+        shown.contains("a  jupyter:python3  ") && shown.contains("b  sh               "),
+        "{shown}"
+    );
+}

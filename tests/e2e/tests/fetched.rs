@@ -354,7 +354,7 @@ fn cargo_obeys_nothing_of_the_folder_that_one_is_in() {
     let _ = place.polyloom(&["plugin", "new", "it"]).exits(0);
     sh(
         &place,
-        "chmod +x wrapper.sh && sed s/it.sh/mine/ it/executor.toml > ../far/mine/executor.toml && mkdir tmp && cp -r .cargo rust-toolchain.toml wrapper.sh tmp && cp wrapper.sh ../far",
+        "chmod +x wrapper.sh && sed 's|/it.sh|/mine|' it/executor.toml > ../far/mine/executor.toml && mkdir tmp && cp -r .cargo rust-toolchain.toml wrapper.sh tmp && cp wrapper.sh ../far",
     );
     let home = std::env::var("HOME").unwrap();
     let of = |name: &str, usual: &str| std::env::var(name).unwrap_or(format!("{home}/{usual}"));

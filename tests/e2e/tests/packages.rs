@@ -154,6 +154,8 @@ fn a_scaffold_is_a_package_with_its_cases() {
     if !setup.args(args).current_dir(place.project().join("mine")).status().unwrap().success() {
         return skip("python3 has no setuptools");
     }
+    // A folder of that name would go before the package.
+    std::fs::rename(place.project().join("mine"), place.project().join("source")).unwrap();
     let _ = done(&place, &["plugin", "enable", "mine", "--yes"]);
     let report = done(&place, &["plugin", "test", "mine", "--format", "json"]).json();
     assert_eq!(report["ok"], true, "{report}");

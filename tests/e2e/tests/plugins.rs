@@ -136,7 +136,8 @@ fn what_is_about_a_plugin_and_not_of_it_makes_no_cell_run_again() {
         let run = place.run(args).exits(0);
         assert_eq!(run.ran(), [""; 0], "{args:?}");
     }
-    let _ = place.polyloom(&["plugin", "outdated"]).exits(4);
+    let told = place.polyloom(&["plugin", "outdated"]).exits(4).stderr();
+    assert_eq!(told, "no change was found\n");
     let copies = place.root().join("home/.local/share/polyloom/plugins/copies");
     let copy = std::fs::read_dir(copies).unwrap().next().unwrap().unwrap().path();
     assert!(about.iter().all(|file| !copy.join(file).exists()));
@@ -514,6 +515,21 @@ fn pipes_in_the_place_of_an_executors_files_are_refused_at_once() {
     pipe("pc3/executor.toml");
     let told = place.polyloom(&["plugin", "list", "--executor-dir", "own"]).exits(0).stderr();
     assert!(told.contains("executor.toml`: it is not a regular file"), "{told}");
+}
+
+#[test]
+fn a_folder_of_plugins_is_none_and_names_those_in_it() {
+    let place = offered();
+    let told = place.polyloom(&["plugin", "install", "executors", "--yes"]).exits(2).stderr();
+    assert!(
+        told.contains("`executors` is no plugin, but has some in it: executors/greet\n"),
+        "{told}"
+    );
+    assert!(told.contains("hint: polyloom plugin install executors/greet\n"), "{told}");
+    // A program that is not there was not asked what it is.
+    place.edit("polyloom.toml", "[cells.a]", "[executors.greet]\nsh = \"shX\"\n[cells.a]");
+    let told = place.polyloom(&["run", "--executor-dir", "executors"]).exits(3).stderr();
+    assert!(told.contains("`shX`") && !told.contains("version = []"), "{told}");
 }
 
 #[test]

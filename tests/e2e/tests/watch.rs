@@ -79,7 +79,15 @@ fn an_edit_of_a_plugin_runs_its_cells() {
         assert_eq!(ends(&next), ["greet ok"]);
         assert_eq!(printed(&next, "greet"), format!("{} hello\n", &to[6..7]));
     }
-    leave(&place, running);
+    // Its manifest is read once: that it says something else is told, that it is there again as it was is not.
+    place.edit("mine/executor.toml", "version = \"1\"", "version = \"2\"");
+    let _ = run(&mut running);
+    place.edit("mine/executor.toml", "version = \"2\"", "version = \"1\" # as it was");
+    let _ = run(&mut running);
+    running.signal(Signal::INT);
+    let told = running.end().exits(130).stderr();
+    assert_eq!(told.matches("start polyloom again").count(), 1, "{told}");
+    assert!(eventually(Duration::from_secs(10), || place.processes().is_empty()));
     // What a run leaves beside the flow is no part of the plugin.
     let run = place.run(&["mine/try", "--executor-dir", "mine"]);
     assert_eq!((run.outcome("greet"), run.outcome("count")), ("cached", "cached"));

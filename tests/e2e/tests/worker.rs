@@ -246,7 +246,7 @@ fn breaches_in_a_cell() {
     close-wire-exit: worker_error | the worker ended before it said that the cell is done
     exit: failed | the executor `fake-well` ended itself with exit code N before it said that the cell is done
     exit-quietly: worker_error | the worker ended before it said that the cell is done
-    crash: killed | ended by SIGSEGV
+    crash: killed | the executor `fake-well` was ended by SIGSEGV before it said that the cell is done
     done-then-crash: killed | ended by SIGSEGV
     done-then-exit: failed | 
     extras-claims: ok | 

@@ -108,9 +108,11 @@ fn place_of(world: &World, manifest: &Manifest) -> String {
         (Some(path), Some(plugin)) if path.starts_with(world.installed.copy(plugin)) => {
             format!("installed, from {}", plugin.source)
         }
-        (Some(path), _) => {
+        (Some(path), installed) => {
             let folder = path.parent().unwrap_or(path).display().to_string();
-            format!("the folder {}", if folder.is_empty() { "." } else { &folder })
+            let folder = if folder.is_empty() { "." } else { &folder };
+            let other = if installed.is_some() { ", not the one that is installed" } else { "" };
+            format!("the folder {folder}{other}")
         }
     }
 }

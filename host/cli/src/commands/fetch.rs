@@ -97,9 +97,12 @@ impl Wanted {
 /// Nothing that a tool would take for an option, a path or an address.
 fn is_name(text: &str, more: &[char]) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-@".contains(c) || more.contains(&c);
+    // One `@` at most, between a name and its version.
+    let parted = text.split_once('@').is_none_or(|(_, it)| !it.is_empty() && !it.contains('@'));
     text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text.chars().all(plain)
         && !text.contains("..")
+        && parted
 }
 
 /// Fetches it, and installs what came if the person agrees to it.
@@ -488,6 +491,10 @@ mod tests {
             "npm:../x",
             "npm:https://x",
             "npm:a b",
+            "npm:bad@@",
+            "npm:bad@",
+            "npm:@scope/bad@1@2",
+            "crate:bad@@1",
             "crate:-p",
             "crate:a;b",
             "git+/srv/lush@--output=/x",

@@ -46,6 +46,9 @@ pub fn install(world: &World, args: &InstallArgs) -> Outcome {
             if let Some(offers) = functions(world, &path) {
                 return agree_to_all(world, &offers, args.yes);
             }
+            if let Some(failure) = several(&args.source) {
+                return Err(failure);
+            }
         }
         return agree(world, &path, Source::Folder(path.clone()), args.yes);
     }
@@ -92,6 +95,20 @@ fn nothing(world: &World, name: &str) -> Result<Failure, Failure> {
     let message =
         format!("there is no file or folder `{shown}`, and no plugin of that name is offered");
     Ok(Failure::new(Exit::Usage, message).hint(VALID))
+}
+
+/// That a folder is no plugin and has some in it.
+fn several(folder: &Path) -> Option<Failure> {
+    let entries = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
+    let is = |path: &Path| path.join("executor.toml").is_file();
+    let mut all: Vec<String> =
+        entries.filter(|path| is(path)).map(|path| path.display().to_string()).collect();
+    all.sort_unstable();
+    let first = escape_line(all.first()?).into_owned();
+    let folder = folder.display().to_string();
+    let shown = format!("`{}` is no plugin, but has some in it: {}", folder, all.join(", "));
+    let failure = Failure::new(Exit::Usage, escape_line(&shown));
+    Some(failure.hint(format!("polyloom plugin install {first}")))
 }
 
 /// The functions `_exec` in the files of a folder, if there are any.

@@ -305,7 +305,9 @@ pub fn outdated(world: &World, format: Format) -> Outcome {
             for (plugin, _, what) in &rows {
                 table.row([plugin.id.to_string(), plugin.source.to_string(), what.clone()]);
             }
-            if !rows.is_empty() {
+            if rows.is_empty() {
+                world.screen.note("no change was found\n");
+            } else {
                 world.screen.print(&table.render(world.screen.out, world.screen.columns));
             }
             for (plugin, now, _) in &rows {

@@ -373,7 +373,7 @@ fn a_folder_goes_before_what_is_installed_under_its_name() {
     let _ = place.polyloom(&["plugin", "install", "pc", "--yes"]).exits(0);
     place.write("pc/conformance.toml", "hello = 'echo hullo'\n");
     let told = place.polyloom(&["plugin", "test", "pc"]).exits(1).stderr();
-    assert!(told.contains("testing pc (the folder pc)"), "{told}");
+    assert!(told.contains("testing pc (the folder pc, not the one that is installed)"), "{told}");
     // Elsewhere the name is that of what is installed.
     std::fs::create_dir(place.project().join("sub")).unwrap();
     let call = place.call(&["plugin", "test", "pc"]).cwd(place.project().join("sub"));

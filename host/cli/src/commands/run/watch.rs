@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use polyloom_events::{Totals, Waits};
-use polyloom_load::{Code, Problem};
-use polyloom_model::{CellId, Flow};
+use polyloom_load::{Code, Problem, Source, parse_manifest};
+use polyloom_model::{CellId, Flow, Manifest};
 use polyloom_protocol::meta::Diagnostic;
 use polyloom_report::Terminal;
 use polyloom_runtime::{Carried, Failures, Place, Sources, Summary, Word, sources, standing};
@@ -343,7 +343,8 @@ impl Session<'_> {
     fn plan(&mut self, change: Change) -> Result<(), Trouble> {
         self.renewed = self.renew().map_err(Trouble::Final)?;
         let flow = self.flow()?;
-        if let Some(manifest) = change.paths.iter().find(|path| path.ends_with("executor.toml")) {
+        let mut manifests = change.paths.iter().filter(|path| path.ends_with("executor.toml"));
+        if let Some(manifest) = manifests.find(|path| !says_the_same(self.world, path)) {
             let manifest = self.shown(manifest);
             self.world.screen.note(&format!(
                 "warning: `{manifest}` was changed; this watch goes on with what it said: start polyloom again\n"
@@ -490,4 +491,16 @@ fn missing(problem: &Problem) -> Option<PathBuf> {
 
 fn broken(error: &tokio::task::JoinError) -> Failure {
     Failure::new(Exit::Environment, format!("the run came to no end: {error}"))
+}
+
+/// Whether a manifest says what it said when it was read: it may be there again as it was.
+fn says_the_same(world: &World, path: &Path) -> bool {
+    let is = |other: &&Path| other.canonicalize().ok() == path.canonicalize().ok();
+    let known = world.languages.all().find(|it| it.path.as_deref().filter(is).is_some());
+    let now = std::fs::read_to_string(path).ok().and_then(|text| {
+        let source = Source::new(path.display().to_string(), text.as_str());
+        parse_manifest(&source, known?.path.as_deref()).0
+    });
+    let text = |manifest: &Manifest| serde_json::to_string(manifest).ok();
+    known.zip(now.as_ref()).is_some_and(|(known, now)| text(known) == text(now))
 }
