@@ -479,3 +479,18 @@ fn the_language_of_a_kernel_is_whole() {
         "{shown}"
     );
 }
+
+#[test]
+fn a_kernel_that_ended_is_told_as_that() {
+    let mut story = Story::default();
+    story.start(&[("a", "jupyter:python3")]);
+    let mut failed = meta(Outcome::Failed, 5.0);
+    failed.exit_code = Some(0);
+    let words = "the kernel ended with exit status: 1: No module named ipykernel_launcher";
+    failed.diagnostics = vec![Diagnostic::new(Severity::Error, words)];
+    story.run("a").done("a", "jupyter:python3", failed);
+    let totals = Totals { failed: 1, ..Totals::default() };
+    story.end(Outcome::Failed, totals);
+    let shown = plain(&story);
+    assert!(shown.contains("cell `a` (jupyter:python3): failed, its kernel ended\n"), "{shown}");
+}
