@@ -108,21 +108,26 @@ def leave(code: int) -> None:
     """
     if _exit is None:
         return
-    threading = sys.modules.get("threading")
-    if threading is not None:
-        threading._shutdown()
     import atexit
 
-    atexit._run_exitfuncs()
-    main = sys.modules["__main__"]
+    threading = sys.modules.get("threading")
+    for last in (getattr(threading, "_shutdown", None), atexit._run_exitfuncs):
+        try:
+            if last is not None:
+                last()
+        except BaseException:
+            pass  # it was printed
+    names = getattr(sys.modules.get("__main__"), "__dict__", None)
+    if type(names) is not dict:
+        names = {}  # the cell put something else there
     for name in ("last_exc", "last_traceback", "last_value"):
         if hasattr(sys, name):
             delattr(sys, name)
     # As a module's names go: those with an underscore first.
     for hidden in (True, False):
-        for name in [n for n in main.__dict__ if n.startswith("_") is hidden]:
+        for name in [n for n in names if str(n).startswith("_") is hidden]:
             if name != "__builtins__":
-                main.__dict__[name] = None
+                names[name] = None
     gc.collect()
     for stream in (sys.stdout, sys.stderr):
         try:

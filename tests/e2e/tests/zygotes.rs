@@ -183,7 +183,7 @@ fn ends_of_all_kinds_are_told_as_ever() {
         "import os\nos.kill(os.getpid(), 11)",
         "import subprocess\nsubprocess.Popen(['sleep', '1000'])",
         "import os\nif os.fork() == 0:\n    os._exit(0)\nos.wait()\nprint('ok')",
-        "print(0)",
+        "import atexit, sys\natexit.register(lambda: 1 / 0)\nsys.modules['__main__'] = 3\nprint('odd')",
         fine,
     ];
     let mut flow = String::new();
@@ -206,6 +206,7 @@ fn ends_of_all_kinds_are_told_as_ever() {
         ("c4", "killed"),
         ("c5", "ok"),
         ("c6", "ok"),
+        ("c7", "ok"),
         ("c8", "ok"),
         ("full", "out_of_memory"),
         ("slow", "timed_out"),
@@ -213,6 +214,7 @@ fn ends_of_all_kinds_are_told_as_ever() {
     ] {
         assert_eq!(run.0[cell]["outcome"], outcome, "{cell}: {:#}", run.0[cell]);
     }
+    assert!(run.text("c7", "stderr").contains("ZeroDivisionError"));
     assert_eq!(run.0["c2"]["exit_code"], 3);
     assert_eq!(run.0["c4"]["signal"], 11);
     if possible() {
