@@ -214,9 +214,7 @@ def _get(data: bytes, at: int, depth: int, unsigned: bool) -> tuple[Any, int]:
     return (_get_list if code < 0xDE else _get_map)(data, at, number, depth, unsigned)
 
 
-def _get_list(
-    data: bytes, at: int, size: int, depth: int, unsigned: bool
-) -> tuple[list[Any], int]:
+def _get_list(data: bytes, at: int, size: int, depth: int, unsigned: bool) -> tuple[list[Any], int]:
     if depth < 1:
         raise MsgpackError("nested too deeply", "too_deep")
     items: list[Any] = []

@@ -1,0 +1,75 @@
+"""The line between a zygote and its supervisor: what is said, when, and in which order."""
+
+from __future__ import annotations
+
+import array
+import os
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+WORKER = Path(__file__).resolve().parent.parent / "worker.py"
+
+
+class Zygotes(unittest.TestCase):
+    def start(self, **env: str) -> socket.socket:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.settimeout(60)
+        self.addCleanup(ours.close)
+        number = theirs.fileno()
+        self.child = subprocess.Popen(
+            [sys.executable, "-B", "-s", str(WORKER)],
+            env={"PATH": "/usr/bin:/bin", "POLYLOOM_ZYGOTE": str(number), **env},
+            pass_fds=[number],
+            stderr=subprocess.PIPE,
+        )
+        theirs.close()
+        self.addCleanup(self.child.wait)
+        self.addCleanup(self.child.kill)
+        assert self.child.stderr is not None
+        self.addCleanup(self.child.stderr.close)
+        return ours
+
+    def told(self, line: socket.socket) -> tuple[int, int]:
+        kind, value = struct.unpack("<Ii", line.recv(64))
+        return kind, value
+
+    def test_is_warm_and_ends_with_its_line(self) -> None:
+        line = self.start(POLYLOOM_PRELOAD="json,no.such.thing,html.parser")
+        self.assertEqual(self.told(line), (3, 0))
+        line.close()
+        self.assertEqual(self.child.wait(60), 0)
+
+    def test_says_that_a_cell_began_and_how_it_ended(self) -> None:
+        line = self.start()
+        self.assertEqual(self.told(line), (3, 0))
+        for _ in range(2):
+            with tempfile.TemporaryFile() as procs, tempfile.TemporaryFile() as printed:
+                null = os.open(os.devnull, os.O_RDWR)
+                fds = [null, null, printed.fileno(), null, procs.fileno()]
+                message = struct.pack("<II", os.getuid(), 1) + b"A=b\0"
+                rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))
+                line.sendmsg([message], [rights])
+                os.close(null)
+                kind, pid = self.told(line)
+                self.assertEqual(kind, 1)
+                self.assertGreater(pid, 1)
+                # Here is no `/cell/work`, and perhaps no right to change the user.
+                self.assertEqual(self.told(line), (2, 4 << 8))
+                procs.seek(0)
+                self.assertEqual(procs.read(), b"0")
+        line.close()
+        self.assertEqual(self.child.wait(60), 0)
+
+    def test_what_prints_when_it_is_loaded_makes_it_none(self) -> None:
+        line = self.start(POLYLOOM_PRELOAD="this")
+        self.assertEqual(line.recv(64), b"")
+        self.assertEqual(self.child.wait(60), 4)
+
+
+if __name__ == "__main__":
+    unittest.main()
