@@ -245,12 +245,13 @@ impl Grounds {
                 Ok(parked) => parked,
                 Err(error) => {
                     tracing::info!(%executor, %error, "no sandbox could be made for many cells");
+                    *started = Instant::now();
                     self.failed(&ground);
                     return None;
                 }
             },
         };
-        // What it took to make it is no time of the cell's.
+        // What it took to make it is no time of the cell's, here and above.
         *started = Instant::now();
         let (taken, kind) = (Taken::by(self), Arc::clone(&ground));
         let made = spawner.unpark(parked, policy, spec, move |parked| taken.end(&kind, parked));
