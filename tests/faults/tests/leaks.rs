@@ -69,11 +69,11 @@ fn check(samples: &[Sample]) {
     }
     let (first, last) = (&samples[1], &samples[samples.len() - 1]);
     let passed = cells() / 10 * (samples.len() as u64 - 2);
-    // What belongs to the cells of the moment, of which there are more or fewer.
-    let now = JOBS * 16;
+    // What belongs to the cells of the moment, of which there are more or fewer, and to the sandboxes that wait, of which twice as many are kept.
+    let now = JOBS * 16 * 3;
     assert!(last.fds <= first.fds + now, "descriptors: {} to {}", first.fds, last.fds);
     assert!(
-        last.threads <= first.threads + JOBS as u64,
+        last.threads <= first.threads + 2 * JOBS as u64,
         "threads: {} to {}",
         first.threads,
         last.threads
