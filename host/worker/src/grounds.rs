@@ -3,6 +3,7 @@
 //!
 //! One is made for the second cell of its kind, since one alone would gain nothing. What can't be had so has a sandbox of its own, as ever.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +11,7 @@ use std::time::Instant;
 
 use polyloom_model::{Kind, MAX_PATTERN_PROGRAM, WorkerSpec};
 use polyloom_sandbox as sandbox;
-use regex_lite::RegexBuilder;
+use regex_lite::{Regex, RegexBuilder};
 
 use crate::attempt::{Attempt, Phase};
 use crate::executor::Executor;
@@ -51,7 +52,12 @@ struct Start {
 
 impl Ground {
     /// What a cell needs; nothing where it takes a sandbox of its own.
-    fn of(attempt: &Attempt, policy: &sandbox::Policy, spec: &sandbox::Spec) -> Option<Self> {
+    fn of(
+        attempt: &Attempt,
+        policy: &sandbox::Policy,
+        spec: &sandbox::Spec,
+        patterns: &Patterns,
+    ) -> Option<Self> {
         let executor = &attempt.executor;
         let shared = spec.binds.iter().filter(|bind| !is_own(bind));
         let plain = attempt.secrets.is_none()
@@ -63,7 +69,7 @@ impl Ground {
             executor: Arc::clone(executor),
             binds: shared.map(|bind| (bind.source.clone(), bind.target.clone())).collect(),
             calls: policy.seccomp,
-            zygote: Start::of(attempt, policy, spec),
+            zygote: Start::of(attempt, policy, spec, patterns),
         })
     }
 
@@ -106,7 +112,12 @@ impl Ground {
 
 impl Start {
     /// How the zygote of such a cell is started, if it can have one.
-    fn of(attempt: &Attempt, policy: &sandbox::Policy, spec: &sandbox::Spec) -> Option<Self> {
+    fn of(
+        attempt: &Attempt,
+        policy: &sandbox::Policy,
+        spec: &sandbox::Spec,
+        patterns: &Patterns,
+    ) -> Option<Self> {
         let executor = &attempt.executor;
         let Kind::Worker(WorkerSpec { zygote: Some(zygote), .. }) = &executor.manifest.kind else {
             return None;
@@ -131,7 +142,9 @@ impl Start {
             argv: spec.argv.clone(),
             env: spec.env.iter().filter(|(name, _)| !name.starts_with(OWN)).cloned().collect(),
             preload: match &zygote.preload {
-                Some(pattern) => preload(pattern, &attempt.code),
+                Some(pattern) => {
+                    patterns.get(pattern).map_or(Vec::new(), |it| preload(&it, &attempt.code))
+                }
                 None => Vec::new(),
             },
         })
@@ -139,13 +152,10 @@ impl Start {
 }
 
 /// The libraries that the first lines of code name.
-fn preload(pattern: &str, code: &[u8]) -> Vec<String> {
+fn preload(regex: &Regex, code: &[u8]) -> Vec<String> {
     // Lines that were looked at by nobody are no longer the first ones.
     const MOST_LINES: usize = 200;
     const MOST_LIBRARIES: usize = 32;
-    let Ok(regex) = RegexBuilder::new(pattern).size_limit(MAX_PATTERN_PROGRAM).build() else {
-        return Vec::new();
-    };
     let lines = code.split(|byte| *byte == b'\n').take(MOST_LINES);
     let lines = lines.map_while(|line| std::str::from_utf8(line).ok().map(str::trim_end));
     let mut libraries: Vec<String> = Vec::new();
@@ -177,11 +187,29 @@ struct Known {
     waiting: Vec<sandbox::Parked>,
 }
 
+/// The patterns of manifests, each of which is built once.
+#[derive(Default)]
+struct Patterns(Mutex<BTreeMap<String, Option<Arc<Regex>>>>);
+
+impl Patterns {
+    fn get(&self, pattern: &str) -> Option<Arc<Regex>> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = all.get(pattern) {
+            return known.clone();
+        }
+        let built = RegexBuilder::new(pattern).size_limit(MAX_PATTERN_PROGRAM).build();
+        let built = built.ok().map(Arc::new);
+        all.insert(pattern.to_owned(), built.clone());
+        built
+    }
+}
+
 /// Sandboxes that wait for their next cell.
 #[derive(Default)]
 pub struct Grounds {
     /// The latest first.
     known: Mutex<Vec<Known>>,
+    patterns: Patterns,
     /// Cells that have one now, and as many as had one at the same time.
     taken: AtomicUsize,
     peak: AtomicUsize,
@@ -232,7 +260,7 @@ impl Grounds {
         spec: &sandbox::Spec,
         started: &mut Instant,
     ) -> Option<sandbox::Sandbox> {
-        let ground = Arc::new(Ground::of(attempt, policy, spec)?);
+        let ground = Arc::new(Ground::of(attempt, policy, spec, &self.patterns)?);
         if let Err(why) = spawner.can_park(policy).ok()? {
             tracing::debug!(why, "every cell has a sandbox of its own");
             return None;
@@ -298,7 +326,7 @@ impl Grounds {
 
     /// Hears that a cell did not come to be a worker, which it may be without a zygote.
     pub fn missed(&self, attempt: &Attempt, policy: &sandbox::Policy, spec: &sandbox::Spec) {
-        if let Some(ground) = Ground::of(attempt, policy, spec) {
+        if let Some(ground) = Ground::of(attempt, policy, spec, &self.patterns) {
             self.failed(&ground);
         }
     }
