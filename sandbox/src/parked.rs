@@ -143,6 +143,10 @@ impl Spawner {
         spec.validate()?;
         let base = &parked.sandbox;
         let first_uid = base.owner.ok_or(SpawnError::Lost)?;
+        // What can fail does so before there is anything to be taken back.
+        let control = base.control.try_clone().map_err(SpawnError::Descriptors)?;
+        let pidfd = base.pidfd.try_clone().map_err(SpawnError::Descriptors)?;
+        let root = base.root.try_clone().map_err(SpawnError::Descriptors)?;
         let mut limits = policy.limits.clone();
         limits.memory = limits.memory.saturating_sub(parked.held);
         let groups = Groups::create_for_fork(self.layout(), &limits);
@@ -150,9 +154,6 @@ impl Spawner {
         match self.request(base, first_uid, &groups, policy, spec) {
             Ok(made) => {
                 let Begun { stdout, stderr, worker, given, laid } = made;
-                let control = base.control.try_clone().map_err(SpawnError::Descriptors)?;
-                let pidfd = base.pidfd.try_clone().map_err(SpawnError::Descriptors)?;
-                let root = base.root.try_clone().map_err(SpawnError::Descriptors)?;
                 let limits = &policy.limits;
                 let files = own_inodes(spec.files.len());
                 Ok(Sandbox {

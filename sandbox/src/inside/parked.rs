@@ -195,10 +195,10 @@ impl Service<'_> {
                 (signal, Some(cell)) => drop(process::kill(-cell, signal)),
             },
             message => {
-                if let Err(failure) = self.next(message, received.fds) {
+                return self.next(message, received.fds).unwrap_or_else(|failure| {
                     let _ = wire::send_setup_failed(control, failure);
-                    return After::End;
-                }
+                    After::End
+                });
             }
         }
         After::GoOn
@@ -251,7 +251,7 @@ impl Service<'_> {
     }
 
     /// Lays out the next cell and starts it, or asks the zygote for it.
-    fn next(&mut self, message: &[u8], fds: Vec<OwnedFd>) -> Result<(), Failure> {
+    fn next(&mut self, message: &[u8], fds: Vec<OwnedFd>) -> Result<After, Failure> {
         let bad = || Failure { stage: Stage::Message, errno: libc::EBADMSG };
         let next: Next = rmp_serde::from_slice(message).map_err(|_| bad())?;
         let binds = next.binds.map_err(|Missing { stage, errno }| Failure { stage, errno })?;
@@ -312,7 +312,8 @@ impl Service<'_> {
             let mut fds = vec![stdin.as_fd(), stdout.as_fd(), stderr.as_fd(), worker.as_fd()];
             fds.extend(joins.iter().map(AsFd::as_fd));
             // Not to wait for a zygote that does not read.
-            return socket::send_now(line.as_fd(), &message, &fds).at(Stage::Zygote);
+            socket::send_now(line.as_fd(), &message, &fds).at(Stage::Zygote)?;
+            return Ok(After::GoOn);
         }
         let handles = Handles {
             order: memory,
@@ -332,10 +333,10 @@ impl Service<'_> {
             Ok(pid) => self.cell = Some(pid),
             Err(failure) => {
                 let _ = wire::send_not_started(control, failure);
-                self.lost(libc::SIGKILL);
+                return Ok(After::End);
             }
         }
-        Ok(())
+        Ok(After::GoOn)
     }
 
     /// Tells of a cell's end.

@@ -30,6 +30,7 @@ pub const CASES: &[Case] = &[
     ("what_is_read_of_a_cell_keeps_its_zygote_from_the_next", |lab| ways(lab, readers)),
     ("a_bad_zygote_makes_no_cell", bad_zygotes),
     ("what_does_not_come_up_is_no_zygote", no_zygotes),
+    ("a_program_that_is_not_there_ends_its_parked_sandbox", no_program),
     ("a_cell_that_cannot_be_laid_out_is_an_error", bad_binds),
     ("what_shares_nothing_has_no_zygote", shares_nothing),
 ];
@@ -364,6 +365,18 @@ fn no_zygotes(lab: &Lab) {
         let error = lab.spawner.park(&Policy::default(), &spec).unwrap_err().to_string();
         assert_eq!(error, "its program is no zygote", "{how}");
     }
+}
+
+fn no_program(lab: &Lab) {
+    if !possible(lab) {
+        return;
+    }
+    let pool = Pool::default();
+    let spec = Spec { argv: vec!["/nothing".into()], ..cell("") };
+    let done = finish(fork(lab, zygote(lab, "plain"), &spec, &pool));
+    assert!(matches!(done.fact.exit, Exit::NotStarted(_, libc::ENOENT)), "{:?}", done.fact);
+    drop(done);
+    assert!(pool.take().is_none());
 }
 
 fn bad_binds(lab: &Lab) {
