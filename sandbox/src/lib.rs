@@ -19,6 +19,7 @@ mod launch;
 mod missing;
 mod owner;
 mod parked;
+mod passing;
 mod policy;
 mod probe;
 mod sandbox;
@@ -37,6 +38,7 @@ pub use enforcement::{Enforcement, Level, Mechanism, Status};
 pub use hot::{HOT_FROM, HotBytes, HotFile, MOST_HOT};
 pub use inside::spawner_main;
 pub use parked::Parked;
+pub use passing::Passed;
 pub use policy::{Limits, MOST_DOORS, Network, Policy, Seccomp};
 pub use probe::probe;
 pub use sandbox::{Doors, Exit, ExitFact, OomSignal, Sandbox, Teardown};
@@ -47,10 +49,27 @@ pub use usage::Usage;
 pub use view::View;
 pub use wire::Stage;
 
-/// The host's end of a worker's socket.
+/// The host's end of a worker's socket, and descriptors over a stream.
 pub mod stream {
     use std::io;
-    use std::os::fd::AsFd;
+    use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+    /// More descriptors than this do not go along with one message.
+    pub const MOST_FDS: usize = crate::sys::socket::MAX_FDS;
+
+    /// Sends bytes and, with the first of them, descriptors.
+    pub fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        if fds.len() > MOST_FDS {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        crate::sys::socket::send(socket.as_fd(), bytes, fds)
+    }
+
+    /// Receives what is there, at least a byte, and descriptors that came with it. No bytes: the other end is closed.
+    pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+        let received = crate::sys::socket::receive(socket.as_fd(), buffer)?;
+        Ok((received.length, received.fds))
+    }
 
     /// Whether the other end has taken all that was sent to it.
     pub fn all_taken(socket: impl AsFd) -> io::Result<bool> {

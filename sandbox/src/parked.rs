@@ -29,9 +29,9 @@ use crate::{
 /// A sandbox that waits for a cell. Dropping it ends it.
 #[derive(Debug)]
 pub struct Parked {
-    sandbox: Sandbox,
+    pub(crate) sandbox: Sandbox,
     /// Bytes of memory that its zygote holds.
-    held: u64,
+    pub(crate) held: u64,
 }
 
 /// A zygote has loaded everything by then, or there is none.

@@ -383,6 +383,12 @@ impl Sandbox {
         teardown
     }
 
+    /// Neither ended nor removed from here any more.
+    pub(crate) fn forget(&mut self) {
+        let teardown = Teardown { leftovers_killed: 0, complete: false, usage: Usage::default() };
+        self.torn_down.get_or_insert(teardown);
+    }
+
     /// The end of a cell whose zygote goes on: its supervisor has seen that nobody else is there, and its groups can be removed only if nobody is in them.
     fn finish_standing(&mut self) -> Option<Teardown> {
         if !self.stands || self.killed.load(Ordering::Relaxed) {

@@ -427,11 +427,16 @@ impl World {
         let folder = store.ensure_share(&sdk, &files).map_err(|e| environment(&e))?;
         let binary = std::env::current_exe().map_err(|e| environment(&e))?;
         let scratch = store.scratch();
+        let daemon = polyloom_worker::daemon::socket(store.root());
+        let mut workplace = Workplace::new(binary, folder, scratch);
+        if std::env::var_os("POLYLOOM_DAEMON").is_none_or(|word| word != "off") {
+            workplace = workplace.with_daemon(&daemon);
+        }
         Ok(Arc::new(Place {
             heads: Arc::default(),
             hot: polyloom_runtime::Hot::with_most(hot_most(|name| std::env::var(name).ok())?),
             store,
-            workplace: Arc::new(Workplace::new(binary, folder, scratch)),
+            workplace: Arc::new(workplace),
             around: Surroundings::of_process(),
             sdk,
             unix_ms: unix_ms(),

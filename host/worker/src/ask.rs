@@ -13,6 +13,7 @@ use polyloom_sandbox as sandbox;
 use crate::executor::Executor;
 use crate::messages;
 use crate::normaliser::{Asked, End, NormalForms, Normaliser};
+use crate::order::{Order, Wait};
 use crate::workplace::Workplace;
 
 /// How long a program may take to answer.
@@ -119,10 +120,29 @@ impl Workplace {
         let slots =
             crate::executor::Slots { code: "", program: "", args: &[], head: None, view: &view };
         let argv = executor.expand(template, slots);
+        let (mut spec, policy) = self.question(argv, &executor.roots(), Asker::Others)?;
+        if self.room() == 0
+            && let Some(asked) = self.awaits_question(executor, &policy, &spec)
+        {
+            return Ok(asked);
+        }
         let (theirs, ours) = std::io::pipe().map_err(|error| error.to_string())?;
-        let stdin = sandbox::Stdin::Fd(theirs.into());
-        let cell = self.open(argv, &executor.roots(), stdin, Asker::Others)?;
-        Ok(Asked { cell, to: ours.into() })
+        spec.stdin = sandbox::Stdin::Fd(theirs.into());
+        Ok(Asked { cell: self.open(&policy, &spec)?, to: ours.into() })
+    }
+
+    /// The normaliser that waits at the daemon's.
+    fn awaits_question(
+        &self,
+        executor: &Executor,
+        policy: &sandbox::Policy,
+        spec: &sandbox::Spec,
+    ) -> Option<Asked> {
+        let client = self.daemon.client()?;
+        let taken = client.take(&Order::new(Wait::Asked, executor, policy, spec))?;
+        let mut cell = sandbox::Sandbox::receive(&taken.about, taken.fds)?;
+        let to = taken.stdin?;
+        cell.poll_exit().is_none().then_some(Asked { cell, to })
     }
 
     fn hear(
@@ -131,7 +151,8 @@ impl Workplace {
         roots: &[PathBuf],
         asker: Asker,
     ) -> Result<Heard, String> {
-        let mut cell = self.open(argv, roots, sandbox::Stdin::Null, asker)?;
+        let (spec, policy) = self.question(argv, roots, asker)?;
+        let mut cell = self.open(&policy, &spec)?;
         let pipes = [cell.take_stdout(), cell.take_stderr()];
         let fact = cell.wait(ASKING);
         cell.finish();
@@ -146,17 +167,16 @@ impl Workplace {
         Ok(Heard { exit: fact.map(|fact| fact.exit), stdout, stderr })
     }
 
-    /// Starts a program that is asked something.
-    fn open(
+    /// The sandbox of a program that is asked something.
+    fn question(
         &self,
         argv: Vec<std::ffi::OsString>,
         roots: &[PathBuf],
-        stdin: sandbox::Stdin,
         asker: Asker,
-    ) -> Result<sandbox::Sandbox, String> {
+    ) -> Result<(sandbox::Spec, sandbox::Policy), String> {
         let view = self.spawner().and_then(sandbox::Spawner::view);
         let view = view.map_err(|error| messages::chain(&error))?;
-        let mut spec = sandbox::Spec { argv, stdin, ..sandbox::Spec::default() };
+        let mut spec = sandbox::Spec { argv, ..sandbox::Spec::default() };
         spec.env = vec![
             ("HOME".into(), view.path("/cell/work").into()),
             ("LANG".into(), "C.UTF-8".into()),
@@ -170,7 +190,15 @@ impl Workplace {
             Asker::Ourselves => sandbox::Policy::trusted(limits),
             Asker::Others => sandbox::Policy::untrusted(limits),
         };
-        let spawned = self.spawner().and_then(|spawner| spawner.spawn(&policy, &spec));
+        Ok((spec, policy))
+    }
+
+    fn open(
+        &self,
+        policy: &sandbox::Policy,
+        spec: &sandbox::Spec,
+    ) -> Result<sandbox::Sandbox, String> {
+        let spawned = self.spawner().and_then(|spawner| spawner.spawn(policy, spec));
         spawned.map_err(|error| messages::chain(&error))
     }
 }

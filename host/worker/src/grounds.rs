@@ -14,7 +14,9 @@ use polyloom_sandbox as sandbox;
 use regex_lite::{Regex, RegexBuilder};
 
 use crate::attempt::{Attempt, Phase};
+use crate::daemon::{Client, Daemon};
 use crate::executor::Executor;
+use crate::order::{Order, Wait};
 use crate::parking::laid_bytes;
 
 /// Kinds of cells that are known at once; the one that was not asked for longest is forgotten.
@@ -84,30 +86,37 @@ impl Ground {
             && self.zygote == other.zygote
     }
 
-    fn park(
-        &self,
-        spawner: &sandbox::Spawner,
-        policy: &sandbox::Policy,
-    ) -> Result<sandbox::Parked, sandbox::SpawnError> {
+    /// The sandbox that its cells can have, to be made here or by the daemon.
+    fn order(&self, policy: &sandbox::Policy) -> Order {
         let bind = |(source, target): &(PathBuf, PathBuf)| sandbox::Bind {
             source: source.clone(),
             target: target.clone(),
         };
         let binds = self.binds.iter().map(bind).collect();
         let Some(start) = &self.zygote else {
-            // No program is started before there is a cell.
+            // No program is started before there is a cell, whose limits it will be.
             let argv = vec!["-".into()];
-            return spawner
-                .park(policy, &sandbox::Spec { argv, binds, ..sandbox::Spec::default() });
+            let limits = sandbox::Limits::default();
+            let policy = sandbox::Policy { limits, ..policy.clone() };
+            let spec = sandbox::Spec { argv, binds, ..sandbox::Spec::default() };
+            return Order::new(Wait::Sandbox, &self.executor, &policy, &spec);
         };
         let mut env = start.env.clone();
         if !start.preload.is_empty() {
             env.push(("POLYLOOM_PRELOAD".to_owned(), start.preload.join(",").into()));
         }
-        let (argv, zygote) = (start.argv.clone(), true);
-        let spec = sandbox::Spec { argv, env, binds, zygote, ..sandbox::Spec::default() };
-        spawner.park(&start.policy, &spec)
+        let argv = start.argv.clone();
+        let spec = sandbox::Spec { argv, env, binds, ..sandbox::Spec::default() };
+        Order::new(Wait::Zygote, &self.executor, &start.policy, &spec)
     }
+}
+
+/// What is done with a sandbox after its cell.
+enum Home {
+    /// It waits for the next cell of this run.
+    Here,
+    /// It is the daemon's.
+    There(Arc<Client>, u64),
 }
 
 impl Start {
@@ -225,8 +234,14 @@ impl Taken {
         Self(Arc::clone(grounds))
     }
 
-    fn end(self, ground: &Ground, parked: sandbox::Parked) {
-        self.0.wait(ground, parked);
+    fn end(self, home: &Home, ground: &Ground, parked: sandbox::Parked) {
+        match home {
+            Home::Here => self.0.wait(ground, parked),
+            Home::There(client, id) => {
+                parked.leave();
+                client.back(*id);
+            }
+        }
     }
 }
 
@@ -242,8 +257,18 @@ enum Found {
     Waiting(Box<sandbox::Parked>),
     /// None that waits: one is worth it.
     Wanted,
-    /// It is the first of its kind, or its kind can't be had.
+    /// It is the first of its kind here.
+    First,
+    /// Its kind can't be had.
     Nothing,
+}
+
+/// The one that waits at the daemon's.
+fn waits_there(daemon: &Daemon, order: &Order) -> Option<(sandbox::Parked, Home)> {
+    let client = daemon.client()?;
+    let taken = client.take(order)?;
+    let parked = sandbox::Parked::receive(&taken.about, taken.fds)?;
+    Some((parked, Home::There(Arc::clone(client), taken.id)))
 }
 
 impl Grounds {
@@ -258,6 +283,7 @@ impl Grounds {
         attempt: &Attempt,
         policy: &sandbox::Policy,
         spec: &sandbox::Spec,
+        daemon: &Daemon,
         started: &mut Instant,
     ) -> Option<sandbox::Sandbox> {
         let ground = Arc::new(Ground::of(attempt, policy, spec, &self.patterns)?);
@@ -266,23 +292,33 @@ impl Grounds {
             return None;
         }
         let executor = &ground.executor.manifest.id;
-        let parked = match self.look_for(&ground) {
-            Found::Waiting(parked) => *parked,
+        let (parked, home) = match self.look_for(&ground) {
+            Found::Waiting(parked) => (*parked, Home::Here),
             Found::Nothing => return None,
-            Found::Wanted => match ground.park(spawner, policy) {
-                Ok(parked) => parked,
-                Err(error) => {
-                    tracing::info!(%executor, %error, "no sandbox could be made for many cells");
-                    *started = Instant::now();
-                    self.failed(&ground);
-                    return None;
+            found => {
+                let order = ground.order(policy);
+                match (waits_there(daemon, &order), found) {
+                    (Some(taken), _) => taken,
+                    (None, Found::First) => return None,
+                    (None, _) => match spawner.park(order.policy(), &order.spec()) {
+                        Ok(parked) => (parked, Home::Here),
+                        Err(error) => {
+                            let why = "no sandbox could be made for many cells";
+                            tracing::info!(%executor, %error, why);
+                            *started = Instant::now();
+                            self.failed(&ground);
+                            return None;
+                        }
+                    },
                 }
-            },
+            }
         };
         // What it took to make it is no time of the cell's, here and above.
         *started = Instant::now();
         let (taken, kind) = (Taken::by(self), Arc::clone(&ground));
-        let made = spawner.unpark(parked, policy, spec, move |parked| taken.end(&kind, parked));
+        let made = spawner.unpark(parked, policy, spec, move |parked| {
+            taken.end(&home, &kind, parked);
+        });
         match made {
             Ok(cell) => Some(cell),
             Err(sandbox::SpawnError::TooLarge) => None,
@@ -304,7 +340,7 @@ impl Grounds {
             drop(known);
             // To end a sandbox takes a moment.
             drop(forgotten);
-            return Found::Nothing;
+            return Found::First;
         };
         let mut gone = Vec::new();
         known[..=at].rotate_right(1);

@@ -22,7 +22,7 @@ use crate::pipes::watched;
 use crate::talk::Talk;
 
 /// A cell's file system is made in such pieces: a file that takes as many as before has room.
-const PIECE: u64 = 64 << 10;
+pub const PIECE: u64 = 64 << 10;
 
 /// What files of these sizes take that are laid for a cell.
 pub fn laid_bytes(sizes: impl Iterator<Item = u64>) -> u64 {
@@ -173,6 +173,21 @@ impl Order {
     }
 }
 
+/// Whether the worker of such a sandbox can wait for its cell; most can.
+pub fn can_wait(executor: &Arc<Executor>, policy: &sandbox::Policy, spec: &sandbox::Spec) -> bool {
+    Order::of(executor, policy, spec).is_some()
+}
+
+/// Gives the sandbox of a worker that waited its cell's files; whether it could be done.
+pub fn give(cell: &mut sandbox::Sandbox, files: &[sandbox::File]) -> bool {
+    let ended = cell.poll_exit().is_some();
+    let given = files.iter().try_for_each(|file| cell.rewrite(&file.path, &file.bytes));
+    if let Err(error) = &given {
+        tracing::info!(%error, "a waiting worker could not be given its cell");
+    }
+    !ended && given.is_ok()
+}
+
 /// Waiting workers, as many as there is room for. Without room, which is how it begins, nothing is kept.
 #[derive(Default)]
 pub struct Parking {
@@ -232,13 +247,7 @@ impl Parking {
         places.wanted.truncate(room);
         drop(places);
         let (_, mut berth) = found?;
-        let ended = berth.cell.poll_exit().is_some();
-        let mut files = spec.files.iter();
-        let given = files.try_for_each(|file| berth.cell.rewrite(&file.path, &file.bytes));
-        if let Err(error) = &given {
-            tracing::info!(%error, "a waiting worker could not be given its cell");
-        }
-        (!ended && given.is_ok()).then_some(berth)
+        give(&mut berth.cell, &spec.files).then_some(berth)
     }
 
     /// The executors of the attempts that were made last.

@@ -16,6 +16,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 
 use crate::attempt::{Attempt, Live, Opening, Phase, Report, Start, Stop};
+use crate::daemon::Daemon;
 use crate::drive::Watch;
 use crate::executor::{BINARY, DIR, Executor, HEAD, SDK, Slots};
 use crate::grounds::Grounds;
@@ -23,7 +24,8 @@ use crate::head::TEXT;
 use crate::inputs;
 use crate::messages;
 use crate::normaliser::Normalisers;
-use crate::parking::{Berth, Parking, laid_bytes};
+use crate::order::{Order, Wait};
+use crate::parking::{self, Berth, Parking, laid_bytes};
 
 /// A sandbox that was asked for before the run was stopped is waited for so long: as a rule a millisecond is enough.
 const BEGINNING: Duration = Duration::from_millis(500);
@@ -42,6 +44,7 @@ pub struct Workplace {
     /// Sandboxes that wait for cells to come.
     grounds: Arc<Grounds>,
     normalisers: Mutex<Normalisers>,
+    pub(crate) daemon: Daemon,
 }
 
 /// An attempt could not be made at all: nothing of the cell ran.
@@ -65,8 +68,16 @@ impl Workplace {
     /// A workplace whose spawner is not started yet.
     #[must_use]
     pub fn new(binary: PathBuf, sdk: PathBuf, scratch: PathBuf) -> Self {
-        let (parking, grounds, normalisers) = Default::default();
-        Self { spawner: OnceLock::new(), binary, sdk, scratch, parking, grounds, normalisers }
+        let (parking, grounds, normalisers, daemon) = Default::default();
+        let spawner = OnceLock::new();
+        Self { spawner, binary, sdk, scratch, parking, grounds, normalisers, daemon }
+    }
+
+    /// Asks the daemon of this socket for what waits, if there is one.
+    #[must_use]
+    pub fn with_daemon(mut self, socket: &Path) -> Self {
+        self.daemon = Daemon::at(socket);
+        self
     }
 
     /// The folder that `{sdk}` stands for.
@@ -229,14 +240,19 @@ impl Workplace {
                 return Ok((berth, exec, started, false));
             }
             let shared = match may_share {
-                true => place.grounds.cell(spawner, &wanted, &policy, &spec, &mut started),
+                true => {
+                    let daemon = &place.daemon;
+                    place.grounds.cell(spawner, &wanted, &policy, &spec, daemon, &mut started)
+                }
                 false => {
                     place.grounds.missed(&wanted, &policy, &spec);
                     None
                 }
             };
-            let in_shared = shared.is_some();
-            let cell = match shared {
+            let wait = || may_share.then(|| place.waits_there(&wanted, &policy, &spec)).flatten();
+            let waited = shared.or_else(wait);
+            let in_shared = waited.is_some();
+            let cell = match waited {
                 Some(cell) => cell,
                 None => spawner.spawn(&policy, &spec)?,
             };
@@ -255,6 +271,24 @@ impl Workplace {
         let watch = Watch::new(attempt, berth, exec, live, stop, started);
         let report = watch.map_err(AttemptError::Watch)?.run().await;
         Ok((report.map_err(AttemptError::Watch)?, shared))
+    }
+
+    /// The worker that waits for such an attempt at the daemon's, given its files.
+    fn waits_there(
+        &self,
+        attempt: &Attempt,
+        policy: &sandbox::Policy,
+        spec: &sandbox::Spec,
+    ) -> Option<sandbox::Sandbox> {
+        let open = self.room() == 0
+            && attempt.secrets.is_none()
+            // What was granted stays with the run.
+            && attempt.granted.env.is_empty()
+            && parking::can_wait(&attempt.executor, policy, spec);
+        let client = self.daemon.client().filter(|_| open)?;
+        let taken = client.take(&Order::new(Wait::Worker, &attempt.executor, policy, spec))?;
+        let mut cell = sandbox::Sandbox::receive(&taken.about, taken.fds)?;
+        parking::give(&mut cell, &spec.files).then_some(cell)
     }
 
     /// Starts the sandbox of an attempt and leaves all else to the caller: the watching, and the conversation where it is a worker's. The message is the

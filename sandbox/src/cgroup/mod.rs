@@ -11,10 +11,12 @@ mod v2;
 use std::{
     fs,
     io::{self, Read},
-    os::fd::OwnedFd,
+    os::fd::{BorrowedFd, OwnedFd},
     path::Path,
     time::Duration,
 };
+
+use serde::{Deserialize, Serialize};
 
 use crate::{
     enforcement::{Enforcement, Mechanism, Status},
@@ -33,7 +35,44 @@ pub struct Groups {
     v2: Option<v2::Group>,
 }
 
+/// What another process needs to know of groups.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Told {
+    v1: v1::Told,
+    v2: Option<v2::Told>,
+    /// Which descriptors come with it, in this order: of the memory limit, of the v2 group's home, of its events.
+    with: [bool; 3],
+}
+
 impl Groups {
+    /// What another process needs to have them as its own. The names stay those of this process.
+    pub fn tell(&self) -> (Told, Vec<BorrowedFd<'_>>) {
+        let (v1, oom) = self.v1.tell();
+        let (v2, home, events) = match &self.v2 {
+            Some(group) => {
+                let (told, home, events) = group.tell();
+                (Some(told), Some(home), events)
+            }
+            None => (None, None, None),
+        };
+        let fds = [oom, home, events];
+        let with = fds.map(|fd| fd.is_some());
+        (Told { v1, v2, with }, fds.into_iter().flatten().collect())
+    }
+
+    /// Groups of another process.
+    pub fn told(told: Told, fds: &mut impl Iterator<Item = OwnedFd>) -> Option<Self> {
+        let mut next = |with: bool| if with { fds.next().map(Some) } else { Some(None) };
+        let [oom, home, events] = told.with;
+        let (oom, home, events) = (next(oom)?, next(home)?, next(events)?);
+        let v2 = match (told.v2, home) {
+            (Some(told), Some(home)) => Some(v2::Group::told(told, home, events)),
+            (None, None) => None,
+            _ => return None,
+        };
+        Some(Self { v1: v1::Groups::told(told.v1, oom), v2 })
+    }
+
     /// Makes the groups with their limits. What fails halfway is removed again.
     pub fn create(layout: &Layout, limits: &Limits) -> io::Result<Self> {
         Self::make(layout, limits, false)

@@ -2,10 +2,12 @@
 
 use std::{
     fs, io,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     time::Duration,
 };
+
+use serde::{Deserialize, Serialize};
 
 use super::{Layout, read_key, read_number, remove_directory, write};
 use crate::{policy::Limits, sandbox::OomSignal, sys::file, usage::Usage};
@@ -23,7 +25,32 @@ pub struct Groups {
     pub joins: Vec<OwnedFd>,
 }
 
+/// What another process needs to know of groups, besides a descriptor.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Told {
+    memory: Option<PathBuf>,
+    pids: Option<PathBuf>,
+    cpuacct: Option<PathBuf>,
+    directories: Vec<PathBuf>,
+}
+
 impl Groups {
+    pub fn tell(&self) -> (Told, Option<BorrowedFd<'_>>) {
+        let Self { memory, pids, cpuacct, directories, oom, joins: _ } = self;
+        let told = Told {
+            memory: memory.clone(),
+            pids: pids.clone(),
+            cpuacct: cpuacct.clone(),
+            directories: directories.clone(),
+        };
+        (told, oom.as_ref().map(AsFd::as_fd))
+    }
+
+    pub fn told(told: Told, oom: Option<OwnedFd>) -> Self {
+        let Told { memory, pids, cpuacct, directories } = told;
+        Self { memory, pids, cpuacct, directories, oom, joins: Vec::new() }
+    }
+
     pub fn create(&mut self, layout: &Layout, name: &str, limits: &Limits) -> io::Result<()> {
         if let Some(parent) = &layout.memory {
             let directory = self.group(parent, name)?;

@@ -2,10 +2,12 @@
 
 use std::{
     fs, io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     time::Duration,
 };
+
+use serde::{Deserialize, Serialize};
 
 use super::{layout::Unified, read_key, read_number, remove_directory, write};
 use crate::{policy::Limits, sandbox::OomSignal, sys, usage::Usage};
@@ -24,7 +26,25 @@ pub struct Group {
     events: Option<fs::File>,
 }
 
+/// What another process needs to know of a group, besides two descriptors.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Told {
+    top: PathBuf,
+    cell: Option<PathBuf>,
+}
+
 impl Group {
+    /// The descriptors are those of the home and the events.
+    pub fn tell(&self) -> (Told, BorrowedFd<'_>, Option<BorrowedFd<'_>>) {
+        let told = Told { top: self.top.clone(), cell: self.cell.clone() };
+        (told, self.home.as_fd(), self.events.as_ref().map(AsFd::as_fd))
+    }
+
+    pub fn told(told: Told, home: OwnedFd, events: Option<OwnedFd>) -> Self {
+        let Told { top, cell } = told;
+        Self { top, cell, home, join: None, whole: None, events: events.map(fs::File::from) }
+    }
+
     pub fn create(
         unified: &Unified,
         name: &str,

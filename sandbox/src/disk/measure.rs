@@ -45,6 +45,11 @@ impl Measure {
         Self { limit, files, last: Mutex::new(None) }
     }
 
+    /// How much it may hold, and how many.
+    pub fn bounds(&self) -> (u64, u64) {
+        (self.limit, self.files)
+    }
+
     /// Whether it is the files that are more than there may be.
     pub fn too_many(&self, sum: Sum) -> bool {
         sum.files > self.files

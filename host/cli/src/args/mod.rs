@@ -365,6 +365,12 @@ pub enum Command {
         #[command(subcommand)]
         command: PluginCommand,
     },
+    /// Keep interpreters and sandboxes waiting from one run to the next. Without a daemon everything is the same, and starts slower.
+    Daemon {
+        /// What to do.
+        #[command(subcommand)]
+        command: DaemonCommand,
+    },
     /// Show what this machine offers: sandbox mechanisms, interpreters, compilers, the store.
     Doctor {
         /// Attack this machine's sandbox, and show how each attack ended: exit code 1 if one was not held.
@@ -390,6 +396,34 @@ pub enum Command {
     Man {
         /// The folder they are written to.
         dir: PathBuf,
+    },
+}
+
+/// `daemon`.
+#[derive(Debug, Subcommand, Clone)]
+pub enum DaemonCommand {
+    /// Start it in the background, for this user and this store.
+    Start {
+        /// End after this time without a run.
+        #[arg(long, value_name = "TIME", default_value = "1h")]
+        idle: String,
+    },
+    /// Be it, to the first Ctrl-C: for a service manager, or to look at it.
+    Run {
+        /// End after this time without a run.
+        #[arg(long, value_name = "TIME", default_value = "1h")]
+        idle: String,
+        /// Leave the terminal, and say on stdout when runs can come.
+        #[arg(long, hide = true)]
+        detached: bool,
+    },
+    /// End it, once no run has anything of it.
+    Stop,
+    /// Show what waits, and how often it was there.
+    Status {
+        /// What to print on stdout.
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
     },
 }
 

@@ -5,6 +5,7 @@ pub mod attack;
 pub mod cache;
 pub mod check;
 pub mod conformance;
+pub mod daemon;
 pub mod diff;
 pub mod doctor;
 pub mod expand;

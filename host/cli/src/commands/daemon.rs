@@ -1,0 +1,211 @@
+//! `polyloom daemon`: a process that keeps interpreters and sandboxes waiting from one run to the next.
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use polyloom_model::parse_duration;
+use polyloom_report::{Align, Table, duration};
+use polyloom_worker::Workplace;
+use polyloom_worker::daemon::{Client, Keeper, ServeError, Status, socket};
+use serde_json::json;
+
+use super::socket::Signals;
+use crate::args::{DaemonCommand, Format};
+use crate::failure::{Exit, Failure, Outcome};
+use crate::world::World;
+
+/// What the process in the background says once runs can come.
+const READY: &[u8] = b"ready\n";
+/// How long its end is waited for.
+const ENDING: Duration = Duration::from_secs(10);
+
+/// The command.
+pub fn daemon(world: &World, command: DaemonCommand) -> Outcome {
+    match command {
+        DaemonCommand::Start { idle } => start(world, &idle),
+        DaemonCommand::Run { idle, detached } => serve(world, &idle, detached),
+        DaemonCommand::Stop => stop(world),
+        DaemonCommand::Status { format } => status(world, format),
+    }
+}
+
+fn environment(error: &dyn std::error::Error) -> Failure {
+    Failure::of(Exit::Environment, error)
+}
+
+/// Where its socket is.
+fn place(world: &World) -> Result<PathBuf, Failure> {
+    // The store makes its folder.
+    Ok(socket(world.store()?.root()))
+}
+
+fn client(world: &World) -> Result<std::io::Result<Client>, Failure> {
+    Ok(Client::connect(&place(world)?))
+}
+
+/// Begins one in the background, and ends once it is there.
+fn start(world: &World, idle: &str) -> Outcome {
+    parse_duration(idle).map_err(|error| Failure::of(Exit::Usage, &error))?;
+    if let Some(status) = client(world)?.ok().and_then(|client| client.status()) {
+        let text = format!("the daemon runs already (process {})\n", status.pid);
+        world.screen.note(&text);
+        return Ok(Exit::Ok);
+    }
+    let binary = std::env::current_exe().map_err(|error| environment(&error))?;
+    let begun = Command::new(binary)
+        .args(["daemon", "run", "--detached", "--idle", idle])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut begun = begun.map_err(|error| environment(&error))?;
+    let mut said = [0; READY.len()];
+    let heard = begun.stdout.take().is_some_and(|mut out| out.read_exact(&mut said).is_ok());
+    if heard && said == READY {
+        world.screen.note(&format!("the daemon runs (process {})\n", begun.id()));
+        return Ok(Exit::Ok);
+    }
+    let mut why = String::new();
+    if let Some(mut stderr) = begun.stderr.take() {
+        let _ = stderr.read_to_string(&mut why);
+    }
+    // It has told everything already, in the form of a failure.
+    world.screen.tell(&why);
+    let _ = begun.wait();
+    Ok(Exit::Environment)
+}
+
+/// Is one, to its end.
+fn serve(world: &World, idle: &str, detached: bool) -> Outcome {
+    let idle = parse_duration(idle).map_err(|error| Failure::of(Exit::Usage, &error))?;
+    let store = world.store()?;
+    let binary = std::env::current_exe().map_err(|error| environment(&error))?;
+    let at = socket(store.root());
+    let scratch = store.scratch();
+    // It needs neither the store nor the folder it was started in.
+    drop(store);
+    if detached {
+        // Only a leader of a group can't, and then it is alone already.
+        let _ = nix::unistd::setsid();
+    }
+    std::env::set_current_dir("/").map_err(|error| environment(&error))?;
+    let screen = world.screen;
+    let ready = move |keeper: Arc<Keeper>| {
+        let listening = listen(keeper);
+        if let Err(error) = listening {
+            tracing::warn!(%error, "signals end the daemon at once");
+        }
+        if detached {
+            let mut out = std::io::stdout().lock();
+            let _ = out.write_all(READY).and_then(|()| out.flush());
+        } else {
+            screen.note("runs can come; Ctrl-C ends the daemon\n");
+        }
+    };
+    let place = Workplace::new(binary, PathBuf::new(), scratch);
+    match Keeper::serve(&at, place, idle, ready) {
+        Ok(()) => Ok(Exit::Ok),
+        Err(error @ ServeError::Running) => {
+            Err(environment(&error).hint("`polyloom daemon status` shows it"))
+        }
+        Err(error @ ServeError::Spawner(_)) => Err(environment(&error).hint("polyloom doctor")),
+        Err(error) => Err(environment(&error)),
+    }
+}
+
+/// Ends it at the first signal.
+fn listen(keeper: Arc<Keeper>) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let mut signals = {
+        let _inside = runtime.enter();
+        Signals::listen()
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        runtime.block_on(signals.next());
+        keeper.stop();
+    })?;
+    Ok(())
+}
+
+fn stop(world: &World) -> Outcome {
+    let at = place(world)?;
+    let client = match Client::connect(&at) {
+        Ok(client) => client,
+        Err(error) if is_absent(&error) => {
+            world.screen.note("no daemon runs\n");
+            return Ok(Exit::Ok);
+        }
+        Err(error) => {
+            // One of another build is told to end by its process id.
+            return Err(environment(&error)
+                .hint("it was started by another build or from elsewhere: end its process"));
+        }
+    };
+    let status = client.status();
+    if !client.stop() {
+        return Err(Failure::new(Exit::Environment, "the daemon does not answer"));
+    }
+    drop(client);
+    let began = Instant::now();
+    let lent = status.as_ref().map_or(0, |status| status.lent);
+    while lent == 0 && at.exists() && began.elapsed() < ENDING {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    world.screen.note(match lent {
+        0 => "the daemon has ended\n",
+        _ => "the daemon ends once the runs that have something of it have\n",
+    });
+    Ok(Exit::Ok)
+}
+
+fn is_absent(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionRefused, NotFound};
+    matches!(error.kind(), NotFound | ConnectionRefused)
+}
+
+fn status(world: &World, format: Format) -> Outcome {
+    let status = match client(world)? {
+        Ok(client) => client.status(),
+        Err(error) if is_absent(&error) => None,
+        Err(error) => {
+            return Err(environment(&error));
+        }
+    };
+    if format != Format::Text {
+        world.screen.json(&json!({ "schema": "polyloom.daemon/1", "daemon": status }));
+        return Ok(Exit::Ok);
+    }
+    let Some(status) = status else {
+        world.screen.print("no daemon runs: `polyloom daemon start` starts one\n");
+        return Ok(Exit::Ok);
+    };
+    world.screen.print(&text(world, &status));
+    Ok(Exit::Ok)
+}
+
+fn text(world: &World, status: &Status) -> String {
+    let told = |ms: u64| duration(ms as f64);
+    let mut text = format!(
+        "process {}, for {}; {} of {} sandboxes that runs wanted were waiting; {} in use now; ends after {} without a run\n",
+        status.pid,
+        told(status.up_ms),
+        status.found,
+        status.wanted,
+        status.lent,
+        told(status.idle_ms),
+    );
+    if !status.waiting.is_empty() {
+        let heads = ["waits", "program", "process", "for"].map(|head| (head, Align::Left));
+        let mut table = Table::new(&heads);
+        for one in &status.waiting {
+            let program = polyloom_report::escape_line(&one.program).into_owned();
+            let what = one.what.clone();
+            table.row([what, program, one.pid.to_string(), told(one.since_ms)]);
+        }
+        text.push_str(&table.render(world.screen.out, world.screen.columns));
+    }
+    text
+}

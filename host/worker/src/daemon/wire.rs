@@ -1,0 +1,208 @@
+//! What a run and the daemon say to each other. Both are the same file, or they do not speak: nothing here is negotiated.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use interprocess::local_socket::prelude::*;
+use interprocess::local_socket::{GenericFilePath, Listener, Name, Stream};
+use polyloom_sandbox::stream;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// The longest message.
+const MOST: usize = 1 << 20;
+/// Who does not take an answer within this is given up.
+const SENDING: Duration = Duration::from_secs(5);
+
+/// What a run says.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Ask {
+    /// First of all.
+    Hello(Identity),
+    /// It wants what waits by this order, and the like of it next time.
+    Take(Vec<u8>),
+    /// What it took of this number can be used again. No answer.
+    Back(u64),
+    /// How things are.
+    Status,
+    /// The daemon is to end, once nobody has anything of it.
+    Stop,
+}
+
+/// What the daemon answers.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Answer {
+    /// To a hello.
+    Welcome,
+    /// It does not speak with this one, and why.
+    Refused(String),
+    /// What waited: its number, and what [`polyloom_sandbox::Sandbox::receive`] needs besides the descriptors, of which the last is its standard input where it has one.
+    Took {
+        /// Its number.
+        id: u64,
+        /// What is known of it.
+        #[serde(with = "serde_bytes")]
+        about: Vec<u8>,
+        /// Whether its standard input comes along.
+        stdin: bool,
+    },
+    /// Nothing of the kind waits.
+    Nothing,
+    /// How things are.
+    Status(Status),
+    /// It ends.
+    Stopping,
+}
+
+/// A build of this program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    version: String,
+    /// Device, inode, size and time of change of its file.
+    file: (u64, u64, u64, i64, i64),
+}
+
+impl Identity {
+    /// This one.
+    pub fn own() -> io::Result<Self> {
+        use std::os::unix::fs::MetadataExt;
+        let meta = std::fs::metadata("/proc/self/exe")?;
+        let file = (meta.dev(), meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec());
+        Ok(Self { version: env!("CARGO_PKG_VERSION").to_owned(), file })
+    }
+}
+
+/// How a daemon is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Status {
+    /// Its process.
+    pub pid: u32,
+    /// Since when it is there, milliseconds.
+    pub up_ms: u64,
+    /// What waits: for whom, of which kind, process, and since how many milliseconds.
+    pub waiting: Vec<Waiting>,
+    /// Sandboxes that runs have now.
+    pub lent: usize,
+    /// Sandboxes that runs wanted, and of these how many waited.
+    pub wanted: u64,
+    /// How many of those waited.
+    pub found: u64,
+    /// After so many milliseconds without a run it ends.
+    pub idle_ms: u64,
+}
+
+/// Something that waits.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Waiting {
+    /// What it is.
+    pub what: String,
+    /// The program's first words.
+    pub program: String,
+    /// Process 1 of its sandbox.
+    pub pid: i32,
+    /// Since when, milliseconds.
+    pub since_ms: u64,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub struct Line(Stream);
+
+impl Line {
+    /// To the daemon of a socket.
+    pub fn connect(socket: &Path) -> io::Result<Self> {
+        let stream = Stream::connect(name(socket)?)?;
+        stream.set_send_timeout(Some(SENDING))?;
+        Ok(Self(stream))
+    }
+
+    /// One that was accepted.
+    pub fn accepted(stream: Stream) -> io::Result<Self> {
+        stream.set_nonblocking(false)?;
+        stream.set_send_timeout(Some(SENDING))?;
+        Ok(Self(stream))
+    }
+
+    /// How long [`Self::receive`] waits.
+    pub fn set_patience(&self, patience: Option<Duration>) -> io::Result<()> {
+        self.0.set_recv_timeout(patience)
+    }
+
+    /// The process of the other end, if it is this user's.
+    pub fn peer(&self) -> Option<i32> {
+        let peer = self.0.peer_creds().ok()?;
+        let own = nix::unistd::geteuid().as_raw();
+        (peer.euid() == Some(own)).then(|| peer.pid()).flatten()
+    }
+
+    /// Sends a message.
+    pub fn send(&self, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let body = rmp_serde::to_vec(message).map_err(io::Error::other)?;
+        if body.len() > MOST {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let mut bytes = (body.len() as u32).to_le_bytes().to_vec();
+        bytes.extend(body);
+        stream::send(self.as_fd(), &bytes, fds)
+    }
+
+    /// Waits for a message. Nothing: the other end is closed.
+    pub fn receive<M: DeserializeOwned>(&self) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
+        let mut fds = Vec::new();
+        let mut length = [0; 4];
+        if !self.fill(&mut length, &mut fds)? {
+            return Ok(None);
+        }
+        let length = u32::from_le_bytes(length) as usize;
+        if length > MOST {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let mut body = vec![0; length];
+        if !self.fill(&mut body, &mut fds)? {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let message = rmp_serde::from_slice(&body).map_err(io::Error::other)?;
+        Ok(Some((message, fds)))
+    }
+
+    /// Whether there were bytes at all.
+    fn fill(&self, buffer: &mut [u8], fds: &mut Vec<OwnedFd>) -> io::Result<bool> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            let (count, more) = stream::receive(self.as_fd(), &mut buffer[filled..])?;
+            fds.extend(more);
+            match (count, filled) {
+                (0, 0) => return Ok(false),
+                (0, _) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                (count, _) => filled += count,
+            }
+            if fds.len() > stream::MOST_FDS {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl AsFd for Line {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // The only kind there is on this system.
+        let Stream::UdSocket(socket) = &self.0;
+        socket.as_fd()
+    }
+}
+
+/// What tells that somebody wants in.
+pub fn incoming(listener: &Listener) -> BorrowedFd<'_> {
+    let Listener::UdSocket(socket) = listener;
+    socket.as_fd()
+}
+
+/// The name of a socket with this path.
+pub fn name(path: &Path) -> io::Result<Name<'_>> {
+    // A longer one is told as such.
+    std::os::unix::net::SocketAddr::from_pathname(path)?;
+    path.to_fs_name::<GenericFilePath>()
+}
