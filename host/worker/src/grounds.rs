@@ -251,7 +251,17 @@ impl Drop for Taken {
     }
 }
 
-/// What there is for a cell.
+/// What there is for a cell that may share a sandbox with those before and after it.
+pub enum Shared {
+    /// It has one.
+    Has(Box<sandbox::Sandbox>),
+    /// There is none now; later ones of its kind may have one.
+    Later,
+    /// Its kind can't be had here.
+    Never,
+}
+
+/// What waits for a cell here.
 enum Found {
     /// One that waits.
     Waiting(Box<sandbox::Parked>),
@@ -285,21 +295,28 @@ impl Grounds {
         spec: &sandbox::Spec,
         daemon: &Daemon,
         started: &mut Instant,
-    ) -> Option<sandbox::Sandbox> {
-        let ground = Arc::new(Ground::of(attempt, policy, spec, &self.patterns)?);
-        if let Err(why) = spawner.can_park(policy).ok()? {
-            tracing::debug!(why, "every cell has a sandbox of its own");
-            return None;
+    ) -> Shared {
+        let Some(ground) = Ground::of(attempt, policy, spec, &self.patterns) else {
+            return Shared::Never;
+        };
+        let ground = Arc::new(ground);
+        match spawner.can_park(policy) {
+            Ok(Ok(())) => {}
+            Ok(Err(why)) => {
+                tracing::debug!(why, "every cell has a sandbox of its own");
+                return Shared::Never;
+            }
+            Err(_) => return Shared::Never,
         }
         let executor = &ground.executor.manifest.id;
         let (parked, home) = match self.look_for(&ground) {
             Found::Waiting(parked) => (*parked, Home::Here),
-            Found::Nothing => return None,
+            Found::Nothing => return Shared::Never,
             found => {
                 let order = ground.order(policy);
                 match (waits_there(daemon, &order), found) {
                     (Some(taken), _) => taken,
-                    (None, Found::First) => return None,
+                    (None, Found::First) => return Shared::Later,
                     (None, _) => match spawner.park(order.policy(), &order.spec()) {
                         Ok(parked) => (parked, Home::Here),
                         Err(error) => {
@@ -307,7 +324,7 @@ impl Grounds {
                             tracing::info!(%executor, %error, why);
                             *started = Instant::now();
                             self.failed(&ground);
-                            return None;
+                            return Shared::Never;
                         }
                     },
                 }
@@ -320,12 +337,12 @@ impl Grounds {
             taken.end(&home, &kind, parked);
         });
         match made {
-            Ok(cell) => Some(cell),
-            Err(sandbox::SpawnError::TooLarge) => None,
+            Ok(cell) => Shared::Has(Box::new(cell)),
+            Err(sandbox::SpawnError::TooLarge) => Shared::Never,
             Err(error) => {
                 tracing::info!(%executor, %error, "a sandbox that waited took no cell");
                 self.failed(&ground);
-                None
+                Shared::Never
             }
         }
     }

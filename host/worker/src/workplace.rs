@@ -19,7 +19,7 @@ use crate::attempt::{Attempt, Live, Opening, Phase, Report, Start, Stop};
 use crate::daemon::Daemon;
 use crate::drive::Watch;
 use crate::executor::{BINARY, DIR, Executor, HEAD, SDK, Slots};
-use crate::grounds::Grounds;
+use crate::grounds::{Grounds, Shared};
 use crate::head::TEXT;
 use crate::inputs;
 use crate::messages;
@@ -246,11 +246,14 @@ impl Workplace {
                 }
                 false => {
                     place.grounds.missed(&wanted, &policy, &spec);
-                    None
+                    Shared::Later
                 }
             };
-            let wait = || may_share.then(|| place.waits_there(&wanted, &policy, &spec)).flatten();
-            let waited = shared.or_else(wait);
+            let waited = match shared {
+                Shared::Has(cell) => Some(*cell),
+                Shared::Never if may_share => place.waits_there(&wanted, &policy, &spec),
+                Shared::Never | Shared::Later => None,
+            };
             let in_shared = waited.is_some();
             let cell = match waited {
                 Some(cell) => cell,

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -29,6 +29,9 @@ const MOST_KINDS: usize = 8;
 const MOST_RUNS: usize = 64;
 /// Who connects says who it is within this.
 const HELLO: Duration = Duration::from_secs(2);
+
+/// So often it looks whether its socket is there still.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// Why there is no daemon.
 #[derive(Debug, Error)]
@@ -171,7 +174,7 @@ impl Keeper {
             std::thread::Builder::new().name("fill".to_owned()).spawn(move || filler.fill());
         let filling = filling.map_err(ServeError::System)?;
         ready(Arc::clone(&keeper));
-        let listened = keeper.listen(listener, &woken);
+        let listened = keeper.listen(listener, socket, &woken);
         keeper.stop();
         // What it is making just now is dropped there; then all is gone that waited.
         let _ = filling.join();
@@ -197,7 +200,13 @@ impl Keeper {
     }
 
     /// Lets runs in, to the end.
-    fn listen(self: &Arc<Self>, listener: Listener, woken: &io::PipeReader) -> io::Result<()> {
+    fn listen(
+        self: &Arc<Self>,
+        listener: Listener,
+        socket: &Path,
+        woken: &io::PipeReader,
+    ) -> io::Result<()> {
+        let own = inode(socket)?;
         let mut listener = Some(listener);
         loop {
             let (patience, over) = {
@@ -217,8 +226,17 @@ impl Keeper {
             if over {
                 return Ok(());
             }
-            let patience = patience.map(|left| left + Duration::from_millis(1));
-            let timeout = patience.map_or(Ok(PollTimeout::NONE), PollTimeout::try_from);
+            // A store that was removed, or moved, wants nobody any more.
+            if !inode(socket).is_ok_and(|now| now == own)
+                && let Some(mut gone) = listener.take()
+            {
+                // Whatever has its name now is another's.
+                gone.do_not_reclaim_name_on_drop();
+                self.stop();
+                continue;
+            }
+            let patience = patience.unwrap_or(LOOK).min(LOOK) + Duration::from_millis(1);
+            let timeout = PollTimeout::try_from(patience);
             let mut fds = vec![PollFd::new(woken.as_fd(), PollFlags::POLLIN)];
             fds.extend(listener.as_ref().map(|it| PollFd::new(incoming(it), PollFlags::POLLIN)));
             match poll(&mut fds, timeout.unwrap_or(PollTimeout::MAX)) {
@@ -484,6 +502,11 @@ impl Pool {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn inode(path: &Path) -> io::Result<(u64, u64)> {
+    let meta = std::fs::symlink_metadata(path)?;
+    Ok((meta.dev(), meta.ino()))
 }
 
 /// The namespaces in which a process sees files, users and processes.
