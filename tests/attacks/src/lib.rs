@@ -9,7 +9,7 @@ mod table;
 mod variant;
 
 pub use table::{note, print, table};
-pub use variant::{Answer, USER, Variant, ordinary_user, variants};
+pub use variant::{Answer, USER, Variant, ordinary_user, variants, with_daemon};
 
 /// Whether this is root; where it is not, says what is left out, and counts it for `tests/run`.
 #[must_use]

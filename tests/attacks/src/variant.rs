@@ -30,6 +30,27 @@ pub enum Answer {
 }
 use Answer::{Copes, Refuses, Reports};
 
+/// A run after another one from which a daemon has learnt what to have waiting, which ends after it.
+const DAEMON: &str = r#"
+"$1" daemon start --idle 5min -q || exit 99
+"$@" > /dev/null 2>&1
+sleep 3
+"$@" --force-all
+code=$?
+"$1" daemon status --format json | grep -q '"found": 0' && exit 98
+"$1" daemon stop -q || exit 97
+exit $code
+"#;
+
+/// This machine with a daemon.
+#[must_use]
+pub fn with_daemon() -> Variant {
+    let mut launch = Launch::plain(binary());
+    launch.through = ["sh", "-c", DAEMON, "sh"].map(OsString::from).to_vec();
+    launch.limit *= 2;
+    Variant { name: "with a daemon".to_owned(), launch, answer: Copes }
+}
+
 /// An ordinary user who owns nothing here.
 pub const USER: u32 = 65_123;
 

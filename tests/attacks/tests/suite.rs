@@ -4,7 +4,7 @@
 
 use polyloom_attack::{Case, Launch, Report, all_cases, attack};
 use polyloom_test_attacks::oracle::binary;
-use polyloom_test_attacks::{Answer, USER, Variant, is_root, ordinary_user, variants};
+use polyloom_test_attacks::{Answer, USER, Variant, is_root, ordinary_user, variants, with_daemon};
 
 /// Only these cases: `POLYLOOM_ATTACKS=A01,B20`.
 fn chosen(all: &[Case]) -> Vec<&Case> {
@@ -97,4 +97,13 @@ fn an_ordinary_users_machine_that_lacks_something_holds_or_says_so() {
         return;
     }
     try_all(&variants(Some(USER)), core);
+}
+
+#[test]
+fn every_attack_is_held_where_a_daemon_has_all_waiting() {
+    // An ordinary user's daemon has workers, and only of the last few cells.
+    if !is_root("having sandboxes wait") {
+        return;
+    }
+    try_all(&[with_daemon()], few);
 }
