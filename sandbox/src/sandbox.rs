@@ -338,7 +338,7 @@ impl Sandbox {
         // Both: the group reaches whoever is in it even if process 1 cannot run, and process 1 takes its namespace along
         // where there is no group.
         self.killed.store(true, Ordering::Relaxed);
-        let grouped = self.groups.kill();
+        let grouped = self.groups.kill() || self.lease.as_ref().is_some_and(|lease| lease.kill());
         if self.bare {
             // A supervisor killed outright would leave its cell behind: it is told that its host is gone, and does what it does then.
             socket::end_sending(self.control.as_fd());
@@ -383,19 +383,25 @@ impl Sandbox {
         teardown
     }
 
-    /// The end of a cell whose zygote goes on: its supervisor has seen that nobody else is there, and its groups can be removed only if nobody is in them.
+    /// Starts the end of everybody in its control group of version 2; whether it has one.
+    pub(crate) fn kill_group(&self) -> bool {
+        self.groups.kill()
+    }
+
+    /// The end of a cell whose zygote goes on: its supervisor has seen that nobody else is there, and so have its groups, or they could not be removed.
     fn finish_standing(&mut self) -> Option<Teardown> {
         if !self.stands || self.killed.load(Ordering::Relaxed) {
             return None;
         }
+        let lease = self.lease.as_ref()?;
         let usage = self.usage();
-        self.stands = self.groups.remove();
-        if !self.stands {
+        if self.groups.are_clean() {
+            lease.keep_groups(std::mem::take(&mut self.groups));
+        } else if !self.groups.remove() {
+            self.stands = false;
             return None;
         }
-        if let Some(lease) = &self.lease {
-            lease.keep();
-        }
+        lease.keep();
         let teardown = Teardown { leftovers_killed: 0, complete: true, usage };
         self.torn_down = Some(teardown);
         self.torn_down

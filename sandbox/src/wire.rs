@@ -109,7 +109,7 @@ pub enum Role {
     HotFile,
     /// v2 directory the supervisor is born in.
     Home,
-    /// A `cgroup.procs` the cell joins right before exec.
+    /// A file by which the cell joins a control group right before exec: `tasks`, in version 2 `cgroup.procs`.
     Join,
     /// The supervisor's end of the line to its zygote; the zygote's is [`Role::Worker`].
     Line,
@@ -131,7 +131,7 @@ pub struct Next {
 pub const CLEAR: i32 = 0;
 
 /// What a supervisor tells its zygote before the variables of the environment, each of which ends with a zero byte: the user of the cell, and how many
-/// `cgroup.procs` it is to join; u32 each, little endian. Descriptors come with it: the three streams, W, and those.
+/// files of control groups it is to join by; u32 each, little endian. Descriptors come with it: the three streams, W, and those.
 pub fn fork_message(user: u32, joins: u32, env: &[serde_bytes::ByteBuf]) -> Vec<u8> {
     let mut bytes = [user.to_le_bytes(), joins.to_le_bytes()].concat();
     for pair in env {

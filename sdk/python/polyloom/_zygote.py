@@ -69,7 +69,7 @@ def _become(line: _socket.socket, restore: Callable[[], None]) -> None:
         if len(fds) != 4 + joins:
             raise ValueError(f"{len(fds)} descriptors")
         for number in fds[4:]:
-            os.write(number, b"0")  # the writer, in the words of cgroup.procs
+            os.write(number, b"0")  # the writer, in the words of control groups
         line.close()
         for place, number in enumerate(fds[:4]):
             os.dup2(number, place)
