@@ -106,6 +106,9 @@ impl Place<'_> {
             zygote,
             room,
             mounted: Vec::new(),
+            forks_ahead: false,
+            told: false,
+            waiting: None,
             cell: None,
             given: 0,
             busy: false,
@@ -140,6 +143,11 @@ struct Service<'a> {
     room: Option<(CString, CString)>,
     /// What is mounted for the present cell.
     mounted: Vec<CString>,
+    /// Whether the zygote forks before there is a cell, and the process that waits for one. There is none while a cell is there.
+    forks_ahead: bool,
+    waiting: Option<i32>,
+    /// Whether the host knows that the zygote can be asked.
+    told: bool,
     /// The process of the present cell.
     cell: Option<i32>,
     /// Bytes that were there before it.
@@ -211,12 +219,34 @@ impl Service<'_> {
             Ok(_) | Err(_) => None,
         };
         match told {
-            Some(Told::Warm) if !self.busy => drop(wire::send_warm(self.place.control())),
+            Some(Told::Warm { ahead: true }) if !self.busy && !self.forks_ahead => {
+                self.forks_ahead = true;
+                self.ask_ahead();
+            }
+            Some(Told::Warm { ahead: false }) if !self.busy && !self.forks_ahead => {
+                let _ = wire::send_warm(self.place.control());
+            }
+            Some(Told::Began(cell)) if !self.busy && self.forks_ahead && self.waiting.is_none() => {
+                self.waiting = Some(cell);
+                // The host is told once, when what the first one holds can be counted.
+                if !std::mem::replace(&mut self.told, true) {
+                    let _ = wire::send_warm(self.place.control());
+                }
+            }
             Some(Told::Began(cell)) if self.busy && self.cell.is_none() => self.cell = Some(cell),
             Some(Told::Ended(status)) if self.cell.is_some() => return self.ended(status),
             Some(_) | None => return self.lost(libc::SIGKILL),
         }
         After::GoOn
+    }
+
+    /// Has the zygote fork what will be the next cell.
+    fn ask_ahead(&self) {
+        if let Some(line) = self.place.handles.line.as_ref().filter(|_| self.forks_ahead) {
+            number_next_process(1);
+            // One that does not read is not asked; it will be told of a cell all the same.
+            let _ = socket::send_now(line.as_fd(), wire::AHEAD, &[]);
+        }
     }
 
     fn on_signals(&mut self, signals: BorrowedFd<'_>) -> After {
@@ -301,7 +331,10 @@ impl Service<'_> {
         let control = self.place.control();
         wire::send_ready(control, self.place.cell, &laid, self.given).at(Stage::CellFiles)?;
         self.busy = true;
-        number_next_process(1);
+        self.cell = self.waiting.take();
+        if self.cell.is_none() {
+            number_next_process(1);
+        }
         if let Some(line) = self.place.handles.line.as_ref().filter(|_| self.zygote.is_some()) {
             let stdin = match stdin {
                 Some(stdin) => stdin,
@@ -408,6 +441,7 @@ impl Service<'_> {
                 _ => remove(&entry.path(), entry.file_type()?.is_dir())?,
             }
         }
+        self.ask_ahead();
         Ok(())
     }
 }

@@ -63,8 +63,8 @@ fn possible(lab: &Lab) -> bool {
     }
 }
 
-/// What there is: a zygote that makes cells, and a supervisor that starts them.
-const WAYS: [&str; 2] = ["", "plain"];
+/// What there is: a zygote that makes cells, one that forks before there is a cell, and a supervisor that starts them.
+const WAYS: [&str; 3] = ["", "ahead", "plain"];
 
 fn zygote(lab: &Lab, how: &str) -> Parked {
     if how == "plain" {
