@@ -8,7 +8,7 @@ use std::{
     fmt, io,
     os::fd::{AsFd, OwnedFd},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -214,6 +214,7 @@ impl Spawner {
                     polled_peak: AtomicU64::new(0),
                     polled_cpu: AtomicU64::new(0),
                     torn_down: None,
+                    last: OnceLock::new(),
                     lease: Some(Arc::new(Lease {
                         parked: Some(parked),
                         back: Some(Box::new(back)),

@@ -7,7 +7,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -68,6 +68,8 @@ pub struct Sandbox {
     pub(crate) polled_peak: AtomicU64,
     pub(crate) polled_cpu: AtomicU64,
     pub(crate) torn_down: Option<Teardown>,
+    /// The counters of a cell that has ended and left nobody.
+    pub(crate) last: OnceLock<Usage>,
 }
 
 /// Where a cell's network leads: sockets in its own network namespace, held by the host.
@@ -236,6 +238,11 @@ impl Sandbox {
         if let Some(done) = &self.torn_down {
             return done.usage;
         }
+        // Where nobody is left and the groups counted everybody, nothing changes any more.
+        if self.stands { *self.last.get_or_init(|| self.usage_now()) } else { self.usage_now() }
+    }
+
+    fn usage_now(&self) -> Usage {
         let mut usage = Usage::default();
         self.groups.read(&mut usage);
         for memory in [&mut usage.memory, &mut usage.peak_memory] {

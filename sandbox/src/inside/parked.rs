@@ -20,7 +20,7 @@ use std::{
 
 use super::{
     Handles, MAX_LAUNCH, Prepared,
-    cell::{self, CELL_ID},
+    cell::{self, Ahead, CELL_ID},
     mounts::PreparedBind,
     supervisor::{drain, end_everything, read_order, release_descriptors, room, write_files},
 };
@@ -91,7 +91,7 @@ impl Place<'_> {
         let mut zygote = None;
         if order.zygote {
             number_next_process(ZYGOTE - 1);
-            match self.start(self.handles, order)? {
+            match self.start(self.handles, order, None)? {
                 Ok(pid) => zygote = Some(pid),
                 Err(failure) => {
                     let _ = wire::send_not_started(self.control(), failure);
@@ -100,10 +100,13 @@ impl Place<'_> {
             }
         }
         release_descriptors(self.handles);
+        // A zygote's cells have what it has.
+        let ahead = zygote.is_none().then(|| Ahead::new(self.prepared)).transpose()?;
         let room = room(self.limits, order.files.len()).ok();
         let service = Service {
             place: self,
             zygote,
+            ahead,
             room,
             mounted: Vec::new(),
             forks_ahead: false,
@@ -118,10 +121,15 @@ impl Place<'_> {
     }
 
     /// Starts a program, confined.
-    fn start(&self, handles: &Handles, order: &Order) -> Result<Result<i32, Failure>, Failure> {
+    fn start(
+        &self,
+        handles: &Handles,
+        order: &Order,
+        ahead: Option<&Ahead>,
+    ) -> Result<Result<i32, Failure>, Failure> {
         let mut failure = None;
         let mut cell =
-            || failure = Some(cell::start(self.prepared, handles, self.filter, order, &[]));
+            || failure = Some(cell::start(self.prepared, handles, self.filter, order, &[], ahead));
         // SAFETY: the supervisor is single-threaded, and the cell's side only allocates and makes system calls.
         let pid = unsafe { process::run_borrowing(&mut cell) }.at(Stage::Fork)?;
         Ok(failure.map_or(Ok(pid), Err))
@@ -139,6 +147,8 @@ pub fn number_next_process(last: i32) {
 struct Service<'a> {
     place: &'a Place<'a>,
     zygote: Option<i32>,
+    /// What each program that is started here has in common.
+    ahead: Option<Ahead>,
     /// Size and number of files that its file system has room for.
     room: Option<(CString, CString)>,
     /// What is mounted for the present cell.
@@ -362,7 +372,7 @@ impl Service<'_> {
             line: None,
             next: None,
         };
-        match self.place.start(&handles, &order)? {
+        match self.place.start(&handles, &order, self.ahead.as_ref())? {
             Ok(pid) => self.cell = Some(pid),
             Err(failure) => {
                 let _ = wire::send_not_started(control, failure);
