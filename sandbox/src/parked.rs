@@ -23,7 +23,7 @@ use crate::{
     spawner::{SpawnError, Spawner},
     spec::Spec,
     sys,
-    wire::{self, Launch, Mode, Report, Role, own_inodes},
+    wire::{self, Launch, Mode, Next, Report, Role, own_inodes},
 };
 
 /// A sandbox that waits for a cell. Dropping it ends it.
@@ -271,6 +271,22 @@ impl Spawner {
         if fds.len() + binds.len() > sys::socket::MAX_FDS {
             return Err(SpawnError::TooLarge);
         }
+        let patience = self.patience();
+        if binds.is_empty() && hot.is_empty() {
+            // Nothing is to be opened that only the spawner can: its part would be to pass it on.
+            let (next, _) = (roles.remove(1), fds.remove(1));
+            debug_assert_eq!(next, Role::Next);
+            let message = rmp_serde::to_vec(&Next { binds: Ok(Vec::new()), roles });
+            let message = message.map_err(|_| SpawnError::TooLarge)?;
+            let sent = sys::socket::send_now(base.control.as_fd(), &message, &fds);
+            let ready =
+                sent.map_err(|_| SpawnError::Lost).and_then(|()| await_cell(base, patience));
+            // That it answered says nothing of the spawner.
+            if let Err(error) = &ready {
+                self.note(Some(error));
+            }
+            return Ok(Begun::of(ends, ready?));
+        }
         let filter = wire::Filter {
             calls: policy.seccomp,
             uncounted: false,
@@ -293,13 +309,17 @@ impl Spawner {
         if message.len() > crate::inside::MAX_LAUNCH {
             return Err(SpawnError::TooLarge);
         }
-        let patience = self.patience();
         let ready = self.ask(&message, &fds, patience).and_then(|()| await_cell(base, patience));
         self.note(ready.as_ref().err());
-        let (given, laid) = ready?;
+        Ok(Begun::of(ends, ready?))
+    }
+}
+
+impl Begun {
+    fn of(ends: Ends, (given, laid): (u64, Vec<OwnedFd>)) -> Self {
         let Ends { stdout, stderr, worker, .. } = ends;
         let worker = worker.map(|(ours, _)| ours);
-        Ok(Begun { stdout: stdout.0, stderr: stderr.0, worker, given, laid })
+        Self { stdout: stdout.0, stderr: stderr.0, worker, given, laid }
     }
 }
 

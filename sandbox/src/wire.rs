@@ -119,7 +119,7 @@ pub enum Role {
     Bind,
 }
 
-/// Spawner → supervisor, on S: the next cell. Descriptors come with it in the order of `roles`.
+/// Spawner → supervisor, or host → supervisor where there is nothing to be mounted, on S: the next cell. Descriptors come with it in the order of `roles`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Next {
     /// Targets of the mounts, and whether each is of a directory; or why there is none.
