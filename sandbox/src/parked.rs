@@ -8,7 +8,7 @@ use std::{
     fmt, io,
     os::fd::{AsFd, OwnedFd},
     sync::{
-        Arc,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -23,7 +23,7 @@ use crate::{
     spawner::{SpawnError, Spawner},
     spec::Spec,
     sys,
-    wire::{self, Launch, Mode, Report, Role, own_inodes},
+    wire::{self, Launch, Mode, Next, Report, Role, own_inodes},
 };
 
 /// A sandbox that waits for a cell. Dropping it ends it.
@@ -32,6 +32,15 @@ pub struct Parked {
     pub(crate) sandbox: Sandbox,
     /// Bytes of memory that its zygote holds.
     pub(crate) held: u64,
+    /// The control groups of its last cell, which nobody is in.
+    pub(crate) groups: Option<Groups>,
+}
+
+impl Drop for Parked {
+    fn drop(&mut self) {
+        // A group that would not go is for the sweep.
+        self.groups.take().map(|mut groups| groups.remove());
+    }
 }
 
 /// A zygote has loaded everything by then, or there is none.
@@ -53,6 +62,7 @@ pub struct Lease {
     parked: Option<Parked>,
     back: Option<Back>,
     kept: AtomicBool,
+    groups: Mutex<Option<Groups>>,
 }
 
 impl fmt::Debug for Lease {
@@ -66,11 +76,25 @@ impl Lease {
     pub(crate) fn keep(&self) {
         self.kept.store(true, Ordering::Relaxed);
     }
+
+    /// The cell's control groups are for the next one.
+    pub(crate) fn keep_groups(&self, groups: Groups) {
+        *self.groups.lock().unwrap_or_else(PoisonError::into_inner) = Some(groups);
+    }
+
+    /// Starts the end of everybody in the sandbox, which was born in a group with such a switch; whether there is one.
+    pub(crate) fn kill(&self) -> bool {
+        self.parked.as_ref().is_some_and(|parked| parked.sandbox.kill_group())
+    }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let (parked, back) = (self.parked.take(), self.back.take());
+        let (mut parked, back) = (self.parked.take(), self.back.take());
+        let groups = self.groups.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(parked) = &mut parked {
+            parked.groups = groups;
+        }
         if let (Some(parked), Some(back), true) = (parked, back, self.kept.load(Ordering::Relaxed))
             && parked.sandbox.signal(wire::CLEAR).is_ok()
         {
@@ -118,7 +142,7 @@ impl Spawner {
     /// is not read. Else nothing of the request matters but its binds outside of `/cell`.
     pub fn park(&self, policy: &Policy, spec: &Spec) -> Result<Parked, SpawnError> {
         let sandbox = self.make(policy, spec, true)?;
-        let mut parked = Parked { sandbox, held: 0 };
+        let mut parked = Parked { sandbox, held: 0, groups: None };
         if spec.zygote {
             await_zygote(&parked.sandbox)?;
             parked.held = parked.sandbox.usage().memory.unwrap_or(0);
@@ -135,7 +159,7 @@ impl Spawner {
     /// left, and there may be another; else it is ended.
     pub fn unpark(
         &self,
-        parked: Parked,
+        mut parked: Parked,
         policy: &Policy,
         spec: &Spec,
         back: impl FnOnce(Parked) + Send + Sync + 'static,
@@ -149,8 +173,15 @@ impl Spawner {
         let root = base.root.try_clone().map_err(SpawnError::Descriptors)?;
         let mut limits = policy.limits.clone();
         limits.memory = limits.memory.saturating_sub(parked.held);
-        let groups = Groups::create_for_fork(self.layout(), &limits);
-        let mut groups = groups.map_err(SpawnError::Cgroup)?;
+        let mut groups = match parked.groups.take() {
+            Some(groups) if groups.renew(&limits) => groups,
+            others => {
+                // One that would not go is for the sweep.
+                others.map(|mut groups| groups.remove());
+                Groups::create_for_fork(self.layout(), &limits).map_err(SpawnError::Cgroup)?
+            }
+        };
+        let base = &parked.sandbox;
         match self.request(base, first_uid, &groups, policy, spec) {
             Ok(made) => {
                 let Begun { stdout, stderr, worker, given, laid } = made;
@@ -183,10 +214,12 @@ impl Spawner {
                     polled_peak: AtomicU64::new(0),
                     polled_cpu: AtomicU64::new(0),
                     torn_down: None,
+                    last: OnceLock::new(),
                     lease: Some(Arc::new(Lease {
                         parked: Some(parked),
                         back: Some(Box::new(back)),
                         kept: AtomicBool::new(false),
+                        groups: Mutex::new(None),
                     })),
                 })
             }
@@ -238,6 +271,22 @@ impl Spawner {
         if fds.len() + binds.len() > sys::socket::MAX_FDS {
             return Err(SpawnError::TooLarge);
         }
+        let patience = self.patience();
+        if binds.is_empty() && hot.is_empty() {
+            // Nothing is to be opened that only the spawner can: its part would be to pass it on.
+            let (next, _) = (roles.remove(1), fds.remove(1));
+            debug_assert_eq!(next, Role::Next);
+            let message = rmp_serde::to_vec(&Next { binds: Ok(Vec::new()), roles });
+            let message = message.map_err(|_| SpawnError::TooLarge)?;
+            let sent = sys::socket::send_now(base.control.as_fd(), &message, &fds);
+            let ready =
+                sent.map_err(|_| SpawnError::Lost).and_then(|()| await_cell(base, patience));
+            // That it answered says nothing of the spawner.
+            if let Err(error) = &ready {
+                self.note(Some(error));
+            }
+            return Ok(Begun::of(ends, ready?));
+        }
         let filter = wire::Filter {
             calls: policy.seccomp,
             uncounted: false,
@@ -260,13 +309,17 @@ impl Spawner {
         if message.len() > crate::inside::MAX_LAUNCH {
             return Err(SpawnError::TooLarge);
         }
-        let patience = self.patience();
         let ready = self.ask(&message, &fds, patience).and_then(|()| await_cell(base, patience));
         self.note(ready.as_ref().err());
-        let (given, laid) = ready?;
+        Ok(Begun::of(ends, ready?))
+    }
+}
+
+impl Begun {
+    fn of(ends: Ends, (given, laid): (u64, Vec<OwnedFd>)) -> Self {
         let Ends { stdout, stderr, worker, .. } = ends;
         let worker = worker.map(|(ours, _)| ours);
-        Ok(Begun { stdout: stdout.0, stderr: stderr.0, worker, given, laid })
+        Self { stdout: stdout.0, stderr: stderr.0, worker, given, laid }
     }
 }
 

@@ -4,7 +4,10 @@
 
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::atomic::{AtomicBool, AtomicU64},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicU64},
+    },
 };
 
 use serde::{Deserialize, Serialize};
@@ -125,6 +128,7 @@ impl Sandbox {
             polled_peak: AtomicU64::new(0),
             polled_cpu: AtomicU64::new(0),
             torn_down: None,
+            last: OnceLock::new(),
         };
         Some((sandbox, about.held))
     }
@@ -146,10 +150,10 @@ impl Parked {
     #[must_use]
     pub fn receive(about: &[u8], fds: Vec<OwnedFd>) -> Option<Self> {
         let (sandbox, held) = Sandbox::receive_holding(about, fds)?;
-        Some(Self { sandbox, held })
+        Some(Self { sandbox, held, groups: None })
     }
 
-    /// Leaves it to the process that it came from.
+    /// Leaves it to the process that it came from. The control groups of its last cell, which have this process's name, are removed.
     pub fn leave(mut self) {
         self.sandbox.forget();
     }

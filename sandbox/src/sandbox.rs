@@ -7,7 +7,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -68,6 +68,8 @@ pub struct Sandbox {
     pub(crate) polled_peak: AtomicU64,
     pub(crate) polled_cpu: AtomicU64,
     pub(crate) torn_down: Option<Teardown>,
+    /// The counters of a cell that has ended and left nobody.
+    pub(crate) last: OnceLock<Usage>,
 }
 
 /// Where a cell's network leads: sockets in its own network namespace, held by the host.
@@ -236,6 +238,11 @@ impl Sandbox {
         if let Some(done) = &self.torn_down {
             return done.usage;
         }
+        // Where nobody is left and the groups counted everybody, nothing changes any more.
+        if self.stands { *self.last.get_or_init(|| self.usage_now()) } else { self.usage_now() }
+    }
+
+    fn usage_now(&self) -> Usage {
         let mut usage = Usage::default();
         self.groups.read(&mut usage);
         for memory in [&mut usage.memory, &mut usage.peak_memory] {
@@ -338,7 +345,7 @@ impl Sandbox {
         // Both: the group reaches whoever is in it even if process 1 cannot run, and process 1 takes its namespace along
         // where there is no group.
         self.killed.store(true, Ordering::Relaxed);
-        let grouped = self.groups.kill();
+        let grouped = self.groups.kill() || self.lease.as_ref().is_some_and(|lease| lease.kill());
         if self.bare {
             // A supervisor killed outright would leave its cell behind: it is told that its host is gone, and does what it does then.
             socket::end_sending(self.control.as_fd());
@@ -389,19 +396,25 @@ impl Sandbox {
         self.torn_down.get_or_insert(teardown);
     }
 
-    /// The end of a cell whose zygote goes on: its supervisor has seen that nobody else is there, and its groups can be removed only if nobody is in them.
+    /// Starts the end of everybody in its control group of version 2; whether it has one.
+    pub(crate) fn kill_group(&self) -> bool {
+        self.groups.kill()
+    }
+
+    /// The end of a cell whose zygote goes on: its supervisor has seen that nobody else is there, and so have its groups, or they could not be removed.
     fn finish_standing(&mut self) -> Option<Teardown> {
         if !self.stands || self.killed.load(Ordering::Relaxed) {
             return None;
         }
+        let lease = self.lease.as_ref()?;
         let usage = self.usage();
-        self.stands = self.groups.remove();
-        if !self.stands {
+        if self.groups.are_clean() {
+            lease.keep_groups(std::mem::take(&mut self.groups));
+        } else if !self.groups.remove() {
+            self.stands = false;
             return None;
         }
-        if let Some(lease) = &self.lease {
-            lease.keep();
-        }
+        lease.keep();
         let teardown = Teardown { leftovers_killed: 0, complete: true, usage };
         self.torn_down = Some(teardown);
         self.torn_down

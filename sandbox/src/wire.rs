@@ -109,7 +109,7 @@ pub enum Role {
     HotFile,
     /// v2 directory the supervisor is born in.
     Home,
-    /// A `cgroup.procs` the cell joins right before exec.
+    /// A file by which the cell joins a control group right before exec: `tasks`, in version 2 `cgroup.procs`.
     Join,
     /// The supervisor's end of the line to its zygote; the zygote's is [`Role::Worker`].
     Line,
@@ -119,7 +119,7 @@ pub enum Role {
     Bind,
 }
 
-/// Spawner → supervisor, on S: the next cell. Descriptors come with it in the order of `roles`.
+/// Spawner → supervisor, or host → supervisor where there is nothing to be mounted, on S: the next cell. Descriptors come with it in the order of `roles`.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Next {
     /// Targets of the mounts, and whether each is of a directory; or why there is none.
@@ -130,8 +130,11 @@ pub struct Next {
 /// Host → supervisor: what was left for and by the last cell is to go. No signal has this number.
 pub const CLEAR: i32 = 0;
 
+/// What a supervisor tells its zygote when a cell may come: to fork now what will take the cell's message. No cell's is as short.
+pub const AHEAD: &[u8; 1] = b"\0";
+
 /// What a supervisor tells its zygote before the variables of the environment, each of which ends with a zero byte: the user of the cell, and how many
-/// `cgroup.procs` it is to join; u32 each, little endian. Descriptors come with it: the three streams, W, and those.
+/// files of control groups it is to join by; u32 each, little endian. Descriptors come with it: the three streams, W, and those.
 pub fn fork_message(user: u32, joins: u32, env: &[serde_bytes::ByteBuf]) -> Vec<u8> {
     let mut bytes = [user.to_le_bytes(), joins.to_le_bytes()].concat();
     for pair in env {
@@ -148,12 +151,12 @@ pub enum Told {
     Began(i32),
     /// The wait status of that.
     Ended(i32),
-    /// It can be asked for cells.
-    Warm,
+    /// It can be asked for cells; whether also to fork before there is one.
+    Warm { ahead: bool },
 }
 
 impl Told {
-    /// Bytes of a message: kind u32 (1 began, 2 ended, 3 warm), value i32, little endian.
+    /// Bytes of a message: kind u32 (1 began, 2 ended, 3 warm), value i32, little endian. That of 3 is 1 if it forks ahead.
     pub const BYTES: usize = 8;
 
     pub fn parse(bytes: [u8; Self::BYTES]) -> Option<Self> {
@@ -162,7 +165,7 @@ impl Told {
         match u32::from_le_bytes([a, b, c, d]) {
             1 if value > 1 => Some(Self::Began(value)),
             2 => Some(Self::Ended(value)),
-            3 => Some(Self::Warm),
+            3 => Some(Self::Warm { ahead: value == 1 }),
             _ => None,
         }
     }

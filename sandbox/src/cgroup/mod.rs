@@ -86,10 +86,12 @@ impl Groups {
     fn make(layout: &Layout, limits: &Limits, forked: bool) -> io::Result<Self> {
         let name = owner::fresh();
         let mut groups = Self::default();
+        // A cell whose supervisor was born elsewhere would have to join a v2 group as a whole process, which v1 does not ask for.
+        let unified = layout.unified.as_ref().filter(|_| !forked || layout.cpuacct.is_none());
         let outcome = (|| {
             let make = |u| v2::Group::create(u, &name, limits, forked);
-            groups.v2 = layout.unified.as_ref().map(make).transpose()?;
-            groups.v1.create(layout, &name, limits)
+            groups.v2 = unified.map(make).transpose()?;
+            groups.v1.create(layout, &name, limits, unified.is_none())
         })();
         match outcome {
             Ok(()) => Ok(groups),
@@ -105,7 +107,7 @@ impl Groups {
         self.v2.as_ref().map(|group| &group.home)
     }
 
-    /// `cgroup.procs` files the cell joins.
+    /// Files by which the cell joins.
     pub fn joins(&self) -> impl Iterator<Item = &OwnedFd> {
         self.v1.joins.iter().chain(self.v2.iter().filter_map(|group| group.join.as_ref()))
     }
@@ -133,9 +135,19 @@ impl Groups {
         let mut usage = Usage::default();
         match &self.v2 {
             Some(group) => group.read_time(&mut usage),
-            None => self.v1.read(&mut usage),
+            None => self.v1.read_time(&mut usage),
         }
         !usage.cpu.is_zero()
+    }
+
+    /// Whether another cell could have them: nobody is in them, and no limit was hit. Those of v2 are never used again.
+    pub fn are_clean(&self) -> bool {
+        self.v2.is_none() && self.v1.are_clean()
+    }
+
+    /// Makes clean groups as if they were new, where they are of these limits.
+    pub fn renew(&self, limits: &Limits) -> bool {
+        self.v2.is_none() && self.v1.renew(limits)
     }
 
     /// Starts the end of every process in the groups; whether there is such a switch.

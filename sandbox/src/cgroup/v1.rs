@@ -1,4 +1,7 @@
 //! Version 1 controllers: memory, pids, cpu, cpuacct, one directory each.
+//!
+//! A process joins by its own thread, through `tasks`: to move a whole process (`cgroup.procs`) the kernel stops every fork and exit of the machine, which, when
+//! nobody has done so just before, takes a grace period of RCU, some ten milliseconds. Who joins has one thread.
 
 use std::{
     fs, io,
@@ -9,11 +12,23 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Layout, read_key, read_number, remove_directory, write};
-use crate::{policy::Limits, sandbox::OomSignal, sys::file, usage::Usage};
+use super::{Layout, read_key, read_number, read_text, remove_directory, write};
+use crate::{
+    policy::Limits,
+    sandbox::OomSignal,
+    sys::{self, file},
+    usage::Usage,
+};
 
 /// Period of the processor quota, microseconds: the kernel's default.
 const PERIOD: u64 = 100_000;
+
+/// By which one thread joins.
+const TASKS: &str = "tasks";
+
+/// Memory of a cell that has ended may still be counted in its groups when another one gets them: no more than the kernel counts ahead of need (64 pages a
+/// processor), which a new group's counter is off by, too.
+const MOST_LEFT: u64 = 512 << 10;
 
 #[derive(Debug, Default)]
 pub struct Groups {
@@ -22,6 +37,8 @@ pub struct Groups {
     cpuacct: Option<PathBuf>,
     directories: Vec<PathBuf>,
     oom: Option<OwnedFd>,
+    /// What was set, where another cell could have the same groups.
+    limits: Option<(u64, u32, Option<f64>)>,
     pub joins: Vec<OwnedFd>,
 }
 
@@ -36,7 +53,7 @@ pub struct Told {
 
 impl Groups {
     pub fn tell(&self) -> (Told, Option<BorrowedFd<'_>>) {
-        let Self { memory, pids, cpuacct, directories, oom, joins: _ } = self;
+        let Self { memory, pids, cpuacct, directories, oom, limits: _, joins: _ } = self;
         let told = Told {
             memory: memory.clone(),
             pids: pids.clone(),
@@ -48,10 +65,18 @@ impl Groups {
 
     pub fn told(told: Told, oom: Option<OwnedFd>) -> Self {
         let Told { memory, pids, cpuacct, directories } = told;
-        Self { memory, pids, cpuacct, directories, oom, joins: Vec::new() }
+        Self { memory, pids, cpuacct, directories, oom, limits: None, joins: Vec::new() }
     }
 
-    pub fn create(&mut self, layout: &Layout, name: &str, limits: &Limits) -> io::Result<()> {
+    /// Time is counted here only where `counts_time`.
+    pub fn create(
+        &mut self,
+        layout: &Layout,
+        name: &str,
+        limits: &Limits,
+        counts_time: bool,
+    ) -> io::Result<()> {
+        self.limits = Some(wanted(limits));
         if let Some(parent) = &layout.memory {
             let directory = self.group(parent, name)?;
             write(&directory, "memory.limit_in_bytes", limits.memory)?;
@@ -75,8 +100,7 @@ impl Groups {
                 write(&directory, "cpu.cfs_quota_us", ((cpus * PERIOD as f64) as u64).max(1000))?;
             }
         }
-        // Time is counted by the v2 group where there is one.
-        if let (Some(parent), None) = (&layout.cpuacct, &layout.unified) {
+        if let Some(parent) = layout.cpuacct.as_ref().filter(|_| counts_time) {
             self.cpuacct = Some(self.group(parent, name)?);
         }
         Ok(())
@@ -90,8 +114,8 @@ impl Groups {
             other => other?,
         }
         self.directories.push(directory.clone());
-        let procs = fs::OpenOptions::new().write(true).open(directory.join("cgroup.procs"))?;
-        self.joins.push(procs.into());
+        let tasks = fs::OpenOptions::new().write(true).open(directory.join(TASKS))?;
+        self.joins.push(tasks.into());
         Ok(directory)
     }
 
@@ -109,11 +133,44 @@ impl Groups {
             usage.processes = read_number(directory, "pids.current");
             usage.pids_refused += read_key(directory, "pids.events", "max").unwrap_or(0);
         }
+        self.read_time(usage);
+    }
+
+    pub fn read_time(&self, usage: &mut Usage) {
         if let Some(directory) = &self.cpuacct
             && let Some(nanos) = read_number(directory, "cpuacct.usage")
         {
             usage.cpu = Duration::from_nanos(nanos);
         }
+    }
+
+    /// Whether nobody is in any of them, and nothing has happened that a counter would go on telling of. Counts what no cell can be without.
+    pub fn are_clean(&self) -> bool {
+        let quiet = |count: Option<u64>| count == Some(0);
+        let (Some(memory), Some(pids), Some(_)) = (&self.memory, &self.pids, &self.cpuacct) else {
+            return false;
+        };
+        let signalled = self.oom.as_ref().is_some_and(|fd| {
+            let mut fds = [sys::interest(fd.as_fd(), libc::POLLIN)];
+            sys::poll(&mut fds, 0).map_or(true, |ready| ready > 0)
+        });
+        !signalled
+            && quiet(read_key(memory, "memory.oom_control", "oom_kill"))
+            && quiet(read_key(pids, "pids.events", "max"))
+            && self.directories.iter().all(|directory| {
+                read_text(directory, TASKS, |tasks| Some(tasks.is_empty())).unwrap_or(false)
+            })
+    }
+
+    /// Sets the counters of empty groups back, for a cell with these limits; false where they are not as if they were new.
+    pub fn renew(&self, limits: &Limits) -> bool {
+        let (Some(memory), Some(cpuacct)) = (&self.memory, &self.cpuacct) else { return false };
+        // What the files of the cell before took is given back as they are removed.
+        let most = MOST_LEFT.min(limits.memory / 64);
+        self.limits == Some(wanted(limits))
+            && read_number(memory, "memory.usage_in_bytes").is_some_and(|left| left <= most)
+            && write(memory, "memory.max_usage_in_bytes", 0).is_ok()
+            && write(cpuacct, "cpuacct.usage", 0).is_ok()
     }
 
     pub fn remove(&mut self) -> bool {
@@ -122,6 +179,10 @@ impl Groups {
         self.directories.retain(|directory| !remove_directory(directory));
         self.directories.is_empty()
     }
+}
+
+fn wanted(limits: &Limits) -> (u64, u32, Option<f64>) {
+    (limits.memory, limits.pids, limits.cpus)
 }
 
 /// An eventfd that the kernel signals when the limit is hit (cgroup-v1 memory documentation, section 10).

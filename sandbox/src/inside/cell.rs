@@ -1,6 +1,11 @@
 //! The last steps of a process before it becomes the cell, in the one order that works. Does not know mounts.
 
-use std::{ffi::CString, io, os::fd::AsFd, path::Path};
+use std::{
+    ffi::CString,
+    io,
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+};
 
 use super::{Handles, Prepared, landlock, mounts::PreparedBind, seccomp};
 use crate::{
@@ -14,6 +19,19 @@ pub const SUPERVISOR_ID: u32 = 0;
 /// The cell's user and group inside.
 pub const CELL_ID: u32 = 1000;
 
+/// What a supervisor has done for all of its cells that are alike.
+pub struct Ahead {
+    rules: Option<OwnedFd>,
+}
+
+impl Ahead {
+    /// Also takes from the caller, and so from each cell, what no program that is executed could have any more.
+    pub fn new(prepared: &Prepared) -> Result<Self, Failure> {
+        bound_capabilities();
+        Ok(Self { rules: landlock::rules(prepared.landlock, &[], &[]).at(Stage::Landlock)? })
+    }
+}
+
 /// Becomes the cell; returns only the reason why not.
 pub fn start(
     prepared: &Prepared,
@@ -21,8 +39,9 @@ pub fn start(
     filter: &[libc::sock_filter],
     order: &Order,
     binds: &[PreparedBind],
+    ahead: Option<&Ahead>,
 ) -> Failure {
-    match confine(prepared, handles, filter, order, binds) {
+    match confine(prepared, handles, filter, order, binds, ahead) {
         Ok(program) => Failure { stage: Stage::Exec, errno: program.execute() },
         Err(failure) => failure,
     }
@@ -34,6 +53,7 @@ fn confine(
     filter: &[libc::sock_filter],
     order: &Order,
     binds: &[PreparedBind],
+    ahead: Option<&Ahead>,
 ) -> Result<Program, Failure> {
     let program = Program::new(order).at(Stage::Exec)?;
     join(handles)?;
@@ -46,21 +66,34 @@ fn confine(
     limits(&order.limits).at(Stage::Limits)?;
     match order.zygote {
         true => zygote_privileges().at(Stage::Privileges)?,
-        false => privileges(prepared.mode).at(Stage::Privileges)?,
+        false => privileges(prepared.mode, ahead).at(Stage::Privileges)?,
     }
     let cwd =
         CString::new(order.cwd.as_slice()).map_err(io::Error::other).at(Stage::WorkDirectory)?;
     // SAFETY: the path is NUL-terminated.
     crate::sys::check_int(unsafe { libc::chdir(cwd.as_ptr()) }).at(Stage::WorkDirectory)?;
+    let rules = match ahead {
+        Some(_) => None,
+        None => own_rules(prepared, order, binds).at(Stage::Landlock)?,
+    };
+    if let Some(rules) = ahead.and_then(|ahead| ahead.rules.as_ref()).or(rules.as_ref()) {
+        landlock::enforce(prepared.landlock, rules).at(Stage::Landlock)?;
+    }
+    mark_descriptors(handles)?;
+    seccomp::install(filter).at(Stage::Seccomp)?;
+    Ok(program)
+}
+
+fn own_rules(
+    prepared: &Prepared,
+    order: &Order,
+    binds: &[PreparedBind],
+) -> io::Result<Option<OwnedFd>> {
     let granted = binds.iter().filter(|bind| bind.writable());
     let granted: io::Result<Vec<CString>> =
         granted.map(|bind| crate::sys::c_path(&Path::new("/").join(bind.target()))).collect();
     let ports = order.doors.as_deref().unwrap_or_default();
-    landlock::restrict(prepared.landlock, &granted.at(Stage::Landlock)?, ports)
-        .at(Stage::Landlock)?;
-    mark_descriptors(handles)?;
-    seccomp::install(filter).at(Stage::Seccomp)?;
-    Ok(program)
+    landlock::rules(prepared.landlock, &granted?, ports)
 }
 
 /// Joining from here keeps the supervisor outside: it is neither charged nor killed for the cell's memory.
@@ -162,9 +195,11 @@ fn zygote_privileges() -> io::Result<()> {
     process::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).map(drop)
 }
 
-fn privileges(mode: Mode) -> io::Result<()> {
+fn privileges(mode: Mode, ahead: Option<&Ahead>) -> io::Result<()> {
     root_means_nothing()?;
-    bound_capabilities();
+    if ahead.is_none() {
+        bound_capabilities();
+    }
     if mode == Mode::Root {
         process::drop_groups()?;
         process::become_user(CELL_ID, CELL_ID)?;

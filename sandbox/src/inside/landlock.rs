@@ -90,11 +90,11 @@ fn ruleset(abi: u32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
-/// Restricts the calling process, for good. Needs `no_new_privs`. Does nothing at ABI 0, which the host reports. `writable`: what was granted
-/// beyond the cell's own directories; `ports`: where it may connect to.
-pub fn restrict(abi: u32, writable: &[CString], ports: &[u16]) -> io::Result<()> {
+/// What a cell may do; nothing at ABI 0, which the host reports. `writable`: what was granted beyond the cell's own directories; `ports`: where it may
+/// connect to.
+pub fn rules(abi: u32, writable: &[CString], ports: &[u16]) -> io::Result<Option<OwnedFd>> {
     if abi == 0 {
-        return Ok(());
+        return Ok(None);
     }
     let all = all_rights(abi);
     let ruleset = ruleset(abi)?;
@@ -115,7 +115,7 @@ pub fn restrict(abi: u32, writable: &[CString], ports: &[u16]) -> io::Result<()>
             allow_port(&ruleset, *port)?;
         }
     }
-    enforce(abi, &ruleset)
+    Ok(Some(ruleset))
 }
 
 /// The same without a mount namespace: this is what decides about files. `cell` is the folder of the cell's own files.
@@ -173,7 +173,8 @@ fn allow_existing(ruleset: &OwnedFd, path: &CStr, rights: u64) -> io::Result<()>
     }
 }
 
-fn enforce(abi: u32, ruleset: &OwnedFd) -> io::Result<()> {
+/// Restricts the calling process, for good. Needs `no_new_privs`.
+pub fn enforce(abi: u32, ruleset: &OwnedFd) -> io::Result<()> {
     // What a cell's own, nested rulesets refuse is no business of the machine's audit log, which a cell could fill with it.
     const LOG_SUBDOMAINS_OFF: u32 = 4;
     let flags = if abi >= 7 { LOG_SUBDOMAINS_OFF } else { 0 };

@@ -20,7 +20,7 @@ use std::{
 
 use super::{
     Handles, MAX_LAUNCH, Prepared,
-    cell::{self, CELL_ID},
+    cell::{self, Ahead, CELL_ID},
     mounts::PreparedBind,
     supervisor::{drain, end_everything, read_order, release_descriptors, room, write_files},
 };
@@ -91,7 +91,7 @@ impl Place<'_> {
         let mut zygote = None;
         if order.zygote {
             number_next_process(ZYGOTE - 1);
-            match self.start(self.handles, order)? {
+            match self.start(self.handles, order, None)? {
                 Ok(pid) => zygote = Some(pid),
                 Err(failure) => {
                     let _ = wire::send_not_started(self.control(), failure);
@@ -100,12 +100,18 @@ impl Place<'_> {
             }
         }
         release_descriptors(self.handles);
+        // A zygote's cells have what it has.
+        let ahead = zygote.is_none().then(|| Ahead::new(self.prepared)).transpose()?;
         let room = room(self.limits, order.files.len()).ok();
         let service = Service {
             place: self,
             zygote,
+            ahead,
             room,
             mounted: Vec::new(),
+            forks_ahead: false,
+            told: false,
+            waiting: None,
             cell: None,
             given: 0,
             busy: false,
@@ -115,10 +121,15 @@ impl Place<'_> {
     }
 
     /// Starts a program, confined.
-    fn start(&self, handles: &Handles, order: &Order) -> Result<Result<i32, Failure>, Failure> {
+    fn start(
+        &self,
+        handles: &Handles,
+        order: &Order,
+        ahead: Option<&Ahead>,
+    ) -> Result<Result<i32, Failure>, Failure> {
         let mut failure = None;
         let mut cell =
-            || failure = Some(cell::start(self.prepared, handles, self.filter, order, &[]));
+            || failure = Some(cell::start(self.prepared, handles, self.filter, order, &[], ahead));
         // SAFETY: the supervisor is single-threaded, and the cell's side only allocates and makes system calls.
         let pid = unsafe { process::run_borrowing(&mut cell) }.at(Stage::Fork)?;
         Ok(failure.map_or(Ok(pid), Err))
@@ -136,10 +147,17 @@ pub fn number_next_process(last: i32) {
 struct Service<'a> {
     place: &'a Place<'a>,
     zygote: Option<i32>,
+    /// What each program that is started here has in common.
+    ahead: Option<Ahead>,
     /// Size and number of files that its file system has room for.
     room: Option<(CString, CString)>,
     /// What is mounted for the present cell.
     mounted: Vec<CString>,
+    /// Whether the zygote forks before there is a cell, and the process that waits for one. There is none while a cell is there.
+    forks_ahead: bool,
+    waiting: Option<i32>,
+    /// Whether the host knows that the zygote can be asked.
+    told: bool,
     /// The process of the present cell.
     cell: Option<i32>,
     /// Bytes that were there before it.
@@ -211,12 +229,34 @@ impl Service<'_> {
             Ok(_) | Err(_) => None,
         };
         match told {
-            Some(Told::Warm) if !self.busy => drop(wire::send_warm(self.place.control())),
+            Some(Told::Warm { ahead: true }) if !self.busy && !self.forks_ahead => {
+                self.forks_ahead = true;
+                self.ask_ahead();
+            }
+            Some(Told::Warm { ahead: false }) if !self.busy && !self.forks_ahead => {
+                let _ = wire::send_warm(self.place.control());
+            }
+            Some(Told::Began(cell)) if !self.busy && self.forks_ahead && self.waiting.is_none() => {
+                self.waiting = Some(cell);
+                // The host is told once, when what the first one holds can be counted.
+                if !std::mem::replace(&mut self.told, true) {
+                    let _ = wire::send_warm(self.place.control());
+                }
+            }
             Some(Told::Began(cell)) if self.busy && self.cell.is_none() => self.cell = Some(cell),
             Some(Told::Ended(status)) if self.cell.is_some() => return self.ended(status),
             Some(_) | None => return self.lost(libc::SIGKILL),
         }
         After::GoOn
+    }
+
+    /// Has the zygote fork what will be the next cell.
+    fn ask_ahead(&self) {
+        if let Some(line) = self.place.handles.line.as_ref().filter(|_| self.forks_ahead) {
+            number_next_process(1);
+            // One that does not read is not asked; it will be told of a cell all the same.
+            let _ = socket::send_now(line.as_fd(), wire::AHEAD, &[]);
+        }
     }
 
     fn on_signals(&mut self, signals: BorrowedFd<'_>) -> After {
@@ -301,7 +341,10 @@ impl Service<'_> {
         let control = self.place.control();
         wire::send_ready(control, self.place.cell, &laid, self.given).at(Stage::CellFiles)?;
         self.busy = true;
-        number_next_process(1);
+        self.cell = self.waiting.take();
+        if self.cell.is_none() {
+            number_next_process(1);
+        }
         if let Some(line) = self.place.handles.line.as_ref().filter(|_| self.zygote.is_some()) {
             let stdin = match stdin {
                 Some(stdin) => stdin,
@@ -329,7 +372,7 @@ impl Service<'_> {
             line: None,
             next: None,
         };
-        match self.place.start(&handles, &order)? {
+        match self.place.start(&handles, &order, self.ahead.as_ref())? {
             Ok(pid) => self.cell = Some(pid),
             Err(failure) => {
                 let _ = wire::send_not_started(control, failure);
@@ -408,6 +451,7 @@ impl Service<'_> {
                 _ => remove(&entry.path(), entry.file_type()?.is_dir())?,
             }
         }
+        self.ask_ahead();
         Ok(())
     }
 }

@@ -102,7 +102,7 @@ fn supervise(
         return place.attend(&order, signals.as_fd());
     }
     let mut failure = None;
-    let mut cell = || failure = Some(cell::start(prepared, handles, filter, &order, binds));
+    let mut cell = || failure = Some(cell::start(prepared, handles, filter, &order, binds, None));
     // SAFETY: the supervisor is single-threaded, and the cell's side only allocates and makes system calls.
     let main = unsafe { process::run_borrowing(&mut cell) }.at(Stage::Fork)?;
     release_descriptors(handles);

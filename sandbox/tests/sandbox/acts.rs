@@ -337,12 +337,18 @@ fn zygote(how: &str) {
         "fat" => std::mem::forget(vec![1_u8; 300 << 20]),
         _ => {}
     }
-    tell(3, 0);
-    let mut one = [0_u8; 1];
-    // SAFETY: room for one byte.
-    while unsafe { libc::recv(LINE, one.as_mut_ptr().cast(), 1, libc::MSG_PEEK) } > 0 {
+    tell(3, i32::from(how == "ahead"));
+    let mut two = [0_u8; 2];
+    // SAFETY: room for two bytes.
+    let mut hear = |flags| unsafe { libc::recv(LINE, two.as_mut_ptr().cast(), 2, flags) };
+    loop {
+        match hear(libc::MSG_PEEK) {
+            ..=0 => return,
+            1 => drop(hear(0)),
+            _ => {}
+        }
         match how {
-            "" => {}
+            "" | "ahead" => {}
             "exit" => process::exit(1),
             "unread" => {
                 tell(1, 77);

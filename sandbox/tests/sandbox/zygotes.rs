@@ -20,6 +20,7 @@ pub const CASES: &[Case] = &[
     ("nothing_of_a_cell_is_left_for_the_next", |lab| ways(lab, nothing_left)),
     ("what_is_laid_for_one_cell_is_gone_for_the_next", |lab| ways(lab, laid)),
     ("memory_and_time_of_a_zygotes_cells_are_their_own", counted),
+    ("counters_of_a_cell_tell_of_no_other", |lab| ways(lab, other_counters)),
     ("a_cell_that_leaves_a_process_is_the_last_of_its_zygote", |lab| ways(lab, leftovers)),
     ("a_cell_that_leaves_shared_memory_is_the_last_of_its_zygote", |lab| ways(lab, objects)),
     ("a_cell_that_leaves_something_large_keeps_it_in_memory", |lab| ways(lab, large)),
@@ -62,8 +63,8 @@ fn possible(lab: &Lab) -> bool {
     }
 }
 
-/// What there is: a zygote that makes cells, and a supervisor that starts them.
-const WAYS: [&str; 2] = ["", "plain"];
+/// What there is: a zygote that makes cells, one that forks before there is a cell, and a supervisor that starts them.
+const WAYS: [&str; 3] = ["", "ahead", "plain"];
 
 fn zygote(lab: &Lab, how: &str) -> Parked {
     if how == "plain" {
@@ -213,6 +214,37 @@ fn counted(lab: &Lab) {
     let over = cell("head -c 200M /dev/zero | tail");
     let done = finish(fork_with(lab, pool.take().unwrap(), &policy(64), &over, &pool));
     assert!(done.teardown.usage.oom_kills > 0, "{:?}", done.teardown.usage);
+}
+
+/// Control groups are those of the cell before where that left nothing in them.
+fn other_counters(lab: &Lab, way: &str) {
+    let pool = Pool::default();
+    let quiet = |zygote| {
+        let usage = run(lab, zygote, "true", &pool).teardown.usage;
+        let peak = usage.peak_memory.unwrap();
+        // With what the zygote holds, which is a copy of this program.
+        assert!(peak < 8 << 20 && usage.cpu < Duration::from_millis(50), "{usage:?}");
+        assert!(!usage.cpu.is_zero() && peak > 0, "{usage:?}");
+        assert_eq!((usage.oom_kills, usage.pids_refused), (0, 0));
+        peak
+    };
+    let first = quiet(zygote(lab, way));
+    let noisy = [
+        "head -c 40M /dev/zero | tail -n 1 >/dev/null",
+        "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done",
+        "head -c 3M /dev/zero > /cell/out/x",
+        "for i in $(seq 300); do sleep 0.3 & done 2>/dev/null; wait; true",
+    ];
+    for code in noisy {
+        let usage = run(lab, pool.take().unwrap(), code, &pool).teardown.usage;
+        let one = usage.peak_memory.unwrap() > first + (2 << 20)
+            || usage.cpu > Duration::from_millis(50)
+            || usage.pids_refused > 0;
+        assert!(one, "{code}: {usage:?}");
+        // A refused fork is followed by a new sandbox where somebody was left.
+        let peak = quiet(pool.take().unwrap_or_else(|| zygote(lab, way)));
+        assert!(peak < first + (2 << 20), "{code}: {peak} after {first}");
+    }
 }
 
 fn leftovers(lab: &Lab, way: &str) {

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import NoReturn, Optional
 
 BEGAN, ENDED, WARM = 1, 2, 3
+FORKS_AHEAD = 1
 MOST_DESCRIPTORS = 32
 MOST_BYTES = 1 << 18
 EXIT_UNABLE = 4
@@ -36,9 +37,14 @@ def serve(fd: int) -> None:
     restore, _exit = _restore()
     _warm()
     line = _socket.socket(fileno=fd)
-    line.send(_TOLD.pack(WARM, 0))
-    # The copy takes the message: nothing of one cell's is ever in the memory of the next.
-    while line.recv(1, _socket.MSG_PEEK):
+    line.send(_TOLD.pack(WARM, FORKS_AHEAD))
+    while True:
+        size = len(line.recv(2, _socket.MSG_PEEK))
+        if size == 0:
+            break
+        if size == 1:
+            line.recv(1)  # a cell may come, for which the copy waits
+        # The copy takes the cell's message: nothing of one is ever in the memory of the next.
         pid = os.fork()
         if pid == 0:
             _become(line, restore)
@@ -59,6 +65,8 @@ def _become(line: _socket.socket, restore: Callable[[], None]) -> None:
     try:
         room = _socket.CMSG_SPACE(MOST_DESCRIPTORS * calcsize("i"))
         message, ancillary, _, _ = line.recvmsg(MOST_BYTES, room)
+        if not message:
+            os._exit(0)  # none came
         fds = [
             number
             for level, kind, data in ancillary
@@ -69,7 +77,7 @@ def _become(line: _socket.socket, restore: Callable[[], None]) -> None:
         if len(fds) != 4 + joins:
             raise ValueError(f"{len(fds)} descriptors")
         for number in fds[4:]:
-            os.write(number, b"0")  # the writer, in the words of cgroup.procs
+            os.write(number, b"0")  # the writer, in the words of control groups
         line.close()
         for place, number in enumerate(fds[:4]):
             os.dup2(number, place)

@@ -40,14 +40,17 @@ class Zygotes(unittest.TestCase):
 
     def test_is_warm_and_ends_with_its_line(self) -> None:
         line = self.start(POLYLOOM_PRELOAD="json,no.such.thing,html.parser")
-        self.assertEqual(self.told(line), (3, 0))
+        self.assertEqual(self.told(line), (3, 1))
         line.close()
         self.assertEqual(self.child.wait(60), 0)
 
     def test_says_that_a_cell_began_and_how_it_ended(self) -> None:
         line = self.start()
-        self.assertEqual(self.told(line), (3, 0))
-        for _ in range(2):
+        self.assertEqual(self.told(line), (3, 1))
+        for ahead in (False, True, False):
+            if ahead:
+                line.send(b"\0")
+                began = self.told(line)
             with tempfile.TemporaryFile() as procs, tempfile.TemporaryFile() as printed:
                 null = os.open(os.devnull, os.O_RDWR)
                 fds = [null, null, printed.fileno(), null, procs.fileno()]
@@ -55,13 +58,21 @@ class Zygotes(unittest.TestCase):
                 rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))
                 line.sendmsg([message], [rights])
                 os.close(null)
-                kind, pid = self.told(line)
+                kind, pid = began if ahead else self.told(line)
                 self.assertEqual(kind, 1)
                 self.assertGreater(pid, 1)
                 # Here is no `/cell/work`, and perhaps no right to change the user.
                 self.assertEqual(self.told(line), (2, 4 << 8))
                 procs.seek(0)
                 self.assertEqual(procs.read(), b"0")
+        line.close()
+        self.assertEqual(self.child.wait(60), 0)
+
+    def test_what_waits_for_a_cell_ends_with_its_line(self) -> None:
+        line = self.start()
+        self.assertEqual(self.told(line), (3, 1))
+        line.send(b"\0")
+        self.assertEqual(self.told(line)[0], 1)
         line.close()
         self.assertEqual(self.child.wait(60), 0)
 
