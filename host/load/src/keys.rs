@@ -426,7 +426,7 @@ pub const MANIFEST: &[Key] = &[
         "zygote",
         Shape::Table(ZYGOTE),
         "",
-        "That the worker can be a zygote: started once, it makes each cell by forking itself. Only with kind `worker`.",
+        "That its program can be a zygote: started once, it makes each cell by forking itself. Only with the kinds `worker` and `command`.",
     ),
     key("native", Shape::Table(NATIVE), "", "The library. Needed by kind `native`."),
     key("wasm", Shape::Table(WASM), "", "The component. Needed by kind `wasm`."),

@@ -9,13 +9,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use polyloom_model::{Kind, MAX_PATTERN_PROGRAM, WorkerSpec};
+use polyloom_model::{Calls, MAX_PATTERN_PROGRAM};
 use polyloom_sandbox as sandbox;
 use regex_lite::{Regex, RegexBuilder};
 
 use crate::attempt::{Attempt, Phase};
 use crate::executor::Executor;
 use crate::parking::laid_bytes;
+use crate::workplace::Workplace;
 
 /// Kinds of cells that are known at once; the one that was not asked for longest is forgotten.
 const MOST_KINDS: usize = 64;
@@ -27,9 +28,6 @@ const TEMPORARY: [&str; 2] = ["/tmp", "/var/tmp"];
 const FEW: usize = 4;
 /// After so many that failed there is no more trying.
 const MOST_FAILURES: u32 = 2;
-
-/// Variables of these names are the cell's own; all others are there when its program starts, where it may look at them once.
-const OWN: &str = "POLYLOOM_";
 
 /// What cells of one sandbox have in common.
 pub struct Ground {
@@ -119,9 +117,9 @@ impl Start {
         patterns: &Patterns,
     ) -> Option<Self> {
         let executor = &attempt.executor;
-        let Kind::Worker(WorkerSpec { zygote: Some(zygote), .. }) = &executor.manifest.kind else {
-            return None;
-        };
+        let (kind, calls) = (&executor.manifest.kind, executor.manifest.calls);
+        let zygote = kind.zygote()?;
+        let mentions = |slot: &str| kind.run().iter().any(|item| item.contains(slot));
         let size: usize = spec.env.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
         let plain = matches!(attempt.phase, Phase::Run { .. })
             // What a flow sets is for cells: a zygote would have it before there is one.
@@ -130,8 +128,10 @@ impl Start {
             && size <= MOST_ENV
             // What has read the files beside its manifest has them as they were.
             && executor.folder().is_none()
-            && !executor.manifest.mentions("{code}")
-            && !executor.manifest.mentions("{args}");
+            && !mentions("{code}")
+            && (!mentions("{args}") || attempt.argv.is_empty())
+            // A zygote has more calls than its cells; to take them away is left to no program but our own.
+            && (calls == Calls::Ordinary || kind.run().first().is_some_and(|it| it == "{polyloom}"));
         let mut policy = policy.clone();
         let laid = laid_bytes(spec.files.iter().map(|file| file.bytes.len() as u64));
         if policy.limits.disk != policy.limits.memory {
@@ -140,7 +140,7 @@ impl Start {
         plain.then(|| Self {
             policy,
             argv: spec.argv.clone(),
-            env: spec.env.iter().filter(|(name, _)| !name.starts_with(OWN)).cloned().collect(),
+            env: Workplace::base_env(executor, &spec.view),
             preload: match &zygote.preload {
                 Some(pattern) => {
                     patterns.get(pattern).map_or(Vec::new(), |it| preload(&it, &attempt.code))
@@ -270,7 +270,11 @@ impl Grounds {
             Found::Waiting(parked) => *parked,
             Found::Nothing => return None,
             Found::Wanted => match ground.park(spawner, policy) {
-                Ok(parked) => parked,
+                Ok(parked) => {
+                    let what = if ground.zygote.is_some() { "a zygote" } else { "a sandbox" };
+                    tracing::debug!(%executor, "{what} waits for cells");
+                    parked
+                }
                 Err(error) => {
                     tracing::info!(%executor, %error, "no sandbox could be made for many cells");
                     *started = Instant::now();

@@ -180,7 +180,11 @@ impl Workplace {
         binds
     }
 
-    fn base_env(executor: &Executor, view: &sandbox::View) -> Vec<(String, std::ffi::OsString)> {
+    /// The environment that all cells of an executor have.
+    pub(crate) fn base_env(
+        executor: &Executor,
+        view: &sandbox::View,
+    ) -> Vec<(String, std::ffi::OsString)> {
         let paths =
             [("HOME", "/cell/work"), ("TMPDIR", "/tmp"), ("IN", "/cell/in"), ("OUT", "/cell/out")];
         let fixed = [("LANG", "C.UTF-8"), ("TZ", "UTC"), ("PYTHONHASHSEED", "0")];

@@ -6,7 +6,7 @@ use std::{
 };
 
 use polyloom_sandbox::{
-    Bind, Exit, File, HOT_FROM, Limits, Network, Parked, Policy, Sandbox, Spec,
+    Bind, Exit, File, HOT_FROM, Limits, Network, Parked, Policy, Sandbox, Seccomp, Spec,
 };
 
 use crate::{
@@ -28,6 +28,7 @@ pub const CASES: &[Case] = &[
     ("a_killed_cell_takes_its_zygote_along", |lab| ways(lab, killed)),
     ("a_cell_has_no_power_over_its_zygote", |lab| ways(lab, no_power)),
     ("what_is_read_of_a_cell_keeps_its_zygote_from_the_next", |lab| ways(lab, readers)),
+    ("a_copy_of_a_zygote_has_only_the_calls_of_its_cell", narrowed),
     ("a_bad_zygote_makes_no_cell", bad_zygotes),
     ("what_does_not_come_up_is_no_zygote", no_zygotes),
     ("a_program_that_is_not_there_ends_its_parked_sandbox", no_program),
@@ -329,6 +330,26 @@ fn readers(lab: &Lab, way: &str) {
     assert!(pool.take().is_some());
 }
 
+fn narrowed(lab: &Lab) {
+    if !possible(lab) {
+        return;
+    }
+    let policy = Policy { seccomp: Seccomp::Runner, ..Policy::default() };
+    let spec = Spec { zygote: true, ..lab.act(&["zygote", "narrow"]) };
+    let pool = Pool::default();
+    let mut next = lab.spawner.park(&policy, &spec).unwrap();
+    for _ in 0..2 {
+        let env = vec![("OWN".to_owned(), "x".into())];
+        let done = finish(fork_with(lab, next, &policy, &Spec { env, ..cell("") }, &pool));
+        let (told, errno) = (done.stdout.as_str(), libc::EPERM);
+        let expected = format!("{errno} {errno} {errno} {errno} OWN POLYLOOM_W /cell/work");
+        assert_eq!(told, expected, "{}", done.stderr);
+        assert_eq!(done.fact.exit, Exit::Code(0));
+        drop(done);
+        next = pool.take().unwrap();
+    }
+}
+
 fn bad_zygotes(lab: &Lab) {
     if !possible(lab) {
         return;
@@ -360,7 +381,7 @@ fn no_zygotes(lab: &Lab) {
     if !possible(lab) {
         return;
     }
-    for how in ["dead", "fat"] {
+    for how in ["dead", "fat", "threads"] {
         let spec = Spec { zygote: true, ..lab.act(&["zygote", how]) };
         let error = lab.spawner.park(&Policy::default(), &spec).unwrap_err().to_string();
         assert_eq!(error, "its program is no zygote", "{how}");
