@@ -37,6 +37,8 @@ pub struct Spec {
     /// Whether the program makes cells by forking itself: a line to its supervisor is its fd 3, announced as `POLYLOOM_ZYGOTE`. See
     /// [`crate::Spawner::park`]. With [`crate::Seccomp::Runner`] it has to be a program of ours: its copies apply that filter themselves ([`crate::zygote`]).
     pub zygote: bool,
+    /// Whether the program is started before its files are there, in a parked sandbox; see [`crate::Spawner::fill`].
+    pub ahead: bool,
     /// Whether its programs can make terminals (`/dev/ptmx`, `/dev/pts`), which are nobody else's. Without a mount namespace there are none.
     pub terminals: bool,
 }

@@ -197,6 +197,8 @@ pub struct Order {
     pub parked: bool,
     /// Whether its program makes cells by forking itself.
     pub zygote: bool,
+    /// Whether the program of a parked sandbox's cell is started before the files of the cell are there: they come with an order of their own.
+    pub ahead: bool,
     pub limits: OrderLimits,
 }
 

@@ -546,6 +546,12 @@ pub const WORKER: &[Key] = &[
     key("argv", Shape::Texts, "", "Program and arguments; no shell reads them. Required."),
     key("protocol", Shape::Ints, "[1]", "Majors of the protocol it speaks."),
     key("features", Shape::Texts, "", "Features it may use, e.g. `cancel.soft`."),
+    key(
+        "ahead",
+        Shape::Bool,
+        "false",
+        "Whether it may be started before there is a cell for it, to wait for its `Exec`. It sets `POLYLOOM_CELL` and `POLYLOOM_SEED` itself, then.",
+    ),
 ];
 
 /// `[zygote]`.

@@ -213,6 +213,8 @@ pub struct WorkerSpec {
     pub features: Vec<String>,
     /// That it can be a zygote, which makes each cell by forking itself.
     pub zygote: Option<ZygoteSpec>,
+    /// That it may be started before there is a cell for it: what is the cell's own it takes from the `Exec`.
+    pub ahead: bool,
     /// Of kind `native`: the shared library, a path below the manifest's folder.
     pub library: Option<String>,
     /// Of a Jupyter kernel, which no `executor.toml` is: its language as its kernelspec says it.

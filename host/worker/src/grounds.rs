@@ -3,6 +3,8 @@
 //!
 //! One is made for the second cell of its kind, since one alone would gain nothing. What can't be had so has a sandbox of its own, as ever.
 
+mod ahead;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,6 +15,8 @@ use polyloom_model::{Calls, MAX_PATTERN_PROGRAM};
 use polyloom_sandbox as sandbox;
 use regex_lite::{Regex, RegexBuilder};
 
+use self::ahead::Ahead;
+pub use self::ahead::Post;
 use crate::attempt::{Attempt, Phase};
 use crate::executor::Executor;
 use crate::parking::laid_bytes;
@@ -116,22 +120,35 @@ impl Start {
         spec: &sandbox::Spec,
         patterns: &Patterns,
     ) -> Option<Self> {
+        let manifest = &attempt.executor.manifest;
+        let zygote = manifest.kind.zygote()?;
+        // A zygote has more calls than its cells; to take them away is left to no program but our own.
+        let own = manifest.kind.run().first().is_some_and(|program| program == "{polyloom}");
+        let preload = match &zygote.preload {
+            Some(pattern) => {
+                patterns.get(pattern).map_or(Vec::new(), |it| preload(&it, &attempt.code))
+            }
+            None => Vec::new(),
+        };
+        let start = Self::plain(attempt, policy, spec)?;
+        (manifest.calls == Calls::Ordinary || own).then_some(Self { preload, ..start })
+    }
+
+    /// How the program of such a cell is started where nothing of the cell's is there yet, if that makes no difference to it.
+    fn plain(attempt: &Attempt, policy: &sandbox::Policy, spec: &sandbox::Spec) -> Option<Self> {
         let executor = &attempt.executor;
-        let (kind, calls) = (&executor.manifest.kind, executor.manifest.calls);
-        let zygote = kind.zygote()?;
-        let mentions = |slot: &str| kind.run().iter().any(|item| item.contains(slot));
+        let run = executor.manifest.kind.run();
+        let mentions = |slot: &str| run.iter().any(|item| item.contains(slot));
         let size: usize = spec.env.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
         let plain = matches!(attempt.phase, Phase::Run { .. })
-            // What a flow sets is for cells: a zygote would have it before there is one.
+            // What a flow sets is for cells: the program would have it before there is one.
             && attempt.env.is_empty()
             && attempt.granted.env.is_empty()
             && size <= MOST_ENV
             // What has read the files beside its manifest has them as they were.
             && executor.folder().is_none()
             && !mentions("{code}")
-            && (!mentions("{args}") || attempt.argv.is_empty())
-            // A zygote has more calls than its cells; to take them away is left to no program but our own.
-            && (calls == Calls::Ordinary || kind.run().first().is_some_and(|it| it == "{polyloom}"));
+            && (!mentions("{args}") || attempt.argv.is_empty());
         let mut policy = policy.clone();
         let laid = laid_bytes(spec.files.iter().map(|file| file.bytes.len() as u64));
         if policy.limits.disk != policy.limits.memory {
@@ -141,12 +158,7 @@ impl Start {
             policy,
             argv: spec.argv.clone(),
             env: Workplace::base_env(executor, &spec.view),
-            preload: match &zygote.preload {
-                Some(pattern) => {
-                    patterns.get(pattern).map_or(Vec::new(), |it| preload(&it, &attempt.code))
-                }
-                None => Vec::new(),
-            },
+            preload: Vec::new(),
         })
     }
 }
@@ -210,6 +222,8 @@ pub struct Grounds {
     /// The latest first.
     known: Mutex<Vec<Known>>,
     patterns: Patterns,
+    /// Workers that wait in some of them.
+    ahead: Ahead,
     /// Cells that have one now, and as many as had one at the same time.
     taken: AtomicUsize,
     peak: AtomicUsize,

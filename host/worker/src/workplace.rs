@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 use crate::attempt::{Attempt, Live, Opening, Phase, Report, Start, Stop};
 use crate::drive::Watch;
 use crate::executor::{BINARY, DIR, Executor, HEAD, SDK, Slots};
-use crate::grounds::Grounds;
+use crate::grounds::{Grounds, Post};
 use crate::head::TEXT;
 use crate::inputs;
 use crate::messages;
@@ -42,6 +43,24 @@ pub struct Workplace {
     /// Sandboxes that wait for cells to come.
     grounds: Arc<Grounds>,
     normalisers: Mutex<Normalisers>,
+    /// Attempts that are under way.
+    present: AtomicUsize,
+}
+
+/// That an attempt is under way, as long as this lives.
+struct Present<'a>(&'a AtomicUsize);
+
+impl<'a> Present<'a> {
+    fn at(place: &'a Workplace) -> Self {
+        place.present.fetch_add(1, Ordering::Relaxed);
+        Self(&place.present)
+    }
+}
+
+impl Drop for Present<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// An attempt could not be made at all: nothing of the cell ran.
@@ -65,8 +84,8 @@ impl Workplace {
     /// A workplace whose spawner is not started yet.
     #[must_use]
     pub fn new(binary: PathBuf, sdk: PathBuf, scratch: PathBuf) -> Self {
-        let (parking, grounds, normalisers) = Default::default();
-        Self { spawner: OnceLock::new(), binary, sdk, scratch, parking, grounds, normalisers }
+        let (spawner, parking, grounds, normalisers, present) = Default::default();
+        Self { spawner, binary, sdk, scratch, parking, grounds, normalisers, present }
     }
 
     /// The folder that `{sdk}` stands for.
@@ -205,6 +224,7 @@ impl Workplace {
         live: mpsc::Sender<Live>,
         stop: watch::Receiver<Stop>,
     ) -> Result<Report, AttemptError> {
+        let _present = Present::at(self);
         let (report, shared) = self.attempt_in(attempt, &live, &stop, true).await?;
         // A worker that does not come up in a sandbox that waited may do so in one of its own: nothing of the cell has run.
         if shared && report.start == Start::Failed && *stop.borrow() == Stop::No {
@@ -230,7 +250,13 @@ impl Workplace {
             let open = wanted.secrets.is_none() && may_share;
             let waiting = open.then(|| place.parking.take(&wanted.executor, &policy, &spec));
             if let Some(berth) = waiting.flatten() {
-                return Ok((berth, exec, started, false));
+                return Ok((berth, exec, started, false, None));
+            }
+            let post = || Post::of(&place.grounds, spawner, &wanted, &policy, &spec);
+            let next = (wanted.coming > 0).then(post).flatten();
+            let worker = || place.grounds.worker(spawner, &wanted, &policy, &spec, &mut started);
+            if let Some(berth) = may_share.then(worker).flatten() {
+                return Ok((berth, exec, started, true, next));
             }
             let shared = match may_share {
                 true => place.grounds.cell(spawner, &wanted, &policy, &spec, &mut started),
@@ -244,7 +270,7 @@ impl Workplace {
                 Some(cell) => cell,
                 None => spawner.spawn(&policy, &spec)?,
             };
-            Ok((Berth { cell, line: None }, exec, started, in_shared))
+            Ok((Berth { cell, line: None }, exec, started, in_shared, next))
         });
         let mut told = stop.clone();
         let spawned = tokio::select! {
@@ -252,13 +278,21 @@ impl Workplace {
             // What is made after all is killed where it is dropped.
             () = stopped(&mut told) => return Ok((Report::cancelled(), false)),
         };
-        let (berth, exec, started, shared) = match spawned {
+        let (berth, exec, started, shared, next) = match spawned {
             Ok(made) => made.map_err(AttemptError::Spawn)?,
             Err(error) => return Err(AttemptError::Watch(std::io::Error::other(error))),
         };
+        if let Some(post) = next.filter(|_| self.has_a_spare_processor()) {
+            self.grounds.start_ahead(self, post, attempt.coming);
+        }
         let watch = Watch::new(attempt, berth, exec, live, stop, started);
         let report = watch.map_err(AttemptError::Watch)?.run().await;
         Ok((report.map_err(AttemptError::Watch)?, shared))
+    }
+
+    fn has_a_spare_processor(&self) -> bool {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        self.present.load(Ordering::Relaxed) < processors
     }
 
     /// Starts the sandbox of an attempt and leaves all else to the caller: the watching, and the conversation where it is a worker's. The message is the

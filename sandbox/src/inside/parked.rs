@@ -109,6 +109,7 @@ impl Place<'_> {
             cell: None,
             given: 0,
             busy: false,
+            ahead: false,
         };
         service.attend(signals);
         Ok(())
@@ -145,6 +146,8 @@ struct Service<'a> {
     /// Bytes that were there before it.
     given: u64,
     busy: bool,
+    /// Whether the present cell's program has been started, and its files have not come.
+    ahead: bool,
 }
 
 /// How the zygote, or a cell without one, has ended.
@@ -255,7 +258,8 @@ impl Service<'_> {
         let bad = || Failure { stage: Stage::Message, errno: libc::EBADMSG };
         let next: Next = rmp_serde::from_slice(message).map_err(|_| bad())?;
         let binds = next.binds.map_err(|Missing { stage, errno }| Failure { stage, errno })?;
-        if self.busy || next.roles.len() != fds.len() {
+        let fills = std::mem::take(&mut self.ahead);
+        if self.busy && !fills || next.roles.len() != fds.len() {
             return Err(bad());
         }
         let (mut order, mut stdin, mut stdout, mut stderr) = (None, None, None, None);
@@ -300,7 +304,11 @@ impl Service<'_> {
         let laid = [laid[0].as_fd(), laid[1].as_fd()];
         let control = self.place.control();
         wire::send_ready(control, self.place.cell, &laid, self.given).at(Stage::CellFiles)?;
+        if fills {
+            return Ok(After::GoOn);
+        }
         self.busy = true;
+        self.ahead = order.ahead && self.zygote.is_none();
         number_next_process(1);
         if let Some(line) = self.place.handles.line.as_ref().filter(|_| self.zygote.is_some()) {
             let stdin = match stdin {
@@ -346,6 +354,7 @@ impl Service<'_> {
             return self.lost(status);
         }
         self.busy = false;
+        self.ahead = false;
         self.cell = None;
         let control = self.place.control();
         let written = file::bytes_used(self.place.cell).saturating_sub(self.given);

@@ -255,12 +255,14 @@ fn kind(findings: &mut Findings, top: &Map, tools: &BTreeMap<String, Tool>) -> O
         let argv = argv(findings, map, "worker", Place::Worker, tools);
         let protocol = protocol(findings, map);
         let (argv, protocol, features) = (argv?, protocol?, features(findings, map));
+        let ahead = map.get("ahead").and_then(|node| findings.flag("ahead", node)) == Some(true);
         let zygote = section(findings, top, "zygote", ZYGOTE).map(|map| zygote(findings, map));
         return Some(Kind::Worker(WorkerSpec {
             argv,
             protocol,
             features,
             zygote,
+            ahead,
             library: None,
             kernel: None,
         }));
@@ -319,6 +321,7 @@ fn native(findings: &mut Findings, map: &Map) -> Option<Kind> {
         protocol: vec![1],
         features,
         zygote: None,
+        ahead: false,
         library: Some(library),
         kernel: None,
     }))
