@@ -78,6 +78,7 @@ impl Post {
             view: self.view.clone(),
             ..sandbox::Spec::default()
         };
+        tracing::debug!(%executor, "a worker is started ahead");
         let (taken, kind) = (Taken::by(grounds), Arc::clone(&self.ground));
         let back = move |parked| taken.end(&kind, parked);
         let cell =
