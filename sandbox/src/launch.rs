@@ -226,6 +226,7 @@ pub fn write_order(
         terminals: spec.terminals,
         parked,
         zygote: spec.zygote,
+        ahead: spec.ahead,
         limits: OrderLimits {
             files: limits.files,
             disk: limits.disk,

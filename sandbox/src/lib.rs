@@ -30,6 +30,7 @@ mod sys;
 mod usage;
 mod view;
 mod wire;
+pub mod zygote;
 
 pub use cgroup::{SweepReport, sweep};
 pub use collect::{Collector, Entry, Kind, Listing, ListingCaps, Refusal, Refused};

@@ -6,7 +6,7 @@
 
 use std::{
     fmt, io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -232,6 +232,25 @@ impl Spawner {
         }
     }
 
+    /// Lays the files and binds of a cell whose program was started ahead of them, with [`Spec::ahead`]: it has what limits and environment it was started
+    /// with, and a file system with room for these files besides its limit. After an error the cell is of no use.
+    pub fn fill(&self, cell: &mut Sandbox, policy: &Policy, spec: &Spec) -> Result<(), SpawnError> {
+        spec.validate()?;
+        let first_uid = cell.owner.ok_or(SpawnError::Lost)?;
+        let order = write_order(policy, spec, &cell.view, Mode::Root, true, false);
+        let order = order.map_err(SpawnError::Descriptors)?;
+        // It has its streams.
+        let roles = vec![Role::Order, Role::Next, Role::Stdout, Role::Stderr];
+        let fds = vec![order.as_fd(), cell.control.as_fd(), order.as_fd(), order.as_fd()];
+        let (given, laid) = self.lay(cell, first_uid, policy, spec, (roles, fds))?;
+        let files = own_inodes(spec.files.len());
+        cell.laid = laid;
+        (cell.disk_before, cell.inodes_before) = (given, files);
+        let limits = &policy.limits;
+        cell.measure = Measure::new(limits.disk, limits.inodes.saturating_add(files));
+        Ok(())
+    }
+
     fn request(
         &self,
         base: &Sandbox,
@@ -256,13 +275,28 @@ impl Spawner {
         if let Some((_, theirs)) = &ends.worker {
             add(Role::Worker, theirs.as_fd());
         }
-        for hot in &spec.hot {
-            let (space, file) = hot.file.handles();
-            add(Role::HotSpace, space);
-            add(Role::HotFile, file);
-        }
         for procs in groups.fork_joins() {
             add(Role::Join, procs.as_fd());
+        }
+        let (given, laid) = self.lay(base, first_uid, policy, spec, (roles, fds))?;
+        let Ends { stdout, stderr, worker, .. } = ends;
+        let worker = worker.map(|(ours, _)| ours);
+        Ok(Begun { stdout: stdout.0, stderr: stderr.0, worker, given, laid })
+    }
+
+    /// Asks for a cell to be laid out: the bytes its files take, and where its code and inputs are.
+    fn lay<'a>(
+        &self,
+        base: &Sandbox,
+        first_uid: u32,
+        policy: &Policy,
+        spec: &'a Spec,
+        (mut roles, mut fds): (Vec<Role>, Vec<BorrowedFd<'a>>),
+    ) -> Result<(u64, Vec<OwnedFd>), SpawnError> {
+        for hot in &spec.hot {
+            let (space, file) = hot.file.handles();
+            roles.extend([Role::HotSpace, Role::HotFile]);
+            fds.extend([space, file]);
         }
         let own = spec.binds.iter().filter(|bind| bind.target.starts_with(crate::CELL_ROOT));
         let binds: Vec<_> = own.map(|bind| (bytes(&bind.source), bytes(&bind.target))).collect();
@@ -285,7 +319,7 @@ impl Spawner {
             if let Err(error) = &ready {
                 self.note(Some(error));
             }
-            return Ok(Begun::of(ends, ready?));
+            return ready;
         }
         let filter = wire::Filter {
             calls: policy.seccomp,
@@ -311,15 +345,7 @@ impl Spawner {
         }
         let ready = self.ask(&message, &fds, patience).and_then(|()| await_cell(base, patience));
         self.note(ready.as_ref().err());
-        Ok(Begun::of(ends, ready?))
-    }
-}
-
-impl Begun {
-    fn of(ends: Ends, (given, laid): (u64, Vec<OwnedFd>)) -> Self {
-        let Ends { stdout, stderr, worker, .. } = ends;
-        let worker = worker.map(|(ours, _)| ours);
-        Self { stdout: stdout.0, stderr: stderr.0, worker, given, laid }
+        ready
     }
 }
 

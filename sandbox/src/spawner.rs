@@ -461,8 +461,10 @@ impl Spawner {
         let unnamed =
             policy.seccomp == Seccomp::Strict || !spec.openings.is_empty() || mode == Mode::Bare;
         let plain_modes = spec.openings.iter().any(|opening| opening.access == Access::Write);
+        // A zygote forks and changes users; its copies take that from themselves (`crate::zygote`).
+        let forks = spec.zygote && policy.seccomp == Seccomp::Runner;
         let filter = Filter {
-            calls: policy.seccomp,
+            calls: if forks { Seccomp::Default } else { policy.seccomp },
             uncounted: !memory,
             internet: doors,
             unnamed,

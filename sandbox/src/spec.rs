@@ -35,8 +35,10 @@ pub struct Spec {
     /// Whether the cell gets a pipe to the caller as fd 3, announced as `POLYLOOM_SAY`. Not together with a worker socket.
     pub words: bool,
     /// Whether the program makes cells by forking itself: a line to its supervisor is its fd 3, announced as `POLYLOOM_ZYGOTE`. See
-    /// [`crate::Spawner::park`].
+    /// [`crate::Spawner::park`]. With [`crate::Seccomp::Runner`] it has to be a program of ours: its copies apply that filter themselves ([`crate::zygote`]).
     pub zygote: bool,
+    /// Whether the program is started before its files are there, in a parked sandbox; see [`crate::Spawner::fill`].
+    pub ahead: bool,
     /// Whether its programs can make terminals (`/dev/ptmx`, `/dev/pts`), which are nobody else's. Without a mount namespace there are none.
     pub terminals: bool,
 }

@@ -159,6 +159,18 @@ impl Told {
     /// Bytes of a message: kind u32 (1 began, 2 ended, 3 warm), value i32, little endian. That of 3 is 1 if it forks ahead.
     pub const BYTES: usize = 8;
 
+    pub fn bytes(self) -> [u8; Self::BYTES] {
+        let (kind, value) = match self {
+            Self::Began(pid) => (1_u32, pid),
+            Self::Ended(status) => (2, status),
+            Self::Warm { ahead } => (3, ahead.into()),
+        };
+        let mut bytes = [0; Self::BYTES];
+        bytes[..4].copy_from_slice(&kind.to_le_bytes());
+        bytes[4..].copy_from_slice(&value.to_le_bytes());
+        bytes
+    }
+
     pub fn parse(bytes: [u8; Self::BYTES]) -> Option<Self> {
         let [a, b, c, d, e, f, g, h] = bytes;
         let value = i32::from_le_bytes([e, f, g, h]);
@@ -188,6 +200,8 @@ pub struct Order {
     pub parked: bool,
     /// Whether its program makes cells by forking itself.
     pub zygote: bool,
+    /// Whether the program of a parked sandbox's cell is started before the files of the cell are there: they come with an order of their own.
+    pub ahead: bool,
     pub limits: OrderLimits,
 }
 

@@ -48,6 +48,9 @@ export class Exec {
   async run() {
     const { channel, body, id } = this;
     try {
+      // A worker that was started ahead of its cell has heard of it only now.
+      process.env.POLYLOOM_CELL = body.cell;
+      if (body.seed != null) process.env.POLYLOOM_SEED = String(body.seed);
       this.#source = fs.readFileSync(body.code, "utf8");
       /** @type {Record<string, unknown>} */
       const inputs = {};

@@ -41,6 +41,8 @@ MORE: dict[str, Callable[[Common], None]] = {
     "python": cells.python,
     "static": cells.static,
     "wasm": cells.wasm,
+    "node": cells.node,
+    "java": cells.java,
     "again": cells.again,
     "cold": cells.cold,
     "compile": compiling.compiling,

@@ -161,6 +161,43 @@ def wasm(bench: Common) -> None:
     bench.row("wasm", "a WebAssembly cell, in all", whole)
 
 
+def node(bench: Common) -> None:
+    """JavaScript cells in a row, each of which works for a while: the next one's worker starts
+    meanwhile."""
+    program = shutil.which("node") or shutil.which("nodejs")
+    if program is None:
+        bench.note("node is not installed: `node` is left out")
+        return
+    work = "for (const end = performance.now() + 100; performance.now() < end;);"
+    floor = spawned(bench, [program, "-e", work])
+    bench.row("node", "floor: node -e, at work for 100 ms", floor)
+    project = bench.project("javascript", flow(bench, "javascript", f"{work} // NUMBER"))
+    wall, whole = walls(bench, project)
+    bench.row("node", "a JavaScript cell with the same work, to its end", wall)
+    bench.row("node", "a JavaScript cell with the same work, in all", whole)
+    bench.ratio("node", "to its end / cold floor", wall / floor)
+
+
+def java(bench: Common) -> None:
+    """A Java cell that was compiled before."""
+    compiler, runner = shutil.which("javac"), shutil.which("java")
+    if compiler is None or runner is None:
+        bench.note("there is no JDK: `java` is left out")
+        return
+    folder = bench.folder / "java"
+    folder.mkdir()
+    code = "class Main { public static void main(String[] a) { System.out.print(NUMBER); } }"
+    (folder / "Main.java").write_text(code.replace("NUMBER", "0"))
+    took([compiler, "-d", str(folder), str(folder / "Main.java")], folder, bench.env)
+    how = ["-Xshare:auto", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"]
+    floor = spawned(bench, [runner, *how, "-cp", str(folder), "Main"])
+    bench.row("java", "floor: java, a class that prints a number", floor)
+    wall, whole = walls(bench, bench.project("java-cells", flow(bench, "java", code)))
+    bench.row("java", "a Java cell, compiled before, to its end", wall)
+    bench.row("java", "a Java cell, compiled before, in all", whole)
+    bench.ratio("java", "to its end / floor", wall / floor)
+
+
 def again(bench: Common) -> None:
     """An edit, and a new process that runs it."""
     project = bench.project("again", "[cells.a]\nlang = 'python'\nfile = 'a.py'\n", {"a.py": ""})

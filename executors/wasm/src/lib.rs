@@ -66,7 +66,10 @@ fn parse(args: Vec<OsString>) -> Option<Request> {
 /// with the guest's own code, [`EXIT_TRAP`] or [`EXIT_REFUSED`]. Everything said goes to stderr.
 /// Must be called in a fresh process, outside any async runtime; the caller should exit with the
 /// returned code at once.
-pub fn main(args: Vec<OsString>) -> ExitCode {
+///
+/// With `zygote`, `run` gets ready and calls it before it looks at anything of the cell's: files, environment, descriptors. It returns in each process
+/// that is to go on with a cell, which is a copy of this one with one thread.
+pub fn main(args: Vec<OsString>, zygote: Option<fn()>) -> ExitCode {
     match parse(args) {
         None => {
             eprintln!("error: {USAGE}");
@@ -79,7 +82,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
                 ExitCode::from(EXIT_INVALID)
             }
         },
-        Some(Request::Run { program, args }) => match run::run(&program, &args) {
+        Some(Request::Run { program, args }) => match run::run(&program, &args, zygote) {
             Ok(code) => code,
             Err(error) => {
                 eprintln!("{error}");

@@ -4,5 +4,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    polyloom_executor_wasm::main(std::env::args_os().skip(1).collect())
+    polyloom_executor_wasm::main(std::env::args_os().skip(1).collect(), None)
 }

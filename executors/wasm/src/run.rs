@@ -1,14 +1,15 @@
 //! Running a program file: its world, its limits, its deadline, its exit code.
 //! Does not compile, and does not know what the guest's files mean.
 
+use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use wasmtime::component::{Component, ResourceTable};
-use wasmtime::{Engine, FrameInfo, Module, Store, Trap, WasmBacktrace};
+use wasmtime::component::{self, Component, ResourceTable};
+use wasmtime::{Engine, FrameInfo, Linker, Module, Store, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::p2::bindings::Command;
 
@@ -58,10 +59,20 @@ impl RunError {
 }
 
 /// Runs the program in `path` with `args` to its end and returns the guest's own exit code.
-pub(crate) fn run(path: &Path, args: &[OsString]) -> Result<ExitCode, RunError> {
+/// With `zygote` this happens in processes of its making, and what all programs need is there before.
+pub(crate) fn run(
+    path: &Path,
+    args: &[OsString],
+    zygote: Option<fn()>,
+) -> Result<ExitCode, RunError> {
+    let engine = engine().map_err(RunError::Prepare)?;
+    let host = Host::default();
+    if let Some(make_cells) = zygote {
+        host.modules(&engine).and(host.components(&engine).map(drop)).map_err(RunError::Prepare)?;
+        make_cells();
+    }
     let file =
         std::fs::read(path).map_err(|source| RunError::Read { path: path.to_owned(), source })?;
-    let engine = engine().map_err(RunError::Prepare)?;
     let program =
         load(&engine, &file).map_err(|source| RunError::Load { path: path.to_owned(), source })?;
     drop(file);
@@ -80,8 +91,12 @@ pub(crate) fn run(path: &Path, args: &[OsString]) -> Result<ExitCode, RunError> 
     }
     let outcome = runtime.block_on(async {
         match program {
-            Program::Module(module) => run_module(&engine, &module, limits, wasi).await,
-            Program::Component(component) => run_component(&engine, &component, limits, wasi).await,
+            Program::Module(module) => {
+                run_module(&engine, host.modules(&engine)?, &module, limits, wasi).await
+            }
+            Program::Component(component) => {
+                run_component(&engine, host.components(&engine)?, &component, limits, wasi).await
+            }
         }
     });
     // A guest that read stdin leaves a thread behind that nobody can wake.
@@ -95,8 +110,34 @@ pub(crate) fn run(path: &Path, args: &[OsString]) -> Result<ExitCode, RunError> 
     }
 }
 
+/// What programs can import, made when it is needed first.
+#[derive(Default)]
+struct Host {
+    modules: OnceCell<Linker<ModuleState>>,
+    components: OnceCell<component::Linker<ComponentState>>,
+}
+
+impl Host {
+    fn modules(&self, engine: &Engine) -> wasmtime::Result<&Linker<ModuleState>> {
+        made(&self.modules, || module_linker(engine))
+    }
+
+    fn components(&self, engine: &Engine) -> wasmtime::Result<&component::Linker<ComponentState>> {
+        made(&self.components, || component_linker(engine))
+    }
+}
+
+fn made<T>(cell: &OnceCell<T>, make: impl FnOnce() -> wasmtime::Result<T>) -> wasmtime::Result<&T> {
+    if let Some(known) = cell.get() {
+        return Ok(known);
+    }
+    let new = make()?;
+    Ok(cell.get_or_init(|| new))
+}
+
 async fn run_module(
     engine: &Engine,
+    linker: &Linker<ModuleState>,
     module: &Module,
     limits: Limits,
     mut wasi: wasmtime_wasi::WasiCtxBuilder,
@@ -104,13 +145,14 @@ async fn run_module(
     let mut store = Store::new(engine, ModuleState { limits, wasi: wasi.build_p1() });
     store.limiter(|state| &mut state.limits);
     arm(&mut store);
-    let instance = module_linker(engine)?.instantiate_async(&mut store, module).await?;
+    let instance = linker.instantiate_async(&mut store, module).await?;
     let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
     start.call_async(&mut store, ()).await
 }
 
 async fn run_component(
     engine: &Engine,
+    linker: &component::Linker<ComponentState>,
     component: &Component,
     limits: Limits,
     mut wasi: wasmtime_wasi::WasiCtxBuilder,
@@ -119,8 +161,7 @@ async fn run_component(
     let mut store = Store::new(engine, state);
     store.limiter(|state| &mut state.limits);
     arm(&mut store);
-    let linker = component_linker(engine)?;
-    let command = Command::instantiate_async(&mut store, component, &linker).await?;
+    let command = Command::instantiate_async(&mut store, component, linker).await?;
     match command.wasi_cli_run().call_run(&mut store).await? {
         Ok(()) => Ok(()),
         Err(()) => Err(wasmtime::format_err!(I32Exit(1))),

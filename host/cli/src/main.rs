@@ -63,7 +63,9 @@ fn executor(mut words: Vec<OsString>) -> ExitCode {
     }
     #[cfg(feature = "wasm")]
     if name == "wasm" {
-        return polyloom_executor_wasm::main(words);
+        use polyloom_sandbox::{Seccomp, zygote};
+        let zygote = zygote::is_wanted().then_some((|| zygote::serve(Seccomp::Runner)) as fn());
+        return polyloom_executor_wasm::main(words, zygote);
     }
     let message = format!("this build has no executor `{}`", name.to_string_lossy().escape_debug());
     let screen = Screen::new(&args::Global::default());

@@ -225,6 +225,7 @@ impl<'a> Bench<'a> {
             },
             policy: Policy::default(),
             granted: Granted::default(),
+            coming: 0,
         })
     }
 

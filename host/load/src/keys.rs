@@ -426,7 +426,7 @@ pub const MANIFEST: &[Key] = &[
         "zygote",
         Shape::Table(ZYGOTE),
         "",
-        "That the worker can be a zygote: started once, it makes each cell by forking itself. Only with kind `worker`.",
+        "That its program can be a zygote: started once, it makes each cell by forking itself. Only with the kinds `worker` and `command`.",
     ),
     key("native", Shape::Table(NATIVE), "", "The library. Needed by kind `native`."),
     key("wasm", Shape::Table(WASM), "", "The component. Needed by kind `wasm`."),
@@ -546,6 +546,12 @@ pub const WORKER: &[Key] = &[
     key("argv", Shape::Texts, "", "Program and arguments; no shell reads them. Required."),
     key("protocol", Shape::Ints, "[1]", "Majors of the protocol it speaks."),
     key("features", Shape::Texts, "", "Features it may use, e.g. `cancel.soft`."),
+    key(
+        "ahead",
+        Shape::Bool,
+        "false",
+        "Whether it may be started before there is a cell for it, to wait for its `Exec`. It sets `POLYLOOM_CELL` and `POLYLOOM_SEED` itself, then.",
+    ),
 ];
 
 /// `[zygote]`.

@@ -133,6 +133,24 @@ impl Kind {
         }
     }
 
+    /// How it can be a zygote, if it can.
+    #[must_use]
+    pub fn zygote(&self) -> Option<&ZygoteSpec> {
+        match self {
+            Self::Command(command) => command.zygote.as_ref(),
+            Self::Worker(worker) => worker.zygote.as_ref(),
+        }
+    }
+
+    /// The argv that runs a cell.
+    #[must_use]
+    pub fn run(&self) -> &[String] {
+        match self {
+            Self::Command(command) => &command.run,
+            Self::Worker(worker) => &worker.argv,
+        }
+    }
+
     /// Whether its cells find what a plain program finds: inputs as text in files, and variables of their names.
     #[must_use]
     pub fn is_plain(&self) -> bool {
@@ -159,6 +177,8 @@ pub struct CommandSpec {
     pub head: Option<HeadSpec>,
     /// The argv that runs the cell.
     pub run: Vec<String>,
+    /// That it can be a zygote, which makes each cell by forking itself.
+    pub zygote: Option<ZygoteSpec>,
     /// Of kind `wasm`: the component, a path below the manifest's folder.
     pub component: Option<String>,
 }
@@ -193,13 +213,15 @@ pub struct WorkerSpec {
     pub features: Vec<String>,
     /// That it can be a zygote, which makes each cell by forking itself.
     pub zygote: Option<ZygoteSpec>,
+    /// That it may be started before there is a cell for it: what is the cell's own it takes from the `Exec`.
+    pub ahead: bool,
     /// Of kind `native`: the shared library, a path below the manifest's folder.
     pub library: Option<String>,
     /// Of a Jupyter kernel, which no `executor.toml` is: its language as its kernelspec says it.
     pub kernel: Option<String>,
 }
 
-/// A worker that can make each cell by forking itself.
+/// A program that can make each cell by forking itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ZygoteSpec {
     /// What of a cell's first lines names a library that may be loaded before the fork: the groups of a line, joined by dots. It ends at the first line

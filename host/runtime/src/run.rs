@@ -657,6 +657,7 @@ impl Runner {
             policy: self.job.policy.over(&cell.policy),
             limits: self.limits(step),
             flight: self.is_shared(step).then(|| self.content_key(step)),
+            coming: self.coming(step, executor),
             unix_ms: unix_ms(),
         }
     }

@@ -65,6 +65,8 @@ pub struct StepRun {
     pub limits: Limits,
     /// The key by which others who make the same are kept from it, if its result is to be shared.
     pub flight: Option<Key>,
+    /// As many cells like it are coming.
+    pub coming: usize,
     /// The time, milliseconds since 1970.
     pub unix_ms: u64,
 }
@@ -433,6 +435,7 @@ impl StepRun {
             },
             policy: self.policy.clone(),
             granted: Granted::default(),
+            coming: self.coming,
         }
     }
 

@@ -52,6 +52,8 @@ pub struct Attempt {
     pub policy: Policy,
     /// What it was granted beyond its inputs.
     pub granted: Granted,
+    /// As many cells like it are coming, as far as that is known: workers may be started for them.
+    pub coming: usize,
 }
 
 /// What a cell was granted beyond its inputs.

@@ -3,21 +3,26 @@
 //!
 //! One is made for the second cell of its kind, since one alone would gain nothing. What can't be had so has a sandbox of its own, as ever.
 
+mod ahead;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use polyloom_model::{Kind, MAX_PATTERN_PROGRAM, WorkerSpec};
+use polyloom_model::{Calls, MAX_PATTERN_PROGRAM};
 use polyloom_sandbox as sandbox;
 use regex_lite::{Regex, RegexBuilder};
 
+use self::ahead::Ahead;
+pub use self::ahead::Post;
 use crate::attempt::{Attempt, Phase};
 use crate::daemon::{Client, Daemon};
 use crate::executor::Executor;
 use crate::order::{Order, Wait};
 use crate::parking::laid_bytes;
+use crate::workplace::Workplace;
 
 /// Kinds of cells that are known at once; the one that was not asked for longest is forgotten.
 const MOST_KINDS: usize = 64;
@@ -29,9 +34,6 @@ const TEMPORARY: [&str; 2] = ["/tmp", "/var/tmp"];
 const FEW: usize = 4;
 /// After so many that failed there is no more trying.
 const MOST_FAILURES: u32 = 2;
-
-/// Variables of these names are the cell's own; all others are there when its program starts, where it may look at them once.
-const OWN: &str = "POLYLOOM_";
 
 /// What cells of one sandbox have in common.
 pub struct Ground {
@@ -127,20 +129,35 @@ impl Start {
         spec: &sandbox::Spec,
         patterns: &Patterns,
     ) -> Option<Self> {
-        let executor = &attempt.executor;
-        let Kind::Worker(WorkerSpec { zygote: Some(zygote), .. }) = &executor.manifest.kind else {
-            return None;
+        let manifest = &attempt.executor.manifest;
+        let zygote = manifest.kind.zygote()?;
+        // A zygote has more calls than its cells; to take them away is left to no program but our own.
+        let own = manifest.kind.run().first().is_some_and(|program| program == "{polyloom}");
+        let preload = match &zygote.preload {
+            Some(pattern) => {
+                patterns.get(pattern).map_or(Vec::new(), |it| preload(&it, &attempt.code))
+            }
+            None => Vec::new(),
         };
+        let start = Self::plain(attempt, policy, spec)?;
+        (manifest.calls == Calls::Ordinary || own).then_some(Self { preload, ..start })
+    }
+
+    /// How the program of such a cell is started where nothing of the cell's is there yet, if that makes no difference to it.
+    fn plain(attempt: &Attempt, policy: &sandbox::Policy, spec: &sandbox::Spec) -> Option<Self> {
+        let executor = &attempt.executor;
+        let run = executor.manifest.kind.run();
+        let mentions = |slot: &str| run.iter().any(|item| item.contains(slot));
         let size: usize = spec.env.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
         let plain = matches!(attempt.phase, Phase::Run { .. })
-            // What a flow sets is for cells: a zygote would have it before there is one.
+            // What a flow sets is for cells: the program would have it before there is one.
             && attempt.env.is_empty()
             && attempt.granted.env.is_empty()
             && size <= MOST_ENV
             // What has read the files beside its manifest has them as they were.
             && executor.folder().is_none()
-            && !executor.manifest.mentions("{code}")
-            && !executor.manifest.mentions("{args}");
+            && !mentions("{code}")
+            && (!mentions("{args}") || attempt.argv.is_empty());
         let mut policy = policy.clone();
         let laid = laid_bytes(spec.files.iter().map(|file| file.bytes.len() as u64));
         if policy.limits.disk != policy.limits.memory {
@@ -149,13 +166,8 @@ impl Start {
         plain.then(|| Self {
             policy,
             argv: spec.argv.clone(),
-            env: spec.env.iter().filter(|(name, _)| !name.starts_with(OWN)).cloned().collect(),
-            preload: match &zygote.preload {
-                Some(pattern) => {
-                    patterns.get(pattern).map_or(Vec::new(), |it| preload(&it, &attempt.code))
-                }
-                None => Vec::new(),
-            },
+            env: Workplace::base_env(executor, &spec.view),
+            preload: Vec::new(),
         })
     }
 }
@@ -219,6 +231,8 @@ pub struct Grounds {
     /// The latest first.
     known: Mutex<Vec<Known>>,
     patterns: Patterns,
+    /// Workers that wait in some of them.
+    ahead: Ahead,
     /// Cells that have one now, and as many as had one at the same time.
     taken: AtomicUsize,
     peak: AtomicUsize,
@@ -318,7 +332,12 @@ impl Grounds {
                     (Some(taken), _) => taken,
                     (None, Found::First) => return Shared::Later,
                     (None, _) => match spawner.park(order.policy(), &order.spec()) {
-                        Ok(parked) => (parked, Home::Here),
+                        Ok(parked) => {
+                            let zygote = ground.zygote.is_some();
+                            let what = if zygote { "a zygote" } else { "a sandbox" };
+                            tracing::debug!(%executor, "{what} waits for cells");
+                            (parked, Home::Here)
+                        }
                         Err(error) => {
                             let why = "no sandbox could be made for many cells";
                             tracing::info!(%executor, %error, why);

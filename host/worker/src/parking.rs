@@ -316,7 +316,8 @@ impl Parking {
     }
 }
 
-async fn greeted(mut cell: sandbox::Sandbox, executor: &Executor) -> Option<Berth> {
+/// A sandbox whose worker has greeted and was answered; nothing where it does not.
+pub async fn greeted(mut cell: sandbox::Sandbox, executor: &Executor) -> Option<Berth> {
     let mut line = Line::open(&mut cell, executor, None).ok().flatten()?;
     let answer = tokio::time::timeout(HELLO, line.greet()).await;
     match answer {

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use crate::attempt::{Attempt, Live, Opening, Phase, Report, Start, Stop};
 use crate::daemon::Daemon;
 use crate::drive::Watch;
 use crate::executor::{BINARY, DIR, Executor, HEAD, SDK, Slots};
-use crate::grounds::{Grounds, Shared};
+use crate::grounds::{Grounds, Post, Shared};
 use crate::head::TEXT;
 use crate::inputs;
 use crate::messages;
@@ -45,6 +46,24 @@ pub struct Workplace {
     grounds: Arc<Grounds>,
     normalisers: Mutex<Normalisers>,
     pub(crate) daemon: Daemon,
+    /// Attempts that are under way.
+    present: AtomicUsize,
+}
+
+/// That an attempt is under way, as long as this lives.
+struct Present<'a>(&'a AtomicUsize);
+
+impl<'a> Present<'a> {
+    fn at(place: &'a Workplace) -> Self {
+        place.present.fetch_add(1, Ordering::Relaxed);
+        Self(&place.present)
+    }
+}
+
+impl Drop for Present<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// An attempt could not be made at all: nothing of the cell ran.
@@ -68,9 +87,9 @@ impl Workplace {
     /// A workplace whose spawner is not started yet.
     #[must_use]
     pub fn new(binary: PathBuf, sdk: PathBuf, scratch: PathBuf) -> Self {
-        let (parking, grounds, normalisers, daemon) = Default::default();
-        let spawner = OnceLock::new();
-        Self { spawner, binary, sdk, scratch, parking, grounds, normalisers, daemon }
+        let (spawner, parking, grounds, normalisers) = Default::default();
+        let (daemon, present) = Default::default();
+        Self { spawner, binary, sdk, scratch, parking, grounds, normalisers, daemon, present }
     }
 
     /// Asks the daemon of this socket for what waits, if there is one.
@@ -191,7 +210,11 @@ impl Workplace {
         binds
     }
 
-    fn base_env(executor: &Executor, view: &sandbox::View) -> Vec<(String, std::ffi::OsString)> {
+    /// The environment that all cells of an executor have.
+    pub(crate) fn base_env(
+        executor: &Executor,
+        view: &sandbox::View,
+    ) -> Vec<(String, std::ffi::OsString)> {
         let paths =
             [("HOME", "/cell/work"), ("TMPDIR", "/tmp"), ("IN", "/cell/in"), ("OUT", "/cell/out")];
         let fixed = [("LANG", "C.UTF-8"), ("TZ", "UTC"), ("PYTHONHASHSEED", "0")];
@@ -212,6 +235,7 @@ impl Workplace {
         live: mpsc::Sender<Live>,
         stop: watch::Receiver<Stop>,
     ) -> Result<Report, AttemptError> {
+        let _present = Present::at(self);
         let (report, shared) = self.attempt_in(attempt, &live, &stop, true).await?;
         // A worker that does not come up in a sandbox that waited may do so in one of its own: nothing of the cell has run.
         if shared && report.start == Start::Failed && *stop.borrow() == Stop::No {
@@ -237,7 +261,20 @@ impl Workplace {
             let open = wanted.secrets.is_none() && may_share;
             let waiting = open.then(|| place.parking.take(&wanted.executor, &policy, &spec));
             if let Some(berth) = waiting.flatten() {
-                return Ok((berth, exec, started, false));
+                return Ok((berth, exec, started, false, None));
+            }
+            let post = || Post::of(&place.grounds, spawner, &wanted, &policy, &spec);
+            let next = (wanted.coming > 0).then(post).flatten();
+            let worker = || place.grounds.worker(spawner, &wanted, &policy, &spec, &mut started);
+            if let Some(berth) = may_share.then(worker).flatten() {
+                return Ok((berth, exec, started, true, next));
+            }
+            // What no sandbox of a kind holds ready.
+            let kind = &wanted.executor.manifest.kind;
+            let started_alone = matches!(kind, Kind::Worker(_)) && kind.zygote().is_none();
+            let waits = || place.waits_there(&wanted, &policy, &spec);
+            if let Some(cell) = (may_share && started_alone).then(waits).flatten() {
+                return Ok((Berth { cell, line: None }, exec, started, true, next));
             }
             let shared = match may_share {
                 true => {
@@ -251,7 +288,7 @@ impl Workplace {
             };
             let waited = match shared {
                 Shared::Has(cell) => Some(*cell),
-                Shared::Never if may_share => place.waits_there(&wanted, &policy, &spec),
+                Shared::Never if may_share && !started_alone => waits(),
                 Shared::Never | Shared::Later => None,
             };
             let in_shared = waited.is_some();
@@ -259,7 +296,7 @@ impl Workplace {
                 Some(cell) => cell,
                 None => spawner.spawn(&policy, &spec)?,
             };
-            Ok((Berth { cell, line: None }, exec, started, in_shared))
+            Ok((Berth { cell, line: None }, exec, started, in_shared, next))
         });
         let mut told = stop.clone();
         let spawned = tokio::select! {
@@ -267,10 +304,13 @@ impl Workplace {
             // What is made after all is killed where it is dropped.
             () = stopped(&mut told) => return Ok((Report::cancelled(), false)),
         };
-        let (berth, exec, started, shared) = match spawned {
+        let (berth, exec, started, shared, next) = match spawned {
             Ok(made) => made.map_err(AttemptError::Spawn)?,
             Err(error) => return Err(AttemptError::Watch(std::io::Error::other(error))),
         };
+        if let Some(post) = next.filter(|_| self.has_a_spare_processor()) {
+            self.grounds.start_ahead(self, post, attempt.coming);
+        }
         let watch = Watch::new(attempt, berth, exec, live, stop, started);
         let report = watch.map_err(AttemptError::Watch)?.run().await;
         Ok((report.map_err(AttemptError::Watch)?, shared))
@@ -292,6 +332,11 @@ impl Workplace {
         let taken = client.take(&Order::new(Wait::Worker, &attempt.executor, policy, spec))?;
         let mut cell = sandbox::Sandbox::receive(&taken.about, taken.fds)?;
         parking::give(&mut cell, &spec.files).then_some(cell)
+    }
+
+    fn has_a_spare_processor(&self) -> bool {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        self.present.load(Ordering::Relaxed) < processors
     }
 
     /// Starts the sandbox of an attempt and leaves all else to the caller: the watching, and the conversation where it is a worker's. The message is the

@@ -109,8 +109,7 @@ pub fn fresh_signals() {
     process::unblock_signals();
     // A group of its own to be signalled as one. Not a session: the spawner's has no terminal either, and with automatic
     // scheduling groups each session competes anew for the processors, which doubled the time of a start under load.
-    // SAFETY: integers only; a fresh child never leads a group yet.
-    unsafe { libc::setpgid(0, 0) };
+    process::lead_group();
 }
 
 /// Marked, not closed: the rest of the way may still need one.

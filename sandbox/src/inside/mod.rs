@@ -41,6 +41,7 @@ pub const LOOK: &str = "look";
 pub const TRY: &str = "try";
 pub use bare::inside as bare_inside;
 pub use look::NAMESPACES;
+pub use seccomp::{filter_of, install as install_filter};
 
 /// Argument of a spawner that is to do without namespaces.
 pub const BARE: &str = "bare";

@@ -115,6 +115,7 @@ impl Place<'_> {
             cell: None,
             given: 0,
             busy: false,
+            unfilled: false,
         };
         service.attend(signals);
         Ok(())
@@ -163,6 +164,8 @@ struct Service<'a> {
     /// Bytes that were there before it.
     given: u64,
     busy: bool,
+    /// Whether the present cell's program has been started, and its files have not come.
+    unfilled: bool,
 }
 
 /// How the zygote, or a cell without one, has ended.
@@ -295,7 +298,8 @@ impl Service<'_> {
         let bad = || Failure { stage: Stage::Message, errno: libc::EBADMSG };
         let next: Next = rmp_serde::from_slice(message).map_err(|_| bad())?;
         let binds = next.binds.map_err(|Missing { stage, errno }| Failure { stage, errno })?;
-        if self.busy || next.roles.len() != fds.len() {
+        let fills = std::mem::take(&mut self.unfilled);
+        if self.busy && !fills || next.roles.len() != fds.len() {
             return Err(bad());
         }
         let (mut order, mut stdin, mut stdout, mut stderr) = (None, None, None, None);
@@ -340,7 +344,11 @@ impl Service<'_> {
         let laid = [laid[0].as_fd(), laid[1].as_fd()];
         let control = self.place.control();
         wire::send_ready(control, self.place.cell, &laid, self.given).at(Stage::CellFiles)?;
+        if fills {
+            return Ok(After::GoOn);
+        }
         self.busy = true;
+        self.unfilled = order.ahead && self.zygote.is_none();
         self.cell = self.waiting.take();
         if self.cell.is_none() {
             number_next_process(1);
@@ -389,6 +397,7 @@ impl Service<'_> {
             return self.lost(status);
         }
         self.busy = false;
+        self.unfilled = false;
         self.cell = None;
         let control = self.place.control();
         let written = file::bytes_used(self.place.cell).saturating_sub(self.given);

@@ -92,6 +92,21 @@ pub unsafe fn run_borrowing(child: &mut dyn FnMut()) -> io::Result<i32> {
     }
 }
 
+/// `fork`: 0 in the copy, its id in the caller.
+///
+/// # Safety
+/// The caller must be single-threaded: the child continues with a copy of all memory, locks included.
+pub unsafe fn fork() -> io::Result<i32> {
+    // SAFETY: as told above.
+    check_int(unsafe { libc::fork() })
+}
+
+/// Makes the caller, which leads none yet, the leader of a process group.
+pub fn lead_group() {
+    // SAFETY: integers only.
+    unsafe { libc::setpgid(0, 0) };
+}
+
 /// `unshare`.
 pub fn unshare(flags: i32) -> io::Result<()> {
     // SAFETY: integers only; the flags used here affect a single-threaded process.

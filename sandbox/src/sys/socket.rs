@@ -82,6 +82,29 @@ pub fn end_sending(socket: BorrowedFd<'_>) {
     unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_WR) };
 }
 
+/// Whether to wait for a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    Yes,
+    No,
+}
+
+/// Whether a message is there, which stays: 0 is the end of the socket, nothing that there is none now, 1 and 2 that it has one byte or more.
+pub fn is_waiting(socket: BorrowedFd<'_>, wait: Wait) -> io::Result<Option<usize>> {
+    let mut two = [0_u8; 2];
+    let flags = libc::MSG_PEEK | if wait == Wait::No { libc::MSG_DONTWAIT } else { 0 };
+    // SAFETY: there is room for two bytes.
+    let peeked = retry(|| {
+        check(unsafe { libc::recv(socket.as_raw_fd(), two.as_mut_ptr().cast(), 2, flags) }
+            as libc::c_long)
+    });
+    match peeked {
+        Ok(length) => Ok(Some(length as usize)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// What [`receive`] found.
 #[derive(Debug)]
 pub struct Received {

@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use polyloom_sandbox::{Seccomp, zygote};
+
 pub fn run(arguments: &[String]) -> ! {
     let argument = arguments.get(1).map_or("", String::as_str);
     match arguments[0].as_str() {
@@ -27,7 +29,7 @@ pub fn run(arguments: &[String]) -> ! {
         "kill-all" => kill_all(),
         "spin" => spin(argument.parse().unwrap()),
         "worker" => worker(),
-        "zygote" => zygote(argument),
+        "zygote" => be_zygote(argument),
         other => panic!("no act {other}"),
     }
     process::exit(0)
@@ -324,7 +326,7 @@ fn worker() {
 }
 
 /// A zygote whose cells are what `/cell/code/main.sh` says; or one that does something else when it is asked for a cell.
-fn zygote(how: &str) {
+fn be_zygote(how: &str) {
     const LINE: i32 = 3;
     let tell = |kind: u32, value: i32| {
         let bytes = [kind.to_le_bytes(), value.to_le_bytes()].concat();
@@ -332,6 +334,20 @@ fn zygote(how: &str) {
         unsafe { libc::send(LINE, bytes.as_ptr().cast(), bytes.len(), 0) }
     };
     match how {
+        "" => {
+            use std::os::unix::process::CommandExt as _;
+            zygote::serve(Seccomp::Default);
+            panic!("{}", process::Command::new("sh").arg("/cell/code/main.sh").exec());
+        }
+        "narrow" => {
+            zygote::serve(Seccomp::Runner);
+            narrow();
+        }
+        "threads" => {
+            std::thread::spawn(sleep);
+            zygote::serve(Seccomp::Default);
+            return;
+        }
         "dead" => process::exit(1),
         "cold" => sleep(),
         "fat" => std::mem::forget(vec![1_u8; 300 << 20]),
@@ -363,7 +379,7 @@ fn zygote(how: &str) {
         }
         let child = fork();
         if child == 0 {
-            forked();
+            process::exit(1);
         }
         tell(1, child);
         let mut status = 0;
@@ -373,46 +389,28 @@ fn zygote(how: &str) {
     }
 }
 
-/// The first steps of a cell, in the order of the specification.
-fn forked() -> ! {
-    const LINE: i32 = 3;
-    let (mut bytes, mut control) = (vec![0_u8; 1 << 18], [0_u64; 64]);
-    // SAFETY: all pointers refer to live buffers of the sizes given; descriptors that come are ours.
-    let (length, fds) = unsafe {
-        let mut iov = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
-        let mut message: libc::msghdr = std::mem::zeroed();
-        (message.msg_iov, message.msg_iovlen) = (&raw mut iov, 1);
-        (message.msg_control, message.msg_controllen) = (control.as_mut_ptr().cast(), 512);
-        let length = libc::recvmsg(LINE, &raw mut message, 0);
-        let header = libc::CMSG_FIRSTHDR(&raw const message);
-        let count = ((*header).cmsg_len - libc::CMSG_LEN(0) as usize) / 4;
-        let slots = libc::CMSG_DATA(header).cast::<i32>();
-        (length as usize, (0..count).map(|at| slots.add(at).read_unaligned()).collect::<Vec<_>>())
+/// What a cell of a zygote with the runner's filter is left with.
+fn narrow() -> ! {
+    let errno = |result: i64| match result {
+        -1 => io::Error::last_os_error().raw_os_error().unwrap(),
+        _ => 0,
     };
-    let user = u32::from_le_bytes(bytes[..4].try_into().unwrap());
-    for fd in &fds[4..] {
-        // SAFETY: one byte of a literal.
-        assert_eq!(unsafe { libc::write(*fd, c"0".as_ptr().cast(), 1) }, 1);
-    }
-    // SAFETY: integers only.
-    unsafe {
-        for (place, fd) in (0..).zip(&fds[..4]) {
-            libc::dup2(*fd, place);
+    // SAFETY: integers only; a copy, if there is one, ends at once.
+    let (copy, socket, user, wait) = unsafe {
+        let copy = libc::fork();
+        if copy == 0 {
+            libc::_exit(0);
         }
-        libc::close_range(4, u32::MAX, 0);
-        libc::setpgid(0, 0);
-        assert_eq!(libc::setgroups(0, std::ptr::null()), 0);
-        assert_eq!(libc::setresgid(user, user, user), 0);
-        assert_eq!(libc::setresuid(user, user, user), 0);
-        let (header, none) = ([0x2008_0522_u32, 0], [0_u32; 6]);
-        assert_eq!(libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr()), 0);
-    }
-    std::env::set_current_dir("/cell/work").unwrap();
-    let env = bytes[8..length].split(|byte| *byte == 0).filter_map(|pair| {
-        let text = std::str::from_utf8(pair).unwrap();
-        text.split_once('=')
-    });
-    use std::os::unix::process::CommandExt as _;
-    let error = process::Command::new("sh").arg("/cell/code/main.sh").env_clear().envs(env).exec();
-    panic!("{error}");
+        (
+            errno(copy.into()),
+            errno(libc::socket(libc::AF_UNIX, libc::SOCK_STREAM, 0).into()),
+            errno(libc::syscall(libc::SYS_setresuid, 0, 0, 0)),
+            errno(libc::syscall(libc::SYS_wait4, -1, 0, 0, 0)),
+        )
+    };
+    let variables: Vec<String> = std::env::vars().map(|(name, _)| name).collect();
+    let place = std::env::current_dir().unwrap();
+    print!("{copy} {socket} {user} {wait} {} {}", variables.join(" "), place.display());
+    io::stdout().flush().unwrap();
+    process::exit(0)
 }

@@ -1,12 +1,13 @@
 //! Cells of parked sandboxes, with and without a zygote: each as confined as one that was started by itself, and nothing of one is ever there for the next.
 
 use std::{
+    io::{Read as _, Write as _},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use polyloom_sandbox::{
-    Bind, Exit, File, HOT_FROM, Limits, Network, Parked, Policy, Sandbox, Spec,
+    Bind, Exit, File, HOT_FROM, Limits, Network, Parked, Policy, Sandbox, Seccomp, Spec,
 };
 
 use crate::{
@@ -29,6 +30,8 @@ pub const CASES: &[Case] = &[
     ("a_killed_cell_takes_its_zygote_along", |lab| ways(lab, killed)),
     ("a_cell_has_no_power_over_its_zygote", |lab| ways(lab, no_power)),
     ("what_is_read_of_a_cell_keeps_its_zygote_from_the_next", |lab| ways(lab, readers)),
+    ("a_copy_of_a_zygote_has_only_the_calls_of_its_cell", narrowed),
+    ("files_can_come_to_a_program_that_waits", ahead),
     ("a_bad_zygote_makes_no_cell", bad_zygotes),
     ("what_does_not_come_up_is_no_zygote", no_zygotes),
     ("a_program_that_is_not_there_ends_its_parked_sandbox", no_program),
@@ -361,6 +364,26 @@ fn readers(lab: &Lab, way: &str) {
     assert!(pool.take().is_some());
 }
 
+fn narrowed(lab: &Lab) {
+    if !possible(lab) {
+        return;
+    }
+    let policy = Policy { seccomp: Seccomp::Runner, ..Policy::default() };
+    let spec = Spec { zygote: true, ..lab.act(&["zygote", "narrow"]) };
+    let pool = Pool::default();
+    let mut next = lab.spawner.park(&policy, &spec).unwrap();
+    for _ in 0..2 {
+        let env = vec![("OWN".to_owned(), "x".into())];
+        let done = finish(fork_with(lab, next, &policy, &Spec { env, ..cell("") }, &pool));
+        let (told, errno) = (done.stdout.as_str(), libc::EPERM);
+        let expected = format!("{errno} {errno} {errno} {errno} OWN POLYLOOM_W /cell/work");
+        assert_eq!(told, expected, "{}", done.stderr);
+        assert_eq!(done.fact.exit, Exit::Code(0));
+        drop(done);
+        next = pool.take().unwrap();
+    }
+}
+
 fn bad_zygotes(lab: &Lab) {
     if !possible(lab) {
         return;
@@ -392,7 +415,7 @@ fn no_zygotes(lab: &Lab) {
     if !possible(lab) {
         return;
     }
-    for how in ["dead", "fat"] {
+    for how in ["dead", "fat", "threads"] {
         let spec = Spec { zygote: true, ..lab.act(&["zygote", how]) };
         let error = lab.spawner.park(&Policy::default(), &spec).unwrap_err().to_string();
         assert_eq!(error, "its program is no zygote", "{how}");
@@ -428,4 +451,77 @@ fn shares_nothing(lab: &Lab) {
     let strict = Policy { require: Default::default(), ..Policy::strict(Limits::default()) };
     refused(strict);
     refused(Policy { network: Network::Doors(vec![80]), ..Policy::default() });
+}
+
+/// A program that is there before its files: they come while it waits, and it is as any other from then on.
+fn ahead(lab: &Lab) {
+    const SHOW: &str = "cd /cell; cat code/own code/sub/large in/b | tr -d x; ls -ln code code/sub in | cut -d' ' -f1-5; \
+        head -c 3M /dev/zero > out/x; wc -c < out/x; touch in/y code/y code/sub/y; id -u";
+    if !possible(lab) {
+        return;
+    }
+    let source = std::env::temp_dir().join(format!("polyloom-ahead-{}", std::process::id()));
+    std::fs::write(&source, "bound\n").unwrap();
+    let files = |number: usize| Spec {
+        argv: ["sh", "-c", SHOW].map(Into::into).to_vec(),
+        files: vec![
+            File {
+                path: "/cell/code/own".into(),
+                bytes: format!("{number}\n").into(),
+                mode: 0o644,
+            },
+            File { path: "/cell/code/sub/large".into(), bytes: vec![b'x'; 1 << 20], mode: 0o644 },
+        ],
+        binds: vec![Bind { source: source.clone(), target: "/cell/in/b".into() }],
+        ..cell("")
+    };
+    let limits = || Limits { disk: 2 << 20, ..Limits::default() };
+    let policy = Policy::untrusted(limits());
+    let code = format!(
+        "read -r line <&3; ls -A /cell/code /cell/in; echo seen >&3; read -r line <&3; {SHOW}"
+    );
+    let started = || Spec {
+        argv: ["sh", "-c", &code].map(Into::into).to_vec(),
+        files: Vec::new(),
+        ahead: true,
+        ..cell("")
+    };
+    let begin = |next: Parked, pool: &Pool| {
+        let mut sandbox = fork_with(lab, next, &policy, &started(), pool);
+        let mut socket = std::fs::File::from(sandbox.take_worker().unwrap());
+        socket.write_all(b"look\n").unwrap();
+        let (deadline, mut said) = (Instant::now() + LONG, Vec::new());
+        while said.is_empty() {
+            let _ = socket.read_to_end(&mut said);
+            assert!(Instant::now() < deadline);
+        }
+        (sandbox, socket)
+    };
+    let pool = Pool::default();
+    let mut next = zygote(lab, "plain");
+    for number in 0..3 {
+        let alone = finish(lab.start(&files(number), limits())).stdout;
+        assert!(alone.starts_with(&format!("{number}\nbound\n")), "{alone}");
+        let (mut sandbox, mut socket) = begin(next, &pool);
+        lab.spawner.fill(&mut sandbox, &policy, &files(number)).unwrap();
+        socket.write_all(b"go\n").unwrap();
+        let done = finish(sandbox);
+        assert_eq!(done.stdout, format!("/cell/code:\n\n/cell/in:\n{alone}"), "{}", done.stderr);
+        assert!(done.teardown.usage.disk <= 3 << 20, "{:?}", done.teardown.usage);
+        drop(done);
+        next = pool.take().unwrap();
+    }
+    // Once, and only what is there.
+    let (mut sandbox, _socket) = begin(next, &pool);
+    lab.spawner.fill(&mut sandbox, &policy, &files(4)).unwrap();
+    lab.spawner.fill(&mut sandbox, &policy, &files(5)).unwrap_err();
+    drop(sandbox);
+    let mut alone = fork_with(lab, zygote(lab, "plain"), &policy, &cell("sleep 1000"), &pool);
+    lab.spawner.fill(&mut alone, &policy, &files(6)).unwrap_err();
+    drop(alone);
+    assert!(pool.take().is_none());
+    // One that has no cell after all leaves nothing.
+    drop(begin(zygote(lab, "plain"), &pool));
+    assert!(pool.take().is_none());
+    std::fs::remove_file(source).unwrap();
 }

@@ -213,7 +213,7 @@ fn kind(findings: &mut Findings, top: &Map, tools: &BTreeMap<String, Tool>) -> O
     let node = required(findings, top, "kind")?;
     let text = findings.text("kind", node)?;
     let (wanted, unwanted): (&str, &[&str]) = match text {
-        "command" => ("run", &["worker", "native", "wasm", "zygote"]),
+        "command" => ("run", &["worker", "native", "wasm"]),
         "worker" => ("worker", &["compile", "run", "native", "wasm"]),
         "native" => ("native", &["compile", "run", "worker", "wasm", "zygote"]),
         "wasm" => ("wasm", &["compile", "run", "worker", "native", "zygote"]),
@@ -255,12 +255,14 @@ fn kind(findings: &mut Findings, top: &Map, tools: &BTreeMap<String, Tool>) -> O
         let argv = argv(findings, map, "worker", Place::Worker, tools);
         let protocol = protocol(findings, map);
         let (argv, protocol, features) = (argv?, protocol?, features(findings, map));
+        let ahead = map.get("ahead").and_then(|node| findings.flag("ahead", node)) == Some(true);
         let zygote = section(findings, top, "zygote", ZYGOTE).map(|map| zygote(findings, map));
         return Some(Kind::Worker(WorkerSpec {
             argv,
             protocol,
             features,
             zygote,
+            ahead,
             library: None,
             kernel: None,
         }));
@@ -279,7 +281,8 @@ fn kind(findings: &mut Findings, top: &Map, tools: &BTreeMap<String, Tool>) -> O
     };
     let map = section(findings, top, "run", COMMAND)?;
     let run = argv(findings, map, "run", Place::Run { compiled: compile.is_some() }, tools)?;
-    Some(Kind::Command(CommandSpec { compile, head, run, component: None }))
+    let zygote = section(findings, top, "zygote", ZYGOTE).map(|map| zygote(findings, map));
+    Some(Kind::Command(CommandSpec { compile, head, run, zygote, component: None }))
 }
 
 fn features(findings: &mut Findings, map: &Map) -> Vec<String> {
@@ -318,6 +321,7 @@ fn native(findings: &mut Findings, map: &Map) -> Option<Kind> {
         protocol: vec![1],
         features,
         zygote: None,
+        ahead: false,
         library: Some(library),
         kernel: None,
     }))
@@ -334,6 +338,7 @@ fn wasm(findings: &mut Findings, map: &Map) -> Option<Kind> {
         compile: Some(with(&["compile", &format!("{{dir}}/{component}"), "-o", "{program}"])),
         head: None,
         run: with(&["run", "{program}", "{code}", "{args}"]),
+        zygote: None,
         component: Some(component),
     }))
 }

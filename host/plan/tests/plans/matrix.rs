@@ -390,6 +390,7 @@ fn an_executor_is_its_command_lines_its_flags_and_its_own_files() {
                 flags: vec!["-include".into(), "{head}".into()],
             }),
             run: vec!["{program}".into()],
+            zygote: None,
             component: None,
         };
         Manifest {

@@ -1,16 +1,48 @@
-//! What may run next, where workers are kept waiting for it: cells that did not have to run this time, as they would run with other code.
+//! What is coming, for workers that are started ahead of their cells. And what may run next, where workers are kept waiting for it: cells that did not have to run this time, as they would run with other code.
 
 use std::sync::Arc;
 
-use polyloom_model::Kind;
+use polyloom_model::{Kind, WorkerSpec};
 use polyloom_plan::{Action, StepIndex};
+use polyloom_schedule::State;
+use polyloom_worker::executor::Executor;
 
 use super::Runner;
 
 /// A cell that is given more than this is not prepared before it has to run.
 const MOST_BYTES: u64 = 1 << 20;
 
+/// Of how many steps after one it is asked whether they can take a worker like its own, and how many of those are enough.
+const LOOKED_AT: usize = 1000;
+const ENOUGH: usize = 4;
+
 impl Runner {
+    /// How many cells are coming that can take a worker which is started like that of `step`.
+    pub(super) fn coming(&self, step: StepIndex, executor: &Executor) -> usize {
+        if !matches!(executor.manifest.kind, Kind::Worker(WorkerSpec { ahead: true, .. })) {
+            return 0;
+        }
+        let prepared = &self.job.prepared;
+        let limits = self.limits(step);
+        let takes = |later: &StepIndex| {
+            let planned = &prepared.plan.steps[later.at()];
+            let cell = &prepared.flow.cells[planned.index.at()];
+            let state = self.schedule.state(*later);
+            matches!(planned.action, Action::Run)
+                && matches!(state, Some(State::Waiting | State::Deciding | State::Ready))
+                && cell.executor == executor.manifest.id
+                && cell.env.is_empty()
+                && cell.asks.is_empty()
+                && cell.secrets.is_empty()
+                && cell.stdin.is_none()
+                && self.limits(*later) == limits
+        };
+        let first = step.at() + 1;
+        let after = first..prepared.plan.steps.len().min(first + LOOKED_AT);
+        let after = after.filter_map(|at| u32::try_from(at).ok()).map(StepIndex);
+        after.filter(takes).take(ENOUGH).count()
+    }
+
     /// Tells the workplace of attempts that may come.
     pub(super) fn look_ahead(&self) {
         let workplace = &self.job.place.workplace;

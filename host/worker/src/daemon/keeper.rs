@@ -25,6 +25,8 @@ use crate::workplace::Workplace;
 
 /// Kinds that wait at once, those of the latest runs.
 const MOST_KINDS: usize = 8;
+/// Workers that wait at once: each is a whole interpreter, for one cell.
+const MOST_WORKERS: usize = 4;
 /// Runs that are connected at once.
 const MOST_RUNS: usize = 64;
 /// Who connects says who it is within this.
@@ -478,6 +480,11 @@ impl Pool {
         let wanted = wanted.unwrap_or_else(|| Arc::new(Wanted { digest, order }));
         self.wanted.push_front(wanted);
         self.wanted.truncate(MOST_KINDS);
+        let mut workers = 0;
+        self.wanted.retain(|wanted| {
+            workers += usize::from(wanted.order.wait == Wait::Worker);
+            wanted.order.wait != Wait::Worker || workers <= MOST_WORKERS
+        });
     }
 
     /// What waits and is of no kind that was wanted lately, or the second of one.

@@ -1,0 +1,218 @@
+//! Workers that are started ahead of their cells, while others of their kind run: each has greeted and waits in a parked sandbox, with nothing of a cell's
+//! there. The files of its cell come to it. It runs that cell and ends, as any worker.
+//!
+//! One is started where a processor has nothing to do and a cell is coming that can take it. A cell that comes while its worker starts waits for that.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use polyloom_model::{Kind, WorkerSpec};
+use polyloom_sandbox as sandbox;
+
+use super::{Found, Ground, Grounds, Home, Start, Taken};
+use crate::attempt::Attempt;
+use crate::parking::{Berth, greeted};
+use crate::workplace::Workplace;
+
+/// A worker that is being started is waited for so long: to start another one would take as long.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// What a worker that was started ahead takes from its `Exec`.
+const OF_ITS_CELL: [&str; 2] = ["POLYLOOM_CELL", "POLYLOOM_SEED"];
+
+/// A kind of worker that can be started ahead, and so of cells that can take one.
+pub struct Post {
+    ground: Arc<Ground>,
+    start: Start,
+    view: sandbox::View,
+}
+
+impl Post {
+    /// That of a cell, if it can take one.
+    pub fn of(
+        grounds: &Grounds,
+        spawner: &sandbox::Spawner,
+        attempt: &Attempt,
+        policy: &sandbox::Policy,
+        spec: &sandbox::Spec,
+    ) -> Option<Self> {
+        let Kind::Worker(WorkerSpec { ahead: true, .. }) = &attempt.executor.manifest.kind else {
+            return None;
+        };
+        let ground = Ground::of(attempt, policy, spec, &grounds.patterns)?;
+        let null = matches!(spec.stdin, sandbox::Stdin::Null);
+        if ground.zygote.is_some() || !null || spawner.can_park(policy).ok()?.is_err() {
+            return None;
+        }
+        let mut start = Start::plain(attempt, policy, spec)?;
+        // What all its cells have; their own names it is told.
+        let own = spec.env.iter().filter(|(name, _)| !OF_ITS_CELL.contains(&name.as_str()));
+        start.env = own.cloned().collect();
+        Some(Self { ground: Arc::new(ground), start, view: spec.view.clone() })
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
+        let (ours, theirs) = (&self.ground.executor, &other.ground.executor);
+        ours.tools == theirs.tools
+            && ours.manifest.id == theirs.manifest.id
+            && self.ground.is_like(&other.ground)
+            && self.start == other.start
+    }
+
+    /// Starts one.
+    fn begin(
+        &self,
+        grounds: &Arc<Grounds>,
+        spawner: &sandbox::Spawner,
+    ) -> Option<sandbox::Sandbox> {
+        let executor = &self.ground.executor.manifest.id;
+        let parked = match grounds.look_for(&self.ground) {
+            Found::Waiting(parked) => Ok(*parked),
+            Found::Wanted => {
+                let order = self.ground.order(&self.start.policy);
+                spawner.park(order.policy(), &order.spec())
+            }
+            Found::First | Found::Nothing => return None,
+        };
+        let spec = sandbox::Spec {
+            argv: self.start.argv.clone(),
+            env: self.start.env.clone(),
+            worker_socket: true,
+            ahead: true,
+            view: self.view.clone(),
+            ..sandbox::Spec::default()
+        };
+        tracing::debug!(%executor, "a worker is started ahead");
+        let (taken, kind) = (Taken::by(grounds), Arc::clone(&self.ground));
+        let back = move |parked| taken.end(&Home::Here, &kind, parked);
+        let cell =
+            parked.and_then(|parked| spawner.unpark(parked, &self.start.policy, &spec, back));
+        cell.inspect_err(
+            |error| tracing::info!(%executor, %error, "no worker could be started ahead"),
+        )
+        .ok()
+    }
+}
+
+/// Those of one kind.
+struct Kept {
+    post: Arc<Post>,
+    there: Vec<Berth>,
+    /// How many are being started.
+    starting: usize,
+    /// One did not come up: no other is tried.
+    failed: bool,
+}
+
+/// All that were started ahead.
+#[derive(Default)]
+pub struct Ahead {
+    kinds: Mutex<Vec<Kept>>,
+    changed: Condvar,
+}
+
+impl Ahead {
+    fn kinds(&self) -> MutexGuard<'_, Vec<Kept>> {
+        self.kinds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The worker that was started for such a cell, given its files.
+    fn take(
+        &self,
+        post: &Post,
+        spawner: &sandbox::Spawner,
+        policy: &sandbox::Policy,
+        spec: &sandbox::Spec,
+    ) -> Option<Berth> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut kinds = self.kinds();
+        let mut berth = loop {
+            let kept = kinds.iter_mut().find(|kept| kept.post.is_like(post))?;
+            if let Some(berth) = kept.there.pop() {
+                break berth;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if kept.starting == 0 || left.is_zero() {
+                return None;
+            }
+            let waited = self.changed.wait_timeout(kinds, left);
+            (kinds, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        };
+        drop(kinds);
+        let executor = &post.ground.executor.manifest.id;
+        if berth.cell.poll_exit().is_some() {
+            tracing::info!(%executor, "a worker that was started ahead has ended");
+            return None;
+        }
+        match spawner.fill(&mut berth.cell, policy, spec) {
+            Ok(()) => {
+                tracing::debug!(%executor, "a worker that was started ahead has its cell");
+                Some(berth)
+            }
+            Err(error) => {
+                tracing::info!(%executor, %error, "a worker that was started ahead took no cell");
+                None
+            }
+        }
+    }
+
+    /// Whether one is to be started, where `coming` cells may take it; it counts as being started from now on.
+    fn is_wanted(&self, post: &Arc<Post>, coming: usize) -> bool {
+        let mut kinds = self.kinds();
+        let at = kinds.iter().position(|kept| kept.post.is_like(post));
+        let at = at.unwrap_or_else(|| {
+            let post = Arc::clone(post);
+            kinds.push(Kept { post, there: Vec::new(), starting: 0, failed: false });
+            kinds.len() - 1
+        });
+        let kept = &mut kinds[at];
+        let wanted = !kept.failed && kept.there.len() + kept.starting < coming;
+        kept.starting += usize::from(wanted);
+        wanted
+    }
+
+    fn started(&self, post: &Post, berth: Option<Berth>) {
+        let mut kinds = self.kinds();
+        if let Some(kept) = kinds.iter_mut().find(|kept| kept.post.is_like(post)) {
+            kept.starting -= 1;
+            kept.failed |= berth.is_none();
+            kept.there.extend(berth);
+        }
+        drop(kinds);
+        self.changed.notify_all();
+    }
+}
+
+impl Grounds {
+    /// The worker that was started ahead for a cell, if there is one; its time counts from `started`, then.
+    pub fn worker(
+        &self,
+        spawner: &sandbox::Spawner,
+        attempt: &Attempt,
+        policy: &sandbox::Policy,
+        spec: &sandbox::Spec,
+        started: &mut Instant,
+    ) -> Option<Berth> {
+        let post = Post::of(self, spawner, attempt, policy, spec)?;
+        let berth = self.ahead.take(&post, spawner, policy, spec);
+        // What it took to start it is no time of the cell's.
+        *started = Instant::now();
+        berth
+    }
+
+    /// Starts a worker for one of `coming` cells, unless there are enough.
+    pub fn start_ahead(self: &Arc<Self>, place: &Arc<Workplace>, post: Post, coming: usize) {
+        let (grounds, place, post) = (Arc::clone(self), Arc::clone(place), Arc::new(post));
+        if !grounds.ahead.is_wanted(&post, coming) {
+            return;
+        }
+        tokio::spawn(async move {
+            let (all, kind) = (Arc::clone(&grounds), Arc::clone(&post));
+            let made = move || place.spawner().ok().and_then(|it| kind.begin(&all, it));
+            let berth = match tokio::task::spawn_blocking(made).await.ok().flatten() {
+                Some(cell) => greeted(cell, &post.ground.executor).await,
+                None => None,
+            };
+            grounds.ahead.started(&post, berth);
+        });
+    }
+}

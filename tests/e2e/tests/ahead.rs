@@ -1,0 +1,184 @@
+//! JavaScript cells whose workers were started ahead of them: that they are, that each is as one that was started for its cell, and that ends of all kinds
+//! leave the next alone.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+use std::collections::BTreeMap;
+
+use polyloom_test_e2e::{Place, is_root, needs, skip};
+use serde_json::Value;
+
+/// What the host's log says of each.
+const TAKEN: &str = "a worker that was started ahead has its cell";
+
+/// What there is to know of each cell, one after the other, none of them taken from the cache; and the host's log.
+struct Told(BTreeMap<String, Value>, String);
+
+impl Told {
+    fn of(place: &Place) -> Self {
+        let args = ["run", "--format", "jsonl", "--no-cache", "-j1", "-k"];
+        let ended = place.call(&args).env("POLYLOOM_LOG", "debug").end();
+        let out = ended.stdout();
+        assert!(!out.is_empty(), "{}", ended.stderr());
+        let events = out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let finished = events.filter(|event| event["event"] == "step.finished");
+        let told = finished.map(|it| (it["cell"].as_str().unwrap().to_owned(), it["meta"].clone()));
+        Self(told.collect(), ended.stderr())
+    }
+
+    /// How many cells took one, where there can be some.
+    fn took(&self, count: usize) {
+        let counted = |name: &str| {
+            let rows = self.0.values().filter_map(|meta| meta["enforcement"].as_array()).flatten();
+            let mut rows = rows.filter(|row| row["mechanism"] == name);
+            rows.any(|row| row["detail"].as_str().is_some_and(|it| it.contains("cgroup v")))
+        };
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        if !is_root() || !counted("memory") || !counted("cpu_time") || processors < 2 {
+            skip("workers are started ahead as root, with control groups and a processor to spare");
+            return;
+        }
+        assert_eq!(self.1.matches(TAKEN).count(), count, "{}", self.1);
+    }
+
+    fn printed(&self, cell: &str) -> String {
+        let told = &self.0[cell];
+        assert_eq!(told["outcome"], "ok", "{cell}: {told:#}");
+        told["stdout"]["text"].as_str().unwrap().to_owned()
+    }
+}
+
+fn cell(name: &str, keys: &str, code: &str) -> String {
+    format!("[cells.{name}]\nlang = \"javascript\"\n{keys}code = '''\n{code}\n'''\n")
+}
+
+#[test]
+fn a_cell_sees_what_it_sees_in_a_worker_of_its_own() {
+    needs!("node");
+    let code = r#"
+import fs from "node:fs";
+const look = {
+  env: Object.fromEntries(Object.entries(process.env).sort()), left: globalThis.left ?? null, cwd: process.cwd(), argv: process.argv.slice(2),
+  files: ["/cell/in", "/cell/work", "/cell/out", "/tmp"].map((folder) => fs.readdirSync(folder)),
+  code: fs.readdirSync("/cell/code").map((name) => [name.replace(/c\d/, "c"), fs.statSync("/cell/code/" + name).uid]),
+  user: [process.getuid(), process.getgid()], pid: process.pid, fds: fs.readdirSync("/proc/self/fd").length,
+  // The largest file is a little larger with room for the cell's own.
+  limits: fs.readFileSync("/proc/self/limits", "utf8").replace(/Max file size.*/, ""), status: /Cap[^]*Seccomp:\t\d/.exec(fs.readFileSync("/proc/self/status", "utf8"))[0],
+};
+console.log(JSON.stringify(look));
+globalThis.left = process.env.LEFT = "left";
+for (const folder of ["/cell/work", "/tmp"]) fs.writeFileSync(folder + "/left", "left");
+fs.chmodSync("/cell/work", 0o700);
+process.umask(0);
+"#;
+    let random = "console.log(Math.random(), process.env.POLYLOOM_SEED)";
+    let mut flow = String::new();
+    for at in 0..4 {
+        flow += &cell(&format!("c{at}"), "", &format!("{code}//{at}"));
+    }
+    for at in 0..2 {
+        flow += &cell(&format!("r{at}"), "seed = 7\n", &format!("{random}//{at}"));
+        flow += &cell(&format!("u{at}"), "", &format!("{random}//{at}"));
+    }
+    let run = Told::of(&Place::flow(&flow));
+    run.took(7);
+    let alone = run.printed("c0");
+    for at in 1..4 {
+        let (name, own) = (format!("c{at}"), format!("\"POLYLOOM_CELL\":\"c{at}\""));
+        let seen = run.printed(&name);
+        assert!(seen.contains(&own), "{seen}");
+        assert_eq!(seen.replace(&own, "\"POLYLOOM_CELL\":\"c0\""), alone);
+    }
+    assert_eq!(run.printed("r0"), run.printed("r1"));
+    assert!(run.printed("r0").ends_with(" 7\n"));
+    assert_ne!(run.printed("u0"), run.printed("u1"));
+    assert!(run.printed("u0").ends_with(" undefined\n"));
+}
+
+#[test]
+fn inputs_and_results_are_each_cells_own() {
+    needs!("node");
+    let mut flow = "[params.n]\ntype = \"int\"\ndefault = 4\n".to_owned();
+    flow += &cell(
+        "a",
+        "outputs = { t = \"tensor<f64,[n]>\", l = \"list<int>\" }\n",
+        "const t = new Float64Array(1 << 20).fill(2);\nconst l = [1, 2, 3];",
+    );
+    let add = "const y = t.data.reduce((a, b) => a + b, 0) + n;";
+    flow +=
+        &cell("b", "inputs = { t = \"a.t\", n = \"param:n\" }\noutputs = { y = \"float\" }\n", add);
+    flow += &cell(
+        "c",
+        "inputs = { l = \"a.l\", y = \"b.y\" }\noutputs = { z = \"str\" }\n",
+        "import fs from 'node:fs';\nconst z = `${l} ${y} ${fs.readdirSync('/cell/in')} ${fs.readFileSync('/cell/in/f.txt')}`;",
+    );
+    let flow = flow.replace("l = \"a.l\", y", "f = \"file:f.txt\", l = \"a.l\", y");
+    let place = Place::flow(&flow);
+    place.write("f.txt", "file");
+    let run = Told::of(&place);
+    run.took(2);
+    for name in ["a", "b", "c"] {
+        assert_eq!(run.0[name]["outcome"], "ok", "{name}: {:#}", run.0[name]);
+    }
+    let first = place.run(&["-j1"]).exits(0);
+    let z = String::from_utf8_lossy(&first.bytes("c", "z")).into_owned();
+    assert!(z.ends_with("1,2,3 2097156 f.txt,l.msgpack,y.msgpack file"), "{z}");
+    assert_eq!(place.run(&[]).ran(), Vec::<String>::new(), "and all of them are kept");
+}
+
+#[test]
+fn ends_of_all_kinds_are_told_as_ever() {
+    needs!("node");
+    let cells = [
+        ("a", "console.log('fine')", "ok"),
+        ("b", "throw new TypeError('no')", "failed"),
+        ("c", "process.exit(3)", "failed"),
+        (
+            "d",
+            "process.kill(process.pid, 'SIGSEGV'); await new Promise(() => setTimeout(() => {}, 5000))",
+            "killed",
+        ),
+        (
+            "e",
+            "(await import('node:child_process')).spawn('sleep', ['1000'], { detached: true, stdio: 'ignore' }).unref()",
+            "ok",
+        ),
+        ("f", "const all = []; for (;;) all.push(Buffer.alloc(1 << 20, 1))", "out_of_memory"),
+        ("g", "for (;;);", "timed_out"),
+        (
+            "h",
+            "for (;;) (await import('node:fs')).writeSync(1, 'x'.repeat(9999))",
+            "output_exceeded",
+        ),
+        ("i", "console.log('fine')\n//", "ok"),
+    ];
+    let mut flow =
+        "[defaults]\nmemory = \"192MiB\"\ntimeout = \"4s\"\noutput_limit = \"1MiB\"\n".to_owned();
+    for (name, code, _) in &cells {
+        flow += &cell(name, "", code);
+    }
+    let run = Told::of(&Place::flow(&flow));
+    for (name, _, outcome) in &cells {
+        assert_eq!(run.0[*name]["outcome"], *outcome, "{name}: {:#}", run.0[*name]);
+    }
+    run.took(cells.len() - 1);
+    assert_eq!((run.printed("a"), run.printed("i")), ("fine\n".into(), "fine\n".into()));
+    assert_eq!(run.0["c"]["exit_code"], 3);
+    assert_eq!(run.0["d"]["signal"], 11);
+    assert!(run.0["b"]["stderr"]["text"].as_str().unwrap().contains("TypeError: no"));
+    // Its start is in its time, whoever else had a use for it.
+    assert!(run.0["i"]["cpu_ms"].as_f64().unwrap() > 5.0);
+}
+
+#[test]
+fn none_is_started_that_no_cell_can_take() {
+    needs!("node");
+    let flow = cell("a", "", "console.log(1)")
+        + &cell("b", "env = { A = \"b\" }\n", "console.log(process.env.A)")
+        + &cell("c", "timeout = \"7s\"\n", "console.log(3)");
+    let run = Told::of(&Place::flow(&flow));
+    assert_eq!(run.printed("b"), "b\n");
+    assert_eq!(run.printed("c"), "3\n");
+    run.took(0);
+    assert!(!run.1.contains("is started ahead"), "{}", run.1);
+}
