@@ -98,7 +98,13 @@ impl Source {
         offset
     }
 
-    /// Where a byte stands.
+    /// The line, from 1, that holds a byte. Unlike a column it costs nothing on a long line: a JSON text may be a single one.
+    #[must_use]
+    pub(crate) fn line(&self, offset: usize) -> u32 {
+        number(self.line_index(self.clamp(offset))) + 1
+    }
+
+    /// Where a byte stands. Reads its line up to there: for what people are shown.
     #[must_use]
     pub fn position(&self, offset: usize) -> Position {
         let offset = self.clamp(offset);
@@ -122,6 +128,7 @@ mod tests {
         let source = Source::new("x", "\u{feff}aé=1\r\nb\n");
         assert_eq!(source.position(3), Position { line: 1, column: 3 });
         assert_eq!(source.position(2), Position { line: 1, column: 2 }, "inside a character");
+        assert_eq!([0, 3, 6, 7, 8, 999].map(|at| source.line(at)), [1, 1, 1, 2, 2, 3]);
         assert_eq!(source.position(7), Position { line: 2, column: 1 });
         assert_eq!(source.position(999), Position { line: 3, column: 1 });
         assert_eq!(&source.text()[source.line_span(0)], "aé=1");

@@ -103,3 +103,20 @@ fn thousands_of_wires_share_a_long_type() {
     assert!(loaded.report.problems.iter().all(|problem| problem.message.len() < 400));
     assert!(took < Duration::from_secs(60), "{took:?}");
 }
+
+#[test]
+fn a_flow_in_one_line_takes_no_longer_than_in_many() {
+    let cells = (0..10_000).map(|cell: usize| {
+        let before = cell.checked_sub(1).map(|before| format!("\"i\": \"c{before}.out\""));
+        let inputs = before.unwrap_or_default();
+        format!(
+            "\"c{cell}\": {{\"lang\": \"python\", \"code\": \"out = 1\", \"timeout\": \"5s\", \"inputs\": {{{inputs}}}, \"outputs\": {{\"out\": \"int\"}}}}"
+        )
+    });
+    let text = format!("{{\"cells\": {{{}}}}}", cells.collect::<Vec<_>>().join(", "));
+    let start = Instant::now();
+    let loaded = check("x.json", &text, None);
+    let took = start.elapsed();
+    assert_eq!(loaded.flow.unwrap().cells.len(), 10_000);
+    assert!(took < Duration::from_secs(20), "{took:?}");
+}

@@ -1,7 +1,5 @@
 //! `map`: what a cell is made a step for each item of.
 
-use std::collections::BTreeMap;
-
 use polyloom_model::{
     Axis, Connection, Input, Items, PortName, Source as From, Type, Value, can_connect, conform,
     glob,
@@ -10,7 +8,7 @@ use polyloom_model::{
 use super::Check;
 use super::cell::Taken;
 use super::files::{report_file_error, report_outside};
-use super::input::{Form, Wire, constant, form};
+use super::input::{Form, Wire, Wires, constant, form};
 use super::wire::{Board, Edge, brief};
 use crate::files::{Found, relative};
 use crate::findings::{Findings, shown};
@@ -25,17 +23,13 @@ const LISTS: [&str; 4] = ["json", "csv", "tsv", "arrow"];
 
 impl Check<'_, '_> {
     /// The axes as written. The type of each is that of an item, where it is declared.
-    pub(super) fn axes<'d>(
-        &mut self,
-        map: &'d Map,
-        taken: &mut Taken<'d>,
-    ) -> BTreeMap<PortName, Wire> {
-        let mut axes = BTreeMap::new();
+    pub(super) fn axes<'d>(&mut self, map: &'d Map, taken: &mut Taken<'d>) -> Wires {
+        let mut axes = Vec::new();
         let table = map.get("map").and_then(|node| self.findings.table("map", node));
         for entry in table.map_or(&[][..], |table| &table.entries) {
             if let Some(name) = self.port(entry, "an item of `map`", taken) {
                 let axis = read(&mut self.findings, &entry.key.text, &entry.node);
-                axes.insert(name, axis);
+                axes.push((name, axis));
             }
         }
         if let Some(node) = map.get("map")
@@ -45,7 +39,7 @@ impl Check<'_, '_> {
                 .error(Code::BadMap, &node.span, "`map` has no axis", "")
                 .help("valid: `map = { n = [1, 2, 3] }`");
         }
-        axes
+        Wires::new(axes)
     }
 
     /// An axis and the input it fills.
@@ -204,7 +198,7 @@ fn read(findings: &mut Findings, name: &str, node: &Node) -> Wire {
     match &node.data {
         Data::Str(text) => Wire { form: Some(form(text)), ..bare },
         Data::Map(map) if map.get("from").is_some() || map.get("value").is_some() => {
-            findings.known_keys(map, INPUT, &format!("the axis `{}`", shown(name)));
+            findings.known_keys(map, INPUT, format_args!("the axis `{}`", shown(name)));
             let ty = map.get("type").map(|node| findings.ty(node));
             if ty == Some(None) {
                 return bare;

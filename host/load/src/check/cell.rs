@@ -11,7 +11,7 @@ use polyloom_model::{
 
 use super::allow;
 use super::env::{By, check_port, check_variable};
-use super::input::{self, Wire};
+use super::input::{self, Wires};
 use super::limits::{Habits, Partial, habits};
 use super::output::{self, Outputs};
 use super::{Check, files::report_file_error, sub};
@@ -21,7 +21,7 @@ use crate::keys::{CELL, STDIN};
 use crate::manifest::ByExtension;
 use crate::problem::Code;
 use crate::source::Span;
-use crate::tree::{Data, Entry, Map, Node};
+use crate::tree::{Data, Entry, Key, Map, Node};
 
 /// A cell as far as it could be read.
 pub(crate) struct Draft<'l> {
@@ -29,9 +29,9 @@ pub(crate) struct Draft<'l> {
     pub span: Span,
     pub manifest: Option<&'l Manifest>,
     pub code: Option<CellCode>,
-    pub wires: BTreeMap<PortName, Wire>,
+    pub wires: Wires,
     /// What it is mapped over.
-    pub axes: BTreeMap<PortName, Wire>,
+    pub axes: Wires,
     pub when: Option<When>,
     pub when_span: Span,
     /// The flow that it is.
@@ -70,7 +70,7 @@ fn kernels(nearest: Option<&str>) -> String {
 impl<'l> Check<'_, 'l> {
     pub(super) fn cell(&mut self, id: CellId, entry: &Entry, map: &Map) -> Draft<'l> {
         let findings = &mut self.findings;
-        let meant = findings.known_keys(map, CELL, &format!("the cell `{id}`"));
+        let meant = findings.known_keys(map, CELL, format_args!("the cell `{id}`"));
         let is_flow = map.get("flow");
         let sub = is_flow.and_then(|node| self.sub_flow(&id, map, node));
         let (manifest, code) = match is_flow {
@@ -107,7 +107,7 @@ impl<'l> Check<'_, 'l> {
         let set = Partial::read(findings, map);
         let limits = set.over(&self.limits.over(&base));
         let lines = LimitLines {
-            cell: findings.source.position(entry.key.span.start).line,
+            cell: findings.source.line(entry.key.span.start),
             keys: self.limits.lines().chain(set.lines()).collect(),
             path: PathBuf::from(self.file_name()),
         };
@@ -301,14 +301,10 @@ impl<'l> Check<'_, 'l> {
         taken: &mut Taken<'d>,
     ) -> Option<PortName> {
         let span = &entry.key.span;
-        let name: PortName = match entry.key.text.parse() {
-            Ok(name) => name,
-            Err(error) => {
-                self.findings.error(Code::BadName, span, error.to_string(), "");
-                return None;
-            }
+        let name = match self.ports.get(entry.key.text.as_str()) {
+            Some(name) => name.clone(),
+            None => self.new_port(&entry.key)?,
         };
-        check_port(&mut self.findings, name.as_str(), span);
         if let Some((first, other)) = taken.get(entry.key.text.as_str()) {
             let message = format!("`{name}` is both {other} and {what} of one cell");
             self.findings
@@ -321,8 +317,23 @@ impl<'l> Check<'_, 'l> {
         Some(name)
     }
 
-    fn wires<'d>(&mut self, map: &'d Map, taken: &mut Taken<'d>) -> BTreeMap<PortName, Wire> {
-        let mut wires = BTreeMap::new();
+    /// The name of a port that no cell had before, or that was refused in all of them.
+    fn new_port(&mut self, key: &Key) -> Option<PortName> {
+        let name: PortName = match key.text.parse() {
+            Ok(name) => name,
+            Err(error) => {
+                self.findings.error(Code::BadName, &key.span, error.to_string(), "");
+                return None;
+            }
+        };
+        if check_port(&mut self.findings, name.as_str(), &key.span) {
+            self.ports.insert(name.clone());
+        }
+        Some(name)
+    }
+
+    fn wires<'d>(&mut self, map: &'d Map, taken: &mut Taken<'d>) -> Wires {
+        let mut wires = Vec::new();
         for (key, what) in [("inputs", "an input"), ("params", "a constant")] {
             let table = map.get(key).and_then(|node| self.findings.table(key, node));
             for entry in table.map_or(&[][..], |table| &table.entries) {
@@ -331,10 +342,10 @@ impl<'l> Check<'_, 'l> {
                     "inputs" => input::read(&mut self.findings, &entry.key.text, &entry.node),
                     _ => input::constant(&mut self.findings, &entry.node),
                 };
-                wires.insert(name, wire);
+                wires.push((name, wire));
             }
         }
-        wires
+        Wires::new(wires)
     }
 
     fn env<'d>(&mut self, map: &'d Map, taken: &mut Taken<'d>) -> BTreeMap<String, String> {

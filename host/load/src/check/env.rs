@@ -108,9 +108,11 @@ pub(crate) fn check_variable(findings: &mut Findings, name: &str, span: &Span, b
 }
 
 /// Checks the name of a port: programs see it as a variable.
-pub(crate) fn check_port(findings: &mut Findings, name: &str, span: &Span) {
-    if refused(name) {
+pub(crate) fn check_port(findings: &mut Findings, name: &str, span: &Span) -> bool {
+    let refused = refused(name);
+    if refused {
         let message = format!("the port name `{name}` is a variable that programs obey");
         findings.error(Code::RefusedName, span, message, "").help("choose another name");
     }
+    !refused
 }

@@ -1,6 +1,7 @@
 //! Reading one key's value in the shape the key takes. Says what was expected when it is another.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use crate::findings::{Findings, Found, list, shown, suggestion};
 use crate::keys::{Key, SYNONYMS, Shape};
@@ -10,7 +11,12 @@ use crate::tree::{Data, Map, Node};
 impl Findings {
     /// Reports every key that is not in the table; `place` is the table's name for messages. The answer is
     /// the keys that were most likely meant: that they are missing needs not be said as well.
-    pub fn known_keys(&mut self, map: &Map, keys: &[Key], place: &str) -> Vec<&'static str> {
+    pub fn known_keys(
+        &mut self,
+        map: &Map,
+        keys: &[Key],
+        place: impl Display,
+    ) -> Vec<&'static str> {
         let mut meant = Vec::new();
         for entry in &map.entries {
             let text = entry.key.text.as_str();
@@ -25,7 +31,7 @@ impl Findings {
                     );
                 }
                 Some(_) => {}
-                None => meant.extend(self.unknown_key(text, span, keys, place)),
+                None => meant.extend(self.unknown_key(text, span, keys, &place)),
             }
         }
         meant
@@ -36,7 +42,7 @@ impl Findings {
         text: &str,
         span: &crate::source::Span,
         keys: &[Key],
-        place: &str,
+        place: &dyn Display,
     ) -> Option<&'static str> {
         let names: Vec<&'static str> = keys
             .iter()

@@ -1,6 +1,6 @@
 //! The forms of an input, as written; resolved when every cell is known.
 
-use polyloom_model::{Type, Value, conform};
+use polyloom_model::{PortName, Type, Value, conform};
 
 use super::value::{type_of, value};
 use crate::findings::{Findings, shown};
@@ -31,6 +31,35 @@ pub(crate) struct Wire {
     pub span: Span,
 }
 
+/// Inputs as written, by name. Every cell has some, so that they are a list: a map has room for eleven.
+#[derive(Debug, Default)]
+pub(crate) struct Wires(Vec<(PortName, Wire)>);
+
+impl Wires {
+    /// Those of a cell; no name is there twice.
+    pub fn new(mut wires: Vec<(PortName, Wire)>) -> Self {
+        wires.shrink_to_fit();
+        wires.sort_by(|a, b| a.0.cmp(&b.0));
+        Self(wires)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&PortName, &Wire)> + Clone {
+        self.0.iter().map(|(name, wire)| (name, wire))
+    }
+
+    pub fn keys(&self) -> impl Iterator<Item = &PortName> + Clone {
+        self.0.iter().map(|(name, _)| name)
+    }
+
+    pub fn contains_key(&self, name: &str) -> bool {
+        self.0.binary_search_by(|(own, _)| own.as_str().cmp(name)).is_ok()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 pub(super) fn form(text: &str) -> Form {
     if let Some(name) = text.strip_prefix("param:") {
         return Form::Param(name.trim().to_owned());
@@ -57,7 +86,7 @@ pub(crate) fn read(findings: &mut Findings, name: &str, node: &Node) -> Wire {
     match &node.data {
         Data::Str(text) => Wire { form: Some(form(text)), ..bare },
         Data::Map(map) if map.get("from").is_some() || map.get("value").is_some() => {
-            findings.known_keys(map, INPUT, &format!("the input `{}`", shown(name)));
+            findings.known_keys(map, INPUT, format_args!("the input `{}`", shown(name)));
             let ty = map.get("type").map(|node| findings.ty(node));
             match (map.get("from"), map.get("value")) {
                 (Some(from), Some(also)) => {

@@ -141,7 +141,7 @@ impl Partial {
                 Shape::Number(least, most) => number(findings, node, key.name, least, most),
                 _ => None,
             };
-            let line = findings.source.position(node.span.start).line;
+            let line = findings.source.line(node.span.start);
             let Some(text) = text else { continue };
             match Limits::default().set(key.name, &text) {
                 Ok(()) => set.push((key.name, text, line)),

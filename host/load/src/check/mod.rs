@@ -20,7 +20,7 @@ mod sub;
 pub(crate) mod value;
 mod wire;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -89,6 +89,7 @@ pub fn check(document: &Document, path: &Path, context: &Context<'_>) -> Loaded 
         read: sub::Read::default(),
         limits: Partial::default(),
         habits: Habits::default(),
+        ports: HashSet::new(),
     };
     check.run()
 }
@@ -110,6 +111,8 @@ pub(crate) struct Check<'a, 'l> {
     /// `[defaults]`.
     limits: Partial,
     habits: Habits,
+    /// Names of ports that were found right: cells have the same ones again and again.
+    ports: HashSet<PortName>,
 }
 
 impl<'l> Check<'_, 'l> {

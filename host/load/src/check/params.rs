@@ -53,7 +53,7 @@ fn one(findings: &mut Findings, name: &ParamName, span: &Span, node: &Node) -> O
             span,
         });
     };
-    findings.known_keys(map, PARAM, &format!("the param `{name}`"));
+    findings.known_keys(map, PARAM, format_args!("the param `{name}`"));
     let doc = map.get("doc").and_then(|node| findings.text("doc", node)).map(str::to_owned);
     let ty = map.get("type").map(|node| (node, findings.ty(node)));
     let default = map.get("default");

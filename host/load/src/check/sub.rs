@@ -184,7 +184,7 @@ impl Check<'_, '_> {
         let Some(sub) = &draft.sub else { return };
         let params = &sub.flow.params;
         let names: Vec<&str> = params.keys().map(|name| name.as_str()).collect();
-        let inputs = || draft.wires.iter().chain(&draft.axes);
+        let inputs = || draft.wires.iter().chain(draft.axes.iter());
         for (port, wire) in inputs() {
             if !names.contains(&port.as_str()) {
                 let near = self.findings.nearest(port.as_str(), names.iter().copied());

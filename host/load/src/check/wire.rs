@@ -40,13 +40,13 @@ impl Check<'_, '_> {
         let mut inputs = BTreeMap::new();
         let mut axes = Vec::new();
         let mut edges = Vec::new();
-        for (name, wire) in &board.drafts[own].axes {
+        for (name, wire) in board.drafts[own].axes.iter() {
             if let Some((axis, input)) = self.axis(board, own, name, wire, &mut edges) {
                 inputs.insert(name.clone(), input);
                 axes.push(axis);
             }
         }
-        for (name, wire) in &board.drafts[own].wires {
+        for (name, wire) in board.drafts[own].wires.iter() {
             if let Some(input) = self.source(board, own, name, wire, &mut edges) {
                 inputs.insert(name.clone(), input);
             }
@@ -61,7 +61,8 @@ impl Check<'_, '_> {
         let draft = &board.drafts[own];
         let Some(when) = &draft.when else { return };
         for name in when.inputs() {
-            let known = draft.wires.contains_key(name) || draft.axes.contains_key(name);
+            let known =
+                draft.wires.contains_key(name.as_str()) || draft.axes.contains_key(name.as_str());
             let message = match inputs.get(name) {
                 _ if !known => format!("`when` asks for `{name}`, which is no input of the cell"),
                 Some(input) if input.ty.encoding() != Encoding::Msgpack => {

@@ -119,7 +119,7 @@ fn executor_id(findings: &mut Findings, key: &str, node: &Node) -> Option<Execut
 
 fn section<'d>(findings: &mut Findings, top: &'d Map, key: &str, keys: &[Key]) -> Option<&'d Map> {
     let map = findings.table(key, top.get(key)?)?;
-    findings.known_keys(map, keys, &format!("`[{key}]`"));
+    findings.known_keys(map, keys, format_args!("`[{key}]`"));
     Some(map)
 }
 
@@ -167,7 +167,7 @@ fn tools(findings: &mut Findings, top: &Map) -> BTreeMap<String, Tool> {
             continue;
         }
         let Some(map) = findings.table(name, &entry.node) else { continue };
-        findings.known_keys(map, TOOL, &format!("`[toolchain.{name}]`"));
+        findings.known_keys(map, TOOL, format_args!("`[toolchain.{name}]`"));
         let any = match map.get("any") {
             Some(node) => findings.texts("any", node).unwrap_or_default(),
             None => Vec::new(),

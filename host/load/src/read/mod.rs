@@ -6,6 +6,7 @@ mod fence;
 mod inline;
 mod json;
 mod markdown;
+mod plain;
 mod toml;
 
 use std::path::Path;
@@ -74,7 +75,9 @@ impl Document {
                 )
                 .help("valid: `{ \"flow\": {…}, \"cells\": {…} }`");
         }
-        refuse_nul(&root, &mut findings);
+        if may_hold_nul(source.text()) {
+            refuse_nul(&root, &mut findings);
+        }
         if findings.problems.is_empty() {
             Ok(Self { source: Arc::clone(source), format, root })
         } else {
@@ -95,7 +98,7 @@ impl Document {
                 }
             }
         }
-        self.source.position(at).line
+        self.source.line(at)
     }
 }
 
@@ -103,10 +106,17 @@ impl Document {
     /// Whether each line of a text is a line of the file: no line break in it is written as an escape.
     pub(crate) fn is_line_by_line(&self, node: &Node, text: &str, first_line: u32) -> bool {
         let breaks = text.bytes().filter(|byte| *byte == b'\n').count();
-        let last = self.source.position(node.span.end).line;
+        let last = self.source.line(node.span.end);
         self.format == Format::Markdown
             || u32::try_from(breaks).is_ok_and(|breaks| first_line.saturating_add(breaks) == last)
     }
+}
+
+/// Whether a text has the character itself, or what may be its escape in some format: most have neither, and their trees are not looked through.
+fn may_hold_nul(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.contains(&0)
+        || bytes.windows(2).any(|two| two[0] == b'\\' && matches!(two[1], b'u' | b'U' | b'x'))
 }
 
 /// No argument, path or variable can carry a NUL, so that no text of a file may.

@@ -15,6 +15,14 @@ const MOST_ERRORS: usize = 20;
 
 /// Reads a document.
 pub(crate) fn read(source: &Arc<Source>) -> Result<Node, Vec<Problem>> {
+    if let Some(root) = super::plain::read(source.text()) {
+        return Ok(root);
+    }
+    whole(source)
+}
+
+/// Reads a document with the parser of all of TOML.
+fn whole(source: &Arc<Source>) -> Result<Node, Vec<Problem>> {
     let (table, errors) = DeTable::parse_recoverable(source.text());
     if !errors.is_empty() {
         return Err(problems(source, &errors));
@@ -138,4 +146,157 @@ fn node(value: &Spanned<DeValue<'_>>, bad: &mut Vec<Span>) -> Node {
         DeValue::Table(table) => Data::Map(map(table, bad)),
     };
     Node { span, data }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::plain;
+    use super::{Source, whole};
+
+    /// Whether the text is plain. Where it is, both readers say the same of it.
+    fn is_plain(text: &str) -> bool {
+        let Some(tree) = plain::read(text) else { return false };
+        let all = whole(&Source::new("x.toml", text));
+        let all = all.unwrap_or_else(|problems| panic!("{text:?} is plain: {problems:?}"));
+        assert_eq!(format!("{tree:?}"), format!("{all:?}"), "{text:?}");
+        true
+    }
+
+    #[test]
+    fn flows_as_they_are_written_are_plain() {
+        for text in [
+            "",
+            "# a flow\n[flow]\nname = \"x\" # its name\n\n[params]\nn = 3\nf = -1.5\n[params.m]\ndefault = [1, [2], \n 3, # more\n]\n",
+            "[cells.a]\nlang = 'sh'\ncode = '''\necho \"$x\" > \\n\n'''\noutputs = { x = \"int\", \"y\" = { type = 'file', keep = true } }\n[cells.a.inputs]\np = {}\n[cells.'b']\nq = []",
+            "a = \"\"\"\n é ''' \"\" \"\"\"\nb = ''\nc=\"\"\n[d]\n[e.f]\n[d.g]\n[e.f.h]\n[e.f.i]\n",
+        ] {
+            assert!(is_plain(text), "{text:?}");
+        }
+        let layers = (0..200).map(|i| format!("[cells.c{i}]\ninputs = {{ a = 'c{i}.x' }}\n"));
+        assert!(is_plain(&layers.collect::<String>()));
+    }
+
+    #[test]
+    fn what_is_not_plain_is_left_to_the_other() {
+        for text in [
+            "a.b = 1",
+            "a = 1\na = 2",
+            "a = {b = 1, b = 2}",
+            "a = 1_0",
+            "a = +1",
+            "a = 0x1",
+            "a = 1e3",
+            "a = inf",
+            "a = 01",
+            "a = 1979-05-27",
+            "a = 07:32:00",
+            "a = \"\\n\"",
+            "a = '''x''''",
+            "[[a]]",
+            "[a]\n[a]",
+            "[a.b]\n[a]",
+            "a = {b = 1}\n[a.c]",
+            "[a]\nb = 1\n[a.b.c]",
+            "[ a ]",
+            "a = 1\r\n",
+            "a = {b = 1,}",
+            "a = {b = 1 # c\n}",
+            "a = 9999999999999999999",
+            "a = 1 b = 2",
+            "a = '\u{7}'",
+            "# \u{1}",
+            "a = truex",
+            "a =\n1",
+            "a",
+            "= 1",
+            "[a",
+            "a = [1",
+            "a = \"x",
+            "a = \"\"\"x",
+            "[a]\n[b]\n[a.c]\n[a.c]",
+            "a = 1\n[a]",
+        ] {
+            assert!(plain::read(text).is_none(), "{text:?}");
+        }
+        // More names than are compared one by one.
+        let many: String = (0..40).map(|i| format!("[a.k{i}]\n")).collect();
+        assert!(is_plain(&many));
+        assert!(plain::read(&format!("{many}[a.k39]")).is_none());
+        assert!(plain::read(&format!("{many}[a.k3]")).is_none());
+        let many: String = (0..40).map(|i| format!("\"k{i}\" = 1\n")).collect();
+        assert!(is_plain(&many));
+        assert!(plain::read(&format!("{many}k20 = 1")).is_none());
+    }
+
+    /// Pieces of TOML, whole and broken.
+    const PIECES: &[&str] = &[
+        "[a]",
+        "[a.b]",
+        "[a.b.c]",
+        "[cells.a]",
+        "[cells.b]",
+        "[cells.a.inputs]",
+        "['a']",
+        "[a.\"b\"]",
+        "\n",
+        "\n",
+        "\n",
+        "\n",
+        " ",
+        "\t",
+        "a",
+        "b",
+        "c",
+        "'a'",
+        "\"b\"",
+        " = ",
+        " = ",
+        "=",
+        "=",
+        ".",
+        ",",
+        ", ",
+        "{",
+        "}",
+        "[",
+        "]",
+        "# x",
+        "1",
+        "-0",
+        "2.5",
+        "true",
+        "false",
+        "0",
+        "07",
+        "-",
+        "'x'",
+        "\"y\"",
+        "''",
+        "\"\"",
+        "'''",
+        "\"\"\"",
+        "\"",
+        "'",
+        "\\",
+        "é",
+        "a = 1\n",
+        "b = { a = 1 }\n",
+        "c = [1, 2]\n",
+        "a = '''\nx\n'''\n",
+        "\r\n",
+        "\u{7f}",
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn both_readers_say_the_same(
+            pieces in prop::collection::vec(prop::sample::select(PIECES), 0..14),
+        ) {
+            is_plain(&pieces.concat());
+        }
+    }
 }
