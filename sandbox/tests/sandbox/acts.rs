@@ -364,7 +364,7 @@ fn be_zygote(how: &str) {
             _ => {}
         }
         match how {
-            "" | "ahead" => {}
+            "ahead" | "late" => {}
             "exit" => process::exit(1),
             "unread" => {
                 tell(1, 77);
@@ -379,7 +379,10 @@ fn be_zygote(how: &str) {
         }
         let child = fork();
         if child == 0 {
-            process::exit(1);
+            match how {
+                "ahead" | "late" => forked(),
+                _ => process::exit(1),
+            }
         }
         tell(1, child);
         let mut status = 0;
@@ -387,6 +390,50 @@ fn be_zygote(how: &str) {
         unsafe { libc::waitpid(child, &raw mut status, 0) };
         tell(2, status);
     }
+}
+
+/// The first steps of a cell, in the order of the specification.
+fn forked() -> ! {
+    const LINE: i32 = 3;
+    let (mut bytes, mut control) = (vec![0_u8; 1 << 18], [0_u64; 64]);
+    // SAFETY: all pointers refer to live buffers of the sizes given; descriptors that come are ours.
+    let (length, fds) = unsafe {
+        let mut iov = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+        let mut message: libc::msghdr = std::mem::zeroed();
+        (message.msg_iov, message.msg_iovlen) = (&raw mut iov, 1);
+        (message.msg_control, message.msg_controllen) = (control.as_mut_ptr().cast(), 512);
+        let length = libc::recvmsg(LINE, &raw mut message, 0);
+        let header = libc::CMSG_FIRSTHDR(&raw const message);
+        let count = ((*header).cmsg_len - libc::CMSG_LEN(0) as usize) / 4;
+        let slots = libc::CMSG_DATA(header).cast::<i32>();
+        (length as usize, (0..count).map(|at| slots.add(at).read_unaligned()).collect::<Vec<_>>())
+    };
+    let user = u32::from_le_bytes(bytes[..4].try_into().unwrap());
+    for fd in &fds[4..] {
+        // SAFETY: one byte of a literal.
+        assert_eq!(unsafe { libc::write(*fd, c"0".as_ptr().cast(), 1) }, 1);
+    }
+    // SAFETY: integers only.
+    unsafe {
+        for (place, fd) in (0..).zip(&fds[..4]) {
+            libc::dup2(*fd, place);
+        }
+        libc::close_range(4, u32::MAX, 0);
+        libc::setpgid(0, 0);
+        assert_eq!(libc::setgroups(0, std::ptr::null()), 0);
+        assert_eq!(libc::setresgid(user, user, user), 0);
+        assert_eq!(libc::setresuid(user, user, user), 0);
+        let (header, none) = ([0x2008_0522_u32, 0], [0_u32; 6]);
+        assert_eq!(libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr()), 0);
+    }
+    std::env::set_current_dir("/cell/work").unwrap();
+    let env = bytes[8..length].split(|byte| *byte == 0).filter_map(|pair| {
+        let text = std::str::from_utf8(pair).unwrap();
+        text.split_once('=')
+    });
+    use std::os::unix::process::CommandExt as _;
+    let error = process::Command::new("sh").arg("/cell/code/main.sh").env_clear().envs(env).exec();
+    panic!("{error}");
 }
 
 /// What a cell of a zygote with the runner's filter is left with.

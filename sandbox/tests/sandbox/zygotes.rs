@@ -66,8 +66,8 @@ fn possible(lab: &Lab) -> bool {
     }
 }
 
-/// What there is: a zygote that makes cells, one that forks before there is a cell, and a supervisor that starts them.
-const WAYS: [&str; 3] = ["", "ahead", "plain"];
+/// What there is: our own program as a zygote, another that forks before there is a cell, one that forks for each, and a supervisor that starts them.
+const WAYS: [&str; 4] = ["", "ahead", "late", "plain"];
 
 fn zygote(lab: &Lab, how: &str) -> Parked {
     if how == "plain" {

@@ -268,6 +268,7 @@ fn runs_at_once_share_it() {
     let daemon = Daemon::of(&place, None);
     let kind = kind(&daemon, &place);
     daemon.awaits(kind);
+    daemon.awaits("normaliser");
     let code = "import os\nprint(len([p for p in os.listdir('/proc') if p.isdigit()]))";
     std::thread::scope(|scope| {
         let runs: Vec<_> = (0..6)
