@@ -67,9 +67,20 @@ impl Heads {
     }
 }
 
+/// When all bytes of a head are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sight {
+    /// Before it is used.
+    Before,
+    /// By whoever uses it, while it is used: to hash 20 MB takes as long as to start a program.
+    Beside,
+}
+
 /// A compiled head.
 pub(crate) struct Head {
-    /// Its directory in the store.
+    /// What it is in the store.
+    pub(crate) digest: Digest,
+    /// Its directory there.
     pub(crate) path: PathBuf,
     /// Its lines.
     pub(crate) lines: Vec<String>,
@@ -89,12 +100,12 @@ enum Memory {
 
 impl StepRun {
     /// The compiled head of the cell's code: of all its lines, or of as many of the first of them as there is one of. One that is missing is begun.
-    pub(crate) async fn head(self: Arc<Self>) -> Result<Option<Head>, Trouble> {
+    pub(crate) async fn head(self: Arc<Self>, sight: Sight) -> Result<Option<Head>, Trouble> {
         if head::spec(&self.executor).is_none() {
             return Ok(None);
         }
         let step = Arc::clone(&self);
-        let (found, wanted) = blocking(move || step.find_head()).await?;
+        let (found, wanted) = blocking(move || step.find_head(sight)).await?;
         if let Some(lines) = wanted {
             self.begin_head(lines);
         }
@@ -107,7 +118,7 @@ impl StepRun {
     }
 
     /// What there is, and the lines of what is to be made.
-    fn find_head(&self) -> (Option<Head>, Option<Vec<String>>) {
+    fn find_head(&self, sight: Sight) -> (Option<Head>, Option<Vec<String>>) {
         let code = &self.flow.cells[self.cell].code.bytes;
         let lines = head::spec(&self.executor).map(|spec| head::lines(spec, code));
         let lines = lines.unwrap_or_default();
@@ -120,9 +131,13 @@ impl StepRun {
             let memory = memory.and_then(|text| serde_json::from_str::<Memory>(&text).ok());
             if let Some(Memory::Made(files)) = &memory
                 && let Ok(Some(digest)) = store.program(&made_key(&key, files))
-                && let Ok(path) = store.tree_path(&digest)
+                && let Some(path) = match sight {
+                    Sight::Beside => store.tree_there(&digest),
+                    Sight::Before => None,
+                }
+                .or_else(|| store.tree_path(&digest).ok())
             {
-                found = Some(Head { path, lines: lines[..count].to_vec() });
+                found = Some(Head { digest, path, lines: lines[..count].to_vec() });
                 break;
             }
             if count == lines.len() {

@@ -1,7 +1,8 @@
 //! Sandboxes that are used for one cell after the other: which cells could share one, and which wait for the next. Those of an executor that can be a zygote
 //! hold one, from which its cells are forked.
 //!
-//! One is made for the second cell of its kind, since one alone would gain nothing. What can't be had so has a sandbox of its own, as ever.
+//! One is made for the second cell of its kind, since one alone would gain nothing; a cell that is compiled is two by itself. What can't be had so has a
+//! sandbox of its own, as ever.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -266,7 +267,9 @@ impl Grounds {
             return None;
         }
         let executor = &ground.executor.manifest.id;
-        let parked = match self.look_for(&ground) {
+        // Its program runs where it was compiled.
+        let soon = matches!(attempt.phase, Phase::Compile { .. });
+        let parked = match self.look_for(&ground, soon) {
             Found::Waiting(parked) => *parked,
             Found::Nothing => return None,
             Found::Wanted => match ground.park(spawner, policy) {
@@ -294,7 +297,8 @@ impl Grounds {
         }
     }
 
-    fn look_for(&self, ground: &Arc<Ground>) -> Found {
+    /// What there is for a cell; `soon`: another of its kind follows at once.
+    fn look_for(&self, ground: &Arc<Ground>, soon: bool) -> Found {
         let mut known = self.known();
         let Some(at) = known.iter().position(|kind| kind.ground.is_like(ground)) else {
             let kind = Known { ground: Arc::clone(ground), failures: 0, waiting: Vec::new() };
@@ -304,7 +308,7 @@ impl Grounds {
             drop(known);
             // To end a sandbox takes a moment.
             drop(forgotten);
-            return Found::Nothing;
+            return if soon { Found::Wanted } else { Found::Nothing };
         };
         let mut gone = Vec::new();
         known[..=at].rotate_right(1);
