@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use polyloom_model::{Calls, Kind, Policy, Preset, Type};
+use polyloom_model::{Calls, Kind, Limits, Policy, Preset, Type};
 use polyloom_protocol::messages::host::{Exec, Output as ExecOutput};
 use polyloom_protocol::meta::{Enforcement, Level};
 use polyloom_sandbox as sandbox;
@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::attempt::{Attempt, Live, Opening, Phase, Report, Start, Stop};
 use crate::drive::Watch;
-use crate::executor::{BINARY, DIR, Executor, HEAD, SDK, Slots};
+use crate::executor::{BINARY, CPUS, DIR, Executor, HEAD, SDK, Slots};
 use crate::grounds::Grounds;
 use crate::head::TEXT;
 use crate::inputs;
@@ -180,7 +180,11 @@ impl Workplace {
         binds
     }
 
-    fn base_env(executor: &Executor, view: &sandbox::View) -> Vec<(String, std::ffi::OsString)> {
+    fn base_env(
+        executor: &Executor,
+        view: &sandbox::View,
+        limits: &Limits,
+    ) -> Vec<(String, std::ffi::OsString)> {
         let paths =
             [("HOME", "/cell/work"), ("TMPDIR", "/tmp"), ("IN", "/cell/in"), ("OUT", "/cell/out")];
         let fixed = [("LANG", "C.UTF-8"), ("TZ", "UTC"), ("PYTHONHASHSEED", "0")];
@@ -190,7 +194,11 @@ impl Workplace {
         env.extend(paths);
         env.push(("PATH".to_owned(), executor.path()));
         let manifest = executor.manifest.env.iter();
-        env.extend(manifest.map(|(name, value)| (name.clone(), value.into())));
+        env.extend(manifest.map(|(name, value)| match value.as_str() {
+            // Never of the machine, whose processors are those of other cells, too: the same cell gives the same elsewhere.
+            CPUS => (name.clone(), limits.cpus.map_or(1.0, f64::ceil).to_string().into()),
+            value => (name.clone(), value.into()),
+        }));
         env
     }
 
@@ -283,7 +291,7 @@ impl Workplace {
             inputs::lay(&attempt.inputs, plain, &view)
         };
         let mut spec = sandbox::Spec {
-            env: Self::base_env(executor, &view),
+            env: Self::base_env(executor, &view, &attempt.limits),
             files: laid.files,
             binds: self.base_binds(executor),
             // Kernels that stand for a program at a prompt speak to it through one.
@@ -372,6 +380,11 @@ impl Workplace {
             spec.env.extend(granted.env.iter().map(|(name, value)| (name.clone(), value.into())));
             spec.env.extend(attempt.env.iter().map(|(name, value)| (name.clone(), value.into())));
             spec.env.extend(attempt.secrets.iter().flat_map(|secrets| secrets.variables()));
+            // Of two of a name a program has the first: what the flow says goes before what an executor does.
+            let mut named = BTreeSet::new();
+            spec.env.reverse();
+            spec.env.retain(|(name, _)| named.insert(name.clone()));
+            spec.env.reverse();
             if let Some(bytes) = &attempt.stdin {
                 spec.stdin = sandbox::Stdin::Bytes(bytes.clone());
             }
