@@ -304,7 +304,8 @@ fn threads_are_as_many_as_a_cells_own_processors() {
     let cell = |name: &str, more: &str| {
         format!(
             "[cells.{name}]\nlang = \"python\"\n{more}outputs = {{ y = \"str\" }}\ncode = '''\nimport os, time\n\
-             y = os.environ['OMP_NUM_THREADS'] + time.strftime(' %Z', time.localtime(0))\n'''\n"
+             # Another code in each: neither limits nor names make another result.\n\
+             y = '{name}'[:0] + os.environ['OMP_NUM_THREADS'] + time.strftime(' %Z', time.localtime(0))\n'''\n"
         )
     };
     let flow = [
@@ -314,10 +315,11 @@ fn threads_are_as_many_as_a_cells_own_processors() {
         cell("own", "cpus = 2\nenv = { OMP_NUM_THREADS = \"7\", TZ = \"XYZ-3\" }\n"),
         cell("second", ""),
     ];
-    let run = Place::flow(&flow.concat()).run(&["-j1"]).exits(0);
+    let place = Place::flow(&flow.concat());
+    let run = place.run(&["-j1"]).exits(0);
     for (cell, said) in
         [("alone", "1 UTC"), ("half", "2 UTC"), ("own", "7 XYZ"), ("second", "1 UTC")]
     {
-        assert_eq!(String::from_utf8_lossy(&run.bytes(cell, "y"))[1..], *said, "{cell}");
+        assert_eq!(&run.bytes(cell, "y")[1..], said.as_bytes(), "{cell}");
     }
 }
