@@ -546,6 +546,13 @@ pub const WORKER: &[Key] = &[
     key("argv", Shape::Texts, "", "Program and arguments; no shell reads them. Required."),
     key("protocol", Shape::Ints, "[1]", "Majors of the protocol it speaks."),
     key("features", Shape::Texts, "", "Features it may use, e.g. `cancel.soft`."),
+    key(
+        "ahead",
+        Shape::Texts,
+        "",
+        "What is run once for a toolchain, in a sandbox without any cell's code: the folder that it makes at `{program}` is in view of the workers that \
+         start from then on, read-only, as `/polyloom/ahead` (beside `{sdk}`). Bytecode is an example; what comes out of a cell can't depend on whether it is there.",
+    ),
 ];
 
 /// `[zygote]`.

@@ -89,7 +89,9 @@ impl Manifest {
                     || head.is_some_and(|head| holds(&head.argv) || holds(&head.flags))
                     || holds(&command.run)
             }
-            Kind::Worker(worker) => holds(&worker.argv),
+            Kind::Worker(worker) => {
+                holds(&worker.argv) || worker.ahead.as_deref().is_some_and(holds)
+            }
         }
     }
 }
@@ -193,6 +195,8 @@ pub struct WorkerSpec {
     pub features: Vec<String>,
     /// That it can be a zygote, which makes each cell by forking itself.
     pub zygote: Option<ZygoteSpec>,
+    /// The argv that makes, once for a toolchain and of no cell's code, what its workers have in view: its bytecode.
+    pub ahead: Option<Vec<String>>,
     /// Of kind `native`: the shared library, a path below the manifest's folder.
     pub library: Option<String>,
     /// Of a Jupyter kernel, which no `executor.toml` is: its language as its kernelspec says it.

@@ -58,6 +58,26 @@ impl Heads {
         self.making().work.iter().any(|work| !work.is_finished())
     }
 
+    /// Makes something known by this key beside the cells, unless it is being made or too much is.
+    pub(crate) fn begin(
+        self: &Arc<Self>,
+        key: Digest,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let mut making = self.making();
+        making.work.retain(|work| !work.is_finished());
+        if making.work.len() >= MOST || !making.keys.insert(key) {
+            return;
+        }
+        let heads = Arc::clone(self);
+        making.work.push(tokio::spawn(async move {
+            let turn = heads.turn.acquire().await;
+            work.await;
+            drop(turn);
+            heads.making().keys.remove(&key);
+        }));
+    }
+
     /// Waits for those that are being made.
     pub async fn settle(&self) {
         let work = std::mem::take(&mut self.making().work);
@@ -160,20 +180,11 @@ impl StepRun {
     fn begin_head(self: Arc<Self>, lines: Vec<String>) {
         let key = self.head_key(&lines);
         let heads = Arc::clone(&self.place.heads);
-        let mut making = heads.making();
-        making.work.retain(|work| !work.is_finished());
-        if making.work.len() >= MOST || !making.keys.insert(key) {
-            return;
-        }
-        making.work.push(tokio::spawn(async move {
-            let heads = &self.place.heads;
-            let turn = heads.turn.acquire().await;
-            if let Err(text) = Arc::clone(&self).make_head(key, lines).await {
+        heads.begin(key, async move {
+            if let Err(text) = self.make_head(key, lines).await {
                 tracing::warn!(text, "the head of a code could not be compiled ahead");
             }
-            drop(turn);
-            heads.making().keys.remove(&key);
-        }));
+        });
     }
 
     async fn make_head(self: Arc<Self>, key: Digest, lines: Vec<String>) -> Result<(), String> {

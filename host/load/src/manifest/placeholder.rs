@@ -16,6 +16,7 @@ pub(crate) enum Place {
     HeadFlags,
     Run { compiled: bool },
     Worker,
+    Ahead,
     Normalise,
 }
 
@@ -24,9 +25,12 @@ impl Place {
         match name {
             // It is asked as a program is asked for its version: with nothing else in view.
             _ if self == Place::Normalise => false,
-            "dir" | "sdk" | "polyloom" | "work" => true,
+            "dir" => self != Place::Ahead,
+            "sdk" | "polyloom" | "work" => true,
             "code" => matches!(self, Place::Compile { .. } | Place::Run { .. }),
-            "program" => matches!(self, Place::Compile { .. } | Place::Run { compiled: true }),
+            "program" => {
+                matches!(self, Place::Compile { .. } | Place::Run { compiled: true } | Place::Ahead)
+            }
             "args" | "in" => matches!(self, Place::Run { .. }),
             "out" => matches!(self, Place::Run { .. } | Place::Head),
             "head" => matches!(self, Place::Head | Place::HeadFlags),
