@@ -550,7 +550,7 @@ pub const WORKER: &[Key] = &[
         "ahead",
         Shape::Texts,
         "",
-        "What is run once for a toolchain, in a sandbox without any cell's code: the folder that it makes at `{program}` is in view of the workers that \
+        "What is run once for a toolchain, in a sandbox without any cell's code: what it leaves in `{out}` is in view of the workers that \
          start from then on, read-only, as `/polyloom/ahead` (beside `{sdk}`). Bytecode is an example; what comes out of a cell can't depend on whether it is there.",
     ),
 ];

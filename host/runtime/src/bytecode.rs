@@ -55,13 +55,13 @@ impl StepRun {
     }
 
     async fn make_ahead(self: &Arc<Self>, key: Digest, argv: Vec<String>) -> Result<(), String> {
-        // As the program of a cell is compiled, but that there is no cell: its name, its code and what it may do have no part in it.
+        // As the head of codes is compiled, but that there is no cell: its name, its code and what it may do have no part in it.
         let spec =
             CommandSpec { compile: Some(argv), head: None, run: Vec::new(), component: None };
         let manifest = Manifest { kind: Kind::Command(spec), ..(*self.executor.manifest).clone() };
         let executor =
             Executor { manifest: Arc::new(manifest), tools: self.executor.tools.clone() };
-        let mut attempt = self.bare(Phase::Compile { head: None });
+        let mut attempt = self.bare(Phase::Head);
         attempt.executor = Arc::new(executor);
         attempt.cell = NAME.parse().map_err(|_| "it has no name".to_owned())?;
         attempt.code_name = NAME.to_owned();

@@ -62,6 +62,8 @@ impl Ground {
         let executor = &attempt.executor;
         let shared = spec.binds.iter().filter(|bind| !is_own(bind));
         let plain = attempt.secrets.is_none()
+            // What is made of no cell's code is for cells of anybody's: no cell was where it is made.
+            && attempt.phase != Phase::Head
             && spec.openings.is_empty()
             && !spec.terminals
             // What lies below the cell's own folders is taken away after it.

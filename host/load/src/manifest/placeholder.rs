@@ -28,11 +28,9 @@ impl Place {
             "dir" => self != Place::Ahead,
             "sdk" | "polyloom" | "work" => true,
             "code" => matches!(self, Place::Compile { .. } | Place::Run { .. }),
-            "program" => {
-                matches!(self, Place::Compile { .. } | Place::Run { compiled: true } | Place::Ahead)
-            }
+            "program" => matches!(self, Place::Compile { .. } | Place::Run { compiled: true }),
             "args" | "in" => matches!(self, Place::Run { .. }),
-            "out" => matches!(self, Place::Run { .. } | Place::Head),
+            "out" => matches!(self, Place::Run { .. } | Place::Head | Place::Ahead),
             "head" => matches!(self, Place::Head | Place::HeadFlags),
             HEAD_FLAGS => self == Place::Compile { headed: true },
             _ => false,
