@@ -9,7 +9,7 @@ if _home in sys.path:
 # read-only sandbox.
 _first = [_home]
 if _home.endswith("/polyloom/sdk/python"):
-    _first.insert(0, _home[: -len("sdk/python")] + "ahead")
+    _first.insert(0, _home[: -len("sdk/python")] + "once")
 sys.path[:0] = _first
 from polyloom._worker import main  # noqa: E402
 

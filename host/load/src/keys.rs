@@ -547,11 +547,11 @@ pub const WORKER: &[Key] = &[
     key("protocol", Shape::Ints, "[1]", "Majors of the protocol it speaks."),
     key("features", Shape::Texts, "", "Features it may use, e.g. `cancel.soft`."),
     key(
-        "ahead",
+        "once",
         Shape::Texts,
         "",
         "What is run once for a toolchain, in a sandbox without any cell's code: what it leaves in `{out}` is in view of the workers that \
-         start from then on, read-only, as `/polyloom/ahead` (beside `{sdk}`). Bytecode is an example; what comes out of a cell can't depend on whether it is there.",
+         start from then on, read-only, as `/polyloom/once` (beside `{sdk}`). Bytecode is an example; what comes out of a cell can't depend on whether it is there.",
     ),
 ];
 

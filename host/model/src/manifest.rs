@@ -90,7 +90,7 @@ impl Manifest {
                     || holds(&command.run)
             }
             Kind::Worker(worker) => {
-                holds(&worker.argv) || worker.ahead.as_deref().is_some_and(holds)
+                holds(&worker.argv) || worker.once.as_deref().is_some_and(holds)
             }
         }
     }
@@ -196,7 +196,7 @@ pub struct WorkerSpec {
     /// That it can be a zygote, which makes each cell by forking itself.
     pub zygote: Option<ZygoteSpec>,
     /// The argv that makes, once for a toolchain and of no cell's code, what its workers have in view: its bytecode.
-    pub ahead: Option<Vec<String>>,
+    pub once: Option<Vec<String>>,
     /// Of kind `native`: the shared library, a path below the manifest's folder.
     pub library: Option<String>,
     /// Of a Jupyter kernel, which no `executor.toml` is: its language as its kernelspec says it.

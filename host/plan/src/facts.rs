@@ -48,8 +48,8 @@ impl ExecutorFacts {
             }
             Kind::Worker(worker) => {
                 list("worker", &worker.argv);
-                if let Some(ahead) = &worker.ahead {
-                    list("ahead", ahead);
+                if let Some(once) = &worker.once {
+                    list("once", once);
                 }
             }
         }

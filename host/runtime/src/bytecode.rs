@@ -16,36 +16,35 @@ use crate::words::chain;
 /// What is remembered of one that failed.
 const REFUSED: &str = "refused";
 /// The name of the cell that makes it.
-const NAME: &str = "ahead";
+const NAME: &str = "once";
 
 impl StepRun {
-    /// Sees to it that the step's worker, if it is to be one, has in view what was made ahead for it.
-    pub(crate) async fn look_ahead(self: &Arc<Self>) {
-        let Kind::Worker(WorkerSpec { ahead: Some(argv), .. }) = &self.executor.manifest.kind
-        else {
+    /// Sees to it that the step's worker, if it is to be one, has in view what is made once for it.
+    pub(crate) async fn look_for_once(self: &Arc<Self>) {
+        let Kind::Worker(WorkerSpec { once: Some(argv), .. }) = &self.executor.manifest.kind else {
             return;
         };
         let workplace = &self.place.workplace;
-        if workplace.ahead(&self.executor).is_some() {
+        if workplace.once(&self.executor).is_some() {
             return;
         }
-        let key = Digest::of(format!("polyloom.ahead/1\n{}\n", self.identity).as_bytes());
+        let key = Digest::of(format!("polyloom.once/1\n{}\n", self.identity).as_bytes());
         let step = Arc::clone(self);
-        let Ok((found, refused)) = blocking(move || step.find_ahead(&key)).await else { return };
+        let Ok((found, refused)) = blocking(move || step.find_once(&key)).await else { return };
         if found.is_none() && !refused {
             let (step, argv) = (Arc::clone(self), argv.clone());
             self.place.heads.begin(key, async move {
-                if let Err(text) = step.make_ahead(key, argv).await {
+                if let Err(text) = step.make_once(key, argv).await {
                     let executor = &step.executor.manifest.id;
-                    tracing::warn!(%executor, text, "nothing could be made ahead for its workers");
+                    tracing::warn!(%executor, text, "nothing could be made once for its workers");
                 }
             });
         }
-        workplace.keep_ahead(&self.executor, found);
+        workplace.keep_once(&self.executor, found);
     }
 
     /// Its directory, all of whose bytes were looked at; and whether it can't be made.
-    fn find_ahead(&self, key: &Digest) -> (Option<PathBuf>, bool) {
+    fn find_once(&self, key: &Digest) -> (Option<PathBuf>, bool) {
         let store = &self.place.store;
         let digest = store.program(key).ok().flatten();
         let found = digest.and_then(|digest| store.tree_path(&digest).ok());
@@ -54,7 +53,7 @@ impl StepRun {
         (found, refused)
     }
 
-    async fn make_ahead(self: &Arc<Self>, key: Digest, argv: Vec<String>) -> Result<(), String> {
+    async fn make_once(self: &Arc<Self>, key: Digest, argv: Vec<String>) -> Result<(), String> {
         // As the head of codes is compiled, but that there is no cell: its name, its code and what it may do have no part in it.
         let spec =
             CommandSpec { compile: Some(argv), head: None, run: Vec::new(), component: None };
@@ -101,5 +100,5 @@ impl StepRun {
 }
 
 fn place(key: &Digest) -> String {
-    format!("ahead {key}")
+    format!("once {key}")
 }

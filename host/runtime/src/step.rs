@@ -291,7 +291,7 @@ impl StepRun {
             }
         }
         let secrets = self.read_secrets(&granted, &stop).await?;
-        self.look_ahead().await;
+        self.look_for_once().await;
         let step = Arc::clone(&self);
         let mut attempt = blocking(move || step.attempt(program)).await??;
         attempt.granted = granted;

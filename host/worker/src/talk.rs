@@ -347,7 +347,7 @@ mod tests {
             protocol: vec![1],
             features: Vec::new(),
             zygote: None,
-            ahead: None,
+            once: None,
             library: None,
             kernel: None,
         };

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::attempt::{Attempt, Live, Opening, Phase, Report, Start, Stop};
 use crate::drive::Watch;
-use crate::executor::{AHEAD, BINARY, CPUS, DIR, Executor, HEAD, SDK, Slots};
+use crate::executor::{BINARY, CPUS, DIR, Executor, HEAD, ONCE, SDK, Slots};
 use crate::grounds::Grounds;
 use crate::head::TEXT;
 use crate::inputs;
@@ -42,8 +42,8 @@ pub struct Workplace {
     /// Sandboxes that wait for cells to come.
     grounds: Arc<Grounds>,
     normalisers: Mutex<Normalisers>,
-    /// What was made ahead for the workers of executors that were asked for it, or nothing.
-    ahead: Mutex<Vec<(Arc<Executor>, Option<PathBuf>)>>,
+    /// What was made once for the workers of executors that were asked for it, or nothing.
+    once: Mutex<Vec<(Arc<Executor>, Option<PathBuf>)>>,
 }
 
 /// An attempt could not be made at all: nothing of the cell ran.
@@ -67,9 +67,9 @@ impl Workplace {
     /// A workplace whose spawner is not started yet.
     #[must_use]
     pub fn new(binary: PathBuf, sdk: PathBuf, scratch: PathBuf) -> Self {
-        let (parking, grounds, normalisers, ahead) = Default::default();
+        let (parking, grounds, normalisers, once) = Default::default();
         let spawner = OnceLock::new();
-        Self { spawner, binary, sdk, scratch, parking, grounds, normalisers, ahead }
+        Self { spawner, binary, sdk, scratch, parking, grounds, normalisers, once }
     }
 
     /// The folder that `{sdk}` stands for.
@@ -96,26 +96,26 @@ impl Workplace {
         self.parking.want(&attempt.executor, &policy, &spec);
     }
 
-    fn aheads(&self) -> MutexGuard<'_, Vec<(Arc<Executor>, Option<PathBuf>)>> {
-        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    fn onces(&self) -> MutexGuard<'_, Vec<(Arc<Executor>, Option<PathBuf>)>> {
+        self.once.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was made ahead for an executor's workers, as far as [`Self::keep_ahead`] was told: that there is nothing, too.
+    /// What was made once for an executor's workers, as far as [`Self::keep_once`] was told: that there is nothing, too.
     #[must_use]
-    pub fn ahead(&self, executor: &Executor) -> Option<Option<PathBuf>> {
+    pub fn once(&self, executor: &Executor) -> Option<Option<PathBuf>> {
         let same = |known: &Executor| {
             known.manifest.id == executor.manifest.id
                 && known.tools == executor.tools
                 && known.manifest.kind == executor.manifest.kind
         };
-        let aheads = self.aheads();
-        aheads.iter().find(|(known, _)| same(known)).map(|(_, path)| path.clone())
+        let onces = self.onces();
+        onces.iter().find(|(known, _)| same(known)).map(|(_, path)| path.clone())
     }
 
     /// From now on its workers have a directory of the store in view, or none. It holds for as long as this does, so that they are all alike.
-    pub fn keep_ahead(&self, executor: &Arc<Executor>, path: Option<PathBuf>) {
-        if self.ahead(executor).is_none() {
-            self.aheads().push((Arc::clone(executor), path));
+    pub fn keep_once(&self, executor: &Arc<Executor>, path: Option<PathBuf>) {
+        if self.once(executor).is_none() {
+            self.onces().push((Arc::clone(executor), path));
         }
     }
 
@@ -203,7 +203,7 @@ impl Workplace {
             binds.push(bind(folder, DIR.into()));
         }
         binds.extend(executor.roots().into_iter().map(|root| bind(root.clone(), root)));
-        binds.extend(self.ahead(executor).flatten().map(|path| bind(path, AHEAD.into())));
+        binds.extend(self.once(executor).flatten().map(|path| bind(path, ONCE.into())));
         binds
     }
 

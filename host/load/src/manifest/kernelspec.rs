@@ -92,7 +92,7 @@ pub fn read_kernel(path: &Path, python: &[String]) -> Result<Manifest, Vec<Probl
             protocol: vec![1],
             features: ["cancel.soft", "display", "session"].map(str::to_owned).into(),
             zygote: None,
-            ahead: None,
+            once: None,
             library: None,
             kernel: Some(word("language", "")),
         }),

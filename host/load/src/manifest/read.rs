@@ -256,8 +256,8 @@ fn kind(findings: &mut Findings, top: &Map, tools: &BTreeMap<String, Tool>) -> O
         let protocol = protocol(findings, map);
         let (argv, protocol, features) = (argv?, protocol?, features(findings, map));
         let zygote = section(findings, top, "zygote", ZYGOTE).map(|map| zygote(findings, map));
-        let ahead = match map.get("ahead") {
-            Some(_) => Some(argv_at(findings, map, "worker", "ahead", Place::Ahead, tools)?),
+        let once = match map.get("once") {
+            Some(_) => Some(argv_at(findings, map, "worker", "once", Place::Once, tools)?),
             None => None,
         };
         return Some(Kind::Worker(WorkerSpec {
@@ -265,7 +265,7 @@ fn kind(findings: &mut Findings, top: &Map, tools: &BTreeMap<String, Tool>) -> O
             protocol,
             features,
             zygote,
-            ahead,
+            once,
             library: None,
             kernel: None,
         }));
@@ -323,7 +323,7 @@ fn native(findings: &mut Findings, map: &Map) -> Option<Kind> {
         protocol: vec![1],
         features,
         zygote: None,
-        ahead: None,
+        once: None,
         library: Some(library),
         kernel: None,
     }))

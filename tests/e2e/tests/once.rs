@@ -11,7 +11,7 @@ use polyloom_test_e2e::{Place, needs};
 const CODE: &str = r"
 import os, polyloom, sys
 try:
-    os.unlink('/polyloom/ahead/polyloom/_worker.pyc')
+    os.unlink('/polyloom/once/polyloom/_worker.pyc')
     said = 'it could be taken away'
 except OSError:
     said = os.path.basename(sys.modules['polyloom._execution'].__file__)
@@ -47,14 +47,14 @@ fn workers_have_bytecode_from_the_second_run_on() {
 }
 
 #[test]
-fn what_can_not_be_made_ahead_is_tried_once() {
+fn what_can_not_be_made_once_is_tried_once() {
     needs!("python3");
     let place =
         Place::flow("[cells.a]\nlang = \"upper\"\noutputs = { text = \"str\" }\ncode = 'a'\n");
     let upper = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sdk/python/examples/upper");
     let manifest = fs::read_to_string(upper.join("executor.toml")).unwrap();
-    let ahead = "ahead = [\"{python}\", \"-c\", \"raise SystemExit('no bytecode today')\"]\n";
-    place.executor("upper", &format!("{manifest}{ahead}"));
+    let once = "once = [\"{python}\", \"-c\", \"raise SystemExit('no bytecode today')\"]\n";
+    place.executor("upper", &format!("{manifest}{once}"));
     fs::copy(upper.join("upper.py"), place.executors().join("upper/upper.py")).unwrap();
     let told = || {
         let ended = place.call(&["run", "-F"]).env("POLYLOOM_LOG", "warn").end().exits(0);
