@@ -29,6 +29,7 @@ from pathlib import Path
 import cells
 import compiling
 import handover
+import summing
 from common import ROOT, Common, Row, Took, in_turn, took, tool
 
 import host
@@ -49,6 +50,7 @@ MORE: dict[str, Callable[[Common], None]] = {
     "host": host.host,
     "first": host.first,
     "handover": handover.handover,
+    "sum": summing.summing,
 }
 CASES = [*GRAPHS, *MORE]
 

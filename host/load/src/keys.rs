@@ -552,6 +552,13 @@ pub const WORKER: &[Key] = &[
         "false",
         "Whether it may be started before there is a cell for it, to wait for its `Exec`. It sets `POLYLOOM_CELL` and `POLYLOOM_SEED` itself, then.",
     ),
+    key(
+        "once",
+        Shape::Texts,
+        "",
+        "What is run once for a toolchain, in a sandbox without any cell's code: what it leaves in `{out}` is in view of the workers that \
+         start from then on, read-only, as `/polyloom/once` (beside `{sdk}`). Bytecode is an example; what comes out of a cell can't depend on whether it is there.",
+    ),
 ];
 
 /// `[zygote]`.

@@ -89,7 +89,9 @@ impl Manifest {
                     || head.is_some_and(|head| holds(&head.argv) || holds(&head.flags))
                     || holds(&command.run)
             }
-            Kind::Worker(worker) => holds(&worker.argv),
+            Kind::Worker(worker) => {
+                holds(&worker.argv) || worker.once.as_deref().is_some_and(holds)
+            }
         }
     }
 }
@@ -215,6 +217,8 @@ pub struct WorkerSpec {
     pub zygote: Option<ZygoteSpec>,
     /// That it may be started before there is a cell for it: what is the cell's own it takes from the `Exec`.
     pub ahead: bool,
+    /// The argv that makes, once for a toolchain and of no cell's code, what its workers have in view: its bytecode.
+    pub once: Option<Vec<String>>,
     /// Of kind `native`: the shared library, a path below the manifest's folder.
     pub library: Option<String>,
     /// Of a Jupyter kernel, which no `executor.toml` is: its language as its kernelspec says it.

@@ -58,6 +58,26 @@ impl Heads {
         self.making().work.iter().any(|work| !work.is_finished())
     }
 
+    /// Makes something known by this key beside the cells, unless it is being made or too much is.
+    pub(crate) fn begin(
+        self: &Arc<Self>,
+        key: Digest,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let mut making = self.making();
+        making.work.retain(|work| !work.is_finished());
+        if making.work.len() >= MOST || !making.keys.insert(key) {
+            return;
+        }
+        let heads = Arc::clone(self);
+        making.work.push(tokio::spawn(async move {
+            let turn = heads.turn.acquire().await;
+            work.await;
+            drop(turn);
+            heads.making().keys.remove(&key);
+        }));
+    }
+
     /// Waits for those that are being made.
     pub async fn settle(&self) {
         let work = std::mem::take(&mut self.making().work);
@@ -67,9 +87,20 @@ impl Heads {
     }
 }
 
+/// When all bytes of a head are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sight {
+    /// Before it is used.
+    Before,
+    /// By whoever uses it, while it is used: to hash 20 MB takes as long as to start a program.
+    Beside,
+}
+
 /// A compiled head.
 pub(crate) struct Head {
-    /// Its directory in the store.
+    /// What it is in the store.
+    pub(crate) digest: Digest,
+    /// Its directory there.
     pub(crate) path: PathBuf,
     /// Its lines.
     pub(crate) lines: Vec<String>,
@@ -89,12 +120,12 @@ enum Memory {
 
 impl StepRun {
     /// The compiled head of the cell's code: of all its lines, or of as many of the first of them as there is one of. One that is missing is begun.
-    pub(crate) async fn head(self: Arc<Self>) -> Result<Option<Head>, Trouble> {
+    pub(crate) async fn head(self: Arc<Self>, sight: Sight) -> Result<Option<Head>, Trouble> {
         if head::spec(&self.executor).is_none() {
             return Ok(None);
         }
         let step = Arc::clone(&self);
-        let (found, wanted) = blocking(move || step.find_head()).await?;
+        let (found, wanted) = blocking(move || step.find_head(sight)).await?;
         if let Some(lines) = wanted {
             self.begin_head(lines);
         }
@@ -107,7 +138,7 @@ impl StepRun {
     }
 
     /// What there is, and the lines of what is to be made.
-    fn find_head(&self) -> (Option<Head>, Option<Vec<String>>) {
+    fn find_head(&self, sight: Sight) -> (Option<Head>, Option<Vec<String>>) {
         let code = &self.flow.cells[self.cell].code.bytes;
         let lines = head::spec(&self.executor).map(|spec| head::lines(spec, code));
         let lines = lines.unwrap_or_default();
@@ -120,9 +151,13 @@ impl StepRun {
             let memory = memory.and_then(|text| serde_json::from_str::<Memory>(&text).ok());
             if let Some(Memory::Made(files)) = &memory
                 && let Ok(Some(digest)) = store.program(&made_key(&key, files))
-                && let Ok(path) = store.tree_path(&digest)
+                && let Some(path) = match sight {
+                    Sight::Beside => store.tree_there(&digest),
+                    Sight::Before => None,
+                }
+                .or_else(|| store.tree_path(&digest).ok())
             {
-                found = Some(Head { path, lines: lines[..count].to_vec() });
+                found = Some(Head { digest, path, lines: lines[..count].to_vec() });
                 break;
             }
             if count == lines.len() {
@@ -145,20 +180,11 @@ impl StepRun {
     fn begin_head(self: Arc<Self>, lines: Vec<String>) {
         let key = self.head_key(&lines);
         let heads = Arc::clone(&self.place.heads);
-        let mut making = heads.making();
-        making.work.retain(|work| !work.is_finished());
-        if making.work.len() >= MOST || !making.keys.insert(key) {
-            return;
-        }
-        making.work.push(tokio::spawn(async move {
-            let heads = &self.place.heads;
-            let turn = heads.turn.acquire().await;
-            if let Err(text) = Arc::clone(&self).make_head(key, lines).await {
+        heads.begin(key, async move {
+            if let Err(text) = self.make_head(key, lines).await {
                 tracing::warn!(text, "the head of a code could not be compiled ahead");
             }
-            drop(turn);
-            heads.making().keys.remove(&key);
-        }));
+        });
     }
 
     async fn make_head(self: Arc<Self>, key: Digest, lines: Vec<String>) -> Result<(), String> {

@@ -2,6 +2,7 @@
 //!
 //! Knows no flow file and no terminal. `prepare` asks what planning needs to know, `run` is the only loop.
 
+mod bytecode;
 mod conditions;
 mod files;
 mod flight;

@@ -28,6 +28,7 @@ use tokio::task::JoinHandle;
 
 use crate::files;
 use crate::flight::{self, Known, Turn};
+use crate::heads::Sight;
 use crate::hot::{self, Copy};
 use crate::permit::Permit;
 use crate::place::Place;
@@ -292,6 +293,7 @@ impl StepRun {
             }
         }
         let secrets = self.read_secrets(&granted, &stop).await?;
+        self.look_for_once().await;
         let step = Arc::clone(&self);
         let mut attempt = blocking(move || step.attempt(program)).await??;
         attempt.granted = granted;
@@ -351,11 +353,28 @@ impl StepRun {
         if let Some(path) = known {
             return Ok(Ok((path, None)));
         }
-        let head = Arc::clone(&self).head().await?;
-        let lines = head.as_ref().map(|head| head.lines.join("\n"));
-        let mut attempt = self.bare(Phase::Compile { head: head.map(|head| head.path) });
-        attempt.limits = compiling(&self.limits);
-        let report = self.attempt_once(attempt, seen, stop).await?;
+        let mut sight = Sight::Beside;
+        let (report, lines) = loop {
+            let head = Arc::clone(&self).head(sight).await?;
+            let lines = head.as_ref().map(|head| head.lines.join("\n"));
+            let unseen = head.as_ref().filter(|_| sight == Sight::Beside).map(|head| head.digest);
+            let whole = unseen.map(|digest| {
+                let place = Arc::clone(&self.place);
+                tokio::task::spawn_blocking(move || place.store.make_sure_of_tree(&digest))
+            });
+            let mut attempt = self.bare(Phase::Compile { head: head.map(|head| head.path) });
+            attempt.limits = compiling(&self.limits);
+            let report = self.attempt_once(attempt, seen, stop).await;
+            let whole = match whole {
+                Some(whole) => whole.await.map_err(|error| Trouble::internal(&error))?,
+                None => true,
+            };
+            if whole {
+                break (report?, lines);
+            }
+            // What a damaged one led to counts for nothing; it is gone.
+            sight = Sight::Before;
+        };
         if report.meta.outcome != Outcome::Ok {
             let Report { mut meta, explanation, .. } = report;
             if meta.outcome == Outcome::Failed {

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
-use cap_std::fs::{Dir, OpenOptions};
+use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
 use polyloom_model::{Digest, is_left_out};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use serde::{Deserialize, Serialize};
@@ -208,13 +208,9 @@ impl Store {
     /// can be: it is for reading only.
     pub fn tree_path(&self, digest: &Digest) -> Result<PathBuf, ReadError> {
         let name = layout::tree(digest);
-        if self.dir.is_dir(&name) {
-            if self.seen.knows_tree(digest) || self.tree_stands(digest, &name) {
-                self.seen.note_tree(*digest);
-                return Ok(self.root.join(name));
-            }
-            // Somebody wrote to it, or to a blob that it shares bytes with.
-            let _ = self.dir.remove_dir_all(&name);
+        // One that does not stand was written to by somebody, or a blob was that it shares bytes with.
+        if self.dir.is_dir(&name) && self.make_sure_of_tree(digest) {
+            return Ok(self.root.join(name));
         }
         let listing = self.listing(digest)?;
         let temporary = self.temporary();
@@ -230,9 +226,33 @@ impl Store {
         })
     }
 
+    /// A directory that was laid out before, by its name alone: what is made with it is worth nothing before [`Store::make_sure_of_tree`] has said yes.
+    #[must_use]
+    pub fn tree_there(&self, digest: &Digest) -> Option<PathBuf> {
+        let name = layout::tree(digest);
+        self.dir.is_dir(&name).then(|| self.root.join(name))
+    }
+
+    /// Whether a directory that was laid out before is whole. One that is not is removed.
+    #[must_use]
+    pub fn make_sure_of_tree(&self, digest: &Digest) -> bool {
+        let name = layout::tree(digest);
+        let stands = self.seen.knows_tree(digest) || self.tree_stands(digest, &name);
+        if stands {
+            self.seen.note_tree(*digest);
+        } else {
+            let _ = self.dir.remove_dir_all(&name);
+        }
+        stands
+    }
+
     /// Whether a directory laid out before holds what its digest says and nothing else.
     fn tree_stands(&self, digest: &Digest, name: &str) -> bool {
-        let Ok(dir) = self.dir.open_dir(name) else { return false };
+        // Not `open_dir`, by whose descriptor nothing can be listed.
+        let mut options = OpenOptions::new();
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        options.read(true).custom_flags(i32::try_from(flags.bits()).unwrap_or(0));
+        let Ok(dir) = self.dir.open_with(name, &options) else { return false };
         let limits = TreeLimits { bytes: u64::MAX, entries: u64::MAX, left_out: &[] };
         let walked = walk(dir.as_fd(), limits, &mut |path, file, _| {
             let read = |error| self.io("read", path, error);

@@ -159,9 +159,23 @@ fn a_changed_directory_is_laid_out_anew() {
         (fs::read(path.join("d/1")).unwrap(), fs::read(path.join("d/2")).unwrap())
     };
     let right = (vec![1; 20_000], vec![2; 20_000]);
+    // One that stands is left as it is, by others as well.
+    let inode = |path: &Path| std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).unwrap());
+    let made = inode(&path);
+    assert_eq!(good(&open(root.path())), right);
+    assert_eq!(inode(&path), made);
+    let other = open(root.path());
+    assert_eq!(other.tree_there(&tree), Some(path.clone()));
+    assert!(other.make_sure_of_tree(&tree));
     // A file of its own.
     flip(&path.join("d/2"), 7, Quiet::Yes);
     assert_eq!(good(&open(root.path())), right);
+    // One whose bytes nobody has looked at yet.
+    flip(&path.join("d/2"), 7, Quiet::Yes);
+    let other = open(root.path());
+    assert!(other.tree_there(&tree).is_some() && !other.make_sure_of_tree(&tree));
+    assert!(other.tree_there(&tree).is_none());
+    assert_eq!(good(&other), right);
     // One that is too many.
     fs::write(path.join("d/3"), "more").unwrap();
     assert_eq!(good(&open(root.path())), right);

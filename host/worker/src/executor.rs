@@ -12,6 +12,10 @@ use crate::tools::Found;
 
 /// Where the host's own binary is inside a sandbox.
 pub const BINARY: &str = "/polyloom/bin/polyloom";
+/// Where a worker finds what is made once for all of its kind, beside the SDK.
+pub const ONCE: &str = "/polyloom/once";
+/// What stands in a manifest's environment for the processors that a cell may use.
+pub const CPUS: &str = "{cpus}";
 /// Where the folder of an executor's manifest is inside a sandbox.
 pub const DIR: &str = "/polyloom/executor";
 /// Where the compiled head of a cell's code is inside the sandbox in which it is compiled.

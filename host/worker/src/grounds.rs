@@ -1,7 +1,8 @@
 //! Sandboxes that are used for one cell after the other: which cells could share one, and which wait for the next. Those of an executor that can be a zygote
 //! hold one, from which its cells are forked.
 //!
-//! One is made for the second cell of its kind, since one alone would gain nothing. What can't be had so has a sandbox of its own, as ever.
+//! One is made for the second cell of its kind, since one alone would gain nothing; a cell that is compiled is two by itself. What can't be had so has a
+//! sandbox of its own, as ever.
 
 mod ahead;
 
@@ -65,6 +66,8 @@ impl Ground {
         let executor = &attempt.executor;
         let shared = spec.binds.iter().filter(|bind| !is_own(bind));
         let plain = attempt.secrets.is_none()
+            // What is made of no cell's code is for cells of anybody's: no cell was where it is made.
+            && attempt.phase != Phase::Head
             && spec.openings.is_empty()
             && !spec.terminals
             // What lies below the cell's own folders is taken away after it.
@@ -166,7 +169,7 @@ impl Start {
         plain.then(|| Self {
             policy,
             argv: spec.argv.clone(),
-            env: Workplace::base_env(executor, &spec.view),
+            env: Workplace::base_env(executor, &spec.view, &attempt.limits),
             preload: Vec::new(),
         })
     }
@@ -323,7 +326,9 @@ impl Grounds {
             Err(_) => return Shared::Never,
         }
         let executor = &ground.executor.manifest.id;
-        let (parked, home) = match self.look_for(&ground) {
+        // Its program runs where it was compiled.
+        let soon = matches!(attempt.phase, Phase::Compile { .. });
+        let (parked, home) = match self.look_for(&ground, soon) {
             Found::Waiting(parked) => (*parked, Home::Here),
             Found::Nothing => return Shared::Never,
             found => {
@@ -366,7 +371,8 @@ impl Grounds {
         }
     }
 
-    fn look_for(&self, ground: &Arc<Ground>) -> Found {
+    /// What there is for a cell; `soon`: another of its kind follows at once.
+    fn look_for(&self, ground: &Arc<Ground>, soon: bool) -> Found {
         let mut known = self.known();
         let Some(at) = known.iter().position(|kind| kind.ground.is_like(ground)) else {
             let kind = Known { ground: Arc::clone(ground), failures: 0, waiting: Vec::new() };
@@ -376,7 +382,7 @@ impl Grounds {
             drop(known);
             // To end a sandbox takes a moment.
             drop(forgotten);
-            return Found::First;
+            return if soon { Found::Wanted } else { Found::First };
         };
         let mut gone = Vec::new();
         known[..=at].rotate_right(1);

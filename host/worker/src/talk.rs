@@ -348,6 +348,7 @@ mod tests {
             features: Vec::new(),
             zygote: None,
             ahead: false,
+            once: None,
             library: None,
             kernel: None,
         };

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use polyloom_model::{Calls, Kind, Policy, Preset, Type};
+use polyloom_model::{Calls, Kind, Limits, Policy, Preset, Type};
 use polyloom_protocol::messages::host::{Exec, Output as ExecOutput};
 use polyloom_protocol::meta::{Enforcement, Level};
 use polyloom_sandbox as sandbox;
@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 use crate::attempt::{Attempt, Live, Opening, Phase, Report, Start, Stop};
 use crate::daemon::Daemon;
 use crate::drive::Watch;
-use crate::executor::{BINARY, DIR, Executor, HEAD, SDK, Slots};
+use crate::executor::{BINARY, CPUS, DIR, Executor, HEAD, ONCE, SDK, Slots};
 use crate::grounds::{Grounds, Post, Shared};
 use crate::head::TEXT;
 use crate::inputs;
@@ -48,6 +48,8 @@ pub struct Workplace {
     pub(crate) daemon: Daemon,
     /// Attempts that are under way.
     present: AtomicUsize,
+    /// What was made once for the workers of executors that were asked for it, or nothing.
+    once: Mutex<Vec<(Arc<Executor>, Option<PathBuf>)>>,
 }
 
 /// That an attempt is under way, as long as this lives.
@@ -88,8 +90,8 @@ impl Workplace {
     #[must_use]
     pub fn new(binary: PathBuf, sdk: PathBuf, scratch: PathBuf) -> Self {
         let (spawner, parking, grounds, normalisers) = Default::default();
-        let (daemon, present) = Default::default();
-        Self { spawner, binary, sdk, scratch, parking, grounds, normalisers, daemon, present }
+        let (daemon, present, once) = Default::default();
+        Self { spawner, binary, sdk, scratch, parking, grounds, normalisers, daemon, present, once }
     }
 
     /// Asks the daemon of this socket for what waits, if there is one.
@@ -121,6 +123,29 @@ impl Workplace {
         let Ok(view) = self.spawner().and_then(sandbox::Spawner::view) else { return };
         let (spec, policy, _) = self.prepare(attempt, view);
         self.parking.want(&attempt.executor, &policy, &spec);
+    }
+
+    fn onces(&self) -> MutexGuard<'_, Vec<(Arc<Executor>, Option<PathBuf>)>> {
+        self.once.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was made once for an executor's workers, as far as [`Self::keep_once`] was told: that there is nothing, too.
+    #[must_use]
+    pub fn once(&self, executor: &Executor) -> Option<Option<PathBuf>> {
+        let same = |known: &Executor| {
+            known.manifest.id == executor.manifest.id
+                && known.tools == executor.tools
+                && known.manifest.kind == executor.manifest.kind
+        };
+        let onces = self.onces();
+        onces.iter().find(|(known, _)| same(known)).map(|(_, path)| path.clone())
+    }
+
+    /// From now on its workers have a directory of the store in view, or none. It holds for as long as this does, so that they are all alike.
+    pub fn keep_once(&self, executor: &Arc<Executor>, path: Option<PathBuf>) {
+        if self.once(executor).is_none() {
+            self.onces().push((Arc::clone(executor), path));
+        }
     }
 
     /// Programs that wait for the next code.
@@ -207,6 +232,7 @@ impl Workplace {
             binds.push(bind(folder, DIR.into()));
         }
         binds.extend(executor.roots().into_iter().map(|root| bind(root.clone(), root)));
+        binds.extend(self.once(executor).flatten().map(|path| bind(path, ONCE.into())));
         binds
     }
 
@@ -214,6 +240,7 @@ impl Workplace {
     pub(crate) fn base_env(
         executor: &Executor,
         view: &sandbox::View,
+        limits: &Limits,
     ) -> Vec<(String, std::ffi::OsString)> {
         let paths =
             [("HOME", "/cell/work"), ("TMPDIR", "/tmp"), ("IN", "/cell/in"), ("OUT", "/cell/out")];
@@ -224,7 +251,11 @@ impl Workplace {
         env.extend(paths);
         env.push(("PATH".to_owned(), executor.path()));
         let manifest = executor.manifest.env.iter();
-        env.extend(manifest.map(|(name, value)| (name.clone(), value.into())));
+        env.extend(manifest.map(|(name, value)| match value.as_str() {
+            // Never of the machine, whose processors are those of other cells, too: the same cell gives the same elsewhere.
+            CPUS => (name.clone(), limits.cpus.map_or(1.0, f64::ceil).to_string().into()),
+            value => (name.clone(), value.into()),
+        }));
         env
     }
 
@@ -365,7 +396,7 @@ impl Workplace {
             inputs::lay(&attempt.inputs, plain, &view)
         };
         let mut spec = sandbox::Spec {
-            env: Self::base_env(executor, &view),
+            env: Self::base_env(executor, &view, &attempt.limits),
             files: laid.files,
             binds: self.base_binds(executor),
             // Kernels that stand for a program at a prompt speak to it through one.
@@ -454,6 +485,11 @@ impl Workplace {
             spec.env.extend(granted.env.iter().map(|(name, value)| (name.clone(), value.into())));
             spec.env.extend(attempt.env.iter().map(|(name, value)| (name.clone(), value.into())));
             spec.env.extend(attempt.secrets.iter().flat_map(|secrets| secrets.variables()));
+            // Of two of a name a program has the first: what the flow says goes before what an executor does.
+            let mut named = BTreeSet::new();
+            spec.env.reverse();
+            spec.env.retain(|(name, _)| named.insert(name.clone()));
+            spec.env.reverse();
             if let Some(bytes) = &attempt.stdin {
                 spec.stdin = sandbox::Stdin::Bytes(bytes.clone());
             }

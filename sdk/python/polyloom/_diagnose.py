@@ -15,7 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Optional
 
-_HERE = os.path.dirname(os.path.abspath(__file__))
+# By the code's own word: the module's file may be bytecode that lies elsewhere.
+_HERE = os.path.dirname(os.path.abspath((lambda: 0).__code__.co_filename))
 _OURS = (_HERE + os.sep, _HERE + "_sdk" + os.sep)
 
 

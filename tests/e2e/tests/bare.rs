@@ -104,6 +104,12 @@ fn doctor_says_what_is_in_the_way() {
     assert_eq!(row("mount namespace")["used"], "");
     assert_eq!(row("no_new_privs")["available"], "full", "{}", row("no_new_privs"));
     assert_eq!(row("synthetic /etc")["available"], "none");
+    let warm = &document["warm_starts"];
+    assert_eq!(
+        (&warm["possible"], row("warm starts")["available"].as_str()),
+        (&false.into(), Some("none"))
+    );
+    assert!(!warm["reason"].as_str().unwrap().is_empty(), "{warm}");
 }
 
 #[test]

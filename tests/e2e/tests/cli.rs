@@ -677,6 +677,15 @@ fn doctor_tells_of_sandbox_languages_and_store() {
     }
     let memory = row("memory")["used"].as_str().unwrap();
     assert!(memory.starts_with('M'), "{memory}");
+    let warm = &document["warm_starts"];
+    assert!(text.contains("warm starts"), "{text}");
+    let (told, why) = if warm["possible"] == true {
+        ("full", "")
+    } else {
+        ("none", warm["reason"].as_str().unwrap())
+    };
+    assert_eq!(row("warm starts")["available"], told, "{warm}");
+    assert_eq!(row("warm starts")["why"], why, "{warm}");
 }
 
 #[test]

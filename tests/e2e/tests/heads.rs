@@ -109,6 +109,25 @@ fn a_head_whose_files_changed_is_not_used() {
 }
 
 #[test]
+fn what_a_damaged_head_led_to_counts_for_nothing() {
+    let place = Place::new();
+    lab(&place);
+    said(&place, "use a\nuse b\n1");
+    assert_eq!(said(&place, "use a\nuse b\n2"), AB);
+    let trees = fs::read_dir(place.store().join("trees")).unwrap();
+    let made = trees.map(|tree| tree.unwrap().path().join("head.made")).find(|path| path.exists());
+    let made = made.expect("the head is laid out");
+    // As many bytes: what a disk does to a file shows by its bytes alone.
+    let forged = vec![b'!'; fs::read(&made).unwrap().len()];
+    let mut allowed = fs::metadata(&made).unwrap().permissions();
+    std::os::unix::fs::PermissionsExt::set_mode(&mut allowed, 0o600);
+    fs::set_permissions(&made, allowed).unwrap();
+    fs::write(&made, forged).unwrap();
+    assert_eq!(said(&place, "use a\nuse b\n3"), "head:", "it is compiled again, without");
+    assert_eq!(said(&place, "use a\nuse b\n4"), AB, "it was made anew");
+}
+
+#[test]
 fn a_head_goes_as_programs_go() {
     let place = Place::new();
     lab(&place);

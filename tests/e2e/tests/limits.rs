@@ -297,3 +297,29 @@ fn what_can_not_be_had_is_said_and_so_is_who_set_it() {
     assert!(run.messages("a").contains("(set by `--limit`)"), "{}", run.messages("a"));
     assert!(run.cell("a")["diagnostics"][0]["line"].is_null());
 }
+
+#[test]
+fn threads_are_as_many_as_a_cells_own_processors() {
+    needs!("python3");
+    let cell = |name: &str, more: &str| {
+        format!(
+            "[cells.{name}]\nlang = \"python\"\n{more}outputs = {{ y = \"str\" }}\ncode = '''\nimport os, time\n\
+             # Another code in each: neither limits nor names make another result.\n\
+             y = '{name}'[:0] + os.environ['OMP_NUM_THREADS'] + time.strftime(' %Z', time.localtime(0))\n'''\n"
+        )
+    };
+    let flow = [
+        cell("alone", ""),
+        cell("half", "cpus = 1.5\n"),
+        // What a flow says goes before what executors and polyloom do.
+        cell("own", "cpus = 2\nenv = { OMP_NUM_THREADS = \"7\", TZ = \"XYZ-3\" }\n"),
+        cell("second", ""),
+    ];
+    let place = Place::flow(&flow.concat());
+    let run = place.run(&["-j1"]).exits(0);
+    for (cell, said) in
+        [("alone", "1 UTC"), ("half", "2 UTC"), ("own", "7 XYZ"), ("second", "1 UTC")]
+    {
+        assert_eq!(&run.bytes(cell, "y")[1..], said.as_bytes(), "{cell}");
+    }
+}

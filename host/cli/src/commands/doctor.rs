@@ -26,6 +26,12 @@ pub fn doctor(world: &World, format: Format) -> Outcome {
         Err(_) => None,
     };
     let most = place.as_ref().map(|place| place.hot.limit());
+    let warm = place.as_ref().map(|place| {
+        let spawner = place.workplace.spawner();
+        let can = spawner.and_then(|spawner| spawner.can_park(&policy));
+        can.map_err(|error| error.to_string()).and_then(|can| can.map_err(str::to_owned))
+    });
+    parts.extend(warm.as_ref().map(warm_row));
     let rows = place.map(|place| plugin::rows(world, &place)).unwrap_or_default();
     let enough = probed.as_ref().is_ok_and(|probed| meets(probed, &policy));
     if format == Format::Text {
@@ -86,6 +92,9 @@ pub fn doctor(world: &World, format: Format) -> Outcome {
             "sandbox_parts": parts,
             "sandbox_error": probed.as_ref().err().map(ToString::to_string),
             "sandbox_enough": enough,
+            "warm_starts": warm.as_ref().map(|can| json!({
+                "possible": can.is_ok(), "reason": can.as_ref().err(),
+            })),
             "executors": rows.iter().map(plugin::to_json).collect::<Vec<_>>(),
             "hand_over": most.map(|most| json!({
                 "from_bytes": polyloom_runtime::HOT_FROM, "most_bytes": most,
@@ -136,6 +145,15 @@ fn swept(scratch: Option<&Path>) -> Row {
         count => (Level::Partial, format!("{count} leftovers would not go")),
     };
     Row { mechanism: "sweep".to_owned(), available, used, why }
+}
+
+/// Whether sandboxes wait for cells here. Without, every cell is confined as well, by one of its own.
+fn warm_row(can: &Result<(), String>) -> Row {
+    let (available, used, why) = match can {
+        Ok(()) => (Level::Full, "sandboxes and zygotes wait for the next cell", String::new()),
+        Err(why) => (Level::None, "every cell has a start of its own", why.clone()),
+    };
+    Row { mechanism: "warm starts".to_owned(), available, used: used.to_owned(), why }
 }
 
 fn table(world: &World, rows: &[Row]) -> String {

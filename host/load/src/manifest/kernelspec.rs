@@ -93,6 +93,7 @@ pub fn read_kernel(path: &Path, python: &[String]) -> Result<Manifest, Vec<Probl
             features: ["cancel.soft", "display", "session"].map(str::to_owned).into(),
             zygote: None,
             ahead: false,
+            once: None,
             library: None,
             kernel: Some(word("language", "")),
         }),

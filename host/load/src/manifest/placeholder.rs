@@ -16,6 +16,7 @@ pub(crate) enum Place {
     HeadFlags,
     Run { compiled: bool },
     Worker,
+    Once,
     Normalise,
 }
 
@@ -24,11 +25,12 @@ impl Place {
         match name {
             // It is asked as a program is asked for its version: with nothing else in view.
             _ if self == Place::Normalise => false,
-            "dir" | "sdk" | "polyloom" | "work" => true,
+            "dir" => self != Place::Once,
+            "sdk" | "polyloom" | "work" => true,
             "code" => matches!(self, Place::Compile { .. } | Place::Run { .. }),
             "program" => matches!(self, Place::Compile { .. } | Place::Run { compiled: true }),
             "args" | "in" => matches!(self, Place::Run { .. }),
-            "out" => matches!(self, Place::Run { .. } | Place::Head),
+            "out" => matches!(self, Place::Run { .. } | Place::Head | Place::Once),
             "head" => matches!(self, Place::Head | Place::HeadFlags),
             HEAD_FLAGS => self == Place::Compile { headed: true },
             _ => false,

@@ -257,12 +257,17 @@ fn kind(findings: &mut Findings, top: &Map, tools: &BTreeMap<String, Tool>) -> O
         let (argv, protocol, features) = (argv?, protocol?, features(findings, map));
         let ahead = map.get("ahead").and_then(|node| findings.flag("ahead", node)) == Some(true);
         let zygote = section(findings, top, "zygote", ZYGOTE).map(|map| zygote(findings, map));
+        let once = match map.get("once") {
+            Some(_) => Some(argv_at(findings, map, "worker", "once", Place::Once, tools)?),
+            None => None,
+        };
         return Some(Kind::Worker(WorkerSpec {
             argv,
             protocol,
             features,
             zygote,
             ahead,
+            once,
             library: None,
             kernel: None,
         }));
@@ -322,6 +327,7 @@ fn native(findings: &mut Findings, map: &Map) -> Option<Kind> {
         features,
         zygote: None,
         ahead: false,
+        once: None,
         library: Some(library),
         kernel: None,
     }))
@@ -389,18 +395,29 @@ pub(super) fn argv(
     place: Place,
     tools: &BTreeMap<String, Tool>,
 ) -> Option<Vec<String>> {
-    let Some(node) = map.get("argv") else {
+    argv_at(findings, map, table, "argv", place, tools)
+}
+
+fn argv_at(
+    findings: &mut Findings,
+    map: &Map,
+    table: &str,
+    key: &str,
+    place: Place,
+    tools: &BTreeMap<String, Tool>,
+) -> Option<Vec<String>> {
+    let Some(node) = map.get(key) else {
         let message = format!("`[{table}]` has no `argv`");
         findings
             .error(Code::MissingKey, &(0..0), message, "")
             .help("valid: `argv = [\"{PROGRAM}\", \"{code}\"]`");
         return None;
     };
-    let texts = findings.texts("argv", node)?;
+    let texts = findings.texts(key, node)?;
     if texts.first().is_none_or(String::is_empty) {
         findings
-            .error(Code::NotRunnable, &node.span, "`argv` has no program", "")
-            .help("valid: `argv = [\"{PROGRAM}\", \"{code}\"]`");
+            .error(Code::NotRunnable, &node.span, format!("`{key}` has no program"), "")
+            .help(format!("valid: `{key} = [\"{{PROGRAM}}\", \"{{code}}\"]`"));
     }
     if let Data::List(items) = &node.data {
         for (text, item) in texts.iter().zip(items) {

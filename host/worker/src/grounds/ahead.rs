@@ -65,7 +65,7 @@ impl Post {
         spawner: &sandbox::Spawner,
     ) -> Option<sandbox::Sandbox> {
         let executor = &self.ground.executor.manifest.id;
-        let parked = match grounds.look_for(&self.ground) {
+        let parked = match grounds.look_for(&self.ground, false) {
             Found::Waiting(parked) => Ok(*parked),
             Found::Wanted => {
                 let order = self.ground.order(&self.start.policy);

@@ -1,0 +1,109 @@
+//! What an executor makes once for a toolchain and all its workers find when they start, as bytecode is: kept in the store like a compiled program. No cell
+//! has a part in it. Where there is none yet workers start without, and it is made beside them, for the next run.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use polyloom_model::{CommandSpec, Digest, Kind, Manifest, WorkerSpec};
+use polyloom_protocol::Outcome;
+use polyloom_worker::attempt::{Collected, Phase, Stop};
+use polyloom_worker::executor::Executor;
+use tokio::sync::{mpsc, watch};
+
+use crate::step::{StepRun, blocking, compiling, tree_file};
+use crate::words::chain;
+
+/// What is remembered of one that failed.
+const REFUSED: &str = "refused";
+/// The name of the cell that makes it.
+const NAME: &str = "once";
+
+impl StepRun {
+    /// Sees to it that the step's worker, if it is to be one, has in view what is made once for it.
+    pub(crate) async fn look_for_once(self: &Arc<Self>) {
+        let Kind::Worker(WorkerSpec { once: Some(argv), .. }) = &self.executor.manifest.kind else {
+            return;
+        };
+        let workplace = &self.place.workplace;
+        if workplace.once(&self.executor).is_some() {
+            return;
+        }
+        let key = Digest::of(format!("polyloom.once/1\n{}\n", self.identity).as_bytes());
+        let step = Arc::clone(self);
+        let Ok((found, refused)) = blocking(move || step.find_once(&key)).await else { return };
+        if found.is_none() && !refused {
+            let (step, argv) = (Arc::clone(self), argv.clone());
+            self.place.heads.begin(key, async move {
+                if let Err(text) = step.make_once(key, argv).await {
+                    let executor = &step.executor.manifest.id;
+                    tracing::warn!(%executor, text, "nothing could be made once for its workers");
+                }
+            });
+        }
+        workplace.keep_once(&self.executor, found);
+    }
+
+    /// Its directory, all of whose bytes were looked at; and whether it can't be made.
+    fn find_once(&self, key: &Digest) -> (Option<PathBuf>, bool) {
+        let store = &self.place.store;
+        let digest = store.program(key).ok().flatten();
+        let found = digest.and_then(|digest| store.tree_path(&digest).ok());
+        let refused = || store.tool(&place(key)).is_ok_and(|text| text.is_some());
+        let refused = found.is_none() && refused();
+        (found, refused)
+    }
+
+    async fn make_once(self: &Arc<Self>, key: Digest, argv: Vec<String>) -> Result<(), String> {
+        // As the head of codes is compiled, but that there is no cell: its name, its code and what it may do have no part in it.
+        let spec = CommandSpec {
+            compile: Some(argv),
+            head: None,
+            run: Vec::new(),
+            component: None,
+            zygote: None,
+        };
+        let manifest = Manifest { kind: Kind::Command(spec), ..(*self.executor.manifest).clone() };
+        let executor =
+            Executor { manifest: Arc::new(manifest), tools: self.executor.tools.clone() };
+        let mut attempt = self.bare(Phase::Head);
+        attempt.executor = Arc::new(executor);
+        attempt.cell = NAME.parse().map_err(|_| "it has no name".to_owned())?;
+        attempt.code_name = NAME.to_owned();
+        attempt.code = Vec::new().into();
+        attempt.limits = compiling(&attempt.limits);
+        let (live, mut heard) = mpsc::channel(64);
+        let (_stop, stopped) = watch::channel(Stop::No);
+        let attempt = Arc::new(attempt);
+        let working = self.place.workplace.attempt(&attempt, live, stopped);
+        let hearing = async { while heard.recv().await.is_some() {} };
+        let (report, ()) = tokio::join!(working, hearing);
+        let report = report.map_err(|error| chain(&error))?;
+        let store = Arc::clone(&self.place.store);
+        match (report.meta.outcome, report.program) {
+            (Outcome::Ok, Some(Collected::Tree(files))) => {
+                let unix_ms = self.unix_ms;
+                let work = move || {
+                    let entries = files.into_iter().map(|file| tree_file(&store, file));
+                    let entries: Result<Vec<_>, _> = entries.collect();
+                    let entries = entries.map_err(|trouble| trouble.text)?;
+                    let (digest, _) = store.put_tree(entries).map_err(|error| chain(&error))?;
+                    // Laid out now, so that nobody waits for it.
+                    store.tree_path(&digest).map_err(|error| chain(&error))?;
+                    store.commit_program(&key, &digest, unix_ms).map_err(|error| chain(&error))
+                };
+                blocking(work).await.map_err(|trouble| trouble.text)?
+            }
+            (Outcome::Ok, _) => Err("it made no folder".to_owned()),
+            (Outcome::Failed, _) => {
+                let kept = store.remember_tool(&place(&key), REFUSED);
+                kept.map_err(|error| chain(&error))?;
+                Err(report.meta.stderr.text)
+            }
+            (outcome, _) => Err(format!("{outcome:?}")),
+        }
+    }
+}
+
+fn place(key: &Digest) -> String {
+    format!("once {key}")
+}
