@@ -49,6 +49,7 @@ MORE: dict[str, Callable[[Common], None]] = {
     "compile": compiling.compiling,
     "host": host.host,
     "first": host.first,
+    "scale": host.scale,
     "handover": handover.handover,
     "sum": summing.summing,
 }

@@ -43,15 +43,15 @@ class Took:
     memory: int
 
 
-def took(argv: list[str], cwd: Path, env: dict[str, str]) -> Took:
-    """Runs a command that has to succeed; its wall time and the most memory it had, in bytes."""
+def took(argv: list[str], cwd: Path, env: dict[str, str], code: int = 0) -> Took:
+    """Runs a command that has to end so; its wall time and the most memory it had, in bytes."""
     with tempfile.TemporaryFile() as errors:
         start = time.perf_counter()
         child = subprocess.Popen(argv, cwd=cwd, env=env, stdout=subprocess.DEVNULL, stderr=errors)
         _, status, usage = os.wait4(child.pid, 0)
         seconds = time.perf_counter() - start
         child.returncode = os.waitstatus_to_exitcode(status)
-        if child.returncode != 0:
+        if child.returncode != code:
             errors.seek(0)
             text = errors.read().decode(errors="replace")[-2000:]
             raise SystemExit(f"error: {' '.join(argv)}: exit code {child.returncode}\n{text}")
@@ -124,8 +124,8 @@ class Common:
     def ratio(self, case: str, what: str, value: float, target: float | None = None) -> None:
         self.rows.append(Row(case, what, value, "x", target, self.repeat))
 
-    def polyloom(self, cwd: Path, *argv: str) -> Took:
-        return took([self.binary, *argv], cwd, self.env)
+    def polyloom(self, cwd: Path, *argv: str, code: int = 0) -> Took:
+        return took([self.binary, *argv], cwd, self.env, code)
 
     def project(self, name: str, text: str, files: dict[str, str] | None = None) -> Path:
         """A flow in a folder of its own."""

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from cells import spawned
-from common import Common, in_turn
+from common import Common, Row, in_turn
 
 
 def layers(cells: int) -> str:
@@ -73,6 +73,39 @@ def first(bench: Common) -> None:
         shutil.rmtree(project / ".polyloom", ignore_errors=True)
         found.append(until_started(bench, project))
     bench.row("first", f"to the first of {count:,} cells", statistics.median(found) * 1e3, 300.0)
+
+
+def scale(bench: Common) -> None:
+    """Time and memory for ten times as many cells: ten times as much, and below a measure."""
+    counts = (500, 5_000) if bench.quick else (10_000, 100_000)
+    projects = []
+    for count in counts:
+        # The first cell fails: all others are planned, told and recorded, and none of them runs.
+        text = layers(count).replace("code = 'echo 0 > $OUT/x'", "code = 'exit 1'", 1)
+        projects.append(bench.project(f"scale{count}", text))
+    ways: dict[str, tuple[list[str], int]] = {
+        "check": (["check"], 0),
+        "plan": (["run", "-q", "--dry-run"], 0),
+        "run, stopped by the first cell": (["run", "-q", "--jobs", "1"], 1),
+    }
+    for what, (argv, code) in ways.items():
+        few, many = (
+            in_turn(
+                1 if bench.quick else 3, {"": partial(bench.polyloom, project, *argv, code=code)}
+            )[""]
+            for project in projects
+        )
+        times = counts[1] / counts[0]
+        target = 2000.0 if what == "check" else None
+        bench.row("scale", f"{what}, {counts[1]:,} cells", many.seconds * 1e3, target)
+        bench.ratio("scale", f"{what}, a cell of many / of few", many.seconds / few.seconds / times)
+        megabytes = many.memory / 1e6
+        bench.rows.append(Row("scale", f"{what}, memory", megabytes, "MB", 1000.0, bench.repeat))
+        # A tenth of the cells has the program itself beside it, so that this is less than one.
+        more = many.memory / few.memory / times
+        bench.ratio("scale", f"{what}, memory of a cell of many / of few", more, 1.2)
+        if more > 1.2 or megabytes > 1000.0:
+            raise SystemExit(f"error: {what}: {megabytes:.0f} MB, {more:.2f} times as much a cell")
 
 
 def until_started(bench: Common, project: Path) -> float:

@@ -96,14 +96,17 @@ pub fn is_plain(flow: &Flow) -> bool {
 }
 
 /// The programs of a flow and of the flows in it as they are written: what is asked for and granted is asked for and granted for these.
-/// Their maps are still there.
-pub fn templates(flow: &Flow) -> Result<Flow, ExpandError> {
+/// Their maps are still there. A flow of programs alone is its own.
+pub fn templates(flow: &Arc<Flow>) -> Result<Arc<Flow>, ExpandError> {
+    if flow.cells.len() <= MAX_STEPS && flow.cells.iter().all(Cell::is_program) {
+        return Ok(Arc::clone(flow));
+    }
     let found = AllFound::new();
     let mut maker = Maker::new(flow, &found, Maps::Stay);
     for cell in &flow.cells {
         maker.cell(cell.clone(), 0)?;
     }
-    Ok(with_cells(flow, maker.cells))
+    Ok(Arc::new(with_cells(flow, maker.cells)))
 }
 
 /// Expands a flow.

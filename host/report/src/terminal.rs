@@ -10,7 +10,7 @@ mod log;
 mod options;
 mod summary;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -51,6 +51,8 @@ struct Screen {
     failed: Option<io::Error>,
     run: Run,
     cells: HashMap<String, Cell>,
+    /// Those of them that run just now: what is drawn ten times a second is no look at each cell of a large flow.
+    running: BTreeSet<String>,
     failures: Vec<Failure>,
     /// Further failures, in a line each: a whole result is held for the ones told in full only.
     more_failures: Vec<String>,
@@ -109,6 +111,7 @@ impl Terminal {
             ready: String::new(),
             failed: None,
             cells: HashMap::new(),
+            running: BTreeSet::new(),
             failures: Vec::new(),
             more_failures: Vec::new(),
             longest: 0,
@@ -358,6 +361,9 @@ impl Screen {
 
     fn started(&mut self, record: &Record, cell: &str, attempt: u32, phase: Phase) {
         let verbose = self.says(Verbosity::Verbose);
+        if !self.running.contains(cell) {
+            self.running.insert(cell.to_owned());
+        }
         let entry = self.cell(cell);
         // A cell that is compiled and then run has one clock.
         let since_ms = entry.running.as_ref().map_or(record.at_ms, |running| running.since_ms);
@@ -422,6 +428,7 @@ impl Screen {
         let (errors, (rest, hidden)) = match self.cells.get_mut(cell) {
             Some(entry) => {
                 entry.running = None;
+                self.running.remove(cell);
                 (std::mem::take(&mut entry.errors), entry.log.end(limit))
             }
             None => Default::default(),

@@ -77,7 +77,7 @@ impl Runner {
                 let over = self.job.prepared.plan.later.is_empty();
                 (first, if over { Growth::Over } else { Growth::GoesOn })
             };
-            self.announce(first);
+            self.announce();
             let specs: Vec<_> =
                 self.job.prepared.plan.steps[first..].iter().map(StepSpec::from).collect();
             self.specs.extend_from_slice(&specs);

@@ -117,7 +117,7 @@ impl Place {
         sources: &mut Sources,
     ) {
         // What is wrong with it is told by its plan.
-        let Ok(templates) = templates(flow) else { return };
+        let Ok(templates) = templates(&Arc::new(flow.clone())) else { return };
         let found = self.executors(&templates, manifest);
         for executor in found.ready.values() {
             sources.installed.extend(executor.watch().map(Path::to_owned));

@@ -29,7 +29,7 @@ pub struct Prepared {
     /// The flow as it is written.
     pub written: Arc<Flow>,
     /// Its programs, and those of flows in it, as they are written.
-    pub templates: Flow,
+    pub templates: Arc<Flow>,
     /// The flow of plain steps, as far as they are known.
     pub flow: Arc<Flow>,
     /// The axes of maps whose items are not known.
@@ -247,7 +247,7 @@ impl Prepared {
     ) -> Result<Self, PrepareError> {
         let mut next = Self {
             written: Arc::clone(&self.written),
-            templates: self.templates.clone(),
+            templates: Arc::clone(&self.templates),
             flow: Arc::clone(&self.flow),
             open: Vec::new(),
             found: self.found.clone(),

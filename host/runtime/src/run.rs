@@ -51,6 +51,10 @@ use crate::words::chain;
 /// So many ends are committed at once: of thousands that come together, not all are to be in memory.
 const BATCH: usize = 1024;
 
+/// So many steps of the plan are said before the first of them begins, and so many at a time while cells run: of a hundred thousand,
+/// none waits for the last one to be said.
+const SAID: usize = 512;
+
 /// How a run is to be made.
 pub struct Job {
     /// The plan.
@@ -221,6 +225,8 @@ pub struct Runner {
     pub(crate) schedule: Schedule,
     pub(crate) specs: Vec<StepSpec>,
     pub(crate) slots: Vec<Slot>,
+    /// Steps whose plan has been said, in the plan's order.
+    said: usize,
     starts: Starts,
     pub(crate) commands: VecDeque<Command>,
     rows: Vec<StepRow>,
@@ -259,7 +265,7 @@ pub(crate) fn unix_ms() -> u64 {
 }
 
 impl Runner {
-    /// A run that is ready to start; says `run.started` and the plan.
+    /// A run that is ready to start; says `run.started`.
     #[must_use]
     pub fn new(mut job: Job, mut stream: Stream) -> Self {
         let carried = std::mem::take(&mut job.carried).into_iter();
@@ -300,6 +306,7 @@ impl Runner {
             schedule,
             specs,
             slots,
+            said: 0,
             starts: Starts::default(),
             commands: VecDeque::new(),
             rows: Vec::new(),
@@ -323,7 +330,7 @@ impl Runner {
             receiver,
             job,
         };
-        runner.announce(0);
+        runner.make_room();
         runner.await_items();
         runner
     }
@@ -332,29 +339,46 @@ impl Runner {
         self.stream.say(Event::Warning { text });
     }
 
-    /// Says what is planned from that step on, and gives each a place.
-    pub(crate) fn announce(&mut self, first: usize) {
-        let prepared = &self.job.prepared;
-        for step in &prepared.plan.steps[first..] {
-            let reason = step.reason.to_string();
-            self.stream.say(Event::StepPlanned {
-                cell: step.cell.to_string(),
-                lang: prepared.flow.cells[step.index.at()].executor.to_string(),
-                action: action_of(&step.action),
-                reason: reason.clone(),
-            });
+    /// Gives each step that has none a place.
+    fn make_room(&mut self) {
+        for step in &self.job.prepared.plan.steps[self.slots.len()..] {
             let outputs = match &step.action {
                 Action::Cached(recorded) => Some(Outputs::Recorded(Arc::clone(recorded))),
                 Action::Run | Action::Maybe | Action::Skip => None,
             };
-            self.slots.push(Slot { outputs, reason, ..Slot::default() });
+            self.slots.push(Slot { outputs, ..Slot::default() });
         }
+    }
+
+    /// Says what is planned of steps that were added, and gives each a place.
+    pub(crate) fn announce(&mut self) {
+        self.make_room();
+        self.say_planned(self.slots.len());
+    }
+
+    /// Says what is planned of the first so many steps, as far as it has not been. Nothing else is said of a step before this.
+    fn say_planned(&mut self, count: usize) {
+        let prepared = &self.job.prepared;
+        let count = count.min(self.slots.len());
+        for at in self.said..count {
+            let step = &prepared.plan.steps[at];
+            let reason = step.reason.to_string();
+            self.slots[at].reason.clone_from(&reason);
+            self.stream.say(Event::StepPlanned {
+                cell: step.cell.to_string(),
+                lang: prepared.flow.cells[step.index.at()].executor.to_string(),
+                action: action_of(&step.action),
+                reason,
+            });
+        }
+        self.said = self.said.max(count);
     }
 
     /// Runs a plan in which nothing has to run: no thread, no task, no process.
     #[must_use]
     pub fn run_cached(mut self) -> Summary {
         self.nothing_runs = true;
+        self.say_planned(self.slots.len());
         let first = self.schedule.start();
         self.commands.extend(first);
         self.obey();
@@ -369,6 +393,9 @@ impl Runner {
         let mut timer_open = deadline.is_some();
         let mut words_open = true;
         let first = self.schedule.start();
+        // Where results stand, all of them end at once.
+        let ends = first.iter().any(|command| matches!(command, Command::End { .. }));
+        self.say_planned(if ends { self.slots.len() } else { SAID });
         self.commands.extend(first);
         self.settle();
         while self.outcome.is_none() || !self.late.ends.is_empty() {
@@ -386,6 +413,9 @@ impl Runner {
                     Some(word) => self.hear(word),
                     None => words_open = false,
                 },
+                () = std::future::ready(()), if self.said < self.slots.len() => {
+                    self.say_planned(self.said + SAID);
+                }
                 () = until(deadline), if timer_open => {
                     timer_open = false;
                     let commands = self.schedule.on(Cause::Timeout);
@@ -394,6 +424,7 @@ impl Runner {
             }
             self.settle();
         }
+        self.say_planned(self.slots.len());
         self.look_ahead();
         self.finish()
     }
@@ -528,6 +559,9 @@ impl Runner {
 
     pub(crate) fn obey(&mut self) {
         while let Some(command) = self.commands.pop_front() {
+            if let Some(step) = command.step() {
+                self.say_planned(step.at() + 1);
+            }
             match command {
                 Command::Decide { step } => {
                     let verdict = self.decide(step);

@@ -127,6 +127,23 @@ pub enum Command {
     Finish(RunOutcome),
 }
 
+impl Command {
+    /// The step it is about.
+    #[must_use]
+    pub fn step(&self) -> Option<StepIndex> {
+        match self {
+            Self::Decide { step }
+            | Self::Start { step, .. }
+            | Self::Wait { step, .. }
+            | Self::Hold { step, .. }
+            | Self::Cancel { step }
+            | Self::Kill { step }
+            | Self::End { step, .. } => Some(*step),
+            Self::Finish(_) => None,
+        }
+    }
+}
+
 /// How a step ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {

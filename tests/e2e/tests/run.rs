@@ -346,3 +346,24 @@ fn an_ordinary_user_can_run_flows() {
     assert_eq!(run.exits(5).told(), "after skipped, bad failed, good cached, last cached");
     assert_eq!(place.processes(), [""; 0]);
 }
+
+#[test]
+fn what_is_planned_of_a_step_is_told_before_anything_else_of_it() {
+    let code = |i: usize| if i == 0 { "exit 1" } else { "true" };
+    let cells = (0..1500).map(|i| format!("[cells.c{i}]\nlang = 'sh'\ncode = '{}'\n", code(i)));
+    let place = Place::flow(&cells.collect::<String>());
+    let events = place.polyloom(&["run", "-q", "-j", "1", "--format", "jsonl"]).exits(1);
+    let mut planned = Vec::new();
+    let mut ended = 0;
+    for event in events.json_lines() {
+        let Some(cell) = event["cell"].as_str() else { continue };
+        if event["event"] == "step.planned" {
+            planned.push(cell.to_owned());
+        } else {
+            assert!(planned.iter().any(|it| it == cell), "{event}");
+            ended += usize::from(event["event"] == "step.finished");
+        }
+    }
+    assert!(planned.iter().eq((0..1500).map(|i| format!("c{i}")).collect::<Vec<_>>().iter()));
+    assert_eq!(ended, 1500);
+}

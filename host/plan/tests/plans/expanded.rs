@@ -340,7 +340,7 @@ fn a_mapped_flow_is_one_flow_for_each_item() {
     let gather = plain.flow.cell(&"s".parse().unwrap()).unwrap();
     let Source::Ports(from) = &gather.inputs[&port("out")].source else { panic!() };
     assert_eq!(from[1].0.as_str(), "s[given=2]/y");
-    let all = templates(&world.flow).unwrap();
+    let all = templates(&Arc::new(world.flow.clone())).unwrap();
     assert_eq!(ids(&all), ["s/x", "s/y", "z"]);
     let step = plain.flow.cell(&"s[given=2]/y".parse().unwrap()).unwrap();
     assert_eq!(step.declared, all.cells[1].declared);

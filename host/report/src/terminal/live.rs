@@ -61,9 +61,12 @@ impl Live {
             return String::new();
         }
         let mut running: Vec<_> = screen
-            .cells
+            .running
             .iter()
-            .filter_map(|(id, cell)| Some((id, cell, cell.running.as_ref()?)))
+            .filter_map(|id| {
+                let cell = screen.cells.get(id)?;
+                Some((id, cell, cell.running.as_ref()?))
+            })
             .collect();
         running.sort_by(|a, b| a.2.since_ms.total_cmp(&b.2.since_ms).then(a.0.cmp(b.0)));
         let columns = screen.options.width.max(20) - 1;
