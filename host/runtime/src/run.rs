@@ -394,6 +394,7 @@ impl Runner {
             }
             self.settle();
         }
+        self.job.place.workplace.run_is_over();
         self.look_ahead();
         self.finish()
     }
