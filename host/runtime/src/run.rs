@@ -425,6 +425,7 @@ impl Runner {
             self.settle();
         }
         self.say_planned(self.slots.len());
+        self.job.place.workplace.run_is_over();
         self.look_ahead();
         self.finish()
     }

@@ -365,6 +365,11 @@ impl Workplace {
         parking::give(&mut cell, &spec.files).then_some(cell)
     }
 
+    /// Hears that a run is over: workers that were started for cells which did not come end.
+    pub fn run_is_over(&self) {
+        self.grounds.end_ahead();
+    }
+
     fn has_a_spare_processor(&self) -> bool {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         self.present.load(Ordering::Relaxed) < processors

@@ -172,17 +172,31 @@ impl Ahead {
 
     fn started(&self, post: &Post, berth: Option<Berth>) {
         let mut kinds = self.kinds();
-        if let Some(kept) = kinds.iter_mut().find(|kept| kept.post.is_like(post)) {
-            kept.starting -= 1;
-            kept.failed |= berth.is_none();
-            kept.there.extend(berth);
-        }
+        let gone = match kinds.iter_mut().find(|kept| kept.post.is_like(post)) {
+            Some(kept) => {
+                kept.starting = kept.starting.saturating_sub(1);
+                kept.failed |= berth.is_none();
+                kept.there.extend(berth);
+                None
+            }
+            // Nobody wants it any more.
+            None => berth,
+        };
         drop(kinds);
         self.changed.notify_all();
+        // Its end is waited for where waiting does not matter.
+        drop(tokio::task::spawn_blocking(move || drop(gone)));
     }
 }
 
 impl Grounds {
+    /// No cell is coming: what was started for one ends.
+    pub fn end_ahead(&self) {
+        let kinds = std::mem::take(&mut *self.ahead.kinds());
+        self.ahead.changed.notify_all();
+        drop(kinds);
+    }
+
     /// The worker that was started ahead for a cell, if there is one; its time counts from `started`, then.
     pub fn worker(
         &self,
