@@ -72,8 +72,8 @@ struct Kept {
 }
 
 enum Item {
-    Parked(sandbox::Parked),
-    Started { cell: sandbox::Sandbox, stdin: Option<OwnedFd> },
+    Parked(Box<sandbox::Parked>),
+    Started { cell: Box<sandbox::Sandbox>, stdin: Option<OwnedFd> },
 }
 
 impl Item {
@@ -435,14 +435,17 @@ impl Keeper {
         let spawner = self.place.spawner()?;
         let mut spec = order.spec();
         let item = match order.wait {
-            Wait::Sandbox | Wait::Zygote => Item::Parked(spawner.park(order.policy(), &spec)?),
+            Wait::Sandbox | Wait::Zygote => {
+                Item::Parked(Box::new(spawner.park(order.policy(), &spec)?))
+            }
             Wait::Worker => {
-                Item::Started { cell: spawner.spawn(order.policy(), &spec)?, stdin: None }
+                let cell = Box::new(spawner.spawn(order.policy(), &spec)?);
+                Item::Started { cell, stdin: None }
             }
             Wait::Asked => {
                 let (theirs, ours) = io::pipe().map_err(sandbox::SpawnError::Descriptors)?;
                 spec.stdin = sandbox::Stdin::Fd(theirs.into());
-                let cell = spawner.spawn(order.policy(), &spec)?;
+                let cell = Box::new(spawner.spawn(order.policy(), &spec)?);
                 Item::Started { cell, stdin: Some(ours.into()) }
             }
         };
