@@ -26,7 +26,7 @@ impl Owner {
         static OWNER: OnceLock<Owner> = OnceLock::new();
         OWNER.get_or_init(|| {
             let pid = std::process::id();
-            Self { pid, start: start_time(pid).unwrap_or(0), boot: boot() }
+            Self { pid, start: start_time(pid).unwrap_or(0), boot: boot().to_owned() }
         })
     }
 
@@ -58,9 +58,13 @@ pub fn fresh() -> String {
     format!("{PREFIX}{}-{}-{}-{sequence}", owner.pid, owner.start, owner.boot)
 }
 
-fn boot() -> String {
-    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    id.chars().filter(char::is_ascii_hexdigit).take(12).collect()
+/// No process sees another one.
+fn boot() -> &'static str {
+    static BOOT: OnceLock<String> = OnceLock::new();
+    BOOT.get_or_init(|| {
+        let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        id.chars().filter(char::is_ascii_hexdigit).take(12).collect()
+    })
 }
 
 /// Field 22 of `/proc/PID/stat`, counted after the parenthesised name, which may contain anything.

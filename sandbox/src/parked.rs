@@ -120,7 +120,7 @@ impl Spawner {
     /// Whether cells of this policy can have parked sandboxes here: control groups have to count each of them, a zygote takes a second user to be out of their
     /// reach, and what is to share nothing shares none of it. An error tells why not.
     pub fn can_park(&self, policy: &Policy) -> Result<Result<(), &'static str>, SpawnError> {
-        let (mode, layout) = (self.ready()?.mode, self.layout());
+        let (mode, layout) = (self.foreseen()?.mode, self.layout());
         let refused = if mode != Mode::Root {
             "it takes root: supervisor and cell are two users"
         } else if !layout.counts_memory() || (layout.unified.is_none() && layout.cpuacct.is_none())

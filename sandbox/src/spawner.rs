@@ -41,6 +41,8 @@ pub struct Spawner {
     /// Another one, without namespaces, where the first could not have them; and what was in its way.
     bare: OnceLock<(Link, Missing)>,
     facts: OnceLock<Result<Ready, Missing>>,
+    /// What another spawner of this machine could prepare.
+    expected: OnceLock<Ready>,
     first: Mutex<()>,
     layout: OnceLock<Layout>,
     scratch: Result<Scratch, String>,
@@ -144,6 +146,7 @@ impl Spawner {
             link: Link::start(exe, None)?,
             bare: OnceLock::new(),
             facts: OnceLock::new(),
+            expected: OnceLock::new(),
             first: Mutex::new(()),
             layout: OnceLock::new(),
             scratch: Err("no folder for it was given".into()),
@@ -158,6 +161,26 @@ impl Spawner {
     pub fn with_scratch(mut self, place: &Path) -> Self {
         self.scratch = Scratch::open(place);
         self
+    }
+
+    /// What the spawner could prepare or, as long as nothing is to be started by it, will: what could be prepared by another one, where that is known.
+    pub(crate) fn foreseen(&self) -> Result<&Ready, SpawnError> {
+        match self.expected.get() {
+            Some(expected) if self.facts.get().is_none() => Ok(expected),
+            Some(_) | None => self.ready(),
+        }
+    }
+
+    /// What this spawner could prepare, for [`Self::expect`] of another one in the same namespaces.
+    pub fn prepared(&self) -> Result<Vec<u8>, SpawnError> {
+        rmp_serde::to_vec(self.ready()?).map_err(|_| SpawnError::Lost)
+    }
+
+    /// Tells it what it will be able to prepare, so that only what it starts itself has to wait until it has.
+    pub fn expect(&self, prepared: &[u8]) {
+        if let Ok(ready) = rmp_serde::from_slice(prepared) {
+            let _ = self.expected.set(ready);
+        }
     }
 
     /// What the spawner could prepare; waits for its first message, once.
@@ -263,7 +286,7 @@ impl Spawner {
 
     /// What a sandbox with this policy would get here.
     pub fn enforcement(&self, policy: &Policy) -> Result<Enforcement, SpawnError> {
-        let ready = self.ready()?;
+        let ready = self.foreseen()?;
         let (_, disk) = disk::plan(&self.scratch, ready.mode, &policy.limits);
         Ok(achieved(ready, self.layout(), policy, disk, self.why_bare().as_deref()))
     }
@@ -277,7 +300,7 @@ impl Spawner {
     /// How the paths of one sandbox are to be spelled. With namespaces that is as they are; without, its own files are in a folder of the host's, which is
     /// made here and goes with the view and the sandbox.
     pub fn view(&self) -> Result<View, SpawnError> {
-        if self.ready()?.mode != Mode::Bare {
+        if self.foreseen()?.mode != Mode::Bare {
             return Ok(View::default());
         }
         let folder = disk::folder(&self.scratch).map_err(SpawnError::Disk)?;

@@ -7,8 +7,8 @@ use std::fs::File;
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::FileExt;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 use blake3::hazmat::{
     ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root,
@@ -52,8 +52,10 @@ pub fn digest_bytes(bytes: &[u8]) -> Digest {
     whole.ok().flatten().unwrap_or_else(|| Digest::of(bytes))
 }
 
+/// Asked of the system once: the answer is in a dozen of its files.
 fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
+    static THREADS: OnceLock<usize> = OnceLock::new();
+    *THREADS.get_or_init(|| std::thread::available_parallelism().map_or(1, NonZeroUsize::get))
 }
 
 /// Hashes up to `length` bytes from `at`; tells how many there were.

@@ -180,6 +180,9 @@ impl Workplace {
         sandbox::sweep();
         sandbox::sweep_folders(&self.scratch);
         let started = sandbox::Spawner::start(&self.binary)?.with_scratch(&self.scratch);
+        if let Some(client) = self.daemon.client() {
+            started.expect(client.prepared());
+        }
         Ok(self.spawner.get_or_init(|| started))
     }
 
@@ -371,7 +374,9 @@ impl Workplace {
     }
 
     fn has_a_spare_processor(&self) -> bool {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        static PROCESSORS: OnceLock<usize> = OnceLock::new();
+        let ask = || std::thread::available_parallelism().map_or(1, usize::from);
+        let processors = *PROCESSORS.get_or_init(ask);
         self.present.load(Ordering::Relaxed) < processors
     }
 

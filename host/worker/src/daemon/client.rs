@@ -16,7 +16,10 @@ const STOPPING: Duration = Duration::from_secs(10);
 
 /// A connection to a daemon.
 #[derive(Debug)]
-pub struct Client(Mutex<Option<Line>>);
+pub struct Client {
+    line: Mutex<Option<Line>>,
+    prepared: Vec<u8>,
+}
 
 /// What a run was given.
 #[derive(Debug)]
@@ -41,10 +44,17 @@ impl Client {
         line.set_patience(Some(PATIENCE))?;
         line.send(&Ask::Hello(Identity::own()?), &[])?;
         match line.receive()? {
-            Some((Answer::Welcome, _)) => Ok(Self(Mutex::new(Some(line)))),
+            Some((Answer::Welcome(prepared), _)) => {
+                Ok(Self { line: Mutex::new(Some(line)), prepared })
+            }
             Some((Answer::Refused(why), _)) => Err(io::Error::other(why)),
             _ => Err(io::ErrorKind::InvalidData.into()),
         }
+    }
+
+    /// What its spawner could prepare, as [`polyloom_sandbox::Spawner::expect`] takes it.
+    pub fn prepared(&self) -> &[u8] {
+        &self.prepared
     }
 
     /// What waits by an order. It is this run's to use or to end.
@@ -84,7 +94,7 @@ impl Client {
     }
 
     fn line(&self) -> std::sync::MutexGuard<'_, Option<Line>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ask(&self, ask: &Ask) -> Option<(Answer, Vec<OwnedFd>)> {

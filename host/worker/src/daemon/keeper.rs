@@ -127,6 +127,8 @@ struct Pool {
 /// A daemon.
 pub struct Keeper {
     place: Workplace,
+    /// What its spawner could prepare.
+    prepared: Vec<u8>,
     own: Identity,
     spaces: Vec<PathBuf>,
     idle: Duration,
@@ -150,7 +152,7 @@ impl Keeper {
         let _lock =
             lock(&socket.with_extension("lock")).map_err(failed)?.ok_or(ServeError::Running)?;
         // Before there are threads.
-        place.spawner()?.view()?;
+        let prepared = place.spawner()?.prepared()?;
         // Who holds the lock is the only one whose socket it can be.
         match std::fs::remove_file(socket) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
@@ -163,6 +165,7 @@ impl Keeper {
         let (woken, wake) = io::pipe().map_err(ServeError::System)?;
         let keeper = Arc::new(Self {
             place,
+            prepared,
             own: Identity::own().map_err(ServeError::System)?,
             spaces: spaces("self").map_err(ServeError::System)?,
             idle,
@@ -307,11 +310,12 @@ impl Keeper {
         if let Err(why) = self.is_like(line, &other) {
             return line.send(&Answer::Refused(why.to_owned()), &[]);
         }
-        line.send(&Answer::Welcome, &[])?;
+        let welcome = Answer::Welcome(self.prepared.clone());
+        line.send(&welcome, &[])?;
         line.set_patience(None)?;
         while let Some((ask, _)) = line.receive()? {
             match ask {
-                Ask::Hello(_) => line.send(&Answer::Welcome, &[])?,
+                Ask::Hello(_) => line.send(&welcome, &[])?,
                 Ask::Take(order) => self.give(line, &order, lent)?,
                 Ask::Back(id) => self.take_back(lent.remove(&id)),
                 Ask::Status => line.send(&Answer::Status(self.status()), &[])?,

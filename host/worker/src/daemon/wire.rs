@@ -34,8 +34,8 @@ pub enum Ask {
 /// What the daemon answers.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Answer {
-    /// To a hello.
-    Welcome,
+    /// To a hello: what its spawner could prepare.
+    Welcome(#[serde(with = "serde_bytes")] Vec<u8>),
     /// It does not speak with this one, and why.
     Refused(String),
     /// What waited: its number, and what [`polyloom_sandbox::Sandbox::receive`] needs besides the descriptors, of which the last is its standard input where it has one.
