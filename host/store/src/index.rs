@@ -4,10 +4,12 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::fail::point;
 use crate::fault::{Fault, is_full};
+use crate::layout;
 
 /// The version of the index's schema that this program reads and writes.
 pub const INDEX_VERSION: i64 = 4;
@@ -109,6 +111,29 @@ pub(crate) fn open_plain(path: &Path, steps: &[&str]) -> Result<Connection, Inde
         return Err(IndexError::Unreadable(rusqlite::Error::SqliteFailure(code, why)));
     }
     Ok(connection)
+}
+
+/// The index of a store, held open beside those who use it: who closes it is not the last one, who would have to carry its log over into the file, wait for
+/// the disk twice and remove the log, which the next one would make anew.
+#[derive(Debug)]
+pub struct HeldOpen(#[allow(dead_code, reason = "it is there to be there")] Connection);
+
+/// Holds the index of the store in `root` open, if there is one. No lock goes with it.
+#[must_use]
+pub fn hold_open(root: &Path) -> Option<HeldOpen> {
+    let path = root.join(layout::INDEX);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).ok()?;
+    leave_log(&connection).ok()?;
+    // The log is opened by the first who reads.
+    user_version(&connection).ok()?;
+    Some(HeldOpen(connection))
+}
+
+/// Has a connection leave the log as it is when it is closed: the next one reads it, and whoever makes it long carries it over. Whatever is at its name by
+/// then is not touched.
+pub(crate) fn leave_log(connection: &Connection) -> Result<(), rusqlite::Error> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map(drop)
 }
 
 /// Whether other processes may have the index open at the same time.

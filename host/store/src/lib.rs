@@ -46,7 +46,7 @@ pub use history::{
     format_run_time, is_exported_run,
 };
 pub use hot::Room;
-pub use index::INDEX_VERSION;
+pub use index::{HeldOpen, INDEX_VERSION, hold_open};
 pub use layout::{PlaceError, behind, place};
 pub use polyloom_model::Mark;
 pub use rescue::{collect, renew_index};

@@ -85,7 +85,8 @@ fn serve(world: &World, idle: &str, detached: bool) -> Outcome {
     let binary = std::env::current_exe().map_err(|error| environment(&error))?;
     let at = socket(store.root());
     let scratch = store.scratch();
-    // It needs neither the store nor the folder it was started in.
+    // It needs neither the store nor the folder it was started in; that somebody has the index open spares those who do some waiting for the disk.
+    let _held = polyloom_store::hold_open(store.root());
     drop(store);
     if detached {
         // Only a leader of a group can't, and then it is alone already.

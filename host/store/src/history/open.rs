@@ -153,6 +153,8 @@ impl History {
             }
             IndexError::Other(source) => Fault::index("open", &folder, source).into(),
         })?;
+        // Nobody reads a history without its log, as somebody may a store.
+        index::leave_log(&connection).map_err(|source| Fault::index("open", &folder, source))?;
         Ok(Self { place, folder, dir, connection: Mutex::new(connection) })
     }
 
