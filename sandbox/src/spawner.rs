@@ -37,7 +37,9 @@ use crate::{
 #[derive(Debug)]
 pub struct Spawner {
     exe: PathBuf,
-    link: Link,
+    /// Nothing as long as nobody needed one of which is known what it will be able to do.
+    link: OnceLock<Link>,
+    starting: Mutex<()>,
     /// Another one, without namespaces, where the first could not have them; and what was in its way.
     bare: OnceLock<(Link, Missing)>,
     facts: OnceLock<Result<Ready, Missing>>,
@@ -141,9 +143,24 @@ impl Spawner {
     /// Starts `exe __spawner`. Best called from the main thread before there is any other. Returns at once; the spawner prepares itself
     /// meanwhile.
     pub fn start(exe: &Path) -> Result<Self, SpawnError> {
-        Ok(Self {
+        let spawner = Self::unstarted(exe);
+        spawner.begin()?;
+        Ok(spawner)
+    }
+
+    /// The same, started once it is needed. What it will be able to prepare is known: it is what [`Self::prepared`] of another one in the same namespaces said.
+    #[must_use]
+    pub fn start_later(exe: &Path, prepared: &[u8]) -> Option<Self> {
+        let spawner = Self::unstarted(exe);
+        spawner.expected.set(rmp_serde::from_slice(prepared).ok()?).ok()?;
+        Some(spawner)
+    }
+
+    fn unstarted(exe: &Path) -> Self {
+        Self {
             exe: exe.to_path_buf(),
-            link: Link::start(exe, None)?,
+            link: OnceLock::new(),
+            starting: Mutex::new(()),
             bare: OnceLock::new(),
             facts: OnceLock::new(),
             expected: OnceLock::new(),
@@ -152,7 +169,12 @@ impl Spawner {
             scratch: Err("no folder for it was given".into()),
             sequence: AtomicU32::new(0),
             silent: AtomicBool::new(false),
-        })
+        }
+    }
+
+    /// Starts its process, if that was not done; it prepares itself meanwhile.
+    pub fn begin(&self) -> Result<(), SpawnError> {
+        self.link().map(drop)
     }
 
     /// Names a folder on disk for the files of cells whose disk limit is larger than their memory limit. Without one those files are held in memory,
@@ -171,16 +193,9 @@ impl Spawner {
         }
     }
 
-    /// What this spawner could prepare, for [`Self::expect`] of another one in the same namespaces.
+    /// What this spawner could prepare, for [`Self::start_later`].
     pub fn prepared(&self) -> Result<Vec<u8>, SpawnError> {
         rmp_serde::to_vec(self.ready()?).map_err(|_| SpawnError::Lost)
-    }
-
-    /// Tells it what it will be able to prepare, so that only what it starts itself has to wait until it has.
-    pub fn expect(&self, prepared: &[u8]) {
-        if let Ok(ready) = rmp_serde::from_slice(prepared) {
-            let _ = self.expected.set(ready);
-        }
     }
 
     /// What the spawner could prepare; waits for its first message, once.
@@ -188,7 +203,7 @@ impl Spawner {
         if self.facts.get().is_none() {
             let _turn = self.first.lock().map_err(|_| SpawnError::Lost)?;
             if self.facts.get().is_none() {
-                let facts = self.receive_facts(&self.link);
+                let facts = self.first_link().and_then(|link| self.receive_facts(link));
                 self.note(facts.as_ref().err());
                 let outcome = match facts?.outcome {
                     Err(missing) => self.without_namespaces(missing)?,
@@ -224,12 +239,12 @@ impl Spawner {
         patience: Duration,
     ) -> Result<(), SpawnError> {
         loop {
-            let mut writable = [sys::interest(self.link().control.as_fd(), libc::POLLOUT)];
+            let mut writable = [sys::interest(self.link()?.control.as_fd(), libc::POLLOUT)];
             let ready = sys::poll(&mut writable, patience.as_millis() as i32);
             if !ready.is_ok_and(|ready| ready > 0) {
                 return Err(SpawnError::Silent);
             }
-            match socket::send_now(self.link().control.as_fd(), message, fds) {
+            match socket::send_now(self.link()?.control.as_fd(), message, fds) {
                 // Another thread was faster.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 other => return other.map_err(|_| SpawnError::Lost),
@@ -254,8 +269,25 @@ impl Spawner {
         Ok(outcome)
     }
 
-    fn link(&self) -> &Link {
-        self.bare.get().map_or(&self.link, |(link, _)| link)
+    fn link(&self) -> Result<&Link, SpawnError> {
+        match self.bare.get() {
+            Some((link, _)) => Ok(link),
+            None => self.first_link(),
+        }
+    }
+
+    fn first_link(&self) -> Result<&Link, SpawnError> {
+        if let Some(link) = self.link.get() {
+            return Ok(link);
+        }
+        let _turn = self.starting.lock().map_err(|_| SpawnError::Lost)?;
+        match self.link.get() {
+            Some(link) => Ok(link),
+            None => {
+                let link = Link::start(&self.exe, None)?;
+                Ok(self.link.get_or_init(|| link))
+            }
+        }
     }
 
     fn unavailable(missing: &Missing) -> SpawnError {
@@ -269,7 +301,14 @@ impl Spawner {
     /// Whether the spawner is there and has answered when it was asked last.
     #[must_use]
     pub fn is_there(&self) -> bool {
-        let mut fds = [sys::interest(self.link().control.as_fd(), 0)];
+        let (None, None) = (self.bare.get(), self.link.get()) else {
+            return self.link().is_ok_and(|link| self.answers(link));
+        };
+        true
+    }
+
+    fn answers(&self, link: &Link) -> bool {
+        let mut fds = [sys::interest(link.control.as_fd(), 0)];
         let polled = sys::poll(&mut fds, 0);
         let gone = fds[0].revents & (libc::POLLHUP | libc::POLLERR) != 0;
         polled.is_ok() && !gone && !self.silent.load(Ordering::Relaxed)
@@ -356,7 +395,7 @@ impl Spawner {
         let enforcement = achieved(ready, layout, policy, status, self.why_bare().as_deref());
         self.permits(policy, &enforcement)?;
         let given = given(&spec.files);
-        let first_uid = self.next_users();
+        let first_uid = self.next_users()?;
         let owner = (ready.mode == Mode::Root).then_some(first_uid);
         // Who spelled no paths gets the folder all the same.
         let view = match &spec.view.folder {
@@ -507,10 +546,10 @@ impl Spawner {
     }
 
     /// Two host users that no other living sandbox has: spawners differ in their process id, sandboxes of one in their number.
-    fn next_users(&self) -> u32 {
+    fn next_users(&self) -> Result<u32, SpawnError> {
         let number = self.sequence.fetch_add(1, Ordering::Relaxed) & 0xff;
-        let slot = (self.link().child.id() << 8 | number) % UID_SLOTS;
-        FIRST_UID + 2 * slot
+        let slot = (self.link()?.child.id() << 8 | number) % UID_SLOTS;
+        Ok(FIRST_UID + 2 * slot)
     }
 }
 

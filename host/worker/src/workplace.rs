@@ -179,11 +179,19 @@ impl Workplace {
         // What a host that was killed left behind goes first; it is known by its dead owner.
         sandbox::sweep();
         sandbox::sweep_folders(&self.scratch);
-        let started = sandbox::Spawner::start(&self.binary)?.with_scratch(&self.scratch);
-        if let Some(client) = self.daemon.client() {
-            started.expect(client.prepared());
-        }
+        // With a daemon it may be that nothing is to be started here.
+        let later = self
+            .daemon
+            .client()
+            .and_then(|client| sandbox::Spawner::start_later(&self.binary, client.prepared()));
+        let started = later.map_or_else(|| sandbox::Spawner::start(&self.binary), Ok)?;
+        let started = started.with_scratch(&self.scratch);
         Ok(self.spawner.get_or_init(|| started))
+    }
+
+    /// Has the spawner get ready, where that was left for later.
+    pub fn begin(&self) -> Result<(), sandbox::SpawnError> {
+        self.spawner()?.begin()
     }
 
     /// Whether the spawner that was started can start something still. One that is gone is not started again: what waits here went with it.

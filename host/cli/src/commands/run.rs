@@ -357,6 +357,12 @@ fn able(place: &Place, prepared: &Prepared, word: &PolicyWord) -> Result<(), Fai
             policies.push(wanted);
         }
     }
+    let mut first = prepared.plan.all().filter(|step| step.action.may_run());
+    let one = first.next().map(|step| &prepared.flow.cells[step.index.at()]);
+    // A cell alone that has no inputs is as a rule all that an edit made stale, and may find everything waiting.
+    if first.next().is_some() || one.is_some_and(|cell| !cell.inputs.is_empty()) {
+        let _ = place.workplace.begin();
+    }
     let refusals: Vec<_> =
         policies.iter().map(|policy| place.workplace.meets(policy).err()).collect();
     match refusals.first() {
