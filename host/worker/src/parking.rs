@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -18,6 +17,7 @@ use tokio::io::unix::AsyncFd;
 use crate::drive::HELLO;
 use crate::executor::Executor;
 use crate::mask::Mask;
+use crate::order::{Order, Wait};
 use crate::pipes::watched;
 use crate::talk::Talk;
 
@@ -27,10 +27,6 @@ pub const PIECE: u64 = 64 << 10;
 /// What files of these sizes take that are laid for a cell.
 pub fn laid_bytes(sizes: impl Iterator<Item = u64>) -> u64 {
     sizes.map(|size| size + 4096).sum()
-}
-
-fn shape(file: &sandbox::File) -> (PathBuf, u32, u64) {
-    (file.path.clone(), file.mode, file.bytes.len() as u64)
 }
 
 /// A sandbox that was started, and where its worker has been talked to, the line to it.
@@ -88,94 +84,46 @@ impl Line {
     }
 }
 
-/// What a waiting worker's sandbox is.
-struct Order {
+/// A worker that is wanted, or waits.
+struct Wanted {
     executor: Arc<Executor>,
-    policy: sandbox::Policy,
-    argv: Vec<std::ffi::OsString>,
-    env: Vec<(String, std::ffi::OsString)>,
-    binds: Vec<sandbox::Bind>,
-    /// Name, mode and size of each file.
-    files: Vec<(PathBuf, u32, u64)>,
+    order: Order,
+    /// That of the order: workers alike have it in common.
+    digest: [u8; 32],
 }
 
-impl Order {
-    /// The order of a sandbox that another worker could wait in; most can't: what somebody granted is looked up for each attempt, and what a cell left in
-    /// memory is there for its present consumers.
+impl Wanted {
+    /// The one that could wait for such a cell; see [`can_wait`].
     fn of(
         executor: &Arc<Executor>,
         policy: &sandbox::Policy,
         spec: &sandbox::Spec,
     ) -> Option<Self> {
-        let plain = spec.worker_socket
-            && spec.openings.is_empty()
-            && spec.hot.is_empty()
-            && matches!(spec.stdin, sandbox::Stdin::Null)
-            && policy.network == sandbox::Network::None
-            // What has read the files beside its manifest has them as they were.
-            && executor.folder().is_none()
-            && !executor.manifest.mentions("{code}");
-        plain.then(|| Self {
-            executor: Arc::clone(executor),
-            policy: policy.clone(),
-            argv: spec.argv.clone(),
-            env: spec.env.clone(),
-            binds: spec.binds.clone(),
-            files: spec.files.iter().map(shape).collect(),
-        })
+        if !can_wait(executor, policy, spec) {
+            return None;
+        }
+        let order = Order::new(Wait::Worker, executor, policy, spec);
+        let (_, digest) = order.told()?;
+        Some(Self { executor: Arc::clone(executor), order, digest })
     }
 
     /// Whether a worker that waits by `self` can be given the cell of `other`.
     fn fits(&self, other: &Self) -> bool {
-        let pieces = |order: &Self| -> Vec<(PathBuf, u32, u64)> {
-            let files = order.files.iter();
-            files.map(|(path, mode, size)| (path.clone(), *mode, size.div_ceil(PIECE))).collect()
-        };
-        let binds = |order: &Self| -> Vec<(PathBuf, PathBuf)> {
-            order.binds.iter().map(|bind| (bind.source.clone(), bind.target.clone())).collect()
-        };
-        // A program that was replaced under its old name is another one.
-        let same_tools = self.executor.tools == other.executor.tools
-            && self.executor.manifest.id == other.executor.manifest.id;
-        pieces(self) == pieces(other)
-            && same_tools
-            && self.policy() == other.policy()
-            && self.argv == other.argv
-            && self.env == other.env
-            && binds(self) == binds(other)
-    }
-
-    /// Its policy, but for what the size of its file system owes to the files' very sizes.
-    fn policy(&self) -> sandbox::Policy {
-        let mut policy = self.policy.clone();
-        if policy.limits.disk != policy.limits.memory {
-            let laid = laid_bytes(self.files.iter().map(|(.., size)| *size));
-            policy.limits.disk = policy.limits.disk.saturating_sub(laid);
-        }
-        policy
-    }
-
-    /// The sandbox to wait in. Its files are blank until there is a cell: a worker that reads them too early has nothing.
-    fn spec(&self) -> sandbox::Spec {
-        let blank = |(path, mode, size): &(PathBuf, u32, u64)| sandbox::File {
-            path: path.clone(),
-            mode: *mode,
-            bytes: vec![0; usize::try_from(*size).unwrap_or(0)],
-        };
-        sandbox::Spec {
-            argv: self.argv.clone(),
-            env: self.env.clone(),
-            binds: self.binds.clone(),
-            files: self.files.iter().map(blank).collect(),
-            worker_socket: true,
-            ..sandbox::Spec::default()
-        }
+        self.digest == other.digest
     }
 }
 
-/// Whether the worker of such a sandbox can wait for its cell; most can.
-pub fn can_wait(executor: &Arc<Executor>, policy: &sandbox::Policy, spec: &sandbox::Spec) -> bool {
-    Order::of(executor, policy, spec).is_some()
+/// Whether the worker of such a sandbox can wait for its cell. Most can't: what somebody granted is looked up for each attempt, and what a cell left in
+/// memory is there for its present consumers.
+pub fn can_wait(executor: &Executor, policy: &sandbox::Policy, spec: &sandbox::Spec) -> bool {
+    spec.worker_socket
+        && spec.openings.is_empty()
+        && spec.hot.is_empty()
+        && matches!(spec.stdin, sandbox::Stdin::Null)
+        && policy.network == sandbox::Network::None
+        // What has read the files beside its manifest has them as they were.
+        && executor.folder().is_none()
+        && !executor.manifest.mentions("{code}")
 }
 
 /// Gives the sandbox of a worker that waited its cell's files; whether it could be done.
@@ -198,8 +146,8 @@ pub struct Parking {
 #[derive(Default)]
 struct Places {
     /// Orders of attempts that were made, the latest first.
-    wanted: VecDeque<Arc<Order>>,
-    waiting: Vec<(Arc<Order>, Berth)>,
+    wanted: VecDeque<Arc<Wanted>>,
+    waiting: Vec<(Arc<Wanted>, Berth)>,
 }
 
 impl Parking {
@@ -219,7 +167,7 @@ impl Parking {
 
     /// Notes an attempt that may come, behind those that came.
     pub fn want(&self, executor: &Arc<Executor>, policy: &sandbox::Policy, spec: &sandbox::Spec) {
-        let Some(order) = Order::of(executor, policy, spec) else { return };
+        let Some(order) = Wanted::of(executor, policy, spec) else { return };
         let mut places = self.places();
         let known = places.wanted.iter().any(|other| other.fits(&order));
         if !known && places.wanted.len() < self.room() {
@@ -238,7 +186,7 @@ impl Parking {
         if room == 0 {
             return None;
         }
-        let order = Order::of(executor, policy, spec)?;
+        let order = Wanted::of(executor, policy, spec)?;
         let mut places = self.places();
         places.wanted.retain(|other| !other.fits(&order));
         let found = places.waiting.iter().position(|(other, _)| other.fits(&order));
@@ -262,12 +210,12 @@ impl Parking {
     }
 
     /// Orders for which nobody waits. Those who wait for what is not wanted any more are given up.
-    fn lacking(&self) -> Vec<Arc<Order>> {
+    fn lacking(&self) -> Vec<Arc<Wanted>> {
         let mut places = self.places();
         let Places { wanted, waiting } = &mut *places;
         let gone: Vec<_> =
             waiting.extract_if(.., |(order, _)| !wanted.iter().any(|w| w.fits(order))).collect();
-        let lacks = |order: &&Arc<Order>| !waiting.iter().any(|(there, _)| there.fits(order));
+        let lacks = |order: &&Arc<Wanted>| !waiting.iter().any(|(there, _)| there.fits(order));
         let lacking = wanted.iter().filter(lacks).map(Arc::clone).collect();
         drop(places);
         drop(gone);
@@ -286,7 +234,7 @@ impl Parking {
         let Ok(lacking) = tokio::task::spawn_blocking(move || this.lacking()).await else { return };
         for order in lacking {
             let (began, ordered, spawn) = (Instant::now(), Arc::clone(&order), spawn.clone());
-            let made = move || spawn(&ordered.policy, &ordered.spec());
+            let made = move || spawn(ordered.order.policy(), &ordered.order.spec());
             let made = tokio::task::spawn_blocking(made).await.ok().flatten();
             let berth = match made {
                 Some(cell) => greeted(cell, &order.executor).await,
