@@ -46,7 +46,8 @@ impl<'p> Daemon<'p> {
     fn awaits(&self, what: &str) {
         let there = || {
             let status = self.status();
-            status["waiting"].as_array().unwrap().iter().any(|it| it["what"] == what)
+            let waiting = status["waiting"].as_array().unwrap();
+            status["making"] == false && waiting.iter().any(|it| it["what"] == what)
         };
         assert!(eventually(SOON, there), "{:#}", self.status());
     }
@@ -274,8 +275,8 @@ fn runs_at_once_share_it() {
     // What a code imports first makes it another kind, where it is a zygote's.
     printed(&place, "import os\nprint(2)", None);
     let all = if kind == "zygote" { 3 } else { 2 };
-    let there = || daemon.status()["waiting"].as_array().unwrap().len() >= all;
-    assert!(eventually(SOON, there), "{:#}", daemon.status());
+    daemon.awaits(kind);
+    assert!(daemon.status()["waiting"].as_array().unwrap().len() >= all);
     let code = "import os\nprint(len([p for p in os.listdir('/proc') if p.isdigit()]))";
     let found = daemon.count("found");
     std::thread::scope(|scope| {

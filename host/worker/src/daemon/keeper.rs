@@ -472,6 +472,7 @@ impl Keeper {
             pid: std::process::id(),
             up_ms: millis(self.began.elapsed()),
             waiting: waiting.collect(),
+            making: pool.lacking,
             lent: pool.lent,
             wanted: pool.asked,
             found: pool.found,

@@ -83,6 +83,8 @@ pub struct Status {
     pub up_ms: u64,
     /// What waits: for whom, of which kind, process, and since how many milliseconds.
     pub waiting: Vec<Waiting>,
+    /// Whether something that was wanted is to be made still.
+    pub making: bool,
     /// Sandboxes that runs have now.
     pub lent: usize,
     /// Sandboxes that runs wanted, and of these how many waited.
