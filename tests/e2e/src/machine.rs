@@ -132,3 +132,10 @@ fn owner(name: &OsStr) -> Option<String> {
     let rest = name.to_str()?.strip_prefix("polyloom-")?;
     rest.split('-').next().map(str::to_owned)
 }
+
+/// Carries what is in the log of an SQLite database over into its file, as whoever makes the log long does. Takes Python.
+pub fn carry_log_over(database: &Path) {
+    let code = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('pragma wal_checkpoint(truncate)')";
+    let ended = std::process::Command::new("python3").args(["-c", code]).arg(database).status();
+    assert!(ended.unwrap().success());
+}

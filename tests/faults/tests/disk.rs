@@ -6,7 +6,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use polyloom_test_e2e::{Place, is_root, needs, skip};
+use polyloom_test_e2e::{Place, carry_log_over, is_root, needs, skip};
 use polyloom_test_faults::mounted;
 
 const FLOW: &str = r#"
@@ -242,6 +242,7 @@ fn a_torn_record_loses_its_last_line_only() {
 fn damaged(index: &dyn Fn(&Place) -> std::path::PathBuf, needed: bool) {
     let place = Place::flow(FLOW);
     let first = place.run(&[]).exits(0);
+    carry_log_over(&index(&place));
     let whole = fs::read(index(&place)).unwrap();
     let rest = |place: &Place| {
         for end in ["-wal", "-shm"] {
