@@ -214,6 +214,7 @@ impl Spawner {
                     polled_peak: AtomicU64::new(0),
                     polled_cpu: AtomicU64::new(0),
                     torn_down: None,
+                    anothers: base.anothers,
                     last: OnceLock::new(),
                     lease: Some(Arc::new(Lease {
                         parked: Some(parked),

@@ -128,6 +128,7 @@ impl Sandbox {
             polled_peak: AtomicU64::new(0),
             polled_cpu: AtomicU64::new(0),
             torn_down: None,
+            anothers: true,
             last: OnceLock::new(),
         };
         Some((sandbox, about.held))

@@ -68,6 +68,8 @@ pub struct Sandbox {
     pub(crate) polled_peak: AtomicU64,
     pub(crate) polled_cpu: AtomicU64,
     pub(crate) torn_down: Option<Teardown>,
+    /// Whether another process made it, and may take it along when it ends.
+    pub(crate) anothers: bool,
     /// The counters of a cell that has ended and left nobody.
     pub(crate) last: OnceLock<Usage>,
 }
@@ -418,6 +420,12 @@ impl Sandbox {
         let teardown = Teardown { leftovers_killed: 0, complete: true, usage };
         self.torn_down = Some(teardown);
         self.torn_down
+    }
+
+    /// Whether another process made it: that its supervisor is gone may be that process's doing.
+    #[must_use]
+    pub fn is_anothers(&self) -> bool {
+        self.anothers
     }
 
     /// How the cell calls its paths.

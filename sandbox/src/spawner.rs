@@ -453,6 +453,7 @@ impl Spawner {
                 polled_peak: AtomicU64::new(0),
                 polled_cpu: AtomicU64::new(0),
                 torn_down: None,
+                anothers: false,
                 last: OnceLock::new(),
             }),
             Err(error) => {

@@ -429,8 +429,14 @@ impl World {
         let scratch = store.scratch();
         let daemon = polyloom_worker::daemon::socket(store.root());
         let mut workplace = Workplace::new(binary, folder, scratch);
-        if std::env::var_os("POLYLOOM_DAEMON").is_none_or(|word| word != "off") {
-            workplace = workplace.with_daemon(&daemon);
+        match std::env::var_os("POLYLOOM_DAEMON").as_deref().and_then(|word| word.to_str()) {
+            None | Some("" | "on") => workplace = workplace.with_daemon(&daemon),
+            Some("off") => {}
+            Some(word) => {
+                let word = word.escape_debug();
+                let text = format!("the variable `POLYLOOM_DAEMON` can't be understood: `{word}`");
+                return Err(Failure::new(Exit::Usage, text).hint("valid: `on`, `off`"));
+            }
         }
         Ok(Arc::new(Place {
             heads: Arc::default(),

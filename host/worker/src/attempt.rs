@@ -284,6 +284,8 @@ pub struct Report {
     pub explanation: Option<String>,
     /// Whether its worker came up.
     pub start: Start,
+    /// Whether its sandbox ended without a word, and was lent by another process.
+    pub vanished: bool,
 }
 
 /// Whether a worker came up.
@@ -309,6 +311,7 @@ impl Report {
             program: None,
             explanation: None,
             start: Start::None,
+            vanished: false,
         }
     }
 }

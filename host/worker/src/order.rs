@@ -100,6 +100,12 @@ impl Order {
         }
     }
 
+    /// Bytes of its files.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.files.iter().fold(0, |sum: u64, (.., size)| sum.saturating_add(*size))
+    }
+
     /// The policy of the sandbox.
     #[must_use]
     pub fn policy(&self) -> &sandbox::Policy {

@@ -279,8 +279,10 @@ impl Workplace {
     ) -> Result<Report, AttemptError> {
         let _present = Present::at(self);
         let (report, shared) = self.attempt_in(attempt, &live, &stop, true).await?;
-        // A worker that does not come up in a sandbox that waited may do so in one of its own: nothing of the cell has run.
-        if shared && report.start == Start::Failed && *stop.borrow() == Stop::No {
+        // A worker that does not come up in a sandbox that waited may do so in one of its own: nothing of the cell has run. A sandbox that was lent and
+        // went with who lent it is no fault of the cell's, which could do nothing in it that lasts.
+        let again = report.start == Start::Failed || report.vanished;
+        if shared && again && *stop.borrow() == Stop::No {
             return Ok(self.attempt_in(attempt, &live, &stop, false).await?.0);
         }
         Ok(report)

@@ -1,7 +1,7 @@
 //! `polyloom daemon`: a process that keeps interpreters and sandboxes waiting from one run to the next.
 
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use polyloom_model::parse_duration;
 use polyloom_report::{Align, Table, duration};
 use polyloom_worker::Workplace;
-use polyloom_worker::daemon::{Client, Keeper, ServeError, Status, socket};
+use polyloom_worker::daemon::{self, Client, Keeper, ServeError, Status, socket};
 use serde_json::json;
 
 use super::socket::Signals;
@@ -19,8 +19,10 @@ use crate::world::World;
 
 /// What the process in the background says once runs can come.
 const READY: &[u8] = b"ready\n";
-/// How long its end is waited for.
+/// How long its end is waited for, and its beginning where another one was begun at the same time.
 const ENDING: Duration = Duration::from_secs(10);
+const BEGINNING: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// The command.
 pub fn daemon(world: &World, command: DaemonCommand) -> Outcome {
@@ -49,12 +51,15 @@ fn client(world: &World) -> Result<std::io::Result<Client>, Failure> {
 /// Begins one in the background, and ends once it is there.
 fn start(world: &World, idle: &str) -> Outcome {
     parse_duration(idle).map_err(|error| Failure::of(Exit::Usage, &error))?;
-    if let Some(status) = client(world)?.ok().and_then(|client| client.status()) {
-        let text = format!("the daemon runs already (process {})\n", status.pid);
-        world.screen.note(&text);
-        return Ok(Exit::Ok);
+    let at = place(world)?;
+    match Client::connect(&at) {
+        Ok(client) => return Ok(runs_already(world, &client)),
+        Err(error) if is_absent(&error) => {}
+        Err(error) => return Err(stranger(&at, &error)),
     }
     let binary = std::env::current_exe().map_err(|error| environment(&error))?;
+    // What this process was given is not for one that outlives it.
+    polyloom_sandbox::keep_descriptors();
     let begun = Command::new(binary)
         .args(["daemon", "run", "--detached", "--idle", idle])
         .stdin(Stdio::null())
@@ -68,6 +73,15 @@ fn start(world: &World, idle: &str) -> Outcome {
         world.screen.note(&format!("the daemon runs (process {})\n", begun.id()));
         return Ok(Exit::Ok);
     }
+    // Somebody else may have been faster.
+    let began = Instant::now();
+    while began.elapsed() < BEGINNING {
+        if let Ok(client) = Client::connect(&at) {
+            let _ = begun.wait();
+            return Ok(runs_already(world, &client));
+        }
+        std::thread::sleep(PAUSE);
+    }
     let mut why = String::new();
     if let Some(mut stderr) = begun.stderr.take() {
         let _ = stderr.read_to_string(&mut why);
@@ -76,6 +90,32 @@ fn start(world: &World, idle: &str) -> Outcome {
     world.screen.tell(&why);
     let _ = begun.wait();
     Ok(Exit::Environment)
+}
+
+fn runs_already(world: &World, client: &Client) -> Exit {
+    if let Some(Status { pid, idle_ms, .. }) = client.status() {
+        let idle = duration(idle_ms as f64);
+        let text = format!(
+            "the daemon runs already (process {pid}), and ends after {idle} without a run; `polyloom daemon stop` ends it\n"
+        );
+        world.screen.note(&text);
+    }
+    Exit::Ok
+}
+
+/// A daemon that does not speak with this program, or a socket that can't be one's.
+fn stranger(at: &Path, error: &std::io::Error) -> Failure {
+    let failure = environment(error);
+    if std::os::unix::net::SocketAddr::from_pathname(at).is_err() {
+        let place = polyloom_report::escape_line(&at.display().to_string()).into_owned();
+        let text = format!("the path `{place}` is too long for a socket");
+        return Failure::new(Exit::Environment, text)
+            .hint("a store elsewhere (POLYLOOM_STORE) can have a daemon");
+    }
+    match daemon::process(at) {
+        Ok(_) => failure.hint("`polyloom daemon stop` ends it"),
+        Err(_) => failure,
+    }
 }
 
 /// Is one, to its end.
@@ -133,31 +173,27 @@ fn listen(keeper: Arc<Keeper>) -> std::io::Result<()> {
 
 fn stop(world: &World) -> Outcome {
     let at = place(world)?;
-    let client = match Client::connect(&at) {
-        Ok(client) => client,
+    let lent = Client::connect(&at).ok().and_then(|client| client.status());
+    let lent = lent.map_or(0, |status| status.lent);
+    // Whatever build it is of.
+    let pid = match daemon::end(&at) {
+        Ok(pid) => pid,
         Err(error) if is_absent(&error) => {
             world.screen.note("no daemon runs\n");
             return Ok(Exit::Ok);
         }
-        Err(error) => {
-            // One of another build is told to end by its process id.
-            return Err(environment(&error)
-                .hint("it was started by another build or from elsewhere: end its process"));
-        }
+        Err(error) => return Err(stranger(&at, &error)),
     };
-    let status = client.status();
-    if !client.stop() {
-        return Err(Failure::new(Exit::Environment, "the daemon does not answer"));
-    }
-    drop(client);
+    let process = Path::new("/proc").join(pid.to_string());
     let began = Instant::now();
-    let lent = status.as_ref().map_or(0, |status| status.lent);
-    while lent == 0 && at.exists() && began.elapsed() < ENDING {
-        std::thread::sleep(Duration::from_millis(5));
+    while lent == 0 && process.exists() && began.elapsed() < ENDING {
+        std::thread::sleep(PAUSE);
     }
-    world.screen.note(match lent {
-        0 => "the daemon has ended\n",
-        _ => "the daemon ends once the runs that have something of it have\n",
+    world.screen.note(&match process.exists() {
+        false => "the daemon has ended\n".to_owned(),
+        true => format!(
+            "the daemon (process {pid}) ends once the runs that have something of it have\n"
+        ),
     });
     Ok(Exit::Ok)
 }
@@ -168,15 +204,17 @@ fn is_absent(error: &std::io::Error) -> bool {
 }
 
 fn status(world: &World, format: Format) -> Outcome {
+    let mut but = None;
     let status = match client(world)? {
-        Ok(client) => client.status(),
-        Err(error) if is_absent(&error) => None,
-        Err(error) => {
-            return Err(environment(&error));
+        Ok(client) => {
+            but = client.but().map(str::to_owned);
+            client.status()
         }
+        Err(error) if is_absent(&error) => None,
+        Err(error) => return Err(stranger(&place(world)?, &error)),
     };
     if format != Format::Text {
-        world.screen.json(&json!({ "schema": "polyloom.daemon/1", "daemon": status }));
+        world.screen.json(&json!({ "schema": "polyloom.daemon/1", "daemon": status, "but": but }));
         return Ok(Exit::Ok);
     }
     let Some(status) = status else {
@@ -184,6 +222,9 @@ fn status(world: &World, format: Format) -> Outcome {
         return Ok(Exit::Ok);
     };
     world.screen.print(&text(world, &status));
+    if let Some(but) = but {
+        world.screen.note(&format!("note: it lends nothing to runs from here: {but}\n"));
+    }
     Ok(Exit::Ok)
 }
 

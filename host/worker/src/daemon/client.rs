@@ -6,19 +6,21 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::wire::{Answer, Ask, Identity, Line, Status};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::wire::{Answer, Ask, Identity, Line, Status, Surroundings};
 use crate::order::Order;
 
 /// It answers from memory.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// To end it may have to end others.
-const STOPPING: Duration = Duration::from_secs(10);
 
 /// A connection to a daemon.
 #[derive(Debug)]
 pub struct Client {
     line: Mutex<Option<Line>>,
     prepared: Vec<u8>,
+    but: Option<String>,
 }
 
 /// What a run was given.
@@ -42,14 +44,20 @@ impl Client {
             return Err(io::Error::other("it is another user's"));
         }
         line.set_patience(Some(PATIENCE))?;
-        line.send(&Ask::Hello(Identity::own()?), &[])?;
-        match line.receive()? {
-            Some((Answer::Welcome(prepared), _)) => {
-                Ok(Self { line: Mutex::new(Some(line)), prepared })
+        // Who refuses may have done so before it heard anything.
+        let sent = line.send(&Ask::Hello(Identity::own()?, Surroundings::own()?), &[]);
+        match line.receive().or_else(|error| sent.and(Err(error)))? {
+            Some((Answer::Welcome { prepared, but }, _)) => {
+                Ok(Self { line: Mutex::new(Some(line)), prepared, but })
             }
             Some((Answer::Refused(why), _)) => Err(io::Error::other(why)),
             _ => Err(io::ErrorKind::InvalidData.into()),
         }
+    }
+
+    /// Why it lends nothing to this process, where it does not.
+    pub fn but(&self) -> Option<&str> {
+        self.but.as_deref()
     }
 
     /// What its spawner could prepare, as [`polyloom_sandbox::Spawner::expect`] takes it.
@@ -85,14 +93,6 @@ impl Client {
         }
     }
 
-    /// Asks it to end; whether it says that it does.
-    pub fn stop(&self) -> bool {
-        if let Some(line) = &*self.line() {
-            let _ = line.set_patience(Some(STOPPING));
-        }
-        matches!(self.ask(&Ask::Stop), Some((Answer::Stopping, _)))
-    }
-
     fn line(&self) -> std::sync::MutexGuard<'_, Option<Line>> {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -113,6 +113,21 @@ impl Client {
     }
 }
 
+/// The process behind a socket, of whatever build it is; an error where there is nobody, or somebody else's.
+pub fn process(socket: &Path) -> io::Result<i32> {
+    let line = Line::connect(socket)?;
+    line.peer().ok_or_else(|| io::Error::other("it is another user's"))
+}
+
+/// Asks the process behind a socket to end, which it does once nobody has anything of it; and which it is.
+pub fn end(socket: &Path) -> io::Result<i32> {
+    let line = Line::connect(socket)?;
+    let pid = line.peer().ok_or_else(|| io::Error::other("it is another user's"))?;
+    // As long as the line is there it is no other process's number.
+    kill(Pid::from_raw(pid), Signal::SIGTERM)?;
+    Ok(pid)
+}
+
 /// The daemon of a run, connected when it is first wanted.
 #[derive(Debug, Default)]
 pub struct Daemon {
@@ -131,7 +146,13 @@ impl Daemon {
         let connect = || {
             let socket = self.socket.as_deref()?;
             match Client::connect(socket) {
-                Ok(client) => Some(Arc::new(client)),
+                Ok(client) => match client.but() {
+                    None => Some(Arc::new(client)),
+                    Some(why) => {
+                        tracing::info!(why, "the daemon is not asked");
+                        None
+                    }
+                },
                 Err(error) => {
                     if error.kind() != io::ErrorKind::NotFound {
                         tracing::info!(%error, "the daemon is not asked");

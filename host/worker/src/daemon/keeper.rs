@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use polyloom_sandbox as sandbox;
 use thiserror::Error;
 
-use super::wire::{Answer, Ask, Identity, Line, Status, Waiting, incoming, name};
+use super::wire::{Answer, Ask, Identity, Line, Status, Surroundings, Waiting, incoming, name};
 use crate::order::{Order, Wait};
 use crate::workplace::Workplace;
 
@@ -27,6 +27,10 @@ use crate::workplace::Workplace;
 const MOST_KINDS: usize = 8;
 /// Workers that wait at once: each is a whole interpreter, for one cell.
 const MOST_WORKERS: usize = 4;
+/// Files of a sandbox that waits take no more than this, bytes.
+const MOST_LAID: u64 = 16 << 20;
+/// Sandboxes that one run has at once.
+const MOST_LENT: usize = 64;
 /// Runs that are connected at once.
 const MOST_RUNS: usize = 64;
 /// Who connects says who it is within this.
@@ -39,7 +43,7 @@ const LOOK: Duration = Duration::from_secs(10);
 #[derive(Debug, Error)]
 pub enum ServeError {
     /// There is one.
-    #[error("the daemon of this store runs already")]
+    #[error("the daemon of this store runs already, or has not ended yet")]
     Running,
     /// The folder can't hold its socket.
     #[error("can't open the socket `{}`", path.display())]
@@ -129,6 +133,7 @@ pub struct Keeper {
     place: Workplace,
     /// What its spawner could prepare.
     prepared: Vec<u8>,
+    around: Surroundings,
     own: Identity,
     spaces: Vec<PathBuf>,
     idle: Duration,
@@ -149,14 +154,19 @@ impl Keeper {
         ready: impl FnOnce(Arc<Self>),
     ) -> Result<(), ServeError> {
         let failed = |source| ServeError::Socket { path: socket.to_owned(), source };
-        let _lock =
-            lock(&socket.with_extension("lock")).map_err(failed)?.ok_or(ServeError::Running)?;
+        let _lock = hold(socket).map_err(failed)?.ok_or(ServeError::Running)?;
+        // As they are for what it starts.
+        let around = Surroundings::own().map_err(ServeError::System)?;
         // Before there are threads.
         let prepared = place.spawner()?.prepared()?;
-        // Who holds the lock is the only one whose socket it can be.
-        match std::fs::remove_file(socket) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-            Ok(()) | Err(_) => {}
+        // Who holds the lock is the only one whose socket it can be. What is no socket is somebody's.
+        match std::fs::symlink_metadata(socket) {
+            Ok(meta) if meta.file_type().is_socket() => {
+                std::fs::remove_file(socket).map_err(failed)?;
+            }
+            Ok(_) => return Err(failed(io::Error::other("there is something else"))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
         }
         let name = name(socket).map_err(failed)?;
         let options = ListenerOptions::new().name(name).mode(0o600);
@@ -166,6 +176,7 @@ impl Keeper {
         let keeper = Arc::new(Self {
             place,
             prepared,
+            around,
             own: Identity::own().map_err(ServeError::System)?,
             spaces: spaces("self").map_err(ServeError::System)?,
             idle,
@@ -306,43 +317,45 @@ impl Keeper {
 
     fn attend(&self, line: &Line, lent: &mut BTreeMap<u64, Kept>) -> io::Result<()> {
         line.set_patience(Some(HELLO))?;
-        let Some((Ask::Hello(other), _)) = line.receive()? else { return Ok(()) };
+        let Some((Ask::Hello(other, around), _)) = line.receive()? else { return Ok(()) };
         if let Err(why) = self.is_like(line, &other) {
-            return line.send(&Answer::Refused(why.to_owned()), &[]);
+            return line.send(&Answer::Refused(why), &[]);
         }
-        let welcome = Answer::Welcome(self.prepared.clone());
+        let differs = self.around.differs(&around);
+        let but = differs.map(|what| format!("the daemon was started with other {what}"));
+        let lends = but.is_none();
+        let welcome = Answer::Welcome { prepared: self.prepared.clone(), but };
         line.send(&welcome, &[])?;
         line.set_patience(None)?;
         while let Some((ask, _)) = line.receive()? {
             match ask {
-                Ask::Hello(_) => line.send(&welcome, &[])?,
-                Ask::Take(order) => self.give(line, &order, lent)?,
+                Ask::Hello(..) => line.send(&welcome, &[])?,
+                Ask::Take(order) if lends => self.give(line, &order, lent)?,
+                Ask::Take(_) => line.send(&Answer::Nothing, &[])?,
                 Ask::Back(id) => self.take_back(lent.remove(&id)),
                 Ask::Status => line.send(&Answer::Status(self.status()), &[])?,
-                Ask::Stop => {
-                    line.send(&Answer::Stopping, &[])?;
-                    self.stop();
-                }
             }
         }
         Ok(())
     }
 
     /// Whether a run is this very build, of this user, and sees what this process sees.
-    fn is_like(&self, line: &Line, other: &Identity) -> Result<(), &'static str> {
+    fn is_like(&self, line: &Line, other: &Identity) -> Result<(), String> {
         let peer = line.peer().ok_or("only its own user's runs are served")?;
         if *other != self.own {
-            return Err("the daemon is of another build: `polyloom daemon stop` ends it");
+            return Err(format!("the daemon (process {}) is of another build", std::process::id()));
         }
         match spaces(&peer.to_string()) {
             Ok(spaces) if spaces == self.spaces => Ok(()),
-            Ok(_) | Err(_) => Err("the daemon is in other namespaces"),
+            Ok(_) | Err(_) => Err("the daemon is in other namespaces".to_owned()),
         }
     }
 
     /// Hands over what waits by an order, if it does, and notes that it is wanted.
     fn give(&self, line: &Line, bytes: &[u8], lent: &mut BTreeMap<u64, Kept>) -> io::Result<()> {
-        let Ok(order) = rmp_serde::from_slice::<Order>(bytes) else {
+        let order = rmp_serde::from_slice::<Order>(bytes).ok();
+        let Some(order) = order.filter(|order| order.size() <= MOST_LAID && lent.len() < MOST_LENT)
+        else {
             return line.send(&Answer::Nothing, &[]);
         };
         let digest = *blake3::hash(bytes).as_bytes();
@@ -390,6 +403,7 @@ impl Keeper {
         kept.since = Instant::now();
         let mut pool = self.pool();
         pool.lent -= 1;
+        let again = again && pool.waiting.len() < 2 * MOST_KINDS;
         let given_up = if again && !pool.stopping {
             pool.waiting.push(kept);
             None
@@ -530,11 +544,28 @@ fn spaces(process: &str) -> io::Result<Vec<PathBuf>> {
     names.map(|name| std::fs::read_link(format!("/proc/{process}/ns/{name}"))).collect()
 }
 
+/// The lock of a socket's daemon. One that lets nobody in any more, and has not ended yet, is waited for a little.
+fn hold(socket: &Path) -> io::Result<Option<Flock<File>>> {
+    const ENDING: Duration = Duration::from_secs(3);
+    let began = Instant::now();
+    loop {
+        let held = lock(&socket.with_extension("lock"))?;
+        let ending = held.is_none() && !socket.exists();
+        if !ending || began.elapsed() > ENDING {
+            return Ok(held);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// A lock that goes with this process. Nothing: somebody else has it.
 fn lock(path: &Path) -> io::Result<Option<Flock<File>>> {
     let mut options = OpenOptions::new();
-    options.create(true).truncate(false).write(true).mode(0o600);
-    let file = options.custom_flags(nix::libc::O_NOFOLLOW).open(path)?;
+    options.create(true).truncate(false).read(true).write(true).mode(0o600);
+    let file = options.custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("its lock is no file"));
+    }
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(lock) => Ok(Some(lock)),
         Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),

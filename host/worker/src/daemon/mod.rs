@@ -8,7 +8,7 @@ mod client;
 mod keeper;
 mod wire;
 
-pub use client::{Client, Daemon, Taken};
+pub use client::{Client, Daemon, Taken, end, process};
 pub use keeper::{Keeper, ServeError};
 pub use wire::Status;
 

@@ -1,18 +1,22 @@
 //! What a run and the daemon say to each other. Both are the same file, or they do not speak: nothing here is negotiated.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use interprocess::ConnectWaitMode;
 use interprocess::local_socket::prelude::*;
-use interprocess::local_socket::{GenericFilePath, Listener, Name, Stream};
+use interprocess::local_socket::{ConnectOptions, GenericFilePath, Listener, Name, Stream};
 use polyloom_sandbox::stream;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// The longest message.
 const MOST: usize = 1 << 20;
+/// Who is not let in within this is not asked.
+const CONNECTING: Duration = Duration::from_millis(500);
 /// Who does not take an answer within this is given up.
 const SENDING: Duration = Duration::from_secs(5);
 
@@ -20,22 +24,26 @@ const SENDING: Duration = Duration::from_secs(5);
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Ask {
     /// First of all.
-    Hello(Identity),
+    Hello(Identity, Surroundings),
     /// It wants what waits by this order, and the like of it next time.
     Take(Vec<u8>),
     /// What it took of this number can be used again. No answer.
     Back(u64),
     /// How things are.
     Status,
-    /// The daemon is to end, once nobody has anything of it.
-    Stop,
 }
 
 /// What the daemon answers.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Answer {
-    /// To a hello: what its spawner could prepare.
-    Welcome(#[serde(with = "serde_bytes")] Vec<u8>),
+    /// To a hello.
+    Welcome {
+        /// What its spawner could prepare.
+        #[serde(with = "serde_bytes")]
+        prepared: Vec<u8>,
+        /// Why it lends nothing to this one.
+        but: Option<String>,
+    },
     /// It does not speak with this one, and why.
     Refused(String),
     /// What waited: its number, and what [`polyloom_sandbox::Sandbox::receive`] needs besides the descriptors, of which the last is its standard input where it has one.
@@ -52,8 +60,6 @@ pub enum Answer {
     Nothing,
     /// How things are.
     Status(Status),
-    /// It ends.
-    Stopping,
 }
 
 /// A build of this program.
@@ -62,6 +68,65 @@ pub struct Identity {
     version: String,
     /// Device, inode, size and time of change of its file.
     file: (u64, u64, u64, i64, i64),
+}
+
+/// What processes hand down to those they start, and sandboxes have from the system, as far as neither is set for each cell. Who lends a sandbox has to have it in
+/// common with who borrows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Surroundings {
+    limits: String,
+    nice: String,
+    processors: String,
+    groups: Vec<String>,
+    system: Vec<u8>,
+}
+
+impl Surroundings {
+    /// Those of this process now.
+    pub fn own() -> io::Result<Self> {
+        let read = |name: &str| std::fs::read_to_string(format!("/proc/self/{name}"));
+        // The first part is the program's name, which may hold anything. Nice, scheduling policy and priority.
+        let stat = read("stat")?;
+        let after = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+        let fields: Vec<&str> = after.split(' ').collect();
+        let field = |number: usize| fields.get(number - 3).copied().unwrap_or_default();
+        let adjusted = read("oom_score_adj")?;
+        let nice = format!("{} {} {} {adjusted}", field(19), field(40), field(41));
+        let status = read("status")?;
+        let processors = status.lines().find(|line| line.starts_with("Cpus_allowed:"));
+        // The soft limit of open files is raised by whoever makes sandboxes.
+        let limits = read("limits")?;
+        let limits = limits.lines().filter(|line| !line.starts_with("Max open files"));
+        // Cells join groups of these in any case.
+        const JOINED: [&str; 4] = ["memory", "pids", "cpu", "cpuacct"];
+        let groups = read("cgroup")?;
+        let groups = groups.lines().filter(|line| {
+            let controllers = line.split(':').nth(1).unwrap_or_default();
+            !controllers.is_empty()
+                && !controllers.starts_with("name=")
+                && !controllers.split(',').all(|one| JOINED.contains(&one))
+        });
+        Ok(Self {
+            limits: limits.collect::<Vec<_>>().join("\n"),
+            nice,
+            processors: processors.unwrap_or_default().to_owned(),
+            groups: groups.map(str::to_owned).collect(),
+            system: Vec::new(),
+        })
+    }
+
+    /// What differs, for people.
+    pub fn differs(&self, other: &Self) -> Option<&'static str> {
+        [
+            (self.limits != other.limits, "limits of resources (`ulimit`)"),
+            (self.nice != other.nice, "priorities (`nice`)"),
+            (self.processors != other.processors, "processors (`taskset`)"),
+            (self.groups != other.groups, "control groups"),
+            (self.system != other.system, "files of the system in `/etc`"),
+        ]
+        .into_iter()
+        .find_map(|(differs, what)| differs.then_some(what))
+    }
 }
 
 impl Identity {
@@ -110,31 +175,37 @@ pub struct Waiting {
 
 /// A connection.
 #[derive(Debug)]
-pub struct Line(Stream);
+pub struct Line {
+    stream: Stream,
+    patience: Cell<Option<Duration>>,
+}
 
 impl Line {
     /// To the daemon of a socket.
     pub fn connect(socket: &Path) -> io::Result<Self> {
-        let stream = Stream::connect(name(socket)?)?;
+        // One that lets nobody in is none.
+        let wait = ConnectWaitMode::Timeout(CONNECTING);
+        let stream = ConnectOptions::new().name(name(socket)?).wait_mode(wait).connect_sync()?;
         stream.set_send_timeout(Some(SENDING))?;
-        Ok(Self(stream))
+        Ok(Self { stream, patience: Cell::new(None) })
     }
 
     /// One that was accepted.
     pub fn accepted(stream: Stream) -> io::Result<Self> {
         stream.set_nonblocking(false)?;
         stream.set_send_timeout(Some(SENDING))?;
-        Ok(Self(stream))
+        Ok(Self { stream, patience: Cell::new(None) })
     }
 
-    /// How long [`Self::receive`] waits.
+    /// How long [`Self::receive`] waits for a whole message.
     pub fn set_patience(&self, patience: Option<Duration>) -> io::Result<()> {
-        self.0.set_recv_timeout(patience)
+        self.patience.set(patience);
+        self.stream.set_recv_timeout(patience)
     }
 
     /// The process of the other end, if it is this user's.
     pub fn peer(&self) -> Option<i32> {
-        let peer = self.0.peer_creds().ok()?;
+        let peer = self.stream.peer_creds().ok()?;
         let own = nix::unistd::geteuid().as_raw();
         (peer.euid() == Some(own)).then(|| peer.pid()).flatten()
     }
@@ -154,7 +225,8 @@ impl Line {
     pub fn receive<M: DeserializeOwned>(&self) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
         let mut fds = Vec::new();
         let mut length = [0; 4];
-        if !self.fill(&mut length, &mut fds)? {
+        let deadline = self.patience.get().map(|patience| Instant::now() + patience);
+        if !self.fill(&mut length, &mut fds, deadline)? {
             return Ok(None);
         }
         let length = u32::from_le_bytes(length) as usize;
@@ -162,7 +234,7 @@ impl Line {
             return Err(io::ErrorKind::InvalidData.into());
         }
         let mut body = vec![0; length];
-        if !self.fill(&mut body, &mut fds)? {
+        if !self.fill(&mut body, &mut fds, deadline)? {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let message = rmp_serde::from_slice(&body).map_err(io::Error::other)?;
@@ -170,9 +242,22 @@ impl Line {
     }
 
     /// Whether there were bytes at all.
-    fn fill(&self, buffer: &mut [u8], fds: &mut Vec<OwnedFd>) -> io::Result<bool> {
+    fn fill(
+        &self,
+        buffer: &mut [u8],
+        fds: &mut Vec<OwnedFd>,
+        deadline: Option<Instant>,
+    ) -> io::Result<bool> {
         let mut filled = 0;
         while filled < buffer.len() {
+            if let Some(deadline) = deadline {
+                // Whoever sends a byte now and then is not waited for any longer.
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+                self.stream.set_recv_timeout(Some(left))?;
+            }
             let (count, more) = stream::receive(self.as_fd(), &mut buffer[filled..])?;
             fds.extend(more);
             match (count, filled) {
@@ -191,7 +276,7 @@ impl Line {
 impl AsFd for Line {
     fn as_fd(&self) -> BorrowedFd<'_> {
         // The only kind there is on this system.
-        let Stream::UdSocket(socket) = &self.0;
+        let Stream::UdSocket(socket) = &self.stream;
         socket.as_fd()
     }
 }

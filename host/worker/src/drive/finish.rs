@@ -96,6 +96,7 @@ impl Watch<'_> {
         if let Some(signal) = seen.crashed().filter(|_| outcome == Outcome::Killed) {
             explanation = messages::crashed(&attempt.executor.manifest, signal).or(explanation);
         }
+        let vanished = seen.supervisor_lost && cell.is_anothers();
         let start = match (&self.talk, outcome) {
             (Some(talk), _) if talk.greeted => Start::Greeted,
             (Some(_), Outcome::WorkerError | Outcome::Killed | Outcome::Failed) => Start::Failed,
@@ -217,7 +218,7 @@ impl Watch<'_> {
         if let Some(mask) = attempt.mask() {
             messages::hide(mask, &mut meta, &mut explanation);
         }
-        Ok(Report { meta, outputs, extra, program, explanation, start })
+        Ok(Report { meta, outputs, extra, program, explanation, start, vanished })
     }
 
     /// Reads what is left in the pipes, without waiting for their end.
