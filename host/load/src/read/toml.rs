@@ -171,6 +171,9 @@ mod tests {
             "# a flow\n[flow]\nname = \"x\" # its name\n\n[params]\nn = 3\nf = -1.5\n[params.m]\ndefault = [1, [2], \n 3, # more\n]\n",
             "[cells.a]\nlang = 'sh'\ncode = '''\necho \"$x\" > \\n\n'''\noutputs = { x = \"int\", \"y\" = { type = 'file', keep = true } }\n[cells.a.inputs]\np = {}\n[cells.'b']\nq = []",
             "a = \"\"\"\n é ''' \"\" \"\"\"\nb = ''\nc=\"\"\n[d]\n[e.f]\n[d.g]\n[e.f.h]\n[e.f.i]\n",
+            "a = \"\\t\\u00e9\"\r\nb = '''x''''\r\n[ 'c' . d ]\r\ne = { f = 1, # g\n}\r\n",
+            "a = [+1, 1_0, 0x1f, 0o7, 0b1, 1e3, inf, -nan]",
+            "a.b = 1\na.c.d = { e.f = 2, e.g = 3 }\n[a.h]\ni.j = 4\n[a.h.i.k]\n",
         ] {
             assert!(is_plain(text), "{text:?}");
         }
@@ -181,28 +184,25 @@ mod tests {
     #[test]
     fn what_is_not_plain_is_left_to_the_other() {
         for text in [
-            "a.b = 1",
             "a = 1\na = 2",
             "a = {b = 1, b = 2}",
-            "a = 1_0",
-            "a = +1",
-            "a = 0x1",
-            "a = 1e3",
-            "a = inf",
+            "a = [{b = 1, b = 2}]",
             "a = 01",
             "a = 1979-05-27",
             "a = 07:32:00",
-            "a = \"\\n\"",
-            "a = '''x''''",
+            "a = \"\\q\"",
             "[[a]]",
             "[a]\n[a]",
             "[a.b]\n[a]",
             "a = {b = 1}\n[a.c]",
+            "a = {b = 1}\na.c = 1",
+            "a = {b = {}, b.c = 1}",
+            "a.b = 1\na = 1",
+            "a.b = 1\na.b = 1",
+            "a.b = 1\n[a]",
             "[a]\nb = 1\n[a.b.c]",
-            "[ a ]",
-            "a = 1\r\n",
-            "a = {b = 1,}",
-            "a = {b = 1 # c\n}",
+            "[a]\nb.c = 1\n[a.b]",
+            "a = 1\r",
             "a = 9999999999999999999",
             "a = 1 b = 2",
             "a = '\u{7}'",
@@ -213,6 +213,7 @@ mod tests {
             "= 1",
             "[a",
             "a = [1",
+            "a = [1\n[b]\n",
             "a = \"x",
             "a = \"\"\"x",
             "[a]\n[b]\n[a.c]\n[a.c]",
@@ -228,6 +229,16 @@ mod tests {
         let many: String = (0..40).map(|i| format!("\"k{i}\" = 1\n")).collect();
         assert!(is_plain(&many));
         assert!(plain::read(&format!("{many}k20 = 1")).is_none());
+        // A table that is named again long after.
+        assert!(is_plain("[a.b]\n[c]\n[a.d]"));
+        let many: String = (0..40).map(|i| format!("[a{i}.b]\n")).collect();
+        assert!(is_plain(&many));
+        assert!(plain::read(&format!("{many}[a3.c]")).is_none());
+        // As deep as it may be, and deeper.
+        let nested = |depth| format!("a = {}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(is_plain(&nested(30)));
+        assert!(plain::read(&nested(100_000)).is_none());
+        assert!(plain::read(&format!("a{} = 1", ".a".repeat(100_000))).is_none());
     }
 
     /// Pieces of TOML, whole and broken.
@@ -285,9 +296,35 @@ mod tests {
         "b = { a = 1 }\n",
         "c = [1, 2]\n",
         "a = '''\nx\n'''\n",
+        "a.b = 1\n",
+        "b.c.d = 1\n",
+        "a = {}\n",
+        "[a.c]\nb.c = 1\n",
+        "[[a]]",
+        "\\u00e9",
+        "0x1f",
+        "1_0",
+        "1979-05-27",
         "\r\n",
         "\u{7f}",
     ];
+
+    const KEYS: &[&str] = &["a", "b", "'c'", "\"\\u0061\""];
+    const KINDS: &[&str] = &["[]", "[]", "[[]]", "=", "=", "="];
+    const VALUES: &[&str] =
+        &["1", "'x'", "{}", "[]", "[{ a = 1 }]", "{ a = 1, b.c = 2 }", "{ a.b = 1, a.c = 2 }"];
+
+    /// A header or an entry, of names that meet again.
+    fn line() -> impl Strategy<Value = String> {
+        let path = prop::collection::vec(prop::sample::select(KEYS), 1..4);
+        let kind = prop::sample::select(KINDS);
+        (path, kind, prop::sample::select(VALUES)).prop_map(|(path, kind, value)| {
+            match (kind, path.join(".")) {
+                ("=", path) => format!("{path} = {value}\n"),
+                (brackets, path) => format!("{}\n", brackets.replace("[]", &format!("[{path}]"))),
+            }
+        })
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(20_000))]
@@ -297,6 +334,13 @@ mod tests {
             pieces in prop::collection::vec(prop::sample::select(PIECES), 0..14),
         ) {
             is_plain(&pieces.concat());
+        }
+
+        #[test]
+        fn both_readers_put_tables_in_the_same_places(
+            lines in prop::collection::vec(line(), 0..10),
+        ) {
+            is_plain(&lines.concat());
         }
     }
 }
