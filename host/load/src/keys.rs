@@ -137,8 +137,12 @@ const RETRY_MEMORY: Key = key(
     "1",
     "By what `memory` grows for each attempt that ran out of it, with `retries`: `1.5`, `2`.",
 );
-const CPUS: Key =
-    key("cpus", Shape::Number(0.01, 4096.0), "no quota", "Processors' worth of time: `0.5`, `2`.");
+const CPUS: Key = key(
+    "cpus",
+    Shape::Number(0.01, 4096.0),
+    "no quota",
+    "Processors' worth of time: `0.5`, `2`. A cpu control group holds the cell to it; without one (`polyloom doctor`: `cpu_share` none) nothing does, and it only tells Python's libraries how many threads to start.",
+);
 const CPU_TIME: Key = key(
     "cpu_time",
     Shape::Duration,
