@@ -229,16 +229,28 @@ impl<'a> Bench<'a> {
         })
     }
 
+    /// Has an executor make what it makes without any code.
+    pub fn make(&self, maker: Arc<Executor>) -> Result<Seen, Got> {
+        let mut attempt = self.attempt("", Phase::Head)?;
+        attempt.executor = maker;
+        self.compiling(&mut attempt);
+        self.watch(attempt, None)
+    }
+
+    /// A compiler is no cell: it has the whole time for itself.
+    fn compiling(&self, attempt: &mut Attempt) {
+        attempt.limits.timeout = self.timeout;
+        attempt.limits.memory = attempt.limits.memory.max(2 << 30);
+        attempt.limits.pids = attempt.limits.pids.max(64);
+    }
+
     /// The compiled program, or the end of a compilation that failed.
     fn program(&self, code: &str) -> Result<Result<PathBuf, Box<Seen>>, Got> {
         if let Some(path) = self.programs.borrow().get(code) {
             return Ok(Ok(path.clone()));
         }
         let mut attempt = self.attempt(code, Phase::Compile { head: None })?;
-        // A compiler is no cell: it has the whole time for itself.
-        attempt.limits.timeout = self.timeout;
-        attempt.limits.memory = attempt.limits.memory.max(2 << 30);
-        attempt.limits.pids = attempt.limits.pids.max(64);
+        self.compiling(&mut attempt);
         let mut seen = self.watch(attempt, None)?;
         let Some(collected) = seen.report.program.take() else { return Ok(Err(Box::new(seen))) };
         let mut programs = self.programs.borrow_mut();

@@ -125,7 +125,12 @@ impl Case {
             Kind::Command(_) => self.name != "arguments" || manifest.mentions("{args}"),
             Kind::Worker(_) => true,
         };
-        speaks && takes && self.feature.is_none_or(|feature| declares(manifest, feature))
+        // Most have nothing made once.
+        let made = match &manifest.kind {
+            Kind::Worker(worker) => self.name != "once" || worker.once.is_some(),
+            Kind::Command(_) => true,
+        };
+        speaks && takes && made && self.feature.is_none_or(|feature| declares(manifest, feature))
     }
 
     /// The name of a code that it needs and that is not there.
@@ -243,6 +248,13 @@ pub const CASES: &[Case] = &[
     value("value.image", "image"),
     value("value.file", "file"),
     value("value.dir", "dir"),
+    talk(
+        Run,
+        "once",
+        &[],
+        cells::once,
+        "the `once` of `[worker]`, where there is one, ends well and leaves something in `{out}`",
+    ),
     talk(
         Run,
         "second_exec",

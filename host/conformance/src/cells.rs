@@ -1,10 +1,11 @@
 //! Cases that are tried by cells, as a flow would have them. Knows no wire.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use polyloom_model::Type;
 use polyloom_protocol::Outcome;
-use polyloom_worker::attempt::{Live, Stop};
+use polyloom_worker::attempt::{Collected, Live, Stop};
 
 use crate::bench::{Bench, Check, Got, Order, Seen, quoted};
 
@@ -63,6 +64,16 @@ pub fn exit(bench: &Bench<'_>) -> Check {
             Err(seen.got(if end.contains(&exit) { end } else { format!("{end}, {exit}") }))
         }
         (_, None) => Err(seen.got(seen.end())),
+    }
+}
+
+pub fn once(bench: &Bench<'_>) -> Check {
+    let Some(maker) = bench.executor.once() else { return Ok(()) };
+    let seen = bench.make(Arc::new(maker))?;
+    ended_well(&seen)?;
+    match &seen.report.program {
+        Some(Collected::Tree(files)) if !files.is_empty() => Ok(()),
+        _ => Err(seen.got("it ended well and left nothing in `{out}`")),
     }
 }
 

@@ -525,4 +525,15 @@ fn what_a_plugin_starts_is_named_as_a_tool_or_lies_in_its_folder() {
     "#);
     assert!(told("dash").contains("valid: `\"{sh}\"`"), "{}", told("dash"));
     assert!(told("/opt/none").contains("`[toolchain.none]` with `any = [\"/opt/none\"]`"));
+    let once = |program: &str| {
+        let text = format!(
+            "id = 'x'\nversion = '1'\nkind = 'worker'\n[toolchain.python]\nany = ['python3']\n[worker]\nargv = ['{{python}}']\nonce = ['{program}', '{{out}}']\n"
+        );
+        let source = Source::new("executor.toml", text);
+        render(&parse_manifest(&source, Some(Path::new("x/executor.toml"))).1, false, 100)
+    };
+    assert_eq!(once("{python}"), "");
+    let refused = once("python3");
+    assert!(refused.contains("the program `python3` is no tool of this manifest"), "{refused}");
+    assert!(refused.contains("valid: `\"{python}\"`"), "{refused}");
 }

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use polyloom_model::{CommandSpec, Digest, Kind, Manifest, WorkerSpec};
+use polyloom_model::Digest;
 use polyloom_protocol::Outcome;
 use polyloom_worker::attempt::{Collected, Phase, Stop};
 use polyloom_worker::executor::Executor;
@@ -21,9 +21,7 @@ const NAME: &str = "once";
 impl StepRun {
     /// Sees to it that the step's worker, if it is to be one, has in view what is made once for it.
     pub(crate) async fn look_for_once(self: &Arc<Self>) {
-        let Kind::Worker(WorkerSpec { once: Some(argv), .. }) = &self.executor.manifest.kind else {
-            return;
-        };
+        let Some(maker) = self.executor.once() else { return };
         let workplace = &self.place.workplace;
         if workplace.once(&self.executor).is_some() {
             return;
@@ -32,9 +30,9 @@ impl StepRun {
         let step = Arc::clone(self);
         let Ok((found, refused)) = blocking(move || step.find_once(&key)).await else { return };
         if found.is_none() && !refused {
-            let (step, argv) = (Arc::clone(self), argv.clone());
+            let step = Arc::clone(self);
             self.place.heads.begin(key, async move {
-                if let Err(text) = step.make_once(key, argv).await {
+                if let Err(text) = step.make_once(key, maker).await {
                     let executor = &step.executor.manifest.id;
                     tracing::warn!(%executor, text, "nothing could be made once for its workers");
                 }
@@ -53,20 +51,10 @@ impl StepRun {
         (found, refused)
     }
 
-    async fn make_once(self: &Arc<Self>, key: Digest, argv: Vec<String>) -> Result<(), String> {
-        // As the head of codes is compiled, but that there is no cell: its name, its code and what it may do have no part in it.
-        let spec = CommandSpec {
-            compile: Some(argv),
-            head: None,
-            run: Vec::new(),
-            component: None,
-            zygote: None,
-        };
-        let manifest = Manifest { kind: Kind::Command(spec), ..(*self.executor.manifest).clone() };
-        let executor =
-            Executor { manifest: Arc::new(manifest), tools: self.executor.tools.clone() };
+    async fn make_once(self: &Arc<Self>, key: Digest, maker: Executor) -> Result<(), String> {
+        // There is no cell: its name, its code and what it may do have no part in it.
         let mut attempt = self.bare(Phase::Head);
-        attempt.executor = Arc::new(executor);
+        attempt.executor = Arc::new(maker);
         attempt.cell = NAME.parse().map_err(|_| "it has no name".to_owned())?;
         attempt.code_name = NAME.to_owned();
         attempt.code = Vec::new().into();

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use polyloom_model::{Kind, Manifest};
+use polyloom_model::{CommandSpec, Kind, Manifest, WorkerSpec};
 use polyloom_sandbox::View;
 
 use crate::tools::Found;
@@ -59,6 +59,24 @@ impl Executor {
             text.push('\n');
         }
         text
+    }
+
+    /// Itself as one that makes what all its workers find when they start, if there is such a thing: that is run as a compiler of heads is, but that there is
+    /// no code.
+    #[must_use]
+    pub fn once(&self) -> Option<Self> {
+        let Kind::Worker(WorkerSpec { once: Some(argv), .. }) = &self.manifest.kind else {
+            return None;
+        };
+        let spec = CommandSpec {
+            compile: Some(argv.clone()),
+            head: None,
+            run: Vec::new(),
+            component: None,
+            zygote: None,
+        };
+        let manifest = Manifest { kind: Kind::Command(spec), ..(*self.manifest).clone() };
+        Some(Self { manifest: Arc::new(manifest), tools: self.tools.clone() })
     }
 
     /// What its programs have installed, in their order: part of every key.

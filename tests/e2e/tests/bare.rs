@@ -110,6 +110,7 @@ fn doctor_says_what_is_in_the_way() {
         (&false.into(), Some("none"))
     );
     assert!(!warm["reason"].as_str().unwrap().is_empty(), "{warm}");
+    assert!(warm["with_daemon"].is_null(), "{warm}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
-use polyloom_test_e2e::{Place, needs};
+use polyloom_test_e2e::{Place, is_root, needs};
 use serde_json::Value;
 
 const FLOW: &str = r#"
@@ -428,6 +428,36 @@ fn logs_show_what_was_printed() {
     let project = place.project().display().to_string();
     let there = place.call(&["logs", "-C", &project]).cwd("/").end().exits(0);
     assert!(there.stdout().contains("words were made"));
+    // The bare name of its folder, from beside it.
+    let (beside, name) = project.rsplit_once('/').unwrap();
+    for words in [&[name][..], &[name, "latest"], &[name, "latest", "words"], &[name, "words"]] {
+        let words = [&["logs"], words].concat();
+        let there = place.call(&words).cwd(beside).end().exits(0);
+        assert!(there.stdout().contains("words were made"), "{words:?}");
+    }
+    let _ = place.call(&["show", name, "latest"]).cwd(beside).end().exits(0);
+    let _ = place.call(&["replay", name]).cwd(beside).end().exits(0);
+}
+
+#[test]
+fn a_folder_called_like_a_cell_is_the_cell_and_another_is_its_project() {
+    let cell = |code: &str| format!("[cells.a]\nlang = 'sh'\ncode = 'echo {code}'\n");
+    let place = Place::flow(&cell("outer"));
+    for folder in ["a", "b"] {
+        place.write(&format!("{folder}/polyloom.toml"), cell(&format!("in {folder}")));
+        let _ = place.polyloom(&["run", folder]).exits(0);
+    }
+    let logs = |words: &[&str]| {
+        place.polyloom(&[&["logs"], words].concat()).exits(0).stdout().trim().to_owned()
+    };
+    // Nothing was run here yet.
+    assert_eq!(logs(&["a"]), "a │ in a");
+    let _ = place.polyloom(&["run"]).exits(0);
+    assert_eq!(logs(&["a"]), "outer");
+    assert_eq!(logs(&["./a"]), "a │ in a");
+    assert_eq!(logs(&["b"]), "a │ in b");
+    assert_eq!(logs(&["b", "latest"]), "a │ in b");
+    assert_eq!(logs(&["b", "a"]), "in b");
 }
 
 #[test]
@@ -677,15 +707,40 @@ fn doctor_tells_of_sandbox_languages_and_store() {
     }
     let memory = row("memory")["used"].as_str().unwrap();
     assert!(memory.starts_with('M'), "{memory}");
-    let warm = &document["warm_starts"];
     assert!(text.contains("warm starts"), "{text}");
-    let (told, why) = if warm["possible"] == true {
-        ("full", "")
-    } else {
-        ("none", warm["reason"].as_str().unwrap())
-    };
-    assert_eq!(row("warm starts")["available"], told, "{warm}");
-    assert_eq!(row("warm starts")["why"], why, "{warm}");
+    warm_starts_are_told(&document, is_root());
+}
+
+/// What waits for cells, by a run itself or by the daemon: in words and for programs the same.
+fn warm_starts_are_told(document: &Value, root: bool) {
+    let parts = document["sandbox_parts"].as_array().unwrap();
+    let row = parts.iter().find(|row| row["mechanism"] == "warm starts").unwrap();
+    let warm = &document["warm_starts"];
+    if warm["possible"] == true {
+        assert!(root, "{warm}");
+        assert_eq!((&row["available"], &row["why"]), (&"full".into(), &"".into()), "{row}");
+        assert_eq!(warm["with_daemon"], "sandboxes");
+        return;
+    }
+    let reason = warm["reason"].as_str().unwrap();
+    assert_eq!(warm["with_daemon"], "workers");
+    assert_eq!(row["available"], "partial", "{row}");
+    assert!(row["used"].as_str().unwrap().contains("`polyloom daemon start`"), "{row}");
+    assert_eq!(row["why"], format!("sandboxes and zygotes: {reason}"));
+}
+
+#[test]
+fn doctor_tells_an_ordinary_user_what_waits_with_a_daemon() {
+    if !is_root() {
+        return; // the test before has shown it
+    }
+    let place = Place::new();
+    place.give_to(65_534);
+    let call = place.call(&["doctor", "--format", "json"]).uid(65_534);
+    let document = call.end().exits(0).json();
+    warm_starts_are_told(&document, false);
+    let reason = document["warm_starts"]["reason"].as_str().unwrap();
+    assert!(reason.contains("it takes root"), "{reason}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::Format;
 /// A place in a project's history.
 #[derive(Debug, Args, Clone)]
 pub struct At {
-    /// [PROJECT] [RUN] [CELL]: a folder or flow file; a run's id, a unique beginning of one, `latest` (the
+    /// [PROJECT] [RUN] [CELL]: a folder or flow file (`./NAME` where a run or a cell here is called like it); a run's id, a unique beginning of one, `latest` (the
     /// default) or `latest~N`, the Nth before it; a cell of it, where that makes sense.
     #[arg(value_name = "WORD", num_args = 0..=3)]
     pub words: Vec<String>,

@@ -26,14 +26,14 @@ pub fn doctor(world: &World, format: Format) -> Outcome {
         Err(_) => None,
     };
     let most = place.as_ref().map(|place| place.hot.limit());
+    let enough = probed.as_ref().is_ok_and(|probed| meets(probed, &policy));
     let warm = place.as_ref().map(|place| {
         let spawner = place.workplace.spawner();
         let can = spawner.and_then(|spawner| spawner.can_park(&policy));
-        can.map_err(|error| error.to_string()).and_then(|can| can.map_err(str::to_owned))
+        Warm::of(can.map_err(|error| error.to_string()), enough)
     });
-    parts.extend(warm.as_ref().map(warm_row));
+    parts.extend(warm.as_ref().map(Warm::row));
     let rows = place.map(|place| plugin::rows(world, &place)).unwrap_or_default();
-    let enough = probed.as_ref().is_ok_and(|probed| meets(probed, &policy));
     if format == Format::Text {
         let mut text = format!("polyloom {VERSION} on {}\n\nsandbox\n", std::env::consts::OS);
         text.push_str(&table(world, &parts));
@@ -92,9 +92,7 @@ pub fn doctor(world: &World, format: Format) -> Outcome {
             "sandbox_parts": parts,
             "sandbox_error": probed.as_ref().err().map(ToString::to_string),
             "sandbox_enough": enough,
-            "warm_starts": warm.as_ref().map(|can| json!({
-                "possible": can.is_ok(), "reason": can.as_ref().err(),
-            })),
+            "warm_starts": warm.as_ref().map(Warm::to_json),
             "executors": rows.iter().map(plugin::to_json).collect::<Vec<_>>(),
             "hand_over": most.map(|most| json!({
                 "from_bytes": polyloom_runtime::HOT_FROM, "most_bytes": most,
@@ -147,13 +145,51 @@ fn swept(scratch: Option<&Path>) -> Row {
     Row { mechanism: "sweep".to_owned(), available, used, why }
 }
 
-/// Whether sandboxes wait for cells here. Without, every cell is confined as well, by one of its own.
-fn warm_row(can: &Result<(), String>) -> Row {
-    let (available, used, why) = match can {
-        Ok(()) => (Level::Full, "sandboxes and zygotes wait for the next cell", String::new()),
-        Err(why) => (Level::None, "every cell has a start of its own", why.clone()),
-    };
-    Row { mechanism: "warm starts".to_owned(), available, used: used.to_owned(), why }
+/// What waits for cells here. Without, every cell is confined as well, by a sandbox of its own.
+enum Warm {
+    /// Sandboxes and zygotes, in a run and with a daemon.
+    Full,
+    /// Workers that have greeted, with a daemon alone; why there is no more.
+    Workers(&'static str),
+    /// Nothing: there is no sandbox.
+    Nothing(String),
+}
+
+impl Warm {
+    /// `enough`: cells can run at all.
+    fn of(can: Result<Result<(), &'static str>, String>, enough: bool) -> Self {
+        match can {
+            Ok(_) if !enough => Self::Nothing("there is no sandbox that is good enough".to_owned()),
+            Ok(Ok(())) => Self::Full,
+            Ok(Err(why)) => Self::Workers(why),
+            Err(why) => Self::Nothing(why),
+        }
+    }
+
+    fn row(&self) -> Row {
+        let (available, used, why) = match self {
+            Self::Full => {
+                (Level::Full, "sandboxes and zygotes wait for the next cell", String::new())
+            }
+            Self::Workers(why) => (
+                Level::Partial,
+                "workers, by `polyloom daemon start`",
+                format!("sandboxes and zygotes: {why}"),
+            ),
+            Self::Nothing(why) => (Level::None, "every cell has a start of its own", why.clone()),
+        };
+        Row { mechanism: "warm starts".to_owned(), available, used: used.to_owned(), why }
+    }
+
+    /// `possible` is of sandboxes and zygotes, as it was before there was a daemon.
+    fn to_json(&self) -> serde_json::Value {
+        let (possible, daemon, reason) = match self {
+            Self::Full => (true, Some("sandboxes"), None),
+            Self::Workers(why) => (false, Some("workers"), Some(*why)),
+            Self::Nothing(why) => (false, None, Some(why.as_str())),
+        };
+        json!({ "possible": possible, "with_daemon": daemon, "reason": reason })
+    }
 }
 
 fn table(world: &World, rows: &[Row]) -> String {

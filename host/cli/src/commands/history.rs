@@ -112,8 +112,8 @@ pub fn locate(world: &World, at: &At) -> Result<Found, Failure> {
             return Err(Failure::new(Exit::Usage, message).hint(hint));
         }
         let named = first.contains('/') || first == "." || path.is_file();
-        // A folder called like a cell is the cell: it is what these commands are about.
-        if project.is_none() && path.exists() && (named || words.len() == 3) {
+        let is_project = || named || words.len() == 3 || is_elsewhere(world, first);
+        if project.is_none() && path.exists() && is_project() {
             project = Some(PathBuf::from(words.remove(0)));
         }
     }
@@ -135,6 +135,24 @@ pub fn locate(world: &World, at: &At) -> Result<Found, Failure> {
         },
     };
     Ok(Found { project, history, row, place, alone })
+}
+
+/// Whether a folder's bare name means the project there. A folder called like a run or a cell of this project is that run or cell: it is what
+/// these commands are about.
+fn is_elsewhere(world: &World, word: &str) -> bool {
+    if !world.store().is_ok_and(|store| History::is_there(Path::new(word), &store)) {
+        return false;
+    }
+    let Ok(history) = open(world, None) else { return true };
+    let Ok(latest) = history.find_run("latest") else { return true };
+    let (cell, _) = inner::cell_and_port(word);
+    let flow = &latest.flow;
+    let within = || history.attempted(flow, &format!("{cell}/")).is_ok_and(|all| !all.is_empty());
+    let known = history.find_run(word).is_ok()
+        || history.step(&latest.id, cell).is_ok_and(|step| step.is_some())
+        || history.last(flow, &[cell]).is_ok_and(|last| !last.is_empty())
+        || within();
+    !known
 }
 
 /// The run that a text means.

@@ -435,9 +435,12 @@ fn argv_at(
 fn programs(findings: &mut Findings, top: &Map, tools: &BTreeMap<String, Tool>) {
     let table = |name: &str| top.get(name).and_then(Node::as_map);
     let head = table("compile").and_then(|map| map.get("head")).and_then(Node::as_map);
-    let tables = ["compile", "run", "worker", "normalise"].map(table);
-    for map in tables.into_iter().chain([head]).flatten() {
-        let Some(Data::List(items)) = map.get("argv").map(|node| &node.data) else { continue };
+    let argv = |name: &str| table(name).and_then(|map| map.get("argv"));
+    let argvs = ["compile", "run", "worker", "normalise"].map(argv);
+    let head = head.and_then(|map| map.get("argv"));
+    let once = table("worker").and_then(|map| map.get("once"));
+    for argv in argvs.into_iter().chain([head, once]).flatten() {
+        let Data::List(items) = &argv.data else { continue };
         let Some((node, Data::Str(text))) = items.first().map(|node| (node, &node.data)) else {
             continue;
         };

@@ -111,7 +111,7 @@ impl Surroundings {
             nice,
             processors: processors.unwrap_or_default().to_owned(),
             groups: groups.map(str::to_owned).collect(),
-            system: Vec::new(),
+            system: polyloom_sandbox::system_stamp(),
         })
     }
 

@@ -364,6 +364,34 @@ fn marks_are_shown_until_the_executor_changes() {
 }
 
 #[test]
+fn what_is_made_once_for_all_workers_is_tried() {
+    let place = Place::new();
+    let folder = fake_executor(&place, "fake-a", "well", CODES);
+    let report = test(&place, &folder, "5s").exits(0).json();
+    let cases = report["cases"].as_array().unwrap();
+    assert!(cases.iter().all(|row| row["case"] != "once"), "there is none");
+    let path = place.executors().join("fake-a/executor.toml");
+    let manifest = fs::read_to_string(&path).unwrap();
+    let tools = "[toolchain.sh]\nany = [\"sh\"]\nversion = []\n[worker]\n";
+    let manifest = manifest.replace("[worker]\n", tools);
+    let told = |script: &str| {
+        let once = format!("once = [\"{{sh}}\", \"-c\", \"{script}\", \"x\", \"{{out}}\"]\n");
+        fs::write(&path, format!("{manifest}{once}")).unwrap();
+        failed(&test(&place, &folder, "5s").json())
+    };
+    assert_eq!(told("echo made > $1/it"), []);
+    let all = told("echo no such module >&2; exit 3");
+    let [(case, came)] = all.as_slice() else { panic!("{all:?}") };
+    assert_eq!(case, "once");
+    assert!(came.contains("exit code 3") && came.contains("no such module"), "{came}");
+    let all = told("true");
+    assert!(
+        matches!(all.as_slice(), [(case, came)] if case == "once" && came.contains("left nothing")),
+        "{all:?}"
+    );
+}
+
+#[test]
 fn a_folder_goes_before_what_is_installed_under_its_name() {
     let place = Place::new();
     let manifest = "id = \"pc\"\nversion = \"1\"\nkind = \"command\"\n[toolchain.sh]\nany = [\"sh\"]\nversion = []\n\
