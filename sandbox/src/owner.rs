@@ -19,6 +19,8 @@ pub struct Owner {
     start: u64,
     /// First characters of the boot id.
     boot: String,
+    /// Where `pid` is its number; names of older hosts don't say.
+    namespace: Option<u64>,
 }
 
 impl Owner {
@@ -26,19 +28,23 @@ impl Owner {
         static OWNER: OnceLock<Owner> = OnceLock::new();
         OWNER.get_or_init(|| {
             let pid = std::process::id();
-            Self { pid, start: start_time(pid).unwrap_or(0), boot: boot().to_owned() }
+            Self {
+                pid,
+                start: start_time("self").unwrap_or(0),
+                boot: boot().to_owned(),
+                namespace: Some(namespace()),
+            }
         })
     }
 
     /// From a name of ours; nothing else is one.
     pub fn parse(name: &str) -> Option<Self> {
         let mut parts = name.strip_prefix(PREFIX)?.split('-');
-        let owner = Self {
-            pid: parts.next()?.parse().ok()?,
-            start: parts.next()?.parse().ok()?,
-            boot: parts.next()?.to_owned(),
-        };
+        let (pid, start) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        let boot = parts.next()?.to_owned();
         let _sequence: u32 = parts.next()?.parse().ok()?;
+        let namespace = parts.next().map(str::parse).transpose().ok()?;
+        let owner = Self { pid, start, boot, namespace };
         parts.next().is_none().then_some(owner)
     }
 
@@ -46,7 +52,12 @@ impl Owner {
     pub fn is_dead(&self) -> bool {
         let boot = boot();
         // An unreadable boot id proves nothing.
-        !boot.is_empty() && (self.boot != boot || start_time(self.pid) != Some(self.start))
+        if boot.is_empty() || self.boot != boot {
+            return !boot.is_empty();
+        }
+        // Neither does a number that is looked up where it is somebody else's.
+        let here = self.namespace.is_none_or(|it| it != ELSEWHERE && it == namespace());
+        here && start_time(&self.pid.to_string()) != Some(self.start)
     }
 }
 
@@ -55,7 +66,9 @@ pub fn fresh() -> String {
     static SEQUENCE: AtomicU32 = AtomicU32::new(0);
     let owner = Owner::current();
     let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed);
-    format!("{PREFIX}{}-{}-{}-{sequence}", owner.pid, owner.start, owner.boot)
+    // Last, where older hosts don't take the name for one of theirs: they would look the number up anywhere.
+    let namespace = owner.namespace.unwrap_or(ELSEWHERE);
+    format!("{PREFIX}{}-{}-{}-{sequence}-{namespace}", owner.pid, owner.start, owner.boot)
 }
 
 /// No process sees another one.
@@ -67,8 +80,24 @@ fn boot() -> &'static str {
     })
 }
 
+/// No namespace has this number.
+const ELSEWHERE: u64 = 0;
+
+/// The namespace of our process id, if `/proc` shows that one; else [`ELSEWHERE`], which is nobody's.
+fn namespace() -> u64 {
+    static NAMESPACE: OnceLock<u64> = OnceLock::new();
+    *NAMESPACE.get_or_init(|| {
+        let link = |path: &str| fs::read_link(path).ok()?.into_os_string().into_string().ok();
+        // `unshare -p` without a mount of its own has the `/proc` of others.
+        let shown = link("/proc/self").is_some_and(|it| it == std::process::id().to_string());
+        let named = link("/proc/self/ns/pid").filter(|_| shown);
+        let inode = named.and_then(|it| it.strip_prefix("pid:[")?.strip_suffix(']')?.parse().ok());
+        inode.unwrap_or(ELSEWHERE)
+    })
+}
+
 /// Field 22 of `/proc/PID/stat`, counted after the parenthesised name, which may contain anything.
-fn start_time(pid: u32) -> Option<u64> {
+fn start_time(pid: &str) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     text.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
 }
@@ -91,11 +120,33 @@ mod tests {
     }
 
     #[test]
+    fn who_has_its_number_elsewhere_is_not_dead() {
+        let gone = Owner { start: 1, ..Owner::current().clone() };
+        for namespace in [1, ELSEWHERE] {
+            assert!(!Owner { namespace: Some(namespace), ..gone.clone() }.is_dead());
+        }
+        // Names of older hosts, and of another boot.
+        assert!(Owner { namespace: None, ..gone.clone() }.is_dead());
+        let boot = "0123456789ab".to_owned();
+        assert!(Owner { namespace: Some(1), boot, ..gone }.is_dead());
+    }
+
+    #[test]
+    fn older_names_say_no_namespace() {
+        let older = Owner::parse("polyloom-1-2-ab-3").expect("it is one of ours");
+        assert_eq!((older.boot.as_str(), older.namespace), ("ab", None));
+        let named = Owner::parse("polyloom-1-2-ab-3-4026531836").expect("it is one of ours");
+        assert_eq!((named.boot.as_str(), named.namespace), ("ab", Some(4_026_531_836)));
+    }
+
+    #[test]
     fn foreign_names_are_not_ours() {
         for name in [
             "polyloom-",
             "polyloom-1-2",
-            "polyloom-1-2-ab-3-4",
+            "polyloom-1-2-ab-3-",
+            "polyloom-1-2-ab-3-x",
+            "polyloom-1-2-ab-3-4-5",
             "other-1-2-ab-3",
             "polyloom-x-2-ab-3",
         ] {

@@ -46,6 +46,11 @@ impl Drop for Parked {
 /// A zygote has loaded everything by then, or there is none.
 const WARMING: Duration = Duration::from_secs(10);
 
+/// Who waits for cells has nothing else to do. One that does not answer for so long is of no use, and a sandbox of its own is soon made.
+const ANSWER: Duration = Duration::from_secs(2);
+/// The cell's files are written before that: so many bytes in a second, at least.
+const WRITTEN: u64 = 32 << 20;
+
 type Back = Box<dyn FnOnce(Parked) + Send + Sync>;
 
 /// A cell that was laid out and asked for: our ends, the bytes its files take, and where its code and inputs are.
@@ -307,6 +312,8 @@ impl Spawner {
             return Err(SpawnError::TooLarge);
         }
         let patience = self.patience();
+        let files: u64 = spec.files.iter().map(|file| file.bytes.len() as u64).sum();
+        let answer = patience.min(ANSWER + Duration::from_secs(files / WRITTEN));
         if binds.is_empty() && hot.is_empty() {
             // Nothing is to be opened that only the spawner can: its part would be to pass it on.
             let (next, _) = (roles.remove(1), fds.remove(1));
@@ -314,13 +321,8 @@ impl Spawner {
             let message = rmp_serde::to_vec(&Next { binds: Ok(Vec::new()), roles });
             let message = message.map_err(|_| SpawnError::TooLarge)?;
             let sent = sys::socket::send_now(base.control.as_fd(), &message, &fds);
-            let ready =
-                sent.map_err(|_| SpawnError::Lost).and_then(|()| await_cell(base, patience));
-            // That it answered says nothing of the spawner.
-            if let Err(error) = &ready {
-                self.note(Some(error));
-            }
-            return ready;
+            // Whether it answers says nothing of the spawner.
+            return sent.map_err(|_| SpawnError::Lost).and_then(|()| await_cell(base, answer));
         }
         let filter = wire::Filter {
             calls: policy.seccomp,
@@ -344,9 +346,11 @@ impl Spawner {
         if message.len() > crate::inside::MAX_LAUNCH {
             return Err(SpawnError::TooLarge);
         }
-        let ready = self.ask(&message, &fds, patience).and_then(|()| await_cell(base, patience));
-        self.note(ready.as_ref().err());
-        ready
+        let asked = self.ask(&message, &fds, patience);
+        self.note(asked.as_ref().err());
+        asked?;
+        // Which of the two is silent is found out by who asks the spawner next.
+        await_cell(base, answer)
     }
 }
 

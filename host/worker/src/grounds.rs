@@ -16,8 +16,8 @@ use polyloom_model::{Calls, MAX_PATTERN_PROGRAM};
 use polyloom_sandbox as sandbox;
 use regex_lite::{Regex, RegexBuilder};
 
-use self::ahead::Ahead;
 pub use self::ahead::Post;
+use self::ahead::{Ahead, is_started_ahead};
 use crate::attempt::{Attempt, Phase};
 use crate::daemon::{Client, Daemon};
 use crate::executor::Executor;
@@ -65,14 +65,24 @@ impl Ground {
     ) -> Option<Self> {
         let executor = &attempt.executor;
         let shared = spec.binds.iter().filter(|bind| !is_own(bind));
-        let plain = attempt.secrets.is_none()
+        let in_tmp =
+            |bind: &sandbox::Bind| TEMPORARY.iter().any(|own| bind.target.starts_with(own));
+        let in_its_way = [
+            (attempt.secrets.is_some(), "the cell has secrets"),
             // What is made of no cell's code is for cells of anybody's: no cell was where it is made.
-            && attempt.phase != Phase::Head
-            && spec.openings.is_empty()
-            && !spec.terminals
+            (attempt.phase == Phase::Head, "no cell may have been there"),
+            (!spec.openings.is_empty(), "the cell was granted files"),
+            (spec.terminals, "the cell has terminals"),
             // What lies below the cell's own folders is taken away after it.
-            && shared.clone().all(|bind| !TEMPORARY.iter().any(|own| bind.target.starts_with(own)));
-        plain.then(|| Self {
+            (shared.clone().any(in_tmp), "its program lies in a temporary folder"),
+        ];
+        let why = in_its_way.iter().find(|(is_so, _)| *is_so);
+        let kind = &executor.manifest.kind;
+        let ahead = kind.zygote().is_some() || is_started_ahead(kind);
+        if let Some((_, why)) = why.filter(|_| ahead) {
+            not_ahead(attempt, why);
+        }
+        why.is_none().then(|| Self {
             executor: Arc::clone(executor),
             binds: shared.map(|bind| (bind.source.clone(), bind.target.clone())).collect(),
             calls: policy.seccomp,
@@ -83,9 +93,7 @@ impl Ground {
     fn is_like(&self, other: &Self) -> bool {
         let zygotes = self.zygote.is_some() || other.zygote.is_some();
         // A program that was replaced under its old name is another one.
-        let same = !zygotes
-            || self.executor.tools == other.executor.tools
-                && self.executor.manifest.id == other.executor.manifest.id;
+        let same = !zygotes || is_same_program(&self.executor, &other.executor);
         same && self.binds == other.binds
             && self.calls == other.calls
             && self.zygote == other.zygote
@@ -142,8 +150,11 @@ impl Start {
             }
             None => Vec::new(),
         };
-        let start = Self::plain(attempt, policy, spec)?;
-        (manifest.calls == Calls::Ordinary || own).then_some(Self { preload, ..start })
+        if manifest.calls != Calls::Ordinary && !own {
+            not_ahead(attempt, "its cells have fewer system calls than a zygote");
+            return None;
+        }
+        Some(Self { preload, ..Self::plain(attempt, policy, spec)? })
     }
 
     /// How the program of such a cell is started where nothing of the cell's is there yet, if that makes no difference to it.
@@ -152,27 +163,46 @@ impl Start {
         let run = executor.manifest.kind.run();
         let mentions = |slot: &str| run.iter().any(|item| item.contains(slot));
         let size: usize = spec.env.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
-        let plain = matches!(attempt.phase, Phase::Run { .. })
+        let in_its_way = [
+            (!matches!(attempt.phase, Phase::Run { .. }), "it is not to run"),
             // What a flow sets is for cells: the program would have it before there is one.
-            && attempt.env.is_empty()
-            && attempt.granted.env.is_empty()
-            && size <= MOST_ENV
-            // What has read the files beside its manifest has them as they were.
-            && executor.folder().is_none()
-            && !mentions("{code}")
-            && (!mentions("{args}") || attempt.argv.is_empty());
+            (!attempt.env.is_empty(), "the cell has an environment of its own"),
+            (!attempt.granted.env.is_empty(), "the cell was granted variables"),
+            (size > MOST_ENV, "its environment is too large"),
+            (mentions("{code}"), "its argv names {code}"),
+            (mentions("{args}") && !attempt.argv.is_empty(), "the cell has arguments"),
+        ];
+        if let Some((_, why)) = in_its_way.iter().find(|(is_so, _)| *is_so) {
+            not_ahead(attempt, why);
+            return None;
+        }
         let mut policy = policy.clone();
         let laid = laid_bytes(spec.files.iter().map(|file| file.bytes.len() as u64));
         if policy.limits.disk != policy.limits.memory {
             policy.limits.disk = policy.limits.disk.saturating_sub(laid);
         }
-        plain.then(|| Self {
+        Some(Self {
             policy,
             argv: spec.argv.clone(),
             env: Workplace::base_env(executor, &spec.view, &attempt.limits),
             preload: Vec::new(),
         })
     }
+}
+
+/// Whether what the one has started can be the other's. Files beside a manifest are looked at for each run, and what has read them has them as they were.
+fn is_same_program(one: &Arc<Executor>, other: &Arc<Executor>) -> bool {
+    Arc::ptr_eq(one, other)
+        || one.manifest.id == other.manifest.id
+            && one.tools == other.tools
+            && !one.manifest.mentions("{dir}")
+            && !other.manifest.mentions("{dir}")
+}
+
+/// Says why nothing is started before there is the cell, which its executor would allow.
+fn not_ahead(attempt: &Attempt, why: &str) {
+    let (executor, cell) = (&attempt.executor.manifest.id, &attempt.cell);
+    tracing::debug!(%executor, %cell, why, "its program is not started ahead");
 }
 
 /// The libraries that the first lines of code name.
@@ -333,7 +363,10 @@ impl Grounds {
             Found::Nothing => return Shared::Never,
             found => {
                 let order = ground.order(policy);
-                match (waits_there(daemon, &order), found) {
+                // Other runs than this one may have other files beside the manifest.
+                let open = ground.executor.folder().is_none();
+                let there = open.then(|| waits_there(daemon, &order)).flatten();
+                match (there, found) {
                     (Some(taken), _) => taken,
                     (None, Found::First) => return Shared::Later,
                     (None, _) => match spawner.park(order.policy(), &order.spec()) {
@@ -365,6 +398,8 @@ impl Grounds {
             Err(sandbox::SpawnError::TooLarge) => Shared::Never,
             Err(error) => {
                 tracing::info!(%executor, %error, "a sandbox that waited took no cell");
+                // Nor is it the cell's what was waited for in vain.
+                *started = Instant::now();
                 self.failed(&ground);
                 Shared::Never
             }

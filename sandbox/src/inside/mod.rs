@@ -29,6 +29,7 @@ use crate::{
 };
 use mounts::PreparedBind;
 use template::Template;
+pub use template::stamp;
 
 /// Longest request: bounded by the default send buffer of a socket.
 pub const MAX_LAUNCH: usize = 128 << 10;

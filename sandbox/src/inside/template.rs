@@ -5,7 +5,10 @@
 use std::{
     ffi::{CStr, CString},
     fs, io,
-    os::fd::{AsFd, OwnedFd},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
     path::{Path, PathBuf},
 };
 
@@ -53,6 +56,11 @@ const ETC_OWN: [(&str, &str); 6] = [
 const DEVICES: [(&CStr, u32, u32); 5] =
     [(c"null", 1, 3), (c"zero", 1, 5), (c"full", 1, 7), (c"random", 1, 8), (c"urandom", 1, 9)];
 
+/// What only some cells have something at. A mount point stays: it would tell that one of them was here before.
+const OWN_POINTS: [&str; 4] =
+    ["polyloom/bin", "polyloom/executor", "polyloom/once", "polyloom/sdk"];
+const OWN_PROGRAM: &str = "polyloom/bin/polyloom";
+
 /// Where the template may be attached in the spawner's own mount namespace: a directory that exists everywhere and hides
 /// nothing the spawner needs. Kernels before 6.15 cannot clone a tree that is attached nowhere.
 const PLACES: [&CStr; 4] = [c"/sys", c"/mnt", c"/srv", c"/media"];
@@ -81,9 +89,12 @@ impl Template {
             .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?;
         let template = Self { place, root };
         for directory in ["cell", "dev", "etc", "etc/ssl", "polyloom", "proc", "sys", "run", "var"]
+            .into_iter()
+            .chain(OWN_POINTS)
         {
             make_point(template.root.as_fd(), Path::new(directory), true)?;
         }
+        make_point(template.root.as_fd(), Path::new(OWN_PROGRAM), false)?;
         file::symlinkat(c"/cell/tmp", template.root.as_fd(), c"tmp")?;
         file::symlinkat(c"/cell/tmp", template.root.as_fd(), c"var/tmp")?;
         for tree in TREES {
@@ -208,6 +219,61 @@ impl Template {
     }
 }
 
+/// What every root has of the host's `/etc` is what was there when its spawner started: stays the same as long as that does. No contents: devices, inodes,
+/// sizes and times.
+pub fn stamp(base: &Path) -> Vec<u8> {
+    let mut stamp = Vec::new();
+    for name in ETC_FILES {
+        add(&mut stamp, fs::metadata(base.join(name)).ok().as_ref());
+    }
+    for pattern in ETC_TREES {
+        let mut found = matches(base, pattern);
+        found.sort();
+        add_number(&mut stamp, found.len() as u64);
+        for tree in found {
+            add(&mut stamp, fs::metadata(&tree).ok().as_ref());
+            // Of what is bound whatever is in it is today's.
+            let (mut inside, mut budget) = (Vec::new(), COPIED_ENTRIES);
+            if add_copied(&mut inside, &tree, &mut budget).is_ok() {
+                stamp.append(&mut inside);
+            }
+        }
+    }
+    stamp
+}
+
+/// What [`Template::copy`] reads.
+fn add_copied(stamp: &mut Vec<u8>, folder: &Path, budget: &mut usize) -> io::Result<()> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        *budget = budget.checked_sub(1).ok_or(io::ErrorKind::FileTooLarge)?;
+        names.push(entry?.path());
+    }
+    names.sort();
+    for path in names {
+        let metadata = fs::symlink_metadata(&path)?;
+        add(stamp, Some(&metadata));
+        if metadata.is_dir() {
+            add_copied(stamp, &path, budget)?;
+        } else if !metadata.is_symlink() && metadata.len() > COPIED_BYTES {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+    }
+    Ok(())
+}
+
+fn add(stamp: &mut Vec<u8>, found: Option<&fs::Metadata>) {
+    stamp.push(u8::from(found.is_some()));
+    let Some(it) = found else { return };
+    let times = [it.mtime(), it.mtime_nsec(), it.ctime(), it.ctime_nsec()];
+    let numbers = [it.dev(), it.ino(), it.size()].into_iter();
+    numbers.chain(times.map(i64::cast_unsigned)).for_each(|number| add_number(stamp, number));
+}
+
+fn add_number(stamp: &mut Vec<u8>, number: u64) {
+    stamp.extend(number.to_le_bytes());
+}
+
 /// Existing entries of `base` for a pattern; only the last part of a pattern may end in `*`.
 pub fn matches(base: &Path, pattern: &str) -> Vec<PathBuf> {
     let Some(prefix) = pattern.strip_suffix('*') else { return vec![base.join(pattern)] };
@@ -218,4 +284,44 @@ pub fn matches(base: &Path, pattern: &str) -> Vec<PathBuf> {
         .filter(|entry| entry.path().is_dir())
         .map(|entry| entry.path())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_stamp_changes_with_whatever_was_copied() -> io::Result<()> {
+        let base = std::env::temp_dir().join(format!("polyloom-stamp-{}", std::process::id()));
+        let at = |name: &str| base.join(name);
+        for folder in ["fonts/conf.d", "alternatives", "python3", "ssl/certs", "other"] {
+            fs::create_dir_all(at(folder))?;
+        }
+        for bound in 0..=COPIED_ENTRIES {
+            fs::write(at(&format!("ssl/certs/{bound}")), "")?;
+        }
+        fs::write(at("services"), "a")?;
+        fs::write(at("fonts/conf.d/a"), "a")?;
+        symlink("/a", at("alternatives/a"))?;
+        let mut last = stamp(&base);
+        let mut step = |name: &str, changes: bool, done: io::Result<()>| {
+            done.map(|()| {
+                let now = stamp(&base);
+                assert_eq!(now != last, changes, "{name}");
+                last = now;
+            })
+        };
+        step("nothing", false, Ok(()))?;
+        step("a file", true, fs::write(at("services"), "ab"))?;
+        step("a file that comes", true, fs::write(at("protocols"), ""))?;
+        step("a file deep inside", true, fs::write(at("fonts/conf.d/a"), "ab"))?;
+        let again = fs::remove_file(at("alternatives/a"));
+        step("a link", true, again.and_then(|()| symlink("/b", at("alternatives/a"))))?;
+        step("a tree that goes", true, fs::remove_dir(at("python3")))?;
+        step("what is bound", false, fs::write(at("ssl/certs/0"), "ab"))?;
+        step("what nobody sees", false, fs::write(at("other/a"), "a"))?;
+        fs::remove_dir_all(&base)
+    }
 }

@@ -19,6 +19,7 @@ pub const CASES: &[Case] = &[
     ("terminals_are_for_who_asks_for_them_and_its_own", terminals),
     ("files_are_visible_and_read_only", files),
     ("binds_are_visible_and_read_only", binds),
+    ("mount_points_tell_of_no_other_cell", points),
     ("bind_below_a_private_directory_works", private_bind),
     ("host_is_out_of_sight", look),
     ("refused_system_calls_are_refused", calls),
@@ -118,6 +119,16 @@ fn binds(lab: &Lab) {
     let done = lab.run(&spec, Limits::default());
     std::fs::remove_dir_all(&host).unwrap();
     assert_eq!(done.stdout, "tree\nfile\ntree\n", "{}", done.stderr);
+}
+
+/// What a cell of an executor has at hand is there, empty, for any other, whoever was first.
+fn points(lab: &Lab) {
+    let done = lab.run(
+        &shell("cd /polyloom; ls; ls once sdk executor; wc -c < bin/polyloom"),
+        Limits::default(),
+    );
+    let seen = "bin\nexecutor\nonce\nsdk\nexecutor:\n\nonce:\n\nsdk:\n0\n";
+    assert_eq!(done.stdout, seen, "{}", done.stderr);
 }
 
 fn private_bind(lab: &Lab) {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use polyloom_sandbox::{
-    Bind, Exit, File, HOT_FROM, Limits, Network, Parked, Policy, Sandbox, Seccomp, Spec,
+    Bind, Exit, File, HOT_FROM, Limits, Network, Parked, Policy, Sandbox, Seccomp, SpawnError, Spec,
 };
 
 use crate::{
@@ -36,6 +36,7 @@ pub const CASES: &[Case] = &[
     ("what_does_not_come_up_is_no_zygote", no_zygotes),
     ("a_program_that_is_not_there_ends_its_parked_sandbox", no_program),
     ("a_cell_that_cannot_be_laid_out_is_an_error", bad_binds),
+    ("a_supervisor_that_does_not_answer_is_soon_given_up", silent),
     ("what_shares_nothing_has_no_zygote", shares_nothing),
 ];
 
@@ -444,6 +445,25 @@ fn bad_binds(lab: &Lab) {
         lab.spawner.unpark(zygote(lab, ""), &Policy::default(), &spec, |_| panic!("given back"));
     let error = made.unwrap_err().to_string();
     assert!(error.contains("open a bind source"), "{error}");
+}
+
+/// Whether it is asked by us or by the spawner, which is not to blame.
+fn silent(lab: &Lab) {
+    if !possible(lab) {
+        return;
+    }
+    let mut bound = cell("true");
+    bound.binds.push(Bind { source: "/usr".into(), target: "/cell/in/x".into() });
+    for spec in [cell("true"), bound] {
+        let parked = zygote(lab, "plain");
+        // SAFETY: it takes no pointers.
+        assert_eq!(unsafe { libc::kill(parked.pid(), libc::SIGSTOP) }, 0);
+        let begun = Instant::now();
+        let made = lab.spawner.unpark(parked, &Policy::default(), &spec, |_| panic!("given back"));
+        assert!(matches!(made, Err(SpawnError::Silent)), "{made:?}");
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+        assert!(lab.spawner.is_there());
+    }
 }
 
 fn shares_nothing(lab: &Lab) {

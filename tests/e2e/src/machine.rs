@@ -107,7 +107,7 @@ fn holds(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
-/// Control groups of sandboxes whose owner is not alive any more.
+/// Control groups of sandboxes whose owner is not alive any more. Of one in another namespace of process ids nothing is known.
 #[must_use]
 pub fn groups_of_the_dead() -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -129,8 +129,11 @@ fn walk(folder: &Path, depth: u32, found: &mut Vec<PathBuf>) {
 }
 
 fn owner(name: &OsStr) -> Option<String> {
-    let rest = name.to_str()?.strip_prefix("polyloom-")?;
-    rest.split('-').next().map(str::to_owned)
+    let mut parts = name.to_str()?.strip_prefix("polyloom-")?.split('-');
+    let (pid, there) = (parts.next()?, parts.nth(3));
+    let here = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    let here = there.is_none_or(|there| here == Path::new(&format!("pid:[{there}]")));
+    here.then(|| pid.to_owned())
 }
 
 /// Carries what is in the log of an SQLite database over into its file, as whoever makes the log long does. Takes Python.

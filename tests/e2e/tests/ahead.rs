@@ -182,3 +182,30 @@ fn none_is_started_that_no_cell_can_take() {
     run.took(0);
     assert!(!run.1.contains("is started ahead"), "{}", run.1);
 }
+
+#[test]
+fn those_of_a_plugin_that_says_so_are_started_ahead() {
+    needs!("node");
+    let mut flow = String::new();
+    for at in 0..4 {
+        flow += &format!("[cells.c{at}]\nlang = \"mine\"\ncode = 'say {at}'\n");
+    }
+    let place = Place::flow(&flow);
+    let begun = ["plugin", "new", "mine", "--lang", "javascript"];
+    let _ = place.call(&begun).cwd(place.executors()).end().exits(0);
+    let manifest = place.executors().join("mine/executor.toml");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    assert!(text.contains("{dir}") && text.contains("[worker]\n"), "{text}");
+    std::fs::write(&manifest, text.replace("[worker]\n", "[worker]\nahead = true\n")).unwrap();
+    let run = Told::of(&place);
+    run.took(3);
+    for at in 0..4 {
+        assert_eq!(run.printed(&format!("c{at}")), format!("{at}\n"));
+    }
+    // What stands in the way is told.
+    let own = flow.replace("code =", "env = { A = \"b\" }\ncode =");
+    place.write("polyloom.toml", own);
+    let run = Told::of(&place);
+    run.took(0);
+    assert!(run.1.contains("the cell has an environment of its own"), "{}", run.1);
+}

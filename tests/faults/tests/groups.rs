@@ -24,6 +24,13 @@ fn boot() -> String {
     id.chars().filter(char::is_ascii_hexdigit).take(12).collect()
 }
 
+/// That of our process ids.
+fn namespace() -> String {
+    let link = fs::read_link("/proc/self/ns/pid").unwrap();
+    let text = link.to_str().unwrap();
+    text.strip_prefix("pid:[").and_then(|rest| rest.strip_suffix(']')).unwrap().to_owned()
+}
+
 /// A group that is removed at the end, whoever made it.
 struct Group(PathBuf);
 
@@ -59,13 +66,18 @@ fn groups_of_the_dead_go_and_all_others_stay() {
         let gone = group(hierarchy, &format!("polyloom-4194301-1-{boot}-{me}"));
         let reboot = group(hierarchy, &format!("polyloom-{pid}-{start}-0123456789ab-{me}"));
         let living = group(hierarchy, &format!("polyloom-{pid}-{start}-{boot}-{me}"));
+        let here = format!("{boot}-{me}-{}", namespace());
+        let left = group(hierarchy, &format!("polyloom-4194301-1-{here}"));
         let others = [
+            group(hierarchy, &format!("polyloom-{pid}-{start}-{here}")),
+            // Its number is somebody else's here, or nobody's.
+            group(hierarchy, &format!("polyloom-4194301-1-{boot}-{me}-1")),
             group(hierarchy, &format!("polyloom-{me}")),
             group(hierarchy, &format!("polyloom-x-{me}-{boot}-1")),
             group(hierarchy, &format!("other-4194301-1-{boot}-{me}")),
         ];
         let _ = Place::flow(FLOW).polyloom(&["run"]).exits(0);
-        for dead in [&reused, &gone, &reboot] {
+        for dead in [&reused, &gone, &reboot, &left] {
             assert!(!dead.0.exists(), "{} is left", dead.0.display());
         }
         for stays in others.iter().chain([&living]) {
@@ -74,6 +86,30 @@ fn groups_of_the_dead_go_and_all_others_stay() {
     }
     alive.kill().unwrap();
     alive.wait().unwrap();
+}
+
+#[test]
+fn a_host_in_a_container_takes_nobody_outside_for_dead() {
+    let (all, unshare) = (hierarchies(), ["unshare", "-pf", "--mount-proc"]);
+    let able = || Command::new(unshare[0]).args(&unshare[1..]).arg("true").status();
+    if !is_root() || all.is_empty() || !able().is_ok_and(|status| status.success()) {
+        return skip("no control groups or no namespaces can be made");
+    }
+    let mut alive = sleeper();
+    let ((pid, start), boot) = (identity(alive.id()), boot());
+    let name = format!("polyloom-{pid}-{start}-{boot}-{}-{}", std::process::id(), namespace());
+    let groups: Vec<Group> = all.iter().map(|hierarchy| group(hierarchy, &name)).collect();
+    let _ = Place::flow(FLOW).call_through(&unshare, &["run"]).end().exits(0);
+    for group in &groups {
+        assert!(group.0.exists(), "{} was removed", group.0.display());
+    }
+    alive.kill().unwrap();
+    alive.wait().unwrap();
+    // Its own are told from ours.
+    let _ = Place::flow(FLOW).polyloom(&["run"]).exits(0);
+    for group in &groups {
+        assert!(!group.0.exists(), "{} is left", group.0.display());
+    }
 }
 
 #[test]

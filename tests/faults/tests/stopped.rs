@@ -51,6 +51,38 @@ fn a_stopped_supervisor_does_not_keep_ctrl_c_waiting() {
     assert_eq!(place.processes(), [""; 0]);
 }
 
+#[test]
+fn a_stopped_sandbox_that_waits_costs_no_cell_its_time() {
+    needs!("python3");
+    let cell = |name: &str, lang: &str, after: &str, code: &str| {
+        let inputs = match after {
+            "" => String::new(),
+            after => format!("inputs = {{ y = \"{after}.x\" }}\n"),
+        };
+        format!(
+            "[cells.{name}]\nlang = \"{lang}\"\n{inputs}outputs = {{ x = \"int\" }}\ncode = '{code}'\n"
+        )
+    };
+    let one = "echo 1 > $OUT/x";
+    let slow = "x = 1; import time; print(\"ready\", flush=True); time.sleep(2)";
+    let flow = cell("a", "sh", "", one)
+        + &cell("b", "sh", "a", one)
+        + &cell("c", "python", "b", slow)
+        + &cell("d", "sh", "c", "echo 2 > $OUT/x").replace("code", "timeout = \"1500ms\"\ncode");
+    let place = Place::flow(&flow);
+    let mut running = place.call(&["run", "-j1", "--events", "-"]).start();
+    running.until_printed("c", "ready");
+    // That of the cell has its cell below it.
+    let all = polyloom_test_faults::processes();
+    let waits = |one: &&Process| !all.iter().any(|it| it.parent == one.pid);
+    for one in family(&running).supervisors.iter().filter(waits) {
+        assert!(one.signal(Signal::STOP));
+    }
+    let ended = running.end().exits(0);
+    assert_eq!(end_of(&ended.json_lines(), "d")["outcome"], "ok");
+    assert_eq!(place.processes(), [""; 0]);
+}
+
 /// A run whose spawner is stopped before its second cell is asked for.
 fn without_a_spawner(place: &Place, words: &[&str]) -> Running {
     let words: Vec<&str> = ["run", "--events", "-"].iter().chain(words).copied().collect();

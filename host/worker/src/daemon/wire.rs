@@ -78,7 +78,8 @@ pub struct Surroundings {
     nice: String,
     processors: String,
     groups: Vec<String>,
-    system: Vec<u8>,
+    /// Digest of what sandboxes have of `/etc`.
+    system: [u8; 32],
 }
 
 impl Surroundings {
@@ -111,7 +112,7 @@ impl Surroundings {
             nice,
             processors: processors.unwrap_or_default().to_owned(),
             groups: groups.map(str::to_owned).collect(),
-            system: polyloom_sandbox::system_stamp(),
+            system: *blake3::hash(&polyloom_sandbox::system_stamp()).as_bytes(),
         })
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use polyloom_model::{Kind, WorkerSpec};
 use polyloom_sandbox as sandbox;
 
-use super::{Found, Ground, Grounds, Home, Start, Taken};
+use super::{Found, Ground, Grounds, Home, Start, Taken, is_same_program};
 use crate::attempt::Attempt;
 use crate::parking::{Berth, greeted};
 use crate::workplace::Workplace;
@@ -35,9 +35,9 @@ impl Post {
         policy: &sandbox::Policy,
         spec: &sandbox::Spec,
     ) -> Option<Self> {
-        let Kind::Worker(WorkerSpec { ahead: true, .. }) = &attempt.executor.manifest.kind else {
+        if !is_started_ahead(&attempt.executor.manifest.kind) {
             return None;
-        };
+        }
         let ground = Ground::of(attempt, policy, spec, &grounds.patterns)?;
         let null = matches!(spec.stdin, sandbox::Stdin::Null);
         if ground.zygote.is_some() || !null || spawner.can_park(policy).ok()?.is_err() {
@@ -51,9 +51,7 @@ impl Post {
     }
 
     fn is_like(&self, other: &Self) -> bool {
-        let (ours, theirs) = (&self.ground.executor, &other.ground.executor);
-        ours.tools == theirs.tools
-            && ours.manifest.id == theirs.manifest.id
+        is_same_program(&self.ground.executor, &other.ground.executor)
             && self.ground.is_like(&other.ground)
             && self.start == other.start
     }
@@ -91,6 +89,11 @@ impl Post {
         )
         .ok()
     }
+}
+
+/// Whether its manifest says that its workers may be.
+pub fn is_started_ahead(kind: &Kind) -> bool {
+    matches!(kind, Kind::Worker(WorkerSpec { ahead: true, .. }))
 }
 
 /// Those of one kind.
