@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use polyloom_test_e2e::{Place, is_root, needs, skip};
+use polyloom_test_e2e::{Place, Running, is_root, needs, skip};
+use rustix::process::Signal;
 use serde_json::Value;
 
 /// The process id of a zygote in its sandbox: the parent of its cells.
@@ -281,4 +282,49 @@ fn a_worker_that_is_no_zygote_after_all_is_started_for_each_cell() {
         run.0["b"]["wall_ms"].as_f64().unwrap() < 8000.0,
         "waiting for it is no time of the cell's"
     );
+}
+
+#[test]
+fn a_zygote_of_a_plugin_is_not_there_for_cells_after_the_plugin_was_edited() {
+    needs!("python3");
+    let cells = (0..3).map(|at| {
+        format!("[cells.c{at}]\nlang = \"mine\"\ncode = 'print(MARK, \"POLYLOOM_ZYGOTE\" in ZYGOTE, {at})'\n")
+    });
+    let place = Place::flow(&cells.collect::<String>());
+    place.executor(
+        "mine",
+        "id = \"mine\"\nversion = \"1\"\nkind = \"worker\"\n[toolchain.python]\nany = [\"python3\"]\n\
+         [worker]\nargv = [\"{python}\", \"-B\", \"{dir}/mine.py\", \"{sdk}\"]\n[zygote]\n",
+    );
+    let program = |mark: &str| {
+        let code = format!(
+            "import builtins, os, sys\nbuiltins.MARK, builtins.ZYGOTE = '{mark}', set(os.environ)\nsys.path.insert(0, sys.argv[1] + '/python')\n\
+             from polyloom import _worker\n_worker.Worker.about = lambda self: dict(executor='mine', version='1', features=[])\nsys.exit(_worker.main())"
+        );
+        std::fs::write(place.executors().join("mine/mine.py"), code).unwrap();
+    };
+    let all_print = |running: &mut Running, mark: &str| {
+        let mut printed = vec![String::new(); 3];
+        loop {
+            let event = running
+                .until(|event| ["log", "run.finished"].iter().any(|it| event["event"] == *it));
+            let Some(cell) = event["cell"].as_str() else { break };
+            printed[cell[1..].parse::<usize>().unwrap()] += event["text"].as_str().unwrap();
+        }
+        for (at, text) in printed.iter().enumerate() {
+            assert!(text.starts_with(mark) && text.ends_with(&format!(" {at}\n")), "{printed:?}");
+        }
+        printed.iter().filter(|text| text.contains("True")).count()
+    };
+    program("one");
+    let mut running = place.call(&["run", "--watch", "-j1", "--events", "-"]).start();
+    let first = all_print(&mut running, "one");
+    program("two");
+    let second = all_print(&mut running, "two");
+    assert_eq!(first, second, "another one is started");
+    if first == 0 {
+        skip("zygotes take root and control groups");
+    }
+    running.signal(Signal::INT);
+    let _ = running.end().exits(130);
 }
