@@ -130,9 +130,13 @@ pub fn hold_open(root: &Path) -> Option<HeldOpen> {
     Some(HeldOpen(connection))
 }
 
+/// A log of more pages than this is carried over by who made it so: what is in a log is read page by page.
+const LONG_LOG: u32 = 100;
+
 /// Has a connection leave the log as it is when it is closed: the next one reads it, and whoever makes it long carries it over. Whatever is at its name by
 /// then is not touched.
 pub(crate) fn leave_log(connection: &Connection) -> Result<(), rusqlite::Error> {
+    connection.pragma_update(None, "wal_autocheckpoint", LONG_LOG)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map(drop)
 }
 

@@ -55,8 +55,6 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
     {
         return Ok(exit);
     }
-    // It makes itself ready while the flow is read; what is wrong with it is told once it is needed.
-    let _ = place.workplace.spawner();
     let loaded = world.read(&asked.args.flow);
     asked.warned = !loaded.report.is_empty();
     let flow = asked.told(world, loaded)?;
