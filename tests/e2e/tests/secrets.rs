@@ -339,13 +339,9 @@ fn denied(lang: &str, keys: &str, code: &str, told: &str) {
     let _ = nothing_left(&place, SECRET);
     let mut blobs = Vec::new();
     files(&place.store().join("blobs"), &mut blobs);
-    // What is laid out is no output: Python's bytecode.
-    let (mut laid, inode) = (Vec::new(), |path: &std::path::PathBuf| {
-        std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(path).unwrap())
-    });
-    files(&place.store().join("trees"), &mut laid);
-    let laid: Vec<u64> = laid.iter().map(inode).collect();
-    blobs.retain(|blob| !laid.contains(&inode(blob)));
+    // Python's bytecode, which is made for later runs meanwhile, is no output: two bytes of a version, and the end of a line.
+    let is_bytecode = |bytes: Vec<u8>| bytes.get(2..4) == Some(b"\r\n");
+    blobs.retain(|blob| !is_bytecode(std::fs::read(blob).unwrap()));
     assert_eq!(blobs, Vec::<std::path::PathBuf>::new());
 }
 
