@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use polyloom_model::Digest;
 use polyloom_protocol::Outcome;
-use polyloom_worker::attempt::{Collected, Phase, Stop};
+use polyloom_worker::attempt::{Collected, Phase};
 use polyloom_worker::executor::Executor;
-use tokio::sync::{mpsc, watch};
 
 use crate::step::{StepRun, blocking, compiling, tree_file};
 use crate::words::chain;
@@ -59,13 +58,7 @@ impl StepRun {
         attempt.code_name = NAME.to_owned();
         attempt.code = Vec::new().into();
         attempt.limits = compiling(&attempt.limits);
-        let (live, mut heard) = mpsc::channel(64);
-        let (_stop, stopped) = watch::channel(Stop::No);
-        let attempt = Arc::new(attempt);
-        let working = self.place.workplace.attempt(&attempt, live, stopped);
-        let hearing = async { while heard.recv().await.is_some() {} };
-        let (report, ()) = tokio::join!(working, hearing);
-        let report = report.map_err(|error| chain(&error))?;
+        let report = self.made_of_no_cell(attempt).await?;
         let store = Arc::clone(&self.place.store);
         match (report.meta.outcome, report.program) {
             (Outcome::Ok, Some(Collected::Tree(files))) => {

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use polyloom_model::Digest;
 use polyloom_protocol::Outcome;
 use polyloom_store::{ListingEntry, TreeEntry};
-use polyloom_worker::attempt::{Collected, Phase, Stop, TreeFile};
+use polyloom_worker::attempt::{Attempt, Collected, Phase, Report, Stop, TreeFile};
 use polyloom_worker::head::{self, DEPENDS, TEXT};
 use polyloom_worker::tools::{is_settled, stat};
 use serde::{Deserialize, Serialize};
@@ -187,6 +187,17 @@ impl StepRun {
         });
     }
 
+    /// What comes of an attempt that is no cell's: nobody follows it.
+    pub(crate) async fn made_of_no_cell(&self, attempt: Attempt) -> Result<Report, String> {
+        let (live, mut heard) = mpsc::channel(64);
+        let (_stop, stopped) = watch::channel(Stop::No);
+        let attempt = Arc::new(attempt);
+        let working = self.place.workplace.attempt(&attempt, live, stopped);
+        let hearing = async { while heard.recv().await.is_some() {} };
+        let (report, ()) = tokio::join!(working, hearing);
+        report.map_err(|error| chain(&error))
+    }
+
     async fn make_head(self: Arc<Self>, key: Digest, lines: Vec<String>) -> Result<(), String> {
         let text = format!("{}\n", lines.join("\n"));
         // Nothing in it is of the cell: not its name, not its code.
@@ -196,13 +207,7 @@ impl StepRun {
         attempt.code = text.as_bytes().into();
         attempt.limits = compiling(&attempt.limits);
         let began = SystemTime::now();
-        let (live, mut heard) = mpsc::channel(64);
-        let (_stop, stopped) = watch::channel(Stop::No);
-        let attempt = Arc::new(attempt);
-        let working = self.place.workplace.attempt(&attempt, live, stopped);
-        let hearing = async { while heard.recv().await.is_some() {} };
-        let (report, ()) = tokio::join!(working, hearing);
-        let report = report.map_err(|error| chain(&error))?;
+        let report = self.made_of_no_cell(attempt).await?;
         match (report.meta.outcome, report.program) {
             (Outcome::Ok, Some(Collected::Tree(files))) => {
                 let work = blocking(move || self.keep_head(&key, &text, files, began)).await;
