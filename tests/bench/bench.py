@@ -30,7 +30,7 @@ import cells
 import compiling
 import handover
 import summing
-from common import ROOT, Common, Row, Took, in_turn, took, tool
+from common import MAKER, ROOT, Common, Row, Took, in_turn, took, tool
 
 import host
 
@@ -287,30 +287,20 @@ def handed_over(events: Path, middle: str) -> float:
 
 
 # Both Python cells go through the data as the floor does, block by block: numpy is not measured.
-DATA = """
-[flow]
-name = "data"
-[params.salt]
-type = "int"
-default = 0
-
-[cells.make]
-lang = "python"
-inputs = { salt = "param:salt" }
-outputs = { x = "tensor<f64,[n]>" }
-memory = "8GiB"
-disk = "8GiB"
-artifact_size = "4GiB"
-code = '''
-import polyloom
+DATA_CODE = """import polyloom
 x = polyloom.empty(COUNT, "f8")
 to = memoryview(x).cast("B")
 block = bytes(4 << 20)
 for at in range(0, len(to), len(block)):
     to[at : at + len(block)] = block
-x[0] = salt
-'''
+x[0] = salt"""
 
+DATA = (
+    """
+[flow]
+name = "data"
+""" + MAKER.replace("TYPE", "tensor<f64,[n]>").replace("MAKE", DATA_CODE)
+    + """
 MIDDLE
 [cells.take]
 lang = "python"
@@ -325,6 +315,7 @@ for at in range(0, len(data), len(into)):
 first = float(y[0])
 '''
 """
+)
 
 SCALE = """[cells.scale]
 lang = "cpp"

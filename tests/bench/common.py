@@ -18,6 +18,25 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 TOOLS = ROOT / "target" / "bench" / "bin"
 # The parts of a cell's time, and those that its process has.
 WALL = ("spawn_ms", "hello_ms", "run_ms")
+
+# How flows begin in which a Python cell makes something large; TYPE and MAKE are to be put in.
+MAKER = """
+[params.salt]
+type = "int"
+default = 0
+
+[cells.make]
+lang = "python"
+inputs = { salt = "param:salt" }
+outputs = { x = "TYPE" }
+memory = "8GiB"
+disk = "8GiB"
+artifact_size = "4GiB"
+code = '''
+MAKE
+'''
+"""
+
 PARTS = ("wait_ms", "compile_ms", "prepare_ms", *WALL, "collect_ms", "store_ms", "commit_ms")
 
 

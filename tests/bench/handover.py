@@ -10,24 +10,11 @@ import statistics
 import time
 from pathlib import Path
 
-from common import Cell, Common
+from common import MAKER, Cell, Common
 
-FLOW = """
-[params.salt]
-type = "int"
-default = 0
-
-[cells.make]
-lang = "python"
-inputs = { salt = "param:salt" }
-outputs = { x = "TYPE" }
-memory = "8GiB"
-disk = "8GiB"
-artifact_size = "4GiB"
-code = '''
-MAKE
-'''
-
+FLOW = (
+    MAKER
+    + """
 [cells.take]
 lang = "python"
 inputs = { x = "make.x" }
@@ -37,6 +24,7 @@ code = '''
 TAKE
 '''
 """
+)
 
 EMPTY = """
 import polyloom

@@ -9,27 +9,16 @@ import tempfile
 import time
 from pathlib import Path
 
-from common import Common, took
+from common import MAKER, Common, took
 
-FLOW = """
-[params.salt]
-type = "int"
-default = 0
-
-[cells.make]
-lang = "python"
-inputs = { salt = "param:salt" }
-outputs = { x = "tensor<f64,[n]>" }
-memory = "8GiB"
-disk = "8GiB"
-artifact_size = "4GiB"
-code = '''
-import polyloom
+FLOW_CODE = """import polyloom
 x = polyloom.empty(COUNT, "f8")
 memoryview(x).cast("B")[:] = bytes(8 * COUNT)
-x[0] = salt
-'''
+x[0] = salt"""
 
+FLOW = (
+    MAKER.replace("TYPE", "tensor<f64,[n]>").replace("MAKE", FLOW_CODE)
+    + """
 [cells.take]
 lang = "c"
 inputs = { x = "make.x" }
@@ -46,6 +35,7 @@ int main(void) {
 }
 '''
 """
+)
 
 FLOOR = """
 #include <fcntl.h>
