@@ -22,13 +22,14 @@ pub mod feature {
     pub const SNAPSHOT: &str = "snapshot";
     pub const CATALOG: &str = "catalog";
     pub const PREPARE: &str = "prepare";
+    pub const CALL: &str = "call";
     pub const KEPT: &str = "kept";
     pub const COMPLETE: &str = "complete";
     pub const DURABLE: &str = "durable";
     pub const INTERACTIVE: &str = "interactive";
     pub const SOURCE: &str = "source";
     /// Every name above.
-    pub const ALL: [&str; 12] = [
+    pub const ALL: [&str; 13] = [
         CANCEL_SOFT,
         DISPLAY,
         PROGRESS,
@@ -36,6 +37,7 @@ pub mod feature {
         SNAPSHOT,
         CATALOG,
         PREPARE,
+        CALL,
         KEPT,
         COMPLETE,
         DURABLE,

@@ -77,12 +77,21 @@ pub struct Output {
     pub r#type: String,
 }
 
+/// The function that a cell is, in place of a program. Needs the feature `call`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// The module it is in, as the language imports it.
+    pub module: String,
+    /// Its name at the top of that module.
+    pub object: String,
+}
+
 /// Run a cell. The frame's exec id is its name from now on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exec {
     /// Cell id.
     pub cell: String,
-    /// Path of the code, absolute inside the sandbox.
+    /// Path of the code, absolute inside the sandbox; empty for a call of something installed.
     pub code: String,
     /// Inputs by port.
     #[serde(default)]
@@ -102,14 +111,17 @@ pub struct Exec {
     #[serde(default)]
     pub deadline_ms: Option<u64>,
     /// Whether it goes on with the state of the session that the exec before it left. Needs the feature `session`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub session: bool,
     /// Whether somebody waits at a prompt: the value of a last expression is shown. Needs the feature `interactive`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub interactive: bool,
     /// The code itself, in place of the file that `code` then only names. Needs the feature `source`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    /// The function to be called. A worker without the feature never sees this key, nor one of the three above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<Call>,
 }
 
 /// Stop the exec; `Done` is still due. After the grace the host kills.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use polyloom_protocol::check::MAX_VALUES;
 use polyloom_protocol::frame::{Decoder, Header, PREAMBLE};
 use polyloom_protocol::messages::host::{
-    Cancel, Complete, Credit, Describe, Encoding, Exec, Forget, HelloNo, HelloOk, Input, Load,
-    Output, Ping, Prepare, Reset, Restore, Save, Shutdown, Snapshot,
+    Call, Cancel, Complete, Credit, Describe, Encoding, Exec, Forget, HelloNo, HelloOk, Input,
+    Load, Output, Ping, Prepare, Reset, Restore, Save, Shutdown, Snapshot,
 };
 use polyloom_protocol::messages::worker::{
     Artifact, Catalog, Completions, Display, Done, Hello, Kept, Log, LogLevel, Pong, Progress,
@@ -171,6 +171,11 @@ pub fn from_host() -> Vec<Json> {
         source: Some("temps.mean()".into()),
         ..bare.clone()
     };
+    let call = Exec {
+        code: "/cell/code/filters.py".into(),
+        call: Some(Call { module: "filters".into(), object: "gaussian".into() }),
+        ..bare.clone()
+    };
     let messages = [
         (0, FromHost::HelloOk(HelloOk { major: 1, minor: 0, features: vec!["progress".into()] })),
         (
@@ -183,7 +188,8 @@ pub fn from_host() -> Vec<Json> {
         (0, FromHost::Prepare(Prepare { code: "/cell/code/load.py".into() })),
         (1, FromHost::Exec(exec)),
         (2, FromHost::Exec(bare)),
-        (3, FromHost::Exec(typed)),
+        (3, FromHost::Exec(call)),
+        (4, FromHost::Exec(typed)),
         (1, FromHost::Cancel(Cancel { grace_ms: 1000 })),
         (1, FromHost::Credit(Credit { bytes: 65_536 })),
         (0, FromHost::Describe(Describe {})),
