@@ -209,6 +209,10 @@ pub struct Shutdown {
 /// Every message from the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each variant is named after its message")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an `Exec` is the usual one, and none is kept for long"
+)]
 pub enum FromHost {
     HelloOk(HelloOk),
     HelloNo(HelloNo),
