@@ -17,6 +17,7 @@ class _Hint:
     """What cannot be changed, and is equal to what says the same."""
 
     __slots__ = ("_said",)
+    _said: tuple[Any, ...]
 
     def __init__(self, *said: Any) -> None:
         object.__setattr__(self, "_said", said)
