@@ -154,7 +154,7 @@ impl Found {
             if wanted.is_some_and(|wanted| wanted != object) {
                 continue;
             }
-            match shape::ports(types.as_ref(), &types[*id]) {
+            match shape::ports(&types.as_ref(), &types[*id]) {
                 Ok((inputs, outputs)) => {
                     self.entries.push(entry(&name, object, &inputs, &outputs, &digest))
                 }

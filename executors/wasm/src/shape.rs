@@ -49,7 +49,7 @@ pub(crate) enum Unfit {
 
 /// The ports of a function: what it takes, and what it gives.
 pub(crate) fn ports(
-    types: TypesRef<'_>,
+    types: &TypesRef<'_>,
     of: &ComponentFuncType,
 ) -> Result<(Vec<Port>, Vec<Port>), Unfit> {
     let mut inputs: Vec<Port> = Vec::new();
@@ -65,7 +65,7 @@ pub(crate) fn ports(
     Ok((inputs, results(types, of)?))
 }
 
-fn results(types: TypesRef<'_>, of: &ComponentFuncType) -> Result<Vec<Port>, Unfit> {
+fn results(types: &TypesRef<'_>, of: &ComponentFuncType) -> Result<Vec<Port>, Unfit> {
     let Some(result) = of.result else { return Ok(Vec::new()) };
     // An error is the cell's failure.
     let given = match defined(types, result) {
@@ -91,21 +91,21 @@ pub(crate) fn port_name(name: &str) -> String {
     name.replace('-', "_").to_ascii_lowercase()
 }
 
-fn defined(types: TypesRef<'_>, ty: ComponentValType) -> Option<&ComponentDefinedType> {
+fn defined<'t>(types: &'t TypesRef<'_>, ty: ComponentValType) -> Option<&'t ComponentDefinedType> {
     match ty {
         ComponentValType::Type(id) => Some(&types[id]),
         ComponentValType::Primitive(_) => None,
     }
 }
 
-fn option_of(types: TypesRef<'_>, ty: ComponentValType) -> Option<ComponentValType> {
+fn option_of(types: &TypesRef<'_>, ty: ComponentValType) -> Option<ComponentValType> {
     match defined(types, ty) {
         Some(ComponentDefinedType::Option { ty, .. }) => Some(*ty),
         _ => None,
     }
 }
 
-fn shape(types: TypesRef<'_>, ty: ComponentValType, depth: usize) -> Result<Shape, &'static str> {
+fn shape(types: &TypesRef<'_>, ty: ComponentValType, depth: usize) -> Result<Shape, &'static str> {
     if depth == DEPTH {
         return Err("more than 32 levels");
     }
@@ -193,7 +193,7 @@ fn primitive(ty: PrimitiveValType) -> Result<Shape, &'static str> {
     })
 }
 
-fn is_byte(types: TypesRef<'_>, ty: ComponentValType) -> bool {
+fn is_byte(types: &TypesRef<'_>, ty: ComponentValType) -> bool {
     match ty {
         ComponentValType::Primitive(primitive) => primitive == PrimitiveValType::U8,
         ComponentValType::Type(id) => {
