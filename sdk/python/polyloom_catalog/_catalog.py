@@ -147,15 +147,25 @@ class _Catalog:
         if object is not None:
             self._object(module, location, object)
             return
-        names = module.public
-        if names is None:
-            names = [
-                name
-                for name, binding in module.bindings.items()
-                if binding.kind == "function" and not name.startswith("_")
-            ]
-        for name in names:
+        for name in self._public(module):
             self._object(module, location, name, False)
+
+    def _public(self, module: Module, depth: int = 0) -> list[str]:
+        """The names that a module offers, as far as it says them."""
+        if module.public is not None:
+            return module.public
+        names = [
+            name
+            for name, binding in module.bindings.items()
+            if binding.kind == "function" and not name.startswith("_")
+        ]
+        if module.package or depth:
+            # A package that is installed offers what its modules have.
+            for star in module.stars if not module.project and depth < 8 else ():
+                there = self.library.module(star)
+                if there is not None:
+                    names += self._public(there, depth + 1)
+        return list(dict.fromkeys(names))
 
     def _object(self, module: Module, location: str, name: str, asked: bool = True) -> None:
         id = f"python:{location}:{name}"
@@ -167,7 +177,7 @@ class _Catalog:
             self.problems.add(TOO_LARGE, message, file=module.shown, help="name fewer files")
             return
         try:
-            found = self.resolver.name(module, name)
+            found = self.resolver.function(module, name)
         except Refusal as refusal:
             if asked:
                 help = _near(name, module)

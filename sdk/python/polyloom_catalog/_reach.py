@@ -250,7 +250,8 @@ def _say(code: CodeType, said: list[str], found: list[tuple[str, str]]) -> bool:
         one = left.pop()
         say(one, said)
         found += loads(one)
-        looked = looked or any(map(looks, one.co_names))
+        for name in one.co_names:
+            looked = looked or looks(name)
         for const in one.co_consts:
             if isinstance(const, CodeType):
                 left.append(const)
