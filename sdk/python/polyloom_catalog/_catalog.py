@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import sys
 
 from polyloom_catalog._annotations import Annotations
 from polyloom_catalog._functions import Functions
@@ -11,6 +12,7 @@ from polyloom_catalog._library import Library
 from polyloom_catalog._problems import (
     CLASH,
     COMPILED,
+    HIDES,
     LOCATION,
     NOT_FOUND,
     TOO_LARGE,
@@ -123,6 +125,10 @@ class _Catalog:
         module = self.library.module(name)
         if module is None:
             return  # it has said why
+        if name in getattr(sys, "stdlib_module_names", ()):
+            message = f"`{name}` is the name of a module of Python's own, which this one hides"
+            help = "give the file another name"
+            self.problems.add(HIDES, message, module, help=help, warning=True)
         self._module(module, location, object)
 
     def _installed(self, location: str, object: Optional[str]) -> None:

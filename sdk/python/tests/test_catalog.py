@@ -23,7 +23,10 @@ import numpy.typing as npt
 import pandas as pd
 from collections import deque
 from dataclasses import dataclass, field
-from typing import *
+from typing import Annotated, Any, Callable, Final, Generator, Iterable, Iterator, List, Literal
+from typing import Mapping, NamedTuple, NewType, Optional, Protocol, TYPE_CHECKING, TypedDict
+from typing import TypeVar, Union, overload
+from typing_extensions import Required
 from typing import Optional as O
 from PIL import Image
 from polyloom import *
@@ -123,7 +126,8 @@ class Types(unittest.TestCase):
             ("Optional[npt.NDArray[np.float32]]", "tensor<f32>?"),
             ("Union[str, pathlib.Path]", "file"), ("os.PathLike[str]", "file"),
             ("np.ndarray", "tensor<any>"), ("npt.NDArray[Any]", "tensor<any>"),
-            ("npt.NDArray[np.floating[Any]]", "tensor<any>"), ("npt.NDArray[np.bool_]", "tensor<bool>"),
+            ("npt.NDArray[np.floating[Any]]", "tensor<any>"),
+            ("npt.NDArray[np.bool_]", "tensor<bool>"),
             ("np.ndarray[Any, np.dtype[np.uint8]]", "tensor<u8>"),
             ("np.ndarray[tuple[int, int], np.dtype[np.int16]]", "tensor<i16,[d0,d1]>"),
             ('Annotated[npt.NDArray[np.uint8], Shape("h", "w", 3)]', "tensor<u8,[h,w,3]>"),
@@ -134,13 +138,16 @@ class Types(unittest.TestCase):
             ("decimal.Decimal", "str"), ("uuid.UUID", "str"),
             ("Mode", "enum{SOFT,HARD}"), ('Literal["a", "b"]', "enum{a,b}"),
             ('Literal["a b"]', "str"), ("Literal[1, 2]", "int"), ('Literal["a", 1]', "enum{a}|int"),
-            ('Literal["a", None]', "enum{a}|null"), ('Union[Literal["a"], Literal["b"]]', "enum{a,b}"),
+            ('Literal["a", None]', "enum{a}|null"),
+            ('Union[Literal["a"], Literal["b"]]', "enum{a,b}"),
             ("Point", "record{x:float,y:float}"), ("list[Point]", "list<record{x:float,y:float}>"),
-            ("Kernel", "map<any>"), ("Part", "map<any>"), ("Out", "record{high:float|null,low:float}"),
+            ("Kernel", "map<any>"),
+            ("Part", "map<any>"), ("Out", "record{high:float|null,low:float}"),
             ("UserId", "int"), ("Num", "float|int"), ("Any1", "any"), ("Alias", "int|list<int>"),
             ("'list[Mode]'", "list<enum{SOFT,HARD}>"), ("Final[int]", "int"),
             ("SeedInt", "seed?"), ("Annotated[int, Seed()]", "seed?"),
-            ("Annotated[str, Color()]", "color"), ('Annotated[str, Choices("x", "y")]', "enum{x,y}"),
+            ("Annotated[str, Color()]", "color"),
+            ('Annotated[str, Choices("x", "y")]', "enum{x,y}"),
         ]  # fmt: skip
         self.rows(rows, "def f{0}(x: {1}) -> None: ...")
 
@@ -178,7 +185,8 @@ class Entries(unittest.TestCase):
             " *more: float, radius: Annotated[float, Slider(0, 10, 0.5), Unit('px'),"
             " Doc('how far')] = 4, ctx: Context, limit: int = LIMIT, at: float = np.pi,"
             " k: Optional[Kernel] = None, **rest: str) -> Annotated[int, Tag('pure')]:\n"
-            '    """Blur.\n\n    More.\n\n    Args:\n        img: the picture,\n            as it is\n'
+            '    """Blur.\n\n    More.\n\n    Args:\n        img: the picture,\n'
+            "            as it is\n"
             '        more (float): more\n\n    Tags: cached\n    """\n'
         )
         self.assertEqual(found["problems"], [])
@@ -238,7 +246,8 @@ class Entries(unittest.TestCase):
     def test_docstrings_of_three_styles(self) -> None:
         for text in (
             "Do.\n\n    Args:\n        a: one\n        b (int): two",
-            "Do.\n\n    Parameters\n    ----------\n    a : int\n        one\n    b : int\n        two",
+            "Do.\n\n    Parameters\n    ----------\n    a : int\n        one\n"
+            "    b : int\n        two",
             "Do.\n\n    :param a: one\n    :param int b: two\n    :returns: c",
         ):
             found = of(f'def f(a: int, b: int) -> int:\n    """{text}\n    """')
@@ -251,7 +260,8 @@ class Entries(unittest.TestCase):
             "pkg/inner.py": "from typing import NamedTuple\n__all__ = ['Two', 'make']\n"
             "class Two(NamedTuple):\n    a: int\n    b: str\ndef make(n: int) -> Two: ...\n",
             "main.py": "from __future__ import annotations\nimport pkg.inner as deep, pkg\n"
-            "from pkg import Pair\ndef f(x: Pair, y: deep.Two, z: pkg.Pair) -> pkg.inner.Two: ...\n",
+            "from pkg import Pair\n"
+            "def f(x: Pair, y: deep.Two, z: pkg.Pair) -> pkg.inner.Two: ...\n",
         }
         found = reads(files, False, ("./main.py", None))
         self.assertEqual(found["problems"], [])
@@ -264,6 +274,14 @@ class Entries(unittest.TestCase):
             [entry["id"] for entry in whole["entries"]], ["python:./pkg/inner.py:make"]
         )
         self.assertEqual(whole["entries"][0]["module"], "pkg.inner")
+
+    def test_star_imports_of_well_known_modules(self) -> None:
+        head = "from typing import *\nfrom polyloom import *\n"
+        (entry,) = of(
+            "def f(x: Optional[Annotated[int, Seed()]] = 1) -> List[Any]: ...", head=head
+        )["entries"]
+        self.assertEqual(entry["inputs"][0]["type"], "seed")
+        self.assertEqual(entry["outputs"][0]["type"], "list<any>")
 
     def test_an_overload_speaks_for_a_function_that_says_nothing(self) -> None:
         (entry,) = of(
