@@ -287,6 +287,8 @@ class Annotations:
             return Shape(*PLAIN[f"builtins.{kind}"])
         if dtype:
             return Shape(*PLAIN["builtins.float"])
+        if name.startswith("_ArrayLike"):  # as numpy's own stubs have them
+            return Shape("tensor<any>", {})
         raise Refusal(UNTYPABLE, f"`{found}` is no type of a port", REFUSED.get(found, ""))
 
     def _dtype(self, module: Module, node: ast.expr) -> str:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 MOST = 10_000
 MOST_MODULES = 1000
+MOST_OVERLOADS = 32
 
 
 def catalog(request: dict[str, Any]) -> dict[str, Any]:
@@ -95,10 +96,14 @@ class _Catalog:
         found = 0
         for folder, folders, files in os.walk(full):
             folders[:] = sorted(
-                name for name in folders if name.isidentifier() and name != "__pycache__"
+                name
+                for name in folders
+                if name.isidentifier()
+                and not name.startswith("_")
+                and not os.path.exists(f"{folder}/{name}/pyvenv.cfg")
             )
             for name in sorted(files):
-                if not name.endswith(".py"):
+                if not name.endswith(".py") or (name[0] == "_" and name != "__init__.py"):
                     continue
                 found += 1
                 if found > MOST_MODULES:
@@ -234,7 +239,7 @@ class _Catalog:
         }
 
     def _chosen(self, found: Definition, binding: Binding) -> ast.AST:
-        """Of several definitions: the last, or the first overload where that has no types."""
+        """Of several definitions the last; where that has no types, the first overload that has."""
         node = binding.node
         overloads = []
         for other in binding.others:
@@ -245,9 +250,21 @@ class _Catalog:
                 message = f"`{found.name}` is defined again; the first is on line {line}"
                 help = "only the last can be called; give it another name"
                 self.problems.add(CLASH, message, found.module, node, object=found.name, help=help)
-        if overloads and (_is_overload(node) or getattr(node, "returns", None) is None):
-            return overloads[0]
-        return node
+        if not overloads or not (_is_overload(node) or getattr(node, "returns", None) is None):
+            return node
+        if _is_overload(node):
+            overloads.append(node)  # of a stub
+        kept = self.functions.problems
+        try:
+            for overload in overloads[:MOST_OVERLOADS]:
+                self.functions.problems = Problems()
+                if isinstance(overload, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                    row = self.functions.entry(found.module, overload, found.name)
+                    if row is not None and not self.functions.problems.found:
+                        return overload
+        finally:
+            self.functions.problems = kept
+        return overloads[0]
 
 
 def _is_overload(node: ast.AST) -> bool:

@@ -285,7 +285,8 @@ class Entries(unittest.TestCase):
 
     def test_an_overload_speaks_for_a_function_that_says_nothing(self) -> None:
         (entry,) = of(
-            "@overload\ndef f(a: int) -> int: ...\n@overload\ndef f(a: str) -> str: ...\n"
+            "@overload\ndef f(a: complex) -> int: ...\n@overload\ndef f(a: int) -> int: ...\n"
+            "@overload\ndef f(a: str) -> str: ...\n"
             "def f(a): return a"
         )["entries"]
         self.assertEqual(entry["inputs"][0]["type"], "int")
