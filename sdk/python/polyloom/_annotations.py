@@ -1,4 +1,4 @@
-"""What annotations mean at run time: texts are evaluated, names that only type checkers import, too.
+"""What annotations mean at run time: texts are evaluated, with the names of type checkers, too.
 
 Imports neither `typing` nor `inspect`: who annotates with them has loaded them, and most functions
 need neither. Knows no values.

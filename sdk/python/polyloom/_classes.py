@@ -1,4 +1,4 @@
-"""Classes of records and choices, and what the standard library has for texts: made from plain values.
+"""Classes of records, choices and texts of the standard library, made from plain values.
 
 Dataclass, NamedTuple, TypedDict, Enum; dates, Decimal, UUID, Path.
 """
@@ -128,7 +128,9 @@ def _dataclass(cls: Any, fields: dict[str, Converter]) -> Converter:
             made = cls(**{name: each for name, each in found.items() if name not in after})
         except Exception as error:
             why = f"{type(error).__name__}: {error}"
-            raise Wrong(f"record `{cls.__name__}`", None, f"values that it refuses: {why}") from error
+            raise Wrong(
+                f"record `{cls.__name__}`", None, f"values that it refuses: {why}"
+            ) from error
         for name in after & found.keys():
             object.__setattr__(made, name, found[name])
         return made

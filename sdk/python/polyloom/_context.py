@@ -1,6 +1,6 @@
 """`polyloom.Context`: what a typed function is given as `ctx` besides its arguments.
 
-Works without a worker too, so that a function can be called by hand: `f(image, ctx=Context(seed=1))`.
+Works without a worker too, so that `f(image, ctx=Context(seed=1))` can be called by hand.
 """
 
 from __future__ import annotations

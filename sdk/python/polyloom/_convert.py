@@ -154,9 +154,13 @@ _SCALARS: dict[type, Converter] = {
 }
 
 
+_EXACT: dict[Converter, type] = {_float: float, _int: int, _str: str, _bool: bool}
+"""What need not be looked at one by one."""
+
+
 def _list(args: tuple[Any, ...], scope: Scope, make: Any) -> Converter:
     item = converter(args[0], scope) if args else same
-    only = {_float: float, _int: int, _str: str, _bool: bool}.get(item)
+    only = _EXACT.get(item)
 
     def convert(value: Any) -> Any:
         if hasattr(value, "tolist") and not isinstance(value, list):

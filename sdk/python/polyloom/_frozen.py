@@ -31,7 +31,10 @@ def frozen(value: Any) -> Any:
     if isinstance(value, bytearray):
         return (kind, bytes(value))
     if hasattr(value, "__dataclass_fields__"):
-        return (kind, [(name, frozen(getattr(value, name, None))) for name in value.__dataclass_fields__])
+        return (
+            kind,
+            [(name, frozen(getattr(value, name, None))) for name in value.__dataclass_fields__],
+        )
     if hasattr(value, "columns") and hasattr(value, "shape"):  # a frame
         return (kind, list(map(str, value.columns)), tuple(value.shape))
     return _Same(value)

@@ -35,8 +35,11 @@ def _array(args: tuple[Any, ...]) -> Converter:
     """`NDArray[T]` is `ndarray[shape, dtype[T]]`."""
     wanted = getattr(args[1], "__args__", (None,))[0] if len(args) > 1 else None
     numpy: Any = sys.modules["numpy"]
+    generic = isinstance(getattr(wanted, "__origin__", None), type)  # np.floating[Any]
     # Of `NDArray[np.uint8 | np.float32]` each.
-    kinds = [kind for kind in getattr(wanted, "__args__", (wanted,)) if isinstance(kind, type)]
+    each = (wanted,) if generic else getattr(wanted, "__args__", (wanted,))
+    origins = [getattr(kind, "__origin__", kind) for kind in each]
+    kinds = [kind for kind in origins if isinstance(kind, type) and issubclass(kind, numpy.generic)]
 
     def convert(value: Any) -> Any:
         if not isinstance(value, numpy.ndarray):
@@ -59,17 +62,10 @@ def _array(args: tuple[Any, ...]) -> Converter:
 
 def _spelled(kinds: list[Any]) -> str:
     """The type that a tensor of these has in flows."""
-    from polyloom._npy import _name_of
+    from polyloom._npy import name_of
 
-    names = [_name_of(kind) if not hasattr(kind, "__subclasses__") else "" for kind in kinds]
-    numpy: Any = sys.modules["numpy"]
-    for at, kind in enumerate(kinds):
-        try:
-            names[at] = _name_of(numpy.dtype(kind)) if kind.__name__ != "generic" else ""
-        except TypeError:
-            names[at] = ""
-    text = "|".join(name or f"any {kind.__name__}" for name, kind in zip(names, kinds))
-    return f"tensor<{text or 'any'}>"
+    names = [name_of(kind) or f"any {kind.__name__}" for kind in kinds]
+    return f"tensor<{'|'.join(names) or 'any'}>"
 
 
 def _scalar(cls: Any) -> Converter:

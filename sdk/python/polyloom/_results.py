@@ -112,7 +112,9 @@ def _put(item: Any, base: str, at: int) -> None:
     else:
         found = _media.picture(item)
         if found is None:
-            raise PortError("result", f"output `{name}`: expected what a file can hold, found {describe(item)}")
+            raise PortError(
+                "result", f"output `{name}`: expected what a file can hold, found {describe(item)}"
+            )
         with open(f"{base}.{found[0]}", "wb") as file:
             file.write(found[1])
 
@@ -146,15 +148,21 @@ def _split(result: Any, hint: Any, slots: dict[str, Any], function: str) -> dict
         for key in result:
             if key not in slots:
                 known = ", ".join(f"`{name}`" for name in names)
-                raise PortError(names[0], f"output {key!r} of `{function}` is not declared; there are {known}")
+                raise PortError(
+                    names[0], f"output {key!r} of `{function}` is not declared; there are {known}"
+                )
         return _each(names, result.__contains__, result.__getitem__, function)
     if isinstance(result, tuple) and hasattr(result, "_fields") and (several or fields is not None):
-        return _each(names, lambda name: hasattr(result, name), lambda name: getattr(result, name), function)
+        return _each(
+            names, lambda name: hasattr(result, name), lambda name: getattr(result, name), function
+        )
     if isinstance(result, tuple) and (fixed or several):
         order = [f"result_{at}" for at in range(1, len(names) + 1)]
         order = order if set(order) == set(names) else list(fields or names)
         if len(order) != len(result):
-            raise PortError("", f"`{function}` returned {describe(result)}, not {len(order)} outputs")
+            raise PortError(
+                "", f"`{function}` returned {describe(result)}, not {len(order)} outputs"
+            )
         return dict(zip(order, result))
     if several:
         listed = ", ".join(f"`{name}`" for name in names)
@@ -198,15 +206,16 @@ def _value(value: Any, declared: Type, name: str) -> Any:
 def _tensor(value: Any, declared: Type, name: str) -> None:
     """A function says which elements it returns: none are converted."""
     if not hasattr(value, "dtype") or not hasattr(value, "ndim"):
-        if type(value).__module__ == "builtins" and not isinstance(value, (list, tuple, memoryview)):
+        if type(value).__module__ == "builtins" and not isinstance(
+            value, (list, tuple, memoryview)
+        ):
             raise Mismatch(name, declared.text, describe(value))
         return
-    from polyloom._call import _fits
-    from polyloom._wrong import Wrong
+    from polyloom._wrong import Wrong, fits
 
     try:
         if type(value).__module__.partition(".")[0] == "numpy":
-            _fits(value, declared)
+            fits(value, declared)
     except Wrong as error:
         raise Mismatch(name, declared.text, error.found) from None
 
@@ -216,7 +225,10 @@ def plain(value: Any, wanted: Type, path: str) -> Any:
     kind = type(value)
     if kind in _PLAIN:
         return value
-    if kind.__module__ in ("datetime", "decimal", "uuid", "fractions") and kind.__name__ != "timedelta":
+    if (
+        kind.__module__ in ("datetime", "decimal", "uuid", "fractions")
+        and kind.__name__ != "timedelta"
+    ):
         return value.isoformat() if hasattr(value, "isoformat") else str(value)
     enum = sys.modules.get("enum")
     if enum is not None and isinstance(value, enum.Enum):

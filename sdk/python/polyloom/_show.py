@@ -65,9 +65,9 @@ def _show_file(name: str, out: str) -> None:
 def shown(value: Any) -> Optional[str]:
     """A table or a tree as text; None for what says all in a line."""
     if isinstance(value, list) and value and all(type(row) is dict for row in value[: ROWS + 1]):
-        names = dict.fromkeys(name for row in value[:ROWS] for name in row)
-        rows = [[_cell(row.get(name)) for name in names] for row in value[:ROWS]]
-        return _table(list(map(str, names)), rows, len(value))
+        fields = dict.fromkeys(name for row in value[:ROWS] for name in row)
+        cells = [[_cell(row.get(name)) for name in fields] for row in value[:ROWS]]
+        return _table(list(map(str, fields)), cells, len(value))
     columns = _columns(value)
     if columns is not None:
         names, rows, count = columns
@@ -118,7 +118,9 @@ def _table(names: list[str], rows: list[list[str]], count: int) -> str:
     names = [_cell(name) for name in names[:COLUMNS]] + (["…"] if wide else [])
     rows = [row[:COLUMNS] + (["…"] if wide else []) for row in rows]
     widths = [max(map(len, column)) for column in zip(names, *rows)] if names else []
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)) for row in [names, *rows]]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths)) for row in [names, *rows]
+    ]
     if count > len(rows):
         lines.append(f"… {count} rows")
     return "\n".join(line.rstrip() for line in lines)

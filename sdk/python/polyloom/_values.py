@@ -33,6 +33,11 @@ def describe(value: Any) -> str:
         return f"{name} {text if len(text) <= 40 else text[:39] + '…'}"
     if isinstance(value, (list, tuple, dict, set, bytes)):
         return f"{name} of {len(value)}"
+    if name == "ndarray" and hasattr(value, "dtype"):
+        from polyloom._npy import name_of
+
+        shape = ",".join(map(str, value.shape))
+        return f"tensor<{name_of(value.dtype) or value.dtype},[{shape}]>"
     return f"`{name}`"
 
 

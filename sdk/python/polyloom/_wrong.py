@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
+    from polyloom._types import Type
+
 
 class Wrong(Exception):
     """At `path` inside the value, something else than `expected` was found."""
@@ -50,3 +52,17 @@ def within(item: Callable[[Any], Any], values: Iterable[Any]) -> list[Any]:
             except Wrong as error:
                 raise error.inside(f"[{at}]") from None
         raise
+
+
+def fits(value: Any, declared: Type) -> None:
+    """Refuse a tensor that is not of the declared elements and shape."""
+    from polyloom._npy import _DESCR
+
+    dtype = _DESCR.get(value.dtype.str[1:])
+    shape = declared.shape
+    right = declared.dtype in (None, dtype)
+    if right and shape is not None:
+        right = len(shape) == value.ndim
+        right = right and all(not isinstance(a, int) or a == b for a, b in zip(shape, value.shape))
+    if not right:
+        raise Wrong(declared.text, value)

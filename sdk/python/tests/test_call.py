@@ -154,7 +154,9 @@ def f(a: float, *, b: float) -> float:
 
     def test_the_project_comes_first_and_may_have_folders(self) -> None:
         files = {"pkg/__init__.py": "", "pkg/tools.py": "def g(): return 7", "colorsys.py": "v = 8"}
-        source = "import colorsys\nfrom .tools import g\ndef f() -> int:\n    return g() + colorsys.v"
+        source = (
+            "import colorsys\nfrom .tools import g\ndef f() -> int:\n    return g() + colorsys.v"
+        )
         self.assertEqual(self.result(source, module="pkg.filters", files=files), 15)
 
     def test_several_calls_in_one_process_see_what_is_there_now(self) -> None:
@@ -173,7 +175,9 @@ def f(ctx: polyloom.Context, n: int = 1) -> list:
     return [ctx.cell, ctx.seed, ctx.rng is ctx.rng, ctx.cancelled]
 """
         self.assertEqual(self.result(source, seed=7), ["blur", 7, True, False])
-        self.assertEqual([kind for kind, _ in self.host.seen], ["Started", "Progress", "Log", "Done"])
+        self.assertEqual(
+            [kind for kind, _ in self.host.seen], ["Started", "Progress", "Log", "Done"]
+        )
         plain = polyloom.Context(seed=3, cell="x")
         self.assertEqual((plain.seed, plain.cell, plain.cancelled), (3, "x", False))
 
@@ -292,7 +296,11 @@ class Conversion(Calls):
             ("Literal['a', 3]", "b", '`v`: expected one of "a", 3, found str "b"'),
             ("Mode", "slow", '`v`: expected one of "FAST", "SLOW", found str "slow"'),
             ("Point", {"y": 1}, "`v.x`: expected a field of `Point`, found no such field"),
-            ("Row", {"day": "a", "temp": 1, "z": 1}, "`v.z`: expected one of the fields `day`, `temp`"),
+            (
+                "Row",
+                {"day": "a", "temp": 1, "z": 1},
+                "`v.z`: expected one of the fields `day`, `temp`",
+            ),
             ("Row", {"day": "a"}, "`v.temp`: expected a field of `Row`, found no such field"),
             ("Loose", {"a": "x"}, '`v.a`: expected int, found str "x"'),
             ("Kernel", {"size": 1, "parts": [{"size": "x"}]}, "`v.parts[0].size`: expected int"),
@@ -380,9 +388,7 @@ def f(v: %s) -> %s:
         source = "def f(v: int) -> dict:\n    return {'a': 1, 'b': 2, 'c': 3}"
         outputs = {"a": "int", "b": "int"}
         error = self.fails(source, {"v": 1}, outputs)
-        self.assertEqual(
-            error["message"], "output 'c' of `f` is not declared; there are `a`, `b`"
-        )
+        self.assertEqual(error["message"], "output 'c' of `f` is not declared; there are `a`, `b`")
         self.assertEqual((error["line"], error["col"], error["code"]), (1, 18, "output"))
         error = self.fails("def f() -> dict:\n    return {'a': 1}", None, outputs)
         self.assertEqual(error["message"], "output `b` is missing in what `f` returned")
@@ -402,11 +408,15 @@ def f(v: %s) -> %s:
             ("None", "table", "expected a table"),
         ):
             with self.subTest(kind):
-                error = self.fails(f"def f() -> object:\n    return {value}", None, {"result": kind})
+                error = self.fails(
+                    f"def f() -> object:\n    return {value}", None, {"result": kind}
+                )
                 self.assertIn(message, error["message"])
 
     def test_instances_become_plain(self) -> None:
-        source = MODULE.replace("def f(v: %s) -> str:\n    return repr(v)", "def f() -> Any:\n    return %s")
+        source = MODULE.replace(
+            "def f(v: %s) -> str:\n    return repr(v)", "def f() -> Any:\n    return %s"
+        )
         for value, kind, expected in (
             (
                 "Kernel(3)",
@@ -427,7 +437,9 @@ def f(v: %s) -> %s:
                 self.assertEqual(self.result(source % value, kind=kind), expected)
 
     def test_generators_tell_each_item(self) -> None:
-        source = "from typing import Iterator\ndef f(n: int) -> Iterator[int]:\n    yield from range(n)"
+        source = (
+            "from typing import Iterator\ndef f(n: int) -> Iterator[int]:\n    yield from range(n)"
+        )
         self.assertEqual(self.result(source, {"n": 3}, kind="list<int>"), [0, 1, 2])
         told = [body["text"] for body in self.host.of("Progress")]
         self.assertEqual(told, ["item 1", "item 2", "item 3"])
@@ -453,7 +465,9 @@ def f() -> Iterator[Path]:
         )
 
     def test_coroutines_and_async_generators(self) -> None:
-        source = "import asyncio\nasync def f(n: int) -> int:\n    await asyncio.sleep(0)\n    return n"
+        source = (
+            "import asyncio\nasync def f(n: int) -> int:\n    await asyncio.sleep(0)\n    return n"
+        )
         self.assertEqual(self.result(source, {"n": 4}), 4)
         source = "async def f(n: int) -> object:\n    for i in range(n):\n        yield i"
         self.assertEqual(self.result(source, {"n": 2}), [0, 1])
@@ -488,7 +502,9 @@ class Behaviour(Calls):
         self.assertEqual(self.result(source, {"v": [float("nan")]})[0:0], [])
 
     def test_printing_is_no_harm(self) -> None:
-        self.assertEqual(self.result("print('top')\ndef f() -> int:\n    print('in')\n    return 1"), 1)
+        self.assertEqual(
+            self.result("print('top')\ndef f() -> int:\n    print('in')\n    return 1"), 1
+        )
         self.assertEqual(self.host.text("stdout"), "top\nin\n")
 
     def test_exits(self) -> None:
@@ -502,12 +518,18 @@ class Behaviour(Calls):
         self.assertEqual(error["line"], 2)
 
     def test_forks_end_where_the_function_does(self) -> None:
-        source = "import os\ndef f() -> int:\n    pid = os.fork()\n    if pid:\n        os.waitpid(pid, 0)\n    return 5"
+        source = (
+            "import os\ndef f() -> int:\n    pid = os.fork()\n"
+            "    if pid:\n        os.waitpid(pid, 0)\n    return 5"
+        )
         self.assertEqual(self.result(source), 5)
         self.assertEqual([kind for kind, _ in self.host.seen].count("Done"), 1)
 
     def test_monkey_patches_end_with_the_call(self) -> None:
-        source = "import builtins\ndef f() -> int:\n    builtins.open = builtins.len = None\n    return 5"
+        source = (
+            "import builtins\n"
+            "def f() -> int:\n    builtins.open = builtins.len = None\n    return 5"
+        )
         self.assertEqual(self.result(source), 5)
         self.assertEqual(self.result("def f() -> int:\n    return len('ab')"), 2)
 
@@ -522,10 +544,10 @@ class Behaviour(Calls):
         error = self.fails("import broken\ndef f() -> int: ...", files={"broken.py": "x = (\n"})
         self.assertTrue(error["file"].endswith("/broken.py"))
         self.assertEqual(error["line"], 1)
-        error = self.fails("# \udcff\ndef f() -> int: ...")
+        error = self.fails("x = '\udcff'\ndef f() -> int: ...")
         self.assertIn("SyntaxError", error["message"])
-        error = self.fails("def f() -> int: ...", module="json")
-        self.assertIn("`json` is the name of another module", error["message"])
+        error = self.fails("def f() -> int: ...", module="os")
+        self.assertIn("`os` is the name of another module", error["message"])
 
     def test_no_such_function(self) -> None:
         error = self.fails("def g(): ...\nx = 1")
@@ -533,7 +555,9 @@ class Behaviour(Calls):
         self.assertEqual(self.fails("f = 3")["message"], "`filters.f` is no function")
 
     def test_a_call_can_be_cancelled(self) -> None:
-        source = "async def f() -> int:\n    import asyncio\n    await asyncio.sleep(60)\n    return 1"
+        source = (
+            "async def f() -> int:\n    import asyncio\n    await asyncio.sleep(60)\n    return 1"
+        )
         path = self.host.cell / "code" / "filters.py"
         path.write_text(source)
         self.host.greet()
@@ -567,7 +591,7 @@ class Seeds(unittest.TestCase):
             self.assertEqual(digest[:16], RAW)
 
 
-RAW = ""
+RAW = "68834d731718860a"
 """Of the first two raw numbers of PCG64 for the seed of the cell `blur` in a flow of seed 0."""
 
 

@@ -81,7 +81,7 @@ class Values(unittest.TestCase):
             ({1: 2}, "map<int>", "`x`: expected keys of type str, found the key int 1"),
             ({"a": 1}, "record{a: int, b: str}", "`x.b`: expected str, found no such field"),
             ({"c": 1}, "record{a: int}", "`x.c`: expected one of the fields `a`"),
-            ("c", "enum{a,b}", '`x`: expected one of "a", "b", found str \'c\''),
+            ("c", "enum{a,b}", '`x`: expected one of "a", "b", found str "c"'),
             ([1], "vec2", "`x`: expected vec2, two floats, found list of 1"),
             ("red", "color", '`x`: expected color, "#rrggbb"'),
             ([object()], "any", "`x[0]`: expected a plain value, found `object`"),
