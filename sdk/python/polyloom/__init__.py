@@ -16,6 +16,19 @@ if TYPE_CHECKING:
 
     from polyloom._context import Context as Context
     from polyloom._execution import Execution
+    from polyloom._hints import Choices as Choices
+    from polyloom._hints import Code as Code
+    from polyloom._hints import Color as Color
+    from polyloom._hints import Dir as Dir
+    from polyloom._hints import Doc as Doc
+    from polyloom._hints import MultiLine as MultiLine
+    from polyloom._hints import Output as Output
+    from polyloom._hints import Seed as Seed
+    from polyloom._hints import SeedInt as SeedInt
+    from polyloom._hints import Shape as Shape
+    from polyloom._hints import Slider as Slider
+    from polyloom._hints import Tag as Tag
+    from polyloom._hints import Unit as Unit
     from polyloom._seed import cell_seed as cell_seed
     from polyloom._table import Table as Table
 
@@ -99,6 +112,10 @@ def empty(shape: Union[int, Sequence[int]], dtype: Any = "f64") -> Any:
 
 _PLACES = {"Context": "_context", "Table": "_table", "cell_seed": "_seed"}
 """Names that are loaded when they are first asked for."""
+for (
+    _name
+) in "Choices Code Color Dir Doc MultiLine Output Seed SeedInt Shape Slider Tag Unit".split():
+    _PLACES[_name] = "_hints"
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,7 @@
 """What `Annotated` says of a value beyond its type: bounds, lengths, choices.
 
-Those of the package `annotated_types` and `polyloom.Choices`, told by what they are called.
-A slider is only a way to choose: it bounds nothing.
+Those of the package `annotated_types`, `polyloom.Choices` and `polyloom.Slider`, told by what they
+are called.
 """
 
 from __future__ import annotations
@@ -37,8 +37,11 @@ def bounded(convert: Callable[[Any], Any], metadata: tuple[Any, ...]) -> Callabl
                 if bound is not None and not (name == "min_length" and bound == 0):
                     checks.append((words.format(bound), _against(compare, bound)))
         elif library == "polyloom" and type(each).__name__ == "Choices":
-            words = "one of " + ", ".join(map(repr, each.values))
-            checks.append((words.replace("'", '"'), each.values.__contains__))
+            words = "one of " + ", ".join(map(repr, each._said))
+            checks.append((words.replace("'", '"'), each._said.__contains__))
+        elif library == "polyloom" and type(each).__name__ == "Slider":
+            low, high = each._said[:2]
+            checks.append((f"{low} to {high}", _between(low, high)))
     if not checks:
         return convert
 
@@ -54,6 +57,10 @@ def bounded(convert: Callable[[Any], Any], metadata: tuple[Any, ...]) -> Callabl
 
 def _against(compare: Callable[[Any, Any], bool], bound: Any) -> Check:
     return lambda value: compare(value, bound)
+
+
+def _between(low: Any, high: Any) -> Check:
+    return lambda value: low <= value <= high
 
 
 def is_seed(hint: Any) -> bool:

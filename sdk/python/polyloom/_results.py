@@ -105,7 +105,7 @@ def _put(item: Any, base: str, at: int) -> None:
         from polyloom._npy import write_tensor
 
         write_tensor(item, parse("tensor"), name, base + ".npy")
-    elif library in ("pandas", "polars", "pyarrow") or isinstance(item, polyloom.Table):
+    elif library in ("pandas", "polars", "pyarrow") or type(item).__name__ == "Table":
         from polyloom._table import write_table
 
         write_table(item, name, base + ".arrow")

@@ -81,7 +81,7 @@ def shown(value: Any) -> Optional[str]:
 
 def _columns(value: Any) -> Optional[tuple[list[str], list[list[str]], int]]:
     """The names, first rows and length of a frame."""
-    if isinstance(value, polyloom.Table):
+    if type(value).__module__ == "polyloom._table":
         found = value.columns
         names = list(found)[: COLUMNS + 1]
         rows = zip(*(found[name][:ROWS] for name in names))

@@ -184,14 +184,13 @@ def f(ctx: polyloom.Context, n: int = 1) -> list:
     def test_seeds_come_from_the_cell_where_none_is_given(self) -> None:
         source = """
 from typing import Annotated
-from polyloom_seed import Seed
+from polyloom import Seed
 def f(n: int, *, seed: Annotated[int, Seed()] = 5) -> int:
     return seed
 """
-        files = {"polyloom_seed.py": "class Seed: pass\nSeed.__module__ = 'polyloom._hints'"}
-        self.assertEqual(self.result(source, {"n": 1}, files=files, seed=9), 9)
-        self.assertEqual(self.result(source, {"n": 1, "seed": 4}, files=files, seed=9), 4)
-        self.assertEqual(self.result(source, {"n": 1}, files=files), 5)
+        self.assertEqual(self.result(source, {"n": 1}, seed=9), 9)
+        self.assertEqual(self.result(source, {"n": 1, "seed": 4}, seed=9), 4)
+        self.assertEqual(self.result(source, {"n": 1}), 5)
 
 
 MODULE = """
@@ -320,20 +319,27 @@ class Conversion(Calls):
     def test_bounds_of_annotated(self) -> None:
         source = """
 from typing import Annotated
-from bounds import Ge, Choices
-def f(v: Annotated[float, Ge(0)] = 1, w: Annotated[str, Choices("a", "b")] = "a") -> float:
+from bounds import Ge
+from polyloom import Choices, Slider
+def f(
+    v: Annotated[float, Ge(0)] = 1,
+    w: Annotated[str, Choices("a", "b")] = "a",
+    x: Annotated[int, Slider(1, 9)] = 1,
+) -> float:
     return v
 """
         files = {
             "bounds.py": "class Ge:\n    def __init__(self, ge): self.ge = ge\n"
-            "class Choices:\n    def __init__(self, *values): self.values = values\n"
-            "Ge.__module__ = 'annotated_types'\nChoices.__module__ = 'polyloom._hints'\n"
+            "Ge.__module__ = 'annotated_types'\n"
         }
-        self.assertEqual(self.result(source, {"v": 2, "w": "b"}, files=files), 2.0)
-        error = self.fails(source, {"v": -1}, files=files)
-        self.assertEqual(error["message"], "argument `v`: expected at least 0, found int -1")
-        error = self.fails(source, {"w": "c"}, files=files)
-        self.assertEqual(error["message"], 'argument `w`: expected one of "a", "b", found str "c"')
+        self.assertEqual(self.result(source, {"v": 2, "w": "b", "x": 9}, files=files), 2.0)
+        for name, value, message in (
+            ("v", -1, "argument `v`: expected at least 0, found int -1"),
+            ("w", "c", 'argument `w`: expected one of "a", "b", found str "c"'),
+            ("x", 10, "argument `x`: expected 1 to 9, found int 10"),
+        ):
+            error = self.fails(source, {name: value}, files=files)
+            self.assertEqual(error["message"], message)
 
     def test_names_for_type_checkers_only(self) -> None:
         source = """
