@@ -437,6 +437,9 @@ impl Workplace {
         spec.binds.extend(laid.binds);
         spec.hot = laid.hot;
         spec.env.push(("POLYLOOM_CELL".to_owned(), attempt.cell.as_str().into()));
+        // A worker is told with its Exec.
+        let called = attempt.call.as_ref().filter(|_| !matches!(kind, Kind::Worker(_)));
+        spec.env.extend(called.map(|it| ("POLYLOOM_CALL".to_owned(), it.object.as_str().into())));
         let mut head = None;
         let program = match &attempt.phase {
             Phase::Head => {
