@@ -41,7 +41,7 @@ class Options(TypedDict, total=False):
 
 
 class Found(NamedTuple):
-    values: list[float]
+    smoothed: list[float]
     total: float
 '''
 

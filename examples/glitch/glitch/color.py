@@ -26,7 +26,7 @@ from ._maths import TURN, heading, moved, wave
 
 
 class Paletted(NamedTuple):
-    image: Image
+    result: Image
     shades: Labels
 
 

@@ -24,7 +24,7 @@ from ._arrays import (
 
 
 class Corrupted(NamedTuple):
-    image: Image
+    result: Image
     heat: Mask
 
 

@@ -31,12 +31,12 @@ from ._maths import TURN, as_field, blurred, moved, wave, whole
 
 
 class Warped(NamedTuple):
-    image: Image
+    result: Image
     field: Field
 
 
 class Moved(NamedTuple):
-    image: Image
+    result: Image
     field: Field
     blocks: Selection
 
@@ -180,7 +180,7 @@ def block_motion(
     blocks = (right != 0) | (down != 0)
     if mask is not None:
         blocks = blocks & (mask > 0)
-    return Moved(warped.image, warped.field, blocks)
+    return Moved(warped.result, warped.field, blocks)
 
 
 def mosh(

@@ -25,13 +25,13 @@ from ._maths import TURN, hashed, heading, noise, wave
 
 
 class Horizon(NamedTuple):
-    image: Image
+    result: Image
     sun: Mask
     ground: Mask
 
 
 class Tiles(NamedTuple):
-    image: Image
+    result: Image
     distance: Mask
     border: Mask
 

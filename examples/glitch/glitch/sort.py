@@ -27,7 +27,7 @@ Key = Annotated[str, Choices("luminance", "red", "green", "blue", "saturation")]
 
 
 class Sorted(NamedTuple):
-    image: Image
+    result: Image
     intervals: Labels
 
 

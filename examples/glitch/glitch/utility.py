@@ -191,7 +191,7 @@ def join_channels(red: Plane, green: Plane, blue: Plane) -> Image:
     return np.stack([red, green, blue], axis=2)
 
 
-def show_mask(mask: Mask) -> Annotated[Image, Output("image")]:
+def show_mask(mask: Mask) -> Image:
     """A mask as one can see it: black, violet, orange, white.
 
     Tags: pure
@@ -203,9 +203,7 @@ def show_mask(mask: Mask) -> Annotated[Image, Output("image")]:
     return np.stack([ramp[0], ramp[1], np.maximum(violet, ramp[2])], axis=2).astype(np.uint8)
 
 
-def show_field(
-    field: Field, *, reach: Annotated[int, Slider(1, 512, 1), Unit("px")] = 32
-) -> Annotated[Image, Output("image")]:
+def show_field(field: Field, *, reach: Annotated[int, Slider(1, 512, 1), Unit("px")] = 32) -> Image:
     """A field as one can see it: right is red, down is green, grey is nowhere.
 
     Tags: pure
@@ -221,7 +219,7 @@ def show_field(
     return np.stack([right, down, np.full_like(right, 128)], axis=2).astype(np.uint8)
 
 
-def measure(image: Image) -> Measures:
+def measure(image: Image) -> Annotated[Measures, Output("measures")]:
     """A picture in numbers.
 
     Tags: pure
