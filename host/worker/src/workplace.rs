@@ -438,7 +438,8 @@ impl Workplace {
         spec.hot = laid.hot;
         spec.env.push(("POLYLOOM_CELL".to_owned(), attempt.cell.as_str().into()));
         // A worker is told with its Exec.
-        let called = attempt.call.as_ref().filter(|_| !matches!(kind, Kind::Worker(_)));
+        let is_worker = matches!(executor.manifest.kind, Kind::Worker(_));
+        let called = attempt.call.as_ref().filter(|_| !is_worker);
         spec.env.extend(called.map(|it| ("POLYLOOM_CALL".to_owned(), it.object.as_str().into())));
         let mut head = None;
         let program = match &attempt.phase {
