@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from polyloom._execution import Execution
 
 VERSION = polyloom.__version__
-FEATURES = ["cancel.soft", "display", "progress"]
+FEATURES = ["call", "cancel.soft", "display", "progress"]
 EXIT_PROTOCOL = 3
 
 

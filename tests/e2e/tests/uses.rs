@@ -114,7 +114,7 @@ fn types_flow_between_functions() {
     ]
     .concat();
     let place = place(&flow);
-    place.polyloom(&["check"]).exits(0);
+    let _ = place.polyloom(&["check"]).exits(0);
     let run = place.run(&[]).exits(0);
     assert_eq!(run.ran().len(), 7);
     assert_eq!(shown(&place, "ends.low"), "4.0");
@@ -134,7 +134,7 @@ fn an_edit_of_another_function_runs_nothing() {
     ]
     .concat();
     let place = place(&flow);
-    place.run(&[]).exits(0);
+    let _ = place.run(&[]).exits(0);
     assert_eq!(place.run(&[]).exits(0).ran(), [""; 0]);
     place.edit("functions.py", "return f\"later {x}\"", "return f\"sooner {x}\"");
     place.edit("functions.py", "def numbers(", "# a comment\n\n\ndef numbers(");
@@ -147,7 +147,7 @@ fn an_edit_of_another_function_runs_nothing() {
     assert_eq!(place.run(&[]).exits(0).ran(), ["numbers"]);
     // What would be imported in its place is another program.
     place.write("helper.pyi", "def twice(x: float) -> float: ...\n");
-    place.run(&[]).exits(0);
+    let _ = place.run(&[]).exits(0);
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn broken_files_take_nothing_from_others() {
         assert!(!told.contains("`good`") && !told.contains("functions.py"), "{name}: {told}");
         // Where nobody uses it, it is nothing.
         place.write("polyloom.toml", &good);
-        place.polyloom(&["check"]).exits(0);
+        let _ = place.polyloom(&["check"]).exits(0);
     }
 }
 
@@ -244,7 +244,7 @@ fn reading_runs_nothing_and_a_warm_check_starts_nothing() {
     let canary = place.root().join("canary");
     let text = format!("open({:?}, 'w').write('ran')\n{FUNCTIONS}", canary.display().to_string());
     place.write("functions.py", &text);
-    place.polyloom(&["check"]).exits(0);
+    let _ = place.polyloom(&["check"]).exits(0);
     assert!(!canary.exists(), "its source was run");
     let told = place.call(&["check"]).env("POLYLOOM_LOG", "debug").end().exits(0).stderr();
     assert!(!told.contains("spawner"), "{told}");
@@ -263,7 +263,7 @@ fn streams_of_random_numbers_are_of_the_flow_and_the_cell() {
         [cells.e]\nuses = \"python:./draw.py:draw\"\nseed = 9\n";
     let place = Place::flow(flow);
     place.write("draw.py", text);
-    place.run(&[]).exits(0);
+    let _ = place.run(&[]).exits(0);
     let value = |what: &str| shown(&place, what).trim().parse::<i64>().unwrap();
     let (a, b) = (value("a.result"), value("b.result"));
     assert!(a != b && a > 0 && b > 0);
@@ -287,7 +287,7 @@ fn a_cell_in_markdown_is_a_function_and_maps_over_one() {
         "flow.md",
         "# Numbers\n\n```{python #n}\n#| uses: python:./functions.py:numbers\n#| map: {count: [1, 2]}\n```\n",
     );
-    place.polyloom(&["check", "flow.md"]).exits(0);
+    let _ = place.polyloom(&["check", "flow.md"]).exits(0);
     let run = place.run(&["flow.md"]).exits(0);
     assert!(run.ran().contains(&"n[2]".to_owned()), "{:?}", run.ran());
 }
