@@ -175,7 +175,7 @@ fn what_does_not_fit_is_told_before_anything_runs() {
         "`b` gives the function no `count` (int)",
         "`python:./functions.py:numbers` has no parameter `begin`",
         "types don't fit: the source is list<float>, the input `point` is record{x:float,y:float}",
-        "`./functions.py` has no typed function `nubmers`",
+        "`./functions.py` has no function `nubmers`",
         "did you mean `numbers`?",
         "`code` has no place beside `uses`",
         "`lang` is another than that of `uses`",
@@ -289,7 +289,7 @@ fn a_cell_in_markdown_is_a_function_and_maps_over_one() {
     );
     let _ = place.polyloom(&["check", "flow.md"]).exits(0);
     let run = place.run(&["flow.md"]).exits(0);
-    assert!(run.ran().contains(&"n[2]".to_owned()), "{:?}", run.ran());
+    assert!(run.ran().contains(&"n[count=2]".to_owned()), "{:?}", run.ran());
 }
 
 #[test]
