@@ -1,7 +1,7 @@
 """Where modules lie: those of the project below its root, and those that are installed.
 
 Installed ones are found as the interpreter would find them, on its own `sys.path`, but never
-imported. A stub (`.pyi`) says more than the module beside it, and is read in its place. Every
+imported. A stub (`.pyi`) of an installed module is read in its place; of the project it is the code. Every
 module is read once; how many, and how many bytes, is bounded.
 """
 
@@ -109,13 +109,16 @@ class Library:
             folder = f"{folder}/{part}"
         last = parts[-1]
         entries = self._entries(folder)
+        # What goes with a call, and what it is keyed by, is what runs.
+        kinds = (".py", ".pyi") if project else (".pyi", ".py")
         if last in entries:
             inner = self._entries(f"{folder}/{last}")
-            for file in ("__init__.pyi", "__init__.py"):
+            for suffix in kinds:
+                file = f"__init__{suffix}"
                 if file in inner:
                     path = f"{folder}/{last}/{file}"
                     return Module(name, path, self._shown(path, project), project, True)
-        for suffix in (".pyi", ".py"):
+        for suffix in kinds:
             if last + suffix in entries:
                 path = f"{folder}/{last}{suffix}"
                 return Module(name, path, self._shown(path, project), project, False)
