@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
 VERSION = polyloom.__version__
 FEATURES = ["cancel.soft", "display", "progress", "session", "snapshot", "kept", "complete"]
-FEATURES += ["interactive", "source"]
+FEATURES += ["durable", "interactive", "source"]
 EXIT_PROTOCOL = 3
-_OF_SESSIONS = (wire.RESET, wire.SNAPSHOT, wire.RESTORE, wire.FORGET, wire.COMPLETE)
+_OF_SESSIONS = {wire.RESET, wire.SNAPSHOT, wire.RESTORE, wire.FORGET}
+_OF_SESSIONS |= {wire.COMPLETE, wire.SAVE, wire.LOAD}
 
 
 class Worker:

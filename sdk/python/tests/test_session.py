@@ -234,7 +234,8 @@ class Prompt(Session):
         self.assertEqual(self.shown("None"), [])
         self.assertEqual(self.shown("x = 2"), [])
         self.assertEqual(self.shown(""), [])
-        html = "class H:\n    def _repr_html_(self): return '<b>h</b>'\n    __repr__ = lambda s: 'H'\n"
+        html = "class H:\n    def _repr_html_(self): return '<b>h</b>'\n"
+        html += "    __repr__ = lambda self: 'H'\n"
         self.assertEqual(self.shown(html + "H()"), [("text/plain", "H"), ("text/html", "<b>h</b>")])
 
     def test_an_error_in_it_has_its_line(self) -> None:
@@ -265,3 +266,38 @@ class Prompt(Session):
         self.assertEqual(self.complete("d.x.y", 5), ("y", []))
         self.assertEqual(self.value("1"), 1)
 
+
+class Durable(Session):
+    def through(self, kind: str, key: str) -> dict[str, Any]:
+        """What came through `Save` or `Load`."""
+        folder = self.host.cell / "state"
+        folder.mkdir(exist_ok=True)
+        self.host.send(kind, 0, {key: str(folder)})
+        return self.answer("Saved")
+
+    def test_what_is_saved_is_loaded_and_the_rest_is_named(self) -> None:
+        self.cell(
+            "import math\nfrom json import dumps\nn, s, b = 1, 'ü', b'\\0'\n"
+            "rows = [{'a': 1.5}, None]\n"
+            "def area(r, pi=math.pi):\n    return pi * r ** n\n"
+        )
+        self.cell("class P:\n    def two(self): return area(2, 1)\n")
+        self.cell("f = open('/dev/null')\npair = (1, 2)\nbig = 1 << 80\nadd = lambda x: x\np = P()")
+        told = self.through("Save", "out")
+        names = ["math", "dumps", "n", "s", "b", "rows", "area", "P"]
+        self.assertEqual(told["saved"], names)
+        why = {entry["name"]: entry["why"] for entry in told["unsaved"]}
+        self.assertEqual(list(why), ["f", "pair", "big", "add", "p"])
+        self.assertEqual(why["pair"], "tuple: there is no encoding for values of this type")
+        self.host.send("Reset", 0, {})
+        told = self.through("Load", "path")
+        self.assertEqual(told["unsaved"], [])
+        self.assertEqual(sorted(told["saved"]), sorted(names))
+        self.assertEqual(self.value("[n, s, b, rows]"), [1, "ü", b"\0", [{"a": 1.5}, None]])
+        self.assertEqual(self.value("[P().two(), round(area(1)), dumps(n)]"), [2, 3, "1"])
+
+    def test_a_folder_that_holds_nothing_loads_nothing(self) -> None:
+        self.cell("x = 1")
+        told = self.through("Load", "path")
+        self.assertEqual((told["saved"], told["unsaved"][0]["name"]), ([], "state.msgpack"))
+        self.assertEqual(self.value("x"), 1)
