@@ -73,6 +73,9 @@ codes! {
     NoValue = "PL054", "param without a value", "A param has no default and none was given, by the run or by the cell that the flow is. A warning when checking, an error when running.";
     BadCondition = "PL055", "bad condition", "A `when` that can't be read, or asks for what is no input of its cell or no value.";
     BadFlow = "PL056", "flow can't be a cell", "The file of `flow` is no flow, has problems of its own, or contains itself.";
+    BadUse = "PL057", "no typed function", "A `uses` that is not `EXECUTOR:LOCATION:OBJECT`, names nothing that is a typed function, or stands beside keys that have no place there.";
+    BadCatalog = "PL058", "typed functions can't be read", "The program that reads typed functions could not be asked, or its answer can't be understood.";
+    Typed = "PL059", "problem of a typed function", "What the reader of a language's typed functions says of them; shown with the reader's own code, e.g. `PY001`.";
     Placeholder = "PL060", "bad placeholder", "An argument of a manifest holds a `{…}` that does not exist or can't stand there.";
     Claimed = "PL061", "name claimed twice", "Two executors claim one id or alias; neither gets it.";
     BadPattern = "PL062", "bad pattern", "A regular expression of a manifest can't be read, is too large or lacks its groups.";

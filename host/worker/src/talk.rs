@@ -381,6 +381,7 @@ mod tests {
             env: BTreeMap::new(),
             diagnostics: None,
             normalise: None,
+            catalog: None,
             calls: Default::default(),
             path: None,
         }
