@@ -9,9 +9,16 @@ line numbers or at names by their text is taken as the bytes of all files.
 from __future__ import annotations
 
 import ast
-import hashlib
 import re
 from types import CodeType
+
+try:  # `hashlib` takes longer to load than most files to read
+    from _sha2 import sha256
+except ImportError:
+    try:
+        from _sha256 import sha256
+    except ImportError:
+        from hashlib import sha256
 
 from polyloom_catalog._loads import loads, looks, say
 from polyloom_catalog._problems import Refusal
@@ -59,11 +66,11 @@ class Reach:
         closure = self._closure(module)
         files = [found.shown for found in closure]
         if not closure:
-            said = hashlib.sha256(f"{module.name}:{name}\0".encode())
+            said = sha256(f"{module.name}:{name}\0".encode())
             said.update(module.data)
             return [], said.hexdigest()
         form, looked, wanted = self._start(module, closure)
-        said = hashlib.sha256(b"polyloom function 1\0" + name.encode() + b"\0" + form)
+        said = sha256(b"polyloom function 1\0" + name.encode() + b"\0" + form)
         queue = [(module, name), *wanted]
         seen: set[tuple[str, str]] = set()
         forms: list[tuple[str, str, bytes]] = []
@@ -77,7 +84,7 @@ class Reach:
                 forms.append((where.name, what, part.form))
                 queue += self._used(where, what, part)
         if looked:
-            said = hashlib.sha256(b"polyloom files 1\0" + name.encode() + b"\0")
+            said = sha256(b"polyloom files 1\0" + name.encode() + b"\0")
             for found in closure:
                 said.update(f"{found.shown}\0{len(found.data)}\0".encode())
                 said.update(found.data)
@@ -92,7 +99,7 @@ class Reach:
         """What importing the module does by itself."""
         known = self._effects.get(module.name)
         if known is None:
-            said = hashlib.sha256()
+            said = sha256()
             looked = False
             wanted: list[tuple[Module, str]] = []
             for found in closure:
@@ -238,7 +245,7 @@ def _part(module: Module, node: ast.stmt) -> Optional[Part]:
         return part
     said: list[str] = []
     part.looks = _say(code, said, part.loads)
-    part.form = hashlib.sha256("".join(said).encode("utf-8", "surrogatepass")).digest()
+    part.form = sha256("".join(said).encode("utf-8", "surrogatepass")).digest()
     return part
 
 
@@ -250,7 +257,8 @@ def _say(code: CodeType, said: list[str], found: list[tuple[str, str]]) -> bool:
         one = left.pop()
         say(one, said)
         found += loads(one)
-        looked = looked or any(map(looks, one.co_names))
+        for name in one.co_names:
+            looked = looked or looks(name)
         for const in one.co_consts:
             if isinstance(const, CodeType):
                 left.append(const)

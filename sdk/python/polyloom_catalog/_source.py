@@ -82,6 +82,14 @@ class Module:
             end = len(text[:end].decode("utf-8", "replace"))
         return line, start + 1, max(end, start) + 1
 
+    def segment(self, node: ast.expr) -> bytes:
+        """The text of an expression on one line, else nothing."""
+        if node.lineno != node.end_lineno:
+            return b""
+        if self._lines is None:
+            self._lines = self.data.split(b"\n")
+        return self._lines[node.lineno - 1][node.col_offset : node.end_col_offset]
+
     def absolute(self, name: Optional[str], level: int) -> Optional[str]:
         """The dotted name of what `from NAME import` names here; None above the top."""
         if level == 0:
@@ -107,9 +115,9 @@ def read(module: Module) -> Module:
         raise SourceError("PY011", f"can't be read: {error.strerror or error}") from None
     if len(data) > LARGEST:
         raise SourceError("PY012", f"is larger than {LARGEST >> 20} MiB")
-    module.data = data
     if data.startswith(b"\xef\xbb\xbf"):
         data = data[3:]
+    module.data = data
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
