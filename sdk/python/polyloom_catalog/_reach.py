@@ -26,26 +26,30 @@ from polyloom_catalog._resolve import Definition
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Optional
 
     from polyloom_catalog._library import Library
     from polyloom_catalog._resolve import Resolver
     from polyloom_catalog._source import Module
 
-_INNER = re.compile(rb"^[ \t]+(?:from|import)[ \t]", re.M)
+_INNER = re.compile(rb"^[ \t]+(?:from|import)[ \t]|[:;][ \t]*(?:from|import)[ \t]", re.M)
 _FUTURE = 0x1000000  # annotations
+CO_OPTIMIZED = 1
 
 
 class Part:
     """A statement at the top level: its form, the names it uses, and whether it does more."""
 
-    __slots__ = ("form", "loads", "looks", "names", "quiet")
+    __slots__ = ("form", "inner", "loads", "looks", "names", "quiet")
 
     def __init__(self, names: list[str], quiet: bool) -> None:
         self.names = names
         self.quiet = quiet
         self.form = b""
         self.loads: list[tuple[str, str]] = []
+        self.inner: list[str] = []
+        """Modules that are imported within it."""
         self.looks = False
 
 
@@ -119,7 +123,13 @@ class Reach:
             if known is None:
                 known = self._uses[key] = self._names(module, name, attr)
             found += known
+        for name in part.inner:
+            target = self.library.module(name) if self._ours(name) else None
+            found += self._everything(target) if target is not None else []
         return found
+
+    def _everything(self, module: Module) -> list[tuple[Module, str]]:
+        return [(each, name) for each in self._closure(module) for name in self._read(each)[0]]
 
     def _names(self, module: Module, name: str, attr: str) -> list[tuple[Module, str]]:
         """The definitions of project files that a name, with an attribute, leads to."""
@@ -148,9 +158,7 @@ class Reach:
         if attr and attr in target.bindings:
             return [*found, *self._names(target, attr, ""), (target, attr)]
         # The module itself goes somewhere, or one within it is meant.
-        for other in self._closure(target):
-            found += [(other, each) for each in self._read(other)[0]]
-        return found
+        return found + self._everything(target)
 
     def _ours(self, dotted: str) -> bool:
         module = self.library.find(dotted)
@@ -185,20 +193,7 @@ class Reach:
         if known is not None:
             return known
         inner = _INNER.search(module.data) is not None
-        nodes = ast.walk(module.tree) if inner else iter(module.tree.body)
-        names: list[str] = []
-        for node in nodes:
-            if isinstance(node, ast.Import):
-                for alias in node.names:
-                    parts = alias.name.split(".")
-                    names += [".".join(parts[: at + 1]) for at in range(len(parts))]
-            elif isinstance(node, ast.ImportFrom):
-                base = module.absolute(node.module, node.level)
-                if base is None:
-                    continue
-                parts = base.split(".") if base else []
-                names += [".".join(parts[: at + 1]) for at in range(len(parts))]
-                names += [f"{base}.{a.name}" if base else a.name for a in node.names]
+        names = _named(module, ast.walk(module.tree) if inner else module.tree.body)
         ours = [name for name in dict.fromkeys(names) if self._ours(name)]
         self._imports[module.name] = ours
         return ours
@@ -209,16 +204,37 @@ class Reach:
             return known
         named: dict[str, list[Part]] = {}
         effects: list[Part] = []
+        inner = _INNER.search(module.data) is not None
         for node in module.tree.body:
             part = _part(module, node)
             if part is None:
                 continue
+            if inner and not isinstance(node, (ast.Import, ast.ImportFrom)):
+                part.inner = _named(module, ast.walk(node))
             for name in part.names:
                 named.setdefault(name, []).append(part)
             if not part.quiet:
                 effects.append(part)
         self._parts[module.name] = (named, effects)
         return named, effects
+
+
+def _named(module: Module, nodes: Iterable[ast.AST]) -> list[str]:
+    """The dotted names of the modules that statements import, and of what may be one."""
+    names: list[str] = []
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                parts = alias.name.split(".")
+                names += [".".join(parts[: at + 1]) for at in range(len(parts))]
+        elif isinstance(node, ast.ImportFrom):
+            base = module.absolute(node.module, node.level)
+            if base is None:
+                continue
+            parts = base.split(".") if base else []
+            names += [".".join(parts[: at + 1]) for at in range(len(parts))]
+            names += [f"{base}.{a.name}" if base else a.name for a in node.names]
+    return names
 
 
 def _part(module: Module, node: ast.stmt) -> Optional[Part]:
@@ -257,8 +273,10 @@ def _say(code: CodeType, said: list[str], found: list[tuple[str, str]]) -> bool:
         one = left.pop()
         say(one, said)
         found += loads(one)
+        # The body of a class with fields writes its annotations, and does not look at them.
+        body = "__qualname__" in one.co_names and not one.co_flags & CO_OPTIMIZED
         for name in one.co_names:
-            looked = looked or looks(name)
+            looked = looked or (looks(name) and not (body and name == "__annotations__"))
         for const in one.co_consts:
             if isinstance(const, CodeType):
                 left.append(const)

@@ -74,9 +74,7 @@ class Module:
             words = 6 if isinstance(node, ast.ClassDef) else 4
             start += 10 if isinstance(node, ast.AsyncFunctionDef) else words
             end = start + len(node.name.encode("utf-8", "replace"))
-        if self._lines is None:
-            self._lines = self.data.split(b"\n")
-        text = self._lines[line - 1] if 0 < line <= len(self._lines) else b""
+        text = self.line(line)
         if not text.isascii():
             start = len(text[:start].decode("utf-8", "replace"))
             end = len(text[:end].decode("utf-8", "replace"))
@@ -86,9 +84,16 @@ class Module:
         """The text of an expression on one line, else nothing."""
         if node.lineno != node.end_lineno:
             return b""
+        return self.line(node.lineno)[node.col_offset : node.end_col_offset]
+
+    def line(self, number: int) -> bytes:
+        """A line, as Python counts them."""
         if self._lines is None:
-            self._lines = self.data.split(b"\n")
-        return self._lines[node.lineno - 1][node.col_offset : node.end_col_offset]
+            data = self.data
+            if b"\r" in data:
+                data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+            self._lines = data.split(b"\n")
+        return self._lines[number - 1] if 0 < number <= len(self._lines) else b""
 
     def absolute(self, name: Optional[str], level: int) -> Optional[str]:
         """The dotted name of what `from NAME import` names here; None above the top."""

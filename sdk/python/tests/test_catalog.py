@@ -8,10 +8,11 @@ import sys
 import tempfile
 import unittest
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, get_args
 
 import conversation
 
+import polyloom
 from polyloom_catalog import catalog
 
 HEAD = """
@@ -243,6 +244,14 @@ class Entries(unittest.TestCase):
         self.assertEqual(types["f.Mode"]["schema"], {"title": "Mode", "enum": ["SOFT", "HARD"]})
         self.assertEqual(types["f.UserId"]["kind"], "newtype")
 
+    def test_lines_end_as_they_like(self) -> None:
+        for end in ("\n", "\r\n", "\r"):
+            text = f"import os{end}def f(ab: int, b: str) -> int: ...{end}def g(b: str) -> int: ..."
+            entries = of(text, head="")["entries"]
+            said = [[(p["type"], p["col"]) for p in entry["inputs"]] for entry in entries]
+            self.assertEqual(said, [[("int", 7), ("str", 16)], [("str", 7)]])
+            self.assertEqual([entry["line"] for entry in entries], [2, 3])
+
     def test_docstrings_of_three_styles(self) -> None:
         for text in (
             "Do.\n\n    Args:\n        a: one\n        b (int): two",
@@ -290,6 +299,17 @@ class Entries(unittest.TestCase):
             "def f(a): return a"
         )["entries"]
         self.assertEqual(entry["inputs"][0]["type"], "int")
+
+
+class Hints(unittest.TestCase):
+    def test_hints_are_plain_values(self) -> None:
+        self.assertEqual(polyloom.Slider(0, 1), polyloom.Slider(0, 1))
+        self.assertNotEqual(polyloom.Slider(0, 1), polyloom.Slider(0, 2))
+        self.assertEqual(repr(polyloom.Shape("h", 3)), "Shape('h', 3)")
+        self.assertEqual(len({polyloom.Unit("px"), polyloom.Unit("px"), polyloom.Doc("px")}), 2)
+        with self.assertRaises(AttributeError):
+            polyloom.Color().said = 1
+        self.assertIn(polyloom.Seed(), get_args(polyloom.SeedInt))
 
 
 class Installed(unittest.TestCase):

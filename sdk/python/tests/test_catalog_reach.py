@@ -89,6 +89,14 @@ class Digests(unittest.TestCase):
         after = {**before, "util.py": FILES["util.py"].replace("return x\n", "return -x\n")}
         self.assertNotEqual(digest(before), digest(after))
 
+    def test_an_import_within_the_function_counts(self) -> None:
+        long = MAIN.replace("    return [inner", "    from util import unused\n    return [inner")
+        short = MAIN + "\ndef g(x: int) -> int: from util import unused; return unused(x)\n"
+        for text, name in ((long, "f"), (short, "g")):
+            before = {**FILES, "main.py": text}
+            after = {**before, "util.py": FILES["util.py"].replace("return x\n", "return -x\n")}
+            self.assertNotEqual(digest(before, name), digest(after, name))
+
     def test_files_are_those_that_an_import_reads(self) -> None:
         found = reads(
             {**FILES, "alone.py": "def f(x: int) -> int: ...\n"}, False, ("./main.py", "f")

@@ -20,21 +20,21 @@ fn functions_of_a_component_take_and_give_what_other_cells_do() {
          [cells.div]\nuses = 'wasm:./calc.wat:whole.div-mod'\ninputs = { a = 'nums.n' }\nparams = { b = 5 }\n\
          [cells.show]\nlang = 'sh'\ncode = 'echo $xs $q $r'\ninputs = { xs = 'scale.result', q = 'div.result_1', r = 'div.result_2' }\n",
     );
-    let run = place.run(&["run"]);
-    assert_eq!(run.code, Some(0), "{}", run.screen());
-    assert!(run.stderr.contains("[4.5,12.0] 3 2"), "{}", run.screen());
-    let again = place.run(&["run"]);
-    assert!(again.stderr.contains("4 cached"), "{}", again.screen());
+    let run = place.polyloom(&["run"]);
+    assert_eq!(run.code(), 0, "{}", run.screen());
+    assert!(run.stderr().contains("[4.5,12.0] 3 2"), "{}", run.screen());
+    let again = place.polyloom(&["run"]);
+    assert!(again.stderr().contains("4 cached"), "{}", again.screen());
 }
 
 #[test]
 fn an_error_that_a_function_gives_fails_its_cell() {
     let place =
         place("[cells.div]\nuses = 'wasm:./calc.wat:whole.div-mod'\nparams = { a = 1, b = 0 }\n");
-    let run = place.run(&["run"]);
-    assert_eq!(run.code, Some(1), "{}", run.screen());
+    let run = place.polyloom(&["run"]);
+    assert_eq!(run.code(), 1, "{}", run.screen());
     assert!(
-        run.stderr.contains("`whole.div-mod` gave an error: division by zero"),
+        run.stderr().contains("`whole.div-mod` gave an error: division by zero"),
         "{}",
         run.screen()
     );
@@ -43,9 +43,9 @@ fn an_error_that_a_function_gives_fails_its_cell() {
 #[test]
 fn a_wire_that_does_not_fit_is_told_before_anything_runs() {
     let place = place("[cells.sum]\nuses = 'wasm:./calc.wat:add'\nparams = { a = 'one', c = 2 }\n");
-    let check = place.run(&["check"]);
-    assert_eq!(check.code, Some(2), "{}", check.screen());
+    let check = place.polyloom(&["check"]);
+    assert_eq!(check.code(), 2, "{}", check.screen());
     for told in ["`a`", "`b`", "`c`"] {
-        assert!(check.stderr.contains(told), "{}", check.screen());
+        assert!(check.stderr().contains(told), "{}", check.screen());
     }
 }
