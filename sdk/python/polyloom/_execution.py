@@ -95,7 +95,7 @@ class Execution:
         module.__builtins__ = sys.modules["builtins"]
         sys.modules["__main__"] = module
         sys.argv[:] = [self.code, *self.argv]
-        folder = os.path.dirname(self.code)
+        folder = self.code.rpartition("/")[0]
         if folder not in sys.path:
             # Behind the libraries, since a cell may well be called `json` or `random`.
             sys.path.append(folder)
