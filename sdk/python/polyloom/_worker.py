@@ -145,7 +145,8 @@ class Worker:
         self.current = polyloom._current = execution
         # Only from here on: between cells, who waits for a frame need not be told of it besides.
         set_signal(SIGURG, self._arrival)
-        self.look()
+        if self._session is None or self.connection.ready():
+            self.look()
         ok, extras = execution.run()
         self.current = polyloom._current = None
         set_signal(SIGURG, SIG_DFL)
