@@ -46,7 +46,7 @@ codes! {
     BadName = "PL007", "bad name", "A name that does not work on every platform and in every language. The message gives the valid pattern.";
     Empty = "PL008", "empty flow", "The flow has no cell.";
     Requires = "PL009", "needs another version", "The flow's `requires` asks for a newer polyloom, or can't be read.";
-    Unsupported = "PL010", "not supported by this version", "A word that is reserved for a later version: `session`.";
+    Unsupported = "PL010", "not supported by this version", "A key that can't stand there in this version: `session` in a cell that is mapped, has `stdin`, or whose language holds no sessions.";
     Nul = "PL011", "NUL in a text", "Texts can't hold the character U+0000: no argument, path or environment variable can.";
     NoFlow = "PL012", "no flow file", "A folder was named that holds no flow file, or several of them.";
     UnknownLanguage = "PL020", "unknown language", "No executor of that name is installed. `polyloom plugin list` shows those that are.";
@@ -73,6 +73,7 @@ codes! {
     NoValue = "PL054", "param without a value", "A param has no default and none was given, by the run or by the cell that the flow is. A warning when checking, an error when running.";
     BadCondition = "PL055", "bad condition", "A `when` that can't be read, or asks for what is no input of its cell or no value.";
     BadFlow = "PL056", "flow can't be a cell", "The file of `flow` is no flow, has problems of its own, or contains itself.";
+    BadSession = "PL057", "cells of a session differ", "Cells of one session share one process: they need the same language, `env`, `allow`, `secrets`, `policy` and `enforce`.";
     Placeholder = "PL060", "bad placeholder", "An argument of a manifest holds a `{…}` that does not exist or can't stand there.";
     Claimed = "PL061", "name claimed twice", "Two executors claim one id or alias; neither gets it.";
     BadPattern = "PL062", "bad pattern", "A regular expression of a manifest can't be read, is too large or lacks its groups.";

@@ -45,6 +45,7 @@ all!(PARTS, word,
     PartName::Schema => "schema",
     PartName::Secret(_) => "secret",
     PartName::Seed => "seed",
+    PartName::Session => "session",
     PartName::Stdin => "stdin",
     PartName::Toolchain => "toolchain",
     PartName::When => "when",
@@ -77,6 +78,7 @@ all!(
         policy,
         asks,
         seed,
+        session,
         tags,
         doc
     }
