@@ -22,9 +22,10 @@ pub mod feature {
     pub const SNAPSHOT: &str = "snapshot";
     pub const CATALOG: &str = "catalog";
     pub const PREPARE: &str = "prepare";
+    pub const CALL: &str = "call";
     /// Every name above.
-    pub const ALL: [&str; 7] =
-        [CANCEL_SOFT, DISPLAY, PROGRESS, SESSION, SNAPSHOT, CATALOG, PREPARE];
+    pub const ALL: [&str; 8] =
+        [CANCEL_SOFT, DISPLAY, PROGRESS, SESSION, SNAPSHOT, CATALOG, PREPARE, CALL];
 }
 
 /// What the host is ready to agree to with one executor.

@@ -40,6 +40,7 @@ fn exec() -> FromHost {
         argv: Vec::new(),
         seed: None,
         deadline_ms: None,
+        call: None,
     })
 }
 

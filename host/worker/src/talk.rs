@@ -382,6 +382,7 @@ mod tests {
             argv: Vec::new(),
             seed: None,
             deadline_ms: None,
+            call: None,
         };
         let mask = Mask::new([("S", SECRET.as_bytes())]);
         let mut talk = Talk::new(&manifest, spec, Some(Arc::new(mask)));

@@ -489,6 +489,7 @@ impl Workplace {
                     argv: attempt.argv.clone(),
                     seed: attempt.seed,
                     deadline_ms: u64::try_from(attempt.limits.timeout.as_millis()).ok(),
+                    call: None,
                 });
             }
         }

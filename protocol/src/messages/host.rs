@@ -77,12 +77,21 @@ pub struct Output {
     pub r#type: String,
 }
 
+/// The function that a cell is, in place of a program. Needs the feature `call`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// The module it is in, as the language imports it.
+    pub module: String,
+    /// Its name at the top of that module.
+    pub object: String,
+}
+
 /// Run a cell. The frame's exec id is its name from now on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exec {
     /// Cell id.
     pub cell: String,
-    /// Path of the code, absolute inside the sandbox.
+    /// Path of the code, absolute inside the sandbox; empty for a call of something installed.
     pub code: String,
     /// Inputs by port.
     #[serde(default)]
@@ -101,6 +110,9 @@ pub struct Exec {
     /// Time until the host stops it, in milliseconds from now.
     #[serde(default)]
     pub deadline_ms: Option<u64>,
+    /// The function to be called. A worker without the feature never sees this key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<Call>,
 }
 
 /// Stop the exec; `Done` is still due. After the grace the host kills.

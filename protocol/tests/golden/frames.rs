@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use polyloom_protocol::check::MAX_VALUES;
 use polyloom_protocol::frame::{Decoder, Header, PREAMBLE};
 use polyloom_protocol::messages::host::{
-    Cancel, Credit, Describe, Encoding, Exec, HelloNo, HelloOk, Input, Output, Ping, Prepare,
+    Call, Cancel, Credit, Describe, Encoding, Exec, HelloNo, HelloOk, Input, Output, Ping, Prepare,
     Reset, Restore, Shutdown, Snapshot,
 };
 use polyloom_protocol::messages::worker::{
@@ -132,6 +132,7 @@ pub fn from_host() -> Vec<Json> {
         argv: vec!["--fast".into()],
         seed: Some(42),
         deadline_ms: Some(5000),
+        call: None,
     };
     let bare = Exec {
         inputs: BTreeMap::new(),
@@ -140,6 +141,11 @@ pub fn from_host() -> Vec<Json> {
         seed: None,
         deadline_ms: None,
         ..exec.clone()
+    };
+    let call = Exec {
+        code: "/cell/code/filters.py".into(),
+        call: Some(Call { module: "filters".into(), object: "gaussian".into() }),
+        ..bare.clone()
     };
     let messages = [
         (0, FromHost::HelloOk(HelloOk { major: 1, minor: 0, features: vec!["progress".into()] })),
@@ -153,6 +159,7 @@ pub fn from_host() -> Vec<Json> {
         (0, FromHost::Prepare(Prepare { code: "/cell/code/load.py".into() })),
         (1, FromHost::Exec(exec)),
         (2, FromHost::Exec(bare)),
+        (3, FromHost::Exec(call)),
         (1, FromHost::Cancel(Cancel { grace_ms: 1000 })),
         (1, FromHost::Credit(Credit { bytes: 65_536 })),
         (0, FromHost::Describe(Describe {})),

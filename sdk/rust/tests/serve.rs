@@ -190,6 +190,7 @@ impl Host {
             argv: argv.iter().map(|&argument| argument.to_owned()).collect(),
             seed: None,
             deadline_ms: None,
+            call: None,
         };
         self.send(id, FromHost::Exec(exec));
     }

@@ -102,6 +102,7 @@ impl Host {
             argv: Vec::new(),
             seed: None,
             deadline_ms: None,
+            call: None,
         };
         self.id += 1;
         self.send(self.id, FromHost::Exec(exec));

@@ -254,6 +254,7 @@ fn host(what: u8, choices: &mut Choices<'_>) -> FromHost {
             argv: Vec::new(),
             seed: None,
             deadline_ms: None,
+            call: None,
         }),
         4 => FromHost::Cancel(Cancel { grace_ms: 1 }),
         5 => FromHost::Credit(Credit { bytes: choices.byte().into() }),
