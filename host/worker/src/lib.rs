@@ -26,6 +26,7 @@ mod parking;
 mod pipes;
 pub mod portable;
 pub mod secrets;
+pub mod session;
 mod talk;
 pub mod tools;
 mod words;
