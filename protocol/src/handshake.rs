@@ -23,9 +23,27 @@ pub mod feature {
     pub const CATALOG: &str = "catalog";
     pub const PREPARE: &str = "prepare";
     pub const CALL: &str = "call";
+    pub const KEPT: &str = "kept";
+    pub const COMPLETE: &str = "complete";
+    pub const DURABLE: &str = "durable";
+    pub const INTERACTIVE: &str = "interactive";
+    pub const SOURCE: &str = "source";
     /// Every name above.
-    pub const ALL: [&str; 8] =
-        [CANCEL_SOFT, DISPLAY, PROGRESS, SESSION, SNAPSHOT, CATALOG, PREPARE, CALL];
+    pub const ALL: [&str; 13] = [
+        CANCEL_SOFT,
+        DISPLAY,
+        PROGRESS,
+        SESSION,
+        SNAPSHOT,
+        CATALOG,
+        PREPARE,
+        CALL,
+        KEPT,
+        COMPLETE,
+        DURABLE,
+        INTERACTIVE,
+        SOURCE,
+    ];
 }
 
 /// What the host is ready to agree to with one executor.

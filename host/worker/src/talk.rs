@@ -292,11 +292,14 @@ impl Talk {
             FromWorker::Artifact(artifact) if self.artifacts.len() < MOST_ARTIFACTS => {
                 self.artifacts.push((artifact.name, artifact.path));
             }
-            // Catalogs and pongs were not asked for here.
+            // Catalogs and answers of a session were not asked for here.
             FromWorker::Started(_)
             | FromWorker::Artifact(_)
             | FromWorker::Catalog(_)
             | FromWorker::Pong(_)
+            | FromWorker::Kept(_)
+            | FromWorker::Completions(_)
+            | FromWorker::Saved(_)
             | FromWorker::Unknown { .. } => {}
         }
         self.grant(&mut reaction.send);
@@ -330,6 +333,20 @@ fn hide(mask: &Mask, message: &mut FromWorker) {
         FromWorker::Error(error) => {
             mask.hide(&mut error.code);
             mask.hide(&mut error.text);
+        }
+        FromWorker::Kept(kept) => {
+            mask.hide(&mut kept.name);
+            mask.hide(&mut kept.reason);
+        }
+        FromWorker::Completions(completions) => {
+            completions.matches.iter_mut().for_each(|word| mask.hide(word));
+        }
+        FromWorker::Saved(saved) => {
+            saved.saved.iter_mut().for_each(|name| mask.hide(name));
+            for unsaved in &mut saved.unsaved {
+                mask.hide(&mut unsaved.name);
+                mask.hide(&mut unsaved.why);
+            }
         }
         FromWorker::Hello(_)
         | FromWorker::Started(_)
@@ -383,17 +400,7 @@ mod tests {
     fn told(messages: &[(u64, FromWorker)], check: impl Fn(&Talk)) -> String {
         let manifest = manifest();
         let Kind::Worker(spec) = &manifest.kind else { unreachable!() };
-        let exec = Exec {
-            cell: "a".to_owned(),
-            code: String::new(),
-            inputs: BTreeMap::new(),
-            outputs: BTreeMap::new(),
-            out: String::new(),
-            argv: Vec::new(),
-            seed: None,
-            deadline_ms: None,
-            call: None,
-        };
+        let exec = Exec { cell: "a".to_owned(), ..Exec::default() };
         let mask = Mask::new([("S", SECRET.as_bytes())]);
         let mut talk = Talk::new(&manifest, spec, Some(Arc::new(mask)));
         assert!(talk.ask(exec).is_empty());

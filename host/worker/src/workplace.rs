@@ -531,7 +531,7 @@ pub(crate) fn exec_of(
         argv: attempt.argv.clone(),
         seed: attempt.seed,
         deadline_ms: u64::try_from(attempt.limits.timeout.as_millis()).ok(),
-        call: None,
+        ..Exec::default()
     }
 }
 
