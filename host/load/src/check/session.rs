@@ -45,7 +45,10 @@ impl Check<'_, '_> {
             let message = format!("`{}` holds no sessions", manifest.id);
             self.findings
                 .error(Code::Unsupported, &span, message, "")
-                .help(format!("languages that do: {}", list(&able)));
+                .help(match able[..] {
+                    [] => "no executor that is installed does".to_owned(),
+                    _ => format!("languages that do: {}", list(&able)),
+                });
         }
         let others = [
             ("map", "the steps of a map are run at once, a session's cells one after the other"),
