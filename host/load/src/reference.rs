@@ -1,10 +1,10 @@
 //! The tables of the README, from `keys`: a test holds the README to them.
 
-use crate::keys::{CELL, DEFAULTS, FLOW, INPUT, Key, MANIFEST, OUTPUT, PARAM, Shape, TOP};
 use crate::keys::{
-    COMMAND, COMPILE, DIAGNOSTICS, HEAD, LIMITS, NATIVE, NORMALISE, SANDBOX, TOOL, WASM, WORKER,
-    ZYGOTE,
+    CATALOG, COMMAND, COMPILE, DIAGNOSTICS, HEAD, LIMITS, NATIVE, NORMALISE, SANDBOX, TOOL, WASM,
+    WORKER, ZYGOTE,
 };
+use crate::keys::{CELL, DEFAULTS, FLOW, INPUT, Key, MANIFEST, OUTPUT, PARAM, Shape, TOP};
 
 /// Every table of keys in Markdown, under its heading.
 #[must_use]
@@ -41,6 +41,7 @@ pub fn manifest_reference() -> String {
         ("### `[native]`", NATIVE),
         ("### `[wasm]`", WASM),
         ("### `[normalise]`", NORMALISE),
+        ("### `[catalog]`", CATALOG),
         ("### `[limits]`", LIMITS),
         ("### `[sandbox]`", SANDBOX),
         ("### `[diagnostics]`", DIAGNOSTICS),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Ask, CellId, ExecutorId, LimitLines, Limits, ParamName, Policy, PortName, SecretHandle,
+    Ask, Call, CellId, ExecutorId, LimitLines, Limits, ParamName, Policy, PortName, SecretHandle,
     SessionName, Type, Value, When,
 };
 
@@ -27,6 +27,8 @@ pub struct Flow {
     pub params: BTreeMap<ParamName, Param>,
     /// Whether coercions are off.
     pub strict: bool,
+    /// What the streams of random numbers of its cells are derived from.
+    pub seed: i64,
     /// Which program serves an executor's tool, where the flow says so.
     pub tools: Vec<ToolChoice>,
     /// The cells, in the file's order. Ids are unique.
@@ -77,8 +79,10 @@ pub struct Cell {
     pub gate: Option<CellId>,
     /// The executor that runs it; for a cell that is no program, what it is called instead.
     pub executor: ExecutorId,
-    /// Its code; empty for a cell that is no program.
+    /// Its code; empty for a cell that is no program, and for a call of what is installed.
     pub code: Code,
+    /// The function that it calls, where it does.
+    pub call: Option<Arc<Call>>,
     /// One step for each item, or for each combination of the items of several axes. None: it is one step.
     pub map: Vec<Axis>,
     /// It is left out where the answer is no.
@@ -343,6 +347,13 @@ impl Cell {
 }
 
 impl Flow {
+    /// The seed of a cell's stream of random numbers, where it has one: its own, or what a function that draws on one has of the flow's.
+    #[must_use]
+    pub fn seed_of(&self, cell: &Cell) -> Option<i64> {
+        let derived = || polyloom_protocol::seed::cell_seed(self.seed, cell.id.as_str());
+        cell.seed.or_else(|| cell.call.as_ref().filter(|call| call.seeded).map(|_| derived()))
+    }
+
     /// The cell of that id.
     #[must_use]
     pub fn cell(&self, id: &CellId) -> Option<&Cell> {

@@ -3,6 +3,7 @@
 //! Knows no file format, no file system, no clock and no process. Text is parsed once, at the edge
 //! (`polyloom-load`); everything after it works on these types.
 
+mod call;
 mod connect;
 mod digest;
 mod flow;
@@ -17,6 +18,7 @@ mod secret;
 mod types;
 mod when;
 
+pub use call::Call;
 pub use connect::{Coercion, Connection, Mismatch, can_connect, conform};
 pub use digest::{Digest, DigestError};
 pub use flow::{

@@ -168,7 +168,7 @@ impl<'a> Maker<'a> {
         if let Some(stdin) = &cell.stdin {
             parts.push((PartName::Stdin, self::stdin(stdin)));
         }
-        if let Some(seed) = cell.seed {
+        if let Some(seed) = self.flow.seed_of(cell) {
             let digest = Digest::of(&seed.to_le_bytes());
             parts.push((PartName::Seed, Part::new(digest, &seed.to_string())));
         }
@@ -300,9 +300,13 @@ fn value(value: &Value) -> Part {
     Part::new(message.finish(), &text)
 }
 
-/// The bytes as they are: a changed line ending changes what a shell or a here-document does, so it is a change. Or the normal form that the
+/// Of a call the function, with all that it reaches: what else stands in its file is nothing to it. Else the bytes as they are: a changed line ending changes what a shell or a here-document does, so it is a change. Or the normal form that the
 /// executor gives them, in a domain of its own: the two are never taken for one another.
 fn code(cell: &Cell, normal: Option<&Digest>) -> Part {
+    if let Some(call) = &cell.call {
+        let digest = Message::new("polyloom.key/2 call").text(&call.id).text(&call.digest).finish();
+        return Part::new(digest, &format!("{}, {}", call.id, digest.short()));
+    }
     let extension = cell.code.name.rsplit_once('.').map_or("", |(_, extension)| extension);
     let digest = match normal {
         Some(normal) => Message::new("polyloom.key/2 code in normal form")

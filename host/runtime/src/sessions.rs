@@ -36,6 +36,34 @@ pub struct Turn {
 struct Alive {
     session: Session,
     lineage: Key,
+    /// States that can be gone back to, the latest last.
+    kept: Vec<Key>,
+}
+
+/// So many states of a session are kept, each a process of its own; the one that was kept first goes.
+const MOST_KEPT: usize = 16;
+
+impl Alive {
+    /// Keeps the state as it is now, where there will be runs that may go back to it; nothing where the session is of no use any more.
+    async fn keep(mut self, wanted: bool) -> Option<Self> {
+        if !wanted || !self.session.keeps() || self.kept.contains(&self.lineage) {
+            return Some(self);
+        }
+        if self.kept.len() >= MOST_KEPT {
+            let first = self.kept.remove(0);
+            self.session.forget(&first.short()).await?;
+        }
+        if self.session.snapshot(&self.lineage.short()).await? {
+            self.kept.push(self.lineage);
+        }
+        Some(self)
+    }
+
+    /// Goes back to a kept state.
+    async fn back_to(mut self, lineage: Key) -> Option<Self> {
+        let done = self.kept.contains(&lineage) && self.session.restore(&lineage.short()).await?;
+        done.then_some(Self { lineage, ..self })
+    }
 }
 
 /// Who has the session now has the lock.
@@ -90,8 +118,13 @@ impl Turn {
     ) -> Result<Played, Trouble> {
         let held = place.sessions.place(&self.name);
         let mut held = held.lock().await;
-        let (mut session, from) = match held.take().and_then(|alive| self.goes_on(alive)) {
-            Some(found) => found,
+        let found = match held.take() {
+            Some(alive) => self.goes_on(alive).await,
+            None => None,
+        };
+        let keeps = place.workplace.room() > 0;
+        let (mut session, from, mut kept) = match found {
+            Some((Alive { session, kept, .. }, from)) => (session, from, kept),
             None if self.before.is_some() && self.replays.is_empty() => {
                 let text = format!("the session `{}` ended meanwhile; run it again", self.name);
                 return Err(Trouble::host(text));
@@ -100,7 +133,7 @@ impl Turn {
                 let wanted = Attempt { limits: self.limits.clone(), ..Attempt::clone(attempt) };
                 let begun = place.workplace.begin_session(&Arc::new(wanted), stop).await;
                 match begun.map_err(|error| told(&error))? {
-                    Some(session) => (session, 0),
+                    Some(session) => (session, 0, Vec::new()),
                     None => return Ok(Played::Stopped),
                 }
             }
@@ -121,30 +154,55 @@ impl Turn {
             session = match (report.meta.outcome, next) {
                 (Outcome::Ok, Some(next)) => next,
                 (Outcome::Cancelled, _) => return Ok(Played::Stopped),
-                _ => return Ok(Played::NotAgain(cell, Box::new(report))),
+                (_, next) => {
+                    next.map(Session::end);
+                    return Ok(Played::NotAgain(cell, Box::new(report)));
+                }
             };
             again.push(cell);
         }
+        if let Some(lineage) = self.before {
+            let alive = Alive { session, lineage, kept }.keep(keeps).await;
+            let Some(alive) = alive else {
+                let text = format!("the session `{}` can't be kept; run it again", self.name);
+                return Err(Trouble::host(text));
+            };
+            (session, kept) = (alive.session, alive.kept);
+        }
         let ran = place.workplace.exec(session, attempt, live, stop.clone()).await;
         let (report, next) = ran.map_err(|error| told(&error))?;
-        *held = next.map(|session| Alive { session, lineage: self.key });
+        if let Some(session) = next {
+            let alive = Alive { session, lineage: self.key, kept };
+            *held = match (report.meta.outcome, self.before) {
+                (Outcome::Ok, _) => Some(alive),
+                // What it did before it failed is undone.
+                (_, Some(before)) => alive.back_to(before).await,
+                (_, None) => None,
+            };
+        }
         Ok(Played::Ran(Box::new(report), again))
     }
 
-    /// How many of the replays a session that is alive is past, if it is on the way to this cell.
-    fn goes_on(&self, mut alive: Alive) -> Option<(Session, usize)> {
+    /// A session that is alive, in the latest state on the way to this cell that it has, and how many of the replays it is past then.
+    async fn goes_on(&self, mut alive: Alive) -> Option<(Alive, usize)> {
+        if !alive.session.is_there() {
+            return None;
+        }
+        if self.before == Some(alive.lineage) {
+            return Some((alive, self.replays.len()));
+        }
         let keys = self.replays.iter().map(|step| step.turn.as_ref().map(|turn| turn.key));
-        let past = match self.before == Some(alive.lineage) {
-            true => Some(self.replays.len()),
-            false => keys.into_iter().position(|key| key == Some(alive.lineage)).map(|at| at + 1),
-        };
-        match past.filter(|_| alive.session.is_there()) {
-            Some(past) => Some((alive.session, past)),
-            None => {
-                alive.session.end();
-                None
+        for (at, key) in keys.enumerate().rev() {
+            match key {
+                Some(key) if key == alive.lineage => return Some((alive, at + 1)),
+                Some(key) if alive.kept.contains(&key) => {
+                    return alive.back_to(key).await.map(|alive| (alive, at + 1));
+                }
+                _ => {}
             }
         }
+        alive.session.end();
+        None
     }
 }
 

@@ -472,6 +472,7 @@ impl StepRun {
             phase,
             code_name: cell.code.name.clone(),
             code: Arc::clone(&cell.code.bytes),
+            call: None,
             origin: cell.code.origin.clone(),
             inputs: Vec::new(),
             outputs: BTreeMap::new(),
@@ -504,10 +505,11 @@ impl StepRun {
                 ..trouble
             })?);
         }
+        attempt.call = cell.call.clone();
         attempt.outputs = cell.outputs.clone();
         attempt.env = cell.env.clone();
         attempt.argv = cell.argv.clone();
-        attempt.seed = cell.seed;
+        attempt.seed = self.flow.seed_of(cell);
         attempt.stdin = match &cell.stdin {
             None => None,
             Some(Stdin::Text(text)) => Some(text.clone().into_bytes()),

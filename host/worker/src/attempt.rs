@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use polyloom_model::{
-    CellId, Encoding, Limit, Limits, NetGrant, NetRule, Origin, Policy, PortName, SecretHandle,
-    Type,
+    Call, CellId, Encoding, Limit, Limits, NetGrant, NetRule, Origin, Policy, PortName,
+    SecretHandle, Type,
 };
 use polyloom_protocol::Outcome;
 use polyloom_protocol::meta::{Diagnostic, ExecMeta};
@@ -30,6 +30,8 @@ pub struct Attempt {
     pub code_name: String,
     /// The code.
     pub code: Arc<[u8]>,
+    /// The function that is called, where the cell is a call of one.
+    pub call: Option<Arc<Call>>,
     /// Where the code stands for its author; diagnostics are mapped to it.
     pub origin: Origin,
     /// Inputs.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use polyloom_model::{Kind, Limit};
 use polyloom_protocol::Diagnostic;
+use polyloom_protocol::FromHost;
 use polyloom_protocol::messages::host::Exec;
 use polyloom_protocol::meta::{Severity, Times};
 use polyloom_sandbox as sandbox;
@@ -127,6 +128,40 @@ impl Seat {
             talk.stays = true;
         }
         self
+    }
+
+    /// Whether its worker keeps snapshots.
+    pub fn keeps(&self) -> bool {
+        self.talk.as_ref().is_some_and(Talk::keeps)
+    }
+
+    /// Asks its worker about a snapshot while no cell runs, and waits for the answer, for so long: whether it was done, or nothing where it is not
+    /// known in what state it is now.
+    pub async fn keep(&mut self, message: FromHost) -> Option<bool> {
+        let (Some(worker), Some(talk)) = (&self.worker, &mut self.talk) else { return None };
+        let mut unsent = talk.keep(message);
+        let mut buffer = vec![0; 4096];
+        let answer = async {
+            while talk.kept.is_none() {
+                let interest =
+                    if unsent.is_empty() { Interest::READABLE } else { Interest::WRITABLE };
+                let mut ready = worker.ready(interest).await.ok()?;
+                let done = ready.try_io(|fd| match unsent.is_empty() {
+                    true => sandbox::stream::read(fd, &mut buffer),
+                    false => Ok((nix::unistd::write(fd, &unsent)?, false)),
+                });
+                match done {
+                    Err(_) => {}
+                    Ok(Ok((count, _))) if !unsent.is_empty() => drop(unsent.drain(..count)),
+                    Ok(Ok((count @ 1.., false))) => {
+                        unsent.extend(talk.on_bytes(&buffer[..count]).ok()?.send);
+                    }
+                    Ok(_) => return None,
+                }
+            }
+            talk.kept
+        };
+        tokio::time::timeout(FRAME, answer).await.ok().flatten()
     }
 
     /// Whether its first process is there.

@@ -25,6 +25,7 @@ mod outcome;
 mod parking;
 mod pipes;
 pub mod portable;
+mod reader;
 pub mod secrets;
 pub mod session;
 mod talk;

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use polyloom_protocol::messages::host::Exec;
+use polyloom_protocol::FromHost;
+use polyloom_protocol::messages::host::{Exec, Forget, Restore, Snapshot};
 use polyloom_sandbox as sandbox;
 use tokio::sync::{mpsc, watch};
 
@@ -33,6 +34,27 @@ impl Session {
     /// Whether its worker is there, as far as is known.
     pub fn is_there(&mut self) -> bool {
         self.seat.is_there()
+    }
+
+    /// Whether it can be kept as it is, and gone back to.
+    #[must_use]
+    pub fn keeps(&self) -> bool {
+        self.seat.keeps()
+    }
+
+    /// Keeps its state under a name; whether that could be done. Nothing: it is of no use any more.
+    pub async fn snapshot(&mut self, name: &str) -> Option<bool> {
+        self.seat.keep(FromHost::Snapshot(Snapshot { name: name.to_owned() })).await
+    }
+
+    /// Goes back to a kept state; as for [`Self::snapshot`].
+    pub async fn restore(&mut self, name: &str) -> Option<bool> {
+        self.seat.keep(FromHost::Restore(Restore { name: name.to_owned() })).await
+    }
+
+    /// Drops a kept state; as for [`Self::snapshot`].
+    pub async fn forget(&mut self, name: &str) -> Option<bool> {
+        self.seat.keep(FromHost::Forget(Forget { name: name.to_owned() })).await
     }
 
     /// Ends it, without waiting for that.
@@ -68,7 +90,8 @@ impl Workplace {
         Ok(Some(Session { seat: seat.stays() }))
     }
 
-    /// Runs a cell in a session. The session is given back where it can go on: where the cell ended well, and left nothing that is in the way.
+    /// Runs a cell in a session. The session is given back where it is there still: where the cell ended well, or failed by itself, and left nothing that
+    /// is in the way. What one that failed has done to the state is the caller's to undo.
     pub async fn exec(
         &self,
         session: Session,
@@ -83,7 +106,10 @@ impl Workplace {
         let code = messages::code_path(attempt);
         let has_inputs = !attempt.inputs.is_empty();
         let bytes: usize = laid.files.iter().map(|file| file.bytes.len()).sum();
-        let exec = exec_of(attempt, view.path(&code), laid.exec.clone(), &view);
+        // What is installed is in view already.
+        let named = attempt.call.is_none() || !attempt.code_name.is_empty();
+        let path = if named { view.path(&code) } else { String::new() };
+        let exec = exec_of(attempt, path, laid.exec.clone(), &view);
         let exec = Exec { session: true, ..exec };
         let lay = {
             let attempt = Arc::clone(attempt);
@@ -126,7 +152,12 @@ fn lay(
     attempt: &Attempt,
     laid: &Laid,
 ) -> std::io::Result<()> {
-    cell.lay(code, &mut &attempt.code[..])?;
+    if attempt.call.is_none() || !attempt.code_name.is_empty() {
+        lay_within(cell, code, &attempt.code)?;
+    }
+    for (path, bytes) in attempt.call.iter().flat_map(|call| &call.files) {
+        lay_within(cell, &Path::new("/cell/code").join(path), bytes)?;
+    }
     for file in &laid.files {
         cell.lay(&file.path, &mut &file.bytes[..])?;
     }
@@ -138,6 +169,16 @@ fn lay(
         // Who prepares a cell of a session gives it what is on disk.
         false => Err(std::io::ErrorKind::Unsupported.into()),
     }
+}
+
+/// Lays a file and the folders that it is in.
+fn lay_within(cell: &mut sandbox::Sandbox, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folders: Vec<&Path> = path.ancestors().skip(1).collect();
+    // `/`, `/cell` and `/cell/code` are there.
+    for folder in folders.into_iter().rev().skip(3) {
+        cell.lay_folder(folder)?;
+    }
+    cell.lay(path, &mut &bytes[..])
 }
 
 /// Copies a file or a directory of the store, which has no links.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use polyloom_model::{ExecutorId, Manifest, Value, WorkerSpec};
 use polyloom_protocol::frame::{Decoder, PREAMBLE};
-use polyloom_protocol::handshake::{Offer, VERSION, negotiate, refusal};
+use polyloom_protocol::handshake::{Offer, VERSION, feature, negotiate, refusal};
 use polyloom_protocol::messages::Version;
 use polyloom_protocol::messages::host::{Cancel, Credit, Exec, Shutdown};
 use polyloom_protocol::meta::{Diagnostic, Severity};
@@ -40,6 +40,10 @@ pub struct Talk {
     number: u64,
     /// Whether the worker goes on after its cell.
     pub stays: bool,
+    /// What was agreed that both may use.
+    agreed: Vec<String>,
+    /// The answer to the last question about a snapshot: a claim.
+    pub kept: Option<bool>,
     mask: Option<Arc<Mask>>,
     decoder: Decoder,
     conversation: Conversation,
@@ -72,6 +76,8 @@ impl Talk {
             exec: None,
             number: 0,
             stays: false,
+            agreed: Vec::new(),
+            kept: None,
             mask,
             decoder: Decoder::new(),
             conversation: Conversation::new(),
@@ -99,6 +105,19 @@ impl Talk {
         } else {
             self.exec = Some(exec);
         }
+        out
+    }
+
+    /// Whether its worker keeps snapshots of a session and says whether it could.
+    pub fn keeps(&self) -> bool {
+        [feature::SNAPSHOT, feature::KEPT].iter().all(|it| self.agreed.iter().any(|its| its == it))
+    }
+
+    /// A message about a snapshot, to a worker that runs no cell; the answer will be in `kept`.
+    pub fn keep(&mut self, message: FromHost) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.kept = None;
+        self.say(message, 0, &mut out);
         out
     }
 
@@ -247,7 +266,10 @@ impl Talk {
                 }
                 reaction.send.extend(PREAMBLE);
                 match negotiate(&hello, &self.offer(&declared)) {
-                    Ok(ok) => self.say(FromHost::HelloOk(ok), 0, &mut reaction.send),
+                    Ok(ok) => {
+                        self.agreed.clone_from(&ok.features);
+                        self.say(FromHost::HelloOk(ok), 0, &mut reaction.send);
+                    }
                     Err(no) => {
                         let text = format!("the worker's greeting was refused: {}", no.reason);
                         return Err(self.hidden(text));
@@ -297,10 +319,10 @@ impl Talk {
             | FromWorker::Artifact(_)
             | FromWorker::Catalog(_)
             | FromWorker::Pong(_)
-            | FromWorker::Kept(_)
             | FromWorker::Completions(_)
             | FromWorker::Saved(_)
             | FromWorker::Unknown { .. } => {}
+            FromWorker::Kept(kept) => self.kept = Some(kept.ok),
         }
         self.grant(&mut reaction.send);
         Ok(())
@@ -391,6 +413,7 @@ mod tests {
             env: BTreeMap::new(),
             diagnostics: None,
             normalise: None,
+            catalog: None,
             calls: Default::default(),
             path: None,
         }

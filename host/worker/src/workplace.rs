@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use polyloom_model::{Calls, Kind, Limits, Policy, Preset, Type};
-use polyloom_protocol::messages::host::{Exec, Input as ExecInput, Output as ExecOutput};
+use polyloom_protocol::messages::host::{
+    Call as ExecCall, Exec, Input as ExecInput, Output as ExecOutput,
+};
 use polyloom_protocol::meta::{Enforcement, Level};
 use polyloom_sandbox as sandbox;
 use thiserror::Error;
@@ -237,7 +239,7 @@ impl Workplace {
         policy
     }
 
-    fn base_binds(&self, executor: &Executor) -> Vec<sandbox::Bind> {
+    pub(crate) fn base_binds(&self, executor: &Executor) -> Vec<sandbox::Bind> {
         let bind = |source: PathBuf, target: PathBuf| sandbox::Bind { source, target };
         let mut binds =
             vec![bind(self.sdk.clone(), SDK.into()), bind(self.binary.clone(), BINARY.into())];
@@ -426,8 +428,17 @@ impl Workplace {
             terminals: executor.manifest.kind.kernel().is_some(),
             ..sandbox::Spec::default()
         };
-        spec.files.push(inputs::file(&code, attempt.code.to_vec()));
-        let code = view.path(&code);
+        let of_installed = attempt.call.is_some() && attempt.code_name.is_empty();
+        let code = if of_installed {
+            String::new()
+        } else {
+            spec.files.push(inputs::file(&code, attempt.code.to_vec()));
+            view.path(&code)
+        };
+        for (path, bytes) in attempt.call.iter().flat_map(|call| &call.files) {
+            let path = messages::code_folder().join(path);
+            spec.files.push(inputs::file(&path.to_string_lossy(), bytes.to_vec()));
+        }
         spec.binds.extend(laid.binds);
         spec.hot = laid.hot;
         spec.env.push(("POLYLOOM_CELL".to_owned(), attempt.cell.as_str().into()));
@@ -531,6 +542,10 @@ pub(crate) fn exec_of(
         argv: attempt.argv.clone(),
         seed: attempt.seed,
         deadline_ms: u64::try_from(attempt.limits.timeout.as_millis()).ok(),
+        call: attempt.call.as_ref().map(|call| ExecCall {
+            module: call.module.clone(),
+            object: call.object.clone(),
+        }),
         ..Exec::default()
     }
 }

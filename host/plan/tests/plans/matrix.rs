@@ -62,6 +62,7 @@ all!(
         gate,
         executor,
         code,
+        call,
         map,
         when,
         inputs,
@@ -85,7 +86,11 @@ all!(
 );
 all!(CODE, code_fields, Code { name, bytes, origin });
 all!(INPUT, input_fields, Input { source, ty });
-all!(FLOW, flow_fields, Flow { name, doc, path, root, params, strict, tools, cells, outputs });
+all!(
+    FLOW,
+    flow_fields,
+    Flow { name, doc, path, root, params, strict, seed, tools, cells, outputs }
+);
 all!(PARAM, param_fields, Param { ty, value, has_value, doc });
 all!(FACTS, facts_fields, ExecutorFacts { identity, toolchain, libraries });
 
@@ -415,6 +420,7 @@ fn an_executor_is_its_command_lines_its_flags_and_its_own_files() {
             env: [("A".to_owned(), "b".to_owned())].into(),
             calls: polyloom_model::Calls::default(),
             normalise: None,
+            catalog: None,
             diagnostics: None,
             path: None,
         }

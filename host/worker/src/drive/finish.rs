@@ -133,8 +133,10 @@ impl<'a> Watch<'a> {
         report.meta.exit_code = None;
         times.collect_ms = millis(ended.elapsed());
         report.meta.times = Some(times);
-        let good = report.meta.outcome == Outcome::Ok;
-        let seat = kept.filter(|_| good).map(|ears| ears.seat(cell, talk, cpu));
+        // Of others it is not known what they have left behind.
+        let whole = [Outcome::Ok, Outcome::Failed, Outcome::OutputMissing];
+        let goes_on = whole.contains(&report.meta.outcome);
+        let seat = kept.filter(|_| goes_on).map(|ears| ears.seat(cell, talk, cpu));
         Ok((report, seat))
     }
 
