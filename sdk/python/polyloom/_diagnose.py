@@ -9,6 +9,7 @@ import os
 import sys
 from types import TracebackType
 
+import polyloom
 from polyloom import PortError
 
 TYPE_CHECKING = False
@@ -59,8 +60,16 @@ def headline(error: BaseException) -> str:
 
 def print_exception(error: BaseException) -> None:
     """Print a traceback to stderr that begins in the cell's code, not in the worker's."""
+    current = polyloom._current
     try:
-        sys.excepthook(type(error), error, _trim(error))
+        at = _trim(error)
+        if current is not None and current.shared and sys.excepthook is sys.__excepthook__:
+            # The interpreter's own way looks for lines in files, and theirs may be gone.
+            import traceback
+
+            traceback.print_exception(type(error), error, at)
+        else:
+            sys.excepthook(type(error), error, at)
     except Exception:
         print(headline(error), file=sys.stderr)
 
@@ -97,6 +106,10 @@ def _columns(at: TracebackType, code: str) -> dict[str, int]:
 
 
 def _lines(code: str) -> list[bytes]:
+    linecache = sys.modules.get("linecache")
+    known = linecache.cache.get(code) if linecache is not None else None
+    if known is not None and len(known) > 1:
+        return [line.rstrip("\r\n").encode("utf-8", "replace") for line in known[2]]
     try:
         with open(code, "rb") as file:
             return file.read().splitlines()

@@ -1,4 +1,4 @@
-"""What is done for somebody at a prompt: the value of a last expression is shown, names are completed.
+"""For somebody at a prompt: the value of a last expression is shown, names are completed.
 
 Knows a namespace and code as text; messages are its callers' business.
 """

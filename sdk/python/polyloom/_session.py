@@ -35,7 +35,7 @@ class Session:
         return rest is None
 
     def remember(self, path: str, source: Union[str, bytes]) -> None:
-        """Keep the code of an exec for tracebacks: its file is gone when a later one fails in it."""
+        """Keep code for tracebacks: its file may be gone when a later exec fails in it."""
         text = source if isinstance(source, str) else source.decode("utf-8", "replace")
         linecache.cache[path] = (len(text), None, text.splitlines(True), path)
 
@@ -47,6 +47,14 @@ class Session:
 
             answer = complete(self.module.__dict__, frame.body)
             self._worker.send(wire.COMPLETIONS, 0, answer)
+        elif frame.kind in (wire.SAVE, wire.LOAD):
+            from polyloom import _durable
+
+            saving = frame.kind == wire.SAVE
+            do, key = (_durable.save, "out") if saving else (_durable.load, "path")
+            sys.modules["__main__"] = self.module
+            answer = do(self.module.__dict__, str(frame.body.get(key)))
+            self._worker.send(wire.SAVED, 0, answer)
         elif frame.kind == wire.RESET:
             try:
                 self.snapshots.wake(None, self._worker.hand_over())

@@ -15,7 +15,7 @@ import os
 import sys
 from _signal import SIG_DFL, SIG_IGN, SIGCHLD, SIGINT, SIGTERM, getsignal
 from _signal import signal as set_signal
-from _thread import _count as count_threads  # type: ignore[attr-defined]
+from _thread import _count as count_threads
 from struct import Struct
 
 TYPE_CHECKING = False
@@ -267,14 +267,14 @@ class _Keeper:
                     line.close()
                 return theirs, _rest(rest)
         else:
-            line = self.kept.get(name)
-            if line is None:
+            kept = self.kept.get(name)
+            if kept is None:
                 known = ", ".join(sorted(f"`{name.decode()}`" for name in self.kept))
                 text = f"no snapshot `{name.decode()}`, there is {known or 'none'}"
                 raise Refused(text)
-            _send(line, _WAKE, [theirs.fileno(), rest])
+            _send(kept, _WAKE, [theirs.fileno(), rest])
             while True:
-                message = line.recv(_MOST)
+                message = kept.recv(_MOST)
                 if message[:1] == _DONE:
                     pid, _ = _PAIR.unpack_from(message, 1)
                     break
@@ -335,7 +335,7 @@ def _adopt_orphans() -> None:
 
 
 def _reaped() -> list[tuple[int, int]]:
-    found = []
+    found: list[tuple[int, int]] = []
     while True:
         try:
             pid, status = os.waitpid(-1, os.WNOHANG)

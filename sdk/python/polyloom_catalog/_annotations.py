@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from polyloom_catalog._source import Module
 
 DEEPEST = 40
+MOST_CHOICES = 1024
 OTHER = frozenset(OTHER_DTYPES.split())
 
 
@@ -41,13 +42,21 @@ class Annotations:
         self.classes = Classes(self)
         self._depth = 0
         self._aliases: dict[str, Optional[Shape]] = {}
+        self._texts: dict[tuple[str, bytes], Shape] = {}
         self._variables: list[dict[str, Optional[ast.expr]]] = []
 
     def read(self, module: Module, node: ast.expr, variables: Any = None) -> Shape:
         """The shape that an annotation says, `variables` being type parameters of a function."""
+        text = b"" if variables else module.segment(node)
+        known = self._texts.get((module.path, text)) if text else None
+        if known is not None:
+            return known
         self._variables.append(variables or {})
         try:
-            return self.shape(module, node)
+            shape = self.shape(module, node)
+            if text:
+                self._texts[module.path, text] = shape
+            return shape
         except RecursionError:
             raise Refusal(TOO_LARGE_TYPE, "is nested too deep").at(node) from None
         finally:
@@ -206,6 +215,8 @@ class Annotations:
 
     def _literal(self, module: Module, args: list[ast.expr]) -> Shape:
         values: list[Any] = []
+        if len(args) > MOST_CHOICES:
+            raise Refusal(TOO_LARGE_TYPE, f"a choice of more than {MOST_CHOICES} values")
         for arg in args:
             try:
                 value = literal(arg, lambda node: self.classes.member(module, node))
@@ -276,6 +287,8 @@ class Annotations:
             return Shape(*PLAIN[f"builtins.{kind}"])
         if dtype:
             return Shape(*PLAIN["builtins.float"])
+        if name.startswith("_ArrayLike"):  # as numpy's own stubs have them
+            return Shape("tensor<any>", {})
         raise Refusal(UNTYPABLE, f"`{found}` is no type of a port", REFUSED.get(found, ""))
 
     def _dtype(self, module: Module, node: ast.expr) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import sys
 
 from polyloom_catalog._annotations import Annotations
 from polyloom_catalog._functions import Functions
@@ -11,6 +12,7 @@ from polyloom_catalog._library import Library
 from polyloom_catalog._problems import (
     CLASH,
     COMPILED,
+    HIDES,
     LOCATION,
     NOT_FOUND,
     TOO_LARGE,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 MOST = 10_000
 MOST_MODULES = 1000
+MOST_OVERLOADS = 32
 
 
 def catalog(request: dict[str, Any]) -> dict[str, Any]:
@@ -93,10 +96,14 @@ class _Catalog:
         found = 0
         for folder, folders, files in os.walk(full):
             folders[:] = sorted(
-                name for name in folders if name.isidentifier() and name != "__pycache__"
+                name
+                for name in folders
+                if name.isidentifier()
+                and not name.startswith("_")
+                and not os.path.exists(f"{folder}/{name}/pyvenv.cfg")
             )
             for name in sorted(files):
-                if not name.endswith(".py"):
+                if not name.endswith(".py") or (name[0] == "_" and name != "__init__.py"):
                     continue
                 found += 1
                 if found > MOST_MODULES:
@@ -123,6 +130,10 @@ class _Catalog:
         module = self.library.module(name)
         if module is None:
             return  # it has said why
+        if name in getattr(sys, "stdlib_module_names", ()):
+            message = f"`{name}` is the name of a module of Python's own, which this one hides"
+            help = "give the file another name"
+            self.problems.add(HIDES, message, module, help=help, warning=True)
         self._module(module, location, object)
 
     def _installed(self, location: str, object: Optional[str]) -> None:
@@ -147,15 +158,25 @@ class _Catalog:
         if object is not None:
             self._object(module, location, object)
             return
-        names = module.public
-        if names is None:
-            names = [
-                name
-                for name, binding in module.bindings.items()
-                if binding.kind == "function" and not name.startswith("_")
-            ]
-        for name in names:
+        for name in self._public(module):
             self._object(module, location, name, False)
+
+    def _public(self, module: Module, depth: int = 0) -> list[str]:
+        """The names that a module offers, as far as it says them."""
+        if module.public is not None:
+            return module.public
+        names = [
+            name
+            for name, binding in module.bindings.items()
+            if binding.kind == "function" and not name.startswith("_")
+        ]
+        if module.package or depth:
+            # A package that is installed offers what its modules have.
+            for star in module.stars if not module.project and depth < 8 else ():
+                there = self.library.module(star)
+                if there is not None:
+                    names += self._public(there, depth + 1)
+        return list(dict.fromkeys(names))
 
     def _object(self, module: Module, location: str, name: str, asked: bool = True) -> None:
         id = f"python:{location}:{name}"
@@ -167,7 +188,7 @@ class _Catalog:
             self.problems.add(TOO_LARGE, message, file=module.shown, help="name fewer files")
             return
         try:
-            found = self.resolver.name(module, name)
+            found = self.resolver.function(module, name)
         except Refusal as refusal:
             if asked:
                 help = _near(name, module)
@@ -218,7 +239,7 @@ class _Catalog:
         }
 
     def _chosen(self, found: Definition, binding: Binding) -> ast.AST:
-        """Of several definitions: the last, or the first overload where that has no types."""
+        """Of several definitions the last; where that has no types, the first overload that has."""
         node = binding.node
         overloads = []
         for other in binding.others:
@@ -229,9 +250,21 @@ class _Catalog:
                 message = f"`{found.name}` is defined again; the first is on line {line}"
                 help = "only the last can be called; give it another name"
                 self.problems.add(CLASH, message, found.module, node, object=found.name, help=help)
-        if overloads and (_is_overload(node) or getattr(node, "returns", None) is None):
-            return overloads[0]
-        return node
+        if not overloads or not (_is_overload(node) or getattr(node, "returns", None) is None):
+            return node
+        if _is_overload(node):
+            overloads.append(node)  # of a stub
+        kept = self.functions.problems
+        try:
+            for overload in overloads[:MOST_OVERLOADS]:
+                self.functions.problems = Problems()
+                if isinstance(overload, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                    row = self.functions.entry(found.module, overload, found.name)
+                    if row is not None and not self.functions.problems.found:
+                        return overload
+        finally:
+            self.functions.problems = kept
+        return overloads[0]
 
 
 def _is_overload(node: ast.AST) -> bool:

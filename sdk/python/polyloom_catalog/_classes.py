@@ -104,12 +104,12 @@ class Classes:
             "required": required,
             "additionalProperties": False,
         }
-        shape = self._collect(found, kind, Shape(text, {}), fields, schema)
+        shape = Shape(text, {})
         shape.fields = fields
         shape.kind = kind
         shape.loose = loose
         shape.why = f"`{found.name}` is no value: {other}" if other else ""
-        return shape
+        return self._collect(found, kind, shape, fields, schema)
 
     def _collect(
         self, found: Definition, kind: str, shape: Shape, fields: list[Field], schema: Any
@@ -133,7 +133,7 @@ class Classes:
             "name": found.name,
             "module": found.module.name,
             "kind": kind,
-            "type": shape.text,
+            "type": None if shape.why else shape.text,
             "schema": {"title": found.name, **schema},
             "fields": told,
             "doc": text,

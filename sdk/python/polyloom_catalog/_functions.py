@@ -11,12 +11,13 @@ from polyloom_catalog._problems import (
     DECORATOR,
     MAY_BE_MISSING,
     NO_PORT_NAME,
+    TOO_LARGE_TYPE,
     UNTYPABLE,
     UNTYPED_PARAMETER,
     UNTYPED_RETURN,
     Refusal,
 )
-from polyloom_catalog._shape import Field, Shape, is_value, listed, mapped, nullable, whole
+from polyloom_catalog._shape import Field, Shape, listed, mapped, nullable, taken, whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ KEEPS = frozenset(
     " guvectorize typechecked beartype jaxtyped validate_call singledispatch".split()
 )
 CHANGES = frozenset(["contextlib.contextmanager", "contextlib.asynccontextmanager"])
+
+
+MOST_PORTS = 256
 
 
 def port_name(name: str) -> str:
@@ -102,6 +106,15 @@ class _Reading:
         if arguments.kwarg is not None:
             self._port(arguments.kwarg, None, "map", params)
         outputs, generator = self._outputs()
+        taken = {port["name"] for port in (*inputs, *params)}
+        for port in outputs:
+            if port["name"] in taken:
+                name = port["name"]
+                message = f"`{name}` is a parameter and an output"
+                help = "give one of them another name"
+                self.say(CLASH, message, self.node.returns or self.node, help)
+        if len(taken) > MOST_PORTS or len(outputs) > MOST_PORTS:
+            self.say(TOO_LARGE_TYPE, f"has more than {MOST_PORTS} ports", self.node)
         if not self.good:
             return None
         return {
@@ -177,7 +190,7 @@ class _Reading:
                 raise Refusal(
                     UNTYPABLE, "an iterator is no value", "take a `list` or an `Iterable`"
                 )
-            shape = _taken(shape)
+            shape = taken(shape)
             if variadic == "list":
                 shape = _told(shape, listed(shape))
             elif variadic == "map":
@@ -211,10 +224,13 @@ class _Reading:
             return said
         if isinstance(default, ast.Constant) and default.value is not None:
             known = PLAIN.get(f"builtins.{type(default.value).__name__}")
-            if known is not None and known[0] in ("bool", "int", "float", "str"):
-                # `0` says no more than that it is a number.
-                known = PLAIN["builtins.float"] if known[0] == "int" else known
+            if known is not None and known[0] == "int":
+                return Shape("float|int", {"type": "number"})  # `0` may be either
+            if known is not None and known[0] in ("bool", "float", "str"):
                 return Shape(known[0], dict(known[1]))
+        first = [*self.node.args.posonlyargs, *self.node.args.args][0]
+        if arg is first and default is None and "array" in self.doc.types.get("", ""):
+            return Shape("tensor<any>", {})  # what gives an array takes one
         return Shape("any", {})
 
     def _is_context(self, node: ast.expr) -> bool:
@@ -287,7 +303,7 @@ class _Reading:
                         f"the field `{field.name}` may be missing, an output may not",
                         "make it required, and `None` where there is nothing",
                     )
-                rows.append(self._part(self._out(field.name, node), _result(field), node, field))
+                rows.append(self._part(self._out(field.name, node), field, node))
             return rows, False
         if shape.items is not None and not shape.optional:
             return [
@@ -299,8 +315,8 @@ class _Reading:
         name = self._out(shape.output or "result", node)
         return [self._row(name, self._never_missing(shape), node, True)], False
 
-    def _part(self, name: str, shape: Shape, node: ast.expr, field: Field) -> dict[str, Any]:
-        row = self._row(name, self._never_missing(shape), node, True)
+    def _part(self, name: str, field: Field, node: ast.expr) -> dict[str, Any]:
+        row = self._row(name, self._never_missing(field.shape), node, True)
         row["doc"] = row["doc"] or field.doc
         return row
 
@@ -320,19 +336,6 @@ class _Reading:
         if why:
             raise Refusal(NO_PORT_NAME, f"`{name}` is no name of a port: {why}").at(node)
         return name
-
-
-def _result(field: Field) -> Shape:
-    return field.shape
-
-
-def _taken(shape: Shape) -> Shape:
-    """What a class is as an input: a map where fields may be left out, since a record has all."""
-    if shape.loose and is_value(shape.text) and shape.text.startswith("record{"):
-        other = shape.copy()
-        other.text = "map<any>"
-        return other
-    return shape
 
 
 def _told(before: Shape, after: Shape) -> Shape:
@@ -378,6 +381,3 @@ def _said(text: str) -> Optional[Shape]:
         name, schema = PLAIN[f"builtins.{known[word]}"]
         return Shape(name, dict(schema))
     return None
-
-
-__all__ = ["CLASH", "Functions"]

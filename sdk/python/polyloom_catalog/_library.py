@@ -1,8 +1,8 @@
 """Where modules lie: those of the project below its root, and those that are installed.
 
-Installed ones are found as the interpreter would find them, on its own `sys.path`, but never
-imported. A stub (`.pyi`) says more than the module beside it, and is read in its place. Every
-module is read once; how many, and how many bytes, is bounded.
+Installed ones are found where the interpreter would find them, but never imported, nor is code in
+`.pth` files run. A stub (`.pyi`) says more than the module beside it, and is read in its place.
+Every module is read once; how many, and how many bytes, is bounded.
 """
 
 from __future__ import annotations
@@ -33,6 +33,9 @@ class Library:
         self.read = 0
         self._modules: dict[str, Optional[Module]] = {}
         self._folders: dict[str, frozenset[str]] = {}
+        self._path = [place for place in sys.path if os.path.isabs(place)]
+        if "site" not in sys.modules:
+            self._path += installed()
 
     def module(self, name: str) -> Optional[Module]:
         """The module of this dotted name, where there is one and it can be read.
@@ -81,12 +84,11 @@ class Library:
         found = self._within(self.root, parts, name, True)
         if found is not None:
             return found
-        for folder in sys.path:
-            if folder and os.path.isabs(folder):
-                found = self._within(folder, [parts[0] + "-stubs", *parts[1:]], name, False)
-                found = found or self._within(folder, parts, name, False)
-                if found is not None:
-                    return found
+        for folder in self._path:
+            found = self._within(folder, [parts[0] + "-stubs", *parts[1:]], name, False)
+            found = found or self._within(folder, parts, name, False)
+            if found is not None:
+                return found
         return None
 
     def compiled(self, name: str) -> bool:
@@ -94,7 +96,7 @@ class Library:
         if name in sys.builtin_module_names:
             return True
         parts = name.split(".")
-        for folder in [self.root, *sys.path]:
+        for folder in [self.root, *self._path]:
             base = os.path.join(folder, *parts[:-1])
             entries = self._entries(base)
             if any(parts[-1] + suffix in entries for suffix in EXTENSION_SUFFIXES):
@@ -133,3 +135,41 @@ class Library:
                 found = frozenset()
             self._folders[folder] = found
         return found
+
+
+def installed() -> list[str]:
+    """The folders of what is installed, of an interpreter that was started with `-S`.
+
+    As `site` has them, but for lines of `.pth` files that are code.
+    """
+    import site  # only defines, after -S
+
+    prefixes = [sys.prefix]
+    home = os.path.dirname(sys.executable)
+    for folder in (home, os.path.dirname(home)):
+        try:
+            with open(f"{folder}/pyvenv.cfg", encoding="utf-8", errors="replace") as file:
+                words = file.read().lower().replace(" ", "").split("\n")
+        except OSError:
+            continue
+        prefixes = [os.path.dirname(home)]
+        if "include-system-site-packages=true" in words:
+            prefixes.append(sys.base_prefix)
+        break
+    found: list[str] = []
+    for folder in site.getsitepackages(prefixes):
+        found.append(folder)
+        try:
+            names = sorted(name for name in os.listdir(folder) if name.endswith(".pth"))
+        except OSError:
+            continue
+        for name in names[:100]:
+            try:
+                with open(f"{folder}/{name}", encoding="utf-8", errors="replace") as file:
+                    lines = file.read(64 << 10).split("\n")
+            except OSError:
+                continue
+            for line in lines:
+                if line.strip() and not line.startswith(("#", "import ", "import\t")):
+                    found.append(os.path.normpath(os.path.join(folder, line.strip())))
+    return list(dict.fromkeys(found))

@@ -40,9 +40,15 @@ _WORDS = frozenset(
 )
 
 
+_seen: dict[str, bool] = {}
+
+
 def looks(word: str) -> bool:
     """Whether a name is one with which code looks at itself."""
-    return word in _WORDS or any(part in word for part in _PARTS)
+    found = _seen.get(word)
+    if found is None:
+        found = _seen[word] = word in _WORDS or any(part in word for part in _PARTS)
+    return found
 
 
 def say(code: CodeType, said: list[str]) -> None:

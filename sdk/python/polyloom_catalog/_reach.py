@@ -9,9 +9,16 @@ line numbers or at names by their text is taken as the bytes of all files.
 from __future__ import annotations
 
 import ast
-import hashlib
 import re
 from types import CodeType
+
+try:  # `hashlib` takes longer to load than most files to read
+    from _sha2 import sha256
+except ImportError:
+    try:
+        from _sha256 import sha256
+    except ImportError:
+        from hashlib import sha256
 
 from polyloom_catalog._loads import loads, looks, say
 from polyloom_catalog._problems import Refusal
@@ -19,26 +26,29 @@ from polyloom_catalog._resolve import Definition
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Optional
 
     from polyloom_catalog._library import Library
     from polyloom_catalog._resolve import Resolver
     from polyloom_catalog._source import Module
 
-_INNER = re.compile(rb"^[ \t]+(?:from|import)[ \t]", re.M)
+_INNER = re.compile(rb"^[ \t]+(?:from|import)[ \t]|[:;][ \t]*(?:from|import)[ \t]", re.M)
 _FUTURE = 0x1000000  # annotations
 
 
 class Part:
     """A statement at the top level: its form, the names it uses, and whether it does more."""
 
-    __slots__ = ("form", "loads", "looks", "names", "quiet")
+    __slots__ = ("form", "inner", "loads", "looks", "names", "quiet")
 
     def __init__(self, names: list[str], quiet: bool) -> None:
         self.names = names
         self.quiet = quiet
         self.form = b""
         self.loads: list[tuple[str, str]] = []
+        self.inner: list[str] = []
+        """Modules that are imported within it."""
         self.looks = False
 
 
@@ -59,11 +69,11 @@ class Reach:
         closure = self._closure(module)
         files = [found.shown for found in closure]
         if not closure:
-            said = hashlib.sha256(f"{module.name}:{name}\0".encode())
+            said = sha256(f"{module.name}:{name}\0".encode())
             said.update(module.data)
             return [], said.hexdigest()
         form, looked, wanted = self._start(module, closure)
-        said = hashlib.sha256(b"polyloom function 1\0" + name.encode() + b"\0" + form)
+        said = sha256(b"polyloom function 1\0" + name.encode() + b"\0" + form)
         queue = [(module, name), *wanted]
         seen: set[tuple[str, str]] = set()
         forms: list[tuple[str, str, bytes]] = []
@@ -77,7 +87,7 @@ class Reach:
                 forms.append((where.name, what, part.form))
                 queue += self._used(where, what, part)
         if looked:
-            said = hashlib.sha256(b"polyloom files 1\0" + name.encode() + b"\0")
+            said = sha256(b"polyloom files 1\0" + name.encode() + b"\0")
             for found in closure:
                 said.update(f"{found.shown}\0{len(found.data)}\0".encode())
                 said.update(found.data)
@@ -92,7 +102,7 @@ class Reach:
         """What importing the module does by itself."""
         known = self._effects.get(module.name)
         if known is None:
-            said = hashlib.sha256()
+            said = sha256()
             looked = False
             wanted: list[tuple[Module, str]] = []
             for found in closure:
@@ -112,7 +122,13 @@ class Reach:
             if known is None:
                 known = self._uses[key] = self._names(module, name, attr)
             found += known
+        for name in part.inner:
+            target = self.library.module(name) if self._ours(name) else None
+            found += self._everything(target) if target is not None else []
         return found
+
+    def _everything(self, module: Module) -> list[tuple[Module, str]]:
+        return [(each, name) for each in self._closure(module) for name in self._read(each)[0]]
 
     def _names(self, module: Module, name: str, attr: str) -> list[tuple[Module, str]]:
         """The definitions of project files that a name, with an attribute, leads to."""
@@ -141,9 +157,7 @@ class Reach:
         if attr and attr in target.bindings:
             return [*found, *self._names(target, attr, ""), (target, attr)]
         # The module itself goes somewhere, or one within it is meant.
-        for other in self._closure(target):
-            found += [(other, each) for each in self._read(other)[0]]
-        return found
+        return found + self._everything(target)
 
     def _ours(self, dotted: str) -> bool:
         module = self.library.find(dotted)
@@ -178,20 +192,7 @@ class Reach:
         if known is not None:
             return known
         inner = _INNER.search(module.data) is not None
-        nodes = ast.walk(module.tree) if inner else iter(module.tree.body)
-        names: list[str] = []
-        for node in nodes:
-            if isinstance(node, ast.Import):
-                for alias in node.names:
-                    parts = alias.name.split(".")
-                    names += [".".join(parts[: at + 1]) for at in range(len(parts))]
-            elif isinstance(node, ast.ImportFrom):
-                base = module.absolute(node.module, node.level)
-                if base is None:
-                    continue
-                parts = base.split(".") if base else []
-                names += [".".join(parts[: at + 1]) for at in range(len(parts))]
-                names += [f"{base}.{a.name}" if base else a.name for a in node.names]
+        names = _named(module, ast.walk(module.tree) if inner else module.tree.body)
         ours = [name for name in dict.fromkeys(names) if self._ours(name)]
         self._imports[module.name] = ours
         return ours
@@ -202,16 +203,37 @@ class Reach:
             return known
         named: dict[str, list[Part]] = {}
         effects: list[Part] = []
+        inner = _INNER.search(module.data) is not None
         for node in module.tree.body:
             part = _part(module, node)
             if part is None:
                 continue
+            if inner and not isinstance(node, (ast.Import, ast.ImportFrom)):
+                part.inner = _named(module, ast.walk(node))
             for name in part.names:
                 named.setdefault(name, []).append(part)
             if not part.quiet:
                 effects.append(part)
         self._parts[module.name] = (named, effects)
         return named, effects
+
+
+def _named(module: Module, nodes: Iterable[ast.AST]) -> list[str]:
+    """The dotted names of the modules that statements import, and of what may be one."""
+    names: list[str] = []
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                parts = alias.name.split(".")
+                names += [".".join(parts[: at + 1]) for at in range(len(parts))]
+        elif isinstance(node, ast.ImportFrom):
+            base = module.absolute(node.module, node.level)
+            if base is None:
+                continue
+            parts = base.split(".") if base else []
+            names += [".".join(parts[: at + 1]) for at in range(len(parts))]
+            names += [f"{base}.{a.name}" if base else a.name for a in node.names]
+    return names
 
 
 def _part(module: Module, node: ast.stmt) -> Optional[Part]:
@@ -238,7 +260,7 @@ def _part(module: Module, node: ast.stmt) -> Optional[Part]:
         return part
     said: list[str] = []
     part.looks = _say(code, said, part.loads)
-    part.form = hashlib.sha256("".join(said).encode("utf-8", "surrogatepass")).digest()
+    part.form = sha256("".join(said).encode("utf-8", "surrogatepass")).digest()
     return part
 
 
@@ -250,7 +272,8 @@ def _say(code: CodeType, said: list[str], found: list[tuple[str, str]]) -> bool:
         one = left.pop()
         say(one, said)
         found += loads(one)
-        looked = looked or any(map(looks, one.co_names))
+        for name in one.co_names:
+            looked = looked or looks(name)
         for const in one.co_consts:
             if isinstance(const, CodeType):
                 left.append(const)

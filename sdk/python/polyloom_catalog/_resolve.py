@@ -18,6 +18,7 @@ from polyloom_catalog._known import (
     THROUGH,
     TUPLES,
 )
+from polyloom_catalog._metadata import KNOWN as HINTS
 from polyloom_catalog._problems import CIRCULAR, NO_TYPE, UNKNOWN_NAME, Refusal
 
 TYPE_CHECKING = False
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 HOPS = 64
 KNOWN = frozenset([*PLAIN, *ALIASES, *REFUSED, *LISTS, *MAPS, *STREAMS, *THROUGH, *TUPLES])
 # Modules whose names are known by themselves: nothing is gained by reading them.
-CLOSED = (
+CLOSED: tuple[str, ...] = (
     "typing",
     "builtins",
     "polyloom",
@@ -93,6 +94,7 @@ class Resolver:
     def __init__(self, library: Library) -> None:
         self.library = library
         self._done: dict[tuple[str, str], Union[str, Definition, Refusal]] = {}
+        self._closed = CLOSED
 
     def node(self, module: Module, node: ast.expr) -> Union[str, Definition]:
         """What a name or an attribute in an annotation means."""
@@ -103,6 +105,14 @@ class Resolver:
             return self.name(module, ".".join(parts))
         except Refusal as refusal:
             raise refusal.at(node) from None
+
+    def function(self, module: Module, name: str) -> Union[str, Definition]:
+        """What a public name of a module is: also of one whose types are known by themselves."""
+        self._closed = ()
+        try:
+            return self._name(module, [name], 0)
+        finally:
+            self._closed = CLOSED
 
     def name(self, module: Module, text: str) -> Union[str, Definition]:
         """What a dotted name in a module means."""
@@ -121,7 +131,7 @@ class Resolver:
     def _name(self, module: Module, parts: list[str], hops: int) -> Union[str, Definition]:
         first, rest = parts[0], parts[1:]
         if hops > HOPS:
-            raise Refusal(CIRCULAR, f"`{first}` is imported in a circle (`{module.name}`)")
+            raise Refusal(CIRCULAR, f"`{first}` of `{module.name}` leads back to itself")
         binding = module.bindings.get(first)
         if binding is None:
             return self._unbound(module, parts, hops)
@@ -141,9 +151,13 @@ class Resolver:
         first = parts[0]
         for star in reversed(module.stars):
             dotted = canonical(".".join([star, *parts]))
-            if dotted in KNOWN:
+            if dotted in KNOWN or (star == "polyloom" and first in HINTS):
                 return dotted
             there = self.library.module(star)
+            if star.partition(".")[0] in self._closed:
+                if there is not None and there.is_public(first) and first in there.bindings:
+                    return dotted
+                continue
             if there is not None and there is not module and there.is_public(first):
                 try:
                     return self._name(there, parts, hops + 1)
@@ -163,14 +177,12 @@ class Resolver:
 
     def _dotted(self, dotted: str, hops: int) -> Union[str, Definition]:
         dotted = canonical(dotted)
-        if dotted in KNOWN or dotted.partition(".")[0] in CLOSED:
+        if dotted in KNOWN or dotted.partition(".")[0] in self._closed:
             return dotted
         parts = dotted.split(".")
         for cut in range(len(parts) - 1, 0, -1):
             module = self.library.module(".".join(parts[:cut]))
             if module is not None:
-                if not module.project and parts[0] in CLOSED:
-                    return dotted
                 return self._name(module, parts[cut:], hops)
         return dotted
 

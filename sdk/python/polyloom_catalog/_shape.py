@@ -141,15 +141,24 @@ def choices(names: list[str]) -> Shape:
     return shape
 
 
+def taken(of: Shape) -> Shape:
+    """What is given or is within another: where fields may be left out, a record has too many."""
+    if not of.loose or not of.text.startswith("record{"):
+        return of
+    other = of.copy()
+    other.text = "map<any>"
+    return other
+
+
 def nullable(of: Shape) -> Shape:
     """The same, with `null` in its text where None is meant."""
+    of = taken(of)
     if not of.optional:
         return of
     if not of.value:
         raise Refusal(UNTYPABLE, f"`{of.text}` or None can only be a parameter with a default")
-    plain = of.copy()
-    plain.optional = False
-    return union([plain, Shape("null", {"type": "null"})])
+    texts = [member.text for member in of.members or [of]]
+    return Shape("|".join(sorted([*texts, "null"])), whole(of))
 
 
 def whole(of: Shape) -> dict[str, Any]:
@@ -164,7 +173,7 @@ def union(members: list[Shape]) -> Shape:
     optional = any(member.optional or member.text == "null" for member in members)
     rest: dict[str, Shape] = {}
     for member in members:
-        for one in member.members or [member]:
+        for one in member.members or [taken(member)]:
             rest.setdefault(one.text, one)
     rest.pop("null", None)
     if len(rest) > MOST_MEMBERS:

@@ -74,13 +74,26 @@ class Module:
             words = 6 if isinstance(node, ast.ClassDef) else 4
             start += 10 if isinstance(node, ast.AsyncFunctionDef) else words
             end = start + len(node.name.encode("utf-8", "replace"))
-        if self._lines is None:
-            self._lines = self.data.split(b"\n")
-        text = self._lines[line - 1] if 0 < line <= len(self._lines) else b""
+        text = self.line(line)
         if not text.isascii():
             start = len(text[:start].decode("utf-8", "replace"))
             end = len(text[:end].decode("utf-8", "replace"))
         return line, start + 1, max(end, start) + 1
+
+    def segment(self, node: ast.expr) -> bytes:
+        """The text of an expression on one line, else nothing."""
+        if node.lineno != node.end_lineno:
+            return b""
+        return self.line(node.lineno)[node.col_offset : node.end_col_offset]
+
+    def line(self, number: int) -> bytes:
+        """A line, as Python counts them."""
+        if self._lines is None:
+            data = self.data
+            if b"\r" in data:
+                data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+            self._lines = data.split(b"\n")
+        return self._lines[number - 1] if 0 < number <= len(self._lines) else b""
 
     def absolute(self, name: Optional[str], level: int) -> Optional[str]:
         """The dotted name of what `from NAME import` names here; None above the top."""
@@ -107,9 +120,9 @@ def read(module: Module) -> Module:
         raise SourceError("PY011", f"can't be read: {error.strerror or error}") from None
     if len(data) > LARGEST:
         raise SourceError("PY012", f"is larger than {LARGEST >> 20} MiB")
-    module.data = data
     if data.startswith(b"\xef\xbb\xbf"):
         data = data[3:]
+    module.data = data
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
