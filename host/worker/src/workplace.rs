@@ -542,10 +542,10 @@ pub(crate) fn exec_of(
         argv: attempt.argv.clone(),
         seed: attempt.seed,
         deadline_ms: u64::try_from(attempt.limits.timeout.as_millis()).ok(),
-        call: attempt.call.as_ref().map(|call| ExecCall {
-            module: call.module.clone(),
-            object: call.object.clone(),
-        }),
+        call: attempt
+            .call
+            .as_ref()
+            .map(|call| ExecCall { module: call.module.clone(), object: call.object.clone() }),
         ..Exec::default()
     }
 }

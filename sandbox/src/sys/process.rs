@@ -297,9 +297,17 @@ impl FileUser {
     /// Becomes user and group of this number in what is done with files. An error where the process may not.
     pub fn become_one(user: u32) -> io::Result<Self> {
         // The group first: afterwards the right to is gone.
-        let this = Self { group: set_fs(libc::SYS_setfsgid, user), user: set_fs(libc::SYS_setfsuid, user), _thread: std::marker::PhantomData };
+        let this = Self {
+            group: set_fs(libc::SYS_setfsgid, user),
+            user: set_fs(libc::SYS_setfsuid, user),
+            _thread: std::marker::PhantomData,
+        };
         // Refusals are told by nothing but the number that stays (setfsuid(2)).
-        if set_fs(libc::SYS_setfsuid, u32::MAX) == user { Ok(this) } else { Err(io::ErrorKind::PermissionDenied.into()) }
+        if set_fs(libc::SYS_setfsuid, u32::MAX) == user {
+            Ok(this)
+        } else {
+            Err(io::ErrorKind::PermissionDenied.into())
+        }
     }
 }
 

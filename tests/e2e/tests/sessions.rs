@@ -35,7 +35,7 @@ fn cells_of_a_session_share_its_state_and_results_are_kept() {
     let run = place.run(&[]).exits(0);
     assert_eq!(run.ran(), ["a", "b", "c"]);
     assert_eq!(shown(&place, "c.z"), "6");
-    assert_eq!(run.cell("c")["meta"]["extras"].get("replayed"), None);
+    assert_eq!(run.cell("c")["extras"].get("replayed"), None);
     assert!(place.run(&[]).exits(0).ran().is_empty());
 }
 
@@ -43,11 +43,11 @@ fn cells_of_a_session_share_its_state_and_results_are_kept() {
 fn what_came_before_is_run_again_for_a_cell_that_was_edited() {
     needs!("python3");
     let place = Place::flow(&session(&COUNT));
-    place.run(&[]).exits(0);
+    let _ = place.run(&[]).exits(0);
     place.edit("polyloom.toml", "z = sum(seen)", "z = sum(seen) + 100");
     let run = place.run(&[]).exits(0);
     assert_eq!(run.ran(), ["c"]);
-    assert_eq!(run.cell("c")["meta"]["extras"]["replayed"], json!(["a", "b"]));
+    assert_eq!(run.cell("c")["extras"]["replayed"], json!(["a", "b"]));
     assert_eq!(shown(&place, "c.z"), "106");
     // What is done in a session is part of all that comes after it.
     place.edit("polyloom.toml", "seen.append(2)", "seen.append(20)");
@@ -59,12 +59,14 @@ fn what_came_before_is_run_again_for_a_cell_that_was_edited() {
 #[test]
 fn large_inputs_and_outputs_of_all_kinds_go_through_a_session() {
     needs!("python3");
-    let flow = session(&[
-        ("a", "t = \"file\", d = \"dir\"", "import os, pathlib\nd = pathlib.Path(os.environ['OUT'], 'd'); d.mkdir()\n(d / 'one').write_text('1')\nt = pathlib.Path(os.environ['OUT'], 't.bin'); t.write_bytes(b'x' * 3_000_000)"),
-    ]) + "[cells.b]\nlang = \"python\"\nsession = \"main\"\ninputs = { t = \"a.t\", d = \"a.d\" }\noutputs = { n = \"int\", e = \"str\" }\ncode = '''\nn = t.stat().st_size\ne = (d / 'one').read_text()\n'''\n";
+    let flow = session(&[(
+        "a",
+        "t = \"file\", d = \"dir\"",
+        "import os, pathlib\nd = pathlib.Path(os.environ['OUT'], 'd'); d.mkdir()\n(d / 'one').write_text('1')\nt = pathlib.Path(os.environ['OUT'], 't.bin'); t.write_bytes(b'x' * 3_000_000)",
+    )]) + "[cells.b]\nlang = \"python\"\nsession = \"main\"\ninputs = { t = \"a.t\", d = \"a.d\" }\noutputs = { n = \"int\", e = \"str\" }\ncode = '''\nn = t.stat().st_size\ne = (d / 'one').read_text()\n'''\n";
     let place = Place::flow(&flow);
-    place.run(&[]).exits(0);
-    assert_eq!([shown(&place, "b.n"), shown(&place, "b.e")], ["3000000", "\"1\""]);
+    let _ = place.run(&[]).exits(0);
+    assert_eq!([shown(&place, "b.n"), shown(&place, "b.e")], ["3000000", "1"]);
 }
 
 #[test]
@@ -77,10 +79,10 @@ fn a_cell_that_fails_ends_its_session_and_those_after_it_do_not_run() {
     assert_eq!(run.outcomes()["b"], "failed");
     assert_eq!(run.outcomes()["c"], "skipped");
     assert!(run.messages("b").contains("no"), "{}", run.messages("b"));
-    assert_eq!(run.cell("a")["meta"]["outcome"], "ok");
+    assert_eq!(run.outcome("a"), "ok");
     // What it did before it failed is not there when it is run again.
     place.edit("polyloom.toml", "raise ValueError('no')", "y = len(seen)");
-    place.run(&[]).exits(0);
+    let _ = place.run(&[]).exits(0);
     assert_eq!(shown(&place, "c.z"), "6");
 }
 
@@ -89,7 +91,11 @@ fn limits_hold_for_each_cell_and_end_the_session() {
     needs!("python3");
     let mut cells = COUNT;
     cells[1].2 = "import time\ntime.sleep(60)";
-    let flow = session(&cells).replacen("[cells.b]\n", "[cells.b]\ntimeout = \"300ms\"\ngrace = \"100ms\"\n", 1);
+    let flow = session(&cells).replacen(
+        "[cells.b]\n",
+        "[cells.b]\ntimeout = \"300ms\"\ngrace = \"100ms\"\n",
+        1,
+    );
     let place = Place::flow(&flow);
     let run = place.run(&[]).exits(1);
     assert_eq!(run.outcomes()["a"], "ok");
@@ -108,14 +114,17 @@ def change():
     while True:
         held.seek(0); held.write(b'evil' * 1000); held.flush(); time.sleep(0)
 threading.Timer(0.05, change).start()";
-    let flow = session(&[("a", "t = \"file\"", change), ("b", "n = \"int\"", "n = 1\nimport time; time.sleep(0.3)")]);
+    let flow = session(&[
+        ("a", "t = \"file\"", change),
+        ("b", "n = \"int\"", "n = 1\nimport time; time.sleep(0.3)"),
+    ]);
     let place = Place::flow(&flow);
     let run = place.run(&[]).exits(0);
     // The digest is that of the bytes that are kept, whichever they were.
     let bytes = run.bytes("a", "t");
     assert_eq!(bytes.len(), 4000);
     assert!(bytes == b"good".repeat(1000), "what was written after Done is not kept");
-    place.polyloom(&["cache", "verify"]).exits(0);
+    let _ = place.polyloom(&["cache", "verify"]).exits(0);
 }
 
 #[test]
@@ -124,7 +133,10 @@ fn links_and_garbage_are_refused_and_other_sessions_are_not_harmed() {
     let other = "[cells.other]\nlang = \"python\"\nsession = \"side\"\noutputs = { n = \"int\" }\ncode = 'n = 7'\n\n";
     let attacks = [
         ("import os\nos.symlink('/etc/passwd', os.environ['OUT'] + '/t.bin')", "t = \"file\""),
-        ("import os\nfor fd in range(3, 64):\n    try: os.write(fd, b'\\xff' * 64)\n    except OSError: pass", ""),
+        (
+            "import os\nfor fd in map(int, os.listdir('/proc/self/fd')):\n    if fd < 3: continue\n    try: os.write(fd, b'\\xff' * 64)\n    except OSError: pass",
+            "",
+        ),
         ("import os\nos._exit(0)", ""),
         ("import os\nos.kill(os.getpid(), 9)", ""),
     ];

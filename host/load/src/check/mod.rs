@@ -326,11 +326,7 @@ impl<'l> Check<'_, 'l> {
     }
 }
 
-fn finish(
-    draft: Draft<'_>,
-    (inputs, map): wire::Filled,
-    before: Option<CellId>,
-) -> Option<Cell> {
+fn finish(draft: Draft<'_>, (inputs, map): wire::Filled, before: Option<CellId>) -> Option<Cell> {
     let (role, executor, code) = match draft.sub {
         Some(sub) => {
             let origin = Origin { path: sub.flow.path.clone(), first_line: 1 };

@@ -43,12 +43,10 @@ impl Check<'_, '_> {
                 |name: &&str| languages.find(name).is_some_and(|other| other.holds_sessions());
             let able: Vec<&str> = languages.names().into_iter().filter(able).collect();
             let message = format!("`{}` holds no sessions", manifest.id);
-            self.findings
-                .error(Code::Unsupported, &span, message, "")
-                .help(match able[..] {
-                    [] => "no executor that is installed does".to_owned(),
-                    _ => format!("languages that do: {}", list(&able)),
-                });
+            self.findings.error(Code::Unsupported, &span, message, "").help(match able[..] {
+                [] => "no executor that is installed does".to_owned(),
+                _ => format!("languages that do: {}", list(&able)),
+            });
         }
         let others = [
             ("map", "the steps of a map are run at once, a session's cells one after the other"),

@@ -38,9 +38,8 @@ impl Runner {
     /// What its process may use.
     fn limits_of(&self, step: StepIndex, turn: &Turn) -> Limits {
         let mut limits = self.limits(step);
-        let of_session = |cell: &&Cell| {
-            cell.session.as_ref().is_some_and(|session| session.name == turn.name)
-        };
+        let of_session =
+            |cell: &&Cell| cell.session.as_ref().is_some_and(|session| session.name == turn.name);
         for cell in self.job.prepared.flow.cells.iter().filter(of_session) {
             widen(&mut limits, &cell.limits);
         }

@@ -1,8 +1,8 @@
 //! The end of an attempt: what is left in its pipes, what it left behind, and what is said of it all.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use polyloom_model::{Limit, PortName};
@@ -129,7 +129,7 @@ impl<'a> Watch<'a> {
         }
         let writers = Writers::GoOn { most: rest.attempt.limits.disk };
         let kept = rest.ears.take();
-        let (mut report, cell, talk) = rest.report(cell, writers, times.clone()).await?;
+        let (mut report, cell, talk) = rest.report(cell, writers, times).await?;
         report.meta.exit_code = None;
         times.collect_ms = millis(ended.elapsed());
         report.meta.times = Some(times);
@@ -266,7 +266,8 @@ impl Rest<'_> {
             };
             let sealed = Arc::clone(&cell);
             // Nothing to be looked at is no reason to go to another thread.
-            let nothing = writers != Writers::Gone && attempt.outputs.is_empty() && claims.is_empty();
+            let nothing =
+                writers != Writers::Gone && attempt.outputs.is_empty() && claims.is_empty();
             let collect = move || match attempt.phase {
                 Phase::Head => collect::head(&sealed).map(Taken::Program),
                 Phase::Compile { .. } => collect::program(&sealed).map(Taken::Program),
