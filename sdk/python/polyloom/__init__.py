@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from os import PathLike
     from typing import Any, Optional, Union
 
+    from polyloom._context import Context as Context
     from polyloom._execution import Execution
     from polyloom._hints import Choices as Choices
     from polyloom._hints import Code as Code
@@ -28,10 +29,11 @@ if TYPE_CHECKING:
     from polyloom._hints import Slider as Slider
     from polyloom._hints import Tag as Tag
     from polyloom._hints import Unit as Unit
+    from polyloom._seed import cell_seed as cell_seed
     from polyloom._table import Table as Table
 
-__all__ = ["PortError", "Table", "artifact", "display", "empty", "inputs", "log", "output"]
-__all__ += ["progress", "seed"]
+__all__ = ["Context", "PortError", "Table", "artifact", "cell_seed", "display", "empty", "inputs"]
+__all__ += ["log", "output", "progress", "seed"]
 __version__ = "0.1.0"
 
 inputs: dict[str, Any] = {}
@@ -108,7 +110,7 @@ def empty(shape: Union[int, Sequence[int]], dtype: Any = "f64") -> Any:
     return empty(shape, dtype, _current.out if _current is not None else None)
 
 
-_PLACES = {"Table": "_table"}
+_PLACES = {"Context": "_context", "Table": "_table", "cell_seed": "_seed"}
 """Names that are loaded when they are first asked for."""
 for (
     _name

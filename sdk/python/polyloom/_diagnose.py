@@ -23,15 +23,16 @@ _OURS = (_HERE + os.sep, _HERE + "_sdk" + os.sep)
 
 def describe(error: BaseException, code: str, cancelled: bool) -> dict[str, Any]:
     """The Diagnostic for an exception that ended the cell whose file is `code`."""
-    fields: dict[str, Any] = {"severity": "error", "message": headline(error), "file": code}
+    fields: dict[str, Any] = {"severity": "error", "message": headline(error), "file": code or None}
     if isinstance(error, PortError):
         fields["message"] = str(error)
-        fields["line"] = _assignment(code, error.port)
+        place = getattr(error, "place", None)  # of a call
+        fields.update({"line": _assignment(code, error.port)} if place is None else place)
         return fields
     if cancelled and isinstance(error, KeyboardInterrupt):
         fields.update(severity="info", message="cancelled here")
-    if isinstance(error, SyntaxError) and error.filename == code:
-        fields.update(line=error.lineno, col=error.offset or None)
+    if isinstance(error, SyntaxError) and _beside(error.filename, code):
+        fields.update(file=error.filename, line=error.lineno, col=error.offset or None)
         end_line, end_col = getattr(error, "end_lineno", None), getattr(error, "end_offset", None)
         if end_line and end_col and end_line > 0 and end_col > 0:
             fields.update(end_line=end_line, end_col=end_col)
@@ -43,6 +44,11 @@ def describe(error: BaseException, code: str, cancelled: bool) -> dict[str, Any]
             fields.update(_columns(at, code))
         at = at.tb_next
     return fields
+
+
+def _beside(file: Optional[str], code: str) -> bool:
+    """Whether `file` is the cell's own, or one of those that lie with it."""
+    return bool(code) and file is not None and file.startswith(os.path.dirname(code) + os.sep)
 
 
 def headline(error: BaseException) -> str:

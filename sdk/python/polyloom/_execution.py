@@ -25,7 +25,9 @@ class Execution:
     def __init__(self, worker: Worker, frame: wire.Frame) -> None:
         body = frame.body
         self.id = frame.exec_id
+        self.cell = str(body.get("cell") or "")
         self.code: str = body["code"]
+        self.call: Optional[dict[str, Any]] = body.get("call")
         self.inputs: dict[str, dict[str, Any]] = body.get("inputs") or {}
         self.outputs: dict[str, dict[str, Any]] = body.get("outputs") or {}
         self.out: str = body.get("out") or "/cell/out"
@@ -72,6 +74,8 @@ class Execution:
         return ok, {"cancelled": True} if self.cancelled else {}
 
     def _run(self) -> None:
+        if self.call is not None:
+            return self._call()
         source: Any = self.source
         if source is None:
             with open(self.code, "rb") as file:
@@ -107,6 +111,23 @@ class Execution:
         for code in codes:
             exec(code, module.__dict__)
         self._take(module)
+
+    def _call(self) -> None:
+        """The cell is one call of a function."""
+        from polyloom._call import call
+
+        if self.seed is not None:
+            from polyloom._seed import seed_generators
+
+            seed_generators(self.seed)
+        sys.argv[:] = [self.code, *self.argv]
+        polyloom.inputs.clear()
+        self.given = call(self)
+        self._take(type(sys)("__main__"))
+        if self.given and os.getpid() == self._pid:
+            from polyloom._show import show_outputs
+
+            show_outputs(self.given, self.outputs, self.out)
 
     def _take(self, module: Any) -> None:
         if os.getpid() != self._pid:

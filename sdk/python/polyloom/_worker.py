@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from polyloom._session import Session
 
 VERSION = polyloom.__version__
-FEATURES = ["cancel.soft", "display", "progress", "session", "snapshot", "kept", "complete"]
-FEATURES += ["durable", "interactive", "source"]
+FEATURES = ["call", "cancel.soft", "display", "progress", "session", "snapshot", "kept"]
+FEATURES += ["complete", "durable", "interactive", "source"]
 EXIT_PROTOCOL = 3
 _OF_SESSIONS = {wire.RESET, wire.SNAPSHOT, wire.RESTORE, wire.FORGET}
 _OF_SESSIONS |= {wire.COMPLETE, wire.SAVE, wire.LOAD}

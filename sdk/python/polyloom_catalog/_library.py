@@ -1,8 +1,8 @@
 """Where modules lie: those of the project below its root, and those that are installed.
 
 Installed ones are found where the interpreter would find them, but never imported, nor is code in
-`.pth` files run. A stub (`.pyi`) says more than the module beside it, and is read in its place.
-Every module is read once; how many, and how many bytes, is bounded.
+`.pth` files run. A stub (`.pyi`) of an installed module says more than that, and is read in its
+place. Every module is read once; how many, and how many bytes, is bounded.
 """
 
 from __future__ import annotations
@@ -111,13 +111,16 @@ class Library:
             folder = f"{folder}/{part}"
         last = parts[-1]
         entries = self._entries(folder)
+        # What goes with a call, and what it is keyed by, is what runs.
+        kinds = (".py", ".pyi") if project else (".pyi", ".py")
         if last in entries:
             inner = self._entries(f"{folder}/{last}")
-            for file in ("__init__.pyi", "__init__.py"):
+            for suffix in kinds:
+                file = f"__init__{suffix}"
                 if file in inner:
                     path = f"{folder}/{last}/{file}"
                     return Module(name, path, self._shown(path, project), project, True)
-        for suffix in (".pyi", ".py"):
+        for suffix in kinds:
             if last + suffix in entries:
                 path = f"{folder}/{last}{suffix}"
                 return Module(name, path, self._shown(path, project), project, False)

@@ -10,6 +10,10 @@ import opcode
 import sys
 from types import CodeType
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 _NEWEST = (3, 14)
 _KNOWN = sys.version_info[:2] <= _NEWEST
 _GLOBALS = {
@@ -40,6 +44,7 @@ _WORDS = frozenset(
 )
 
 
+_PLAIN = frozenset((str, int, float, bool, bytes, complex, type(None), type(...)))
 _seen: dict[str, bool] = {}
 
 
@@ -53,15 +58,14 @@ def looks(word: str) -> bool:
 
 def say(code: CodeType, said: list[str]) -> None:
     """Put what a code is, without places and without the codes in it, into a list."""
-    said.append(
-        f"{code.co_name}\0{code.co_flags}\0{code.co_argcount}\0{code.co_posonlyargcount}\0"
-        f"{code.co_kwonlyargcount}\0{code.co_names}\0{code.co_varnames}\0{code.co_freevars}\0"
-        f"{code.co_cellvars}\0{code.co_code.hex()}\0"
-        f"{getattr(code, 'co_exceptiontable', b'').hex()}\0"
-    )
-    for const in code.co_consts:
-        said.append(_const(const))
-        said.append("\0")
+    consts = code.co_consts
+    if not _PLAIN.issuperset(map(type, consts)):
+        consts = tuple(map(_const, consts))
+    parts: tuple[Any, ...] = (code.co_name, code.co_flags, code.co_argcount)
+    parts += (code.co_posonlyargcount, code.co_kwonlyargcount, code.co_names)
+    parts += (code.co_varnames, code.co_freevars)
+    parts += (code.co_cellvars, code.co_code, getattr(code, "co_exceptiontable", b""), consts)
+    said.append(repr(parts))
 
 
 def _const(const: object) -> str:

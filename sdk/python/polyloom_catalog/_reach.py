@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 _INNER = re.compile(rb"^[ \t]+(?:from|import)[ \t]|[:;][ \t]*(?:from|import)[ \t]", re.M)
 _FUTURE = 0x1000000  # annotations
+CO_OPTIMIZED = 1
 
 
 class Part:
@@ -272,8 +273,10 @@ def _say(code: CodeType, said: list[str], found: list[tuple[str, str]]) -> bool:
         one = left.pop()
         say(one, said)
         found += loads(one)
+        # The body of a class with fields writes its annotations, and does not look at them.
+        body = "__qualname__" in one.co_names and not one.co_flags & CO_OPTIMIZED
         for name in one.co_names:
-            looked = looked or looks(name)
+            looked = looked or (looks(name) and not (body and name == "__annotations__"))
         for const in one.co_consts:
             if isinstance(const, CodeType):
                 left.append(const)

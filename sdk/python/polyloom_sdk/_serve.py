@@ -32,7 +32,6 @@ class Run(Execution):
 
     def __init__(self, worker: Server, frame: wire.Frame) -> None:
         super().__init__(worker, frame)
-        self.cell = str(frame.body.get("cell") or "")
         self.deadline_ms: Optional[int] = frame.body.get("deadline_ms")
         self.extras: dict[str, Any] = {}
         self.session_changed = False

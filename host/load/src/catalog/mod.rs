@@ -49,6 +49,12 @@ pub struct Target {
 }
 
 impl Target {
+    /// Whether it is a path, and not the name of something installed.
+    #[must_use]
+    pub fn is_path(&self) -> bool {
+        self.location.starts_with('.') || self.location.contains('/')
+    }
+
     /// Whether it is in the flow's folder.
     #[must_use]
     pub fn is_local(&self) -> bool {

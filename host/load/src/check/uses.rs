@@ -41,6 +41,8 @@ pub(super) struct Known {
     unread: BTreeMap<ExecutorId, String>,
     /// Functions that are not there for a reason that has been told.
     told: BTreeSet<(ExecutorId, Target)>,
+    /// Where functions are named.
+    named: BTreeMap<Target, Span>,
 }
 
 /// A function that a cell is.
@@ -55,10 +57,13 @@ impl<'l> Check<'_, 'l> {
     /// Asks for the functions of all cells. What is wrong with how they are named is told cell by cell.
     pub(super) fn ask(&mut self, cells: &[tree::Entry], tools: &[ToolChoice]) {
         let mut wanted: BTreeMap<&ExecutorId, (&'l Manifest, BTreeSet<Target>)> = BTreeMap::new();
-        let uses = cells.iter().filter_map(|cell| cell.node.as_map()?.get("uses")?.as_str());
-        for it in uses.filter_map(Use::read).filter(|it| it.target.object.is_some()) {
+        let nodes = cells.iter().filter_map(|cell| cell.node.as_map()?.get("uses"));
+        for node in nodes {
+            let read = node.as_str().and_then(Use::read);
+            let Some(it) = read.filter(|it| it.target.object.is_some()) else { continue };
+            self.functions.named.entry(it.target.clone()).or_insert_with(|| node.span.clone());
             let Some(manifest) = self.context.languages.find(&it.executor) else { continue };
-            let missing = it.target.is_local() && self.local(&it.target).is_err();
+            let missing = it.target.is_path() && self.local(&it.target).is_err();
             if manifest.catalog.is_some() && !missing {
                 let targets = wanted.entry(&manifest.id).or_insert((manifest, BTreeSet::new()));
                 targets.1.insert(it.target);
@@ -109,6 +114,13 @@ impl<'l> Check<'_, 'l> {
                 continue;
             }
             let mut problem = to_problem(finding, self.context.root, &mut sources);
+            // What has no file here is shown where it is named.
+            if problem.labels.is_empty()
+                && let Some(span) =
+                    missing.iter().find(|it| of(it)).and_then(|it| self.functions.named.get(it))
+            {
+                problem = problem.at(&self.findings.source, span.clone(), "");
+            }
             if missing.iter().any(of) {
                 if problem.severity == Severity::Error {
                     let told = missing.iter().filter(|it| of(it));
@@ -123,7 +135,8 @@ impl<'l> Check<'_, 'l> {
 
     /// The file or folder of a location in the flow's folder.
     fn local(&self, target: &Target) -> Result<PathBuf, FileError> {
-        let path = relative(&target.location).ok_or(FileError::Outside)?;
+        let path = relative(&target.location).filter(|_| target.is_local());
+        let path = path.ok_or(FileError::Outside)?;
         if let Some(root) = self.context.root {
             root.find(&path)?;
         }
@@ -161,7 +174,7 @@ impl<'l> Check<'_, 'l> {
             return None;
         }
         self.refuse(id, map, node, manifest);
-        if target.is_local()
+        if target.is_path()
             && let Err(error) = self.local(&target)
         {
             match error {
