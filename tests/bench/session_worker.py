@@ -116,7 +116,9 @@ def compare(what: str, code: str, in_message: bool, batches: int) -> None:
     ours, theirs = socket.socketpair()
     os.set_inheritable(theirs.fileno(), True)
     argv = [sys.executable, "-c", FLOOR, str(theirs.fileno()), code]
-    with Host() as host, subprocess.Popen(argv, pass_fds=[theirs.fileno()]) as bare:
+    quiet = subprocess.DEVNULL
+    child = subprocess.Popen(argv, pass_fds=[theirs.fileno()], stdout=quiet)
+    with Host() as host, child as bare:
         theirs.close()
 
         def once() -> None:
