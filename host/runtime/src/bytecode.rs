@@ -51,7 +51,9 @@ impl StepRun {
         }
         let key = key(&self.identity);
         let step = Arc::clone(self);
-        let Ok((found, refused)) = blocking(move || step.place.find_once(&key)).await else { return };
+        let Ok((found, refused)) = blocking(move || step.place.find_once(&key)).await else {
+            return;
+        };
         if found.is_none() && !refused {
             let step = Arc::clone(self);
             self.place.heads.begin(key, async move {
