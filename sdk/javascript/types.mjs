@@ -1,4 +1,4 @@
-//! The spelling of types, parsed: `list<record{a:int,b:str}>` and the like.
+//! The spelling of types, parsed: `list<record{a:int,b:str}>` and the like, and `int|null`.
 //! Does not know about values; `encode.mjs` and `values.mjs` check those against a parsed type.
 
 const VALUES = new Set(["any", "null", "bool", "int", "float", "str", "bytes", "seed", "vec2", "color"]);
