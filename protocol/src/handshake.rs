@@ -22,9 +22,28 @@ pub mod feature {
     pub const SNAPSHOT: &str = "snapshot";
     pub const CATALOG: &str = "catalog";
     pub const PREPARE: &str = "prepare";
+    pub const CALL: &str = "call";
+    pub const KEPT: &str = "kept";
+    pub const COMPLETE: &str = "complete";
+    pub const DURABLE: &str = "durable";
+    pub const INTERACTIVE: &str = "interactive";
+    pub const SOURCE: &str = "source";
     /// Every name above.
-    pub const ALL: [&str; 7] =
-        [CANCEL_SOFT, DISPLAY, PROGRESS, SESSION, SNAPSHOT, CATALOG, PREPARE];
+    pub const ALL: [&str; 13] = [
+        CANCEL_SOFT,
+        DISPLAY,
+        PROGRESS,
+        SESSION,
+        SNAPSHOT,
+        CATALOG,
+        PREPARE,
+        CALL,
+        KEPT,
+        COMPLETE,
+        DURABLE,
+        INTERACTIVE,
+        SOURCE,
+    ];
 }
 
 /// What the host is ready to agree to with one executor.

@@ -1,4 +1,4 @@
-//! The wire between a host and a worker, and nothing else: frames, messages, values, the forms of tensors and tables, the conversation.
+//! The wire between a host and a worker, and nothing else: frames, messages, values, the forms of tensors and tables, seeds, the conversation.
 //!
 //! Pure data in memory: no socket, no clock, no thread, no crate of ours. `SPEC.md` beside this
 //! crate is the normative text; `vectors/` holds the bytes that prove an implementation.
@@ -10,6 +10,7 @@ pub mod handshake;
 pub mod messages;
 pub mod meta;
 pub mod npy;
+pub mod seed;
 pub mod state;
 pub mod value;
 mod violation;

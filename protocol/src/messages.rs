@@ -29,6 +29,9 @@ pub mod kind {
     pub const DONE: u8 = 8;
     pub const CATALOG: u8 = 9;
     pub const PONG: u8 = 10;
+    pub const KEPT: u8 = 11;
+    pub const COMPLETIONS: u8 = 12;
+    pub const SAVED: u8 = 13;
     pub const HELLO_OK: u8 = 65;
     pub const HELLO_NO: u8 = 66;
     pub const PREPARE: u8 = 67;
@@ -41,6 +44,10 @@ pub mod kind {
     pub const RESTORE: u8 = 74;
     pub const PING: u8 = 75;
     pub const SHUTDOWN: u8 = 76;
+    pub const FORGET: u8 = 77;
+    pub const COMPLETE: u8 = 78;
+    pub const SAVE: u8 = 79;
+    pub const LOAD: u8 = 80;
     pub const ERROR: u8 = 127;
 }
 

@@ -79,7 +79,16 @@ pub struct Conversation {
     state: State,
     last_exec: u64,
     late: u32,
-    pings: u32,
+    owed: Owed,
+}
+
+/// Answers that the worker owes, by their kind.
+#[derive(Debug, Clone, Copy, Default)]
+struct Owed {
+    pongs: u32,
+    kept: u32,
+    completions: u32,
+    saved: u32,
 }
 
 impl Default for Conversation {
@@ -92,7 +101,7 @@ impl Conversation {
     /// A conversation in which nothing has been said.
     #[must_use]
     pub fn new() -> Self {
-        Self { state: State::New, last_exec: 0, late: 0, pings: 0 }
+        Self { state: State::New, last_exec: 0, late: 0, owed: Owed::default() }
     }
 
     /// Where it is.
@@ -173,19 +182,25 @@ impl Conversation {
             (FromHost::Credit(credit), state, exec) if exec != 0 => {
                 top_up(state, exec, credit.bytes).ok_or(misuse)?
             }
-            (FromHost::Ping(_), State::Idle, 0) => {
-                self.pings = self.pings.saturating_add(1);
-                State::Idle
-            }
             (
-                FromHost::Prepare(_)
-                | FromHost::Describe(_)
-                | FromHost::Reset(_)
+                FromHost::Ping(_)
                 | FromHost::Snapshot(_)
-                | FromHost::Restore(_),
+                | FromHost::Restore(_)
+                | FromHost::Forget(_)
+                | FromHost::Complete(_)
+                | FromHost::Save(_)
+                | FromHost::Load(_),
                 State::Idle,
                 0,
-            ) => State::Idle,
+            ) => {
+                if let Some(owed) = self.owed.by(message) {
+                    *owed = owed.saturating_add(1);
+                }
+                State::Idle
+            }
+            (FromHost::Prepare(_) | FromHost::Describe(_) | FromHost::Reset(_), State::Idle, 0) => {
+                State::Idle
+            }
             (FromHost::Shutdown(_), State::Idle, 0) => State::Draining(None),
             (FromHost::Shutdown(_), State::Busy(running) | State::Cancelling(running), 0) => {
                 State::Draining(Some(running))
@@ -203,6 +218,10 @@ impl Conversation {
                 | FromHost::Reset(_)
                 | FromHost::Snapshot(_)
                 | FromHost::Restore(_)
+                | FromHost::Forget(_)
+                | FromHost::Complete(_)
+                | FromHost::Save(_)
+                | FromHost::Load(_)
                 | FromHost::Ping(_)
                 | FromHost::Shutdown(_)
                 | FromHost::Error(_)
@@ -243,14 +262,18 @@ impl Conversation {
                 Ok(Accept::Deliver(message))
             }
             FromWorker::Error(_) => Err(Violation::UnknownExec { exec }),
-            FromWorker::Catalog(_) | FromWorker::Pong(_) => match self.state {
+            FromWorker::Catalog(_)
+            | FromWorker::Pong(_)
+            | FromWorker::Kept(_)
+            | FromWorker::Completions(_)
+            | FromWorker::Saved(_) => match self.state {
                 State::New | State::Hello | State::Dead => Err(wrong_state),
                 State::Idle | State::Busy(_) | State::Cancelling(_) | State::Draining(_) => {
                     if exec != 0 {
                         return Err(Violation::ExecNotZero { message: name, exec });
                     }
-                    if let FromWorker::Pong(_) = message {
-                        self.pings = self.pings.checked_sub(1).ok_or(wrong_state)?;
+                    if let Some(owed) = self.owed.of(&message) {
+                        *owed = owed.checked_sub(1).ok_or(wrong_state)?;
                     }
                     Ok(Accept::Deliver(message))
                 }
@@ -337,6 +360,52 @@ impl Conversation {
             State::Cancelling(_) => "cancelling",
             State::Draining(_) => "draining",
             State::Dead => "dead",
+        }
+    }
+}
+
+impl Owed {
+    /// The count that a message from the host adds to.
+    fn by(&mut self, message: &FromHost) -> Option<&mut u32> {
+        match message {
+            FromHost::Ping(_) => Some(&mut self.pongs),
+            FromHost::Snapshot(_) | FromHost::Restore(_) | FromHost::Forget(_) => {
+                Some(&mut self.kept)
+            }
+            FromHost::Complete(_) => Some(&mut self.completions),
+            FromHost::Save(_) | FromHost::Load(_) => Some(&mut self.saved),
+            FromHost::HelloOk(_)
+            | FromHost::HelloNo(_)
+            | FromHost::Prepare(_)
+            | FromHost::Exec(_)
+            | FromHost::Cancel(_)
+            | FromHost::Credit(_)
+            | FromHost::Describe(_)
+            | FromHost::Reset(_)
+            | FromHost::Shutdown(_)
+            | FromHost::Error(_)
+            | FromHost::Unknown { .. } => None,
+        }
+    }
+
+    /// The count that an answer takes from. A catalog may come at any time: it is asked for once.
+    fn of(&mut self, message: &FromWorker) -> Option<&mut u32> {
+        match message {
+            FromWorker::Pong(_) => Some(&mut self.pongs),
+            FromWorker::Kept(_) => Some(&mut self.kept),
+            FromWorker::Completions(_) => Some(&mut self.completions),
+            FromWorker::Saved(_) => Some(&mut self.saved),
+            FromWorker::Hello(_)
+            | FromWorker::Started(_)
+            | FromWorker::Log(_)
+            | FromWorker::Progress(_)
+            | FromWorker::Display(_)
+            | FromWorker::Diagnostic(_)
+            | FromWorker::Artifact(_)
+            | FromWorker::Done(_)
+            | FromWorker::Catalog(_)
+            | FromWorker::Error(_)
+            | FromWorker::Unknown { .. } => None,
         }
     }
 }

@@ -5,9 +5,11 @@
 use polyloom_protocol::frame::{Decoder, Frame, PREAMBLE};
 use polyloom_protocol::handshake::{Offer, VERSION, feature, negotiate, refusal};
 use polyloom_protocol::messages::Version;
-use polyloom_protocol::messages::host::{Cancel, Credit, Exec, HelloNo, HelloOk, Ping, Shutdown};
+use polyloom_protocol::messages::host::{
+    Cancel, Complete, Credit, Exec, Forget, HelloNo, HelloOk, Load, Ping, Shutdown, Snapshot,
+};
 use polyloom_protocol::messages::worker::{
-    Artifact, Done, Hello, Log, LogLevel, Pong, Progress, Started,
+    Artifact, Completions, Done, Hello, Kept, Log, LogLevel, Pong, Progress, Saved, Started,
 };
 use polyloom_protocol::state::{End, MAX_LATE, START_CREDIT, State};
 use polyloom_protocol::{Accept, Conversation, FromHost, FromWorker, Value, Violation};
@@ -34,12 +36,8 @@ fn exec() -> FromHost {
     FromHost::Exec(Exec {
         cell: "c".into(),
         code: "/cell/code/c.txt".into(),
-        inputs: [].into(),
-        outputs: [].into(),
         out: "/cell/out".into(),
-        argv: Vec::new(),
-        seed: None,
-        deadline_ms: None,
+        ..Exec::default()
     })
 }
 
@@ -258,6 +256,43 @@ fn a_malformed_frame_ends_the_conversation() {
     let mut talk = busy();
     assert_eq!(talk.on_frame(&frame), Err(Violation::TrailingBytes { count: 1 }));
     assert_eq!(talk.state(), State::Dead);
+}
+
+/// Answers of a session come for what was asked, and once.
+#[test]
+fn answers_without_a_question_are_violations() {
+    let name = || "n".to_owned();
+    let asked = [
+        FromHost::Snapshot(Snapshot { name: name() }),
+        FromHost::Forget(Forget { name: name() }),
+        FromHost::Complete(Complete { code: name(), cursor: 1 }),
+        FromHost::Load(Load { path: name() }),
+    ];
+    let kept = || FromWorker::Kept(Kept { name: name(), ..Kept::default() });
+    let answers = [
+        kept(),
+        FromWorker::Completions(Completions::default()),
+        kept(),
+        FromWorker::Saved(Saved::default()),
+    ];
+    let mut talk = idle();
+    for message in &asked {
+        talk.on_send(message, 0).unwrap();
+        assert!(talk.on_send(message, 1).is_err());
+    }
+    for message in &answers {
+        let accept = talk.on_message(message.clone(), 0, 9);
+        assert_eq!(accept, Ok(Accept::Deliver(message.clone())));
+    }
+    for message in answers {
+        let mut talk = talk.clone();
+        let violation = talk.on_message(message, 0, 9).unwrap_err();
+        assert_eq!(violation.name(), "wrong_state");
+    }
+    talk.on_send(&exec(), 1).unwrap();
+    for message in &asked {
+        assert!(talk.on_send(message, 0).is_err(), "{}", message.name());
+    }
 }
 
 /// E26: version games.

@@ -33,6 +33,7 @@
  *     polyloom/value_in.h   list, map, record, any: reading        polyloom/value_out.h   building
  *     polyloom/files.h      file, image, dir
  *     polyloom/say.h        log, progress, display, artifact
+ *     polyloom/seed.h       the seed of a cell, derived
  *     polyloom/tensor.h     tensor<dtype,[shape]>
  *     polyloom/table_in.h   table: opening, batches                polyloom/column.h      its values
  *     polyloom/table_out.h  table: writing                         polyloom/arrow.h, schema.h   the format
@@ -45,6 +46,7 @@
 #include "polyloom/files.h"
 #include "polyloom/say.h"
 #include "polyloom/scalars.h"
+#include "polyloom/seed.h"
 #include "polyloom/table_in.h"
 #include "polyloom/table_out.h"
 #include "polyloom/tensor.h"

@@ -22,6 +22,8 @@ export class Exec {
   #abort = null;
   #cell = /** @type {Cell | null} */ (null);
   #source = "";
+  /** @type {Record<string, unknown> | null} what a function returned, by port */
+  #returned = null;
 
   /**
    * @param {import("./channel.mjs").Channel} channel
@@ -51,12 +53,13 @@ export class Exec {
       // A worker that was started ahead of its cell has heard of it only now.
       process.env.POLYLOOM_CELL = body.cell;
       if (body.seed != null) process.env.POLYLOOM_SEED = String(body.seed);
-      this.#source = fs.readFileSync(body.code, "utf8");
+      if (body.code !== "") this.#source = fs.readFileSync(body.code, "utf8");
       /** @type {Record<string, unknown>} */
       const inputs = {};
       for (const [name, input] of Object.entries(body.inputs ?? {})) inputs[name] = readInput(name, input);
       process.argv = [process.argv[0], body.code, ...(body.argv ?? [])];
       if (body.seed != null) Math.random = seededRandom(body.seed);
+      if (body.call) return await this.#call(inputs);
       this.#cell = new Cell({
         file: body.code, source: this.#source, inputs, outputs: Object.keys(body.outputs ?? {}),
         api: this.#api(inputs),
@@ -68,6 +71,18 @@ export class Exec {
     } catch (error) {
       this.fail(error);
     }
+  }
+
+  /**
+   * The cell is one call of a function.
+   * @param {Record<string, unknown>} inputs
+   */
+  async #call(inputs) {
+    const { channel, body, id } = this;
+    const { call } = await import("./call.mjs");
+    channel.send(Kind.Started, id, {});
+    this.#returned = await call(body.call, body.code, inputs, Object.keys(body.outputs ?? {}), this.#api(inputs));
+    this.#evaluated = true;
   }
 
   /** @param {Record<string, unknown>} inputs */
@@ -110,7 +125,7 @@ export class Exec {
   #collect() {
     for (const [name, { type }] of Object.entries(this.body.outputs ?? {})) {
       try {
-        writeOutput(name, type, this.#cell?.output(name), this.body.out);
+        writeOutput(name, type, this.#returned ? this.#returned[name] : this.#cell?.output(name), this.body.out);
       } catch (error) {
         return this.fail(error, placeOfName(name, this.body.code, this.#source));
       }

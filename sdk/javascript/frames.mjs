@@ -19,13 +19,15 @@ const LAST = 0b100;
 
 /** Numbers of the frame kinds that this worker sends or reads. */
 export const Kind = Object.freeze({
-  Hello: 1, Started: 2, Log: 3, Progress: 4, Display: 5, Diagnostic: 6, Artifact: 7, Done: 8, Catalog: 9, Pong: 10,
-  HelloOk: 65, HelloNo: 66, Prepare: 67, Exec: 68, Cancel: 69, Credit: 70, Describe: 71, Reset: 72, Snapshot: 73, Restore: 74, Ping: 75, Shutdown: 76, Error: 127,
+  Hello: 1, Started: 2, Log: 3, Progress: 4, Display: 5, Diagnostic: 6, Artifact: 7, Done: 8, Catalog: 9, Pong: 10, Kept: 11,
+  Completions: 12, Saved: 13,
+  HelloOk: 65, HelloNo: 66, Prepare: 67, Exec: 68, Cancel: 69, Credit: 70, Describe: 71, Reset: 72, Snapshot: 73, Restore: 74, Ping: 75, Shutdown: 76, Forget: 77,
+  Complete: 78, Save: 79, Load: 80, Error: 127,
 });
 /** @type {Set<number>} */
 const SMALL = new Set([Kind.Hello, Kind.Log, Kind.Progress, Kind.Display, Kind.Diagnostic, Kind.Done, Kind.Error]);
 /** The kinds that version 1 gives each side, beyond `Error`. */
-const KINDS = Object.freeze({ worker: { first: 1, last: 63, known: 10 }, host: { first: 64, last: 126, known: 76 } });
+const KINDS = Object.freeze({ worker: { first: 1, last: 63, known: 13 }, host: { first: 64, last: 126, known: 80 } });
 
 /** The other side broke the protocol; the connection is of no more use. */
 export class ProtocolError extends Error {

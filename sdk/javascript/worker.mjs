@@ -6,7 +6,7 @@ import process from "node:process";
 import { Conversation, inherited } from "./conversation.mjs";
 
 const about = {
-  executor: "javascript", version: "1", features: ["cancel.soft", "display", "progress"], runtime: `node ${process.version}`,
+  executor: "javascript", version: "1", features: ["call", "cancel.soft", "display", "progress"], runtime: `node ${process.version}`,
 };
 // Loaded while the host reads the Hello.
 const runner = import("./exec.mjs").then(({ Exec, report }) => ({

@@ -161,12 +161,14 @@ impl Executor for Native {
         }
     }
 
-    fn snapshot(&mut self, name: &str) {
+    fn snapshot(&mut self, name: &str) -> Result<(), Failure> {
         named(self.plugin.snapshot, self.this, name);
+        Ok(())
     }
 
-    fn restore(&mut self, name: &str) {
+    fn restore(&mut self, name: &str) -> Result<(), Failure> {
         named(self.plugin.restore, self.this, name);
+        Ok(())
     }
 
     fn catalog(&mut self) -> Result<Vec<BTreeMap<String, Value>>, Failure> {

@@ -5,6 +5,7 @@
 mod args;
 mod commands;
 mod failure;
+mod functions;
 mod permission;
 mod scratch;
 mod screen;
@@ -102,7 +103,10 @@ fn dispatch(cli: Cli, screen: Screen, started: Instant) -> failure::Outcome {
     };
     match cli.command {
         Command::Run(args) => commands::run::run(&world(), *args),
-        Command::Check { flows, format } => commands::check::check(&world(), &flows, format),
+        Command::Check { flows, purity, format } => {
+            commands::check::check(&world(), &flows, purity, format)
+        }
+        Command::Catalog(args) => commands::catalog::catalog(&world(), &args),
         Command::Plan { mut flow, mut select, permissions, format } => {
             select.settle(&mut flow);
             commands::plan::plan(&world(), &flow, &select, &permissions, format)

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use polyloom_load::{
@@ -18,6 +18,7 @@ use polyloom_worker::tools::Surroundings;
 
 use crate::args::{FlowArgs, Global, Select};
 use crate::failure::{Exit, Failure};
+use crate::functions::Readers;
 use crate::screen::Screen;
 
 /// The version of this program.
@@ -49,6 +50,8 @@ pub struct World {
     pub executor_folders: Vec<PathBuf>,
     /// The plugins that the person installed.
     pub installed: Installed,
+    /// Where readers of typed functions are asked: where the command runs its cells, if it does.
+    readers: OnceLock<Arc<Place>>,
     /// When the command began.
     pub started: Instant,
 }
@@ -133,6 +136,7 @@ impl World {
             broken,
             executor_folders,
             installed,
+            readers: OnceLock::new(),
             started,
         }
     }
@@ -208,11 +212,31 @@ impl World {
         self.told(args, self.read(args))
     }
 
+    /// How flows are loaded.
+    pub fn config<'a>(
+        &'a self,
+        purpose: Purpose,
+        given: &'a Given,
+        readers: &'a Readers<'a>,
+    ) -> Config<'a> {
+        Config { languages: &self.languages, purpose, given, functions: Some(readers) }
+    }
+
+    /// Where readers of typed functions are asked.
+    pub fn readers_place(&self) -> Result<Arc<Place>, Failure> {
+        match self.readers.get() {
+            Some(place) => Ok(Arc::clone(place)),
+            None => self.place(self.store()?),
+        }
+    }
+
     /// Reads a flow to run it, and tells nothing yet.
     pub fn read(&self, args: &FlowArgs) -> Loaded {
         let given = given(args);
-        let config = Config { languages: &self.languages, purpose: Purpose::Run, given: &given };
-        polyloom_load::load(&argument(args), &config)
+        polyloom_load::load(
+            &argument(args),
+            &self.config(Purpose::Run, &given, &Readers::new(self)),
+        )
     }
 
     /// Tells what was found in a flow that was read.
@@ -438,8 +462,9 @@ impl World {
                 return Err(Failure::new(Exit::Usage, text).hint("valid: `on`, `off`"));
             }
         }
-        Ok(Arc::new(Place {
+        let place = Arc::new(Place {
             heads: Arc::default(),
+            sessions: Arc::default(),
             hot: polyloom_runtime::Hot::with_most(hot_most(|name| std::env::var(name).ok())?),
             store,
             workplace: Arc::new(workplace),
@@ -448,7 +473,10 @@ impl World {
             unix_ms: unix_ms(),
             version: VERSION,
             writes,
-        }))
+        });
+        // The first one, that all of the command has one spawner.
+        let _ = self.readers.set(Arc::clone(&place));
+        Ok(place)
     }
 
     /// The history of the project that a flow is in.
@@ -568,7 +596,7 @@ fn argument(args: &FlowArgs) -> PathBuf {
 
 /// Values given for params.
 pub fn given(args: &FlowArgs) -> Given {
-    Given { sets: args.param.clone(), file: args.params_file.clone() }
+    Given { sets: args.param.clone(), file: args.params_file.clone(), seed: args.seed }
 }
 
 fn prepare_failure(world: &World, error: &PrepareError) -> Failure {

@@ -205,6 +205,7 @@ impl<'a> Bench<'a> {
             executor: Arc::clone(self.executor),
             phase,
             code_name: format!("case.{}", self.extension()),
+            call: None,
             code: code.as_bytes().into(),
             origin: Origin { path: crate::FILE.into(), first_line: 1 },
             inputs: Vec::new(),

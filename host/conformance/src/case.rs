@@ -503,6 +503,26 @@ pub const CASES: &[Case] = &[
             "after Restore `get` prints `42`, as when the Snapshot was taken",
         ),
     ),
+    with(
+        "kept",
+        talk(
+            Snapshot,
+            "kept",
+            &["set"],
+            talks::answered,
+            "a Kept for each Snapshot, Restore and Forget, which is not ok for a Restore of what was forgotten",
+        ),
+    ),
+    with(
+        "complete",
+        talk(
+            Session,
+            "complete",
+            &["set"],
+            talks::complete,
+            "Completions of a part of the code for a Complete",
+        ),
+    ),
     with("catalog", talk(Catalog, "catalog", &[], talks::catalog, "a Catalog for a Describe")),
 ];
 

@@ -136,6 +136,11 @@ impl<'b> Line<'b> {
         negotiate(hello, &offer).map_err(|no| self.got(no.reason))
     }
 
+    /// Makes all execs from here on those of one session.
+    pub fn share(&mut self) {
+        self.exec.session = true;
+    }
+
     /// Asks for a cell of that code.
     pub fn exec(&mut self, code: &str, exec: u64) -> Result<(), Got> {
         let message = self.message(code);

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use polyloom_protocol::frame::{HEADER, Header, PREAMBLE, flag};
 use polyloom_protocol::messages::host::{
-    Cancel, Credit, Describe, Exec, HelloNo, Ping, Prepare, Reset, Restore, Shutdown, Snapshot,
+    Cancel, Complete, Credit, Describe, Exec, Forget, HelloNo, Ping, Prepare, Reset, Restore,
+    Shutdown, Snapshot,
 };
 use polyloom_protocol::{FromHost, FromWorker, Severity};
 use polyloom_sandbox::Exit;
@@ -276,6 +277,13 @@ pub fn stray_cancel(bench: &Bench<'_>) -> Check {
     late(&mut line, 99, &FromHost::Cancel(Cancel { grace_ms: 1000 }))
 }
 
+/// A line whose execs are those of one session.
+fn shared<'a>(bench: &'a Bench<'_>, codes: &[&'static str]) -> Result<Line<'a>, crate::bench::Got> {
+    let mut line = Line::greeted(bench, codes, Agree::All)?;
+    line.share();
+    Ok(line)
+}
+
 /// What the cell `get` prints.
 fn kept(line: &mut Line<'_>) -> Result<String, crate::bench::Got> {
     let _ = line.printed();
@@ -285,7 +293,7 @@ fn kept(line: &mut Line<'_>) -> Result<String, crate::bench::Got> {
 }
 
 pub fn session(bench: &Bench<'_>) -> Check {
-    let mut line = Line::greeted(bench, &["set", "get"], Agree::All)?;
+    let mut line = shared(bench, &["set", "get"])?;
     let heard = line.run_well("set")?;
     if !heard.done.session_changed {
         return Err(line.got("Done of `set` without session_changed"));
@@ -297,7 +305,7 @@ pub fn session(bench: &Bench<'_>) -> Check {
 }
 
 pub fn reset(bench: &Bench<'_>) -> Check {
-    let mut line = Line::greeted(bench, &["set", "get"], Agree::All)?;
+    let mut line = shared(bench, &["set", "get"])?;
     line.run_well("set")?;
     line.say(0, &FromHost::Reset(Reset {}))?;
     match kept(&mut line)? {
@@ -307,7 +315,7 @@ pub fn reset(bench: &Bench<'_>) -> Check {
 }
 
 pub fn snapshot(bench: &Bench<'_>) -> Check {
-    let mut line = Line::greeted(bench, &["set", "change", "get"], Agree::All)?;
+    let mut line = shared(bench, &["set", "change", "get"])?;
     let name = "kept".to_owned();
     line.run_well("set")?;
     line.say(0, &FromHost::Snapshot(Snapshot { name: name.clone() }))?;
@@ -316,6 +324,49 @@ pub fn snapshot(bench: &Bench<'_>) -> Check {
     match kept(&mut line)? {
         printed if printed == "42\n" => Ok(()),
         printed => Err(line.got(format!("`get` printed {}", quoted(&printed)))),
+    }
+}
+
+pub fn answered(bench: &Bench<'_>) -> Check {
+    let mut line = shared(bench, &["set"])?;
+    line.run_well("set")?;
+    let name = || "kept".to_owned();
+    let asked = [
+        (FromHost::Snapshot(Snapshot { name: name() }), true),
+        (FromHost::Restore(Restore { name: name() }), true),
+        (FromHost::Forget(Forget { name: name() }), true),
+        (FromHost::Restore(Restore { name: name() }), false),
+    ];
+    for (message, due) in asked {
+        line.say(0, &message)?;
+        match line.hear()? {
+            (_, FromWorker::Kept(kept)) if kept.name == "kept" && kept.ok == due => {}
+            (_, FromWorker::Kept(kept)) => {
+                let words = format!(
+                    "Kept for `{}` with ok = {} for `{}`: {}",
+                    kept.name,
+                    kept.ok,
+                    message.name(),
+                    kept.reason
+                );
+                return Err(line.got(words));
+            }
+            (_, other) => return Err(line.got(format!("`{}` came", other.name()))),
+        }
+    }
+    line.run_well("set").map(drop)
+}
+
+pub fn complete(bench: &Bench<'_>) -> Check {
+    let mut line = shared(bench, &["set"])?;
+    line.run_well("set")?;
+    line.say(0, &FromHost::Complete(Complete { code: "x".to_owned(), cursor: 1 }))?;
+    match line.hear()? {
+        (_, FromWorker::Completions(told)) if told.start <= told.end && told.end <= 1 => Ok(()),
+        (_, FromWorker::Completions(told)) => {
+            Err(line.got(format!("a part from {} to {} of one character", told.start, told.end)))
+        }
+        (_, message) => Err(line.got(format!("`{}` came", message.name()))),
     }
 }
 

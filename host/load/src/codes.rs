@@ -46,9 +46,10 @@ codes! {
     BadName = "PL007", "bad name", "A name that does not work on every platform and in every language. The message gives the valid pattern.";
     Empty = "PL008", "empty flow", "The flow has no cell.";
     Requires = "PL009", "needs another version", "The flow's `requires` asks for a newer polyloom, or can't be read.";
-    Unsupported = "PL010", "not supported by this version", "A word that is reserved for a later version: `session`.";
+    Unsupported = "PL010", "not supported by this version", "A key that can't stand there in this version: `session` in a cell that is mapped, has `stdin`, or whose language holds no sessions.";
     Nul = "PL011", "NUL in a text", "Texts can't hold the character U+0000: no argument, path or environment variable can.";
     NoFlow = "PL012", "no flow file", "A folder was named that holds no flow file, or several of them.";
+    BadSession = "PL013", "cells of a session differ", "Cells of one session share one process: they need the same language, `env`, `allow`, `secrets`, `policy` and `enforce`.";
     UnknownLanguage = "PL020", "unknown language", "No executor of that name is installed. `polyloom plugin list` shows those that are.";
     AmbiguousLanguage = "PL021", "ambiguous language", "The file's extension belongs to several executors: say `lang`.";
     UnknownTool = "PL022", "unknown tool", "`[executors.ID]` names a program that the executor's manifest does not ask for.";
@@ -73,6 +74,9 @@ codes! {
     NoValue = "PL054", "param without a value", "A param has no default and none was given, by the run or by the cell that the flow is. A warning when checking, an error when running.";
     BadCondition = "PL055", "bad condition", "A `when` that can't be read, or asks for what is no input of its cell or no value.";
     BadFlow = "PL056", "flow can't be a cell", "The file of `flow` is no flow, has problems of its own, or contains itself.";
+    BadUse = "PL057", "no typed function", "A `uses` that is not `EXECUTOR:LOCATION:OBJECT`, names nothing that is a typed function, or stands beside keys that have no place there.";
+    BadCatalog = "PL058", "typed functions can't be read", "The program that reads typed functions could not be asked, or its answer can't be understood.";
+    Typed = "PL059", "problem of a typed function", "What the reader of a language's typed functions says of them; shown with the reader's own code, e.g. `PY001`.";
     Placeholder = "PL060", "bad placeholder", "An argument of a manifest holds a `{…}` that does not exist or can't stand there.";
     Claimed = "PL061", "name claimed twice", "Two executors claim one id or alias; neither gets it.";
     BadPattern = "PL062", "bad pattern", "A regular expression of a manifest can't be read, is too large or lacks its groups.";

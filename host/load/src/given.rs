@@ -20,6 +20,8 @@ pub struct Given {
     pub sets: Vec<String>,
     /// A TOML or JSON file of values by name.
     pub file: Option<PathBuf>,
+    /// What streams of random numbers are derived from, in place of the flow's `seed`.
+    pub seed: Option<i64>,
 }
 
 /// Sets the params of a flow. With problems, those values are left as they were.

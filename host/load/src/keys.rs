@@ -40,8 +40,6 @@ pub enum Shape {
     Ints,
     /// Lists of texts by name.
     TextsMap,
-    /// Reserved for a later version.
-    Reserved,
     /// A table of known keys.
     Table(&'static [Key]),
     /// Tables of known keys by a name of the user's.
@@ -101,6 +99,12 @@ pub const FLOW: &[Key] = &[
     key("name", Shape::Text, "the file's or folder's name", "The flow's name."),
     key("doc", Shape::Text, "", "One line about it."),
     key("strict", Shape::Bool, "false", "Whether coercions between types are off."),
+    key(
+        "seed",
+        Shape::Int(i64::MIN, i64::MAX),
+        "0",
+        "What the streams of random numbers of cells with `uses` are derived from; `--seed` goes before it.",
+    ),
     key("requires", Shape::Text, "", "The versions of polyloom that can run it: `\">=0.1\"`."),
 ];
 
@@ -292,6 +296,12 @@ pub const CELL: &[Key] = &[
     ),
     key("file", Shape::Text, "", "The code's file, relative to the flow's folder."),
     key(
+        "uses",
+        Shape::Text,
+        "",
+        "A typed function as this cell, in place of `lang`, code and `outputs`: `EXECUTOR:LOCATION:OBJECT`, e.g. `python:./filters.py:blur`. Its parameters are the inputs, its results the outputs.",
+    ),
+    key(
         "flow",
         Shape::Text,
         "",
@@ -342,7 +352,12 @@ pub const CELL: &[Key] = &[
     CACHE,
     POLICY,
     ENFORCE,
-    key("session", Shape::Reserved, "", "Reserved."),
+    key(
+        "session",
+        Shape::Text,
+        "",
+        "Cells that name the same session share an interpreter's state, in the order of the graph. They have one executor, which holds sessions, and the same `env`, `allow`, `secrets`, `policy` and `enforce`.",
+    ),
     key("seed", Shape::Int(i64::MIN, i64::MAX), "", "The seed of its random streams."),
     key(
         "when",
@@ -447,6 +462,12 @@ pub const MANIFEST: &[Key] = &[
         Shape::Table(NORMALISE),
         "",
         "Gives code a normal form, so that comments and layout do not make cells run again.",
+    ),
+    key(
+        "catalog",
+        Shape::Table(CATALOG),
+        "",
+        "Reads what typed functions there are, so that cells can be calls of them: `uses`.",
     ),
     key("diagnostics", Shape::Table(DIAGNOSTICS), "", "How the tool's messages are read."),
     key("meta", Shape::Free, "", "Free: nobody reads it."),
@@ -599,6 +620,14 @@ pub const NORMALISE: &[Key] = &[key(
     Shape::Texts,
     "",
     "Program and arguments; a folder of codes is added as the last one. Prints `NAME DIGEST` for each file, with 64 hex digits of any digest, or `-`: its bytes count. Required.",
+)];
+
+/// `[catalog]`.
+pub const CATALOG: &[Key] = &[key(
+    "argv",
+    Shape::Texts,
+    "",
+    "Program and arguments. It is asked by one line of JSON on its standard input, has the flow's folder in view read-only, and prints a catalog as JSON. Required.",
 )];
 
 /// `[diagnostics]`.

@@ -4,6 +4,7 @@
 //! with a text is found in one pass and comes back as data ([`Report`]); nothing is printed here.
 
 mod canonical;
+mod catalog;
 mod check;
 mod codes;
 mod files;
@@ -25,6 +26,10 @@ mod tree;
 use std::path::{Path, PathBuf};
 
 pub use canonical::to_json;
+pub use catalog::{
+    BadCatalog, Catalog, Entry as CatalogEntry, Finding, Functions, Port as CatalogPort, Question,
+    Target, Use,
+};
 pub use check::{Context, Loaded, Purpose, check};
 pub use codes::catalogue;
 pub use files::{FileError, MAX_CODE, Root};
@@ -53,6 +58,8 @@ pub struct Config<'a> {
     pub purpose: Purpose,
     /// Values for the flow's params.
     pub given: &'a Given,
+    /// Who is asked for typed functions.
+    pub functions: Option<&'a dyn Functions>,
 }
 
 /// Loads the flow that `argument` means: a file, or a folder with one (see [`find_flow`]).
@@ -69,6 +76,7 @@ pub fn load(argument: &Path, config: &Config<'_>) -> Loaded {
                         root: Some(&root),
                         purpose: config.purpose,
                         given: config.given,
+                        functions: config.functions,
                         within: &[],
                     };
                     check(&document, &path, &context)

@@ -76,6 +76,8 @@ fn plain(text: String) -> String {
 pub struct Problem {
     /// What kind of thing; stable over versions.
     pub code: Code,
+    /// The code of whoever found it, where that is a program of somebody else's: shown in place of ours.
+    pub theirs: Option<String>,
     /// How bad.
     pub severity: Severity,
     /// One line: lower case, no full stop, names in backticks.
@@ -91,7 +93,8 @@ impl Problem {
     #[must_use]
     pub fn error(code: Code, message: impl Into<String>) -> Self {
         let message = plain(message.into());
-        Self { code, severity: Severity::Error, message, help: None, labels: Vec::new() }
+        let (theirs, help, labels) = (None, None, Vec::new());
+        Self { code, theirs, severity: Severity::Error, message, help, labels }
     }
 
     /// The same, as a warning.
@@ -99,6 +102,12 @@ impl Problem {
     pub fn warning(mut self) -> Self {
         self.severity = Severity::Warning;
         self
+    }
+
+    /// The code that is shown.
+    #[must_use]
+    pub fn shown_code(&self) -> &str {
+        self.theirs.as_deref().unwrap_or_else(|| self.code.as_str())
     }
 
     /// The same, pointing at a place.
@@ -123,7 +132,7 @@ impl fmt::Display for Problem {
             let at = label.start();
             write!(f, "{}:{}:{}: ", label.file().escape_debug(), at.line, at.column)?;
         }
-        write!(f, "{}[{}]: {}", self.severity, self.code, self.message)
+        write!(f, "{}[{}]: {}", self.severity, self.shown_code(), self.message)
     }
 }
 

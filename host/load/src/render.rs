@@ -81,7 +81,7 @@ pub fn report_to_json(report: &Report) -> Value {
     };
     let problem = |problem: &Problem| {
         json!({
-            "code": problem.code.as_str(),
+            "code": problem.shown_code(),
             "severity": problem.severity.to_string(),
             "message": problem.message,
             "help": problem.help,
@@ -143,7 +143,7 @@ impl std::error::Error for Picture<'_> {}
 
 impl Diagnostic for Picture<'_> {
     fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        Some(Box::new(self.problem.code))
+        Some(Box::new(self.problem.shown_code()))
     }
 
     fn severity(&self) -> Option<miette::Severity> {

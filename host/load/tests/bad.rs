@@ -161,11 +161,11 @@ PL003
    ·   ╰── nobody reads this
  8 │ [cell.b]
    ╰────
-  help: valid: `lang`, `file`, `flow`, `inputs`, `outputs`, `params`, `env`, `secrets`, `argv`,
-        `stdin`, `timeout`, `soft_timeout`, `grace`, `memory`, `retry_memory`, `cpus`, `cpu_time`,
-        `pids`, `open_files`, `disk`, `inodes`, `output_limit`, `artifacts`, `artifact_size`,
-        `retries`, `cache`, `policy`, `enforce`, `seed`, `when`, `map`, `allow`, `tags`, `doc`,
-        `code`
+  help: valid: `lang`, `file`, `uses`, `flow`, `inputs`, `outputs`, `params`, `env`, `secrets`,
+        `argv`, `stdin`, `timeout`, `soft_timeout`, `grace`, `memory`, `retry_memory`, `cpus`,
+        `cpu_time`, `pids`, `open_files`, `disk`, `inodes`, `output_limit`, `artifacts`,
+        `artifact_size`, `retries`, `cache`, `policy`, `enforce`, `session`, `seed`, `when`, `map`,
+        `allow`, `tags`, `doc`, `code`
 
 PL003
 
@@ -287,7 +287,7 @@ PL005
 }
 
 #[test]
-fn reserved_words() {
+fn cells_that_can_be_in_no_session() {
     insta::assert_snapshot!(picture("x.toml", r#"[cells.a]
 lang = 'python'
 code = ''
@@ -295,13 +295,13 @@ session = 'x'
 "#), @r#"
 PL010
 
-  × `session` is not supported by this version
-   ╭─[x.toml:4:1]
+  × `python` holds no sessions
+   ╭─[x.toml:4:11]
  3 │ code = ''
  4 │ session = 'x'
-   · ───┬───
-   ·    ╰── reserved for a later version
+   ·           ───
    ╰────
+  help: no executor that is installed does
 "#);
 }
 
@@ -1009,7 +1009,7 @@ PL050
 PL050
 
   × `tensor<f16>` is not a type: expected a dtype, one of bool, i8, i16, i32, i64, u8, u16, u32,
-  │ u64, f32, f64
+  │ u64, f32, f64, any
    ╭─[x.toml:4:51]
  3 │ code = ''
  4 │ outputs = { a = 'integer', b = 'list<flaot>', c = 'tensor<f16>', d = 'list<table>', e = 'map<', f = 'wat' }
@@ -1415,7 +1415,7 @@ PL054
 #[test]
 fn params_without_a_value_can_not_run() {
     insta::assert_snapshot!({
-        let given = Given { sets: vec!["yera=5".into(), "n=x".into(), "n".into()], file: None };
+        let given = Given { sets: vec!["yera=5".into(), "n=x".into(), "n".into()], file: None, seed: None };
         let text = "[params]\nyear = { type = 'int' }\nn = 1\n[cells.a]\nlang = 'c'\ncode = ''";
         render(&check_for("x.toml", text, None, Purpose::Run, &given).report, false, 100)
     }, @r#"

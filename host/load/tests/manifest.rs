@@ -92,7 +92,8 @@ fn a_worker_speaks_what_is_spoken_here() {
      6 │ features = ['display', 'dsplay', 'magic']
        ·                                  ───────
        ╰────
-      help: valid: `cancel.soft`, `display`, `progress`, `session`, `snapshot`, `catalog`, `prepare`
+      help: valid: `cancel.soft`, `display`, `progress`, `session`, `snapshot`, `catalog`, `prepare`,
+            `call`, `kept`, `complete`, `durable`, `interactive`, `source`
     ");
 }
 

@@ -293,7 +293,7 @@ fn load(files: &[(&str, &str)], name: &str, purpose: Purpose) -> (tempfile::Temp
     }
     let languages = languages();
     let given = Given::default();
-    let config = Config { languages: &languages, purpose, given: &given };
+    let config = Config { languages: &languages, purpose, given: &given, functions: None };
     let loaded = polyloom_load::load(&folder.path().join(name), &config);
     (folder, loaded)
 }

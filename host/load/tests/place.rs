@@ -72,7 +72,8 @@ fn a_broken_flow_does_not_keep_others_from_being_checked() {
         .collect();
     let languages = support::languages();
     let given = Given::default();
-    let config = Config { languages: &languages, purpose: Purpose::Check, given: &given };
+    let config =
+        Config { languages: &languages, purpose: Purpose::Check, given: &given, functions: None };
     let all = check_all(&paths, &config);
     let good: Vec<bool> = all.iter().map(|loaded| loaded.flow.is_some()).collect();
     assert_eq!(good, [false, true, false, false, false, false]);
@@ -102,9 +103,11 @@ fn values_come_from_the_command_line_before_the_file_before_the_default() {
     let given = Given {
         sets: vec!["c=300".into(), "d=[1, 2.5]".into(), "e=a=b".into()],
         file: Some(folder.path().join("values.json")),
+        seed: None,
     };
     let languages = support::languages();
-    let config = Config { languages: &languages, purpose: Purpose::Run, given: &given };
+    let config =
+        Config { languages: &languages, purpose: Purpose::Run, given: &given, functions: None };
     let loaded = load(&folder.path().join("x.toml"), &config);
     assert!(loaded.report.is_empty(), "{}", render(&loaded.report, false, 100));
     let params = loaded.flow.unwrap().params;
@@ -122,9 +125,10 @@ fn problems_of_a_params_file_point_into_it() {
         ("x.toml", "[params]\na = 1\n[cells.a]\nlang = 'c'\ncode = ''"),
         ("v.toml", "a = 'x'\nbb = 1\n"),
     ]);
-    let given = Given { sets: vec![], file: Some(folder.path().join("v.toml")) };
+    let given = Given { sets: vec![], file: Some(folder.path().join("v.toml")), seed: None };
     let languages = support::languages();
-    let config = Config { languages: &languages, purpose: Purpose::Run, given: &given };
+    let config =
+        Config { languages: &languages, purpose: Purpose::Run, given: &given, functions: None };
     let report = load(&folder.path().join("x.toml"), &config).report;
     let text = render(&report, false, 200).replace(&folder.path().display().to_string(), "DIR");
     insta::assert_snapshot!(text, @r#"
@@ -158,7 +162,8 @@ fn the_new_flow_has_no_problems_and_is_formatted() {
     }
     let languages = support::languages();
     let given = Given::default();
-    let config = Config { languages: &languages, purpose: Purpose::Run, given: &given };
+    let config =
+        Config { languages: &languages, purpose: Purpose::Run, given: &given, functions: None };
     let loaded = load(folder.path(), &config);
     assert!(loaded.report.is_empty(), "{}", render(&loaded.report, false, 100));
     assert_eq!(loaded.flow.unwrap().name, "my \"flow\"");

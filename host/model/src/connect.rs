@@ -36,6 +36,44 @@ pub enum Coercion {
     Seed,
 }
 
+impl Coercion {
+    /// Every row.
+    pub const ALL: [Self; 6] =
+        [Self::Widen, Self::Narrow, Self::Open, Self::Plain, Self::Text, Self::Seed];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Widen => "widen",
+            Self::Narrow => "narrow",
+            Self::Open => "open",
+            Self::Plain => "plain",
+            Self::Text => "text",
+            Self::Seed => "seed",
+        }
+    }
+
+    /// What it makes of what, and what happens: the first two are types, or words for several.
+    #[must_use]
+    pub fn row(self) -> (&'static [&'static str], &'static [&'static str], &'static str) {
+        match self {
+            Self::Widen => (&["int"], &["float"], "a whole number is a number"),
+            Self::Narrow => (
+                &["any", "union", "tensor"],
+                &["value", "union", "tensor"],
+                "what may fit is checked when the value is there",
+            ),
+            Self::Open => {
+                (&["file"], &["table", "tensor", "image"], "checked by the file's first bytes")
+            }
+            Self::Plain => (&["table", "tensor", "image"], &["file"], "the stored file itself"),
+            Self::Text => (&["enum", "color"], &["str"], "its text"),
+            Self::Seed => (&["int", "seed"], &["seed", "int"], "a seed is a whole number"),
+        }
+    }
+}
+
 /// Whether an output of type `source` may be wired to an input of type `target`.
 #[must_use]
 pub fn can_connect(source: &Type, target: &Type, strict: bool) -> Connection {
@@ -45,6 +83,8 @@ pub fn can_connect(source: &Type, target: &Type, strict: bool) -> Connection {
         (a, b) if a == b => Same,
         (a, Type::Any) if a.encoding() == Encoding::Msgpack => Same,
         (Type::Any, b) if b.encoding() == Encoding::Msgpack => coerced(Coercion::Narrow),
+        (Type::Union(members), b) => of_union(members, b, strict),
+        (a, Type::Union(members)) => into_union(a, members, strict),
         (Type::Int, Type::Float) => coerced(Coercion::Widen),
         (Type::Int, Type::Seed) | (Type::Seed, Type::Int) => coerced(Coercion::Seed),
         (Type::Enum(_) | Type::Color, Type::Str) => coerced(Coercion::Text),
@@ -62,19 +102,55 @@ pub fn can_connect(source: &Type, target: &Type, strict: bool) -> Connection {
                 None => Refused,
             }))
         }
-        (Type::Tensor(da, sa), Type::Tensor(db, sb)) if da == db => match (sa, sb) {
-            (_, None) => Same,
-            (None, Some(_)) => coerced(Coercion::Narrow),
-            (Some(a), Some(b)) if a.len() != b.len() => Refused,
-            (Some(a), Some(b)) => worst(a.iter().zip(b).map(|(a, b)| match (a, b) {
-                (_, None) => Same,
-                (Some(a), Some(b)) if a == b => Same,
-                (None, Some(_)) => coerced(Coercion::Narrow),
-                _ => Refused,
-            })),
-        },
+        (Type::Tensor(da, sa), Type::Tensor(db, sb)) => {
+            // Nothing said takes everything, and may turn out to be what is wanted.
+            let one = |fits: bool, a_says: bool, b_says: bool| match (a_says, b_says) {
+                (_, false) => Same,
+                (false, true) => coerced(Coercion::Narrow),
+                (true, true) => {
+                    if fits {
+                        Same
+                    } else {
+                        Refused
+                    }
+                }
+            };
+            let shape = match (sa, sb) {
+                (Some(a), Some(b)) if a.len() != b.len() => Refused,
+                (Some(a), Some(b)) => {
+                    let sizes = a.iter().zip(b);
+                    worst(sizes.map(|(a, b)| one(a == b, a.is_some(), b.is_some())))
+                }
+                (a, b) => one(false, a.is_some(), b.is_some()),
+            };
+            worst([one(da == db, da.is_some(), db.is_some()), shape].into_iter())
+        }
         _ => Refused,
     }
+}
+
+/// Each member has to be fit, or, where the value decides, one of them.
+fn of_union(members: &[Type], target: &Type, strict: bool) -> Connection {
+    let all: Vec<_> = members.iter().map(|member| can_connect(member, target, strict)).collect();
+    let refused = all.iter().filter(|one| **one == Connection::Refused).count();
+    match refused {
+        0 => worst(all.into_iter()),
+        _ if strict || refused == all.len() => Connection::Refused,
+        _ => Connection::Coerced(Coercion::Narrow),
+    }
+}
+
+/// The best of the members.
+fn into_union(source: &Type, members: &[Type], strict: bool) -> Connection {
+    let mut best = Connection::Refused;
+    for member in members {
+        match can_connect(source, member, strict) {
+            Connection::Same => return Connection::Same,
+            one if best == Connection::Refused => best = one,
+            _ => {}
+        }
+    }
+    best
 }
 
 fn worst(all: impl Iterator<Item = Connection>) -> Connection {
@@ -173,6 +249,17 @@ fn go(value: Value, ty: &Type, place: &mut Vec<String>) -> Result<Value, (String
             }
             Value::Map(all)
         }
+        (Type::Union(members), value) => {
+            // A member that takes it as it is goes before one that changes it.
+            let mut fits = members.iter().filter_map(|member| conform(value.clone(), member).ok());
+            let first = fits.next();
+            let mut other = || fits.find(|one| *one == value);
+            match first {
+                Some(one) if one == value => one,
+                Some(one) => other().unwrap_or(one),
+                None => return Err((kind(&value), ty.to_string())),
+            }
+        }
         (Type::Enum(names), Value::Str(text)) if names.contains(&text) => Value::Str(text),
         (Type::Color, Value::Str(text)) if color(&text) => Value::Str(text),
         (ty, value) => return Err((kind(&value), ty.to_string())),
@@ -218,8 +305,15 @@ mod tests {
             ("tensor<f64,[n]>", "tensor<f64>"),
             ("tensor<f64,[3]>", "tensor<f64,[n]>"),
             ("enum{a}", "enum{a,b}"),
+            ("int", "int|null"),
+            ("int|null", "int|null|str"),
+            ("list<int>", "list<int|str>"),
+            ("int|str", "any"),
+            ("tensor<f64,[n]>", "tensor<any>"),
         ] {
             assert_eq!(connect(a, b), Connection::Same, "{a} {b}");
+            let strict = can_connect(&a.parse().unwrap(), &b.parse().unwrap(), true);
+            assert_eq!(strict, Connection::Same, "{a} {b}");
         }
         for (a, b) in [
             ("int", "float"),
@@ -229,6 +323,12 @@ mod tests {
             ("table", "file"),
             ("record{x:int}", "map<float>"),
             ("tensor<f64,[n]>", "tensor<f64,[3]>"),
+            ("int|null", "int"),
+            ("int", "float|null"),
+            ("any", "int|null"),
+            ("int|str", "float|null"),
+            ("tensor<any>", "tensor<f64>"),
+            ("tensor<any,[3]>", "tensor<f64,[n]>"),
         ] {
             assert!(matches!(connect(a, b), Connection::Coerced(_)), "{a} {b}");
             assert_eq!(
@@ -244,6 +344,9 @@ mod tests {
             ("tensor<f64,[2]>", "tensor<f64,[3]>"),
             ("record{x:int}", "record{y:int}"),
             ("dir", "file"),
+            ("str|null", "int"),
+            ("str", "int|null"),
+            ("tensor<any,[2]>", "tensor<f64,[3]>"),
         ] {
             assert_eq!(connect(a, b), Connection::Refused, "{a} {b}");
         }
@@ -256,6 +359,16 @@ mod tests {
         let ty = "list<record{temp:float}>".parse().unwrap();
         let error = conform(days, &ty).unwrap_err();
         assert_eq!(error.to_string(), "[0].temp: expected float, found str \"x\"");
+    }
+
+    #[test]
+    fn a_value_of_a_union_stays_what_it_is_if_it_can() {
+        let of = |value: Value, ty: &str| conform(value, &ty.parse().unwrap());
+        assert_eq!(of(Value::Int(1), "float|int").unwrap(), Value::Int(1));
+        assert_eq!(of(Value::Int(1), "float|null").unwrap(), Value::Float(1.0));
+        assert_eq!(of(Value::Null, "float|null").unwrap(), Value::Null);
+        let error = of(Value::Str("x".into()), "float|null").unwrap_err();
+        assert_eq!(error.to_string(), "expected float|null, found str \"x\"");
     }
 
     #[test]

@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Ask, CellId, ExecutorId, LimitLines, Limits, ParamName, Policy, PortName, SecretHandle, Type,
-    Value, When,
+    Ask, Call, CellId, ExecutorId, LimitLines, Limits, ParamName, Policy, PortName, SecretHandle,
+    SessionName, Type, Value, When,
 };
 
 /// A flow: parameters, cells and how they are wired.
@@ -27,6 +27,8 @@ pub struct Flow {
     pub params: BTreeMap<ParamName, Param>,
     /// Whether coercions are off.
     pub strict: bool,
+    /// What the streams of random numbers of its cells are derived from.
+    pub seed: i64,
     /// Which program serves an executor's tool, where the flow says so.
     pub tools: Vec<ToolChoice>,
     /// The cells, in the file's order. Ids are unique.
@@ -77,8 +79,10 @@ pub struct Cell {
     pub gate: Option<CellId>,
     /// The executor that runs it; for a cell that is no program, what it is called instead.
     pub executor: ExecutorId,
-    /// Its code; empty for a cell that is no program.
+    /// Its code; empty for a cell that is no program, and for a call of what is installed.
     pub code: Code,
+    /// The function that it calls, where it does.
+    pub call: Option<Arc<Call>>,
     /// One step for each item, or for each combination of the items of several axes. None: it is one step.
     pub map: Vec<Axis>,
     /// It is left out where the answer is no.
@@ -111,6 +115,8 @@ pub struct Cell {
     pub asks: BTreeSet<Ask>,
     /// The seed of its random streams.
     pub seed: Option<i64>,
+    /// The interpreter state that it shares.
+    pub session: Option<Session>,
     /// Words to select by.
     pub tags: Vec<String>,
     /// One line for people.
@@ -220,6 +226,15 @@ impl Mark {
             Self::Keep => "keep",
         }
     }
+}
+
+/// A cell's place in a session: interpreter state that cells have in common, one after the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Its name.
+    pub name: SessionName,
+    /// The cell of the session that comes before this one; the first has a fresh interpreter.
+    pub before: Option<CellId>,
 }
 
 /// A cell's source text.
@@ -332,6 +347,13 @@ impl Cell {
 }
 
 impl Flow {
+    /// The seed of a cell's stream of random numbers, where it has one: its own, or what a function that draws on one has of the flow's.
+    #[must_use]
+    pub fn seed_of(&self, cell: &Cell) -> Option<i64> {
+        let derived = || polyloom_protocol::seed::cell_seed(self.seed, cell.id.as_str());
+        cell.seed.or_else(|| cell.call.as_ref().filter(|call| call.seeded).map(|_| derived()))
+    }
+
     /// The cell of that id.
     #[must_use]
     pub fn cell(&self, id: &CellId) -> Option<&Cell> {

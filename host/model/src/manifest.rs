@@ -71,6 +71,8 @@ pub struct Manifest {
     pub calls: Calls,
     /// An argv that gives codes a normal form, so that comments do not change a key; see the README of executors.
     pub normalise: Option<Vec<String>>,
+    /// An argv that reads what typed functions there are, so that cells can be calls of them.
+    pub catalog: Option<Vec<String>>,
     /// How its compiler's or interpreter's messages are read.
     pub diagnostics: Option<DiagnosticsSpec>,
     /// Where the manifest was found; a bundled one has none.
@@ -93,6 +95,15 @@ impl Manifest {
                 holds(&worker.argv) || worker.once.as_deref().is_some_and(holds)
             }
         }
+    }
+}
+
+impl Manifest {
+    /// Whether cells can share a process of its, one after the other.
+    #[must_use]
+    pub fn holds_sessions(&self) -> bool {
+        let session = |feature: &String| feature == polyloom_protocol::handshake::feature::SESSION;
+        matches!(&self.kind, Kind::Worker(worker) if worker.features.iter().any(session))
     }
 }
 

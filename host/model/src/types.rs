@@ -1,7 +1,7 @@
 //! The types of ports: one grammar, read here and nowhere else.
 //!
 //! `any null bool int float str bytes list<T> map<T> record{name:T,…} enum{a,b} tensor<dtype,[shape]>
-//! table image file dir seed vec2 color`
+//! table image file dir seed vec2 color`, and `A|B`: a value of one of them
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,8 +36,11 @@ pub enum Type {
     Record(Arc<BTreeMap<String, Type>>),
     /// One text of a closed set, in the order declared.
     Enum(Arc<Vec<String>>),
-    /// A dense array; `shape` holds sizes, `None` where a name (any size) stands; no shape: any rank.
-    Tensor(Dtype, Option<Vec<Option<u64>>>),
+    /// A value of one of these types: at least two, none of them a union, each once, in the order of their texts with null at the end.
+    /// Made by [`Type::union`].
+    Union(Arc<Vec<Type>>),
+    /// A dense array. No dtype: any of them. `shape` holds sizes, `None` where a name (any size) stands; no shape: any rank.
+    Tensor(Option<Dtype>, Option<Vec<Option<u64>>>),
     /// Named columns: an Arrow IPC file.
     Table,
     /// A picture: PNG, JPEG, GIF, WebP or SVG.
@@ -90,6 +93,33 @@ impl Type {
         "tensor", "table", "image", "file", "dir", "seed", "vec2", "color",
     ];
 
+    /// A value of one of these types, in its one form; nothing where one of them is no value type, or there is none.
+    #[must_use]
+    pub fn union(members: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let mut all: Vec<(String, Self)> = Vec::new();
+        for member in members {
+            let parts = match &member {
+                Self::Union(parts) => parts.to_vec(),
+                _ if member.encoding() != Encoding::Msgpack => return None,
+                _ => vec![member],
+            };
+            all.extend(parts.into_iter().map(|part| (part.to_string(), part)));
+        }
+        all.sort_by(|(a, first), (b, second)| {
+            (*first == Self::Null, a).cmp(&(*second == Self::Null, b))
+        });
+        all.dedup_by(|a, b| a.0 == b.0);
+        // What takes everything needs no company.
+        if all.iter().any(|(_, member)| *member == Self::Any) {
+            return Some(Self::Any);
+        }
+        let mut members: Vec<Self> = all.into_iter().map(|(_, member)| member).collect();
+        match members.len() {
+            0 | 1 => members.pop(),
+            _ => Some(Self::Union(Arc::new(members))),
+        }
+    }
+
     /// What the outputs of several steps are together: a list of values, or a directory of files.
     #[must_use]
     pub fn gathered(&self) -> Self {
@@ -132,9 +162,15 @@ impl fmt::Display for Type {
                 f.write_str("}")
             }
             Type::Enum(names) => write!(f, "enum{{{}}}", names.join(",")),
-            Type::Tensor(dtype, None) => write!(f, "tensor<{}>", dtype.name()),
+            Type::Union(members) => {
+                for (i, member) in members.iter().enumerate() {
+                    write!(f, "{}{member}", if i > 0 { "|" } else { "" })?;
+                }
+                Ok(())
+            }
+            Type::Tensor(dtype, None) => write!(f, "tensor<{}>", name_of(*dtype)),
             Type::Tensor(dtype, Some(shape)) => {
-                write!(f, "tensor<{},[", dtype.name())?;
+                write!(f, "tensor<{},[", name_of(*dtype))?;
                 let mut names = 0_usize;
                 for (i, size) in shape.iter().enumerate() {
                     if i > 0 {
@@ -165,6 +201,11 @@ impl fmt::Display for Type {
     }
 }
 
+/// The word for a dtype, or for any.
+fn name_of(dtype: Option<Dtype>) -> &'static str {
+    dtype.map_or("any", Dtype::name)
+}
+
 /// A text that is not a type.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{text}` is not a type: {why} at position {at}")]
@@ -183,6 +224,8 @@ const DEPTH: usize = 32;
 const LONGEST: usize = 16 << 10;
 /// An enum with more names, or a record with more fields, is refused: what is that long is a value, not a type.
 const MOST: usize = 1024;
+/// A union of more types is refused: whoever reads such a value has to tell them apart.
+const MOST_MEMBERS: usize = 32;
 
 struct Parser<'a> {
     text: &'a str,
@@ -230,6 +273,26 @@ impl Parser<'_> {
     }
 
     fn ty(&mut self) -> Result<Type, TypeError> {
+        let start = self.at;
+        let first = self.one()?;
+        if !self.eat('|') {
+            return Ok(first);
+        }
+        let mut members = vec![first, self.one()?];
+        while self.eat('|') {
+            if members.len() == MOST_MEMBERS {
+                return self.fail(format!("more than {MOST_MEMBERS} types in a union"));
+            }
+            members.push(self.one()?);
+        }
+        Type::union(members).ok_or(()).or_else(|()| {
+            self.at = start;
+            self.fail("a union is of values, not of tensors, tables or files")
+        })
+    }
+
+    /// A type that is no union.
+    fn one(&mut self) -> Result<Type, TypeError> {
         self.space();
         let start = self.at;
         self.depth += 1;
@@ -323,12 +386,13 @@ impl Parser<'_> {
     fn tensor(&mut self) -> Result<Type, TypeError> {
         self.need('<')?;
         let word = self.word().to_owned();
-        let Some(dtype) = Dtype::ALL.into_iter().find(|dtype| dtype.name() == word) else {
+        let dtype = Dtype::ALL.into_iter().find(|dtype| dtype.name() == word);
+        if dtype.is_none() && word != "any" {
             return self.fail(format!(
-                "expected a dtype, one of {}",
+                "expected a dtype, one of {}, any",
                 Dtype::ALL.map(Dtype::name).join(", ")
             ));
-        };
+        }
         let mut shape = None;
         if self.eat(',') {
             self.need('[')?;
@@ -398,7 +462,11 @@ mod tests {
             "tensor<f64,[n,m]>",
             "tensor<u8>",
             "tensor<f32,[]>",
+            "tensor<any>",
+            "tensor<any,[n,3]>",
             "vec2",
+            "float|int|null",
+            "list<int|str>|map<any>",
             "color",
             "record{}",
         ] {
@@ -428,12 +496,32 @@ mod tests {
             "tensor<f64,[-1]>",
             "é",
             "record{a}",
+            "int|",
+            "|int",
+            "int|table",
+            "tensor<any>|null",
         ] {
             assert!(bad.parse::<Type>().is_err(), "{bad}");
         }
         assert!("list<".repeat(10_000).parse::<Type>().is_err());
         assert_eq!("list<intt>".parse::<Type>().unwrap_err().at, 6);
     }
+    #[test]
+    fn a_union_has_one_form() {
+        for (text, form) in [
+            ("null|int", "int|null"),
+            ("str | int | str", "int|str"),
+            ("int|int", "int"),
+            ("int|any", "any"),
+            ("list< str|int >", "list<int|str>"),
+        ] {
+            assert_eq!(text.parse::<Type>().unwrap().to_string(), form);
+        }
+        let many = |count| (0..count).map(|at| format!("enum{{n{at}}}")).collect::<Vec<_>>();
+        assert!(many(MOST_MEMBERS).join("|").parse::<Type>().is_ok());
+        assert!(many(MOST_MEMBERS + 1).join("|").parse::<Type>().is_err());
+    }
+
     #[test]
     fn types_have_a_size() {
         let names = |count| (0..count).map(|at| format!("n{at}")).collect::<Vec<_>>();

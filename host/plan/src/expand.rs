@@ -142,6 +142,7 @@ fn with_cells(flow: &Flow, cells: Vec<Cell>) -> Flow {
         root: flow.root.clone(),
         params: flow.params.clone(),
         strict: flow.strict,
+        seed: flow.seed,
         tools: flow.tools.clone(),
         cells,
         outputs: flow.outputs.clone(),
@@ -285,6 +286,12 @@ impl<'a> Maker<'a> {
             cell.code.origin.path = cell.folder.join(&cell.code.origin.path);
             cell.lines.path = cell.folder.join(&cell.lines.path);
             cell.items.clone_from(&outer.items);
+            if let Some(session) = &mut cell.session {
+                session.name = session.name.within(&outer.id);
+                if let Some(before) = &mut session.before {
+                    *before = outer.id.within(before).map_err(name)?;
+                }
+            }
             self.cell(cell, depth)?;
         }
         for (port, (cell, output)) in &sub.flow.outputs {
@@ -421,6 +428,7 @@ fn bare(cell: Cell, role: Role, inputs: BTreeMap<PortName, Input>, lang: &str) -
         role,
         executor: lang.parse().unwrap_or_else(|_| cell.executor.clone()),
         code: Code { name: String::new(), bytes: Arc::from([]), origin },
+        call: None,
         map: Vec::new(),
         inputs,
         outputs: cell.outputs.iter().map(|(port, ty)| (port.clone(), ty.gathered())).collect(),
@@ -431,6 +439,7 @@ fn bare(cell: Cell, role: Role, inputs: BTreeMap<PortName, Input>, lang: &str) -
         retries: Retries::default(),
         asks: std::collections::BTreeSet::new(),
         seed: None,
+        session: None,
         ..cell
     }
 }

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use polyloom_model::{
-    Ask, Cell, CellId, Digest, ExecutorId, Flow, ParamName, PortName, Role, Source, Stdin, Type,
-    Value,
+    Ask, Cell, CellId, Digest, ExecutorId, Flow, ParamName, PortName, Role, Session, Source, Stdin,
+    Type, Value,
 };
 use thiserror::Error;
 
@@ -168,11 +168,30 @@ impl<'a> Maker<'a> {
         if let Some(stdin) = &cell.stdin {
             parts.push((PartName::Stdin, self::stdin(stdin)));
         }
-        if let Some(seed) = cell.seed {
+        if let Some(seed) = self.flow.seed_of(cell) {
             let digest = Digest::of(&seed.to_le_bytes());
             parts.push((PartName::Seed, Part::new(digest, &seed.to_string())));
         }
+        if let Some(session) = &cell.session {
+            parts.push((PartName::Session, self.lineage(session)));
+        }
         Ok(parts.into_iter().collect())
+    }
+
+    /// What was done in a session before: the key of the cell before it holds all that came before that.
+    fn lineage(&self, session: &Session) -> Part {
+        let before = session.before.as_ref();
+        let key = before.and_then(|id| self.keys[self.graph.index(id.as_str())?.at()]);
+        let mut message = Message::new("polyloom.key/2 session");
+        match key {
+            Some(key) => message.digest(&key.0),
+            None => message.text(""),
+        };
+        let text = match before {
+            Some(id) => format!("{}, after {id}", session.name),
+            None => format!("{}, from the start", session.name),
+        };
+        Part::new(message.finish(), &text)
     }
 
     /// The names and types of ports. Many cells have the same, so each list is digested once.
@@ -281,9 +300,13 @@ fn value(value: &Value) -> Part {
     Part::new(message.finish(), &text)
 }
 
-/// The bytes as they are: a changed line ending changes what a shell or a here-document does, so it is a change. Or the normal form that the
+/// Of a call the function, with all that it reaches: what else stands in its file is nothing to it. Else the bytes as they are: a changed line ending changes what a shell or a here-document does, so it is a change. Or the normal form that the
 /// executor gives them, in a domain of its own: the two are never taken for one another.
 fn code(cell: &Cell, normal: Option<&Digest>) -> Part {
+    if let Some(call) = &cell.call {
+        let digest = Message::new("polyloom.key/2 call").text(&call.id).text(&call.digest).finish();
+        return Part::new(digest, &format!("{}, {}", call.id, digest.short()));
+    }
     let extension = cell.code.name.rsplit_once('.').map_or("", |(_, extension)| extension);
     let digest = match normal {
         Some(normal) => Message::new("polyloom.key/2 code in normal form")

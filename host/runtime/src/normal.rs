@@ -37,7 +37,7 @@ pub(crate) fn digests<'e>(
         if executor.manifest.normalise.is_none() {
             continue;
         }
-        let cells = flow.cells.iter().filter(|cell| cell.executor == *id);
+        let cells = flow.cells.iter().filter(|cell| cell.executor == *id && cell.call.is_none());
         let cells: Vec<_> = cells.map(|cell| (cell, Digest::of(&cell.code.bytes))).collect();
         let codes: BTreeMap<Digest, &[u8]> = cells
             .iter()

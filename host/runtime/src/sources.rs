@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
-use polyloom_model::{Flow, Items, Match, Role, Source, matching};
+use polyloom_model::{Call, Cell, Flow, Items, Match, Role, Source, matching};
 
 /// Names of files and folders. Whether there is anything under a name is not asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -75,9 +75,12 @@ fn collect(flow: &Flow, all: &mut Sources) {
     for cell in &flow.cells {
         match &cell.role {
             Role::Flow(sub) => collect(&sub.flow, all),
-            Role::Program | Role::Gather | Role::Open | Role::Gate => {
-                all.files.insert(flow.root.join(&cell.code.origin.path));
-            }
+            Role::Program | Role::Gather | Role::Open | Role::Gate => match &cell.call {
+                Some(call) => called(flow, cell, call, all),
+                None => {
+                    all.files.insert(flow.root.join(&cell.code.origin.path));
+                }
+            },
         }
         let axes = cell.map.iter().filter_map(|axis| match &axis.items {
             Items::Of(source) => Some(source),
@@ -96,6 +99,26 @@ fn collect(flow: &Flow, all: &mut Sources) {
                     all.folders.insert(path.clone());
                 }
                 all.files.insert(path);
+            }
+        }
+    }
+}
+
+/// The files that a function reaches, and those that would be found in their place if they were there.
+fn called(flow: &Flow, cell: &Cell, call: &Call, all: &mut Sources) {
+    // What is installed is known by what its language's programs say of it.
+    if cell.code.name.is_empty() {
+        return;
+    }
+    let own = Path::new(&cell.code.name);
+    let extension = own.extension().map(|it| it.to_string_lossy()).unwrap_or_default();
+    for path in call.files.iter().map(|(path, _)| path.as_path()).chain([own]) {
+        all.files.insert(flow.root.join(path));
+        for folder in path.ancestors().skip(1) {
+            all.folders.insert(flow.root.join(folder));
+            for names in [format!("*.{extension}*"), format!("*/*.{extension}*")] {
+                let pattern = folder.join(names).to_string_lossy().into_owned();
+                all.globs.insert((flow.root.clone(), pattern));
             }
         }
     }

@@ -168,7 +168,7 @@ impl Workplace {
     }
 
     /// The sandbox of a program that is asked something.
-    fn question(
+    pub(crate) fn question(
         &self,
         argv: Vec<std::ffi::OsString>,
         roots: &[PathBuf],
@@ -193,7 +193,7 @@ impl Workplace {
         Ok((spec, policy))
     }
 
-    fn open(
+    pub(crate) fn open(
         &self,
         policy: &sandbox::Policy,
         spec: &sandbox::Spec,

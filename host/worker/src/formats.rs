@@ -108,11 +108,13 @@ pub fn check_arrow(head: &[u8], tail: &[u8]) -> Result<(), String> {
 pub fn check_npy(
     head: &[u8],
     size: u64,
-    dtype: Dtype,
+    dtype: Option<Dtype>,
     shape: Option<&[Option<u64>]>,
 ) -> Result<(), String> {
     let npy = Npy::parse(head).map_err(|error| error.to_string())?;
-    if npy.dtype != dtype {
+    if let Some(dtype) = dtype
+        && npy.dtype != dtype
+    {
         return Err(format!("expected tensor<{}>, found dtype {}", dtype.name(), npy.dtype.name()));
     }
     if let Some(shape) = shape {
@@ -152,9 +154,18 @@ fn from_text(bytes: Vec<u8>, ty: &Type) -> Result<Value, String> {
         _ => None,
     };
     let text = String::from_utf8(bytes).map_err(|_| "its text is not UTF-8".to_owned())?;
-    match scalar {
-        Some(scalar) => Value::from_text(&text, scalar).map_err(|error| error.to_string()),
-        None => Value::from_json(&text).map_err(|error| error.to_string()),
+    let json = || Value::from_json(&text).map_err(|error| error.to_string());
+    match (scalar, ty) {
+        (Some(scalar), _) => Value::from_text(&text, scalar).map_err(|error| error.to_string()),
+        // A text needs no quotes where nothing else fits.
+        (None, Type::Union(members)) if members.contains(&Type::Str) => {
+            let other = json().ok().filter(|value| conform(value.clone(), ty).is_ok());
+            match other {
+                Some(value) => Ok(value),
+                None => Value::from_text(&text, Scalar::Str).map_err(|error| error.to_string()),
+            }
+        }
+        (None, _) => json(),
     }
 }
 
@@ -166,11 +177,11 @@ mod tests {
     fn npy_headers_are_checked_against_type_and_size() {
         let head = polyloom_protocol::npy::header(Dtype::F64, &[3]);
         let size = head.len() as u64 + 24;
-        assert!(check_npy(&head, size, Dtype::F64, Some(&[None])).is_ok());
-        assert!(check_npy(&head, size, Dtype::F32, None).is_err());
-        assert!(check_npy(&head, size - 1, Dtype::F64, None).is_err());
-        assert!(check_npy(&head, size, Dtype::F64, Some(&[Some(4)])).is_err());
-        assert!(check_npy(&head[..20], size, Dtype::F64, None).is_err());
+        assert!(check_npy(&head, size, Some(Dtype::F64), Some(&[None])).is_ok());
+        assert!(check_npy(&head, size, Some(Dtype::F32), None).is_err());
+        assert!(check_npy(&head, size - 1, Some(Dtype::F64), None).is_err());
+        assert!(check_npy(&head, size, Some(Dtype::F64), Some(&[Some(4)])).is_err());
+        assert!(check_npy(&head[..20], size, Some(Dtype::F64), None).is_err());
     }
 
     #[test]
@@ -193,18 +204,18 @@ mod tests {
             let shape = file["shape"].as_array().expect("a list");
             let shape: Vec<Option<u64>> = shape.iter().map(serde_json::Value::as_u64).collect();
             for other in Dtype::ALL {
-                let fits = check_npy(head, size, other, Some(&shape));
+                let fits = check_npy(head, size, Some(other), Some(&shape));
                 assert_eq!(fits.is_ok(), other.name() == dtype, "{dtype} as {}", other.name());
             }
             let own = Dtype::ALL.into_iter().find(|it| it.name() == dtype).expect("a dtype");
-            assert!(check_npy(head, size + 1, own, None).is_err(), "{dtype}");
+            assert!(check_npy(head, size + 1, Some(own), None).is_err(), "{dtype}");
             let mut deeper = shape.clone();
             deeper.push(None);
-            assert!(check_npy(head, size, own, Some(&deeper)).is_err(), "{dtype}");
+            assert!(check_npy(head, size, Some(own), Some(&deeper)).is_err(), "{dtype}");
         }
         for file in vectors["invalid"].as_array().expect("a list") {
             let head = bytes(&file["header"]);
-            assert!(check_npy(&head, 1 << 40, Dtype::F64, None).is_err(), "{}", file["name"]);
+            assert!(check_npy(&head, 1 << 40, Some(Dtype::F64), None).is_err(), "{}", file["name"]);
         }
     }
 
@@ -215,6 +226,9 @@ mod tests {
         assert_eq!(read("42\n", "float"), Ok(Value::Float(42.0)));
         assert_eq!(read("hi\n\n", "str"), Ok(Value::Str("hi\n".into())));
         assert_eq!(read("[1,2]", "list<float>"), Ok(vec![1.0, 2.0].into()));
+        assert_eq!(read("42", "int|str"), Ok(Value::Int(42)));
+        assert_eq!(read("hi\n", "int|str"), Ok(Value::Str("hi".into())));
+        assert_eq!(read("null", "int|null"), Ok(Value::Null));
         assert!(read("4.5", "int").is_err());
         assert!(read("nope", "enum{a,b}").is_err());
         assert!(read("{", "any").is_err());

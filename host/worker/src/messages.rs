@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt::Write as _;
+use std::path::Path;
 
 use polyloom_model::{CellId, DiagnosticsFormat, Kind, Manifest};
 use polyloom_protocol::Diagnostic;
@@ -72,6 +73,11 @@ pub fn not_compiled(manifest: &Manifest, why: &str) -> Diagnostic {
     Diagnostic { file, ..Diagnostic::new(Severity::Error, text) }
 }
 
+/// Where the code of cells lies.
+pub fn code_folder() -> &'static Path {
+    Path::new("/cell/code")
+}
+
 /// Where a cell's code lies.
 pub fn code_path(attempt: &Attempt) -> String {
     format!("/cell/code/{}", attempt.code_name)
@@ -116,10 +122,23 @@ fn of_diag(diag: Diag, attempt: &Attempt, view: &View) -> Diagnostic {
 pub fn to_author(diagnostic: &mut Diagnostic, attempt: &Attempt, view: &View) {
     let code = view.path(&code_path(attempt));
     let own = match diagnostic.file.as_deref() {
-        None => diagnostic.line.is_some(),
+        None => diagnostic.line.is_some() && !attempt.code_name.is_empty(),
         Some(file) => file == code || file == attempt.code_name,
     };
-    if !own {
+    // Another file of the project that a function reaches.
+    let other = diagnostic.file.as_deref().filter(|_| !own).and_then(|file| {
+        let folder = view.path(&code_folder().to_string_lossy());
+        let below = Path::new(file).strip_prefix(folder).ok()?;
+        attempt.call.as_ref()?.files.iter().find(|(path, _)| path == below)?;
+        // The flow's own folder, as the person sees it.
+        let root = attempt.origin.path.to_str()?.strip_suffix(&attempt.code_name)?;
+        Some(Path::new(root).join(below))
+    });
+    if !own && other.is_none() {
+        return;
+    }
+    if let Some(other) = other {
+        diagnostic.file = Some(other.display().to_string());
         return;
     }
     let shift = attempt.origin.first_line.saturating_sub(1);

@@ -77,12 +77,21 @@ pub struct Output {
     pub r#type: String,
 }
 
-/// Run a cell. The frame's exec id is its name from now on.
+/// The function that a cell is, in place of a program. Needs the feature `call`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// The module it is in, as the language imports it.
+    pub module: String,
+    /// Its name at the top of that module.
+    pub object: String,
+}
+
+/// Run a cell. The frame's exec id is its name from now on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exec {
     /// Cell id.
     pub cell: String,
-    /// Path of the code, absolute inside the sandbox.
+    /// Path of the code, absolute inside the sandbox; empty for a call of something installed.
     pub code: String,
     /// Inputs by port.
     #[serde(default)]
@@ -101,6 +110,18 @@ pub struct Exec {
     /// Time until the host stops it, in milliseconds from now.
     #[serde(default)]
     pub deadline_ms: Option<u64>,
+    /// Whether it goes on with the state of the session that the exec before it left. Needs the feature `session`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub session: bool,
+    /// Whether somebody waits at a prompt: the value of a last expression is shown. Needs the feature `interactive`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub interactive: bool,
+    /// The code itself, in place of the file that `code` then only names. Needs the feature `source`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The function to be called. A worker without the feature never sees this key, nor one of the three above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<Call>,
 }
 
 /// Stop the exec; `Done` is still due. After the grace the host kills.
@@ -140,6 +161,36 @@ pub struct Restore {
     pub name: String,
 }
 
+/// Drop a kept state. Needs the feature `snapshot`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forget {
+    /// The name.
+    pub name: String,
+}
+
+/// Ask what may follow in code that somebody types. Needs the feature `complete`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Complete {
+    /// What was typed so far, whole.
+    pub code: String,
+    /// Where the cursor is, in characters from the start.
+    pub cursor: u32,
+}
+
+/// Write the session's state into an empty folder. Needs the feature `durable`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Save {
+    /// The folder, absolute inside the sandbox.
+    pub out: String,
+}
+
+/// Take over the state that a folder of `Save` holds. Needs the feature `durable`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    /// The folder, absolute inside the sandbox.
+    pub path: String,
+}
+
 /// Ask for a sign of life, between execs only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ping {
@@ -158,6 +209,10 @@ pub struct Shutdown {
 /// Every message from the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each variant is named after its message")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an `Exec` is the usual one, and none is kept for long"
+)]
 pub enum FromHost {
     HelloOk(HelloOk),
     HelloNo(HelloNo),
@@ -171,6 +226,10 @@ pub enum FromHost {
     Restore(Restore),
     Ping(Ping),
     Shutdown(Shutdown),
+    Forget(Forget),
+    Complete(Complete),
+    Save(Save),
+    Load(Load),
     Error(ErrorMessage),
     /// A kind of a later minor version; to be skipped.
     Unknown {
@@ -210,6 +269,10 @@ impl FromHost {
             kind::RESTORE => Self::Restore(decode("Restore", body)?),
             kind::PING => Self::Ping(decode("Ping", body)?),
             kind::SHUTDOWN => Self::Shutdown(decode("Shutdown", body)?),
+            kind::FORGET => Self::Forget(decode("Forget", body)?),
+            kind::COMPLETE => Self::Complete(decode("Complete", body)?),
+            kind::SAVE => Self::Save(decode("Save", body)?),
+            kind::LOAD => Self::Load(decode("Load", body)?),
             kind::ERROR => Self::Error(decode("Error", body)?),
             1..=63 => return Err(Violation::WrongDirection { kind }),
             _ => {
@@ -238,6 +301,10 @@ impl FromHost {
             Self::Restore(body) => encode(kind, exec, body),
             Self::Ping(body) => encode(kind, exec, body),
             Self::Shutdown(body) => encode(kind, exec, body),
+            Self::Forget(body) => encode(kind, exec, body),
+            Self::Complete(body) => encode(kind, exec, body),
+            Self::Save(body) => encode(kind, exec, body),
+            Self::Load(body) => encode(kind, exec, body),
             Self::Error(body) => encode(kind, exec, body),
             Self::Unknown { kind } => Err(EncodeError::Unknown(*kind)),
         }
@@ -259,6 +326,10 @@ impl FromHost {
             Self::Restore(_) => kind::RESTORE,
             Self::Ping(_) => kind::PING,
             Self::Shutdown(_) => kind::SHUTDOWN,
+            Self::Forget(_) => kind::FORGET,
+            Self::Complete(_) => kind::COMPLETE,
+            Self::Save(_) => kind::SAVE,
+            Self::Load(_) => kind::LOAD,
             Self::Error(_) => kind::ERROR,
             Self::Unknown { kind } => *kind,
         }
@@ -280,6 +351,10 @@ impl FromHost {
             Self::Restore(_) => "Restore",
             Self::Ping(_) => "Ping",
             Self::Shutdown(_) => "Shutdown",
+            Self::Forget(_) => "Forget",
+            Self::Complete(_) => "Complete",
+            Self::Save(_) => "Save",
+            Self::Load(_) => "Load",
             Self::Error(_) => "Error",
             Self::Unknown { .. } => "Unknown",
         }

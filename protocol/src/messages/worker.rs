@@ -120,6 +120,50 @@ pub struct Pong {
     pub n: u64,
 }
 
+/// Answer to `Snapshot`, `Restore` and `Forget`, one for each, where the feature `kept` was agreed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// The name that was asked about.
+    pub name: String,
+    /// Whether it was done.
+    pub ok: bool,
+    /// Why not, for people.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// Answer to `Complete`: what may stand in place of a part of the code.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Completions {
+    /// Where that part ends, in characters.
+    pub end: u32,
+    /// Whole words, the likeliest first.
+    #[serde(default)]
+    pub matches: Vec<String>,
+    /// Where it begins, in characters.
+    pub start: u32,
+}
+
+/// Answer to `Save` and `Load`: which variables and definitions came through.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saved {
+    /// Names that did.
+    #[serde(default)]
+    pub saved: Vec<String>,
+    /// Names that did not: together with the others, all that there are.
+    #[serde(default)]
+    pub unsaved: Vec<Unsaved>,
+}
+
+/// What could not be saved or loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unsaved {
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub why: String,
+}
+
 /// Every message from a worker.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "each variant is named after its message")]
@@ -134,6 +178,9 @@ pub enum FromWorker {
     Done(Done),
     Catalog(Catalog),
     Pong(Pong),
+    Kept(Kept),
+    Completions(Completions),
+    Saved(Saved),
     Error(ErrorMessage),
     /// A kind of a later minor version; to be skipped.
     Unknown {
@@ -171,6 +218,9 @@ impl FromWorker {
             kind::DONE => Self::Done(decode("Done", body)?),
             kind::CATALOG => Self::Catalog(decode("Catalog", body)?),
             kind::PONG => Self::Pong(decode("Pong", body)?),
+            kind::KEPT => Self::Kept(decode("Kept", body)?),
+            kind::COMPLETIONS => Self::Completions(decode("Completions", body)?),
+            kind::SAVED => Self::Saved(decode("Saved", body)?),
             kind::ERROR => Self::Error(decode("Error", body)?),
             64..=126 => return Err(Violation::WrongDirection { kind }),
             _ => {
@@ -197,6 +247,9 @@ impl FromWorker {
             Self::Done(body) => encode(kind, exec, body),
             Self::Catalog(body) => encode(kind, exec, body),
             Self::Pong(body) => encode(kind, exec, body),
+            Self::Kept(body) => encode(kind, exec, body),
+            Self::Completions(body) => encode(kind, exec, body),
+            Self::Saved(body) => encode(kind, exec, body),
             Self::Error(body) => encode(kind, exec, body),
             Self::Unknown { kind } => Err(EncodeError::Unknown(*kind)),
         }
@@ -216,6 +269,9 @@ impl FromWorker {
             Self::Done(_) => kind::DONE,
             Self::Catalog(_) => kind::CATALOG,
             Self::Pong(_) => kind::PONG,
+            Self::Kept(_) => kind::KEPT,
+            Self::Completions(_) => kind::COMPLETIONS,
+            Self::Saved(_) => kind::SAVED,
             Self::Error(_) => kind::ERROR,
             Self::Unknown { kind } => *kind,
         }
@@ -235,6 +291,9 @@ impl FromWorker {
             Self::Done(_) => "Done",
             Self::Catalog(_) => "Catalog",
             Self::Pong(_) => "Pong",
+            Self::Kept(_) => "Kept",
+            Self::Completions(_) => "Completions",
+            Self::Saved(_) => "Saved",
             Self::Error(_) => "Error",
             Self::Unknown { .. } => "Unknown",
         }

@@ -11,7 +11,7 @@ use polyloom_protocol::{Conversation, Frame, FromHost, FromWorker, Value, Violat
 use crate::hex;
 
 /// What the host says in these files.
-const HOST: [(&str, u8); 13] = [
+const HOST: [(&str, u8); 17] = [
     ("HelloOk", kind::HELLO_OK),
     ("HelloNo", kind::HELLO_NO),
     ("Prepare", kind::PREPARE),
@@ -22,6 +22,10 @@ const HOST: [(&str, u8); 13] = [
     ("Reset", kind::RESET),
     ("Snapshot", kind::SNAPSHOT),
     ("Restore", kind::RESTORE),
+    ("Forget", kind::FORGET),
+    ("Complete", kind::COMPLETE),
+    ("Save", kind::SAVE),
+    ("Load", kind::LOAD),
     ("Ping", kind::PING),
     ("Shutdown", kind::SHUTDOWN),
     ("Error", kind::ERROR),

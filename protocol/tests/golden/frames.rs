@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use polyloom_protocol::check::MAX_VALUES;
 use polyloom_protocol::frame::{Decoder, Header, PREAMBLE};
 use polyloom_protocol::messages::host::{
-    Cancel, Credit, Describe, Encoding, Exec, HelloNo, HelloOk, Input, Output, Ping, Prepare,
-    Reset, Restore, Shutdown, Snapshot,
+    Call, Cancel, Complete, Credit, Describe, Encoding, Exec, Forget, HelloNo, HelloOk, Input,
+    Load, Output, Ping, Prepare, Reset, Restore, Save, Shutdown, Snapshot,
 };
 use polyloom_protocol::messages::worker::{
-    Artifact, Catalog, Display, Done, Hello, Log, LogLevel, Pong, Progress, Started,
+    Artifact, Catalog, Completions, Display, Done, Hello, Kept, Log, LogLevel, Pong, Progress,
+    Saved, Started, Unsaved,
 };
 use polyloom_protocol::messages::{ErrorMessage, Version};
 use polyloom_protocol::{Diagnostic, FromHost, FromWorker, Severity, Value, Violation};
@@ -96,6 +97,30 @@ pub fn from_worker() -> Vec<Json> {
             }),
         ),
         (0, FromWorker::Pong(Pong { n: 7 })),
+        (0, FromWorker::Kept(Kept { name: "before".into(), ok: true, reason: String::new() })),
+        (
+            0,
+            FromWorker::Kept(Kept {
+                name: "after".into(),
+                ok: false,
+                reason: "no snapshot `after`".into(),
+            }),
+        ),
+        (
+            0,
+            FromWorker::Completions(Completions {
+                start: 3,
+                end: 5,
+                matches: vec!["mean".into(), "median".into()],
+            }),
+        ),
+        (
+            0,
+            FromWorker::Saved(Saved {
+                saved: vec!["temps".into()],
+                unsaved: vec![Unsaved { name: "file".into(), why: "an open file".into() }],
+            }),
+        ),
         (0, FromWorker::Error(error())),
     ];
     let row = |(exec, message): (u64, FromWorker)| {
@@ -132,14 +157,24 @@ pub fn from_host() -> Vec<Json> {
         argv: vec!["--fast".into()],
         seed: Some(42),
         deadline_ms: Some(5000),
+        ..Exec::default()
     };
     let bare = Exec {
-        inputs: BTreeMap::new(),
-        outputs: BTreeMap::new(),
-        argv: Vec::new(),
-        seed: None,
-        deadline_ms: None,
-        ..exec.clone()
+        cell: "load".into(),
+        code: "/cell/code/load.py".into(),
+        out: "/cell/out".into(),
+        ..Exec::default()
+    };
+    let typed = Exec {
+        session: true,
+        interactive: true,
+        source: Some("temps.mean()".into()),
+        ..bare.clone()
+    };
+    let call = Exec {
+        code: "/cell/code/filters.py".into(),
+        call: Some(Call { module: "filters".into(), object: "gaussian".into() }),
+        ..bare.clone()
     };
     let messages = [
         (0, FromHost::HelloOk(HelloOk { major: 1, minor: 0, features: vec!["progress".into()] })),
@@ -153,12 +188,18 @@ pub fn from_host() -> Vec<Json> {
         (0, FromHost::Prepare(Prepare { code: "/cell/code/load.py".into() })),
         (1, FromHost::Exec(exec)),
         (2, FromHost::Exec(bare)),
+        (3, FromHost::Exec(call)),
+        (4, FromHost::Exec(typed)),
         (1, FromHost::Cancel(Cancel { grace_ms: 1000 })),
         (1, FromHost::Credit(Credit { bytes: 65_536 })),
         (0, FromHost::Describe(Describe {})),
         (0, FromHost::Reset(Reset {})),
         (0, FromHost::Snapshot(Snapshot { name: "before".into() })),
         (0, FromHost::Restore(Restore { name: "before".into() })),
+        (0, FromHost::Forget(Forget { name: "before".into() })),
+        (0, FromHost::Complete(Complete { code: "np.me".into(), cursor: 5 })),
+        (0, FromHost::Save(Save { out: "/cell/out".into() })),
+        (0, FromHost::Load(Load { path: "/cell/in/state".into() })),
         (0, FromHost::Ping(Ping { n: 7 })),
         (0, FromHost::Shutdown(Shutdown { grace_ms: 2000 })),
         (0, FromHost::Error(error())),

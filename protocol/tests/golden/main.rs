@@ -6,6 +6,7 @@
 mod conversations;
 mod frames;
 mod npy;
+mod seeds;
 mod values;
 
 use std::path::PathBuf;
@@ -40,6 +41,17 @@ fn frames_match_their_vectors() {
             "from_host": frames::from_host(),
             "tolerated": frames::tolerated(),
             "invalid": frames::invalid(),
+        }),
+    );
+}
+
+#[test]
+fn seeds_match_their_vectors() {
+    compare(
+        "seeds.json",
+        &json!({
+            "about": "section 6.3 of SPEC.md; `seed` is that of the cell `cell` in a flow of seed `flow`; numbers are texts",
+            "seeds": seeds::seeds(),
         }),
     );
 }

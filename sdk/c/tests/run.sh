@@ -31,7 +31,7 @@ one() { # cc cxx c-standard c++-standard
   mkdir "$work/in" "$work/out" "$work/damaged"
   python3 "$here/inputs.py" "$work/in"
   cp "$here"/fixtures/*.arrow "$work/in"
-  for program in read write errors fuzz vectors; do
+  for program in read write errors fuzz vectors seeds; do
     # shellcheck disable=SC2086
     $1 -std="$3" $warn $check "$here/$program.c" -o "$work/$program"
     # The same file as C++: the header must be clean in both.
@@ -52,6 +52,7 @@ one() { # cc cxx c-standard c++-standard
   IN="$work/golden" OUT="$work/out" "$work/vectors" $(python3 "$here/vectors.py" write "$work/golden") > /dev/null
   python3 "$here/vectors.py" compare "$work/out"
   rm -r "$work/out" "$work/golden" && mkdir "$work/out"
+  python3 "$here/seeds.py" "$work/seeds"
 
   "$work/write"
   python3 "$here/outputs.py" "$work/out" c

@@ -14,11 +14,26 @@ if TYPE_CHECKING:
     from os import PathLike
     from typing import Any, Optional, Union
 
+    from polyloom._context import Context as Context
     from polyloom._execution import Execution
+    from polyloom._hints import Choices as Choices
+    from polyloom._hints import Code as Code
+    from polyloom._hints import Color as Color
+    from polyloom._hints import Dir as Dir
+    from polyloom._hints import Doc as Doc
+    from polyloom._hints import MultiLine as MultiLine
+    from polyloom._hints import Output as Output
+    from polyloom._hints import Seed as Seed
+    from polyloom._hints import SeedInt as SeedInt
+    from polyloom._hints import Shape as Shape
+    from polyloom._hints import Slider as Slider
+    from polyloom._hints import Tag as Tag
+    from polyloom._hints import Unit as Unit
+    from polyloom._seed import cell_seed as cell_seed
     from polyloom._table import Table as Table
 
-__all__ = ["PortError", "Table", "artifact", "display", "empty", "inputs", "log", "output"]
-__all__ += ["progress", "seed"]
+__all__ = ["Context", "PortError", "Table", "artifact", "cell_seed", "display", "empty", "inputs"]
+__all__ += ["log", "output", "progress", "seed"]
 __version__ = "0.1.0"
 
 inputs: dict[str, Any] = {}
@@ -95,9 +110,18 @@ def empty(shape: Union[int, Sequence[int]], dtype: Any = "f64") -> Any:
     return empty(shape, dtype, _current.out if _current is not None else None)
 
 
-def __getattr__(name: str) -> Any:
-    if name == "Table":
-        from polyloom._table import Table
+_PLACES = {"Context": "_context", "Table": "_table", "cell_seed": "_seed"}
+"""Names that are loaded when they are first asked for."""
+for (
+    _name
+) in "Choices Code Color Dir Doc MultiLine Output Seed SeedInt Shape Slider Tag Unit".split():
+    _PLACES[_name] = "_hints"
 
-        return Table
-    raise AttributeError(f"module `polyloom` has no attribute `{name}`")
+
+def __getattr__(name: str) -> Any:
+    place = _PLACES.get(name)
+    if place is None:
+        raise AttributeError(f"module `polyloom` has no attribute `{name}`")
+    found = getattr(__import__(f"polyloom.{place}", fromlist=[name]), name)
+    globals()[name] = found
+    return found

@@ -9,6 +9,7 @@ import os
 import sys
 from types import TracebackType
 
+import polyloom
 from polyloom import PortError
 
 TYPE_CHECKING = False
@@ -22,15 +23,16 @@ _OURS = (_HERE + os.sep, _HERE + "_sdk" + os.sep)
 
 def describe(error: BaseException, code: str, cancelled: bool) -> dict[str, Any]:
     """The Diagnostic for an exception that ended the cell whose file is `code`."""
-    fields: dict[str, Any] = {"severity": "error", "message": headline(error), "file": code}
+    fields: dict[str, Any] = {"severity": "error", "message": headline(error), "file": code or None}
     if isinstance(error, PortError):
         fields["message"] = str(error)
-        fields["line"] = _assignment(code, error.port)
+        place = getattr(error, "place", None)  # of a call
+        fields.update({"line": _assignment(code, error.port)} if place is None else place)
         return fields
     if cancelled and isinstance(error, KeyboardInterrupt):
         fields.update(severity="info", message="cancelled here")
-    if isinstance(error, SyntaxError) and error.filename == code:
-        fields.update(line=error.lineno, col=error.offset or None)
+    if isinstance(error, SyntaxError) and _beside(error.filename, code):
+        fields.update(file=error.filename, line=error.lineno, col=error.offset or None)
         end_line, end_col = getattr(error, "end_lineno", None), getattr(error, "end_offset", None)
         if end_line and end_col and end_line > 0 and end_col > 0:
             fields.update(end_line=end_line, end_col=end_col)
@@ -42,6 +44,11 @@ def describe(error: BaseException, code: str, cancelled: bool) -> dict[str, Any]
             fields.update(_columns(at, code))
         at = at.tb_next
     return fields
+
+
+def _beside(file: Optional[str], code: str) -> bool:
+    """Whether `file` is the cell's own, or one of those that lie with it."""
+    return bool(code) and file is not None and file.startswith(os.path.dirname(code) + os.sep)
 
 
 def headline(error: BaseException) -> str:
@@ -59,8 +66,16 @@ def headline(error: BaseException) -> str:
 
 def print_exception(error: BaseException) -> None:
     """Print a traceback to stderr that begins in the cell's code, not in the worker's."""
+    current = polyloom._current
     try:
-        sys.excepthook(type(error), error, _trim(error))
+        at = _trim(error)
+        if current is not None and current.shared and sys.excepthook is sys.__excepthook__:
+            # The interpreter's own way looks for lines in files, and theirs may be gone.
+            import traceback
+
+            traceback.print_exception(type(error), error, at)
+        else:
+            sys.excepthook(type(error), error, at)
     except Exception:
         print(headline(error), file=sys.stderr)
 
@@ -97,6 +112,10 @@ def _columns(at: TracebackType, code: str) -> dict[str, int]:
 
 
 def _lines(code: str) -> list[bytes]:
+    linecache = sys.modules.get("linecache")
+    known = linecache.cache.get(code) if linecache is not None else None
+    if known is not None and len(known) > 1:
+        return [line.rstrip("\r\n").encode("utf-8", "replace") for line in known[2]]
     try:
         with open(code, "rb") as file:
             return file.read().splitlines()

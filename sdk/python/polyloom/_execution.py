@@ -25,7 +25,9 @@ class Execution:
     def __init__(self, worker: Worker, frame: wire.Frame) -> None:
         body = frame.body
         self.id = frame.exec_id
+        self.cell = str(body.get("cell") or "")
         self.code: str = body["code"]
+        self.call: Optional[dict[str, Any]] = body.get("call")
         self.inputs: dict[str, dict[str, Any]] = body.get("inputs") or {}
         self.outputs: dict[str, dict[str, Any]] = body.get("outputs") or {}
         self.out: str = body.get("out") or "/cell/out"
@@ -35,7 +37,11 @@ class Execution:
         self.interrupted = False
         self.displayed = 0
         self.exit_code = 0
-        self.session_changed = False
+        self.shared: bool = bool(body.get("session"))
+        self.interactive: bool = bool(body.get("interactive"))
+        self.source: Optional[str] = body.get("source")
+        # Nobody can tell what code has changed.
+        self.session_changed = self.shared
         self.given: dict[str, Any] = {}
         self._worker = worker
         self._pid = os.getpid()
@@ -63,14 +69,28 @@ class Execution:
         _flush()
         if not ok and not self.exit_code:
             self.exit_code = 1
+        if self.shared:
+            self.exit_code = 0  # the worker lives on
         return ok, {"cancelled": True} if self.cancelled else {}
 
     def _run(self) -> None:
-        with open(self.code, "rb") as file:
-            code = compile(file.read(), self.code, "exec", dont_inherit=True)
+        if self.call is not None:
+            return self._call()
+        source: Any = self.source
+        if source is None:
+            with open(self.code, "rb") as file:
+                source = file.read()
+        module: Any = self._worker.session().module if self.shared else type(sys)("__main__")
+        if self.shared:
+            self._worker.session().remember(self.code, source)
+        if self.interactive:
+            from polyloom._prompt import compiled
+
+            codes = compiled(source, self.code)
+        else:
+            codes = [compile(source, self.code, "exec", dont_inherit=True)]
         polyloom.inputs.clear()
         polyloom.seed = self.seed
-        module: Any = type(sys)("__main__")
         module.__file__ = self.code
         module.__builtins__ = sys.modules["builtins"]
         sys.modules["__main__"] = module
@@ -88,14 +108,32 @@ class Execution:
 
             for name, slot in self.inputs.items():
                 module.__dict__[name] = polyloom.inputs[name] = read_input(name, slot)
-        exec(code, module.__dict__)
+        for code in codes:
+            exec(code, module.__dict__)
         self._take(module)
+
+    def _call(self) -> None:
+        """The cell is one call of a function."""
+        from polyloom._call import call
+
+        if self.seed is not None:
+            from polyloom._seed import seed_generators
+
+            seed_generators(self.seed)
+        sys.argv[:] = [self.code, *self.argv]
+        polyloom.inputs.clear()
+        self.given = call(self)
+        self._take(type(sys)("__main__"))
+        if self.given and os.getpid() == self._pid:
+            from polyloom._show import show_outputs
+
+            show_outputs(self.given, self.outputs, self.out)
 
     def _take(self, module: Any) -> None:
         if os.getpid() != self._pid:
             return
         threading = sys.modules.get("threading")
-        if threading is not None:
+        if threading is not None and not self.shared:
             for thread in threading.enumerate():
                 if thread is not threading.current_thread() and not thread.daemon:
                     thread.join()  # as the end of an ordinary program would
@@ -162,6 +200,10 @@ class Execution:
         if "progress" in self._worker.features:
             body = {"fraction": fraction, "text": wire_text(text, 8000)}
             self._worker.send_credited(wire.PROGRESS, self.id, body)
+
+    def can_display(self) -> bool:
+        """Whether a Display may be sent."""
+        return "display" in self._worker.features
 
     def display(self, media: str, data: bytes) -> None:
         """Send a Display frame."""

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 PREAMBLE = b"PLYW\x01\x01\x00\x00"
 HELLO, STARTED, LOG, PROGRESS, DISPLAY, DIAGNOSTIC, ARTIFACT, DONE = range(1, 9)
-CATALOG, PONG = 9, 10
+CATALOG, PONG, KEPT, COMPLETIONS, SAVED = range(9, 14)
 HELLO_OK, HELLO_NO, PREPARE, EXEC, CANCEL, CREDIT = range(65, 71)
 DESCRIBE, RESET, SNAPSHOT, RESTORE, PING, SHUTDOWN = 71, 72, 73, 74, 75, 76
+FORGET, COMPLETE, SAVE, LOAD = range(77, 81)
 ERROR = 127
 
 FRAME_CAP = 1 << 20
@@ -53,13 +54,16 @@ class ConnectionClosed(Exception):
 class Frame:
     """One received frame; `body` is decoded already."""
 
-    __slots__ = ("body", "exec_id", "kind", "must_understand")
+    __slots__ = ("body", "exec_id", "kind", "must_understand", "raw")
 
-    def __init__(self, kind: int, flags: int, exec_id: int, body: dict[str, Any]) -> None:
+    def __init__(
+        self, kind: int, flags: int, exec_id: int, body: dict[str, Any], raw: bytes
+    ) -> None:
         self.kind = kind
         self.must_understand = bool(flags & _MUST_UNDERSTAND)
         self.exec_id = exec_id
         self.body = body
+        self.raw = raw
 
 
 class Connection:
@@ -160,6 +164,14 @@ class Connection:
                 self._read.release()
         return frames
 
+    def unread(self) -> bytes:
+        """What was read of the wire and is no frame yet."""
+        return bytes(self._in)
+
+    def take_over(self, rest: bytes) -> None:
+        """Go on where another process with the same socket left off."""
+        self._in[:] = rest
+
     def _fill(self, flags: int) -> bool:
         try:
             data = self.sock.recv(_EAGER_READ, flags)
@@ -198,7 +210,8 @@ class Connection:
         if len(have) < end:
             return None
         try:
-            body = decode(bytes(have[16:end]), unsigned=True)
+            raw = bytes(have[:end])
+            body = decode(raw[16:], unsigned=True)
         except MsgpackError as error:
             raise ProtocolError(error.name, f"a frame's body: {error}") from None
         if type(body) is not dict:
@@ -209,7 +222,7 @@ class Connection:
         if 0 < kind < 64:
             raise ProtocolError("wrong_direction", f"kind {kind} is a worker's")
         del have[:end]
-        return Frame(kind, flags, exec_id, body)
+        return Frame(kind, flags, exec_id, body, raw)
 
 
 def _count(value: Any) -> int:

@@ -133,7 +133,7 @@ def empty(shape: Union[int, Sequence[int]], dtype: Any, out: Optional[str]) -> A
     shape = [int(size) for size in (shape if hasattr(shape, "__iter__") else [shape])]
     if any(size < 0 for size in shape):
         raise ValueError(f"the shape {shape} has a negative size")
-    name = _name_of(dtype)
+    name = name_of(dtype)
     if not name:
         raise ValueError(f"dtype `{dtype}` is none of {', '.join(DTYPES)}")
     descr, form, size = DTYPES[name]
@@ -162,7 +162,7 @@ def empty(shape: Union[int, Sequence[int]], dtype: Any, out: Optional[str]) -> A
     return numpy.ndarray(shape, "<" + descr, data, len(head))
 
 
-def _name_of(dtype: Any) -> str:
+def name_of(dtype: Any) -> str:
     """The dtype as flows spell it: `f64`, numpy's `f8` and `<f8`, a type of Python's or numpy's."""
     if isinstance(dtype, str) and dtype in DTYPES:
         return dtype

@@ -1,5 +1,6 @@
-"""Seeds the global generators of a cell that declares a seed, each at the moment it is imported.
+"""Seeds: how a cell's is derived, the generator made of one, and the global generators of a cell.
 
+Those of a cell that declares a seed are seeded each at the moment it is imported.
 Importing `random` or numpy just to seed them would cost every such cell what only some need.
 """
 
@@ -59,3 +60,22 @@ def seed_generators(seed: int) -> None:
             _SEEDERS[name](sys.modules[name], seed)
             del later.left[name]
     sys.meta_path.insert(0, later)
+
+
+def cell_seed(flow: int, cell: str) -> int:
+    """The seed of a cell from the flow's seed and the cell's id (SPEC.md, "Seeds")."""
+    from hashlib import sha256
+
+    digest = sha256(b"polyloom seed 1\0%d\0%s" % (flow, cell.encode())).digest()
+    return int.from_bytes(digest[:8], "little") & (1 << 63) - 1
+
+
+def generator(seed: int) -> Any:
+    """The stream of a seed: numpy's where it is installed, else Python's."""
+    try:
+        from numpy.random import PCG64, Generator, SeedSequence
+    except ImportError:
+        from random import Random
+
+        return Random(seed)
+    return Generator(PCG64(SeedSequence(seed)))

@@ -29,13 +29,14 @@ DTYPES = {
 class Type:
     """One parsed type; which fields mean something depends on `name`."""
 
-    __slots__ = ("dtype", "fields", "item", "name", "options", "shape", "text")
+    __slots__ = ("dtype", "fields", "item", "members", "name", "options", "shape", "text")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.item: Optional[Type] = None
         self.fields: dict[str, Type] = {}
         self.options: list[str] = []
+        self.members: list[Type] = []
         self.dtype: Optional[str] = None
         self.shape: Optional[list[Union[int, str]]] = None
         self.text = name
@@ -76,6 +77,20 @@ class _Parser:
         return self.text[start : self.at]
 
     def type(self) -> Type:
+        """One type, or several with `|` between, of which a value has one."""
+        start = self.at
+        members = [self.one()]
+        while self.take("|"):
+            members.append(self.one())
+        if len(members) == 1:
+            return members[0]
+        found = Type("union")
+        found.members = members
+        found.text = self.text[start : self.at].strip()
+        return found
+
+    def one(self) -> Type:
+        self.skip()
         start = self.at
         found = Type(self.word("/:"))
         if found.name in ("list", "map") and self.take("<"):

@@ -25,12 +25,27 @@ def describe(value: Any) -> str:
     if value is None:
         return "null (None)"
     name = type(value).__name__
-    if isinstance(value, (bool, int, float, str)):
+    if isinstance(value, str):
+        text = "".join(map(_escape, value[:40])) + ("…" if len(value) > 40 else "")
+        return f'{name} "{text}"'
+    if isinstance(value, (bool, int, float)):
         text = repr(value)
         return f"{name} {text if len(text) <= 40 else text[:39] + '…'}"
     if isinstance(value, (list, tuple, dict, set, bytes)):
         return f"{name} of {len(value)}"
+    if name == "ndarray" and hasattr(value, "dtype"):
+        from polyloom._npy import name_of
+
+        shape = ",".join(map(str, value.shape))
+        return f"tensor<{name_of(value.dtype) or value.dtype},[{shape}]>"
     return f"`{name}`"
+
+
+def _escape(mark: str) -> str:
+    """A character between quotes, as the host writes it."""
+    if mark.isprintable() and mark not in '"\\':
+        return mark
+    return {'"': '\\"', "\\": "\\\\"}.get(mark) or repr(mark)[1:-1]
 
 
 def plain(value: Any) -> Any:
@@ -186,6 +201,19 @@ def _color(value: Any, wanted: Type, path: str) -> str:
     raise Mismatch(path, 'color, "#rrggbb" or "#rrggbbaa"', describe(value))
 
 
+def _union(value: Any, wanted: Type, path: str) -> Any:
+    for member in wanted.members:
+        # An int is a float only where there is no int.
+        if type(value) is int and member.name == "float":
+            if any(other.name == "int" for other in wanted.members):
+                continue
+        try:
+            return conform(value, member, path)
+        except Mismatch:
+            pass
+    raise Mismatch(path, wanted.text, describe(value))
+
+
 def _key(key: Any, path: str) -> str:
     if not isinstance(key, str):
         raise Mismatch(path, "keys of type str", f"the key {describe(key)}")
@@ -210,4 +238,5 @@ _CHECKS: dict[str, Any] = {
     "enum": _enum,
     "vec2": _vec2,
     "color": _color,
+    "union": _union,
 }

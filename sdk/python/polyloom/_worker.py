@@ -23,10 +23,14 @@ if TYPE_CHECKING:
     from typing import Any, Optional
 
     from polyloom._execution import Execution
+    from polyloom._session import Session
 
 VERSION = polyloom.__version__
-FEATURES = ["cancel.soft", "display", "progress"]
+FEATURES = ["call", "cancel.soft", "display", "progress", "session", "snapshot", "kept"]
+FEATURES += ["complete", "durable", "interactive", "source"]
 EXIT_PROTOCOL = 3
+_OF_SESSIONS = {wire.RESET, wire.SNAPSHOT, wire.RESTORE, wire.FORGET}
+_OF_SESSIONS |= {wire.COMPLETE, wire.SAVE, wire.LOAD}
 
 
 class Worker:
@@ -39,6 +43,7 @@ class Worker:
         self.exit_code = 0
         self._main = get_ident()
         self._waiting: list[wire.Frame] = []
+        self._session: Optional[Session] = None
         # An interrupt is raised only in the cell's code: half a frame on the wire, or a Done that
         # never comes, would cost the whole worker.
         self._uninterruptible = 1
@@ -60,6 +65,8 @@ class Worker:
         self._prepare_process()
         while True:
             frame = self._waiting.pop(0) if self._waiting else self.connection.receive()
+            if self._session is None and self.needs_session(frame) and not self._begin():
+                continue  # what the frame asked for was done in a process before this one
             if frame.kind == wire.EXEC:
                 self._execute(frame)
             elif frame.kind == wire.PING:
@@ -82,7 +89,40 @@ class Worker:
 
     def heed(self, frame: wire.Frame) -> bool:
         """Act on a message between cells that is none of the common ones; whether it is known."""
+        if self._session is not None and frame.kind in _OF_SESSIONS:
+            self._session.heed(frame)
+            return True
         return frame.kind in (wire.CANCEL, wire.CREDIT)
+
+    def needs_session(self, frame: wire.Frame) -> bool:
+        """Whether a session begins with this message at the latest."""
+        if frame.kind == wire.EXEC:
+            return frame.body.get("session") is True
+        return frame.kind in _OF_SESSIONS
+
+    def _begin(self) -> bool:
+        from polyloom._session import Session
+
+        self._session = Session(self)
+        return self._session.begin()
+
+    def session(self) -> Session:
+        """The session that has begun."""
+        assert self._session is not None
+        return self._session
+
+    def hand_over(self) -> bytes:
+        """What came on the wire and was not acted on, for the process that goes on."""
+        waiting = b"".join(frame.raw for frame in self._waiting)
+        return waiting + self.connection.unread()
+
+    def take_over(self, rest: Optional[bytes]) -> None:
+        """Be the one that serves the connection, in place of another process of the session."""
+        if rest is not None:
+            self._waiting.clear()
+            self.connection.take_over(rest)
+        self._main = get_ident()
+        wire.signal_arrivals(self.connection, SIGURG)
 
     def execution(self, frame: wire.Frame) -> Execution:
         """What runs the cell of an Exec."""
@@ -101,7 +141,7 @@ class Worker:
         self.look()
         ok, extras = execution.run()
         self.current = polyloom._current = None
-        done = {"ok": ok, "session_changed": execution.session_changed, "extras": extras}
+        done = {"extras": extras, "ok": ok, "session_changed": execution.session_changed}
         self.send(wire.DONE, execution.id, done)
         self.exit_code = execution.exit_code
 
@@ -231,6 +271,8 @@ class Worker:
         warnings.showwarning = show
 
     def _before_fork(self) -> None:
+        if self._session is not None and self._session.snapshots.forking:
+            return
         # A child that is terminated before it gets to `_leave` has to die of it as it would in any
         # program; `multiprocessing.Pool` depends on that.
         self._lent = get_ident() == self._main and getsignal(SIGTERM) == self._interrupt
@@ -243,6 +285,10 @@ class Worker:
 
     def _leave(self) -> None:
         """In a forked child: a process of the cell's own, without a way to the host."""
+        if self._session is not None:
+            if self._session.snapshots.forking:
+                return
+            self._session.snapshots.close()
         polyloom._current = None
         self.connection.sock.close()
         for number, usual in ((SIGINT, default_int_handler), (SIGTERM, SIG_DFL)):

@@ -172,7 +172,7 @@ def _warm() -> None:
     import fcntl  # noqa: F401
     import warnings  # noqa: F401
 
-    from polyloom import _execution, _inputs, _msgpack, _outputs, _values  # noqa: F401
+    from polyloom import _call, _execution, _inputs, _msgpack, _outputs, _results, _show, _values  # noqa: F401  # noqa: F401
 
     # The first compilation in a process makes the types of the syntax tree.
     exec(compile("None", "", "exec"), {})

@@ -17,6 +17,7 @@ BY_HOOK = {
     "prepare": "prepare",
     "session": "reset",
     "snapshot": "restore",
+    "kept": "restore",
     "catalog": "catalog",
 }
 """Features that an executor has which defines the hook."""
@@ -62,10 +63,13 @@ class Executor:
         """Forget what earlier cells left."""
 
     def snapshot(self, name: str) -> None:
-        """Keep what cells left, under a name."""
+        """Keep what cells left, under a name. An exception says why that cannot be done."""
 
     def restore(self, name: str) -> None:
-        """Go back to what was kept under a name."""
+        """Go back to what was kept under a name. An exception says why that cannot be done."""
+
+    def forget(self, name: str) -> None:
+        """Drop what was kept under a name, if there is any."""
 
     def catalog(self) -> Sequence[dict[str, Any]]:
         """What it offers by name: entries whose keys are its own."""

@@ -32,9 +32,9 @@ class Run(Execution):
 
     def __init__(self, worker: Server, frame: wire.Frame) -> None:
         super().__init__(worker, frame)
-        self.cell = str(frame.body.get("cell") or "")
         self.deadline_ms: Optional[int] = frame.body.get("deadline_ms")
         self.extras: dict[str, Any] = {}
+        self.session_changed = False
 
     def run(self) -> tuple[bool, dict[str, Any]]:
         """Run the cell: whether it went well, and Done's extras."""
@@ -143,16 +143,30 @@ class Server(Worker):
             self.connection.send(wire.CATALOG, 0, {"entries": entries})
         elif frame.kind == wire.RESET:
             self.executor.reset()
-        elif frame.kind == wire.SNAPSHOT:
-            self.executor.snapshot(str(frame.body.get("name")))
-        elif frame.kind == wire.RESTORE:
-            self.executor.restore(str(frame.body.get("name")))
+        elif frame.kind in (wire.SNAPSHOT, wire.RESTORE, wire.FORGET):
+            self._keep(frame.kind, str(frame.body.get("name")))
         elif frame.kind == wire.PREPARE:
             with suppress(Exception):  # the cell will say what is wrong
                 self.executor.prepare(Path(str(frame.body.get("code"))))
         else:
             return super().heed(frame)
         return True
+
+    def needs_session(self, frame: wire.Frame) -> bool:
+        """The executor keeps its state itself."""
+        return False
+
+    def _keep(self, kind: int, name: str) -> None:
+        executor, reason = self.executor, ""
+        do = {wire.SNAPSHOT: executor.snapshot, wire.RESTORE: executor.restore}
+        try:
+            do.get(kind, executor.forget)(name)
+        except Exception as error:
+            if "kept" not in self.features:
+                raise
+            reason = str(error) or type(error).__name__
+        if "kept" in self.features:
+            self.send(wire.KEPT, 0, {"name": name, "ok": not reason, "reason": reason})
 
     @contextmanager
     def uninterrupted(self) -> Iterator[None]:

@@ -12,7 +12,8 @@ import subprocess
 import sys
 import tempfile
 import unittest
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Optional
 
@@ -24,9 +25,11 @@ from polyloom import _msgpack  # noqa: E402
 KINDS = {
     **{1: "Hello", 2: "Started", 3: "Log", 4: "Progress", 5: "Display", 6: "Diagnostic"},
     **{7: "Artifact", 8: "Done", 9: "Catalog", 10: "Pong", 127: "Error"},
+    **{11: "Kept", 12: "Completions", 13: "Saved"},
 }
 NUMBERS = {"HelloOk": 65, "HelloNo": 66, "Exec": 68, "Cancel": 69, "Credit": 70, "Ping": 75}
 NUMBERS.update(Prepare=67, Describe=71, Reset=72, Shutdown=76)
+NUMBERS.update(Snapshot=73, Restore=74, Forget=77, Complete=78, Save=79, Load=80)
 HEADER = struct.Struct("<IBBHQ")
 TIMEOUT = 30.0
 
@@ -72,6 +75,7 @@ class Host:
         self.seen: list[tuple[str, dict[str, Any]]] = []
         self.metered = 0
         self.next_id = 1
+        self._held: Optional[list[bytes]] = None
 
     def __enter__(self) -> Host:
         return self
@@ -94,7 +98,19 @@ class Host:
     def send(self, kind: str, exec_id: int, body: dict[str, Any]) -> None:
         """Send one frame."""
         data = _msgpack.encode(body)
-        self.socket.sendall(HEADER.pack(len(data), NUMBERS[kind], 0, 0, exec_id) + data)
+        frame = HEADER.pack(len(data), NUMBERS[kind], 0, 0, exec_id) + data
+        if self._held is None:
+            self.socket.sendall(frame)
+        else:
+            self._held.append(frame)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Send in one piece what is sent in here."""
+        self._held = []
+        yield
+        held, self._held = b"".join(self._held), None
+        self.socket.sendall(held)
 
     def receive(self) -> tuple[str, int, dict[str, Any]]:
         """Wait for one frame."""
@@ -110,11 +126,16 @@ class Host:
         code: str,
         outputs: Optional[dict[str, str]] = None,
         inputs: Optional[dict[str, Any]] = None,
+        in_message: bool = False,
         **more: Any,
     ) -> int:
         """Send an Exec for `code`; the id of the exec."""
         path = self.cell / "code" / "cell.py"
-        path.write_bytes(code.encode("utf-8", "surrogateescape"))
+        if in_message:
+            path = self.cell / "code" / f"{self.next_id}.py"
+            more["source"] = code
+        else:
+            path.write_bytes(code.encode("utf-8", "surrogateescape"))
         slots = {}
         for name, value in (inputs or {}).items():
             if isinstance(value, Path):

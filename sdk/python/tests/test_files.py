@@ -100,7 +100,7 @@ class Tensors(Files):
     def test_mismatches(self) -> None:
         for value, kind, message in (
             ([[1, 2], [3]], "tensor<f64,[n,m]>", "`x[1]`: expected a list of 2, found list of 1"),
-            ([[1.0, "a"]], "tensor<f64,[n,m]>", "`x[0][1]`: expected float, found str 'a'"),
+            ([[1.0, "a"]], "tensor<f64,[n,m]>", '`x[0][1]`: expected float, found str "a"'),
             ([1, 2], "tensor<f64,[3]>", "expected tensor<f64,[3]>, found the shape [2]"),
             ([[1, 2]], "tensor<f64,[n,3]>", "found the shape [1, 2]"),
             ([1], "tensor<f64,[n,m]>", "found the shape [1]"),
@@ -328,9 +328,9 @@ class Tables(Files):
         for value, message in (
             (3, "expected a table: pyarrow, pandas, polars, polyloom.Table"),
             ({"a": [1], "b": [1, 2]}, "column `b` has 2 values, column `a` has 1"),
-            ({"a": "xy"}, "column `a`: expected a list, found str 'xy'"),
+            ({"a": "xy"}, 'column `a`: expected a list, found str "xy"'),
             ([1, 2], "row 0: expected a dict, found int 1"),
-            ({"a": [1, "x"]}, "`a[1]`: expected `int` as before, found str 'x'"),
+            ({"a": [1, "x"]}, '`a[1]`: expected `int` as before, found str "x"'),
             ({"a": [1 << 70]}, "`a[0]`"),
             ({"a": [object()]}, "`a`: expected values that a table can hold, found `object`"),
         ):

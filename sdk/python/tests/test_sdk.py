@@ -59,7 +59,7 @@ cx.output("any", {"a": [None]})
             ("cx.input('z')", "no input `z`; there are `x`"),
             ("cx.value('z', 1)", "no output `z`; there are `n`, `t`"),
             ("cx.value('t', 1)", "output `t` is declared as tensor<i16,[2]>, not as value"),
-            ("cx.value('n', 'a')", "output `n`: expected int, found str 'a'"),
+            ("cx.value('n', 'a')", 'output `n`: expected int, found str "a"'),
             ("cx.tensor('t', b'12', [1], 'i16')", "output `t`: expected tensor<i16,[2]>"),
             ("cx.tensor('t', b'12', [2], 'i16')", "`t` has 2 bytes, which do not fit"),
             ("cx.tensor('t', b'12', [2], 'i8')", "expected tensor<i16,[2]>, found elements of i8"),

@@ -137,7 +137,7 @@ class Failures(Conversation):
     def test_wrong_type_names_the_place_in_the_value_and_the_line(self) -> None:
         code = "days = [{'temp': 1.5}] * 3\ndays = days + [{'temp': 'x'}]\n"
         error = self.fails(code, {"days": "list<record{temp: float}>"})
-        self.assertEqual(error["message"], "output `days[3].temp`: expected float, found str 'x'")
+        self.assertEqual(error["message"], 'output `days[3].temp`: expected float, found str "x"')
         self.assertEqual(error["line"], 2)
 
     def test_exit_codes(self) -> None:

@@ -7,12 +7,12 @@ use std::os::unix::net::UnixStream;
 use polyloom_protocol::check::check_body;
 use polyloom_protocol::frame::{Decoder, HEADER, PREAMBLE};
 use polyloom_protocol::messages::EncodeError;
-use polyloom_protocol::messages::worker::Catalog;
+use polyloom_protocol::messages::worker::{Catalog, Kept};
 use polyloom_protocol::state::START_CREDIT;
 use polyloom_protocol::{FromHost, FromWorker, Value, Violation};
 use thiserror::Error;
 
-use crate::{Failure, InheritError};
+use crate::{Failure, InheritError, feature};
 
 /// Why serving ended other than by the host's wish.
 #[derive(Debug, Error)]
@@ -104,6 +104,19 @@ impl Connection {
         check_body(&frame[HEADER..]).map_err(|error| ServeError::Catalog(error.into()))?;
         self.stream.write_all(&frame)?;
         Ok(())
+    }
+
+    /// Says whether a snapshot was taken, restored or dropped, to a host that wants to know.
+    pub(crate) fn send_kept(
+        &mut self,
+        name: String,
+        result: Result<(), Failure>,
+    ) -> Result<(), ServeError> {
+        if !self.has(feature::KEPT) {
+            return Ok(());
+        }
+        let reason = result.as_ref().err().map_or_else(String::new, ToString::to_string);
+        self.send(0, &FromWorker::Kept(Kept { name, ok: result.is_ok(), reason }))
     }
 
     /// Keeps what the handshake settled.

@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 
 use polyloom_protocol::handshake::VERSION;
 use polyloom_protocol::messages::ErrorMessage;
+use polyloom_protocol::messages::host::{Forget, Restore, Snapshot};
 use polyloom_protocol::messages::worker::{Done, Hello, Pong, Started};
 use polyloom_protocol::{Diagnostic, FromHost, FromWorker, Value, Violation};
 
@@ -57,14 +58,31 @@ pub trait Executor {
         let _ = code;
     }
 
-    /// Keeps what cells left, under a name. Only asked with the feature `snapshot`.
-    fn snapshot(&mut self, name: &str) {
+    /// Keeps what cells left, under a name; what was kept under it before is gone. Only asked with the feature `snapshot`.
+    ///
+    /// # Errors
+    /// Why that can't be done; the host is told if the feature `kept` was agreed.
+    fn snapshot(&mut self, name: &str) -> Result<(), Failure> {
         let _ = name;
+        Err(Failure::new("this executor keeps no snapshots"))
     }
 
     /// Goes back to what was kept. Only asked with the feature `snapshot`.
-    fn restore(&mut self, name: &str) {
+    ///
+    /// # Errors
+    /// Why that can't be done, such as a name that is not known; what cells left is as it was then.
+    fn restore(&mut self, name: &str) -> Result<(), Failure> {
         let _ = name;
+        Err(Failure::new("this executor keeps no snapshots"))
+    }
+
+    /// Drops what was kept. Only asked with the feature `snapshot`.
+    ///
+    /// # Errors
+    /// Why that can't be done. A name that is not known is no error.
+    fn forget(&mut self, name: &str) -> Result<(), Failure> {
+        let _ = name;
+        Ok(())
     }
 
     /// What it offers by name. Only asked with the feature `catalog`.
@@ -142,13 +160,28 @@ fn converse(connection: &mut Connection, executor: &mut impl Executor) -> Result
             }
             FromHost::Reset(_) => executor.reset(),
             FromHost::Prepare(prepare) => executor.prepare(&prepare.code),
-            FromHost::Snapshot(snapshot) => executor.snapshot(&snapshot.name),
-            FromHost::Restore(restore) => executor.restore(&restore.name),
+            FromHost::Snapshot(Snapshot { name }) => {
+                let result = executor.snapshot(&name);
+                connection.send_kept(name, result)?;
+            }
+            FromHost::Restore(Restore { name }) => {
+                let result = executor.restore(&name);
+                connection.send_kept(name, result)?;
+            }
+            FromHost::Forget(Forget { name }) => {
+                let result = executor.forget(&name);
+                connection.send_kept(name, result)?;
+            }
             FromHost::Error(error) => {
                 return Err(ServeError::Reported { code: error.code, text: error.text });
             }
-            // Late ones for a finished exec, and kinds of later versions.
-            FromHost::Credit(_) | FromHost::Cancel(_) | FromHost::Unknown { .. } => {}
+            // Late ones for a finished exec, kinds of later versions, and of features that are not offered here.
+            FromHost::Credit(_)
+            | FromHost::Cancel(_)
+            | FromHost::Complete(_)
+            | FromHost::Save(_)
+            | FromHost::Load(_)
+            | FromHost::Unknown { .. } => {}
             FromHost::HelloOk(_) | FromHost::HelloNo(_) => return wrong(&message, "idle"),
         }
     }

@@ -97,12 +97,14 @@ impl Executor for Golden {
         self.kept.clear();
     }
 
-    fn snapshot(&mut self, name: &str) {
+    fn snapshot(&mut self, name: &str) -> Result<(), Failure> {
         self.snapshots.insert(name.to_owned(), self.kept.clone());
+        Ok(())
     }
 
-    fn restore(&mut self, name: &str) {
+    fn restore(&mut self, name: &str) -> Result<(), Failure> {
         self.kept = self.snapshots.get(name).cloned().unwrap_or_default();
+        Ok(())
     }
 
     fn catalog(&mut self) -> Result<Vec<BTreeMap<String, Value>>, Failure> {

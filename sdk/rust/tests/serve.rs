@@ -12,8 +12,8 @@ use std::thread::{JoinHandle, spawn};
 
 use polyloom_protocol::frame::{Decoder, PREAMBLE};
 use polyloom_protocol::messages::host::{
-    Cancel, Credit, Describe, Encoding, Exec, HelloNo, HelloOk, Input, Ping, Prepare, Reset,
-    Restore, Shutdown, Snapshot,
+    Cancel, Credit, Describe, Encoding, Exec, Forget, HelloNo, HelloOk, Input, Ping, Prepare,
+    Reset, Restore, Shutdown, Snapshot,
 };
 use polyloom_protocol::npy::Npy;
 use polyloom_protocol::state::State;
@@ -29,7 +29,9 @@ struct Sample(Vec<String>);
 impl Executor for Sample {
     fn describe(&self) -> About {
         let mut about = About::new("sample", "1");
-        about.features.extend(["session", "snapshot", "prepare", "catalog"].map(str::to_owned));
+        about
+            .features
+            .extend(["session", "snapshot", "kept", "prepare", "catalog"].map(str::to_owned));
         about
     }
 
@@ -41,12 +43,19 @@ impl Executor for Sample {
         self.0.push(format!("prepare {code}"));
     }
 
-    fn snapshot(&mut self, name: &str) {
+    fn snapshot(&mut self, name: &str) -> Result<(), Failure> {
         self.0.push(format!("snapshot {name}"));
+        Ok(())
     }
 
-    fn restore(&mut self, name: &str) {
+    fn restore(&mut self, name: &str) -> Result<(), Failure> {
         self.0.push(format!("restore {name}"));
+        if name == "a" { Ok(()) } else { Err(Failure::new(format!("no snapshot `{name}`"))) }
+    }
+
+    fn forget(&mut self, name: &str) -> Result<(), Failure> {
+        self.0.push(format!("forget {name}"));
+        Ok(())
     }
 
     fn catalog(&mut self) -> Result<Vec<BTreeMap<String, Value>>, Failure> {
@@ -188,8 +197,7 @@ impl Host {
             outputs: [].into(),
             out: folder.join("out").to_string_lossy().into_owned(),
             argv: argv.iter().map(|&argument| argument.to_owned()).collect(),
-            seed: None,
-            deadline_ms: None,
+            ..Exec::default()
         };
         self.send(id, FromHost::Exec(exec));
     }
@@ -364,6 +372,19 @@ fn sessions_are_handed_on() {
     let heard = "prepare /c, snapshot a, reset, restore a".to_owned();
     assert_eq!(done.extras["heard"], Value::from(heard));
     assert!(done.session_changed);
+    host.finish();
+}
+
+#[test]
+fn a_host_that_wants_to_know_hears_what_was_kept() {
+    let mut host = Host::agreed(&["session", "snapshot", "kept"]);
+    host.send(0, FromHost::Snapshot(Snapshot { name: "a".into() }));
+    host.send(0, FromHost::Restore(Restore { name: "b".into() }));
+    host.send(0, FromHost::Forget(Forget { name: "a".into() }));
+    for (name, ok, reason) in [("a", true, ""), ("b", false, "no snapshot `b`"), ("a", true, "")] {
+        let FromWorker::Kept(kept) = host.receive() else { panic!("not kept") };
+        assert_eq!((&*kept.name, kept.ok, &*kept.reason), (name, ok, reason));
+    }
     host.finish();
 }
 

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use polyloom_sdk::{Dtype, Npy};
+use polyloom_sdk::{Dtype, Npy, cell_seed};
 
 /// What is between `"KEY": "` and the next quote, or between `[` and `]`, in the text of one vector.
 fn part<'t>(text: &'t str, key: &str, ends: (char, char)) -> &'t str {
@@ -53,5 +53,19 @@ fn golden_tensors_are_read_and_written_byte_for_byte() {
         assert_eq!(npy.data_len(), Some(data.len() as u64), "{name}");
         assert_eq!(polyloom_sdk::tensor_file(dtype, &shape, &data).expect(name), file, "{name}");
         assert!(polyloom_sdk::tensor_file(dtype, &shape, &[&data[..], &[0]].concat()).is_none());
+    }
+}
+
+#[test]
+fn seeds_of_cells_are_those_of_every_sdk() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../protocol/vectors/seeds.json");
+    let text = fs::read_to_string(path).unwrap();
+    let rows: Vec<&str> = text.split("{\n      \"cell\"").skip(1).collect();
+    assert!(rows.len() >= 12, "{}", rows.len());
+    for row in rows {
+        let row = format!("\"cell\"{row}");
+        let of = |key| part(&row, key, ('"', '"'));
+        let flow = of("flow").parse().unwrap();
+        assert_eq!(cell_seed(flow, of("cell")).to_string(), of("seed"));
     }
 }

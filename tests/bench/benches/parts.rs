@@ -51,7 +51,9 @@ fn loaded(folder: &Path) -> Flow {
     let (languages, _) = Languages::new(vec![manifest.unwrap()]);
     let given = Given::default();
     let purpose = Purpose::Check;
-    load(folder, &Config { languages: &languages, purpose, given: &given }).flow.unwrap()
+    load(folder, &Config { languages: &languages, purpose, given: &given, functions: None })
+        .flow
+        .unwrap()
 }
 
 /// A flow with all that is known before it is planned.

@@ -54,6 +54,10 @@ pub fn serve(wire: &mut Wire) -> io::Result<ExitCode> {
             | FromHost::Reset(_)
             | FromHost::Snapshot(_)
             | FromHost::Restore(_)
+            | FromHost::Forget(_)
+            | FromHost::Complete(_)
+            | FromHost::Save(_)
+            | FromHost::Load(_)
             | FromHost::Error(_)
             | FromHost::Unknown { .. } => {}
         }

@@ -99,9 +99,7 @@ impl Host {
             inputs: [].into(),
             outputs: [("o".to_owned(), Output { r#type: "str".into() })].into(),
             out: folder.path().to_string_lossy().into_owned(),
-            argv: Vec::new(),
-            seed: None,
-            deadline_ms: None,
+            ..Exec::default()
         };
         self.id += 1;
         self.send(self.id, FromHost::Exec(exec));

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use polyloom_protocol::frame::{Frame, Header};
 use polyloom_protocol::messages::ErrorMessage;
 use polyloom_protocol::messages::host::{
-    Cancel, Credit, Describe, Exec, HelloNo, HelloOk, Ping, Prepare, Reset, Restore, Shutdown,
-    Snapshot,
+    Cancel, Complete, Credit, Describe, Exec, Forget, HelloNo, HelloOk, Load, Ping, Prepare, Reset,
+    Restore, Save, Shutdown, Snapshot,
 };
 use polyloom_protocol::messages::worker::{
-    Artifact, Catalog, Display, Done, Hello, Log, LogLevel, Pong, Progress, Started,
+    Artifact, Catalog, Completions, Display, Done, Hello, Kept, Log, LogLevel, Pong, Progress,
+    Saved, Started,
 };
 use polyloom_protocol::state::{End, MAX_LATE, START_CREDIT, State};
 use polyloom_protocol::{Accept, Conversation, Diagnostic, FromHost, FromWorker, Severity};
@@ -24,6 +25,9 @@ struct Account {
     done: BTreeSet<u64>,
     greeted: bool,
     pings: u64,
+    kept: u64,
+    completions: u64,
+    saved: u64,
     late: u32,
 }
 
@@ -106,6 +110,9 @@ fn send(talk: &mut Conversation, account: &mut Account, message: &FromHost, exec
         }
         FromHost::Cancel(_) => assert_eq!(account.running.as_ref().map(|r| r.id), Some(exec)),
         FromHost::Ping(_) => account.pings += 1,
+        FromHost::Snapshot(_) | FromHost::Restore(_) | FromHost::Forget(_) => account.kept += 1,
+        FromHost::Complete(_) => account.completions += 1,
+        FromHost::Save(_) | FromHost::Load(_) => account.saved += 1,
         FromHost::HelloOk(_) => {
             assert!(!account.greeted && before == State::Hello);
             account.greeted = true;
@@ -115,8 +122,6 @@ fn send(talk: &mut Conversation, account: &mut Account, message: &FromHost, exec
         | FromHost::Prepare(_)
         | FromHost::Describe(_)
         | FromHost::Reset(_)
-        | FromHost::Snapshot(_)
-        | FromHost::Restore(_)
         | FromHost::Shutdown(_)
         | FromHost::Error(_) => {}
     }
@@ -167,6 +172,18 @@ impl Account {
                 assert!(self.greeted && exec == 0);
                 self.pings = self.pings.checked_sub(1).expect("a pong without its ping");
             }
+            FromWorker::Kept(_) => {
+                assert!(self.greeted && exec == 0);
+                self.kept = self.kept.checked_sub(1).expect("an answer without its question");
+            }
+            FromWorker::Completions(_) => {
+                assert!(self.greeted && exec == 0);
+                self.completions = self.completions.checked_sub(1).expect("a guess unasked for");
+            }
+            FromWorker::Saved(_) => {
+                assert!(self.greeted && exec == 0);
+                self.saved = self.saved.checked_sub(1).expect("saved without being asked");
+            }
             FromWorker::Unknown { .. } => panic!("an unknown message was delivered"),
             FromWorker::Started(_)
             | FromWorker::Log(_)
@@ -208,7 +225,7 @@ impl Account {
 
 fn worker(what: u8, choices: &mut Choices<'_>) -> FromWorker {
     let text = String::new;
-    match what % 12 {
+    match what % 15 {
         0 => FromWorker::Hello(Hello {
             executor: text(),
             version: text(),
@@ -235,26 +252,20 @@ fn worker(what: u8, choices: &mut Choices<'_>) -> FromWorker {
         8 => FromWorker::Catalog(Catalog::default()),
         9 => FromWorker::Pong(Pong { n: choices.byte().into() }),
         10 => FromWorker::Error(ErrorMessage { code: text(), text: text() }),
+        11 => FromWorker::Kept(Kept::default()),
+        12 => FromWorker::Completions(Completions::default()),
+        13 => FromWorker::Saved(Saved::default()),
         _ => FromWorker::Unknown { kind: what },
     }
 }
 
 fn host(what: u8, choices: &mut Choices<'_>) -> FromHost {
     let text = String::new;
-    match what % 14 {
+    match what % 18 {
         0 => FromHost::HelloOk(HelloOk { major: 1, minor: 0, features: Vec::new() }),
         1 => FromHost::HelloNo(HelloNo { reason: text(), supported: Vec::new() }),
         2 => FromHost::Prepare(Prepare { code: text() }),
-        3 => FromHost::Exec(Exec {
-            cell: text(),
-            code: text(),
-            inputs: [].into(),
-            outputs: [].into(),
-            out: text(),
-            argv: Vec::new(),
-            seed: None,
-            deadline_ms: None,
-        }),
+        3 => FromHost::Exec(Exec { cell: text(), ..Exec::default() }),
         4 => FromHost::Cancel(Cancel { grace_ms: 1 }),
         5 => FromHost::Credit(Credit { bytes: choices.byte().into() }),
         6 => FromHost::Describe(Describe {}),
@@ -264,6 +275,10 @@ fn host(what: u8, choices: &mut Choices<'_>) -> FromHost {
         10 => FromHost::Ping(Ping { n: 1 }),
         11 => FromHost::Shutdown(Shutdown { grace_ms: 1 }),
         12 => FromHost::Credit(Credit { bytes: choices.number() }),
+        13 => FromHost::Forget(Forget { name: text() }),
+        14 => FromHost::Complete(Complete { code: text(), cursor: 0 }),
+        15 => FromHost::Save(Save { out: text() }),
+        16 => FromHost::Load(Load { path: text() }),
         _ => FromHost::Error(ErrorMessage { code: text(), text: text() }),
     }
 }

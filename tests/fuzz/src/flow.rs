@@ -100,6 +100,7 @@ fn checked(document: &Document, name: &str) -> Option<Flow> {
         root: None,
         purpose: Purpose::Check,
         given: &given,
+        functions: None,
         within: &[],
     };
     let Loaded { flow, report } = polyloom_load::check(document, Path::new(name), &context);

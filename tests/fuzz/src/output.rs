@@ -16,7 +16,7 @@ pub fn npy(bytes: &[u8]) {
     let shape: Option<Vec<Option<u64>>> = (declared < 0x80).then(|| {
         (0..declared % 5).map(|at| (declared >> at & 1 == 1).then_some(at.into())).collect()
     });
-    let checked = check_npy(file, file.len() as u64, dtype, shape.as_deref());
+    let checked = check_npy(file, file.len() as u64, Some(dtype), shape.as_deref());
     let Ok(npy) = Npy::parse(file) else {
         assert!(checked.is_err(), "accepted without a header");
         return;

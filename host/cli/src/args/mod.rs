@@ -1,6 +1,7 @@
 //! The command line as data. Knows what may be typed, not what it does.
 
 mod cache;
+mod catalog;
 mod history;
 mod live;
 mod permission;
@@ -14,6 +15,7 @@ use polyloom_plan::{Force, Scope, Selection, Selector};
 use crate::failure::{Exit, Failure};
 
 pub use cache::{CacheCommand, GcArgs};
+pub use catalog::CatalogArgs;
 pub use history::{
     At, DiffArgs, ExportArgs, ImportArgs, LineageArgs, LineageFormat, ListArgs, PruneArgs,
     RunsArgs, RunsCommand, ShowArgs,
@@ -100,6 +102,9 @@ pub struct FlowArgs {
     /// Parameters from a TOML or JSON file; -p wins over it.
     #[arg(long, value_name = "FILE")]
     pub params_file: Option<PathBuf>,
+    /// What random numbers of typed functions are derived from, in place of the flow's `seed`.
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub seed: Option<i64>,
 }
 
 /// Which cells.
@@ -222,10 +227,15 @@ pub enum Command {
     Check {
         /// Flow files or folders [default: the folder you are in].
         flows: Vec<PathBuf>,
+        /// Run every cell whose function is tagged `pure` twice, and compare what it gives.
+        #[arg(long)]
+        purity: bool,
         /// What to print on stdout.
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
     },
+    /// Show the typed functions there are, each of which can be a cell: `uses = "python:./filters.py:blur"`.
+    Catalog(CatalogArgs),
     /// Show what `run` would do, and why.
     Plan {
         /// The flow.

@@ -2,21 +2,24 @@
 
 use std::path::PathBuf;
 
-use polyloom_load::{Config, Given, Purpose, Report};
+use polyloom_load::{Given, Purpose, Report};
 
 use crate::args::Format;
 use crate::failure::{Exit, Outcome};
+use crate::functions::Readers;
 use crate::world::World;
 
 /// The command.
-pub fn check(world: &World, flows: &[PathBuf], format: Format) -> Outcome {
+pub fn check(world: &World, flows: &[PathBuf], purity: bool, format: Format) -> Outcome {
     let here = [PathBuf::from(".")];
     let flows = if flows.is_empty() { &here[..] } else { flows };
     let given = Given::default();
-    let config = Config { languages: &world.languages, purpose: Purpose::Check, given: &given };
+    let readers = Readers::new(world);
+    let config = world.config(Purpose::Check, &given, &readers);
     let loaded = polyloom_load::check_all(flows, &config);
     let mut report = Report::default();
     let mut cells = 0;
+    let mut whole = Vec::new();
     let mut harmed = Ok(());
     for (loaded, path) in loaded.into_iter().zip(flows) {
         if format == Format::Text {
@@ -25,6 +28,7 @@ pub fn check(world: &World, flows: &[PathBuf], format: Format) -> Outcome {
         if let Some(flow) = loaded.flow {
             cells += flow.cells.len();
             harmed = harmed.and_then(|()| world.unharmed(&flow));
+            whole.push((path, flow));
         }
         report.extend(loaded.report);
     }
@@ -63,5 +67,13 @@ pub fn check(world: &World, flows: &[PathBuf], format: Format) -> Outcome {
     if errors > 0 {
         return Ok(Exit::Usage);
     }
-    harmed.map(|()| Exit::Ok)
+    harmed?;
+    let mut exit = Exit::Ok;
+    for (path, flow) in whole.iter().filter(|_| purity) {
+        match super::purity::purity(world, path, flow)? {
+            Exit::Ok => {}
+            other => exit = other,
+        }
+    }
+    Ok(exit)
 }

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use polyloom_load::{Config, Given, Purpose};
+use polyloom_load::{Given, Purpose};
 use polyloom_model::{Flow, Role};
 
+use crate::functions::Readers;
 use crate::world::World;
 
 /// The cell and the output that one of a cell that is a flow stands for, by the flow as it is written now: `report.total` is
@@ -17,7 +18,8 @@ pub fn inner(
     port: &str,
 ) -> Option<(String, String)> {
     let given = Given::default();
-    let config = Config { languages: &world.languages, purpose: Purpose::Check, given: &given };
+    let readers = Readers::new(world);
+    let config = world.config(Purpose::Check, &given, &readers);
     let loaded = polyloom_load::load(&project.join(flow), &config);
     find(&loaded.flow?, cell, port)
 }

@@ -24,8 +24,8 @@ impl Asked<'_> {
         let path = polyloom_load::find_flow(&path).ok()?;
         let program = StatKey::of(&std::fs::metadata("/proc/self/exe").ok()?);
         let here = std::env::current_dir().ok()?;
-        let FlowArgs { param, params_file, .. } = self.flow;
-        let asked = (param, params_file, self.select, self.permissions, self.limits);
+        let FlowArgs { param, params_file, seed, .. } = self.flow;
+        let asked = (param, params_file, seed, self.select, self.permissions, self.limits);
         let mut key = format!("{:?}", (VERSION, program, here, path, asked)).into_bytes();
         // There may be hundreds: words for people would take longer than to find them.
         let manifests: Vec<&Manifest> = world.languages.all().map(|it| &**it).collect();

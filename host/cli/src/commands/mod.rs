@@ -3,6 +3,7 @@
 pub mod attach;
 pub mod attack;
 pub mod cache;
+pub mod catalog;
 pub mod check;
 pub mod conformance;
 pub mod daemon;
@@ -24,6 +25,7 @@ pub mod new;
 pub mod pip;
 pub mod plan;
 pub mod plugin;
+pub mod purity;
 pub mod retention;
 pub mod run;
 pub mod show;

@@ -38,6 +38,7 @@ pub fn rows(world: &World, place: &Place) -> Vec<Row> {
         root: ".".into(),
         params: Default::default(),
         strict: false,
+        seed: 0,
         tools: Vec::new(),
         cells: Vec::new(),
         outputs: std::collections::BTreeMap::new(),

@@ -9,7 +9,7 @@ use super::Check;
 use super::cell::Taken;
 use super::files::{report_file_error, report_outside};
 use super::input::{Form, Wire, Wires, constant, form};
-use super::wire::{Board, Edge, brief};
+use super::wire::{Board, Edge, brief, wanted};
 use crate::files::{Found, relative};
 use crate::findings::{Findings, shown};
 use crate::keys::INPUT;
@@ -86,10 +86,12 @@ impl Check<'_, '_> {
                 }
             },
         };
-        let ty = wire.ty.clone().unwrap_or_else(|| found.clone());
+        let of_function =
+            wanted(&board.drafts[own], name).filter(|_| board.drafts[own].function.is_some());
+        let ty = of_function.or(wire.ty.as_ref()).unwrap_or(&found).clone();
         if can_connect(&found, &ty, board.strict) == Connection::Refused {
             let message = format!(
-                "types don't fit: an item is {}, declared is {}",
+                "types don't fit: an item is {}, the input is {}",
                 brief(&found),
                 brief(&ty)
             );

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use polyloom_model::{
-    Ask, CellId, Code as CellCode, LimitLines, Limits, Manifest, Mark, Origin, PortName,
+    Ask, Call, CellId, Code as CellCode, LimitLines, Limits, Manifest, Mark, Origin, PortName,
     SecretHandle, Stdin, SubFlow, Type, When,
 };
 
@@ -13,8 +13,9 @@ use super::allow;
 use super::env::{By, check_port, check_variable};
 use super::input::{self, Wires};
 use super::limits::{Habits, Partial, habits};
-use super::output::{self, Outputs};
-use super::{Check, files::report_file_error, sub};
+use super::output::{self, Outputs, Typed};
+use super::{Check, files::report_file_error, session, sub};
+use crate::catalog::Entry as Function;
 use crate::files::{MAX_CODE, relative};
 use crate::findings::{list, shown, suggestion};
 use crate::keys::{CELL, STDIN};
@@ -34,6 +35,9 @@ pub(crate) struct Draft<'l> {
     pub axes: Wires,
     pub when: Option<When>,
     pub when_span: Span,
+    /// The function that it is, and the call of it.
+    pub function: Option<Arc<Function>>,
+    pub call: Option<Arc<Call>>,
     /// The flow that it is.
     pub sub: Option<Arc<SubFlow>>,
     /// Nothing where the type can't be read.
@@ -49,6 +53,7 @@ pub(crate) struct Draft<'l> {
     pub lines: LimitLines,
     pub habits: Habits,
     pub seed: Option<i64>,
+    pub session: Option<session::Wanted>,
     pub asks: BTreeSet<Ask>,
     pub tags: Vec<String>,
     pub doc: Option<String>,
@@ -73,9 +78,12 @@ impl<'l> Check<'_, 'l> {
         let meant = findings.known_keys(map, CELL, format_args!("the cell `{id}`"));
         let is_flow = map.get("flow");
         let sub = is_flow.and_then(|node| self.sub_flow(&id, map, node));
-        let (manifest, code) = match is_flow {
-            Some(_) => (None, None),
-            None => {
+        let uses = map.get("uses").filter(|_| is_flow.is_none());
+        let function = uses.and_then(|node| self.function(&id, map, node));
+        let (manifest, code) = match (&function, uses.or(is_flow)) {
+            (Some(function), _) => (Some(function.manifest), Some(function.code.clone())),
+            (None, Some(_)) => (None, None),
+            (None, None) => {
                 let manifest = self.language(&id, entry, map, &meant);
                 (manifest, self.code(&id, entry, map, manifest, &meant))
             }
@@ -84,7 +92,12 @@ impl<'l> Check<'_, 'l> {
         let wires = self.wires(map, &mut taken);
         let axes = self.axes(map, &mut taken);
         let Outputs { types: outputs, marks, known: outputs_known } = match (is_flow, &sub) {
-            (None, _) => output::read(self, map, &mut taken),
+            (None, _) if uses.is_none() => output::read(self, map, &mut taken, Typed::Must),
+            (None, _) => match &function {
+                // A function may take and give something under one name.
+                Some(it) => self.function_outputs(&it.entry, map, &mut Taken::new()),
+                None => Outputs::default(),
+            },
             (Some(_), Some(sub)) => {
                 Outputs { types: sub::types(&sub.flow), known: true, ..Outputs::default() }
             }
@@ -99,6 +112,8 @@ impl<'l> Check<'_, 'l> {
         let tags =
             map.get("tags").and_then(|node| findings.texts("tags", node)).unwrap_or_default();
         let seed = map.get("seed").and_then(|node| findings.int("seed", node, i64::MIN, i64::MAX));
+        let session = self.session(&id, map, manifest);
+        let findings = &mut self.findings;
         let doc = map.get("doc").and_then(|node| findings.text("doc", node)).map(str::to_owned);
         let asks = map.get("allow").map(|node| allow::read(findings, node)).unwrap_or_default();
         let mut own = self.habits.clone();
@@ -122,6 +137,8 @@ impl<'l> Check<'_, 'l> {
             axes,
             when,
             when_span,
+            call: function.as_ref().map(|it| Arc::clone(&it.call)),
+            function: function.map(|it| it.entry),
             sub,
             outputs,
             outputs_known,
@@ -134,6 +151,7 @@ impl<'l> Check<'_, 'l> {
             lines,
             habits: own,
             seed,
+            session,
             asks,
             tags,
             doc,

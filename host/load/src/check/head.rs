@@ -17,6 +17,7 @@ pub(super) struct Head {
     pub name: Option<String>,
     pub doc: Option<String>,
     pub strict: bool,
+    pub seed: Option<i64>,
 }
 
 impl Check<'_, '_> {
@@ -29,6 +30,7 @@ impl Check<'_, '_> {
         head.doc = map.get("doc").and_then(|node| findings.text("doc", node)).map(str::to_owned);
         head.strict =
             map.get("strict").and_then(|node| findings.flag("strict", node)).unwrap_or(false);
+        head.seed = map.get("seed").and_then(|node| findings.int("seed", node, i64::MIN, i64::MAX));
         if let Some(node) = map.get("requires")
             && let Some(text) = findings.text("requires", node)
         {

@@ -16,7 +16,9 @@ mod order;
 mod output;
 mod params;
 mod secrets;
+mod session;
 mod sub;
+mod uses;
 pub(crate) mod value;
 mod wire;
 
@@ -26,13 +28,16 @@ use std::sync::Arc;
 
 use polyloom_model::{
     Cell, CellId, Code as CellCode, Encoding, Flow, Origin, Param, ParamName, PortName, Role,
+    Session, ToolChoice,
 };
 
+pub(crate) use self::uses::to_problem;
 pub(crate) use env::{By, check_variable, fixed};
 
 use self::cell::Draft;
 use self::head::{name_of, parent};
 use self::limits::{Habits, Partial, habits};
+use crate::catalog::Functions;
 use crate::files::Root;
 use crate::findings::{Findings, shown};
 use crate::given::{Given, give};
@@ -64,6 +69,8 @@ pub struct Context<'a> {
     pub purpose: Purpose,
     /// Values for its params.
     pub given: &'a Given,
+    /// Who is asked for typed functions; without it no cell can be one.
+    pub functions: Option<&'a dyn Functions>,
     /// The flows that it is a cell of, outermost first; none where it stands for itself.
     pub within: &'a [PathBuf],
 }
@@ -87,6 +94,7 @@ pub fn check(document: &Document, path: &Path, context: &Context<'_>) -> Loaded 
         findings: Findings::new(&document.source),
         seen: files::Seen::default(),
         read: sub::Read::default(),
+        functions: uses::Known::default(),
         limits: Partial::default(),
         habits: Habits::default(),
         ports: HashSet::new(),
@@ -108,6 +116,7 @@ pub(crate) struct Check<'a, 'l> {
     findings: Findings,
     seen: files::Seen,
     read: sub::Read,
+    functions: uses::Known,
     /// `[defaults]`.
     limits: Partial,
     habits: Habits,
@@ -134,7 +143,7 @@ impl<'l> Check<'_, 'l> {
             self.limits = Partial::read(&mut self.findings, map);
             habits(&mut self.findings, map, &mut self.habits);
         }
-        let cells = self.cells(top, &declared, head.strict);
+        let cells = self.cells(top, &declared, head.strict, &tools);
         let (params, given) = self.params(declared);
         let mut report = Report { problems: self.findings.problems };
         // Found cell by cell and then wire by wire; read from the top.
@@ -150,6 +159,7 @@ impl<'l> Check<'_, 'l> {
                 .map_or_else(|| parent(self.path), |root| root.path().to_owned()),
             params,
             strict: head.strict,
+            seed: self.context.given.seed.or(head.seed).unwrap_or(0),
             tools,
             cells,
             outputs,
@@ -157,7 +167,13 @@ impl<'l> Check<'_, 'l> {
         Loaded { flow, report }
     }
 
-    fn cells(&mut self, top: &Map, params: &params::Params, strict: bool) -> Option<Wired> {
+    fn cells(
+        &mut self,
+        top: &Map,
+        params: &params::Params,
+        strict: bool,
+        tools: &[ToolChoice],
+    ) -> Option<Wired> {
         let entries = match top.get("cells") {
             Some(node) => &self.findings.table("cells", node)?.entries[..],
             None => &[],
@@ -177,6 +193,7 @@ impl<'l> Check<'_, 'l> {
             );
             return None;
         }
+        self.ask(entries, tools);
         let mut drafts: Vec<Draft<'l>> = Vec::with_capacity(entries.len());
         let mut by_id: HashMap<&str, Option<usize>> = HashMap::with_capacity(entries.len());
         for entry in entries {
@@ -210,11 +227,13 @@ impl<'l> Check<'_, 'l> {
         for cycle in order::cycles(&edges) {
             self.report_cycle(&drafts, &cycle);
         }
+        let before = self.sessions(&drafts, &edges);
         if self.findings.has_errors() {
             return None;
         }
+        let all = drafts.into_iter().zip(inputs).zip(before);
         let cells: Option<Vec<Cell>> =
-            drafts.into_iter().zip(inputs).map(|(draft, wired)| finish(draft, wired)).collect();
+            all.map(|((draft, wired), before)| finish(draft, wired, before)).collect();
         Some((cells?, outputs.unwrap_or_default()))
     }
 
@@ -307,7 +326,7 @@ impl<'l> Check<'_, 'l> {
     }
 }
 
-fn finish(draft: Draft<'_>, (inputs, map): wire::Filled) -> Option<Cell> {
+fn finish(draft: Draft<'_>, (inputs, map): wire::Filled, before: Option<CellId>) -> Option<Cell> {
     let (role, executor, code) = match draft.sub {
         Some(sub) => {
             let origin = Origin { path: sub.flow.path.clone(), first_line: 1 };
@@ -325,6 +344,7 @@ fn finish(draft: Draft<'_>, (inputs, map): wire::Filled) -> Option<Cell> {
         gate: None,
         executor,
         code,
+        call: draft.call,
         map,
         when: draft.when,
         inputs,
@@ -345,6 +365,7 @@ fn finish(draft: Draft<'_>, (inputs, map): wire::Filled) -> Option<Cell> {
         policy: draft.habits.policy,
         asks: draft.asks,
         seed: draft.seed,
+        session: draft.session.map(|session| Session { name: session.name, before }),
         tags: draft.tags,
         doc: draft.doc,
     })

@@ -23,8 +23,22 @@ pub(super) struct Outputs {
     pub(super) known: bool,
 }
 
+/// Whether an output has to say its type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Typed {
+    /// Nobody else says it.
+    Must,
+    /// A function says it.
+    Maybe,
+}
+
 /// Reads `outputs` of a cell.
-pub(super) fn read<'d>(check: &mut Check<'_, '_>, map: &'d Map, taken: &mut Taken<'d>) -> Outputs {
+pub(super) fn read<'d>(
+    check: &mut Check<'_, '_>,
+    map: &'d Map,
+    taken: &mut Taken<'d>,
+    typed: Typed,
+) -> Outputs {
     let mut outputs = Outputs { known: true, ..Outputs::default() };
     let Some(node) = map.get("outputs") else { return outputs };
     let Some(table) = check.findings.table("outputs", node) else {
@@ -36,21 +50,21 @@ pub(super) fn read<'d>(check: &mut Check<'_, '_>, map: &'d Map, taken: &mut Take
             outputs.known = false;
             continue;
         };
-        let (ty, mark) = one(&mut check.findings, entry);
+        let (ty, mark) = one(&mut check.findings, entry, typed);
         outputs.marks.extend(mark.map(|mark| (name.clone(), mark)));
         outputs.types.insert(name, ty);
     }
     outputs
 }
 
-fn one(findings: &mut Findings, entry: &Entry) -> (Option<Type>, Option<Mark>) {
+fn one(findings: &mut Findings, entry: &Entry, typed: Typed) -> (Option<Type>, Option<Mark>) {
     let Data::Map(map) = &entry.node.data else { return (findings.ty(&entry.node), None) };
     let place = format!("the output `{}`", shown(&entry.key.text));
     let meant = findings.known_keys(map, OUTPUT, &place);
     let ty = match map.get("type") {
         Some(node) => findings.ty(node),
         None => {
-            if !meant.contains(&"type") {
+            if typed == Typed::Must && !meant.contains(&"type") {
                 let message = format!("{place} has no `type`");
                 findings
                     .error(Code::MissingKey, &entry.node.span, message, "")

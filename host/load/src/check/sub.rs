@@ -116,6 +116,7 @@ impl Check<'_, '_> {
             root: Some(&below),
             purpose: Purpose::Part,
             given: &given,
+            functions: self.context.functions,
             within: &within,
         };
         let loaded = check(&document, &whole, &context);

@@ -52,6 +52,7 @@ impl Check<'_, '_> {
             }
         }
         self.bound(board, own);
+        self.called(board, own);
         self.asked(board, own, &inputs);
         ((inputs, axes), edges)
     }
@@ -89,24 +90,21 @@ impl Check<'_, '_> {
         wire: &Wire,
         edges: &mut Vec<Edge>,
     ) -> Option<Input> {
-        let of_flow = board.drafts[own].sub.as_ref().and_then(|sub| {
-            let mut params = sub.flow.params.iter();
-            params.find(|(param, _)| param.as_str() == name.as_str())
-        });
+        let wanted = wanted(&board.drafts[own], name);
         let (source, ty) = match wire.form.as_ref()? {
             Form::Value(value) => {
                 let ty = wire.ty.clone()?;
-                let Some((_, param)) = of_flow else {
+                let Some(wanted) = wanted else {
                     return Some(Input { source: From::Value(value.clone()), ty });
                 };
-                // A constant for a param of a flow is read as a value of the param's type.
-                match conform(value.clone(), &param.ty) {
+                // A constant for a param of a flow or a function is read as a value of the param's type.
+                match conform(value.clone(), wanted) {
                     Ok(value) => {
-                        return Some(Input { source: From::Value(value), ty: param.ty.clone() });
+                        return Some(Input { source: From::Value(value), ty: wanted.clone() });
                     }
                     Err(mismatch) => {
                         let message = format!("the value of `{name}` does not fit: {mismatch}");
-                        let label = format!("not {}", brief(&param.ty));
+                        let label = format!("not {}", brief(wanted));
                         self.findings.error(Code::BadValue, &wire.span, message, label);
                         return None;
                     }
@@ -120,8 +118,19 @@ impl Check<'_, '_> {
                 return None;
             }
         };
-        let target = wire.ty.clone().or_else(|| of_flow.map(|(_, param)| param.ty.clone()));
-        let target = target.unwrap_or_else(|| ty.clone());
+        let of_function = board.drafts[own].function.is_some();
+        if let (true, Some(said), Some(wanted)) = (of_function, &wire.ty, wanted)
+            && can_connect(said, wanted, board.strict) == Connection::Refused
+        {
+            self.mismatch(name, wire, said, wanted);
+            return None;
+        }
+        // What a function takes is what it sees, whatever else is said.
+        let target = match (&wire.ty, wanted) {
+            (_, Some(wanted)) if of_function => wanted.clone(),
+            (Some(said), _) => said.clone(),
+            (None, wanted) => wanted.unwrap_or(&ty).clone(),
+        };
         if can_connect(&ty, &target, board.strict) == Connection::Refused {
             self.mismatch(name, wire, &ty, &target);
             return None;
@@ -327,6 +336,17 @@ impl Check<'_, '_> {
             )
             .help(help);
     }
+}
+
+/// The type of an input of a cell that is a flow or a function, as that has it.
+pub(super) fn wanted<'d>(draft: &'d Draft<'_>, name: &PortName) -> Option<&'d Type> {
+    let of_flow = draft.sub.as_ref().and_then(|sub| {
+        let mut params = sub.flow.params.iter();
+        params.find(|(param, _)| param.as_str() == name.as_str()).map(|(_, param)| &param.ty)
+    });
+    let of_function =
+        || draft.function.as_ref().and_then(|it| it.input(name.as_str())).map(|port| &port.ty);
+    of_flow.or_else(of_function)
 }
 
 /// A type as it may be shown: thousands of wires can come from one long type.

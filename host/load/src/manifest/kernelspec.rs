@@ -102,6 +102,7 @@ pub fn read_kernel(path: &Path, python: &[String]) -> Result<Manifest, Vec<Probl
         env: spec.get("env").and_then(Value::as_object).map(env).unwrap_or_default(),
         calls: Calls::default(),
         normalise: None,
+        catalog: None,
         diagnostics: None,
         path: Some(path.to_owned()),
     })

@@ -18,6 +18,7 @@ pub(crate) enum Place {
     Worker,
     Once,
     Normalise,
+    Catalog,
 }
 
 impl Place {
@@ -27,6 +28,7 @@ impl Place {
             _ if self == Place::Normalise => false,
             "dir" => self != Place::Once,
             "sdk" | "polyloom" | "work" => true,
+            _ if self == Place::Catalog => false,
             "code" => matches!(self, Place::Compile { .. } | Place::Run { .. }),
             "program" => matches!(self, Place::Compile { .. } | Place::Run { compiled: true }),
             "args" | "in" => matches!(self, Place::Run { .. }),

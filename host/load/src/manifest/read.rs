@@ -17,8 +17,8 @@ use crate::check::limits::Partial;
 use crate::check::{By, check_variable};
 use crate::findings::{Findings, list, shown, suggestion};
 use crate::keys::{
-    COMMAND, COMPILE, DIAGNOSTICS, Key, LIMITS, MANIFEST, NATIVE, NORMALISE, SANDBOX, TOOL, WASM,
-    WORKER, ZYGOTE,
+    CATALOG, COMMAND, COMPILE, DIAGNOSTICS, Key, LIMITS, MANIFEST, NATIVE, NORMALISE, SANDBOX,
+    TOOL, WASM, WORKER, ZYGOTE,
 };
 use crate::problem::{Code, Report};
 use crate::read::{read_toml, refuse_nul};
@@ -73,6 +73,8 @@ fn read(findings: &mut Findings, top: &Map, path: Option<&Path>) -> Option<Manif
     };
     let normalise = section(findings, top, "normalise", NORMALISE)
         .and_then(|map| argv(findings, map, "normalise", Place::Normalise, &tools));
+    let catalog = section(findings, top, "catalog", CATALOG)
+        .and_then(|map| argv(findings, map, "catalog", Place::Catalog, &tools));
     let diagnostics = diagnostics(findings, top);
     let id = id?;
     Some(Manifest {
@@ -87,6 +89,7 @@ fn read(findings: &mut Findings, top: &Map, path: Option<&Path>) -> Option<Manif
         env,
         calls,
         normalise,
+        catalog,
         diagnostics,
         path: path.map(Path::to_owned),
     })
@@ -436,7 +439,7 @@ fn programs(findings: &mut Findings, top: &Map, tools: &BTreeMap<String, Tool>) 
     let table = |name: &str| top.get(name).and_then(Node::as_map);
     let head = table("compile").and_then(|map| map.get("head")).and_then(Node::as_map);
     let argv = |name: &str| table(name).and_then(|map| map.get("argv"));
-    let argvs = ["compile", "run", "worker", "normalise"].map(argv);
+    let argvs = ["compile", "run", "worker", "normalise", "catalog"].map(argv);
     let head = head.and_then(|map| map.get("argv"));
     let once = table("worker").and_then(|map| map.get("once"));
     for argv in argvs.into_iter().chain([head, once]).flatten() {

@@ -163,13 +163,13 @@ fn cell(
         });
     }
     let body = &source.text()[fence.body.clone()];
-    let from_file = options.get("file").is_some();
+    let elsewhere = options.get("file").or_else(|| options.get("uses")).is_some();
     let mut push = |name: &str, span: &Span, data| {
         let key = Key { text: name.to_owned(), span: span.clone() };
         options.entries.push(Entry { key, node: Node { span: span.clone(), data } });
     };
     push("lang", &fence.lang_span, Data::Str(fence.lang.to_owned()));
-    if !(from_file && body.trim().is_empty()) {
+    if !(elsewhere && body.trim().is_empty()) {
         push("code", &fence.body, Data::Str(unindent(body, fence.indent)));
     }
     Some(Entry { key, node: Node { span: fence.lang_span.clone(), data: Data::Map(options) } })

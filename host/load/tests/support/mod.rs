@@ -75,7 +75,14 @@ pub fn check_for(
     let languages = languages();
     match Document::read(&source, Format::of(path).unwrap()) {
         Ok(document) => {
-            let context = Context { languages: &languages, root, purpose, given, within: &[] };
+            let context = Context {
+                languages: &languages,
+                root,
+                purpose,
+                given,
+                functions: None,
+                within: &[],
+            };
             polyloom_load::check(&document, path, &context)
         }
         Err(problems) => Loaded { flow: None, report: polyloom_load::Report { problems } },

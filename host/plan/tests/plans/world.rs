@@ -41,6 +41,7 @@ impl World {
             root: PathBuf::new(),
             params: BTreeMap::new(),
             strict: false,
+            seed: 0,
             tools: Vec::new(),
             cells: Vec::new(),
             outputs: BTreeMap::new(),
@@ -254,6 +255,7 @@ pub fn cell(id: &str, from: &[&str]) -> Cell {
             bytes: id.as_bytes().into(),
             origin: Origin { path: PathBuf::from("polyloom.toml"), first_line: 1 },
         },
+        call: None,
         inputs: from.iter().enumerate().map(wire).collect(),
         outputs: [(port("out"), Type::Any)].into(),
         marks: BTreeMap::new(),
@@ -268,6 +270,7 @@ pub fn cell(id: &str, from: &[&str]) -> Cell {
         policy: Default::default(),
         asks: Default::default(),
         seed: None,
+        session: None,
         tags: Vec::new(),
         doc: None,
     }

@@ -44,7 +44,13 @@ class Kept(Executor):
 
     def restore(self, name: str) -> None:
         """Go back to it."""
-        self.names = dict(self.snapshots.get(name, {}))
+        if name not in self.snapshots:
+            raise ValueError(f"no snapshot `{name}`")
+        self.names = dict(self.snapshots[name])
+
+    def forget(self, name: str) -> None:
+        """Drop it."""
+        self.snapshots.pop(name, None)
 
     def catalog(self) -> Sequence[dict[str, Any]]:
         """The names that there are."""

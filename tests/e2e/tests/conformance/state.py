@@ -8,7 +8,7 @@ flaw = sys.argv[2]
 sys.path.insert(0, sys.argv[1])
 from polyloom import _frames as wire  # noqa: E402
 
-KNOWN = {"cell", "code", "inputs", "outputs", "out", "argv", "seed", "deadline_ms"}
+KNOWN = {"session", "cell", "code", "inputs", "outputs", "out", "argv", "seed", "deadline_ms"}
 PREPARE, DESCRIBE, RESET, SNAPSHOT, RESTORE = 67, 71, 72, 73, 74
 CATALOG = 9
 

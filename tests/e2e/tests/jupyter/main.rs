@@ -122,7 +122,7 @@ fn ports_are_variables_in_a_kernel_of_python() {
         (b"\x03".to_vec(), b"\xa7written".to_vec())
     );
     assert!(logs(&place, "reads").contains("4 [1.0, 2.0]\n"));
-    assert_eq!(run.messages("wrong"), "output `y`: expected int, found str 'text'");
+    assert_eq!(run.messages("wrong"), "output `y`: expected int, found str \"text\"");
 }
 
 #[test]

@@ -1,0 +1,204 @@
+//! `polyloom catalog`: the typed functions there are, and what is wrong with those that could not be read.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+
+use polyloom_load::{
+    Catalog, CatalogEntry, CatalogPort, Functions, Question, Report, Root, Severity, Target, Use,
+};
+use polyloom_model::{ExecutorId, Manifest};
+use polyloom_report::{Align, Style, Table, escape_line};
+
+use crate::args::{CatalogArgs, Format};
+use crate::failure::{Exit, Failure, Outcome};
+use crate::functions::Readers;
+use crate::world::World;
+
+/// What is asked of which reader, by its folder.
+type Asked = BTreeMap<(ExecutorId, PathBuf), Vec<Target>>;
+
+/// The command.
+pub fn catalog(world: &World, args: &CatalogArgs) -> Outcome {
+    let mut asked = Asked::new();
+    for text in &args.of {
+        let (manifest, root, target) = target(world, text, args.executor.as_deref())?;
+        asked.entry((manifest.id.clone(), root)).or_default().push(target);
+    }
+    let readers = Readers::new(world);
+    let mut whole = Catalog::default();
+    let mut report = Report::default();
+    for ((id, folder), targets) in asked {
+        let root = Root::open(&folder).map_err(|error| {
+            let message = format!("can't open the folder `{}`: {error}", folder.display());
+            Failure::new(Exit::Usage, message)
+        })?;
+        let Some(manifest) = world.manifest(&id) else { continue };
+        let question = Question {
+            manifest,
+            root: &root,
+            tools: &[],
+            targets: &targets,
+            allow_untyped: args.allow_untyped,
+        };
+        let catalog = readers.ask(&question).map_err(|why| {
+            let message = format!("typed functions of `{id}` can't be read: {why}");
+            Failure::new(Exit::Environment, message)
+                .hint("polyloom doctor shows what this machine lacks")
+        })?;
+        report.extend(catalog.report(&root));
+        whole.entries.extend(catalog.entries);
+        whole.types.extend(catalog.types);
+        whole.findings.extend(catalog.findings);
+    }
+    whole.entries.sort_by(|a, b| a.id.cmp(&b.id));
+    whole.entries.dedup_by(|a, b| a.id == b.id);
+    let failed = report.has_errors();
+    match args.format {
+        Format::Json => world.screen.json(&whole.to_json()),
+        Format::Jsonl => world.screen.json_line(&whole.to_json()),
+        Format::Text => {
+            if !whole.entries.is_empty() {
+                world
+                    .screen
+                    .print(&table(&whole.entries).render(world.screen.out, world.screen.columns));
+            }
+            let (errors, warnings) = (report.errors(), report.warnings());
+            // Who lets untyped ones through knows; what they are is told to who asks.
+            if args.allow_untyped && world.screen.verbosity < 1 {
+                report.problems.retain(|it| it.severity == Severity::Error);
+            }
+            let width = world.screen.columns.unwrap_or(100);
+            world.screen.tell(&polyloom_load::render(&report, world.screen.err.color, width));
+            let plural = |count: usize, noun: &str| match count {
+                1 => format!("1 {noun}"),
+                _ => format!("{count} {noun}s"),
+            };
+            world.screen.note(&format!(
+                "{}: {}, {}\n",
+                plural(whole.entries.len(), "function"),
+                plural(errors, "error"),
+                plural(warnings, "warning")
+            ));
+        }
+    }
+    Ok(if failed { Exit::Usage } else { Exit::Ok })
+}
+
+fn table(entries: &[CatalogEntry]) -> Table {
+    let mut table = Table::new(&[
+        ("id", Align::Left),
+        ("takes", Align::Left),
+        ("gives", Align::Left),
+        ("does", Align::Left),
+    ]);
+    for entry in entries {
+        let line = |text: &str| escape_line(text).into_owned();
+        let input = |port: &CatalogPort| {
+            let mark = if port.required { "" } else { "?" };
+            line(&format!("{}{mark}: {}", port.name, brief(&port.ty.to_string())))
+        };
+        let inputs: Vec<String> = entry.inputs.iter().map(input).collect();
+        let outputs: Vec<String> = entry
+            .outputs
+            .iter()
+            .map(|port| line(&format!("{}: {}", port.name, brief(&port.ty.to_string()))))
+            .collect();
+        table.styled([
+            (Style::Strong, line(&entry.id)),
+            (Style::Plain, inputs.join(", ")),
+            (Style::Plain, outputs.join(", ")),
+            (Style::Dim, line(entry.doc.lines().next().unwrap_or_default())),
+        ]);
+    }
+    table
+}
+
+/// A type as it fits into a line.
+fn brief(text: &str) -> String {
+    const MOST: usize = 40;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// What a word of the command line means.
+fn target<'w>(
+    world: &'w World,
+    text: &str,
+    executor: Option<&str>,
+) -> Result<(&'w Manifest, PathBuf, Target), Failure> {
+    let usage = |message: String| Failure::new(Exit::Usage, message);
+    let with_reader = || {
+        let all = world.languages.all().filter(|it| it.catalog.is_some());
+        all.map(|it| &**it).collect::<Vec<_>>()
+    };
+    let named = |name: &str| -> Result<&'w Manifest, Failure> {
+        let names: Vec<String> = with_reader().iter().map(|it| format!("`{}`", it.id)).collect();
+        let valid = format!("valid: {}", names.join(", "));
+        match world.languages.find(name) {
+            Some(manifest) if manifest.catalog.is_some() => Ok(manifest),
+            Some(manifest) => {
+                Err(usage(format!("`{}` has no reader of typed functions", manifest.id))
+                    .hint(valid))
+            }
+            None => Err(usage(format!("unknown executor `{name}`")).hint(valid)),
+        }
+    };
+    let here = PathBuf::from(".");
+    if let Some(found) = Use::read(text).filter(|it| world.languages.find(&it.executor).is_some()) {
+        return Ok((named(&found.executor)?, here, found.target));
+    }
+    let path = Path::new(text);
+    // The function of a file: `filters.py:blur`.
+    let (path, object) = match text.rsplit_once(':') {
+        Some((file, object)) if !path.exists() && Path::new(file).exists() => {
+            (Path::new(file), Some(object.to_owned()))
+        }
+        _ => (path, None),
+    };
+    if path.exists() {
+        let of_path = || {
+            let extension = path.extension()?.to_str()?.to_owned();
+            let all = with_reader();
+            all.into_iter().find(|it| it.extensions.contains(&extension))
+        };
+        let first = || with_reader().into_iter().find(|it| it.path.is_none());
+        let manifest = match executor {
+            Some(name) => named(name)?,
+            None => of_path()
+                .or_else(first)
+                .ok_or_else(|| usage(format!("no executor reads typed functions of `{text}`")))?,
+        };
+        let (root, below) = placed(path)
+            .ok_or_else(|| usage(format!("`{text}` is no file or folder of functions")))?;
+        let location = format!("./{}", below.display());
+        return Ok((manifest, root, Target { location, object }));
+    }
+    let dotted = !text.contains(['/', '\\', ' ']);
+    match executor {
+        Some(name) if dotted => {
+            let (location, object) = match text.split_once(':') {
+                Some((location, object)) => (location, Some(object.to_owned())),
+                None => (text, None),
+            };
+            Ok((named(name)?, here, Target { location: location.to_owned(), object }))
+        }
+        _ => Err(usage(format!("there is no file or folder `{text}`")).hint(format!(
+            "what is installed is named with its language: `polyloom catalog python:{}`",
+            if dotted { text } else { "statistics" }
+        ))),
+    }
+}
+
+/// The folder that a path is looked at from, and the path there: the current one where it is below it.
+fn placed(path: &Path) -> Option<(PathBuf, PathBuf)> {
+    let inside = path.components().all(|it| matches!(it, Component::Normal(_) | Component::CurDir));
+    let below: PathBuf =
+        path.components().filter(|it| matches!(it, Component::Normal(_))).collect();
+    if inside && !below.as_os_str().is_empty() {
+        return Some((PathBuf::from("."), below));
+    }
+    let whole = path.canonicalize().ok()?;
+    Some((whole.parent()?.to_owned(), PathBuf::from(whole.file_name()?)))
+}

@@ -1,0 +1,92 @@
+//! `polyloom check --purity`: runs what says that it is pure twice, and compares.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use polyloom_model::{Flow, Role};
+use polyloom_report::escape_line;
+use serde_json::Value as Json;
+
+use crate::failure::{Exit, Failure, Outcome};
+use crate::world::World;
+
+/// Digests of outputs by cell.
+type Results = BTreeMap<String, BTreeMap<String, String>>;
+
+/// Runs the pure cells of a flow twice. Says which of them gave something else the second time.
+pub fn purity(world: &World, path: &Path, flow: &Flow) -> Outcome {
+    let mut cells = Vec::new();
+    pure(flow, "", &mut cells);
+    if cells.is_empty() {
+        world.screen.note("no cell of it is a function with the tag `pure`\n");
+        return Ok(Exit::Ok);
+    }
+    let first = once(path, &cells)?;
+    let second = once(path, &cells)?;
+    let mut impure = 0;
+    for (cell, outputs) in &first {
+        let again = second.get(cell);
+        let differs = outputs.iter().filter(|(port, digest)| {
+            again.and_then(|it| it.get(*port)).is_none_or(|other| other != *digest)
+        });
+        let ports: Vec<&str> = differs.map(|(port, _)| port.as_str()).collect();
+        if !ports.is_empty() {
+            impure += 1;
+            let ports = ports.iter().map(|port| format!("`{}`", escape_line(port)));
+            let ports = ports.collect::<Vec<_>>().join(", ");
+            let cell = escape_line(cell);
+            world.screen.tell(&format!(
+                "error: the cell `{cell}` is tagged `pure`, and gave another {ports} when it ran again\n\
+                 hint: take the tag away, or what differs from run to run: time, randomness without `seed`, the order of sets\n"
+            ));
+        }
+    }
+    let noun = if first.len() == 1 { "pure cell" } else { "pure cells" };
+    world.screen.note(&format!("{} {noun} ran twice, {impure} gave something else\n", first.len()));
+    Ok(if impure > 0 { Exit::Failed } else { Exit::Ok })
+}
+
+fn pure(flow: &Flow, within: &str, cells: &mut Vec<String>) {
+    for cell in &flow.cells {
+        let id = format!("{within}{}", cell.id);
+        if let Role::Flow(sub) = &cell.role {
+            pure(&sub.flow, &format!("{id}/"), cells);
+        }
+        if cell.call.as_ref().is_some_and(|call| call.pure) {
+            cells.push(id);
+        }
+    }
+}
+
+/// One run of them, by this very program: a run is a process of its own, as a person would start it.
+fn once(path: &Path, cells: &[String]) -> Result<Results, Failure> {
+    let environment = |why: String| Failure::new(Exit::Environment, why);
+    let own = std::env::current_exe().map_err(|error| environment(error.to_string()))?;
+    let run = Command::new(own)
+        .arg("run")
+        .arg(path)
+        .args(cells)
+        .args(["--force", "--format", "json", "--progress", "plain", "-q"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| environment(format!("the flow could not be run: {error}")))?;
+    let document: Json = serde_json::from_slice(&run.stdout).unwrap_or_default();
+    if !run.status.success() {
+        return Err(Failure::new(Exit::Failed, "a run did not end well: nothing is compared"));
+    }
+    let mut results = Results::new();
+    for cell in document["cells"].as_array().into_iter().flatten() {
+        let Some(id) = cell["id"].as_str() else { continue };
+        let declared = cells.iter().any(|it| id == it || id.starts_with(&format!("{it}[")));
+        if !declared || cell["outcome"] != "ok" {
+            continue;
+        }
+        let outputs = cell["outputs"].as_object().into_iter().flatten();
+        let digest =
+            |(port, it): (&String, &Json)| Some((port.clone(), it["digest"].as_str()?.to_owned()));
+        results.insert(id.to_owned(), outputs.filter_map(digest).collect());
+    }
+    Ok(results)
+}

@@ -1,0 +1,286 @@
+//! A reader's answer to data. It is a claim: what can't be understood is left out and told, never a panic, and never the end of the rest.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use serde_json::{Map, Value as Json};
+use thiserror::Error;
+
+use super::{Catalog, Entry, Finding, Port, Target, VERSION};
+use crate::files::relative;
+use crate::problem::Severity;
+
+/// More functions of one answer are left out.
+const MOST_ENTRIES: usize = 100_000;
+/// More ports of one function, and it is left out.
+const MOST_PORTS: usize = 256;
+/// More problems are one.
+const MOST_FINDINGS: usize = 10_000;
+/// More files that one function reaches, and it is left out.
+const MOST_FILES: usize = 10_000;
+/// A longer text is cut.
+const LONGEST: usize = 4 << 10;
+
+/// An answer of which nothing can be understood.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum BadCatalog {
+    /// It is no JSON.
+    #[error("the reader's answer is no JSON: {0}")]
+    Json(String),
+    /// It is another version's, or something else.
+    #[error("the reader's answer is no catalog of version {VERSION}")]
+    Version,
+}
+
+pub(super) fn catalog(executor: &str, bytes: &[u8]) -> Result<Catalog, BadCatalog> {
+    let json: Json =
+        serde_json::from_slice(bytes).map_err(|error| BadCatalog::Json(error.to_string()))?;
+    let Json::Object(mut top) = json else { return Err(BadCatalog::Version) };
+    if top.get("version").and_then(Json::as_u64) != Some(VERSION) {
+        return Err(BadCatalog::Version);
+    }
+    let mut catalog = Catalog::default();
+    let mut list = |name: &str| match top.remove(name) {
+        Some(Json::Array(items)) => items,
+        _ => Vec::new(),
+    };
+    let (entries, problems) = (list("entries"), list("problems"));
+    if let Some(Json::Object(types)) = top.remove("types") {
+        catalog.types = types.into_iter().collect();
+    }
+    catalog.findings = problems.iter().take(MOST_FINDINGS).filter_map(finding).collect();
+    let mut ids = BTreeSet::new();
+    for json in entries.into_iter().take(MOST_ENTRIES) {
+        let (object, file, line) = place(&json);
+        match entry(executor, json) {
+            Ok(entry) if ids.insert(entry.id.clone()) => catalog.entries.push(entry),
+            Ok(entry) => {
+                let why = format!("the reader names `{}` twice", entry.id);
+                catalog.findings.push(broken(why, object, file, line));
+            }
+            Err(why) => {
+                let why = format!("what the reader says of a function can't be understood: {why}");
+                catalog.findings.push(broken(why, object, file, line));
+            }
+        }
+    }
+    Ok(catalog)
+}
+
+fn place(json: &Json) -> (Option<String>, Option<PathBuf>, u32) {
+    let object = text(json.get("object"));
+    let file = json.get("file").and_then(Json::as_str).and_then(relative);
+    ((!object.is_empty()).then_some(object), file, number(json.get("line")))
+}
+
+fn broken(message: String, object: Option<String>, file: Option<PathBuf>, line: u32) -> Finding {
+    Finding {
+        code: crate::Code::BadCatalog.as_str().to_owned(),
+        severity: Severity::Error,
+        message,
+        help: None,
+        file,
+        line,
+        col: 0,
+        end_col: 0,
+        object,
+    }
+}
+
+fn entry(executor: &str, json: Json) -> Result<Entry, String> {
+    let map = json.as_object().ok_or("it is no table")?;
+    let target = Target {
+        location: needed(map, "location")?.to_owned(),
+        object: Some(needed(map, "object")?.to_owned()),
+    };
+    let id = needed(map, "id")?.to_owned();
+    let object = target.object.as_deref().unwrap_or_default();
+    if id != format!("{executor}:{}:{object}", target.location) {
+        return Err("its id is not its executor, location and object".to_owned());
+    }
+    let digest = needed(map, "digest")?.to_owned();
+    if digest.len() != 64 || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err("its digest is not 64 hex digits".to_owned());
+    }
+    let file = map.get("file").and_then(Json::as_str).filter(|file| !file.is_empty());
+    let file = match file {
+        // What is installed may be anywhere.
+        Some(file) if target.is_local() => {
+            Some(relative(file).ok_or("its file is outside of the flow's folder")?)
+        }
+        _ => None,
+    };
+    let mut files = Vec::new();
+    for item in items(map, "files").iter().filter(|_| target.is_local()) {
+        let path = item.as_str().and_then(relative);
+        files.push(path.ok_or("a file that it reaches is outside of the flow's folder")?);
+    }
+    if files.len() > MOST_FILES {
+        return Err(format!("it reaches more than {MOST_FILES} files"));
+    }
+    let mut inputs = ports(map, "inputs")?;
+    let wired = inputs.len();
+    inputs.extend(ports(map, "params")?);
+    let outputs = ports(map, "outputs")?;
+    let mut names = BTreeSet::new();
+    for port in inputs.iter().chain(&outputs) {
+        if !names.insert(port.name.clone()) {
+            return Err(format!("two ports are called `{}`", port.name));
+        }
+    }
+    let tags = items(map, "tags").iter().filter_map(Json::as_str);
+    Ok(Entry {
+        id,
+        module: needed(map, "module")?.to_owned(),
+        doc: text(map.get("doc")),
+        file,
+        line: number(map.get("line")),
+        tags: tags.map(str::to_owned).collect(),
+        context: map.get("context").and_then(Json::as_bool).unwrap_or(false),
+        inputs,
+        wired,
+        outputs,
+        files,
+        digest,
+        target,
+        json,
+    })
+}
+
+fn ports(map: &Map<String, Json>, key: &str) -> Result<Vec<Port>, String> {
+    let list = items(map, key);
+    if list.len() > MOST_PORTS {
+        return Err(format!("it has more than {MOST_PORTS} {key}"));
+    }
+    list.iter().map(port).collect()
+}
+
+fn port(json: &Json) -> Result<Port, String> {
+    let map = json.as_object().ok_or("a port is no table")?;
+    let name = needed(map, "name")?;
+    let ty = needed(map, "type")?;
+    Ok(Port {
+        name: name.parse().map_err(|error| format!("{error}"))?,
+        ty: ty.parse().map_err(|error| format!("`{name}`: {error}"))?,
+        required: map.get("required").and_then(Json::as_bool).unwrap_or(true),
+        default: map.get("default").map(|default| cut(&default.to_string())),
+        doc: text(map.get("doc")),
+    })
+}
+
+fn finding(json: &Json) -> Option<Finding> {
+    let map = json.as_object()?;
+    let code = text(map.get("code"));
+    let is_code = (1..=16).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_alphanumeric());
+    let some = |text: String| (!text.is_empty()).then_some(text);
+    Some(Finding {
+        code: if is_code { code } else { crate::Code::Typed.as_str().to_owned() },
+        severity: match map.get("severity").and_then(Json::as_str) {
+            Some("warning") => Severity::Warning,
+            _ => Severity::Error,
+        },
+        message: some(text(map.get("message")))?,
+        help: some(text(map.get("help"))),
+        file: some(text(map.get("file"))).map(PathBuf::from),
+        line: number(map.get("line")),
+        col: number(map.get("col")),
+        end_col: number(map.get("end_col")),
+        object: some(text(map.get("object"))),
+    })
+}
+
+fn items<'j>(map: &'j Map<String, Json>, key: &str) -> &'j [Json] {
+    map.get(key).and_then(Json::as_array).map_or(&[], Vec::as_slice)
+}
+
+fn needed<'j>(map: &'j Map<String, Json>, key: &str) -> Result<&'j str, String> {
+    let text = map.get(key).and_then(Json::as_str).filter(|text| !text.is_empty());
+    let text = text.ok_or_else(|| format!("it has no `{key}`"))?;
+    if text.len() > 16 * LONGEST || text.chars().any(char::is_control) {
+        return Err(format!("its `{key}` is no name"));
+    }
+    Ok(text)
+}
+
+fn text(json: Option<&Json>) -> String {
+    cut(json.and_then(Json::as_str).unwrap_or_default())
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(LONGEST).collect()
+}
+
+fn number(json: Option<&Json>) -> u32 {
+    json.and_then(Json::as_u64).and_then(|number| u32::try_from(number).ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+    use serde_json::json;
+
+    use super::*;
+
+    fn one() -> Json {
+        json!({
+            "id": "python:./a.py:f", "executor": "python", "location": "./a.py", "object": "f", "module": "a",
+            "file": "a.py", "line": 3, "col": 1, "tags": ["pure"], "context": false,
+            "inputs": [{"name": "x", "type": "float", "required": true}],
+            "params": [{"name": "n", "type": "int|null", "required": false, "default": 3}],
+            "outputs": [{"name": "result", "type": "float", "required": true}],
+            "files": ["a.py", "lib/b.py"], "digest": "0f".repeat(32),
+        })
+    }
+
+    fn read(entries: Json) -> Catalog {
+        let text = json!({"version": 1, "entries": entries, "types": {}, "problems": []});
+        catalog("python", text.to_string().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_function_is_read() {
+        let catalog = read(json!([one()]));
+        let entry = &catalog.entries[0];
+        assert_eq!((entry.wired, entry.inputs.len()), (1, 2));
+        assert_eq!(entry.input("n").unwrap().default.as_deref(), Some("3"));
+        assert_eq!(entry.input("n").unwrap().ty.to_string(), "int|null");
+        assert!(catalog.findings.is_empty());
+    }
+
+    #[test]
+    fn a_broken_function_is_told_and_the_others_stand() {
+        for (key, value) in [
+            ("id", json!("python:./b.py:f")),
+            ("digest", json!("x")),
+            ("module", json!(null)),
+            ("file", json!("/etc/passwd")),
+            ("files", json!(["../x.py"])),
+            ("inputs", json!([{"name": "A B", "type": "int"}])),
+            ("inputs", json!([{"name": "x", "type": "list<table>"}])),
+            ("outputs", json!([{"name": "x", "type": "int"}])),
+            ("inputs", json!([7])),
+        ] {
+            let mut broken = one();
+            broken[key] = value;
+            let mut other = one();
+            other["object"] = json!("g");
+            other["id"] = json!("python:./a.py:g");
+            let catalog = read(json!([broken, other, 3]));
+            assert_eq!(catalog.entries.len(), 1, "{key}");
+            assert_eq!(catalog.findings.len(), 2, "{key}");
+        }
+        assert_eq!(read(json!([one(), one()])).findings.len(), 1);
+    }
+
+    #[test]
+    fn garbage_is_no_catalog() {
+        for bad in ["", "[]", "{}", "{\"version\":2}", "nul", "{\"version\":1"] {
+            assert!(catalog("python", bad.as_bytes()).is_err(), "{bad}");
+        }
+        let deep =
+            format!("{{\"version\":1,\"entries\":{}{}}}", "[".repeat(9000), "]".repeat(9000));
+        assert!(catalog("python", deep.as_bytes()).is_err());
+        let odd = catalog("python", br#"{"version":1,"entries":{},"problems":[1,{}]}"#).unwrap();
+        assert!(odd.entries.is_empty() && odd.findings.is_empty());
+    }
+}

@@ -1,0 +1,419 @@
+//! `uses`: a cell that is a call of a typed function. All functions of a flow are asked for at once, before a cell is read; a cell's ports are
+//! then what the function takes and gives.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use polyloom_model::{
+    Call, CellId, Code as CellCode, ExecutorId, Manifest, Mark, Origin, ToolChoice,
+};
+
+use super::cell::Taken;
+use super::files::report_file_error;
+use super::output::{self, Outputs};
+use super::wire::Board;
+use super::{Check, files::report_outside};
+use crate::catalog::{Catalog, Entry, Question, Target, Use};
+use crate::files::{FileError, relative};
+use crate::findings::{list, shown, suggestion};
+use crate::problem::{Code, Problem, Severity};
+use crate::source::{Source, Span};
+use crate::tree::{self, Map, Node};
+
+/// What has no place beside `uses`, and where it is said instead.
+const REFUSED: [(&str, &str); 5] = [
+    ("code", "the function is the code"),
+    ("file", "the function's file is the code"),
+    ("flow", "a cell is a function or a flow"),
+    ("argv", "a function takes `inputs` and `params`"),
+    ("stdin", "a function takes `inputs` and `params`"),
+];
+/// A function that reaches more of the project is refused: all of it goes with each call.
+const LARGEST: usize = 64 << 20;
+
+/// The functions that the cells of a flow use.
+#[derive(Default)]
+pub(super) struct Known {
+    entries: BTreeMap<(ExecutorId, Target), Arc<Entry>>,
+    contents: BTreeMap<PathBuf, Arc<[u8]>>,
+    /// Executors whose reader could not be asked, and why.
+    unread: BTreeMap<ExecutorId, String>,
+    /// Functions that are not there for a reason that has been told.
+    told: BTreeSet<(ExecutorId, Target)>,
+    /// Where functions are named.
+    named: BTreeMap<Target, Span>,
+}
+
+/// A function that a cell is.
+pub(super) struct Function<'l> {
+    pub manifest: &'l Manifest,
+    pub entry: Arc<Entry>,
+    pub code: CellCode,
+    pub call: Arc<Call>,
+}
+
+impl<'l> Check<'_, 'l> {
+    /// Asks for the functions of all cells. What is wrong with how they are named is told cell by cell.
+    pub(super) fn ask(&mut self, cells: &[tree::Entry], tools: &[ToolChoice]) {
+        let mut wanted: BTreeMap<&ExecutorId, (&'l Manifest, BTreeSet<Target>)> = BTreeMap::new();
+        let nodes = cells.iter().filter_map(|cell| cell.node.as_map()?.get("uses"));
+        for node in nodes {
+            let read = node.as_str().and_then(Use::read);
+            let Some(it) = read.filter(|it| it.target.object.is_some()) else { continue };
+            self.functions.named.entry(it.target.clone()).or_insert_with(|| node.span.clone());
+            let Some(manifest) = self.context.languages.find(&it.executor) else { continue };
+            let missing = it.target.is_path() && self.local(&it.target).is_err();
+            if manifest.catalog.is_some() && !missing {
+                let targets = wanted.entry(&manifest.id).or_insert((manifest, BTreeSet::new()));
+                targets.1.insert(it.target);
+            }
+        }
+        for (id, (manifest, targets)) in wanted {
+            let targets: Vec<Target> = targets.into_iter().collect();
+            match self.question(manifest, tools, &targets) {
+                Ok(catalog) => self.learn(id, &targets, catalog),
+                Err(why) => {
+                    self.functions.unread.insert(id.clone(), why);
+                }
+            }
+        }
+    }
+
+    fn question(
+        &self,
+        manifest: &Manifest,
+        tools: &[ToolChoice],
+        targets: &[Target],
+    ) -> Result<Catalog, String> {
+        match (self.context.functions, self.context.root) {
+            (Some(functions), Some(root)) => {
+                functions.ask(&Question { manifest, root, tools, targets, allow_untyped: false })
+            }
+            _ => Err("nobody can be asked for it here".to_owned()),
+        }
+    }
+
+    fn learn(&mut self, id: &ExecutorId, targets: &[Target], catalog: Catalog) {
+        let Catalog { entries, findings, contents, .. } = catalog;
+        self.functions.contents.extend(contents);
+        let mut found = BTreeSet::new();
+        for entry in entries {
+            found.insert(entry.target.clone());
+            self.functions.entries.insert((id.clone(), entry.target.clone()), Arc::new(entry));
+        }
+        let missing: Vec<&Target> = targets.iter().filter(|it| !found.contains(it)).collect();
+        let mut sources = BTreeMap::new();
+        for finding in &findings {
+            // A problem of a function that nobody uses is none of this flow's; one of a whole file is, where something of it is missing.
+            let of = |target: &&Target| match &finding.object {
+                Some(object) => target.object.as_ref() == Some(object),
+                None => true,
+            };
+            if !targets.iter().any(|target| of(&target)) {
+                continue;
+            }
+            let mut problem = to_problem(finding, self.context.root, &mut sources);
+            // What has no file here is shown where it is named.
+            if problem.labels.is_empty()
+                && let Some(span) =
+                    missing.iter().find(|it| of(it)).and_then(|it| self.functions.named.get(it))
+            {
+                problem = problem.at(&self.findings.source, span.clone(), "");
+            }
+            if missing.iter().any(of) {
+                if problem.severity == Severity::Error {
+                    let told = missing.iter().filter(|it| of(it));
+                    self.functions.told.extend(told.map(|it| (id.clone(), (*it).clone())));
+                }
+            } else {
+                problem.severity = Severity::Warning;
+            }
+            self.findings.problems.push(problem);
+        }
+    }
+
+    /// The file or folder of a location in the flow's folder.
+    fn local(&self, target: &Target) -> Result<PathBuf, FileError> {
+        let path = relative(&target.location).filter(|_| target.is_local());
+        let path = path.ok_or(FileError::Outside)?;
+        if let Some(root) = self.context.root {
+            root.find(&path)?;
+        }
+        Ok(path)
+    }
+
+    /// The function that a cell is.
+    pub(super) fn function(&mut self, id: &CellId, map: &Map, node: &Node) -> Option<Function<'l>> {
+        let text = self.findings.text("uses", node)?;
+        let found = Use::read(text).filter(|it| it.target.object.is_some());
+        let Some(Use { executor, target }) = found else {
+            let message = format!("`{}` is not the id of a function", shown(text));
+            self.findings
+                .error(Code::BadUse, &node.span, message, "")
+                .help("valid: `EXECUTOR:LOCATION:OBJECT`, e.g. `python:./filters.py:blur`, `python:statistics:mean`");
+            return None;
+        };
+        let languages = self.context.languages;
+        let names = || {
+            let all = languages.all().filter(|it| it.catalog.is_some());
+            all.map(|it| it.id.as_str()).collect::<Vec<_>>()
+        };
+        let Some(manifest) = languages.find(&executor) else {
+            let message = format!("unknown language `{}`", shown(&executor));
+            let near = self.findings.nearest(&executor, names());
+            self.findings
+                .error(Code::UnknownLanguage, &node.span, message, "")
+                .help_opt(suggestion(near, &names()));
+            return None;
+        };
+        if manifest.catalog.is_none() {
+            let message = format!("`{}` has no reader of typed functions", manifest.id);
+            let help = format!("valid in `uses`: {}", list(&names()));
+            self.findings.error(Code::BadUse, &node.span, message, "").help(help);
+            return None;
+        }
+        self.refuse(id, map, node, manifest);
+        if target.is_path()
+            && let Err(error) = self.local(&target)
+        {
+            match error {
+                FileError::Outside => {
+                    report_outside(&mut self.findings, &node.span, &target.location);
+                }
+                error => {
+                    report_file_error(&mut self.findings, &node.span, &target.location, &error);
+                }
+            }
+            return None;
+        }
+        let key = (manifest.id.clone(), target);
+        let Some(entry) = self.functions.entries.get(&key).cloned() else {
+            self.absent(manifest, key, node);
+            return None;
+        };
+        let (code, call) = self.call(&entry, &node.span)?;
+        Some(Function { manifest, entry, code, call: Arc::new(call) })
+    }
+
+    /// Tells of keys that have no place beside `uses`.
+    fn refuse(&mut self, id: &CellId, map: &Map, node: &Node, manifest: &Manifest) {
+        for (key, why) in REFUSED {
+            if let Some(entry) = map.entry(key) {
+                self.findings
+                    .error(
+                        Code::BadUse,
+                        &entry.key.span,
+                        format!("`{key}` has no place beside `uses`"),
+                        "",
+                    )
+                    .also(&node.span, format!("`{id}` is this function"))
+                    .help(why);
+            }
+        }
+        // A block of Markdown always names its language.
+        let lang = map.get("lang").filter(|lang| {
+            lang.as_str().and_then(|name| self.context.languages.find(name)).map(|it| &it.id)
+                != Some(&manifest.id)
+        });
+        if let Some(lang) = lang {
+            self.findings
+                .error(Code::BadUse, &lang.span, "`lang` is another than that of `uses`", "")
+                .also(&node.span, format!("this is {}", manifest.id))
+                .help("leave `lang` out");
+        }
+    }
+
+    /// Tells of a function that is not there.
+    fn absent(&mut self, manifest: &Manifest, key: (ExecutorId, Target), node: &Node) {
+        let span = &node.span;
+        if let Some(why) = self.functions.unread.get(&key.0) {
+            let message = format!("typed functions of `{}` can't be read: {why}", manifest.id);
+            self.findings
+                .error(Code::BadCatalog, span, message, "")
+                .help("`polyloom doctor` shows what this machine lacks");
+            return;
+        }
+        if self.functions.told.contains(&key) {
+            return;
+        }
+        let (_, target) = &key;
+        let object = target.object.clone().unwrap_or_default();
+        // Asked only where something is wrong: to name what there is.
+        let whole = [Target { location: target.location.clone(), object: None }];
+        let catalog = self.question(manifest, &[], &whole).unwrap_or_default();
+        let names: Vec<String> =
+            catalog.entries.iter().filter_map(|entry| entry.target.object.clone()).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let near = self.findings.nearest(&object, names.iter().copied());
+        let help = suggestion(near, &names);
+        let help = help.unwrap_or_else(|| {
+            let id = format!("{}:{}", manifest.id, target.location);
+            format!("`polyloom catalog {}` shows what there is", shown(&id))
+        });
+        let message =
+            format!("`{}` has no typed function `{}`", shown(&target.location), shown(&object));
+        self.findings.error(Code::BadUse, span, message, "").help(help);
+    }
+
+    /// What a call of it takes with it.
+    fn call(&mut self, entry: &Entry, span: &Span) -> Option<(CellCode, Call)> {
+        let mut files = Vec::new();
+        let mut size = 0;
+        let mut own: Arc<[u8]> = Arc::from([]);
+        for path in entry
+            .file
+            .iter()
+            .chain(entry.files.iter().filter(|it| Some(*it) != entry.file.as_ref()))
+        {
+            let Some(bytes) = self.functions.contents.get(path) else {
+                let message = format!("`{}` is not there any more", path.display());
+                self.findings.error(Code::MissingFile, span, message, "").help("check again");
+                return None;
+            };
+            size += bytes.len();
+            match Some(path) == entry.file.as_ref() {
+                true => own = Arc::clone(bytes),
+                false => files.push((path.clone(), Arc::clone(bytes))),
+            }
+        }
+        if size > LARGEST {
+            let message = format!(
+                "`{}` reaches {} of the flow's folder, more than {}",
+                shown(&entry.id),
+                polyloom_model::format_size(size as u64),
+                polyloom_model::format_size(LARGEST as u64)
+            );
+            self.findings.error(Code::BadUse, span, message, "");
+            return None;
+        }
+        let path = entry.file.clone();
+        let name = path.as_ref().map(|path| path.to_string_lossy().into_owned());
+        let origin =
+            Origin { path: path.unwrap_or_else(|| PathBuf::from(&entry.id)), first_line: 1 };
+        let code = CellCode { name: name.unwrap_or_default(), bytes: own, origin };
+        let call = Call {
+            id: entry.id.clone(),
+            module: entry.module.clone(),
+            object: entry.target.object.clone().unwrap_or_default(),
+            digest: entry.digest.clone(),
+            files,
+            seeded: entry.is_seeded(),
+            pure: entry.tags.iter().any(|tag| tag == "pure"),
+        };
+        Some((code, call))
+    }
+
+    /// The outputs of a cell that is a function. What the cell says of them can only be how they are kept.
+    pub(super) fn function_outputs<'d>(
+        &mut self,
+        function: &Entry,
+        map: &'d Map,
+        taken: &mut Taken<'d>,
+    ) -> Outputs {
+        let said = output::read(self, map, taken, output::Typed::Maybe);
+        let mut marks: BTreeMap<_, Mark> = BTreeMap::new();
+        for (name, ty) in said.types {
+            let node = map.get("outputs").and_then(|node| node.as_map()?.entry(name.as_str()));
+            let Some(span) = node.map(|entry| entry.key.span.clone()) else { continue };
+            let Some(port) = function.outputs.iter().find(|port| port.name == name) else {
+                let names: Vec<&str> =
+                    function.outputs.iter().map(|port| port.name.as_str()).collect();
+                let near = self.findings.nearest(name.as_str(), names.iter().copied());
+                let help =
+                    suggestion(near, &names).unwrap_or_else(|| "it gives nothing".to_owned());
+                let message = format!("`{}` has no result `{name}`", shown(&function.id));
+                self.findings.error(Code::UnknownPort, &span, message, "").help(help);
+                continue;
+            };
+            if let Some(ty) = ty.filter(|ty| *ty != port.ty) {
+                let message =
+                    format!("`{name}` is declared as {ty}, and the function gives {}", port.ty);
+                self.findings
+                    .error(Code::TypeMismatch, &span, message, "")
+                    .help("leave the type out: it is the function's");
+            }
+            marks.extend(said.marks.get(&name).map(|mark| (name.clone(), *mark)));
+        }
+        let types = function.outputs.iter().map(|port| (port.name.clone(), Some(port.ty.clone())));
+        Outputs { types: types.collect(), marks, known: true }
+    }
+
+    /// Whether the inputs of a cell that is a function are its parameters, and all that it needs is there.
+    pub(super) fn called(&mut self, board: &Board<'_, '_>, own: usize) {
+        let draft = &board.drafts[own];
+        let Some(function) = &draft.function else { return };
+        let names: Vec<&str> = function.inputs.iter().map(|port| port.name.as_str()).collect();
+        for (port, wire) in draft.wires.iter().chain(draft.axes.iter()) {
+            if !names.contains(&port.as_str()) {
+                let near = self.findings.nearest(port.as_str(), names.iter().copied());
+                let message = format!("`{}` has no parameter `{port}`", shown(&function.id));
+                let help =
+                    suggestion(near, &names).unwrap_or_else(|| "it takes nothing".to_owned());
+                self.findings.error(Code::UnknownPort, &wire.span, message, "").help(help);
+            }
+        }
+        for (at, port) in function.inputs.iter().enumerate().filter(|(_, port)| port.required) {
+            let name = port.name.as_str();
+            if !draft.wires.contains_key(name) && !draft.axes.contains_key(name) {
+                let message =
+                    format!("`{}` gives the function no `{name}` ({})", draft.id, port.ty);
+                let key = if at < function.wired { "inputs" } else { "params" };
+                self.findings
+                    .error(Code::NoValue, &draft.span, message, "")
+                    .help(format!("add `{name}` to its `{key}`"));
+            }
+        }
+    }
+}
+
+/// What a reader found, drawn in the file that it speaks of.
+pub(crate) fn to_problem(
+    finding: &crate::catalog::Finding,
+    root: Option<&crate::files::Root>,
+    sources: &mut BTreeMap<PathBuf, Option<Arc<Source>>>,
+) -> Problem {
+    let mut message = finding.message.clone();
+    let text = finding.file.as_ref().map(|path| path.to_string_lossy().into_owned());
+    let source = text.as_deref().and_then(relative).zip(root).and_then(|(path, root)| {
+        let read = |path: &Path| {
+            let bytes = root.read(path).ok()?;
+            let name = root.path().join(path);
+            Some(Source::new(name.to_string_lossy(), String::from_utf8_lossy(&bytes)))
+        };
+        sources.entry(path.clone()).or_insert_with(|| read(&path)).clone()
+    });
+    if let (None, Some(file)) = (&source, &text) {
+        message.push_str(&format!(" ({}", shown(file)));
+        if finding.line > 0 {
+            message.push_str(&format!(", line {}", finding.line));
+        }
+        message.push(')');
+    }
+    let mut problem = Problem::error(Code::Typed, message);
+    problem.theirs = Some(finding.code.clone());
+    problem.severity = finding.severity;
+    if let Some(help) = &finding.help {
+        problem = problem.help(help.clone());
+    }
+    match source {
+        Some(source) => {
+            let span = span(&source, finding.line, finding.col, finding.end_col);
+            problem.at(&source, span, "")
+        }
+        None => problem,
+    }
+}
+
+/// The place of a line and columns that count characters from 1.
+fn span(source: &Source, line: u32, col: u32, end_col: u32) -> Span {
+    let whole = source.line_span(usize::try_from(line.max(1) - 1).unwrap_or(usize::MAX));
+    let text = &source.text()[whole.clone()];
+    let at = |col: u32| {
+        let count = usize::try_from(col.max(1) - 1).unwrap_or(usize::MAX);
+        text.char_indices().nth(count).map_or(whole.end, |(at, _)| whole.start + at)
+    };
+    let start = at(col);
+    let end = if end_col > col { at(end_col) } else { (start + 1).min(whole.end) };
+    start..end.max(start)
+}

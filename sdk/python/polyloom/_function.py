@@ -1,0 +1,135 @@
+"""Finds the function that a cell is, and its parameters: modules, names, defaults.
+
+Knows nothing of values. A plain function is looked at directly; `inspect` is loaded for the others.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from polyloom import PortError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Optional
+
+POSITIONAL, NORMAL, LIST, KEYWORD, MAP = range(5)
+_roots: list[str] = []
+
+
+class CallError(PortError):
+    """Why a call failed without its code being at fault, and where that is."""
+
+    def __init__(self, name: str, message: str, code: str, line: Optional[int] = None) -> None:
+        super().__init__(name, message)
+        self.place: dict[str, Any] = {"code": code, "line": line}
+
+
+class Parameter:
+    """One parameter of a function."""
+
+    __slots__ = ("default", "kind", "name", "optional")
+
+    def __init__(self, name: str, kind: int, optional: bool, default: Any) -> None:
+        self.name, self.kind, self.optional, self.default = name, kind, optional, default
+
+
+def find(code: str, module: str, name: str) -> Any:
+    """The object `name` of a module, whose file is `code` unless it is installed."""
+    root = _root(code, module)
+    if root:
+        for other in [m for m, of in sys.modules.items() if _roots and _below(of, _roots)]:
+            del sys.modules[other]  # of a call before this one
+        _roots[:] = [root + os.sep]
+        if sys.path[:1] != [root]:
+            sys.path.insert(0, root)
+    try:
+        __import__(module)
+    except SystemExit as error:
+        message = f"importing `{module}` ended the program, with status {error.code!r}"
+        line = line_in(error, code)
+        raise CallError("", message, "import", line) from error
+    found = sys.modules[module]
+    file = getattr(found, "__file__", None)
+    if root and file != code:
+        message = f"`{module}` is the name of another module, {file or 'a part of Python'}"
+        raise CallError("", f"{message}: rename the file", "import", 1)
+    try:
+        function = getattr(found, name)
+    except AttributeError:
+        known = [each for each in vars(found) if callable(vars(found)[each]) and each[0] != "_"]
+        has = ", ".join(f"`{each}`" for each in known[:8]) or "none"
+        message = f"`{module}` has no function `{name}`; there are {has}"
+        raise CallError("", message, "object") from None
+    if not callable(function):
+        raise CallError("", f"`{module}.{name}` is no function", "object")
+    return function
+
+
+def _below(module: Any, roots: list[str]) -> bool:
+    file = getattr(module, "__file__", None)
+    return isinstance(file, str) and file.startswith(tuple(roots))
+
+
+def _root(code: str, module: str) -> str:
+    """The folder from which the file `code` is imported as `module`."""
+    if not code:
+        return ""
+    path = module.replace(".", os.sep)
+    for end in (f"{os.sep}{path}.py", f"{os.sep}{path}{os.sep}__init__.py"):
+        if code.endswith(end):
+            return code[: -len(end)]
+    return os.path.dirname(code)
+
+
+def line_in(error: BaseException, code: str) -> Optional[int]:
+    """The innermost line of the file `code` that an exception came through."""
+    at, line = error.__traceback__, None
+    while at is not None:
+        if at.tb_frame.f_code.co_filename == code:
+            line = at.tb_lineno
+        at = at.tb_next
+    return line
+
+
+def parameters_of(function: Any) -> Optional[list[Parameter]]:
+    """The parameters of a function, None where nobody can tell them."""
+    code = getattr(function, "__code__", None)
+    if type(function).__name__ != "function" or code is None:
+        return _inspected(function)
+    names = code.co_varnames
+    count, plain = code.co_argcount, code.co_argcount + code.co_kwonlyargcount
+    defaults = function.__defaults__ or ()
+    keywords = function.__kwdefaults__ or {}
+    found = []
+    for at, name in enumerate(names[:count]):
+        back = at - count + len(defaults)
+        kind = POSITIONAL if at < code.co_posonlyargcount else NORMAL
+        found.append(Parameter(name, kind, back >= 0, defaults[back] if back >= 0 else None))
+    if code.co_flags & 4:
+        found.append(Parameter(names[plain], LIST, True, ()))
+    for name in names[count:plain]:
+        found.append(Parameter(name, KEYWORD, name in keywords, keywords.get(name)))
+    if code.co_flags & 8:
+        found.append(Parameter(names[plain + bool(code.co_flags & 4)], MAP, True, {}))
+    return found
+
+
+def _inspected(function: Any) -> Optional[list[Parameter]]:
+    import inspect
+
+    try:
+        signature = inspect.signature(function)
+    except (ValueError, TypeError):
+        return None
+    empty = inspect.Parameter.empty
+    return [
+        Parameter(
+            each.name,
+            int(each.kind),
+            each.default is not empty or each.kind in (2, 4),
+            each.default,
+        )
+        for each in signature.parameters.values()
+    ]

@@ -1,0 +1,285 @@
+"""The catalog of what was asked for: places, their functions and types, and their problems."""
+
+from __future__ import annotations
+
+import ast
+import os
+import sys
+
+from polyloom_catalog._annotations import Annotations
+from polyloom_catalog._functions import Functions
+from polyloom_catalog._library import Library
+from polyloom_catalog._problems import (
+    CLASH,
+    COMPILED,
+    HIDES,
+    LOCATION,
+    NOT_FOUND,
+    TOO_LARGE,
+    Problems,
+    Refusal,
+)
+from polyloom_catalog._reach import Reach
+from polyloom_catalog._resolve import Definition, Resolver
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Optional
+
+    from polyloom_catalog._source import Binding, Module
+
+MOST = 10_000
+MOST_MODULES = 1000
+MOST_OVERLOADS = 32
+
+
+def catalog(request: dict[str, Any]) -> dict[str, Any]:
+    """The catalog, as JSON has it, of a request `{root, targets, allow_untyped}`."""
+    return _Catalog(str(request["root"]), bool(request.get("allow_untyped"))).read(
+        request.get("targets") or []
+    )
+
+
+class _Catalog:
+    def __init__(self, root: str, allow_untyped: bool) -> None:
+        self.problems = Problems()
+        self.library = Library(root.rstrip("/") or "/", self.problems)
+        self.resolver = Resolver(self.library)
+        self.annotations = Annotations(self.resolver)
+        self.functions = Functions(self.annotations, self.problems, allow_untyped)
+        self.reach = Reach(self.library, self.resolver)
+        self.entries: dict[str, dict[str, Any]] = {}
+        self.asked: set[str] = set()
+
+    def read(self, targets: list[dict[str, Any]]) -> dict[str, Any]:
+        for target in targets:
+            self._target(str(target.get("location", "")), target.get("object"))
+        types = self.annotations.classes.types
+        return {
+            "version": 1,
+            "entries": list(self.entries.values()),
+            "types": types,
+            "problems": self.problems.found,
+        }
+
+    def _target(self, location: str, object: Optional[str]) -> None:
+        if not location.startswith("./"):
+            self._installed(location, object)
+            return
+        path = location[2:].rstrip("/")
+        parts = path.split("/") if path else []
+        if ".." in parts or "" in parts or "\0" in path:
+            self._misplaced(location, "is not below the flow's folder")
+            return
+        full = f"{self.library.root}/{path}" if path else self.library.root
+        if not self.library.inside(full):
+            self._misplaced(location, "is outside of the flow's folder")
+        elif os.path.isdir(full):
+            if object is not None and os.path.exists(f"{full}/__init__.py"):
+                self._file(location, f"{path}/__init__.py".lstrip("/"), object)
+            else:
+                self._folder(full, path, location)
+        elif path.endswith((".py", ".pyi")):
+            self._file(location, path, object)
+        else:
+            help = "a location is `./FILE.py`, `./FOLDER`, or a module that is installed"
+            if not os.path.lexists(full):
+                self.problems.add(NOT_FOUND, f"`{location}` is not there", file=path, help=help)
+            else:
+                self._misplaced(location, "is no Python file")
+
+    def _misplaced(self, location: str, why: str) -> None:
+        help = "a location is `./FILE.py`, `./FOLDER`, or a module that is installed"
+        self.problems.add(LOCATION, f"`{location}` {why}", file=location, help=help)
+
+    def _folder(self, full: str, path: str, location: str) -> None:
+        found = 0
+        for folder, folders, files in os.walk(full):
+            folders[:] = sorted(
+                name
+                for name in folders
+                if name.isidentifier()
+                and not name.startswith("_")
+                and not os.path.exists(f"{folder}/{name}/pyvenv.cfg")
+            )
+            for name in sorted(files):
+                if not name.endswith(".py") or (name[0] == "_" and name != "__init__.py"):
+                    continue
+                found += 1
+                if found > MOST_MODULES:
+                    message = f"`{location}` has more than {MOST_MODULES} modules"
+                    self.problems.add(TOO_LARGE, message, file=path, help="name them one by one")
+                    return
+                inner = os.path.relpath(os.path.join(folder, name), self.library.root)
+                if name[:-3].isidentifier():
+                    self._file(f"./{inner}", inner, None)
+        if not found:
+            message = f"`{location}` has no Python file"
+            self.problems.add(NOT_FOUND, message, file=path or ".")
+
+    def _file(self, location: str, path: str, object: Optional[str]) -> None:
+        name = path.rpartition(".")[0].replace("/", ".")
+        if path.rpartition(".")[0].count(".") or not name:
+            self._misplaced(location, "has a `.` in its name, which no module can have")
+            return
+        if name.endswith(".__init__"):
+            name = name[: -len(".__init__")]
+        if not os.path.lexists(f"{self.library.root}/{path}"):
+            self.problems.add(NOT_FOUND, f"`{location}` is not there", file=path)
+            return
+        module = self.library.module(name)
+        if module is None:
+            return  # it has said why
+        if name in getattr(sys, "stdlib_module_names", ()):
+            message = f"`{name}` is the name of a module of Python's own, which this one hides"
+            help = "give the file another name"
+            self.problems.add(HIDES, message, module, help=help, warning=True)
+        self._module(module, location, object)
+
+    def _installed(self, location: str, object: Optional[str]) -> None:
+        module = self.library.module(location)
+        if module is not None and not module.project:
+            self._module(module, location, object)
+            return
+        if module is not None:
+            message = f"`{location}` is a module of the flow's folder"
+            help = f"write `./{module.shown}`"
+            self.problems.add(LOCATION, message, file=location, help=help)
+        elif self.library.compiled(location):
+            message = f"`{location}` is compiled, and has no stub that says its types"
+            help = "write a function around it in a file of your own, or install its stubs"
+            self.problems.add(COMPILED, message, file=location, help=help)
+        else:
+            message = f"no module `{location}` is installed"
+            help = "install it in the environment of the cell; a file begins with `./`"
+            self.problems.add(NOT_FOUND, message, file=location, help=help)
+
+    def _module(self, module: Module, location: str, object: Optional[str]) -> None:
+        if object is not None:
+            self._object(module, location, object)
+            return
+        for name in self._public(module):
+            self._object(module, location, name, False)
+
+    def _public(self, module: Module, depth: int = 0) -> list[str]:
+        """The names that a module offers, as far as it says them."""
+        if module.public is not None:
+            return module.public
+        names = [
+            name
+            for name, binding in module.bindings.items()
+            if binding.kind == "function" and not name.startswith("_")
+        ]
+        if module.package or depth:
+            # A package that is installed offers what its modules have.
+            for star in module.stars if not module.project and depth < 8 else ():
+                there = self.library.module(star)
+                if there is not None:
+                    names += self._public(there, depth + 1)
+        return list(dict.fromkeys(names))
+
+    def _object(self, module: Module, location: str, name: str, asked: bool = True) -> None:
+        id = f"python:{location}:{name}"
+        if id in self.asked:
+            return
+        self.asked.add(id)
+        if len(self.entries) >= MOST:
+            message = f"there are more than {MOST} functions"
+            self.problems.add(TOO_LARGE, message, file=module.shown, help="name fewer files")
+            return
+        try:
+            found = self.resolver.function(module, name)
+        except Refusal as refusal:
+            if asked:
+                help = _near(name, module)
+                self.problems.add(
+                    NOT_FOUND, f"`{location}` has no function `{name}`", module, help=help
+                )
+            elif module.project:
+                self.problems.add(refusal.code, f"`__all__`: {refusal.message}", module)
+            return
+        if isinstance(found, Definition) and found.binding.kind == "function":
+            self._function(found, module, location, name, id)
+        elif asked:
+            what = "is compiled, and has no stub that says its types"
+            code = COMPILED
+            if isinstance(found, Definition):
+                what, code = f"is a {found.binding.kind}, no function", NOT_FOUND
+            self.problems.add(code, f"`{name}` {what}", module, object=name)
+
+    def _function(
+        self, found: Definition, module: Module, location: str, name: str, id: str
+    ) -> None:
+        binding = found.binding
+        node = self._chosen(found, binding)
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            return
+        try:
+            row = self.functions.entry(found.module, node, name)
+        except RecursionError:
+            self.problems.add("PY007", "is nested too deep", found.module, node, object=name)
+            return
+        if row is None:
+            return
+        path = location[2:] if location.startswith("./") else location.replace(".", "/")
+        category = path.rpartition(".py")[0] or path
+        category = category[: -len("/__init__")] if category.endswith("/__init__") else category
+        files, digest = self.reach.of(module, name)
+        self.entries[id] = {
+            "id": id,
+            "executor": "python",
+            "location": location,
+            "object": name,
+            "module": module.name,
+            "title": row.pop("title"),
+            "category": category,
+            **row,
+            "files": files,
+            "digest": digest,
+        }
+
+    def _chosen(self, found: Definition, binding: Binding) -> ast.AST:
+        """Of several definitions the last; where that has no types, the first overload that has."""
+        node = binding.node
+        overloads = []
+        for other in binding.others:
+            if _is_overload(other):
+                overloads.append(other)
+            elif found.module.project:
+                line = getattr(other, "lineno", 1)
+                message = f"`{found.name}` is defined again; the first is on line {line}"
+                help = "only the last can be called; give it another name"
+                self.problems.add(CLASH, message, found.module, node, object=found.name, help=help)
+        if not overloads or not (_is_overload(node) or getattr(node, "returns", None) is None):
+            return node
+        if _is_overload(node):
+            overloads.append(node)  # of a stub
+        kept = self.functions.problems
+        try:
+            for overload in overloads[:MOST_OVERLOADS]:
+                self.functions.problems = Problems()
+                if isinstance(overload, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                    row = self.functions.entry(found.module, overload, found.name)
+                    if row is not None and not self.functions.problems.found:
+                        return overload
+        finally:
+            self.functions.problems = kept
+        return overloads[0]
+
+
+def _is_overload(node: ast.AST) -> bool:
+    for decorator in getattr(node, "decorator_list", ()):
+        name = decorator.attr if isinstance(decorator, ast.Attribute) else None
+        if (name or getattr(decorator, "id", "")) == "overload":
+            return True
+    return False
+
+
+def _near(name: str, module: Module) -> str:
+    from difflib import get_close_matches
+
+    names = [name for name, binding in module.bindings.items() if binding.kind == "function"]
+    close = get_close_matches(name, names, 1)
+    if close:
+        return f"did you mean `{close[0]}`?"
+    return "it has " + ", ".join(f"`{name}`" for name in names[:8]) if names else "it has none"

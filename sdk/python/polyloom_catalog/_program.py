@@ -1,0 +1,60 @@
+"""The program: a request in, a catalog out."""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+import warnings
+
+from polyloom_catalog._catalog import catalog
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+LONGEST = 4 << 20
+STACK = 512 << 20
+
+
+def main() -> int:
+    """Answer the request on stdin."""
+    gc.disable()  # everything that is made is kept to the end
+    warnings.simplefilter("ignore")  # of the code that is parsed
+    sys.setrecursionlimit(3000)
+    sys.dont_write_bytecode = True
+    try:
+        request = json.loads(sys.stdin.buffer.readline(LONGEST))
+        version = request["version"]
+        root = request["root"]
+        targets = request.get("targets", [])
+        if version != 1 or not isinstance(root, str) or not isinstance(targets, list):
+            raise ValueError("expected `version` 1, `root` and a list of `targets`")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        print(f"error: the request can't be read: {error}", file=sys.stderr)
+        return 2
+    sys.stdout.write(json.dumps(_deep(request), separators=(",", ":")) + "\n")
+    sys.stdout.flush()
+    return 0
+
+
+def _deep(request: dict[str, Any]) -> dict[str, Any]:
+    """The catalog; before Python 3.11, which counts, on a stack as deep as any source can be."""
+    if sys.version_info >= (3, 11):
+        return catalog(request)
+    import _thread
+
+    found: list[dict[str, Any]] = []
+    done = _thread.allocate_lock()
+    done.acquire()
+
+    def run() -> None:
+        try:
+            found.append(catalog(request))
+        finally:
+            done.release()
+
+    _thread.stack_size(STACK)
+    _thread.start_new_thread(run, ())
+    done.acquire()
+    return found[0]

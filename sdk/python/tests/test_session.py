@@ -1,0 +1,303 @@
+"""Sessions: state from exec to exec, kept, gone back to and forgotten."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+from conversation import TIMEOUT, Conversation
+
+
+class Session(Conversation):
+    """One session."""
+
+    def cell(self, source: str, *arguments: Any, **more: Any) -> dict[str, Any]:
+        """Run code in the session; it goes well."""
+        done = self.attempt(source, *arguments, **more)
+        self.assertTrue(done["ok"], self.host.text("stderr"))
+        return done
+
+    def attempt(self, source: str, *arguments: Any, **more: Any) -> dict[str, Any]:
+        """Run code in the session."""
+        return self.run_cell(source, *arguments, session=True, in_message=True, **more)
+
+    def ask(self, kind: str, name: str) -> dict[str, Any]:
+        """Send a message about a snapshot; what is answered."""
+        self.host.send(kind, 0, {"name": name})
+        return self.answer("Kept")
+
+    def answer(self, kind: str) -> dict[str, Any]:
+        """The next message, which is of a kind."""
+        got, exec_id, body = self.host.receive()
+        self.assertEqual((got, exec_id), (kind, 0))
+        return body
+
+    def kept(self, kind: str, name: str) -> None:
+        """Send a message about a snapshot; it is done."""
+        self.assertEqual(self.ask(kind, name), {"name": name, "ok": True, "reason": ""})
+
+    def value(self, expression: str) -> Any:
+        """What an expression is in the session."""
+        self.cell(f"_v = {expression}", {"_v": "any"})
+        return self.host.output("_v")
+
+
+class States(Session):
+    def test_variables_stay(self) -> None:
+        done = self.cell("import math\nx = 1\ndef f(): return x + math.floor(1.5)")
+        self.assertIs(done["session_changed"], True)
+        self.cell("x += 1")
+        self.assertEqual(self.value("f()"), 3)
+        self.assertEqual(self.host.end(), 0)
+
+    def test_inputs_are_variables_and_outputs_are_taken(self) -> None:
+        self.cell("y = a + 1", {"y": "int"}, {"a": 4})
+        self.assertEqual(self.host.output("y"), 5)
+        self.assertEqual(self.value("[a, y]"), [4, 5])
+
+    def test_a_failure_leaves_what_was_done_and_the_next_runs(self) -> None:
+        self.assertIs(self.attempt("x = 1\nraise ValueError(x)")["ok"], False)
+        self.assertEqual(self.error()["line"], 2)
+        self.assertEqual(self.value("x"), 1)
+        self.assertEqual(self.host.end(), 0)
+
+    def test_an_exit_ends_the_cell_not_the_session(self) -> None:
+        self.assertIs(self.attempt("x = 2\nraise SystemExit(3)")["ok"], False)
+        self.assertEqual(self.value("x"), 2)
+        self.assertEqual(self.host.end(), 0)
+
+    def test_a_traceback_shows_lines_of_earlier_cells(self) -> None:
+        self.cell("def f(x):\n    return 1 / x  # the earlier\n")
+        self.attempt("y = 1\nf(0)")
+        self.assertEqual(self.error()["line"], 2)
+        self.assertIn("return 1 / x  # the earlier", self.host.text("stderr"))
+
+    def test_threads_and_folders_stay(self) -> None:
+        self.cell("import os, threading\nos.mkdir('sub'); os.chdir('sub')")
+        self.cell("go = threading.Event()\nt = threading.Thread(target=go.wait)\nt.start()")
+        self.assertEqual(self.value("[os.path.basename(os.getcwd()), t.is_alive()]"), ["sub", True])
+        self.cell("go.set(); t.join()")
+        self.assertEqual(self.host.end(), 0)
+
+    def test_a_cancelled_cell_leaves_the_session(self) -> None:
+        self.cell("x = 1")
+        exec_id = self.host.start(
+            "import time\nx = 2\nprint('on', flush=True)\ntime.sleep(60)", session=True
+        )
+        while "on" not in self.host.text("stdout"):
+            time.sleep(0.001)
+        self.host.send("Cancel", exec_id, {"grace_ms": 5000})
+        self.assertIs(self.host.finish(exec_id)["ok"], False)
+        self.assertEqual(self.value("x"), 2)
+
+    def test_a_killed_session_ends_as_its_process_did(self) -> None:
+        self.cell("import os")
+        self.host.start("os.kill(os.getpid(), 9)", session=True)
+        self.assertEqual(self.host.process.wait(TIMEOUT), -signal.SIGKILL)
+
+    def test_a_signal_to_the_first_process_interrupts_the_cell(self) -> None:
+        self.cell("import time")
+        exec_id = self.host.start("print(1, flush=True)\ntime.sleep(60)", session=True)
+        while "1" not in self.host.text("stdout"):
+            time.sleep(0.001)
+        os.kill(self.host.process.pid, signal.SIGINT)
+        self.assertIs(self.host.finish(exec_id)["ok"], False)
+
+
+class Kept(Session):
+    def test_a_snapshot_is_gone_back_to_more_than_once(self) -> None:
+        self.cell("x = [1]")
+        self.kept("Snapshot", "a")
+        self.cell("x.append(2)")
+        self.kept("Snapshot", "b")
+        self.cell("x.append(3)")
+        for name, value in (("a", [1]), ("b", [1, 2]), ("a", [1]), ("b", [1, 2])):
+            self.kept("Restore", name)
+            self.assertEqual(self.value("x"), value)
+            self.cell("x.append(9)")
+        self.assertEqual(self.host.end(), 0)
+
+    def test_a_name_is_used_again(self) -> None:
+        for value in (1, 2):
+            self.cell(f"x = {value}")
+            self.kept("Snapshot", "a")
+        self.cell("x = 3")
+        self.kept("Restore", "a")
+        self.assertEqual(self.value("x"), 2)
+
+    def test_what_is_dropped_is_not_known(self) -> None:
+        self.cell("x = 1")
+        self.kept("Snapshot", "a")
+        self.kept("Snapshot", "b")
+        self.kept("Forget", "a")
+        self.kept("Forget", "a")
+        answer = self.ask("Restore", "a")
+        self.assertEqual((answer["ok"], answer["reason"]), (False, "no snapshot `a`, there is `b`"))
+        self.assertEqual(self.value("x"), 1)
+        self.assertEqual(self.host.end(), 0)
+
+    def test_reset_is_a_process_that_has_run_nothing(self) -> None:
+        self.cell("import sys, json\nx = 1\njson.dumps = None\nsys.path.append('/nowhere')")
+        self.kept("Snapshot", "a")
+        self.host.send("Reset", 0, {})
+        self.cell("import sys")
+        self.assertEqual(self.value("['x' in globals(), '/nowhere' in sys.path]"), [False, False])
+        self.cell("import json\njson.dumps(1)")
+        self.kept("Restore", "a")
+        self.assertEqual(self.value("x"), 1)
+        self.assertEqual(self.host.end(), 0)
+
+    def test_messages_that_came_in_one_piece_are_handed_on(self) -> None:
+        self.cell("x = 1")
+        self.kept("Snapshot", "a")
+        self.cell("x = 2")
+        big = "#" * 300_000 + "\ny = x"
+        with self.host.together():
+            self.host.send("Restore", 0, {"name": "a"})
+            self.host.send("Ping", 0, {"n": 7})
+            exec_id = self.host.start(big, {"y": "int"}, session=True, in_message=True)
+        self.assertEqual(self.answer("Kept")["ok"], True)
+        self.assertEqual(self.answer("Pong"), {"n": 7})
+        self.host.finish(exec_id)
+        self.assertEqual(self.host.output("y"), 1)
+
+    def test_threads_are_why_a_snapshot_is_refused(self) -> None:
+        self.cell("import threading\ngo = threading.Event()")
+        self.cell("t = threading.Thread(target=go.wait)\nt.start()")
+        answer = self.ask("Snapshot", "a")
+        self.assertIs(answer["ok"], False)
+        self.assertIn("threads", answer["reason"])
+        self.cell("go.set(); t.join()")
+        self.kept("Snapshot", "a")
+
+    def test_random_numbers_are_the_same_with_a_snapshot_between(self) -> None:
+        code = "import random\nrandom.seed(5)\nfirst = random.random()"
+        self.cell(code)
+        without = self.value("random.random()")
+        self.cell(code)
+        self.kept("Snapshot", "a")
+        self.assertEqual(self.value("random.random()"), without)
+        self.kept("Restore", "a")
+        self.assertEqual(self.value("random.random()"), without)
+
+    def test_there_is_a_most(self) -> None:
+        self.cell("x = 1")
+        for number in range(64):
+            self.kept("Snapshot", str(number))
+        answer = self.ask("Snapshot", "more")
+        self.assertEqual(answer["reason"], "there are 64 snapshots, drop one first")
+        self.kept("Snapshot", "5")
+        self.assertEqual(self.value("x"), 1)
+        self.assertEqual(self.host.end(), 0)
+
+    def test_all_end_with_the_session(self) -> None:
+        self.cell("import os\nprint(os.getpid(), flush=True)")
+        self.kept("Snapshot", "a")
+        self.cell("print(os.getpid(), flush=True)")
+        self.kept("Restore", "a")
+        self.cell("print(os.getpid(), flush=True)")
+        pids = [int(pid) for pid in self.host.text("stdout").split()]
+        self.assertEqual(len(set(pids)), 3)
+        self.host.process.kill()
+        self.host.process.wait(TIMEOUT)
+        self.host.socket.close()
+        deadline = time.monotonic() + TIMEOUT
+        while any(os.path.exists(f"/proc/{pid}/fd/0") for pid in pids):
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.01)
+
+    def test_a_forked_child_of_the_cell_has_no_session(self) -> None:
+        self.cell("import os\nx = 1\npid = os.fork()\nif pid == 0:\n    os._exit(4)")
+        self.assertEqual(self.value("os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])"), 4)
+        self.kept("Snapshot", "a")
+
+    def test_a_snapshot_may_be_first(self) -> None:
+        self.host.greet()
+        self.kept("Snapshot", "a")
+        self.cell("x = 1")
+        self.kept("Restore", "a")
+        self.assertEqual(self.value("'x' in globals()"), False)
+
+
+class Prompt(Session):
+    def shown(self, source: str) -> list[tuple[str, str]]:
+        """What is displayed of code that is typed."""
+        self.host.seen.clear()
+        self.attempt(source, interactive=True)
+        return [(body["media"], body["data"].decode()) for body in self.host.of("Display")]
+
+    def test_a_last_expression_is_shown(self) -> None:
+        self.assertEqual(self.shown("x = 'a'\nx"), [("text/plain", "'a'")])
+        self.assertEqual(self.shown("_ + 'b'"), [("text/plain", "'ab'")])
+        self.assertEqual(self.shown("None"), [])
+        self.assertEqual(self.shown("x = 2"), [])
+        self.assertEqual(self.shown(""), [])
+        html = "class H:\n    def _repr_html_(self): return '<b>h</b>'\n"
+        html += "    __repr__ = lambda self: 'H'\n"
+        self.assertEqual(self.shown(html + "H()"), [("text/plain", "H"), ("text/html", "<b>h</b>")])
+
+    def test_an_error_in_it_has_its_line(self) -> None:
+        self.shown("x = 1\n\n1 / 0")
+        self.assertEqual(self.error()["line"], 3)
+        self.assertEqual(self.error()["col"], 1)
+
+    def complete(self, code: str, cursor: int) -> tuple[str, list[str]]:
+        """The part that would be replaced, and with what."""
+        self.host.send("Complete", 0, {"code": code, "cursor": cursor})
+        answer = self.answer("Completions")
+        return code[answer["start"] : answer["end"]], answer["matches"]
+
+    def test_names_are_completed(self) -> None:
+        self.cell("import math\nvariety = 1\nvar = 2\n_var = 3")
+        self.assertEqual(self.complete("print(var", 9), ("var", ["var", "variety", "vars"]))
+        self.assertEqual(self.complete("ü = math.flo + 1", 12), ("flo", ["floor"]))
+        self.assertIn("split", self.complete("'a'; math.__name__.", 19)[1])
+        self.assertEqual(self.complete("nothing.x", 9), ("x", []))
+        self.assertEqual(self.complete("", 5), ("", self.complete("", 0)[1]))
+
+    def test_objects_that_misbehave_complete_nothing(self) -> None:
+        self.cell(
+            "class C:\n    def __dir__(self):\n        while True: pass\n"
+            "class D:\n    def __getattr__(self, n): raise SystemExit\nc, d = C(), D()"
+        )
+        self.assertEqual(self.complete("c.", 2), ("", []))
+        self.assertEqual(self.complete("d.x.y", 5), ("y", []))
+        self.assertEqual(self.value("1"), 1)
+
+
+class Durable(Session):
+    def through(self, kind: str, key: str) -> dict[str, Any]:
+        """What came through `Save` or `Load`."""
+        folder = self.host.cell / "state"
+        folder.mkdir(exist_ok=True)
+        self.host.send(kind, 0, {key: str(folder)})
+        return self.answer("Saved")
+
+    def test_what_is_saved_is_loaded_and_the_rest_is_named(self) -> None:
+        self.cell(
+            "import math\nfrom json import dumps\nn, s, b = 1, 'ü', b'\\0'\n"
+            "rows = [{'a': 1.5}, None]\n"
+            "def area(r, pi=math.pi):\n    return pi * r ** n\n"
+        )
+        self.cell("class P:\n    def two(self): return area(2, 1)\n")
+        self.cell("f = open('/dev/null')\npair = (1, 2)\nbig = 1 << 80\nadd = lambda x: x\np = P()")
+        told = self.through("Save", "out")
+        names = ["math", "dumps", "n", "s", "b", "rows", "area", "P"]
+        self.assertEqual(told["saved"], names)
+        why = {entry["name"]: entry["why"] for entry in told["unsaved"]}
+        self.assertEqual(list(why), ["f", "pair", "big", "add", "p"])
+        self.assertEqual(why["pair"], "tuple: there is no encoding for values of this type")
+        self.host.send("Reset", 0, {})
+        told = self.through("Load", "path")
+        self.assertEqual(told["unsaved"], [])
+        self.assertEqual(sorted(told["saved"]), sorted(names))
+        self.assertEqual(self.value("[n, s, b, rows]"), [1, "ü", b"\0", [{"a": 1.5}, None]])
+        self.assertEqual(self.value("[P().two(), round(area(1)), dumps(n)]"), [2, 3, "1"])
+
+    def test_a_folder_that_holds_nothing_loads_nothing(self) -> None:
+        self.cell("x = 1")
+        told = self.through("Load", "path")
+        self.assertEqual((told["saved"], told["unsaved"][0]["name"]), ([], "state.msgpack"))
+        self.assertEqual(self.value("x"), 1)

@@ -1,0 +1,94 @@
+//! `polyloom catalog`: what it shows of files, folders and libraries, and what it reports, as a type checker does.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+use std::fmt::Write as _;
+
+use polyloom_test_e2e::{Place, needs};
+
+const FILE: &str = "def half(x: float, *, by: float = 2.0) -> float:\n    \"\"\"A part of it.\"\"\"\n    return x / by\n\n\ndef bad(a):\n    return a\n";
+
+#[test]
+fn functions_are_shown_and_problems_are_where_they_are() {
+    needs!("python3");
+    let place = Place::new();
+    place.write("filters.py", FILE);
+    let ended = place.call(&["catalog", "filters.py"]).end().exits(2);
+    let (out, err) = (ended.stdout(), ended.stderr());
+    assert!(
+        out.contains(
+            "python:./filters.py:half  x: float, by?: float  result: float  A part of it."
+        ),
+        "{out}"
+    );
+    assert!(!out.contains(":bad"), "{out}");
+    assert!(err.contains("filters.py:6:9") && err.contains("PY001"), "{err}");
+    assert!(err.contains("1 function: "), "{err}");
+    let ended = place.call(&["catalog", "filters.py", "--allow-untyped"]).end().exits(0);
+    assert!(ended.stdout().contains("python:./filters.py:bad"), "{}", ended.stdout());
+    let json = place.call(&["catalog", "python:./filters.py:half", "--format", "json"]).end();
+    let json = json.exits(0).json();
+    assert_eq!(json["entries"][0]["params"][0]["default"], 2.0);
+    assert!(json["coercions"].as_array().unwrap().iter().any(|it| it["name"] == "widen"));
+    assert_eq!(json["version"], 1);
+}
+
+#[test]
+fn what_is_no_place_of_functions_is_told() {
+    needs!("python3");
+    let place = Place::new();
+    place.write("a.py", FILE);
+    for (what, words) in [
+        ("nowhere.py", "there is no file or folder `nowhere.py`"),
+        ("sh:./a.py", "has no reader of typed functions"),
+    ] {
+        let told = place.call(&["catalog", what]).end().exits(2).stderr();
+        assert!(told.contains(words), "{what}: {told}");
+    }
+    let told = place.call(&["catalog", "python:no_such_library"]).end().exits(2).stderr();
+    assert!(told.contains("no_such_library"), "{told}");
+}
+
+#[test]
+fn libraries_are_read_as_installed() {
+    needs!("python3");
+    let place = Place::new();
+    let ended = place.call(&["catalog", "python:statistics", "--allow-untyped"]).end().exits(0);
+    assert!(ended.stdout().contains("python:statistics:fmean"), "{}", ended.stdout());
+}
+
+#[test]
+fn a_thousand_functions_are_one_answer() {
+    needs!("python3");
+    let place = Place::new();
+    for module in 0..20 {
+        let mut text = String::from("from __future__ import annotations\n");
+        for at in 0..50 {
+            let _ = write!(
+                text,
+                "\n\ndef f{at}(x: float, y: list[int], *, z: str = \"a\") -> float:\n    return x\n"
+            );
+        }
+        place.write(&format!("pkg/m{module}.py"), text);
+    }
+    place.write("pkg/__init__.py", "");
+    let json = place.call(&["catalog", "pkg", "--format", "json"]).end().exits(0).json();
+    assert_eq!(json["entries"].as_array().unwrap().len(), 1000);
+}
+
+#[test]
+fn source_that_means_harm_reaches_nothing() {
+    needs!("python3");
+    let place = Place::new();
+    let outside = place.root().join("secret.py");
+    std::fs::write(&outside, "def secret(x: int) -> int: ...\n").unwrap();
+    std::os::unix::fs::symlink(&outside, place.project().join("link.py")).unwrap();
+    let told = place.call(&["catalog", "link.py"]).end().exits(2).stderr();
+    assert!(!told.contains("secret(x"), "{told}");
+    let deep = format!("x = {}1{}\n", "(".repeat(50_000), ")".repeat(50_000));
+    place.write("deep.py", format!("{deep}def f(x: int) -> int: ...\n"));
+    place.write("long.py", format!("def f(x: {}int) -> int: ...\n", "list[".repeat(3000)));
+    place.write("good.py", FILE);
+    let ended = place.call(&["catalog", "deep.py", "long.py", "good.py"]).end().exits(2);
+    assert!(ended.stdout().contains("python:./good.py:half"), "{}", ended.stderr());
+}

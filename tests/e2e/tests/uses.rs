@@ -1,0 +1,305 @@
+//! Cells that are calls of typed functions, as a user runs them: what flows between them, what is refused before, what is told after, what runs again.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+use polyloom_test_e2e::{Place, needs};
+
+const FUNCTIONS: &str = r#"
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Annotated, Iterator, NamedTuple, Optional
+
+from helper import twice
+
+
+class Mode(enum.Enum):
+    UP = 1
+    DOWN = 2
+
+
+@dataclass
+class Point:
+    x: float
+    y: float
+
+
+class Ends(NamedTuple):
+    low: float
+    high: float
+
+
+def numbers(count: int, *, start: float = 1.0) -> list[float]:
+    """Numbers in a row."""
+    return [start + at for at in range(count)]
+
+
+def ends(values: list[float], mode: Mode = Mode.UP, limit: Optional[float] = None) -> Ends:
+    values = sorted(values, reverse=mode is Mode.DOWN)
+    return Ends(values[0], values[-1] if limit is None else limit)
+
+
+def point(x: float, y: float) -> Point:
+    return Point(twice(x), y)
+
+
+def length(point: Point) -> float:
+    return (point.x**2 + point.y**2) ** 0.5
+
+
+def lying(x: float) -> int:
+    return "no"
+
+
+def items(count: int) -> Iterator[int]:
+    yield from range(count)
+
+
+async def later(x: int) -> str:
+    return f"later {x}"
+
+
+def either(x: int | str | None) -> str:
+    return f"{type(x).__name__}"
+
+
+def grows(values: list[float]) -> float:
+    values.append(1.0)
+    return sum(values)
+
+
+def leaves(x: float) -> float:
+    raise SystemExit(0)
+
+
+def stumbles(x: float) -> float:
+    return twice(x) / 0
+"#;
+
+const HELPER: &str = "def twice(x: float) -> float:\n    return x * 2\n";
+
+fn place(flow: &str) -> Place {
+    let place = Place::flow(flow);
+    place.write("functions.py", FUNCTIONS);
+    place.write("helper.py", HELPER);
+    place
+}
+
+fn cell(id: &str, function: &str, rest: &str) -> String {
+    format!("[cells.{id}]\nuses = \"python:./functions.py:{function}\"\n{rest}\n")
+}
+
+/// What a value is, as `show` has it.
+fn shown(place: &Place, what: &str) -> String {
+    let text = place.call(&["show", what]).end().exits(0).stdout();
+    text.lines().skip(1).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn types_flow_between_functions() {
+    needs!("python3");
+    let flow = [
+        cell("numbers", "numbers", "params = { count = 4 }"),
+        cell(
+            "ends",
+            "ends",
+            "inputs = { values = \"numbers.result\" }\nparams = { mode = \"DOWN\" }",
+        ),
+        cell("point", "point", "inputs = { x = \"ends.low\", y = \"ends.high\" }"),
+        cell("length", "length", "inputs = { point = \"point.result\" }"),
+        cell("items", "items", "params = { count = 3 }"),
+        cell("later", "later", "params = { x = 7 }"),
+        cell("either", "either", "inputs = { x = \"later.result\" }"),
+    ]
+    .concat();
+    let place = place(&flow);
+    let _ = place.polyloom(&["check"]).exits(0);
+    let run = place.run(&[]).exits(0);
+    assert_eq!(run.ran().len(), 7);
+    assert_eq!(shown(&place, "ends.low"), "4.0");
+    assert_eq!(shown(&place, "ends.high"), "1.0");
+    assert!(shown(&place, "length.result").starts_with("8.06"), "sqrt(8² + 1²)");
+    assert!(shown(&place, "items.result").contains('2'));
+    assert!(shown(&place, "later.result").contains("later 7"));
+    assert!(shown(&place, "either.result").contains("str"));
+}
+
+#[test]
+fn an_edit_of_another_function_runs_nothing() {
+    needs!("python3");
+    let flow = [
+        cell("point", "point", "params = { x = 1, y = 2 }"),
+        cell("numbers", "numbers", "params = { count = 2 }"),
+    ]
+    .concat();
+    let place = place(&flow);
+    let _ = place.run(&[]).exits(0);
+    assert_eq!(place.run(&[]).exits(0).ran(), [""; 0]);
+    place.edit("functions.py", "return f\"later {x}\"", "return f\"sooner {x}\"");
+    place.edit("functions.py", "def numbers(", "# a comment\n\n\ndef numbers(");
+    assert_eq!(place.run(&[]).exits(0).ran(), [""; 0], "nothing that they reach");
+    place.edit("helper.py", "x * 2", "x * 3");
+    assert_eq!(place.run(&[]).exits(0).ran(), ["point"], "what it reaches in another file");
+    let why = place.call(&["why", "numbers"]).end().exits(0).stdout();
+    assert!(why.contains("no part of its key changed"), "{why}");
+    place.edit("functions.py", "start + at", "start - at");
+    assert_eq!(place.run(&[]).exits(0).ran(), ["numbers"]);
+}
+
+#[test]
+fn what_does_not_fit_is_told_before_anything_runs() {
+    needs!("python3");
+    let flow = [
+        cell("a", "numbers", "params = { count = \"many\" }"),
+        cell("b", "numbers", ""),
+        cell("c", "numbers", "params = { count = 1, begin = 2.0 }"),
+        cell("d", "length", "inputs = { point = \"good.result\" }"),
+        cell("e", "nubmers", ""),
+        cell("f", "numbers", "lang = \"sh\"\ncode = \"true\"\nparams = { count = 1 }"),
+        cell("good", "numbers", "params = { count = 1 }\noutputs = { result = \"int\" }"),
+        "[cells.g]\nuses = \"python:../functions.py:numbers\"\n".to_owned(),
+        "[cells.h]\nuses = \"python:./gone.py:numbers\"\n".to_owned(),
+        "[cells.i]\nuses = \"sh:./a.sh:numbers\"\n".to_owned(),
+        "[cells.j]\nuses = \"numbers\"\n".to_owned(),
+        "[cells.k]\nuses = \"python:not_installed_here:f\"\n".to_owned(),
+    ]
+    .concat();
+    let place = place(&flow);
+    let told = place.call(&["check"]).end().exits(2).stderr();
+    for words in [
+        "the value of `count` does not fit: expected int, found str \"many\"",
+        "`b` gives the function no `count` (int)",
+        "`python:./functions.py:numbers` has no parameter `begin`",
+        "types don't fit: the source is list<float>, the input `point` is record{x:float,y:float}",
+        "`./functions.py` has no function `nubmers`",
+        "did you mean `numbers`?",
+        "`code` has no place beside `uses`",
+        "`lang` is another than that of `uses`",
+        "`result` is declared as int, and the function gives list<float>",
+        "`../functions.py` is outside of the flow's folder",
+        "the file `./gone.py` does not exist",
+        "`sh` has no reader of typed functions",
+        "`numbers` is not the id of a function",
+        "not_installed_here",
+    ] {
+        assert!(told.replace("\n  │ ", " ").contains(words), "{words}\n{told}");
+    }
+}
+
+#[test]
+fn a_value_of_another_type_fails_the_cell_and_names_it() {
+    needs!("python3");
+    for (function, with, words) in [
+        ("lying", "params = { x = 1 }", "expected int, found str"),
+        ("grows", "params = { values = [1, 2] }", "`values`"),
+        ("leaves", "params = { x = 1 }", "`leaves` ended the program"),
+        ("stumbles", "params = { x = 1 }", "division by zero"),
+    ] {
+        let place = place(&cell("a", function, with));
+        let run = place.run(&[]).exits(1);
+        assert_eq!(run.outcome("a"), "failed", "{function}");
+        let told = run.messages("a");
+        assert!(told.contains(words), "{function}: {told}");
+    }
+    // In the author's file, at the line.
+    let place = place(&cell("a", "stumbles", "params = { x = 1 }"));
+    let told = place.call(&["run"]).end().exits(1).stderr();
+    assert!(told.contains("functions.py:"), "{told}");
+}
+
+#[test]
+fn broken_files_take_nothing_from_others() {
+    needs!("python3");
+    let good = cell("good", "numbers", "params = { count = 1 }");
+    for (name, text) in [
+        ("syntax.py", &b"def f(x: int) -> int:\n    return (\n"[..]),
+        ("bytes.py", b"def f(x: int) -> int:\n    return '\xff\xfe'\n"),
+        ("untyped.py", b"def f(x):\n    return x\n"),
+        ("circle.py", b"from circle import A\nA = 'A'\ndef f(x: A) -> int:\n    return 1\n"),
+        ("unknown.py", b"def f(x: Nowhere) -> int:\n    return 1\n"),
+        ("call.py", b"def f(x: print(1)) -> int:\n    return 1\n"),
+        ("module.py", b"import nowhere\nraise SystemExit(7)\ndef g(x: int) -> int: ...\n"),
+    ] {
+        let flow =
+            format!("{good}[cells.bad]\nuses = \"python:./{name}:f\"\nparams = {{ x = 1 }}\n");
+        let place = place(&flow);
+        place.write(name, text);
+        let told = place.call(&["check"]).end().exits(2).stderr();
+        assert!(told.contains(name), "{name}: {told}");
+        assert!(!told.contains("`good`") && !told.contains("functions.py"), "{name}: {told}");
+        // Where nobody uses it, it is nothing.
+        place.write("polyloom.toml", &good);
+        let _ = place.polyloom(&["check"]).exits(0);
+    }
+}
+
+#[test]
+fn reading_runs_nothing_and_a_warm_check_starts_nothing() {
+    needs!("python3");
+    let place = place(&cell("a", "numbers", "params = { count = 1 }"));
+    let canary = place.root().join("canary");
+    let text = format!("open({:?}, 'w').write('ran')\n{FUNCTIONS}", canary.display().to_string());
+    place.write("functions.py", &text);
+    let _ = place.polyloom(&["check"]).exits(0);
+    assert!(!canary.exists(), "its source was run");
+    let told = place.call(&["check"]).env("POLYLOOM_LOG", "debug").end().exits(0).stderr();
+    assert!(!told.contains("spawner"), "{told}");
+}
+
+#[test]
+fn streams_of_random_numbers_are_of_the_flow_and_the_cell() {
+    needs!("python3");
+    let text = "from polyloom import Context, Seed\nfrom typing import Annotated\n\n\
+        def draw(ctx: Context) -> int:\n    return ctx.seed\n\n\
+        def given(seed: Annotated[int, Seed()]) -> int:\n    return seed\n\n\
+        def none(x: int) -> int:\n    return x\n";
+    let flow = "[cells.a]\nuses = \"python:./draw.py:draw\"\n[cells.b]\nuses = \"python:./draw.py:given\"\n\
+        [cells.c]\nuses = \"python:./draw.py:given\"\nparams = { seed = 5 }\n\
+        [cells.d]\nuses = \"python:./draw.py:none\"\nparams = { x = 1 }\n\
+        [cells.e]\nuses = \"python:./draw.py:draw\"\nseed = 9\n";
+    let place = Place::flow(flow);
+    place.write("draw.py", text);
+    let _ = place.run(&[]).exits(0);
+    let value = |what: &str| shown(&place, what).trim().parse::<i64>().unwrap();
+    let (a, b) = (value("a.result"), value("b.result"));
+    assert!(a != b && a > 0 && b > 0);
+    assert_eq!((value("c.result"), value("e.result")), (5, 9));
+    // protocol/vectors/seeds.json: what it is does not change.
+    assert_eq!(place.run(&["--seed", "0"]).exits(0).ran(), [""; 0]);
+    let mut ran = place.run(&["--seed", "1"]).exits(0).ran();
+    ran.retain(|cell| cell != "c");
+    assert_eq!(ran, ["a", "b"], "cells without a stream have no seed in their key");
+    assert_ne!(value("a.result"), a);
+}
+
+#[test]
+fn a_cell_in_markdown_is_a_function_and_maps_over_one() {
+    needs!("python3");
+    let place = Place::flow("");
+    std::fs::remove_file(place.project().join("polyloom.toml")).unwrap();
+    place.write("functions.py", FUNCTIONS);
+    place.write("helper.py", HELPER);
+    place.write(
+        "flow.md",
+        "# Numbers\n\n```{python #n}\n#| uses: python:./functions.py:numbers\n#| map: {count: [1, 2]}\n```\n",
+    );
+    let _ = place.polyloom(&["check", "flow.md"]).exits(0);
+    let run = place.run(&["flow.md"]).exits(0);
+    assert!(run.ran().contains(&"n[count=2]".to_owned()), "{:?}", run.ran());
+}
+
+#[test]
+fn purity_is_checked_by_running_twice() {
+    needs!("python3");
+    let text = "import time\nfrom typing import Annotated\nfrom polyloom import Tag\n\n\
+        def clock(x: int) -> Annotated[float, Tag(\"pure\")]:\n    return time.time()\n\n\
+        def same(x: int) -> Annotated[int, Tag(\"pure\")]:\n    return x\n";
+    let flow = "[cells.clock]\nuses = \"python:./pure.py:clock\"\nparams = { x = 1 }\n\
+        [cells.same]\nuses = \"python:./pure.py:same\"\nparams = { x = 1 }\n";
+    let place = Place::flow(flow);
+    place.write("pure.py", text);
+    let told = place.call(&["check", "--purity"]).end().exits(1).stderr();
+    assert!(told.contains("`clock` is tagged `pure`, and gave another `result`"), "{told}");
+    assert!(told.contains("2 pure cells ran twice, 1 gave something else"), "{told}");
+}
