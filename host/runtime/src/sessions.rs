@@ -211,7 +211,9 @@ impl Turn {
                 (Outcome::Ok, Some(next)) => next,
                 (Outcome::Cancelled, _) => return Ok(Played::Stopped),
                 (_, next) => {
-                    next.map(|alive| alive.session.end());
+                    if let Some(next) = next {
+                        next.session.end();
+                    }
                     return Ok(Played::NotAgain(cell, Box::new(report)));
                 }
             };

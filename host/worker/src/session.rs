@@ -60,6 +60,7 @@ impl Session {
         self.seat.keep(FromHost::Restore(Restore { name: name.to_owned() })).await
     }
 
+
     /// Drops a kept state; as for [`Self::snapshot`].
     pub async fn forget(&mut self, name: &str) -> Option<bool> {
         self.seat.keep(FromHost::Forget(Forget { name: name.to_owned() })).await
