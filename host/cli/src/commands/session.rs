@@ -20,11 +20,9 @@ pub fn session(world: &World, command: &SessionCommand) -> Outcome {
         SessionCommand::List { format } => list(world, *format),
         SessionCommand::Reset(at) => {
             let done = change(world, at, async |session, stand| {
-                let done = session.reset().await?;
-                if done {
-                    (stand.cells, stand.lineage) = (0, None);
-                }
-                Some(done)
+                session.reset().await?;
+                (stand.cells, stand.lineage) = (0, None);
+                Some(true)
             });
             told(world, done?, at, "is as it was before its first cell")
         }
@@ -142,7 +140,8 @@ fn found(world: &World, at: &SessionAt) -> Result<(Arc<Client>, SessionId), Fail
     let flow = match &at.flow {
         Some(flow) => {
             let file = polyloom_load::find_flow(flow);
-            let file = file.map_err(|problem| Failure::new(Exit::Usage, problem.message.clone()))?;
+            let file =
+                file.map_err(|problem| Failure::new(Exit::Usage, problem.message.clone()))?;
             Some(std::fs::canonicalize(&file).unwrap_or(file))
         }
         None => None,
@@ -171,7 +170,9 @@ fn list(world: &World, format: Format) -> Outcome {
     let all = present(world)?.and_then(|client| client.sessions());
     if format != Format::Text {
         let rows: Vec<Json> = all.iter().flatten().map(document).collect();
-        world.screen.json(&json!({ "schema": "polyloom.sessions/1", "daemon": all.is_some(), "sessions": rows }));
+        world.screen.json(
+            &json!({ "schema": "polyloom.sessions/1", "daemon": all.is_some(), "sessions": rows }),
+        );
         return Ok(Exit::Ok);
     }
     let Some(all) = all else {
@@ -186,7 +187,9 @@ fn list(world: &World, format: Format) -> Outcome {
     let mut table = Table::new(&heads.map(|head| (head, Align::Left)));
     for one in &all {
         let standing = one.standing.as_ref();
-        let kept = standing.map(|it| it.kept.iter().map(|(name, _)| escape_line(name).into_owned()).collect::<Vec<_>>());
+        let kept = standing.map(|it| {
+            it.kept.iter().map(|(name, _)| escape_line(name).into_owned()).collect::<Vec<_>>()
+        });
         table.row([
             escape_line(&one.id.name).into_owned(),
             escape_line(&flow_of(&one.id.flow)).into_owned(),
@@ -210,7 +213,12 @@ fn flow_of(flow: &Path) -> String {
 
 fn document(one: &SessionStatus) -> Json {
     let standing = one.standing.as_ref();
-    let kept = standing.map(|it| it.kept.iter().map(|(name, lineage)| json!({ "name": name, "key": lineage })).collect::<Vec<_>>());
+    let kept = standing.map(|it| {
+        it.kept
+            .iter()
+            .map(|(name, lineage)| json!({ "name": name, "key": lineage }))
+            .collect::<Vec<_>>()
+    });
     json!({
         "name": one.id.name, "flow": one.id.flow, "executor": standing.map(|it| &it.executor),
         "cells": standing.map_or(0, |it| it.cells), "key": standing.and_then(|it| it.lineage.as_ref()),
