@@ -72,7 +72,9 @@ impl Workplace {
     ) -> Result<Result<Option<(Session, Stand)>, InUse>, AttemptError> {
         let Some(client) = self.daemon.client() else { return Ok(Ok(None)) };
         let view = self.spawner().and_then(sandbox::Spawner::view).map_err(AttemptError::Spawn)?;
-        let bare = Attempt { inputs: Vec::new(), stdin: None, ..attempt.clone() };
+        // What is of one cell alone makes no other session.
+        let (inputs, stdin, code, call) = (Vec::new(), None, Arc::default(), None);
+        let bare = Attempt { inputs, stdin, code, call, ..attempt.clone() };
         let (mut spec, policy, _) = self.prepare(&bare, view);
         spec.files.clear();
         spec.env.retain(|(name, _)| !OF_A_CELL.contains(&name.as_str()));
