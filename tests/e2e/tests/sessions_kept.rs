@@ -142,7 +142,7 @@ fn a_session_with_other_limits_is_another_one() {
     kept.run("b");
     let before = kept.only()["process"].clone();
     kept.0.edit("polyloom.toml", "append(2)", "append(6)");
-    kept.0.edit("polyloom.toml", "code = 'seen = [1]'", "memory = '700MiB'\ncode = 'seen = [1]'");
+    kept.0.edit("polyloom.toml", "code = 'seen = [1]'", "memory = '3GiB'\ncode = 'seen = [1]'");
     assert_eq!(kept.run("b"), ("[1, 6]".to_owned(), json!(["a"])));
     assert_ne!(kept.only()["process"], before);
 }
