@@ -30,6 +30,7 @@ import cells
 import compiling
 import handover
 import summing
+import typed
 from common import MAKER, ROOT, Common, Row, Took, in_turn, took, tool
 
 import host
@@ -52,6 +53,9 @@ MORE: dict[str, Callable[[Common], None]] = {
     "scale": host.scale,
     "handover": handover.handover,
     "sum": summing.summing,
+    "catalog": typed.catalog,
+    "uses": typed.uses,
+    "session": typed.session,
 }
 CASES = [*GRAPHS, *MORE]
 

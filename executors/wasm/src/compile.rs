@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use wasmparser::Validator;
 use wasmtime::component::Component;
+use wasmtime::component::types::ComponentItem;
 use wasmtime::{Engine, ExternType, Module};
 use wasmtime_wasi::p2::bindings::CommandPre;
 
+use crate::catalog::interface;
 use crate::engine::engine;
 use crate::program::{Kind, pack};
 use crate::text::{Position, Text};
@@ -77,10 +79,25 @@ fn build(binary: &[u8]) -> wasmtime::Result<Vec<u8>> {
         }
         Kind::Component => {
             let component = Component::from_binary(&engine, binary)?;
-            CommandPre::new(component_linker(&engine)?.instantiate_pre(&component)?)?;
+            let ready = component_linker(&engine)?.instantiate_pre(&component)?;
+            // One that is no command may have functions to be called.
+            if !functions(&engine, &component) {
+                CommandPre::new(ready)?;
+            }
             Ok(pack(&engine, Kind::Component, &component.serialize()?))
         }
     }
+}
+
+/// Whether it exports functions, of its own or of an interface, besides what a command does.
+fn functions(engine: &Engine, component: &Component) -> bool {
+    let is_function = |item: &ComponentItem| matches!(item, ComponentItem::ComponentFunc(_));
+    component.component_type().exports(engine).any(|(name, item)| match item.ty {
+        ComponentItem::ComponentInstance(of) => {
+            interface(name) != "run" && of.exports(engine).any(|(_, item)| is_function(&item.ty))
+        }
+        item => is_function(&item),
+    })
 }
 
 fn kind(binary: &[u8]) -> wasmtime::Result<Kind> {

@@ -1,15 +1,18 @@
 //! The WebAssembly executor: compiles a cell's module or component, and runs it under WASI.
-//! Knows nothing of flows, ports, types or the protocol: it is a `command` executor, so that the
+//! Knows nothing of flows, and of the protocol only how values are written: it is a `command` executor, so that the
 //! host drives it by argv, in a sandbox, and takes the results from files.
 //!
 //! The one binary re-executes itself for it (`polyloom __executor wasm …`), before any async
 //! runtime exists. [`main`] is the whole interface.
 
+mod call;
+mod catalog;
 mod compile;
 mod engine;
 mod limits;
 mod program;
 mod run;
+mod shape;
 mod text;
 mod wasi;
 
@@ -19,6 +22,8 @@ use std::process::ExitCode;
 
 /// Exit code of `compile` when the code is not valid.
 pub const EXIT_INVALID: u8 = 1;
+/// Exit code of `run` when a function that was to be called could not be, or gave an error.
+pub const EXIT_FAILED: u8 = 1;
 /// Exit code when the arguments make no sense.
 pub const EXIT_USAGE: u8 = 2;
 /// Exit code of `run` when the guest trapped: out of stack, out of time, unreachable and so on.
@@ -27,13 +32,14 @@ pub const EXIT_TRAP: u8 = 65;
 /// by another version.
 pub const EXIT_REFUSED: u8 = 66;
 
-const USAGE: &str = "usage: compile SOURCE -o PROGRAM | run PROGRAM [ARGUMENT…]";
+const USAGE: &str = "usage: compile SOURCE -o PROGRAM | run PROGRAM [ARGUMENT…] | catalog";
 
 /// What one invocation is asked to do.
 #[derive(Debug, PartialEq, Eq)]
 enum Request {
     Compile { source: PathBuf, program: PathBuf },
     Run { program: PathBuf, args: Vec<OsString> },
+    Catalog,
 }
 
 /// Parses the arguments after `__executor wasm`.
@@ -43,6 +49,9 @@ fn parse(args: Vec<OsString>) -> Option<Request> {
     if verb == OsStr::new("run") {
         let program = args.next()?.into();
         return Some(Request::Run { program, args: args.collect() });
+    }
+    if verb == OsStr::new("catalog") {
+        return args.next().is_none().then_some(Request::Catalog);
     }
     if verb != OsStr::new("compile") {
         return None;
@@ -63,7 +72,8 @@ fn parse(args: Vec<OsString>) -> Option<Request> {
 /// Runs the executor: `args` is what follows `__executor wasm`.
 ///
 /// `compile SOURCE -o PROGRAM` exits with 0 or [`EXIT_INVALID`]; `run PROGRAM [ARGUMENT…]` exits
-/// with the guest's own code, [`EXIT_TRAP`] or [`EXIT_REFUSED`]. Everything said goes to stderr.
+/// with the guest's own code, [`EXIT_TRAP`] or [`EXIT_REFUSED`]; with `POLYLOOM_CALL` it calls that function of a component instead of running it.
+/// `catalog` answers a question on stdin about what components export. Everything else that is said goes to stderr.
 /// Must be called in a fresh process, outside any async runtime; the caller should exit with the
 /// returned code at once.
 ///
@@ -80,6 +90,16 @@ pub fn main(args: Vec<OsString>, zygote: Option<fn()>) -> ExitCode {
             Err(error) => {
                 eprintln!("{error}");
                 ExitCode::from(EXIT_INVALID)
+            }
+        },
+        Some(Request::Catalog) => match catalog::catalog() {
+            Ok(found) => {
+                println!("{found}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::from(EXIT_USAGE)
             }
         },
         Some(Request::Run { program, args }) => match run::run(&program, &args, zygote) {

@@ -13,13 +13,14 @@ use wasmtime::{Engine, FrameInfo, Linker, Module, Store, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::p2::bindings::Command;
 
+use crate::call::{Call, CallError};
 use crate::engine::engine;
 use crate::limits::Limits;
 use crate::program::{LoadError, Program, load};
 use crate::wasi::{
     ComponentState, ModuleState, PreopenError, component_linker, context, module_linker,
 };
-use crate::{EXIT_REFUSED, EXIT_TRAP};
+use crate::{EXIT_FAILED, EXIT_REFUSED, EXIT_TRAP};
 
 /// How long a guest has to notice the new epoch, before it counts as waiting.
 const GRACE: Duration = Duration::from_millis(100);
@@ -40,6 +41,8 @@ pub(crate) enum RunError {
     Prepare(wasmtime::Error),
     #[error("error: cannot start the runtime: {0}")]
     Runtime(std::io::Error),
+    #[error(transparent)]
+    Call(#[from] CallError),
     #[error("{message}{backtrace}")]
     Trap { message: String, backtrace: String },
 }
@@ -49,6 +52,7 @@ impl RunError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Trap { .. } => EXIT_TRAP,
+            Self::Call(_) => EXIT_FAILED,
             Self::Read { .. }
             | Self::Load { .. }
             | Self::Preopen(_)
@@ -95,7 +99,9 @@ pub(crate) fn run(
                 run_module(&engine, host.modules(&engine)?, &module, limits, wasi).await
             }
             Program::Component(component) => {
-                run_component(&engine, host.components(&engine)?, &component, limits, wasi).await
+                let call = Call::of_environment();
+                let linker = host.components(&engine)?;
+                run_component(&engine, linker, &component, limits, wasi, call.as_ref()).await
             }
         }
     });
@@ -105,7 +111,10 @@ pub(crate) fn run(
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => match error.downcast_ref::<I32Exit>() {
             Some(exit) => Ok(exit_code(exit.0)),
-            None => Err(explain(&error)),
+            None => match error.downcast::<CallError>() {
+                Ok(error) => Err(RunError::Call(error)),
+                Err(error) => Err(explain(&error)),
+            },
         },
     }
 }
@@ -156,11 +165,18 @@ async fn run_component(
     component: &Component,
     limits: Limits,
     mut wasi: wasmtime_wasi::WasiCtxBuilder,
+    call: Option<&Call>,
 ) -> wasmtime::Result<()> {
     let state = ComponentState { limits, wasi: wasi.build(), table: ResourceTable::new() };
     let mut store = Store::new(engine, state);
     store.limiter(|state| &mut state.limits);
     arm(&mut store);
+    if let Some(call) = call {
+        let instance = linker.instantiate_async(&mut store, component).await?;
+        let ty = component.component_type();
+        let exports: Vec<_> = ty.exports(engine).map(|(name, _)| name.to_owned()).collect();
+        return call.make(&mut store, &instance, &exports).await;
+    }
     let command = Command::instantiate_async(&mut store, component, linker).await?;
     match command.wasi_cli_run().call_run(&mut store).await? {
         Ok(()) => Ok(()),

@@ -4,10 +4,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use polyloom_test_e2e::{Place, Run, needs};
+use polyloom_test_e2e::{Place, Run, needs, skip};
 
 /// `cell outcome`, then `cell.port type digest` of its outputs.
 fn told(run: &Run) -> String {
@@ -107,6 +107,36 @@ fn sweep() {
     assert_eq!((undrawn.outcome("chart/draw"), left(&undrawn)), ("skipped", 8));
     // Each part is a flow of its own.
     let _ = place.polyloom(&["run", "parts/data.toml", "-p", "name=few"]).exits(0);
+}
+
+/// The same flow and seed give the same bytes, by `run -o` too; another seed gives others.
+#[test]
+fn glitch() {
+    let venv = std::env::var_os("POLYLOOM_VENV").map(PathBuf::from).unwrap_or_else(|| {
+        let test = std::env::current_exe().unwrap();
+        // target/debug/deps/TEST
+        test.ancestors().nth(3).unwrap().join("venv")
+    });
+    if !venv.join("bin/python").exists() {
+        skip("there is no Python with numpy (`tests/run python` makes one)");
+        return;
+    }
+    let place = Place::example("glitch");
+    let call = |args: &[&str]| {
+        let words: Vec<&str> = ["run", "--format", "json"].iter().chain(args).copied().collect();
+        place.call(&words).env("VIRTUAL_ENV", &venv).end().run().exits(0)
+    };
+    let picture = |file: &str| std::fs::read(place.project().join(file)).unwrap();
+    let seven = ["--seed", "7", "--until", "viewer", "-o"];
+    let first = call(&[&seven[..], &["a.png"]].concat());
+    compare("glitch", &first);
+    let again = call(&[&seven[..], &["b.png"]].concat());
+    assert_eq!(again.ran(), [""; 0]);
+    assert_eq!(picture("a.png"), picture("b.png"));
+    // Only cells that use the seed, and what is made of theirs, run again.
+    let other = call(&["--seed", "8", "--until", "viewer", "-o", "c.png"]);
+    assert_ne!(picture("a.png"), picture("c.png"));
+    assert!(other.ran().contains(&"scene".to_owned()), "{}", other.told());
 }
 
 #[test]

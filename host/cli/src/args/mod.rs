@@ -207,6 +207,9 @@ pub struct RunArgs {
     /// What to print on stdout.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
+    /// Write the only output of the one cell that is asked for (`--until CELL`) to this file, or to stdout with `-`.
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["dry_run", "watch"])]
+    pub output: Option<PathBuf>,
     /// Write the event stream as JSON lines to a file, or to stdout with `-`.
     #[arg(long, value_name = "FILE")]
     pub events: Option<PathBuf>,

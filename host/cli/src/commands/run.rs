@@ -4,6 +4,7 @@ mod brake;
 mod files;
 mod live;
 mod names;
+mod output;
 mod planned;
 mod same;
 mod streams;
@@ -43,6 +44,15 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
         let RunArgs { flow, select, permissions, format, .. } = &args;
         return super::plan::plan(world, flow, select, permissions, *format);
     }
+    let wanted = output::Wanted::of(&args)?;
+    let exit = go(world, args)?;
+    match wanted {
+        Some(wanted) if exit == Exit::Ok => wanted.write(world),
+        _ => Ok(exit),
+    }
+}
+
+fn go(world: &World, args: RunArgs) -> Outcome {
     let mut asked = Asked::new(args)?;
     if asked.args.watch {
         return watch::watch(world, asked);

@@ -1,0 +1,133 @@
+"""Typed functions: the catalog of many, and cells that are calls of one; cells of a session."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+from pathlib import Path
+
+from cells import walls
+from common import Common
+
+# Takes and gives what the functions of a real package do; KIND and NUMBER make each one its own.
+MODULE = '''"""Functions of the kind KIND."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Annotated, Literal, NamedTuple, Optional, TypedDict
+
+from polyloom import Slider, Unit
+
+
+class Mode(Enum):
+    FAST = "fast"
+    FINE = "fine"
+
+
+@dataclass
+class Kernel:
+    """What is applied."""
+
+    size: int
+    weights: list[float]
+    mode: Mode = Mode.FAST
+
+
+class Options(TypedDict, total=False):
+    border: Literal["wrap", "hold"]
+    passes: int
+
+
+class Found(NamedTuple):
+    smoothed: list[float]
+    total: float
+'''
+
+FUNCTION = '''
+
+def KIND_NUMBER(
+    values: list[float],
+    kernel: Kernel,
+    names: Optional[dict[str, int]] = None,
+    *,
+    radius: Annotated[float, Slider(0, NUMBER, 0.5), Unit("px")] = 2.0,
+    options: Optional[Options] = None,
+    label: str = "SALT",
+) -> Found:
+    """Smooths values, the NUMBERth way.
+
+    Args:
+        values: what is smoothed
+        radius: how far the kernel reaches
+    """
+    scaled = [value * radius + NUMBER for value in values]
+    return Found(scaled, sum(scaled))
+'''
+
+ADD = '''def add(a: int, *, b: int = 1) -> int:
+    """The sum."""
+    return a + b
+'''
+
+
+def sample(folder: Path, modules: int, functions: int, salt: str) -> None:
+    """A package of typed functions, with classes in each module."""
+    folder.mkdir(exist_ok=True)
+    (folder / "__init__.py").write_text("")
+    for module in range(modules):
+        kind = f"kind{module}"
+        text = MODULE + "".join(
+            FUNCTION.replace("NUMBER", str(number + 1)) for number in range(functions)
+        )
+        (folder / f"{kind}.py").write_text(text.replace("KIND", kind).replace("SALT", salt))
+
+
+def knows(bench: Common, command: str, case: str) -> bool:
+    """Whether this build has a command; what needs it is left out otherwise."""
+    asked = subprocess.run([bench.binary, command, "--help"], check=False, capture_output=True)
+    if asked.returncode != 0:
+        bench.note(f"this build has no `polyloom {command}`: `{case}` is left out")
+    return asked.returncode == 0
+
+
+def catalog(bench: Common) -> None:
+    """The catalog of functions that all have changed, whole command; and of those that did not."""
+    if not knows(bench, "catalog", "catalog"):
+        return
+    modules, functions = (2, 5) if bench.quick else (20, 50)
+    project = bench.project("catalog", "")
+    changed, same = [], []
+    for turn in range(1 + (1 if bench.quick else bench.repeat)):
+        sample(project / "functions", modules, functions, f"turn {turn}")
+        changed.append(bench.polyloom(project, "catalog", "./functions").seconds * 1e3)
+        same.append(bench.polyloom(project, "catalog", "./functions").seconds * 1e3)
+    # The first one also makes what is made once for all: the interpreter's bytecode, the store.
+    count = modules * functions
+    bench.row("catalog", f"{count} functions", statistics.median(changed[1:]), 500.0)
+    bench.row("catalog", "the same, nothing changed", statistics.median(same[1:]))
+
+
+def uses(bench: Common) -> None:
+    """Cells that are one call of a typed function each, in sandboxes of their own."""
+    if not knows(bench, "catalog", "uses"):
+        return
+    text = ""
+    for number in range(2 if bench.quick else 20):
+        text += f'[cells.c{number}]\nuses = "python:./typed.py:add"\nparams = {{ a = {number} }}\n'
+    wall, whole = walls(bench, bench.project("uses", text, {"typed.py": ADD}))
+    bench.row("uses", "a typed call, to its end", wall, 2.5)
+    bench.row("uses", "a typed call, in all", whole)
+
+
+def session(bench: Common) -> None:
+    """Python cells of one session, one after the other in a live interpreter."""
+    if not knows(bench, "session", "session"):
+        return
+    text = "[cells.c0]\nlang = \"python\"\nsession = \"s\"\ncode = 'x = 0'\n"
+    for number in range(1, 3 if bench.quick else 100):
+        text += f"[cells.c{number}]\nlang = \"python\"\nsession = \"s\"\ncode = 'x += {number}'\n"
+    wall, whole = walls(bench, bench.project("session", text))
+    bench.row("session", "a cell of a live session, to its end", wall, 0.1)
+    bench.row("session", "a cell of a live session, in all", whole)
