@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use polyloom_protocol::FromHost;
-use polyloom_protocol::messages::host::{Exec, Forget, Restore, Snapshot};
+use polyloom_protocol::handshake::feature;
+use polyloom_protocol::messages::host::{Complete, Exec, Forget, Ping, Reset, Restore, Snapshot};
+use polyloom_protocol::messages::worker::Completions;
 use polyloom_sandbox as sandbox;
 use tokio::sync::{mpsc, watch};
 
@@ -18,6 +20,7 @@ use crate::drive::{Seat, Watch};
 use crate::inputs::{self, Laid};
 use crate::messages;
 use crate::parking::Berth;
+use crate::talk::Answer;
 use crate::workplace::{AttemptError, Workplace, exec_of, stopped};
 
 /// Inputs of more bytes are laid by a thread that may wait.
@@ -44,17 +47,62 @@ impl Session {
 
     /// Keeps its state under a name; whether that could be done. Nothing: it is of no use any more.
     pub async fn snapshot(&mut self, name: &str) -> Option<bool> {
-        self.seat.keep(FromHost::Snapshot(Snapshot { name: name.to_owned() })).await
+        self.keep(FromHost::Snapshot(Snapshot { name: name.to_owned() })).await
     }
 
     /// Goes back to a kept state; as for [`Self::snapshot`].
     pub async fn restore(&mut self, name: &str) -> Option<bool> {
-        self.seat.keep(FromHost::Restore(Restore { name: name.to_owned() })).await
+        self.keep(FromHost::Restore(Restore { name: name.to_owned() })).await
     }
 
     /// Drops a kept state; as for [`Self::snapshot`].
     pub async fn forget(&mut self, name: &str) -> Option<bool> {
-        self.seat.keep(FromHost::Forget(Forget { name: name.to_owned() })).await
+        self.keep(FromHost::Forget(Forget { name: name.to_owned() })).await
+    }
+
+    async fn keep(&mut self, message: FromHost) -> Option<bool> {
+        match self.seat.ask([message]).await? {
+            Answer::Kept(kept) => Some(kept.ok),
+            Answer::Completions(_) | Answer::Pong => None,
+        }
+    }
+
+    /// Makes its state that of one which has run nothing; what was kept under names stays. Nothing: it is of no use any more.
+    pub async fn reset(&mut self) -> Option<()> {
+        let messages = [FromHost::Reset(Reset {}), FromHost::Ping(Ping { n: 1 })];
+        let answer = self.seat.ask(messages).await?;
+        (answer == Answer::Pong).then_some(())
+    }
+
+    /// Waits until its worker is there: only then is it known what it can. Nothing where it does not come up.
+    pub async fn greet(&mut self) -> Option<()> {
+        self.seat.greet().await.map(drop)
+    }
+
+    /// Takes what it runs from now on as inputs at a prompt: the value of a last expression is shown.
+    #[must_use]
+    pub fn at_prompt(mut self) -> Self {
+        self.seat.at_prompt();
+        self
+    }
+
+    /// Whether its worker completes code, and knows whether an input is still open.
+    #[must_use]
+    pub fn completes(&self) -> bool {
+        self.seat.may(feature::COMPLETE)
+    }
+
+    /// What `code` may go on with at a character of it. Nothing: it is of no use any more.
+    pub async fn complete(&mut self, code: &str, cursor: u32) -> Option<Completions> {
+        self.seat.greet().await?;
+        if !self.completes() {
+            return Some(Completions::default());
+        }
+        let complete = Complete { code: code.to_owned(), cursor };
+        match self.seat.ask([FromHost::Complete(complete)]).await? {
+            Answer::Completions(words) => Some(words),
+            Answer::Kept(_) | Answer::Pong => None,
+        }
     }
 
     /// Ends it, without waiting for that.
