@@ -1,4 +1,4 @@
-//! The spelling of types, parsed: `list<record{a:int,b:str}>` and the like.
+//! The spelling of types, parsed: `list<record{a:int,b:str}>` and the like, and `int|null`.
 //! Does not know about values; `encode.mjs` and `values.mjs` check those against a parsed type.
 
 const VALUES = new Set(["any", "null", "bool", "int", "float", "str", "bytes", "seed", "vec2", "color"]);
@@ -11,7 +11,8 @@ const DTYPES = new Set(["bool", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "
  * @typedef {{kind: "record", fields: {name: string, type: Type}[], text: string}} RecordType
  * @typedef {{kind: "enum", names: string[], text: string}} EnumType
  * @typedef {{kind: "tensor", dtype: string | null, shape: string[] | null, text: string}} TensorType
- * @typedef {SimpleType | HolderType | RecordType | EnumType | TensorType} Type
+ * @typedef {{kind: "union", members: Type[], text: string}} UnionType
+ * @typedef {SimpleType | HolderType | RecordType | EnumType | TensorType | UnionType} Type
  */
 
 class Parser {
@@ -58,6 +59,15 @@ class Parser {
 
   /** @returns {Type} */
   type() {
+    this.blank();
+    const start = this.at;
+    const members = [this.one()];
+    while (this.has("|")) members.push(this.one());
+    return members.length === 1 ? members[0] : { kind: "union", members, text: this.text.slice(start, this.at).trim() };
+  }
+
+  /** @returns {Type} */
+  one() {
     this.blank();
     const start = this.at;
     const parsed = this.body(this.match(/[A-Za-z][A-Za-z0-9_.:/-]*/y));
@@ -154,5 +164,5 @@ export function parseType(text) {
  * @param {{kind: string}} type
  */
 export function isValueType(type) {
-  return VALUES.has(type.kind) || ["list", "map", "record", "enum"].includes(type.kind);
+  return VALUES.has(type.kind) || ["list", "map", "record", "enum", "union"].includes(type.kind);
 }

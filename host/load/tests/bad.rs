@@ -164,8 +164,8 @@ PL003
   help: valid: `lang`, `file`, `uses`, `flow`, `inputs`, `outputs`, `params`, `env`, `secrets`,
         `argv`, `stdin`, `timeout`, `soft_timeout`, `grace`, `memory`, `retry_memory`, `cpus`,
         `cpu_time`, `pids`, `open_files`, `disk`, `inodes`, `output_limit`, `artifacts`,
-        `artifact_size`, `retries`, `cache`, `policy`, `enforce`, `session`, `seed`, `when`, `map`,
-        `allow`, `tags`, `doc`, `code`
+        `artifact_size`, `retries`, `cache`, `policy`, `enforce`, `session`, `seed`, `when`,
+        `map`, `allow`, `tags`, `doc`, `code`
 
 PL003
 

@@ -155,7 +155,9 @@ impl Turn {
                 (Outcome::Ok, Some(next)) => next,
                 (Outcome::Cancelled, _) => return Ok(Played::Stopped),
                 (_, next) => {
-                    next.map(Session::end);
+                    if let Some(next) = next {
+                        next.end();
+                    }
                     return Ok(Played::NotAgain(cell, Box::new(report)));
                 }
             };
