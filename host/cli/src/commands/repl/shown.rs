@@ -75,7 +75,7 @@ pub fn end(screen: Screen, room: &Room, ran: &Ran) {
         for error in errors.take(MOST) {
             told = true;
             screen.tell(&format!("{label} {}\n", escape(&error.message)));
-            screen.tell(&excerpt(&source, error));
+            screen.tell(&excerpt(source, error));
         }
         let why = ran.report.explanation.as_deref().map(escape_line);
         let of_itself = matches!(meta.outcome, Outcome::Failed | Outcome::OutputMissing);
