@@ -103,6 +103,7 @@ fn dispatch(cli: Cli, screen: Screen, started: Instant) -> failure::Outcome {
     };
     match cli.command {
         Command::Run(args) => commands::run::run(&world(), *args),
+        Command::Repl(args) => commands::repl::repl(&world(), &args),
         Command::Check { flows, purity, format } => {
             commands::check::check(&world(), &flows, purity, format)
         }

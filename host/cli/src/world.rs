@@ -515,7 +515,7 @@ fn verify(installed: &Installed, plugin: &Plugin) -> Result<(), Failure> {
 }
 
 /// `$XDG_DATA_HOME/polyloom`, else `~/.local/share/polyloom`.
-fn data_folder() -> Option<PathBuf> {
+pub fn data_folder() -> Option<PathBuf> {
     let data = std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|p| p.is_absolute());
     let home = std::env::var_os("HOME").map(PathBuf::from).filter(|p| p.is_absolute());
     let data = data.or_else(|| home.map(|home| home.join(".local/share")));

@@ -2,6 +2,7 @@
 //!
 //! Knows no flow file and no terminal. `prepare` asks what planning needs to know, `run` is the only loop.
 
+mod alone;
 mod bytecode;
 mod conditions;
 mod files;
@@ -29,6 +30,7 @@ mod unchanged;
 mod ways;
 mod words;
 
+pub use alone::{AloneError, alone};
 pub use files::FileError;
 pub use heads::Heads;
 pub use hot::{FROM as HOT_FROM, Hot};

@@ -319,6 +319,16 @@ impl StepRun {
         Ok(StepEnd { flight, ..end })
     }
 
+    /// What it would be started with, without starting it.
+    pub(crate) async fn laid_out(self, stop: &watch::Receiver<Stop>) -> Result<Attempt, Trouble> {
+        let granted = self.granted()?;
+        let secrets = self.read_secrets(&granted, stop).await?;
+        let step = Arc::new(self);
+        step.look_for_once().await;
+        let attempt = blocking(move || step.attempt(None)).await??;
+        Ok(Attempt { granted, secrets, ..attempt })
+    }
+
     /// The secrets that were granted, read anew for each attempt: from the user's environment and files, and by programs that run as the user.
     async fn read_secrets(
         &self,

@@ -112,6 +112,7 @@ pub fn from_worker() -> Vec<Json> {
                 start: 3,
                 end: 5,
                 matches: vec!["mean".into(), "median".into()],
+                open: true,
             }),
         ),
         (

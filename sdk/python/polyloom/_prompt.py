@@ -1,4 +1,4 @@
-"""For somebody at a prompt: the value of a last expression is shown, names are completed.
+"""For somebody at a prompt: shows last expressions, completes names, knows where inputs end.
 
 Knows a namespace and code as text; messages are its callers' business.
 """
@@ -77,7 +77,31 @@ def complete(names: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
         finally:
             setitimer(ITIMER_REAL, 0)
             set_signal(SIGALRM, usual)
-    return {"start": start, "end": cursor, "matches": matches[:MOST_MATCHES]}
+    matches = matches[:MOST_MATCHES]
+    return {"start": start, "end": cursor, "matches": matches, "open": _is_open(code)}
+
+
+def _is_open(code: str) -> bool:
+    """Whether more has to be typed; as at Python's own prompt, an empty line ends a block."""
+    import warnings
+
+    block = not code.endswith("\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            tree: Any = compile(code, "<prompt>", "exec", PyCF_ONLY_AST, dont_inherit=True)
+            return block and bool(tree.body) and hasattr(tree.body[-1], "body")
+        except IndentationError:
+            if not block:
+                return False  # a block that was not begun
+        except (SyntaxError, ValueError, MemoryError, RecursionError):
+            pass
+        import codeop
+
+        try:
+            return codeop.compile_command(code, symbol="exec") is None
+        except (SyntaxError, ValueError, OverflowError, MemoryError, RecursionError):
+            return False
 
 
 def _enough(number: int, frame: object) -> None:

@@ -257,6 +257,18 @@ class Prompt(Session):
         self.assertEqual(self.complete("nothing.x", 9), ("x", []))
         self.assertEqual(self.complete("", 5), ("", self.complete("", 0)[1]))
 
+    def is_open(self, code: str) -> bool:
+        """Whether more has to be typed."""
+        self.host.send("Complete", 0, {"code": code, "cursor": 0})
+        return bool(self.answer("Completions")["open"])
+
+    def test_an_input_is_open_until_it_means_something(self) -> None:
+        self.host.greet()
+        for code in ("f(", "f(\n\n", '"""a\n', "def f():", "if 1: pass", "try:\n  x\n", "x \\"):
+            self.assertTrue(self.is_open(code), code)
+        for code in ("", "x = 1", "a b", "def f():\n", "def f():\n  1\n", "def f(): 1\nf()"):
+            self.assertFalse(self.is_open(code), code)
+
     def test_objects_that_misbehave_complete_nothing(self) -> None:
         self.cell(
             "class C:\n    def __dir__(self):\n        while True: pass\n"

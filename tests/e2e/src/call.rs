@@ -81,6 +81,15 @@ impl Call {
         self
     }
 
+    /// Has this on its stdin.
+    #[must_use]
+    pub fn typed(mut self, text: &str) -> Self {
+        let path = self.root.join("stdin");
+        std::fs::write(&path, text).unwrap();
+        self.command.stdin(std::fs::File::open(path).unwrap());
+        self
+    }
+
     /// The command itself, for a test that looks after the process on its own.
     #[must_use]
     pub fn into_command(self) -> Command {

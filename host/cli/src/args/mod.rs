@@ -6,6 +6,7 @@ mod history;
 mod live;
 mod permission;
 mod plugin;
+mod repl;
 
 use std::path::PathBuf;
 
@@ -23,6 +24,7 @@ pub use history::{
 pub use live::{AttachArgs, LiveAt, LiveFormat};
 pub use permission::PermissionArgs;
 pub use plugin::{InstallArgs, NewArgs, PluginCommand, PluginKind, PluginLang};
+pub use repl::ReplArgs;
 
 /// Run one graph of code cells in any mix of languages: sandboxed, cached, explained.
 #[derive(Debug, Parser)]
@@ -186,6 +188,9 @@ pub struct RunArgs {
     /// Show what would be done, and why, and do nothing.
     #[arg(short = 'n', long)]
     pub dry_run: bool,
+    /// Run nothing, but open the sandbox of this cell with its inputs in place, and a prompt in it.
+    #[arg(short, long, value_name = "CELL", conflicts_with_all = ["dry_run", "watch", "output"])]
+    pub interactive: Option<String>,
     /// Run again whenever a file of the flow changes: what the change made stale, and nothing else.
     #[arg(long, conflicts_with = "dry_run")]
     pub watch: bool,
@@ -226,6 +231,8 @@ pub struct RunArgs {
 pub enum Command {
     /// Run a flow: what is out of date, and nothing else.
     Run(Box<RunArgs>),
+    /// Open a prompt: what is typed runs in a sandbox, in one language or several that share values.
+    Repl(ReplArgs),
     /// Check flow files and show every problem at once.
     Check {
         /// Flow files or folders [default: the folder you are in].

@@ -26,6 +26,7 @@ pub mod pip;
 pub mod plan;
 pub mod plugin;
 pub mod purity;
+pub mod repl;
 pub mod retention;
 pub mod run;
 pub mod session;

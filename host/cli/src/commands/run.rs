@@ -2,7 +2,7 @@
 
 mod brake;
 mod files;
-mod live;
+pub mod live;
 mod names;
 mod output;
 mod planned;
@@ -43,6 +43,9 @@ pub fn run(world: &World, mut args: RunArgs) -> Outcome {
     if args.dry_run {
         let RunArgs { flow, select, permissions, format, .. } = &args;
         return super::plan::plan(world, flow, select, permissions, *format);
+    }
+    if let Some(cell) = args.interactive.clone() {
+        return super::repl::within(world, &args, &cell);
     }
     let wanted = output::Wanted::of(&args)?;
     let exit = go(world, args)?;
@@ -333,7 +336,7 @@ impl Asked {
 }
 
 /// Puts a limit of the command line, `[CELL.]NAME=VALUE`, over those of the flow.
-fn limit(flow: &mut Flow, words: &str) -> Result<(), Failure> {
+pub fn limit(flow: &mut Flow, words: &str) -> Result<(), Failure> {
     let wrong = |why: String| {
         Failure::new(Exit::Usage, format!("`--limit {}`: {why}", words.escape_debug()))
             .hint("`--limit timeout=30s` for every cell, `--limit CELL.memory=4GiB` for one")

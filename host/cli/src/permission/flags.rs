@@ -37,7 +37,7 @@ pub fn grants(args: &PermissionArgs, around: &Surroundings) -> Result<Grants, Fa
 }
 
 /// Splits at commas; `\,` is a comma of the text itself. A flag without a value is one empty text.
-fn split(text: &str) -> Vec<String> {
+pub fn split(text: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let mut chars = text.chars();
     while let Some(c) = chars.next() {

@@ -11,13 +11,15 @@ use std::collections::{HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use polyloom_model::{CellId, Digest, Grant, Grants, NetGrant, Permission, SecretHandle, Verdict};
+use polyloom_model::{
+    Ask, CellId, Digest, Grant, Grants, NetGrant, Permission, Policy, Preset, SecretHandle, Verdict,
+};
 use polyloom_runtime::permit::{self, Placed};
 use polyloom_runtime::{Permit, Place, PolicyWord, Prepared};
 use polyloom_worker::attempt::Granted;
 
 use crate::args::PermissionArgs;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::world::World;
 
 pub use file::{Entry, GrantFile};
@@ -197,6 +199,43 @@ pub fn settle(
         permits.insert(question.cell, permit);
     }
     Ok(Settled { permits, policy, open })
+}
+
+/// What flags grant where no cell asks for anything: just what they name.
+pub fn named(
+    world: &World,
+    place: &Place,
+    args: &PermissionArgs,
+) -> Result<(Granted, PolicyWord), Failure> {
+    let here = Path::new(".");
+    let project = ProjectPolicy::read(&here.join(".polyloom"))?;
+    let policy = PolicyWord {
+        project: (project.preset, project.enforce.clone()),
+        person: flags::policy(args)?,
+    };
+    let mut grants = flags::grants(args, &place.around)?;
+    project.deny_over(&mut grants, here, &place.around);
+    let records = records(world, place, None);
+    let strict = policy.over(&Policy::default()).preset == Preset::Strict;
+    let mut all = Vec::new();
+    for kind in KINDS {
+        let texts = args.allowed(kind).iter().flat_map(|text| flags::split(text));
+        for text in texts.filter(|text| !text.is_empty()) {
+            let wrong = |why: String| Failure::new(Exit::Usage, format!("--allow-{kind}: {why}"));
+            let ask = Ask::parse(kind, &text).map_err(|error| wrong(error.to_string()))?;
+            let placed = permit::place(&ask, here, Path::new(""), &place.around, &records);
+            let placed = placed.map_err(|error| wrong(polyloom_runtime::chain(&error)))?;
+            if grants.verdict(&ask, placed.place.as_deref()) == Verdict::Denied {
+                return Err(wrong(format!("`{}` is denied", text.escape_debug())));
+            }
+            if strict {
+                return Err(wrong("the policy `strict` grants nothing".to_owned()));
+            }
+            all.push(placed);
+        }
+    }
+    let denied = denied_hosts(&grants);
+    Ok((Granted { denied, ..permit::granted(&all) }, policy))
 }
 
 /// What no name may lead to.

@@ -6,7 +6,7 @@ use polyloom_events::UNRECORDED;
 use polyloom_protocol::Value;
 use polyloom_protocol::meta::{Diagnostic, ExecMeta, Outcome, Severity};
 
-use super::{Screen, SourceLines, log};
+use super::{Screen, log};
 use crate::escape::{escape, escape_line, quote};
 use crate::paint::Style;
 use crate::units;
@@ -402,7 +402,8 @@ pub(super) fn logs(screen: &Screen, cell: &str) -> String {
 }
 
 /// The lines around a place, the place marked.
-fn excerpt(source: &SourceLines, diagnostic: &Diagnostic) -> String {
+#[must_use]
+pub fn excerpt(source: impl Fn(&str, u32, u32) -> Vec<String>, diagnostic: &Diagnostic) -> String {
     let (Some(file), Some(line)) = (&diagnostic.file, diagnostic.line) else {
         return String::new();
     };

@@ -89,16 +89,24 @@ impl<L: Listener> Input<L> {
         matches!(self.from, From::Terminal { .. })
     }
 
-    /// Waits for the next one. `initial` is there to be edited.
+    /// Has something be there as if it had been typed before.
+    pub fn remember(&mut self, text: &str) {
+        if let (From::Terminal { editor, .. }, false) = (&mut self.from, text.is_empty()) {
+            // What can't be remembered is no reason to stop.
+            let _ = editor.add_history_entry(text);
+        }
+    }
+
+    /// Waits for the next one.
     ///
     /// # Errors
     /// The terminal's, or the pipe's.
-    pub fn read(&mut self, prompt: &str, initial: &str) -> rustyline::Result<Typed> {
+    pub fn read(&mut self, prompt: &str) -> rustyline::Result<Typed> {
         match &mut self.from {
             From::Pipe(pipe) => Self::piped(&self.listener, pipe),
             From::Terminal { editor, history, paint } => {
                 let painted = (prompt.to_owned(), paint.text(Style::Strong, prompt));
-                match editor.readline_with_initial(&painted, (initial, "")) {
+                match editor.readline(&painted) {
                     Ok(text) => {
                         if let Some(history) = history {
                             // Each at once: a terminal may go at any time. One that can't be kept is no reason to stop.
@@ -120,7 +128,8 @@ impl<L: Listener> Input<L> {
             if pipe.read_line(&mut text)? == 0 {
                 return Ok(if text.is_empty() { Typed::End } else { Typed::Text(text) });
             }
-            let whole = text.trim_end_matches('\n');
+            // An empty line that ends a block is a part of it.
+            let whole = text.strip_suffix('\n').unwrap_or(&text);
             let more = text.len() < LONGEST && listener.borrow_mut().is_open(whole);
             if !more {
                 return Ok(Typed::Text(whole.to_owned()));

@@ -122,7 +122,10 @@ mod tests {
     #[test]
     fn words_are_read_with_their_values() {
         let x = |ty: &str| Carried { name: "x".into(), ty: ty.parse().unwrap() };
-        assert_eq!(get(" %lang js x x:table"), Word::Lang(Some("js".into()), vec![x("any"), x("table")]));
+        assert_eq!(
+            get(" %lang js x x:table"),
+            Word::Lang(Some("js".into()), vec![x("any"), x("table")])
+        );
         assert_eq!(get("%get x from python"), Word::Get(vec![x("any")], "python".into()));
         assert_eq!(get("%lang"), Word::Lang(None, vec![]));
         assert_eq!(get("%restore a"), Word::Restore("a".into()));

@@ -1,0 +1,19 @@
+//! `repl` as it may be typed.
+
+use clap::Args;
+
+use super::PermissionArgs;
+
+/// `repl`.
+#[derive(Debug, Args, Clone)]
+pub struct ReplArgs {
+    /// The language to begin with; `%lang` goes on in another.
+    #[arg(long, value_name = "LANG", default_value = "python")]
+    pub lang: String,
+    /// A name for the prompt's state, shown in the prompt.
+    #[arg(long, value_name = "NAME")]
+    pub session: Option<String>,
+    /// What is typed may do just what these flags name.
+    #[command(flatten)]
+    pub permissions: PermissionArgs,
+}

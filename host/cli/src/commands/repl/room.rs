@@ -1,0 +1,303 @@
+//! One language at the prompt: its sandbox, and what was typed there. Knows neither lines nor words.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use polyloom_model::{Kind, Manifest, Origin, PortName, Type};
+use polyloom_protocol::Outcome;
+use polyloom_protocol::messages::worker::Completions;
+use polyloom_runtime::Place;
+use polyloom_worker::AttemptError;
+use polyloom_worker::attempt::{Attempt, InputFile, Report, Stop};
+use polyloom_worker::session::Session;
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, watch};
+
+use super::shown;
+use crate::commands::socket::Signals;
+use crate::failure::{Exit, Failure};
+use crate::screen::Screen;
+
+/// Nobody is asked about a longer input: it is taken as it is.
+const LONGEST: usize = 32 << 10;
+
+/// What all rooms stand on.
+pub struct Ground {
+    pub runtime: Runtime,
+    pub place: Arc<Place>,
+    pub screen: Screen,
+}
+
+/// One language.
+pub struct Room {
+    /// What every input is made from. Its own inputs are there from the start.
+    base: Attempt,
+    session: Option<Session>,
+    /// What was typed, for the lines that errors are in.
+    typed: Vec<String>,
+}
+
+/// What an input came to.
+pub struct Ran {
+    pub report: Report,
+    /// Whether it was called off.
+    pub interrupted: bool,
+    /// Whether the state that it ran in is gone.
+    pub lost: bool,
+}
+
+impl Ran {
+    /// Whether it ended well.
+    pub fn is_ok(&self) -> bool {
+        self.report.meta.outcome == Outcome::Ok
+    }
+}
+
+/// Whether there can be a prompt in a language at all.
+pub fn opens(manifest: &Manifest) -> Result<(), Failure> {
+    match &manifest.kind {
+        Kind::Command(command) if command.compile.is_some() => {
+            let text = format!("`{}` is compiled: there is no prompt for it", manifest.id);
+            Err(Failure::new(Exit::Usage, text).hint("write it as a cell of a flow"))
+        }
+        Kind::Command(_) | Kind::Worker(_) => Ok(()),
+    }
+}
+
+impl Room {
+    /// One in which nothing runs yet.
+    pub fn new(base: Attempt) -> Self {
+        Self { base, session: None, typed: Vec::new() }
+    }
+
+    /// Whether what is typed stays. Elsewhere each input is a cell of its own.
+    pub fn stays(&self) -> bool {
+        self.base.executor.manifest.holds_sessions()
+    }
+
+    /// The language.
+    pub fn lang(&self) -> &str {
+        self.base.executor.manifest.id.as_str()
+    }
+
+    /// A line of what was typed and the lines after it.
+    pub fn lines(&self, file: &str, line: u32, count: u32) -> Vec<String> {
+        let number = file.strip_prefix("input ").and_then(|number| number.parse::<usize>().ok());
+        let text = number.and_then(|number| self.typed.get(number.checked_sub(1)?));
+        let lines = text.map(String::as_str).unwrap_or_default().lines();
+        let skip = line.saturating_sub(1) as usize;
+        lines.skip(skip).take(count as usize).map(str::to_owned).collect()
+    }
+
+    fn attempt(
+        &mut self,
+        code: &str,
+        inputs: Vec<InputFile>,
+        outputs: BTreeMap<PortName, Type>,
+    ) -> Arc<Attempt> {
+        self.typed.push(code.to_owned());
+        let number = self.typed.len();
+        let extension = self.base.executor.manifest.extensions.first();
+        let extension = extension.map_or("txt", String::as_str);
+        Arc::new(Attempt {
+            code_name: format!("{number}.{extension}"),
+            code: code.as_bytes().into(),
+            call: None,
+            origin: Origin { path: format!("input {number}").into(), first_line: 1 },
+            inputs,
+            outputs,
+            ..self.base.clone()
+        })
+    }
+
+    /// The session that is there, or a new one with the inputs of the room in it.
+    async fn session(&mut self, ground: &Ground) -> Result<Session, Failure> {
+        if let Some(mut session) = self.session.take()
+            && session.is_there()
+        {
+            return Ok(session);
+        }
+        let workplace = &ground.place.workplace;
+        let (_open, stop) = watch::channel(Stop::No);
+        let begun = workplace.begin_session(&Arc::new(self.base.clone()), &stop).await;
+        let Some(session) = begun.map_err(|error| failed(&error))? else {
+            return Err(Failure::new(Exit::Interrupted, "stopped before it began"));
+        };
+        let mut session = session.at_prompt();
+        // One that does not come is told of by what it was to run.
+        let _ = session.greet().await;
+        if self.base.inputs.is_empty() {
+            return Ok(session);
+        }
+        let attempt = self.attempt("", self.base.inputs.clone(), BTreeMap::new());
+        let (live, heard) = mpsc::channel(64);
+        let showing = tokio::spawn(shown::live(ground.screen, heard));
+        let ran = workplace.exec(session, &attempt, live, stop).await;
+        let _ = showing.await;
+        match ran.map_err(|error| failed(&error))? {
+            (report, Some(session)) if report.meta.outcome == Outcome::Ok => Ok(session),
+            (report, _) => {
+                let said = report.meta.diagnostics.into_iter().map(|it| it.message).next();
+                let why = said.or(report.explanation);
+                let why = why.unwrap_or_else(|| report.meta.outcome.to_string());
+                Err(Failure::new(Exit::Failed, format!("its inputs can't be had: {why}")))
+            }
+        }
+    }
+
+    /// Runs an input, and shows what it shows.
+    pub fn run(
+        &mut self,
+        ground: &Ground,
+        code: &str,
+        inputs: Vec<InputFile>,
+        outputs: BTreeMap<PortName, Type>,
+    ) -> Result<Ran, Failure> {
+        ground.runtime.block_on(self.ran(ground, code, inputs, outputs))
+    }
+
+    async fn ran(
+        &mut self,
+        ground: &Ground,
+        code: &str,
+        mut inputs: Vec<InputFile>,
+        outputs: BTreeMap<PortName, Type>,
+    ) -> Result<Ran, Failure> {
+        let mut signals = Signals::listen();
+        let session = match self.stays() {
+            true => Some(self.session(ground).await?),
+            false => None,
+        };
+        let stays = session.is_some();
+        if !stays {
+            inputs.extend(self.base.inputs.iter().cloned());
+        }
+        let attempt = self.attempt(code, inputs, outputs);
+        let (stop, stopped) = watch::channel(Stop::No);
+        let (live, heard) = mpsc::channel(64);
+        let showing = tokio::spawn(shown::live(ground.screen, heard));
+        let workplace = &ground.place.workplace;
+        let work = async {
+            match session {
+                Some(session) => workplace.exec(session, &attempt, live, stopped).await,
+                None => Ok((workplace.attempt(&attempt, live, stopped).await?, None)),
+            }
+        };
+        tokio::pin!(work);
+        let mut interrupts = 0;
+        let ended = loop {
+            tokio::select! {
+                ended = &mut work => break ended,
+                () = signals.next() => {
+                    interrupts += 1;
+                    stop.send_replace(match interrupts {
+                        1 if stays => Stop::Interrupt,
+                        1 => Stop::Gracefully,
+                        _ => Stop::Now,
+                    });
+                }
+            }
+        };
+        let _ = showing.await;
+        let (report, next) = ended.map_err(|error| failed(&error))?;
+        self.session = next;
+        let lost = stays && self.session.is_none();
+        Ok(Ran { report, interrupted: interrupts > 0, lost })
+    }
+
+    /// Has a value known: now, or by each input where nothing stays.
+    pub fn give(
+        &mut self,
+        ground: &Ground,
+        inputs: Vec<InputFile>,
+    ) -> Result<Option<Ran>, Failure> {
+        if self.stays() {
+            return self.run(ground, "", inputs, BTreeMap::new()).map(Some);
+        }
+        self.base.inputs.retain(|it| inputs.iter().all(|new| new.port != it.port));
+        self.base.inputs.extend(inputs);
+        Ok(None)
+    }
+
+    /// What an input may go on with at a character of it, and whether it is open; nothing where nobody knows.
+    pub fn complete(&mut self, ground: &Ground, code: &str, cursor: u32) -> Option<Completions> {
+        if !self.stays() || code.len() > LONGEST {
+            return None;
+        }
+        ground.runtime.block_on(async {
+            // Why there is none is told when the input is to run.
+            let mut session = self.session(ground).await.ok()?;
+            let words = session.complete(code, cursor).await;
+            match words {
+                Some(_) => self.session = Some(session),
+                None => self.lose(ground, session),
+            }
+            words
+        })
+    }
+
+    fn lose(&self, ground: &Ground, session: Session) {
+        session.end();
+        ground.screen.tell("note: the state was lost; the next input begins anew\n");
+    }
+
+    /// Forgets everything.
+    pub fn reset(&mut self, ground: &Ground) -> Result<(), Failure> {
+        self.keep(ground, async |session| session.reset().await.map(|()| true)).map(drop)
+    }
+
+    /// Keeps the state under a name.
+    pub fn snapshot(&mut self, ground: &Ground, name: &str) -> Result<(), Failure> {
+        self.can_keep(ground)?;
+        match self.keep(ground, async |session| session.snapshot(name).await)? {
+            true => Ok(()),
+            false => Err(Failure::new(Exit::Failed, format!("no snapshot `{name}` was taken"))),
+        }
+    }
+
+    /// Goes back to a state that was kept.
+    pub fn restore(&mut self, ground: &Ground, name: &str) -> Result<(), Failure> {
+        self.can_keep(ground)?;
+        match self.keep(ground, async |session| session.restore(name).await)? {
+            true => Ok(()),
+            false => {
+                let text = format!("there is no snapshot `{name}` to go back to");
+                Err(Failure::new(Exit::Failed, text).hint("`%snapshot NAME` keeps the state"))
+            }
+        }
+    }
+
+    fn can_keep(&mut self, ground: &Ground) -> Result<(), Failure> {
+        let can = self.keep(ground, async |session| Some(session.keeps()))?;
+        let none = || Failure::new(Exit::Usage, format!("`{}` keeps no snapshots", self.lang()));
+        if can { Ok(()) } else { Err(none()) }
+    }
+
+    fn keep(
+        &mut self,
+        ground: &Ground,
+        ask: impl AsyncFnOnce(&mut Session) -> Option<bool>,
+    ) -> Result<bool, Failure> {
+        if !self.stays() {
+            let text = format!("`{}` has no sessions: nothing stays", self.lang());
+            return Err(Failure::new(Exit::Usage, text));
+        }
+        ground.runtime.block_on(async {
+            let mut session = self.session(ground).await?;
+            match ask(&mut session).await {
+                Some(done) => {
+                    self.session = Some(session);
+                    Ok(done)
+                }
+                None => {
+                    self.lose(ground, session);
+                    Err(Failure::new(Exit::Failed, "the executor gave no answer"))
+                }
+            }
+        })
+    }
+}
+
+fn failed(error: &AttemptError) -> Failure {
+    Failure::of(Exit::Environment, error).hint("polyloom doctor shows what this machine lacks")
+}

@@ -1,0 +1,238 @@
+//! The prompt: what is typed runs in a sandbox and stays, goes from language to language, fails in its place, and can be called off.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+
+use polyloom_test_e2e::{Ended, Place, needs};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// What came of these inputs.
+fn typed(place: &Place, args: &[&str], text: &str) -> Ended {
+    place.call(args).typed(text).end()
+}
+
+#[test]
+fn what_is_typed_stays_and_values_are_shown() {
+    needs!("python3");
+    let place = Place::new();
+    let text = "x = 20\nx + 1\ndef f(n):\n    return n * 2\n\nf(x)\n(x,\n 1)\nprint('out')\n_ = 1";
+    let ended = typed(&place, &["repl"], text).exits(0);
+    assert_eq!(ended.stdout(), "21\n40\n(20, 1)\nout\n");
+    assert_eq!(ended.stderr(), "");
+}
+
+#[test]
+fn an_error_is_told_in_its_place_and_the_state_stays() {
+    needs!("python3");
+    let place = Place::new();
+    let ended = typed(&place, &["repl"], "x = 1\nif x:\n    1 / 0\n\nx\n%nope\n").exits(1);
+    assert_eq!(ended.stdout(), "1\n");
+    let told = "error: ZeroDivisionError: division by zero\n       1 │ if x:\n  >    2 │     1 / 0\n         │     ^\n";
+    assert!(ended.stderr().contains(told), "{}", ended.stderr());
+    let word = "error: `%nope` is no word; valid: %lang, %get, %reset";
+    assert!(ended.stderr().contains(word), "{}", ended.stderr());
+}
+
+#[test]
+fn what_a_cell_prints_can_not_steer_the_terminal() {
+    needs!("python3");
+    let ended = typed(&Place::new(), &["repl"], "print('\\x1b[2J')\n'\\x1b[2J'\n").exits(0);
+    assert_eq!(ended.stdout(), "\\x1b[2J\n'\\x1b[2J'\n");
+}
+
+#[test]
+fn the_state_can_be_kept_gone_back_to_and_forgotten() {
+    needs!("python3");
+    let text =
+        "x = 1\n%snapshot a\nx = 2\n%restore a\nx\n%restore b\nx\n%reset\n'x' in globals()\n";
+    let ended = typed(&Place::new(), &["repl"], text).exits(1);
+    assert_eq!(ended.stdout(), "1\n1\nFalse\n");
+    let none = "error: there is no snapshot `b` to go back to\n";
+    assert!(ended.stderr().starts_with(none), "{}", ended.stderr());
+}
+
+#[test]
+fn a_process_that_ends_is_told_and_the_next_input_begins_anew() {
+    needs!("python3");
+    let text = "x = 1\nimport os; os._exit(3)\n'x' in globals()\n";
+    let ended = typed(&Place::new(), &["repl"], text).exits(1);
+    assert_eq!(ended.stdout(), "False\n");
+    let lost = "note: the process ended, and its state with it; the next input begins anew\n";
+    assert!(ended.stderr().contains("exit code 3"), "{}", ended.stderr());
+    assert!(ended.stderr().ends_with(lost), "{}", ended.stderr());
+}
+
+#[test]
+fn languages_share_values() {
+    needs!("python3", "bash");
+    let place = Place::new();
+    let text = "xs = [1, 2]\nimport array; a = array.array('d', [0.5])\n%lang bash xs a:tensor<f64,[1]>\necho \"$xs\"; ls $IN\n%lang python\nxs\n%get y from bash\n%lang bash nothing\n%lang\n";
+    let ended = typed(&place, &["repl"], text).exits(1);
+    let out = ended.stdout();
+    assert!(out.starts_with("[1,2]\na.npy\nxs.json\nxs.msgpack\n[1, 2]\n"), "{out}");
+    assert!(out.ends_with("* python\n  shell\n"), "{out}");
+    let err = ended.stderr();
+    assert!(
+        err.contains("note: `shell` keeps nothing: each input is a cell of its own\n"),
+        "{err}"
+    );
+    assert!(err.contains("error: `shell` has no sessions: it has no values to take\n"), "{err}");
+    assert!(err.contains("output `nothing` was not set"), "{err}");
+}
+
+#[test]
+fn it_may_do_what_flags_name() {
+    needs!("python3");
+    let place = Place::new();
+    place.write("data.txt", "held");
+    let code = "open('data.txt').read()\n";
+    let ended = typed(&place, &["repl", "--allow-read=data.txt"], code).exits(0);
+    assert_eq!(ended.stdout(), "'held'\n");
+    let ended = typed(&place, &["repl"], code).exits(1);
+    assert!(ended.stderr().contains("FileNotFoundError"), "{}", ended.stderr());
+    let flags = ["repl", "--allow-read=data.txt", "--deny-read=data.txt"];
+    let ended = typed(&place, &flags, code).exits(2);
+    let told = "error: --allow-read: `data.txt` is denied\n";
+    assert_eq!(ended.stderr(), told);
+}
+
+#[test]
+fn bad_beginnings_say_what_is_wrong() {
+    let ended = typed(&Place::new(), &["repl", "--lang", "klingon"], "").exits(2);
+    assert!(ended.stderr().starts_with("error: there is no language `klingon`\nhint: "));
+    let ended = typed(&Place::new(), &["repl", "--lang", "cpp"], "").exits(2);
+    assert!(ended.stderr().starts_with("error: `cpp` is compiled: there is no prompt for it\n"));
+}
+
+#[test]
+fn an_interrupt_stops_what_runs_and_keeps_the_state() {
+    needs!("python3");
+    let place = Place::new();
+    let mut command = place.call(&["repl"]).into_command();
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
+    writeln!(stdin, "x = 7; import time; print('on', flush=True); time.sleep(600)").unwrap();
+    assert_eq!(out.next().unwrap().unwrap(), "on");
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    writeln!(stdin, "x").unwrap();
+    assert_eq!(out.next().unwrap().unwrap(), "7");
+    drop(stdin);
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&ended.stderr), "interrupted\n");
+}
+
+const FLOW: &str = "
+[cells.load]
+lang = \"python\"
+outputs = { xs = \"list<int>\" }
+code = \"xs = [1, 2, 3]\"
+
+[cells.bad]
+lang = \"python\"
+inputs = { xs = \"load.xs\", at = 4 }
+outputs = { y = \"int\" }
+env = { WHO = \"me\" }
+code = \"y = xs[at]\"
+";
+
+#[test]
+fn the_sandbox_of_a_cell_that_failed_is_opened_with_its_inputs() {
+    needs!("python3");
+    let place = Place::flow(FLOW);
+    let ended = typed(&place, &["run", "-i", "bad"], "xs\n").exits(1);
+    let told = "error: input `xs` comes from `load`, whose result is not there\nhint: polyloom run --until load\n";
+    assert_eq!(ended.stderr(), told);
+    let _ = place.run(&[]).exits(1);
+    let text = "xs, at\nimport os; os.environ['WHO']\n'y' in globals()\n";
+    let ended = typed(&place, &["run", "-i", "bad"], text).exits(0);
+    assert_eq!(ended.stdout(), "([1, 2, 3], 4)\n'me'\nFalse\n");
+    assert_eq!(ended.stderr(), "inputs of `bad`: at, xs\n");
+    let ended = typed(&place, &["run", "-i", "nope"], "").exits(2);
+    assert!(ended.stderr().starts_with("error: "), "{}", ended.stderr());
+}
+
+/// Types what it is told to on a terminal of its own, and waits for what it is to see: pairs of texts, then the command.
+const TERMINAL: &str = r#"
+import json, os, pty, select, sys, time
+steps, command = json.loads(sys.argv[1]), sys.argv[2:]
+pid, fd = pty.fork()
+if pid == 0:
+    os.environ["TERM"] = "xterm"
+    os.execv(command[0], command)
+seen, due = "", time.monotonic() + 60
+for wanted, typed in steps:
+    while wanted not in seen:
+        if not select.select([fd], [], [], max(0, due - time.monotonic()))[0]:
+            sys.exit(f"no {wanted!r} in {seen!r}")
+        seen += os.read(fd, 65536).decode("utf-8", "replace")
+    seen = seen[seen.index(wanted) + len(wanted):]
+    os.write(fd, typed.encode())
+try:
+    while os.read(fd, 65536):
+        pass
+except OSError:
+    pass
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"#;
+
+fn at_a_terminal(place: &Place, args: &[&str], steps: &[(&str, &str)]) {
+    let steps = serde_json::to_string(steps).unwrap();
+    let _ = place.call_through(&["python3", "-c", TERMINAL, &steps], args).end().exits(0);
+}
+
+#[test]
+fn a_terminal_has_editing_completion_history_and_control_c() {
+    needs!("python3");
+    let place = Place::new();
+    let steps = [
+        ("> ", "variety = 41\r"),
+        ("> ", "vari\t + 1\r"),
+        ("\n42\r\n", ""),
+        ("> ", "def f():\r    return variety\r\r"),
+        ("> ", "f()\r"),
+        ("\n41\r\n", ""),
+        ("> ", "import time; print('o' + 'n', flush=True); time.sleep(600)\r"),
+        ("on\r\n", "\x03"),
+        ("interrupted", ""),
+        ("> ", "forgotten\x03"),
+        ("> ", "%lan\t\r"),
+        ("* ", ""),
+        ("> ", "variety + 2\r"),
+        ("\n43\r\n", ""),
+        ("> ", "\x1b[A\r"),
+        ("\n43\r\n", ""),
+        ("> ", "\x04"),
+    ];
+    at_a_terminal(&place, &["repl"], &steps);
+    let history = place.root().join("home/.local/share/polyloom/history");
+    let text = fs::read_to_string(&history).unwrap();
+    assert!(text.contains("variety = 41\nvariety + 1\ndef f():\\n"), "{text}");
+    assert_eq!(fs::metadata(history).unwrap().permissions().mode() & 0o777, 0o600);
+    // The next one knows it.
+    at_a_terminal(
+        &place,
+        &["repl"],
+        &[("> ", "variety = 1\r"), ("> ", "\x1b[A\x1b[A\r"), ("\n3\r\n", ""), ("> ", "\x04")],
+    );
+}
+
+#[test]
+fn arrow_up_brings_the_code_of_the_cell() {
+    needs!("python3");
+    let place = Place::flow(FLOW);
+    let _ = place.run(&[]).exits(1);
+    let steps = [
+        ("> ", "at = 1\r"),
+        ("> ", "\x1b[A\x1b[A\r"),
+        ("> ", "y\r"),
+        ("\n2\r\n", ""),
+        ("> ", "\x04"),
+    ];
+    at_a_terminal(&place, &["run", "-i", "bad"], &steps);
+}
