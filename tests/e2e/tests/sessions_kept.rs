@@ -159,6 +159,26 @@ fn what_was_granted_stays_with_its_run() {
 }
 
 #[test]
+fn a_prompt_goes_on_from_a_run_and_the_next_run_from_before_the_prompt() {
+    needs!("python3");
+    let kept = Kept::new(FLOW);
+    kept.run("b");
+    let typed = |lines: &str| {
+        let call = kept.0.call_through(
+            &["sh", "-c", "printf '%s\\n' \"$LINES_TYPED\" | \"$@\"", "sh"],
+            &["repl", "--session", "main"],
+        );
+        call.env("LINES_TYPED", lines).end().exits(0).stdout()
+    };
+    assert_eq!(typed("seen.append(9)\nprint(seen)"), "[1, 2, 9]\n");
+    // It outlives the prompt, and is no cells' any more.
+    assert_eq!(typed("print(seen)"), "[1, 2, 9]\n");
+    assert_eq!(kept.only()["key"], Value::Null);
+    kept.0.edit("polyloom.toml", "append(2)", "append(7)");
+    assert_eq!(kept.run("b"), ("[1, 7]".to_owned(), Value::Null));
+}
+
+#[test]
 fn without_a_daemon_it_is_said_that_there_is_none() {
     let place = Place::new();
     let list = place.polyloom(&["session", "list"]).exits(0).stdout();

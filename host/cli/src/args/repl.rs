@@ -10,7 +10,7 @@ pub struct ReplArgs {
     /// The language to begin with; `%lang` goes on in another.
     #[arg(long, value_name = "LANG", default_value = "python")]
     pub lang: String,
-    /// A name for the prompt's state, shown in the prompt.
+    /// A session that the daemon keeps: of the flow in this folder, or of the folder. A daemon is started where there is none.
     #[arg(long, value_name = "NAME")]
     pub session: Option<String>,
     /// What is typed may do just what these flags name.

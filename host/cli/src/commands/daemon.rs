@@ -19,6 +19,8 @@ use crate::world::World;
 
 /// What the process in the background says once runs can come.
 const READY: &[u8] = b"ready\n";
+/// As `--idle` is where nothing is said.
+const IDLE: &str = "1h";
 /// How long its end is waited for, and its beginning where another one was begun at the same time.
 const ENDING: Duration = Duration::from_secs(10);
 const BEGINNING: Duration = Duration::from_secs(1);
@@ -51,6 +53,18 @@ pub(super) fn present(world: &World) -> Result<Option<Client>, Failure> {
         Err(error) if is_absent(&error) => Ok(None),
         Err(error) => Err(stranger(&place(world)?, &error)),
     }
+}
+
+/// The same, and one is started where there is none.
+pub(super) fn needed(world: &World) -> Result<Client, Failure> {
+    if let Some(client) = present(world)? {
+        return Ok(client);
+    }
+    start(world, IDLE)?;
+    present(world)?.ok_or_else(|| {
+        Failure::new(Exit::Environment, "the daemon could not be started")
+            .hint("polyloom daemon run")
+    })
 }
 
 fn client(world: &World) -> Result<std::io::Result<Client>, Failure> {

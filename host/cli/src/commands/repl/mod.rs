@@ -2,6 +2,7 @@
 
 mod carry;
 mod input;
+mod kept;
 mod room;
 mod shown;
 mod word;
@@ -18,6 +19,7 @@ use polyloom_worker::attempt::{Attempt, Granted, Phase, Stop};
 use tokio::sync::watch;
 
 use self::input::{Input, Listener, Typed};
+use self::kept::Kept;
 use self::room::{Ground, Ran, Room};
 use self::word::{Carried, Word};
 use crate::args::{ReplArgs, RunArgs, Select};
@@ -35,6 +37,9 @@ pub fn repl(world: &World, args: &ReplArgs) -> Outcome {
     let name = args.session.clone();
     let mut repl = Repl { world, ground, granted, policy, rooms: Vec::new(), current: 0, name };
     repl.current = repl.room(&args.lang)?;
+    if let Some(name) = &args.session {
+        repl.keep(name)?;
+    }
     repl.go("")
 }
 
@@ -143,6 +148,9 @@ impl Repl<'_> {
             });
             well &= ok;
         }
+        let mut repl = repl.borrow_mut();
+        let Repl { rooms, ground, .. } = &mut *repl;
+        rooms.drain(..).for_each(|room| room.close(ground));
         // A person has seen what went wrong.
         Ok(if well || input.is_terminal() { Exit::Ok } else { Exit::Failed })
     }
@@ -199,6 +207,19 @@ impl Repl<'_> {
             coming: 0,
         });
         Ok(self.enter(room))
+    }
+
+    /// Has the present room go on as the daemon's session of a name.
+    fn keep(&mut self, name: &str) -> Result<(), Failure> {
+        let room = self.rooms.remove(self.current);
+        let manifest = self.world.languages.find(room.lang()).filter(|_| room.stays());
+        let Some(manifest) = manifest else {
+            let text = format!("`{}` has no sessions: nothing stays", room.lang());
+            return Err(Failure::new(Exit::Usage, text).hint("leave out `--session`"));
+        };
+        let kept = Kept::new(self.world, manifest, name)?;
+        self.rooms.insert(self.current, room.kept(kept));
+        Ok(())
     }
 
     fn enter(&mut self, room: Room) -> usize {

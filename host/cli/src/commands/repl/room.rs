@@ -9,10 +9,11 @@ use polyloom_protocol::messages::worker::Completions;
 use polyloom_runtime::Place;
 use polyloom_worker::AttemptError;
 use polyloom_worker::attempt::{Attempt, InputFile, Report, Stop};
-use polyloom_worker::session::Session;
+use polyloom_worker::session::{Session, Stand};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 
+use super::kept::Kept;
 use super::shown;
 use crate::commands::socket::Signals;
 use crate::failure::{Exit, Failure};
@@ -35,6 +36,8 @@ pub struct Room {
     session: Option<Session>,
     /// What was typed, for the lines that errors are in.
     typed: Vec<String>,
+    /// The session of the daemon's that it is.
+    kept: Option<Kept>,
 }
 
 /// What an input came to.
@@ -67,7 +70,29 @@ pub fn opens(manifest: &Manifest) -> Result<(), Failure> {
 impl Room {
     /// One in which nothing runs yet.
     pub fn new(base: Attempt) -> Self {
-        Self { base, session: None, typed: Vec::new() }
+        Self { base, session: None, typed: Vec::new(), kept: None }
+    }
+
+    /// The same, as a session that goes on when the prompt is over.
+    pub fn kept(mut self, kept: Kept) -> Self {
+        self.kept = Some(kept);
+        self
+    }
+
+    /// Leaves what goes on.
+    pub fn close(mut self, ground: &Ground) {
+        let _inside = ground.runtime.enter();
+        if let Some(session) = self.session.take() {
+            session.leave();
+        }
+    }
+
+    /// Lets the daemon know how the session stands, where it keeps it.
+    fn stands(&mut self, changed: impl FnOnce(&mut Stand)) {
+        if let (Some(kept), Some(session)) = (&mut self.kept, &mut self.session) {
+            changed(&mut kept.stand);
+            session.stands(&kept.stand);
+        }
     }
 
     /// Whether what is typed stays. Elsewhere each input is a cell of its own.
@@ -116,6 +141,9 @@ impl Room {
             && session.is_there()
         {
             return Ok(session);
+        }
+        if let Some(kept) = &mut self.kept {
+            return kept.session(ground, &self.base).await;
         }
         let workplace = &ground.place.workplace;
         let (_open, stop) = watch::channel(Stop::No);
@@ -201,6 +229,7 @@ impl Room {
         let _ = showing.await;
         let (report, next) = ended.map_err(|error| failed(&error))?;
         self.session = next;
+        self.stands(Kept::typed);
         let lost = stays && self.session.is_none();
         Ok(Ran { report, interrupted: interrupts > 0, lost })
     }
@@ -243,14 +272,22 @@ impl Room {
 
     /// Forgets everything.
     pub fn reset(&mut self, ground: &Ground) -> Result<(), Failure> {
-        self.keep(ground, async |session| session.reset().await.map(|()| true)).map(drop)
+        self.keep(ground, async |session| session.reset().await.map(|()| true))?;
+        self.stands(|stand| (stand.cells, stand.lineage) = (0, None));
+        Ok(())
     }
 
     /// Keeps the state under a name.
     pub fn snapshot(&mut self, ground: &Ground, name: &str) -> Result<(), Failure> {
         self.can_keep(ground)?;
         match self.keep(ground, async |session| session.snapshot(name).await)? {
-            true => Ok(()),
+            true => {
+                self.stands(|stand| {
+                    stand.kept.retain(|(kept, _)| kept != name);
+                    stand.kept.push((name.to_owned(), stand.lineage.clone()));
+                });
+                Ok(())
+            }
             false => Err(Failure::new(Exit::Failed, format!("no snapshot `{name}` was taken"))),
         }
     }
@@ -259,7 +296,14 @@ impl Room {
     pub fn restore(&mut self, ground: &Ground, name: &str) -> Result<(), Failure> {
         self.can_keep(ground)?;
         match self.keep(ground, async |session| session.restore(name).await)? {
-            true => Ok(()),
+            true => {
+                self.stands(|stand| {
+                    let found = stand.kept.iter().find(|(kept, _)| kept == name);
+                    stand.lineage = found.and_then(|(_, lineage)| lineage.clone());
+                    stand.cells = stand.cells.max(1);
+                });
+                Ok(())
+            }
             false => {
                 let text = format!("there is no snapshot `{name}` to go back to");
                 Err(Failure::new(Exit::Failed, text).hint("`%snapshot NAME` keeps the state"))
@@ -298,6 +342,6 @@ impl Room {
     }
 }
 
-fn failed(error: &AttemptError) -> Failure {
+pub fn failed(error: &AttemptError) -> Failure {
     Failure::of(Exit::Environment, error).hint("polyloom doctor shows what this machine lacks")
 }

@@ -1,0 +1,95 @@
+//! `--session NAME`: a prompt into a session that the daemon keeps, of a flow or of the folder one is in.
+
+use std::sync::Arc;
+
+use polyloom_model::{Digest, Manifest};
+use polyloom_report::escape_line;
+use polyloom_worker::attempt::Attempt;
+use polyloom_worker::daemon::{Client, SessionId};
+use polyloom_worker::session::{Session, Stand, present_session};
+
+use super::room::{Ground, failed};
+use crate::commands::daemon;
+use crate::failure::{Exit, Failure};
+use crate::world::World;
+
+/// A session that goes on when the prompt is over.
+pub struct Kept {
+    client: Arc<Client>,
+    id: SessionId,
+    manifest: Arc<Manifest>,
+    /// How it stands.
+    pub stand: Stand,
+}
+
+impl Kept {
+    /// The one of this name: of the flow in this folder, where there is one. A daemon is started where there is none.
+    pub fn new(world: &World, manifest: &Arc<Manifest>, name: &str) -> Result<Self, Failure> {
+        let client = Arc::new(daemon::needed(world)?);
+        if let Some(why) = client.but() {
+            return Err(
+                Failure::new(Exit::Environment, why.to_owned()).hint("polyloom daemon stop")
+            );
+        }
+        let here = std::env::current_dir();
+        let here = here.map_err(|error| Failure::of(Exit::Environment, &error))?;
+        let flow = polyloom_load::find_flow(&here).unwrap_or(here);
+        let flow = std::fs::canonicalize(&flow).unwrap_or(flow);
+        let id = SessionId { flow, name: name.to_owned() };
+        let all = client.sessions().unwrap_or_default();
+        let standing = all.into_iter().find(|it| it.id == id).and_then(|it| it.standing);
+        if let Some(standing) = standing.filter(|it| it.executor != manifest.id.as_str()) {
+            let text =
+                format!("the session `{}` is one of `{}`", escape_line(name), standing.executor);
+            return Err(
+                Failure::new(Exit::Usage, text).hint(format!("--lang {}", standing.executor))
+            );
+        }
+        Ok(Self { client, id, manifest: Arc::clone(manifest), stand: Stand::default() })
+    }
+
+    /// It as it stands, whatever its limits are, or a new one like `base`.
+    pub async fn session(&mut self, ground: &Ground, base: &Attempt) -> Result<Session, Failure> {
+        let in_use = || {
+            let text = format!(
+                "a run, or another terminal, has the session `{}` now",
+                escape_line(&self.id.name)
+            );
+            Failure::new(Exit::Environment, text).hint("polyloom session list")
+        };
+        let there = present_session(&self.client, &self.id, |_| Some(&self.manifest));
+        let there = there.map_err(|error| Failure::of(Exit::Environment, &error))?;
+        let found = match there.map_err(|_| in_use())? {
+            Some(found) => found,
+            None => {
+                let new = ground.place.workplace.kept_session(base, &self.id);
+                let new = new.map_err(|error| failed(&error))?.map_err(|_| in_use())?;
+                new.ok_or_else(|| {
+                    let text = "the daemon keeps no such session: what is granted, and plugins with files of their own, stay with one run";
+                    Failure::new(Exit::Usage, text).hint("leave out `--session`")
+                })?
+            }
+        };
+        let (session, stand) = found;
+        self.stand = stand;
+        let mut session = session.at_prompt();
+        let _ = session.greet().await;
+        // What cells have made of it is there to go back to, whatever is typed now.
+        let state = self.stand.lineage.as_deref().and_then(|it| it.parse::<Digest>().ok());
+        if let Some(name) = state.map(|it| it.short())
+            && session.keeps()
+            && !self.stand.kept.iter().any(|(kept, _)| *kept == name)
+            && session.snapshot(&name).await == Some(true)
+        {
+            self.stand.kept.push((name, self.stand.lineage.clone()));
+        }
+        session.stands(&self.stand);
+        Ok(session)
+    }
+
+    /// Something was typed: the state is no cells' any more.
+    pub fn typed(stand: &mut Stand) {
+        stand.cells += 1;
+        stand.lineage = None;
+    }
+}
