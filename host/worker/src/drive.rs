@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use polyloom_model::{Kind, Limit};
+use polyloom_model::{Kind, Limit, Manifest};
 use polyloom_protocol::Diagnostic;
 use polyloom_protocol::FromHost;
 use polyloom_protocol::messages::host::Exec;
@@ -24,8 +24,8 @@ use crate::gate::{self, Gate};
 use crate::messages;
 use crate::outcome::Evidence;
 use crate::parking::{Berth, Line};
-use crate::pipes::{asynchronous, oom_of, piped, read, ready_of};
-use crate::talk::{Answer, Talk};
+use crate::pipes::{asynchronous, oom_of, piped, read, ready_of, watched};
+use crate::talk::{Answer, Pause, Talk};
 use crate::words::Words;
 
 /// A worker must have said hello by then, counted from the spawn.
@@ -74,7 +74,7 @@ pub struct Seat {
     gate: Option<Gate>,
     refusals: mpsc::Receiver<String>,
     /// Processor time of the attempts before.
-    cpu: Duration,
+    pub cpu: Duration,
 }
 
 impl Seat {
@@ -94,6 +94,35 @@ impl Seat {
             (None, Kind::Worker(_)) => Line::open(&mut cell, &attempt.executor, attempt.mask())?,
             (line, _) => line,
         };
+        Self::at(cell, line, gate, refusals)
+    }
+
+    /// Takes over a sandbox whose worker another process has talked with until now.
+    pub fn resume(
+        mut cell: sandbox::Sandbox,
+        manifest: &Manifest,
+        pause: Pause,
+    ) -> std::io::Result<Self> {
+        let (Kind::Worker(spec), Some(socket)) = (&manifest.kind, cell.take_worker()) else {
+            return Err(std::io::ErrorKind::Unsupported.into());
+        };
+        let worker = watched(socket, Interest::READABLE | Interest::WRITABLE)?;
+        let talk = Talk::resumed(manifest, spec, pause);
+        let (_, refusals) = mpsc::channel(REFUSALS);
+        Self::at(cell, Some(Line { worker, talk }), None, refusals)
+    }
+
+    /// What another process needs to know of its worker; nothing while something is under way.
+    pub fn pause(&self) -> Option<(Pause, Duration)> {
+        Some((self.talk.as_ref()?.pause()?, self.cpu))
+    }
+
+    fn at(
+        mut cell: sandbox::Sandbox,
+        line: Option<Line>,
+        gate: Option<Gate>,
+        refusals: mpsc::Receiver<String>,
+    ) -> std::io::Result<Self> {
         let (worker, talk) = line.map(|Line { worker, talk }| (worker, talk)).unzip();
         let say = match cell.take_worker() {
             Some(pipe) => Some(piped(Some(pipe))?),

@@ -23,6 +23,12 @@ use crate::parking::Berth;
 use crate::talk::Answer;
 use crate::workplace::{AttemptError, Workplace, exec_of, stopped};
 
+mod lease;
+
+pub use lease::{InUse, Stand, present_session};
+
+use lease::Lease;
+
 /// Inputs of more bytes are laid by a thread that may wait.
 const AT_ONCE: usize = 1 << 20;
 /// Variables that tell of one cell; those of a session are not of one.
@@ -31,6 +37,8 @@ const OF_A_CELL: [&str; 3] = ["POLYLOOM_CELL", "POLYLOOM_DEADLINE_MS", "POLYLOOM
 /// A session that is alive and waits for its next cell.
 pub struct Session {
     seat: Seat,
+    /// The daemon's word on it, where it goes on when this process is over.
+    lease: Option<Lease>,
 }
 
 impl Session {
@@ -105,9 +113,36 @@ impl Session {
         }
     }
 
+    /// Whether it goes on when this process is over.
+    #[must_use]
+    pub fn outlives(&self) -> bool {
+        self.lease.is_some()
+    }
+
+    /// Lets the daemon know how it stands, where the session is one of its.
+    pub fn stands(&mut self, at: &Stand) {
+        let Some(lease) = &mut self.lease else { return };
+        let Some((pause, cpu)) = self.seat.pause() else { return };
+        lease.stands(pause, cpu, self.seat.cell.counted(), at);
+    }
+
+    /// Leaves it to the daemon where that knows how it stands; else it ends. May block.
+    pub fn leave(self) {
+        let known = self.lease.is_some_and(Lease::leave);
+        match known {
+            true => self.seat.cell.leave(),
+            false => drop(self.seat),
+        }
+    }
+
     /// Ends it, without waiting for that.
     pub fn end(self) {
-        drop(tokio::task::spawn_blocking(move || drop(self)));
+        let Self { seat, lease } = self;
+        if let Some(mut lease) = lease {
+            lease.busy();
+            lease.leave();
+        }
+        drop(tokio::task::spawn_blocking(move || drop(seat)));
     }
 }
 
@@ -135,7 +170,7 @@ impl Workplace {
         let spawned = spawned.map_err(|error| AttemptError::Watch(std::io::Error::other(error)))?;
         let cell = spawned.map_err(AttemptError::Spawn)?;
         let seat = Seat::open(attempt, Berth { cell, line: None }).map_err(AttemptError::Watch)?;
-        Ok(Some(Session { seat: seat.stays() }))
+        Ok(Some(Session { seat: seat.stays(), lease: None }))
     }
 
     /// Runs a cell in a session. The session is given back where it is there still: where the cell ended well, or failed by itself, and left nothing that
@@ -148,7 +183,10 @@ impl Workplace {
         stop: watch::Receiver<Stop>,
     ) -> Result<(Report, Option<Session>), AttemptError> {
         let started = Instant::now();
-        let Session { mut seat } = session;
+        let Session { mut seat, mut lease } = session;
+        if let Some(lease) = &mut lease {
+            lease.busy();
+        }
         let view = seat.cell.view().clone();
         let laid = inputs::lay(&attempt.inputs, false, &view);
         let code = messages::code_path(attempt);
@@ -178,10 +216,10 @@ impl Workplace {
         let emptied = used.try_for_each(|(folder, _)| seat.cell.empty(folder));
         if let Err(error) = emptied {
             tracing::info!(cell = %attempt.cell, %error, "a session ends: what its cell left can't be removed");
-            Session { seat }.end();
+            Session { seat, lease }.end();
             return Ok((report, None));
         }
-        Ok((report, Some(Session { seat })))
+        Ok((report, Some(Session { seat, lease })))
     }
 }
 

@@ -13,6 +13,7 @@ use polyloom_protocol::messages::worker::{Completions, Kept};
 use polyloom_protocol::meta::{Diagnostic, Severity};
 use polyloom_protocol::state::{Accept, Conversation, State};
 use polyloom_protocol::{FromHost, FromWorker, Violation};
+use serde::{Deserialize, Serialize};
 
 use crate::attempt::Live;
 use crate::mask::Mask;
@@ -27,6 +28,13 @@ pub struct Reaction {
     pub send: Vec<u8>,
     /// Things to show.
     pub live: Vec<Live>,
+}
+
+/// What is known of a worker between two cells of its session: enough for another process of this build to go on with it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Pause {
+    agreed: Vec<String>,
+    number: u64,
 }
 
 /// What a worker answered while it ran no cell: a claim.
@@ -106,6 +114,20 @@ impl Talk {
             artifacts: Vec::new(),
             greeted: false,
         }
+    }
+
+    /// A conversation that another process has had until now.
+    pub fn resumed(manifest: &Manifest, spec: &WorkerSpec, pause: Pause) -> Self {
+        let Pause { agreed, number } = pause;
+        let (decoder, conversation) = (Decoder::resumed(), Conversation::resumed(number));
+        let new = Self::new(manifest, spec, None);
+        Self { agreed, number, decoder, conversation, greeted: true, stays: true, ..new }
+    }
+
+    /// What another process needs to go on; nothing while something is under way.
+    pub fn pause(&self) -> Option<Pause> {
+        let idle = self.greeted && self.conversation.state() == State::Idle && !self.mid_frame();
+        idle.then(|| Pause { agreed: self.agreed.clone(), number: self.number })
     }
 
     /// Asks for `exec` as soon as the worker has said hello; gives what is to be sent now.

@@ -29,6 +29,7 @@ pub mod purity;
 pub mod repl;
 pub mod retention;
 pub mod run;
+pub mod session;
 pub mod show;
 pub mod socket;
 pub mod transfer;
