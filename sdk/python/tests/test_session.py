@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from typing import Any
 
@@ -241,7 +242,8 @@ class Prompt(Session):
     def test_an_error_in_it_has_its_line(self) -> None:
         self.shown("x = 1\n\n1 / 0")
         self.assertEqual(self.error()["line"], 3)
-        self.assertEqual(self.error()["col"], 1)
+        if sys.version_info >= (3, 11):
+            self.assertEqual(self.error()["col"], 1)
 
     def complete(self, code: str, cursor: int) -> tuple[str, list[str]]:
         """The part that would be replaced, and with what."""
