@@ -171,7 +171,7 @@ impl Reach {
 /// Whether a name is one of the language's files, or of one beside them: `.pyi`.
 fn is_code(manifest: &Manifest, name: &str) -> bool {
     let extension = Path::new(name).extension().map(|it| it.to_string_lossy());
-    extension.is_some_and(|it| manifest.extensions.iter().any(|own| it.starts_with(own.as_str())))
+    extension.is_some_and(|it| manifest.readable.iter().any(|own| it.starts_with(own.as_str())))
 }
 
 /// The code and the folders in a folder.

@@ -73,6 +73,8 @@ pub struct Manifest {
     pub normalise: Option<Vec<String>>,
     /// An argv that reads what typed functions there are, so that cells can be calls of them.
     pub catalog: Option<Vec<String>>,
+    /// Extensions of the files that it reads.
+    pub readable: Vec<String>,
     /// How its compiler's or interpreter's messages are read.
     pub diagnostics: Option<DiagnosticsSpec>,
     /// Where the manifest was found; a bundled one has none.

@@ -595,6 +595,9 @@ impl StepRun {
         let own = matches!(&self.executor.manifest.kind, Kind::Command(c) if !c.compiles_code());
         if !own {
             text.push_str(&Digest::of(&cell.code.bytes).hex());
+            for (path, bytes) in cell.call.iter().flat_map(|call| &call.files) {
+                text.push_str(&format!("\n{:?} {}", path, Digest::of(bytes).hex()));
+            }
         }
         Digest::of(text.as_bytes())
     }

@@ -382,6 +382,7 @@ mod tests {
             diagnostics: None,
             normalise: None,
             catalog: None,
+            readable: Vec::new(),
             calls: Default::default(),
             path: None,
         }

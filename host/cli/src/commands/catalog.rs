@@ -161,13 +161,17 @@ fn target<'w>(
         let of_path = || {
             let extension = path.extension()?.to_str()?.to_owned();
             let all = with_reader();
-            all.into_iter().find(|it| it.extensions.contains(&extension))
+            all.into_iter().find(|it| it.readable.contains(&extension))
         };
-        let first = || with_reader().into_iter().find(|it| it.path.is_none());
+        // Whose files are the most of a folder; of none, it is nobody's.
+        let most = || {
+            let bundled = with_reader().into_iter().filter(|it| it.path.is_none());
+            bundled.rev().max_by_key(|it| count(path, &it.readable))
+        };
         let manifest = match executor {
             Some(name) => named(name)?,
             None => of_path()
-                .or_else(first)
+                .or_else(most)
                 .ok_or_else(|| usage(format!("no executor reads typed functions of `{text}`")))?,
         };
         let (root, below) = placed(path)
@@ -189,6 +193,28 @@ fn target<'w>(
             if dotted { text } else { "statistics" }
         ))),
     }
+}
+
+/// How many files of a folder have one of these extensions. Of a large one, only a part is looked at.
+fn count(folder: &Path, extensions: &[String]) -> usize {
+    const MOST: usize = 10_000;
+    let (mut open, mut seen, mut found) = (vec![folder.to_owned()], 0, 0);
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let is_hidden = entry.file_name().to_string_lossy().starts_with('.');
+            seen += 1;
+            if seen > MOST {
+                return found;
+            }
+            if entry.file_type().is_ok_and(|it| it.is_dir()) && !is_hidden {
+                open.push(path);
+            } else if let Some(extension) = path.extension().and_then(|it| it.to_str()) {
+                found += usize::from(extensions.iter().any(|it| it == extension));
+            }
+        }
+    }
+    found
 }
 
 /// The folder that a path is looked at from, and the path there: the current one where it is below it.
