@@ -16,6 +16,7 @@ mod enforcement;
 mod hot;
 mod inside;
 mod launch;
+mod living;
 mod missing;
 mod owner;
 mod parked;

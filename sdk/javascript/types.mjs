@@ -1,8 +1,9 @@
-//! The spelling of types, parsed: `list<record{a:int,b:str}>` and the like.
+//! The spelling of types, parsed: `list<record{a:int,b:str}>` and the like, and `int|null`.
 //! Does not know about values; `encode.mjs` and `values.mjs` check those against a parsed type.
 
 const VALUES = new Set(["any", "null", "bool", "int", "float", "str", "bytes", "seed", "vec2", "color"]);
 const OTHERS = new Set(["table", "image", "file", "dir"]);
+const NAME = /[A-Za-z][A-Za-z0-9_.:/-]*/y;
 const DTYPES = new Set(["bool", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "f32", "f64"]);
 
 /**
@@ -60,7 +61,12 @@ class Parser {
   type() {
     this.blank();
     const start = this.at;
-    const parsed = this.body(this.match(/[A-Za-z][A-Za-z0-9_.:/-]*/y));
+    let parsed = this.body(this.match(NAME));
+    // One of several: the host knows which a value fits, and checks it.
+    while (this.has("|")) {
+      this.body(this.match(NAME));
+      parsed = { kind: "any" };
+    }
     return { ...parsed, text: this.text.slice(start, this.at).trim() };
   }
 

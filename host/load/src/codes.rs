@@ -46,9 +46,10 @@ codes! {
     BadName = "PL007", "bad name", "A name that does not work on every platform and in every language. The message gives the valid pattern.";
     Empty = "PL008", "empty flow", "The flow has no cell.";
     Requires = "PL009", "needs another version", "The flow's `requires` asks for a newer polyloom, or can't be read.";
-    Unsupported = "PL010", "not supported by this version", "A word that is reserved for a later version: `session`.";
+    Unsupported = "PL010", "not supported by this version", "A key that can't stand there in this version: `session` in a cell that is mapped, has `stdin`, or whose language holds no sessions.";
     Nul = "PL011", "NUL in a text", "Texts can't hold the character U+0000: no argument, path or environment variable can.";
     NoFlow = "PL012", "no flow file", "A folder was named that holds no flow file, or several of them.";
+    BadSession = "PL013", "cells of a session differ", "Cells of one session share one process: they need the same language, `env`, `allow`, `secrets`, `policy` and `enforce`.";
     UnknownLanguage = "PL020", "unknown language", "No executor of that name is installed. `polyloom plugin list` shows those that are.";
     AmbiguousLanguage = "PL021", "ambiguous language", "The file's extension belongs to several executors: say `lang`.";
     UnknownTool = "PL022", "unknown tool", "`[executors.ID]` names a program that the executor's manifest does not ask for.";

@@ -40,8 +40,6 @@ pub enum Shape {
     Ints,
     /// Lists of texts by name.
     TextsMap,
-    /// Reserved for a later version.
-    Reserved,
     /// A table of known keys.
     Table(&'static [Key]),
     /// Tables of known keys by a name of the user's.
@@ -354,7 +352,12 @@ pub const CELL: &[Key] = &[
     CACHE,
     POLICY,
     ENFORCE,
-    key("session", Shape::Reserved, "", "Reserved."),
+    key(
+        "session",
+        Shape::Text,
+        "",
+        "Cells that name the same session share an interpreter's state, in the order of the graph. They have one executor, which holds sessions, and the same `env`, `allow`, `secrets`, `policy` and `enforce`.",
+    ),
     key("seed", Shape::Int(i64::MIN, i64::MAX), "", "The seed of its random streams."),
     key(
         "when",

@@ -55,7 +55,7 @@ fn section(text: &mut String, heading: &str, keys: &[Key]) {
     text.push_str(&format!(
         "{heading}\n\n| key | takes | default | meaning |\n|---|---|---|---|\n"
     ));
-    for key in keys.iter().filter(|key| !matches!(key.shape, Shape::Reserved)) {
+    for key in keys {
         let default = match key.default {
             "" => String::new(),
             // Only what is written so in a file is code.
@@ -93,7 +93,6 @@ fn takes(shape: Shape) -> String {
         Shape::Retries => return format!("0 to {} or table", crate::keys::MOST_RETRIES),
         Shape::Ints => "list of whole numbers",
         Shape::TextsMap => "lists of texts by program",
-        Shape::Reserved => "",
         Shape::Table(_) => "table",
         Shape::Named(_) => "tables by name",
         Shape::Params => "tables or values by name",

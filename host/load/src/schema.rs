@@ -43,7 +43,7 @@ fn sorted(value: Value) -> Value {
 
 fn table(keys: &[Key]) -> Map<String, Value> {
     let mut properties = Map::new();
-    for key in keys.iter().filter(|key| !matches!(key.shape, Shape::Reserved)) {
+    for key in keys {
         let mut one = shape(key);
         if let Value::Object(map) = &mut one {
             let default = match key.default {
@@ -173,7 +173,6 @@ fn shape(key: &Key) -> Value {
             { "type": "integer", "minimum": 0, "maximum": crate::keys::MOST_RETRIES },
             required(crate::keys::RETRY, &["count"]),
         ] }),
-        Shape::Reserved => json!(false),
         Shape::Table(keys) if key.doc.contains("Needed by kind") || key.name == "compile" => {
             required(keys, &["argv"])
         }

@@ -164,8 +164,8 @@ PL003
   help: valid: `lang`, `file`, `uses`, `flow`, `inputs`, `outputs`, `params`, `env`, `secrets`,
         `argv`, `stdin`, `timeout`, `soft_timeout`, `grace`, `memory`, `retry_memory`, `cpus`,
         `cpu_time`, `pids`, `open_files`, `disk`, `inodes`, `output_limit`, `artifacts`,
-        `artifact_size`, `retries`, `cache`, `policy`, `enforce`, `seed`, `when`, `map`, `allow`,
-        `tags`, `doc`, `code`
+        `artifact_size`, `retries`, `cache`, `policy`, `enforce`, `session`, `seed`, `when`,
+        `map`, `allow`, `tags`, `doc`, `code`
 
 PL003
 
@@ -287,7 +287,7 @@ PL005
 }
 
 #[test]
-fn reserved_words() {
+fn cells_that_can_be_in_no_session() {
     insta::assert_snapshot!(picture("x.toml", r#"[cells.a]
 lang = 'python'
 code = ''
@@ -295,13 +295,13 @@ session = 'x'
 "#), @r#"
 PL010
 
-  × `session` is not supported by this version
-   ╭─[x.toml:4:1]
+  × `python` holds no sessions
+   ╭─[x.toml:4:11]
  3 │ code = ''
  4 │ session = 'x'
-   · ───┬───
-   ·    ╰── reserved for a later version
+   ·           ───
    ╰────
+  help: no executor that is installed does
 "#);
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Ask, Call, CellId, ExecutorId, LimitLines, Limits, ParamName, Policy, PortName, SecretHandle,
-    Type, Value, When,
+    SessionName, Type, Value, When,
 };
 
 /// A flow: parameters, cells and how they are wired.
@@ -115,6 +115,8 @@ pub struct Cell {
     pub asks: BTreeSet<Ask>,
     /// The seed of its random streams.
     pub seed: Option<i64>,
+    /// The interpreter state that it shares.
+    pub session: Option<Session>,
     /// Words to select by.
     pub tags: Vec<String>,
     /// One line for people.
@@ -224,6 +226,15 @@ impl Mark {
             Self::Keep => "keep",
         }
     }
+}
+
+/// A cell's place in a session: interpreter state that cells have in common, one after the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Its name.
+    pub name: SessionName,
+    /// The cell of the session that comes before this one; the first has a fresh interpreter.
+    pub before: Option<CellId>,
 }
 
 /// A cell's source text.

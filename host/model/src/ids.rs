@@ -169,6 +169,39 @@ fn executor_rest(c: char) -> bool {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CellId(Arc<str>);
 
+/// The name of a session, as it stands in the file (`main`), or of one within a sub-flow (`sub/main`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionName(Arc<str>);
+
+impl SessionName {
+    /// The pattern of a name as it may stand in a flow file.
+    pub const VALID: &'static str = CellId::VALID;
+
+    /// A name as it may stand in a flow file.
+    pub fn declared(text: &str) -> Result<Self, NameError> {
+        check("session name", Self::VALID, text, lower, cell_rest)?;
+        Ok(Self(Arc::from(text)))
+    }
+
+    /// What the session is called outside of the sub-flow that `cell` is.
+    #[must_use]
+    pub fn within(&self, cell: &CellId) -> Self {
+        Self(Arc::from(format!("{cell}/{self}")))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SessionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
 /// The longest id of a step within sub-flows, in bytes.
 const LONGEST_ID: usize = 512;
 

@@ -22,11 +22,11 @@ pub use call::Call;
 pub use connect::{Coercion, Connection, Mismatch, can_connect, conform};
 pub use digest::{Digest, DigestError};
 pub use flow::{
-    Axis, Cell, Code, Flow, Input, Items, ItemsOf, Mark, Origin, Param, Retries, Role, Source,
-    Stdin, SubFlow, ToolChoice,
+    Axis, Cell, Code, Flow, Input, Items, ItemsOf, Mark, Origin, Param, Retries, Role, Session,
+    Source, Stdin, SubFlow, ToolChoice,
 };
 pub use glob::{Listed, Match, Matches, Shelf, Target, fits_pattern, glob, matching};
-pub use ids::{CellId, ExecutorId, NameError, ParamName, PortName};
+pub use ids::{CellId, ExecutorId, NameError, ParamName, PortName, SessionName};
 pub use limits::{
     LIMIT_KEYS, Limit, LimitError, LimitLines, Limits, SizeError, format_duration, format_size,
     parse_duration, parse_size,

@@ -100,6 +100,15 @@ impl Manifest {
     }
 }
 
+impl Manifest {
+    /// Whether cells can share a process of its, one after the other.
+    #[must_use]
+    pub fn holds_sessions(&self) -> bool {
+        let session = |feature: &String| feature == polyloom_protocol::handshake::feature::SESSION;
+        matches!(&self.kind, Kind::Worker(worker) if worker.features.iter().any(session))
+    }
+}
+
 impl CommandSpec {
     /// Whether what is compiled is the cell's code, and not the executor itself.
     #[must_use]

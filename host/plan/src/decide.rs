@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use polyloom_model::{CellId, Flow, Mark, PortName, Role};
+use polyloom_model::{Cell, CellId, Flow, Input, Mark, PortName, Role};
 use polyloom_protocol::meta::Outcome;
 use thiserror::Error;
 
@@ -85,6 +85,10 @@ struct Decision<'a> {
     follows: Vec<bool>,
     /// It is a step of the plan.
     listed: Vec<bool>,
+    /// Its result stands, but a later cell of its session runs, for which it may have to be done again: what it reads has to be there.
+    replayed: Vec<bool>,
+    /// Whether its result may be taken from the store: not if it was made in a session in which a cell before it has the cache off.
+    cacheable: Vec<bool>,
     /// It ran already in this run.
     ran: Vec<bool>,
     /// Cells that run and whose neighbours have not heard of it.
@@ -103,6 +107,11 @@ impl<'a> Decision<'a> {
             keyed[entry.cell.at()] = place;
         }
         let listed = on.selected.marked.clone();
+        let mut cacheable = vec![true; count];
+        for &cell in on.graph.order() {
+            let before = on.graph.before(cell).is_none_or(|before| cacheable[before.at()]);
+            cacheable[cell.at()] = before && on.flow.cells[cell.at()].cache;
+        }
         let ran = on.flow.cells.iter().map(|cell| on.ran.contains(&cell.id)).collect();
         Self {
             on,
@@ -112,6 +121,8 @@ impl<'a> Decision<'a> {
             wanted_by: vec![Vec::new(); count],
             follows: vec![false; count],
             listed,
+            replayed: vec![false; count],
+            cacheable,
             ran,
             open: Vec::new(),
         }
@@ -139,6 +150,7 @@ impl<'a> Decision<'a> {
                 true => Vec::new(),
                 false => self.on.graph.producers(cell),
             };
+            let before = self.on.graph.before(cell);
             for producer in producers {
                 let there = match self.result(producer) {
                     Some(result) => !self.lacks(cell, producer, result),
@@ -158,7 +170,13 @@ impl<'a> Decision<'a> {
                         self.wanted_by[producer.at()].push(cell);
                     }
                     self.run(producer);
+                } else if before == Some(producer) && !self.runs[producer.at()] {
+                    self.replay(producer);
                 }
+            }
+            // What is only done again has the result it had.
+            if !self.runs[cell.at()] {
+                continue;
             }
             for consumer in self.on.graph.consumers(cell) {
                 if self.within[consumer.at()] {
@@ -177,6 +195,12 @@ impl<'a> Decision<'a> {
         }
     }
 
+    fn replay(&mut self, cell: CellIndex) {
+        if !self.says_no(cell) && !std::mem::replace(&mut self.replayed[cell.at()], true) {
+            self.open.push(cell);
+        }
+    }
+
     fn forced(&self, cell: CellIndex) -> bool {
         match self.on.force {
             Force::Nothing => false,
@@ -186,7 +210,7 @@ impl<'a> Decision<'a> {
     }
 
     fn cacheable(&self, cell: CellIndex) -> bool {
-        self.on.flow.cells[cell.at()].cache
+        self.cacheable[cell.at()]
     }
 
     /// Whether its condition is known to say no, as long as nothing runs that it reads from.
@@ -285,18 +309,14 @@ impl<'a> Decision<'a> {
         let (action, check, reason) = match (self.left_out(cell, left), self.result(cell)) {
             (Some(reason), _) => (Action::Skip, Check::Nothing, reason),
             (None, Some(result)) if !self.runs[cell.at()] => {
+                if self.replayed[cell.at()] {
+                    supplies = self.supplies(own, place);
+                }
                 (Action::Cached(result.clone()), Check::Nothing, Reason::UpToDate)
             }
             (None, _) => {
-                // In the order in which they are gathered.
-                for (input, wired) in &own.inputs {
-                    supplies.extend(wired.source.ports().filter_map(|(id, output)| {
-                        let step = place[self.on.graph.index(id.as_str())?.at()]?;
-                        Some(Supply { input: input.clone(), step, output: output.clone() })
-                    }));
-                }
-                let gated = self.on.graph.gate(cell).is_some_and(|gate| self.runs[gate.at()]);
-                let fed = gated || !supplies.is_empty();
+                supplies = self.supplies(own, place);
+                let fed = self.follows_one(cell) || !supplies.is_empty();
                 let (action, check, reason) = self.why(cell, fed);
                 let check = match (check, own.condition()) {
                     (Check::Nothing, Some(_)) => Check::Condition,
@@ -305,11 +325,12 @@ impl<'a> Decision<'a> {
                 (action, check, reason)
             }
         };
-        let mut needs: Vec<_> = supplies.iter().map(|supply| supply.step).collect();
+        let mut needs = Vec::new();
         if action.may_run() {
-            // What gave its items, and its gate, come before it, though it reads nothing of them.
+            needs.extend(supplies.iter().map(|supply| supply.step));
+            // What gave its items, its gate, and what left it a session, come before it, though it reads nothing of them.
             let before = self.on.graph.predecessors(cell).into_iter();
-            let before = before.chain(self.on.graph.gate(cell));
+            let before = before.chain(self.on.graph.gate(cell)).chain(self.on.graph.before(cell));
             needs.extend(before.filter_map(|cell| place[cell.at()]));
         }
         needs.sort_unstable();
@@ -334,6 +355,24 @@ impl<'a> Decision<'a> {
             retries: own.retries,
             expected_ms,
         }
+    }
+
+    /// Where its inputs come from, in the order in which they are gathered.
+    fn supplies(&self, own: &Cell, place: &[Option<StepIndex>]) -> Vec<Supply> {
+        let supply = |(input, wired): (&PortName, &'_ Input)| {
+            let from = wired.source.ports().filter_map(|(id, output)| {
+                let step = place[self.on.graph.index(id.as_str())?.at()]?;
+                Some(Supply { input: input.clone(), step, output: output.clone() })
+            });
+            from.collect::<Vec<_>>()
+        };
+        own.inputs.iter().flat_map(supply).collect()
+    }
+
+    /// Whether its gate, or the cell before it in its session, runs.
+    fn follows_one(&self, cell: CellIndex) -> bool {
+        let (gate, before) = (self.on.graph.gate(cell), self.on.graph.before(cell));
+        gate.into_iter().chain(before).any(|it| self.runs[it.at()])
     }
 
     /// Inputs by which the very bytes come in that came in before, from cells that are not what they were.
@@ -428,18 +467,18 @@ impl<'a> Decision<'a> {
             .filter(|edge| self.runs[edge.producer.at()])
             .map(|edge| edge.input.as_str())
             .collect();
+        let before_runs = self.on.graph.before(cell).is_some_and(|it| self.runs[it.at()]);
         let told: Vec<_> = changes
             .into_iter()
             .filter(|change| match &change.part {
                 PartName::Input(port) => !from_running.contains(port.as_str()),
+                PartName::Session => !before_runs,
                 _ => true,
             })
             .collect();
         let reason = if recorded.is_none() && !told.is_empty() {
             Reason::Changed(told)
-        } else if !from_running.is_empty()
-            || self.on.graph.gate(cell).is_some_and(|gate| self.runs[gate.at()])
-        {
+        } else if !from_running.is_empty() || self.follows_one(cell) {
             upstream()
         } else if recorded.is_none() && !same_bytes.is_empty() {
             let edges = self.on.graph.edges(cell).filter(|edge| same_bytes.contains(edge.input));

@@ -286,6 +286,12 @@ impl<'a> Maker<'a> {
             cell.code.origin.path = cell.folder.join(&cell.code.origin.path);
             cell.lines.path = cell.folder.join(&cell.lines.path);
             cell.items.clone_from(&outer.items);
+            if let Some(session) = &mut cell.session {
+                session.name = session.name.within(&outer.id);
+                if let Some(before) = &mut session.before {
+                    *before = outer.id.within(before).map_err(name)?;
+                }
+            }
             self.cell(cell, depth)?;
         }
         for (port, (cell, output)) in &sub.flow.outputs {
@@ -433,6 +439,7 @@ fn bare(cell: Cell, role: Role, inputs: BTreeMap<PortName, Input>, lang: &str) -
         retries: Retries::default(),
         asks: std::collections::BTreeSet::new(),
         seed: None,
+        session: None,
         ..cell
     }
 }

@@ -101,6 +101,8 @@ enum Wire {
     },
     /// Nothing: the producer says whether the cell runs at all.
     Gate,
+    /// The state of a session, which the producer leaves to the cell.
+    State,
     /// Nothing: the cell is there because of what its producer gave (it is a step for an item of that).
     Order,
 }
@@ -109,7 +111,7 @@ impl Wire {
     /// Whether what becomes of the producer decides what becomes of the cell.
     fn counts(&self) -> bool {
         match self {
-            Self::Data { .. } | Self::Gate => true,
+            Self::Data { .. } | Self::Gate | Self::State => true,
             Self::Order => false,
         }
     }
@@ -166,6 +168,10 @@ impl Graph {
             if let Some(&gate) = cell.gate.as_ref().and_then(|gate| by_id.get(gate)) {
                 inner.add_edge(to(gate), NodeIndex::new(at), Wire::Gate);
             }
+            let before = cell.session.as_ref().and_then(|session| session.before.as_ref());
+            if let Some(&before) = before.and_then(|before| by_id.get(before)) {
+                inner.add_edge(to(before), NodeIndex::new(at), Wire::State);
+            }
             for items in cell.after() {
                 // One that is not there any more gave its list before; that says nothing of what runs now.
                 if let Some(&producer) = by_id.get(&items.cell) {
@@ -214,11 +220,11 @@ impl Graph {
             Wire::Data { output, input } => {
                 Some(Edge { input, producer: from(edge.source()), output })
             }
-            Wire::Gate | Wire::Order => None,
+            Wire::Gate | Wire::State | Wire::Order => None,
         })
     }
 
-    /// The cells that feed a cell, or are its gate, each once, in the order of the file.
+    /// The cells that feed a cell, are its gate, or come before it in its session, each once, in the order of the file.
     #[must_use]
     pub fn producers(&self, cell: CellIndex) -> Vec<CellIndex> {
         let all = self.inner.edges_directed(to(cell), Direction::Incoming);
@@ -232,7 +238,14 @@ impl Graph {
         all.find(|edge| matches!(edge.weight(), Wire::Gate)).map(|edge| from(edge.source()))
     }
 
-    /// The cells that a cell feeds, or is the gate of, each once, in the order of the file.
+    /// The cell before it in its session.
+    #[must_use]
+    pub fn before(&self, cell: CellIndex) -> Option<CellIndex> {
+        let mut all = self.inner.edges_directed(to(cell), Direction::Incoming);
+        all.find(|edge| matches!(edge.weight(), Wire::State)).map(|edge| from(edge.source()))
+    }
+
+    /// The cells that a cell feeds, is the gate of, or comes before in a session, each once, in the order of the file.
     #[must_use]
     pub fn consumers(&self, cell: CellIndex) -> Vec<CellIndex> {
         let all = self.inner.edges_directed(to(cell), Direction::Outgoing);

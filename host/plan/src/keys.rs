@@ -5,8 +5,8 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use polyloom_model::{
-    Ask, Cell, CellId, Digest, ExecutorId, Flow, ParamName, PortName, Role, Source, Stdin, Type,
-    Value,
+    Ask, Cell, CellId, Digest, ExecutorId, Flow, ParamName, PortName, Role, Session, Source, Stdin,
+    Type, Value,
 };
 use thiserror::Error;
 
@@ -172,7 +172,26 @@ impl<'a> Maker<'a> {
             let digest = Digest::of(&seed.to_le_bytes());
             parts.push((PartName::Seed, Part::new(digest, &seed.to_string())));
         }
+        if let Some(session) = &cell.session {
+            parts.push((PartName::Session, self.lineage(session)));
+        }
         Ok(parts.into_iter().collect())
+    }
+
+    /// What was done in a session before: the key of the cell before it holds all that came before that.
+    fn lineage(&self, session: &Session) -> Part {
+        let before = session.before.as_ref();
+        let key = before.and_then(|id| self.keys[self.graph.index(id.as_str())?.at()]);
+        let mut message = Message::new("polyloom.key/2 session");
+        match key {
+            Some(key) => message.digest(&key.0),
+            None => message.text(""),
+        };
+        let text = match before {
+            Some(id) => format!("{}, after {id}", session.name),
+            None => format!("{}, from the start", session.name),
+        };
+        Part::new(message.finish(), &text)
     }
 
     /// The names and types of ports. Many cells have the same, so each list is digested once.

@@ -38,6 +38,8 @@ pub enum PartName {
     Secret(String),
     /// The seed; absent when the cell has none.
     Seed,
+    /// The key of the cell before it in its session; absent when the cell is in none.
+    Session,
     /// What stdin gives; absent when nothing.
     Stdin,
     /// The programs the executor found.
@@ -49,7 +51,7 @@ pub enum PartName {
 /// A text that is not the name of a part.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "`{0}` is not a part of a key; valid: allow, argv, code, env.NAME, executor, input.PORT, inputs, libraries, outputs, schema, secret.NAME, seed, stdin, toolchain, when"
+    "`{0}` is not a part of a key; valid: allow, argv, code, env.NAME, executor, input.PORT, inputs, libraries, outputs, schema, secret.NAME, seed, session, stdin, toolchain, when"
 )]
 pub struct PartNameError(pub String);
 
@@ -78,6 +80,7 @@ impl PartName {
                 text.push_str(name);
             }
             Self::Seed => text.push_str("seed"),
+            Self::Session => text.push_str("session"),
             Self::Stdin => text.push_str("stdin"),
             Self::Toolchain => text.push_str("toolchain"),
             Self::When => text.push_str("when"),
@@ -107,6 +110,7 @@ impl FromStr for PartName {
             "outputs" => Self::Outputs,
             "schema" => Self::Schema,
             "seed" => Self::Seed,
+            "session" => Self::Session,
             "stdin" => Self::Stdin,
             "toolchain" => Self::Toolchain,
             "when" => Self::When,

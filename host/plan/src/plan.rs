@@ -84,7 +84,7 @@ pub struct Step {
     pub reason: Reason,
     /// The steps whose outputs it reads or whose items it is one of, each once, ascending. Empty when it is cached.
     pub needs: Vec<StepIndex>,
-    /// The inputs that come from those steps. Empty when it is cached.
+    /// The inputs that come from those steps. Empty when it is cached, unless a later cell of its session runs, for which it may be done again.
     pub supplies: Vec<Supply>,
     /// Whether it makes one result of what other steps gave, those that were left out not counted.
     pub gathers: bool,

@@ -111,6 +111,7 @@ impl fmt::Display for PartChange {
             | PartName::Libraries
             | PartName::Outputs
             | PartName::Seed
+            | PartName::Session
             | PartName::Stdin
             | PartName::Toolchain
             | PartName::When => write!(f, "{}", self.part)?,

@@ -20,6 +20,7 @@ mod prepare;
 mod programs;
 mod refuse;
 mod run;
+mod sessions;
 mod sources;
 mod step;
 mod stream;
@@ -41,6 +42,7 @@ pub use programs::tell as tell_programs;
 pub use run::{
     Carried, Failures, Job, PolicyWord, Rest, Runner, Standing, Summary, Word, standing,
 };
+pub use sessions::Sessions;
 pub use sources::{Sources, sources};
 pub use stream::Stream;
 pub use unchanged::{Fresh, StoodStep, Unchanged};

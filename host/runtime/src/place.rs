@@ -14,6 +14,7 @@ use polyloom_worker::{Asker, Workplace};
 use crate::heads::Heads;
 use crate::hot::Hot;
 use crate::programs;
+use crate::sessions::Sessions;
 use crate::sources::Sources;
 
 /// What may lie beside a manifest.
@@ -30,6 +31,8 @@ pub struct Place {
     pub hot: Hot,
     /// Heads of codes that are being compiled.
     pub heads: Arc<Heads>,
+    /// Sessions that are alive.
+    pub sessions: Arc<Sessions>,
     /// Where programs are searched.
     pub around: Surroundings,
     /// The digest of the embedded SDK: part of the identity of executors that use it.
@@ -76,6 +79,7 @@ impl Place {
             workplace: Arc::clone(&self.workplace),
             hot: Hot::default(),
             heads: Arc::clone(&self.heads),
+            sessions: Arc::clone(&self.sessions),
             around: self.around.clone(),
             sdk: self.sdk,
             unix_ms,

@@ -10,6 +10,7 @@ mod late;
 mod record;
 mod starts;
 mod temporary;
+mod turn;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::num::NonZeroUsize;
@@ -426,6 +427,10 @@ impl Runner {
         }
         self.say_planned(self.slots.len());
         self.job.place.workplace.run_is_over();
+        // Where runs follow each other, the next one may go on in them.
+        if self.job.place.workplace.room() == 0 {
+            self.job.place.sessions.end().await;
+        }
         self.look_ahead();
         self.finish()
     }
@@ -644,7 +649,8 @@ impl Runner {
             self.commands.extend(commands);
             return;
         }
-        let run = self.step_run(step);
+        let mut run = self.step_run(step);
+        run.turn = self.turn(step);
         let (stop, stopped) = watch::channel(Stop::No);
         let slot = &mut self.slots[step.at()];
         slot.stop = Some(stop);
@@ -693,6 +699,7 @@ impl Runner {
             limits: self.limits(step),
             flight: self.is_shared(step).then(|| self.content_key(step)),
             coming: self.coming(step, executor),
+            turn: None,
             unix_ms: unix_ms(),
         }
     }

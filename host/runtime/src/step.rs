@@ -22,16 +22,17 @@ use polyloom_worker::attempt::{
 };
 use polyloom_worker::executor::Executor;
 use polyloom_worker::secrets::{self, SecretError, Secrets, Why};
-use polyloom_worker::{AttemptError, MOST_HOT, check_file, extension_of, text_of};
+use polyloom_worker::{MOST_HOT, check_file, extension_of, text_of};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::files;
-use crate::flight::{self, Known, Turn};
+use crate::flight::{self, Known};
 use crate::heads::Sight;
 use crate::hot::{self, Copy};
 use crate::permit::Permit;
 use crate::place::Place;
+use crate::sessions::{self, Played, Turn};
 use crate::words::chain;
 
 /// Larger values are refused as inputs: they would have to be in memory whole.
@@ -68,6 +69,8 @@ pub struct StepRun {
     pub flight: Option<Key>,
     /// As many cells like it are coming.
     pub coming: usize,
+    /// Its part in a session.
+    pub turn: Option<Turn>,
     /// The time, milliseconds since 1970.
     pub unix_ms: u64,
 }
@@ -116,15 +119,15 @@ struct Made {
 
 /// Why a step could not be prepared or kept: the host's own trouble, told as the step's result.
 pub(crate) struct Trouble {
-    outcome: Outcome,
+    pub(crate) outcome: Outcome,
     pub(crate) text: String,
-    environment: bool,
-    moved: bool,
+    pub(crate) environment: bool,
+    pub(crate) moved: bool,
 }
 
 impl Trouble {
     /// An input that does not fit: the cell's (or its author's) fault.
-    fn input(text: String) -> Self {
+    pub(crate) fn input(text: String) -> Self {
         Self { outcome: Outcome::Failed, text, environment: false, moved: false }
     }
 
@@ -134,7 +137,7 @@ impl Trouble {
     }
 
     /// It was to end before it ran.
-    fn stopped() -> Self {
+    pub(crate) fn stopped() -> Self {
         Self { outcome: Outcome::Cancelled, ..Self::input(String::new()) }
     }
 
@@ -220,7 +223,7 @@ impl Laps {
 }
 
 impl StepRun {
-    fn cell(&self) -> &Cell {
+    pub(crate) fn cell(&self) -> &Cell {
         &self.flow.cells[self.cell]
     }
 
@@ -263,9 +266,9 @@ impl StepRun {
                 let turn = flight::turn(&self.place.store, key, declared, &seen, &stop).await;
                 laps.times.wait_ms = laps.lap();
                 match turn {
-                    Turn::Ours(flight) => flight,
-                    Turn::Made(known) => return Ok(StepEnd::shared(known)),
-                    Turn::Stopped => return Err(Trouble::stopped()),
+                    flight::Turn::Ours(flight) => flight,
+                    flight::Turn::Made(known) => return Ok(StepEnd::shared(known)),
+                    flight::Turn::Stopped => return Err(Trouble::stopped()),
                 }
             }
         };
@@ -299,7 +302,10 @@ impl StepRun {
         attempt.granted = granted;
         attempt.secrets = secrets;
         laps.times.prepare_ms += laps.lap();
-        let mut report = self.attempt_once(attempt, &seen, &stop).await?;
+        let mut report = match &self.turn {
+            Some(turn) => self.play(turn, attempt, &seen, &stop).await?,
+            None => self.attempt_once(attempt, &seen, &stop).await?,
+        };
         laps.attempt(report.meta.times);
         if let Some(Made { ms, head, kept }) = compiled {
             kept.await.map_err(|error| Trouble::internal(&error))??;
@@ -412,23 +418,50 @@ impl StepRun {
         seen: &mpsc::Sender<Seen>,
         stop: &watch::Receiver<Stop>,
     ) -> Result<Report, Trouble> {
-        let _ = seen.send(Seen::Phase(attempt.phase.clone())).await;
-        let (live, mut heard) = mpsc::channel(64);
-        let onward = seen.clone();
-        let relay = tokio::spawn(async move {
-            while let Some(live) = heard.recv().await {
-                if onward.send(Seen::Live(live)).await.is_err() {
-                    break;
-                }
-            }
-        });
+        let (live, relay) = begin(&attempt, seen).await;
         let attempt = Arc::new(attempt);
         let report = self.place.workplace.attempt(&attempt, live, stop.clone()).await;
         // What the cell showed comes before its end.
         let _ = relay.await;
-        report.map_err(|error| match error {
-            AttemptError::Spawn(_) | AttemptError::Watch(_) => Trouble::host(chain(&error)),
-        })
+        report.map_err(|error| Trouble::host(chain(&error)))
+    }
+
+    /// The same in the cell's session.
+    async fn play(
+        &self,
+        turn: &Turn,
+        attempt: Attempt,
+        seen: &mpsc::Sender<Seen>,
+        stop: &watch::Receiver<Stop>,
+    ) -> Result<Report, Trouble> {
+        let (live, relay) = begin(&attempt, seen).await;
+        let played = turn.play(&self.place, &Arc::new(attempt), live, stop).await;
+        let _ = relay.await;
+        match played? {
+            Played::Stopped => Err(Trouble::stopped()),
+            Played::Ran(mut report, again) => {
+                if !again.is_empty() {
+                    let names = sessions::names(&again);
+                    report.meta.extras.insert("replayed".to_owned(), names);
+                }
+                Ok(*report)
+            }
+            Played::NotAgain(cell, mut report) => {
+                let why = report.explanation.take();
+                let why = why.unwrap_or_else(|| report.meta.outcome.to_string());
+                let text = format!(
+                    "for the state of session `{}`, `{cell}` was run again, and did not end well: {why}; `polyloom run -f {cell}` makes its result anew",
+                    turn.name
+                );
+                report.meta.diagnostics.insert(0, Diagnostic::new(Severity::Error, text));
+                report.outputs.clear();
+                report.extra.clear();
+                if report.meta.outcome.has_outputs() {
+                    report.meta.outcome = Outcome::WorkerError;
+                }
+                Ok(*report)
+            }
+        }
     }
 
     pub(crate) fn bare(&self, phase: Phase) -> Attempt {
@@ -561,7 +594,12 @@ impl StepRun {
                 let stdin =
                     matches!(&self.cell().stdin, Some(Stdin::Input(input)) if input == port);
                 match self.place.hot.get(&artifact.digest) {
-                    Some(file) if as_it_is && !stdin && in_memory < MOST_HOT => Content::Hot(file),
+                    Some(file)
+                        // Nothing is mounted in a session that goes on.
+                        if as_it_is && !stdin && in_memory < MOST_HOT && self.turn.is_none() =>
+                    {
+                        Content::Hot(file)
+                    }
                     _ => {
                         self.place.hot.wait(&artifact.digest);
                         Content::File(store.path(&artifact.digest).map_err(|e| host(&e))?)
@@ -666,6 +704,24 @@ impl StepRun {
         }
         Ok(StepEnd { copies, ..StepEnd::new(meta, Some(kept), explanation, start) })
     }
+}
+
+/// Says that an attempt begins; what is then seen of it goes the same way.
+async fn begin(
+    attempt: &Attempt,
+    seen: &mpsc::Sender<Seen>,
+) -> (mpsc::Sender<Live>, JoinHandle<()>) {
+    let _ = seen.send(Seen::Phase(attempt.phase.clone())).await;
+    let (live, mut heard) = mpsc::channel(64);
+    let onward = seen.clone();
+    let relay = tokio::spawn(async move {
+        while let Some(live) = heard.recv().await {
+            if onward.send(Seen::Live(live)).await.is_err() {
+                break;
+            }
+        }
+    });
+    (live, relay)
 }
 
 /// What a compiler may use for a cell with these limits.

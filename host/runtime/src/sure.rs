@@ -25,7 +25,7 @@ pub(crate) fn strike(
     store: &Store,
 ) -> bool {
     let mut struck = false;
-    for supply in plan.all().filter(|step| step.action.may_run()).flat_map(|s| &s.supplies) {
+    for supply in plan.all().flat_map(|step| &step.supplies) {
         let Some(producer) = plan.get(supply.step) else { continue };
         let Action::Cached(result) = &producer.action else { continue };
         let whole = result

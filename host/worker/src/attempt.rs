@@ -194,8 +194,16 @@ pub struct TreeFile {
     pub size: u64,
     /// Whether it may be executed.
     pub executable: bool,
-    collector: Arc<Collector>,
-    at: String,
+    lies: Lies,
+}
+
+/// Where a file of a collected directory is.
+#[derive(Debug)]
+enum Lies {
+    /// Where its cell wrote it; the tree that did is dead.
+    There(Arc<Collector>, String),
+    /// In a copy, since the process that wrote it goes on.
+    Copied(OwnedFd),
 }
 
 impl TreeFile {
@@ -207,12 +215,20 @@ impl TreeFile {
         size: u64,
         executable: bool,
     ) -> Self {
-        Self { path, size, executable, collector: Arc::clone(collector), at }
+        Self { path, size, executable, lies: Lies::There(Arc::clone(collector), at) }
+    }
+
+    /// A copy that nobody changes.
+    pub(crate) fn copied(copy: OwnedFd, path: String, size: u64, executable: bool) -> Self {
+        Self { path, size, executable, lies: Lies::Copied(copy) }
     }
 
     /// Opens it for reading.
     pub fn open(&self) -> Result<OwnedFd, Refusal> {
-        self.collector.open_file(&self.at)
+        match &self.lies {
+            Lies::There(collector, at) => collector.open_file(at),
+            Lies::Copied(copy) => copy.try_clone().map_err(|_| Refusal::OutOfDescriptors),
+        }
     }
 }
 

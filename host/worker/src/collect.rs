@@ -23,6 +23,27 @@ const ENTRIES: usize = 10_000;
 /// Levels of an output directory.
 const DEPTH: usize = 16;
 
+/// Whether the processes that wrote the files can change them still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writers {
+    /// They are dead.
+    Gone,
+    /// They are not, as in a session: what is looked at is a copy, of at most so many bytes a file.
+    GoOn {
+        /// Bytes.
+        most: u64,
+    },
+}
+
+impl Writers {
+    fn open(self, collector: &Collector, path: &str) -> Result<OwnedFd, Refusal> {
+        match self {
+            Self::Gone => collector.open_file(path),
+            Self::GoOn { most } => collector.copy_file(path, most),
+        }
+    }
+}
+
 /// Every declared output.
 #[derive(Default)]
 pub struct Gathered {
@@ -127,6 +148,7 @@ pub fn outputs(
     declared: &BTreeMap<PortName, Type>,
     most: u32,
     mask: Option<&Mask>,
+    writers: Writers,
 ) -> Result<Gathered, Vec<Problem>> {
     if declared.is_empty() {
         return Ok(Gathered::default());
@@ -140,7 +162,7 @@ pub fn outputs(
     let mut outputs = BTreeMap::new();
     let mut problems = Vec::new();
     for (port, ty) in declared {
-        match one(&collector, &listing.entries, port, ty, most, mask) {
+        match one(&collector, &listing.entries, port, ty, most, mask, writers) {
             Ok(output) => {
                 outputs.insert(port.clone(), output);
             }
@@ -172,6 +194,7 @@ fn one(
     ty: &Type,
     most: u32,
     mask: Option<&Mask>,
+    writers: Writers,
 ) -> Result<Output, Problem> {
     let found: Vec<&Entry> =
         entries.iter().filter(|entry| names::belongs(&entry.path, port)).collect();
@@ -185,7 +208,7 @@ fn one(
         }
     };
     let output = secret_free(mask, entry.path.as_bytes())
-        .and_then(|()| content(collector, entry, ty, most, mask));
+        .and_then(|()| content(collector, entry, ty, most, mask, writers));
     let output = output.map_err(|why| why.of(format_args!("output `{port}`")))?;
     Ok(Output { extension: names::extension(&entry.path, port).to_owned(), ..output })
 }
@@ -215,6 +238,7 @@ fn content(
     ty: &Type,
     most: u32,
     mask: Option<&Mask>,
+    writers: Writers,
 ) -> Result<Output, Problem> {
     let path = format!("out/{}", entry.path);
     let output = |content, media: &str| Output {
@@ -228,13 +252,15 @@ fn content(
         if entry.kind != Kind::Directory {
             return Err(format!("expected a directory, found {}", what(entry.kind)).into());
         }
-        return Ok(output(Collected::Tree(tree(collector, &path, most, mask)?), ""));
+        return Ok(output(Collected::Tree(tree(collector, &path, most, mask, writers)?), ""));
     }
-    let Kind::File { size, .. } = entry.kind else {
+    let Kind::File { .. } = entry.kind else {
         return Err(format!("expected a file, found {}", what(entry.kind)).into());
     };
-    let file = File::from(collector.open_file(&path)?);
+    let file = File::from(writers.open(collector, &path)?);
     let read = Problem::reading;
+    // Of what is open, whatever is at its place by now; nobody writes to it any more.
+    let size = file.metadata().map_err(read)?.size();
     secret_free_file(mask, &file)?;
     match ty.encoding() {
         Encoding::Msgpack => {
@@ -259,8 +285,6 @@ fn content(
             Ok(output(Collected::Bytes(bytes), "application/msgpack"))
         }
         Encoding::Npy | Encoding::Arrow | Encoding::Raw | Encoding::Dir => {
-            // The tree is dead: the size can't change any more.
-            let size = file.metadata().map_err(read)?.size();
             let mut head = vec![0; usize::try_from(size.min(70_000)).unwrap_or(70_000)];
             file.read_exact_at(&mut head, 0).map_err(read)?;
             let media = match ty {
@@ -301,6 +325,7 @@ fn tree(
     path: &str,
     most: u32,
     mask: Option<&Mask>,
+    writers: Writers,
 ) -> Result<Vec<TreeFile>, Problem> {
     let caps = ListingCaps { entries: usize::try_from(most).unwrap_or(ENTRIES), depth: DEPTH };
     let listing = collector.list(path, caps)?;
@@ -318,13 +343,18 @@ fn tree(
             Kind::File { .. } => {
                 let at = format!("{path}/{}", entry.path);
                 let named = |problem: Problem| problem.of(format_args!("`{}`", entry.path));
-                let fd = collector.open_file(&at).map_err(|refusal| named(refusal.into()))?;
+                let fd = writers.open(collector, &at).map_err(|refusal| named(refusal.into()))?;
                 secret_free(mask, entry.path.as_bytes())?;
                 let file = File::from(fd);
                 secret_free_file(mask, &file)?;
                 let meta = file.metadata().map_err(|error| named(Problem::reading(error)))?;
                 let (size, executable) = (meta.size(), meta.mode() & 0o100 != 0);
-                files.push(TreeFile::new(collector, at, entry.path, size, executable));
+                files.push(match writers {
+                    Writers::Gone => TreeFile::new(collector, at, entry.path, size, executable),
+                    Writers::GoOn { .. } => {
+                        TreeFile::copied(file.into(), entry.path, size, executable)
+                    }
+                });
             }
             Kind::Symlink | Kind::Other => {
                 return Err(format!("`{}` is {}", entry.path, what(entry.kind)).into());
@@ -341,9 +371,13 @@ pub fn extra(
     claims: &[(String, String)],
     declared: &BTreeMap<PortName, Type>,
     mask: Option<&Mask>,
+    writers: Writers,
 ) -> Result<(BTreeMap<String, Output>, Vec<String>), Problem> {
     let mut taken = BTreeMap::new();
     let mut problems = Vec::new();
+    if claims.is_empty() {
+        return Ok((taken, problems));
+    }
     let Ok(collector) = cell.collect() else { return Ok((taken, problems)) };
     for (name, path) in claims {
         let port = name.parse::<PortName>().is_ok_and(|port| declared.contains_key(&port));
@@ -351,7 +385,7 @@ pub fn extra(
             let text = "its name is that of an output, or has characters beyond A-Z a-z 0-9 . _ -";
             Err(Problem::Cell(text.to_owned()))
         } else {
-            file_of(&collector, path, mask)
+            file_of(&collector, path, mask, writers)
         };
         match output {
             Ok(output) => {
@@ -370,8 +404,13 @@ pub fn extra(
     Ok((taken, problems))
 }
 
-fn file_of(collector: &Collector, path: &str, mask: Option<&Mask>) -> Result<Output, Problem> {
-    let file = File::from(collector.open_file(&format!("out/{path}"))?);
+fn file_of(
+    collector: &Collector,
+    path: &str,
+    mask: Option<&Mask>,
+    writers: Writers,
+) -> Result<Output, Problem> {
+    let file = File::from(writers.open(collector, &format!("out/{path}"))?);
     let read = Problem::reading;
     secret_free_file(mask, &file)?;
     let size = file.metadata().map_err(read)?.size();
@@ -394,7 +433,7 @@ fn file_of(collector: &Collector, path: &str, mask: Option<&Mask>) -> Result<Out
 pub fn head(cell: &Sandbox) -> Result<Collected, Vec<Problem>> {
     let taken = || -> Result<Collected, Problem> {
         let collector = Arc::new(cell.collect().map_err(Problem::reading)?);
-        Ok(Collected::Tree(tree(&collector, "out", 100, None)?))
+        Ok(Collected::Tree(tree(&collector, "out", 100, None, Writers::Gone)?))
     };
     taken().map_err(|problem| vec![problem])
 }
@@ -409,7 +448,7 @@ pub fn program(cell: &Sandbox) -> Result<Collected, Vec<Problem>> {
         match entry.map(|entry| entry.kind) {
             None => Err("its program ended well and left none".to_owned().into()),
             Some(Kind::Directory) => {
-                Ok(Collected::Tree(tree(&collector, "out/program", 10_000, None)?))
+                Ok(Collected::Tree(tree(&collector, "out/program", 10_000, None, Writers::Gone)?))
             }
             Some(Kind::File { size, .. }) => {
                 Ok(Collected::File { fd: collector.open_file("out/program")?, size, hot: None })

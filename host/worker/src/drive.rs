@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use polyloom_model::{Kind, Limit};
 use polyloom_protocol::Diagnostic;
+use polyloom_protocol::FromHost;
 use polyloom_protocol::messages::host::Exec;
 use polyloom_protocol::meta::{Severity, Times};
 use polyloom_sandbox as sandbox;
@@ -46,8 +47,127 @@ const LATE: Duration = Duration::from_millis(500);
 /// After the main process ended, pipes are drained for at most this long: a daemon may hold them.
 const DRAIN: Duration = Duration::from_millis(100);
 
+/// How a watch came to its end.
+enum Over {
+    /// Its first process has ended.
+    Ended(sandbox::ExitFact),
+    /// Its worker has said that the cell is done, and stays.
+    Done,
+}
+
 fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
+}
+
+/// A sandbox with all that is heard of it: what one attempt has, or those of a session one after the other.
+pub struct Seat {
+    pub cell: sandbox::Sandbox,
+    control: AsyncFd<OwnedFd>,
+    stdout: AsyncFd<OwnedFd>,
+    stderr: AsyncFd<OwnedFd>,
+    worker: Option<AsyncFd<OwnedFd>>,
+    oom: Option<AsyncFd<OwnedFd>>,
+    talk: Option<Talk>,
+    /// Where a plain program says something.
+    say: Option<AsyncFd<OwnedFd>>,
+    /// What is behind the doors of its network, and what it was refused there.
+    gate: Option<Gate>,
+    refusals: mpsc::Receiver<String>,
+    /// Processor time of the attempts before.
+    cpu: Duration,
+}
+
+impl Seat {
+    /// Takes over a sandbox that was started, or waited.
+    pub fn open(attempt: &Attempt, berth: Berth) -> std::io::Result<Self> {
+        let Berth { mut cell, line } = berth;
+        let (refuse, refusals) = mpsc::channel(REFUSALS);
+        let gate = match cell.take_doors() {
+            Some(doors) => {
+                let granted = &attempt.granted;
+                let (rules, denied) = (granted.net.clone(), granted.denied.clone());
+                Some(Gate::open(doors, rules, denied, gate::system(), refuse)?)
+            }
+            None => None,
+        };
+        let line = match (line, &attempt.executor.manifest.kind) {
+            (None, Kind::Worker(_)) => Line::open(&mut cell, &attempt.executor, attempt.mask())?,
+            (line, _) => line,
+        };
+        let (worker, talk) = line.map(|Line { worker, talk }| (worker, talk)).unzip();
+        let say = match cell.take_worker() {
+            Some(pipe) => Some(piped(Some(pipe))?),
+            None => None,
+        };
+        Ok(Self {
+            control: asynchronous(cell.control(), Interest::READABLE)?,
+            stdout: piped(cell.take_stdout())?,
+            stderr: piped(cell.take_stderr())?,
+            worker,
+            oom: match cell.oom_signal() {
+                Some(sandbox::OomSignal::Readable(fd)) => {
+                    Some(asynchronous(fd, Interest::READABLE)?)
+                }
+                Some(sandbox::OomSignal::Priority(fd)) => {
+                    Some(asynchronous(fd, Interest::PRIORITY)?)
+                }
+                None => None,
+            },
+            talk,
+            say,
+            gate,
+            refusals,
+            cpu: Duration::ZERO,
+            cell,
+        })
+    }
+
+    /// Has its worker go on after each of its cells.
+    pub fn stays(mut self) -> Self {
+        if let Some(talk) = &mut self.talk {
+            talk.stays = true;
+        }
+        self
+    }
+
+    /// Whether its worker keeps snapshots.
+    pub fn keeps(&self) -> bool {
+        self.talk.as_ref().is_some_and(Talk::keeps)
+    }
+
+    /// Asks its worker about a snapshot while no cell runs, and waits for the answer, for so long: whether it was done, or nothing where it is not
+    /// known in what state it is now.
+    pub async fn keep(&mut self, message: FromHost) -> Option<bool> {
+        let (Some(worker), Some(talk)) = (&self.worker, &mut self.talk) else { return None };
+        let mut unsent = talk.keep(message);
+        let mut buffer = vec![0; 4096];
+        let answer = async {
+            while talk.kept.is_none() {
+                let interest =
+                    if unsent.is_empty() { Interest::READABLE } else { Interest::WRITABLE };
+                let mut ready = worker.ready(interest).await.ok()?;
+                let done = ready.try_io(|fd| match unsent.is_empty() {
+                    true => sandbox::stream::read(fd, &mut buffer),
+                    false => Ok((nix::unistd::write(fd, &unsent)?, false)),
+                });
+                match done {
+                    Err(_) => {}
+                    Ok(Ok((count, _))) if !unsent.is_empty() => drop(unsent.drain(..count)),
+                    Ok(Ok((count @ 1.., false))) => {
+                        unsent.extend(talk.on_bytes(&buffer[..count]).ok()?.send);
+                    }
+                    Ok(_) => return None,
+                }
+            }
+            talk.kept
+        };
+        tokio::time::timeout(FRAME, answer).await.ok().flatten()
+    }
+
+    /// Whether its first process is there.
+    pub fn is_there(&mut self) -> bool {
+        self.worker.is_some() && self.cell.poll_exit().is_none()
+    }
 }
 
 /// One attempt under watch.
@@ -73,6 +193,7 @@ pub struct Watch<'a> {
     refusals: mpsc::Receiver<String>,
     stop: watch::Receiver<Stop>,
     seen: Evidence,
+    cpu: Duration,
     started: Instant,
     /// When its first process was there, and when its worker had greeted.
     spawned: Instant,
@@ -89,57 +210,33 @@ pub struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    /// Takes over a sandbox that was started, or given its cell, at `started`.
+    /// Watches what is done in a seat from `started` on.
     pub fn new(
         attempt: &'a Arc<Attempt>,
-        berth: Berth,
+        seat: Seat,
         exec: Option<Exec>,
         live: mpsc::Sender<Live>,
         stop: watch::Receiver<Stop>,
         started: Instant,
-    ) -> std::io::Result<Self> {
+    ) -> Self {
         let spawned = Instant::now();
-        let Berth { mut cell, line } = berth;
-        let (refuse, refusals) = mpsc::channel(REFUSALS);
-        let gate = match cell.take_doors() {
-            Some(doors) => {
-                let granted = &attempt.granted;
-                let (rules, denied) = (granted.net.clone(), granted.denied.clone());
-                Some(Gate::open(doors, rules, denied, gate::system(), refuse)?)
-            }
-            None => None,
-        };
+        let Seat { cell, control, stdout, stderr, worker, oom, mut talk, .. } = seat;
+        let Seat { say, gate, refusals, cpu, .. } = seat;
         let mut unsent = Vec::new();
-        let line = match (line, &attempt.executor.manifest.kind) {
-            (None, Kind::Worker(_)) => Line::open(&mut cell, &attempt.executor, attempt.mask())?,
-            (line, _) => line,
-        };
-        let (worker, mut talk) = line.map(|Line { worker, talk }| (worker, talk)).unzip();
         if let (Some(talk), Some(exec)) = (&mut talk, exec) {
             unsent = talk.ask(exec);
         }
         // One that waited has greeted before.
         let greeted = talk.as_ref().is_none_or(|talk| talk.greeted).then_some(spawned);
-        let say = match cell.take_worker() {
-            Some(pipe) => Some(piped(Some(pipe))?),
-            None => None,
-        };
         let keep = if attempt.phase.compiles() { COMPILER } else { TAIL };
-        Ok(Self {
-            control: asynchronous(cell.control(), Interest::READABLE)?,
-            stdout: piped(cell.take_stdout())?,
-            stderr: piped(cell.take_stderr())?,
+        Self {
+            control,
+            stdout,
+            stderr,
             worker,
-            oom: match cell.oom_signal() {
-                Some(sandbox::OomSignal::Readable(fd)) => {
-                    Some(asynchronous(fd, Interest::READABLE)?)
-                }
-                Some(sandbox::OomSignal::Priority(fd)) => {
-                    Some(asynchronous(fd, Interest::PRIORITY)?)
-                }
-                None => None,
-            },
+            oom,
             seen: Evidence { is_worker: talk.is_some(), ..Evidence::default() },
+            cpu,
             talk,
             unsent,
             say,
@@ -163,7 +260,7 @@ impl<'a> Watch<'a> {
             pending: Vec::new(),
             attempt,
             cell,
-        })
+        }
     }
 
     /// The parts of its time until its process had ended.
@@ -224,6 +321,33 @@ impl<'a> Watch<'a> {
 
     /// Watches it to its end.
     pub async fn run(mut self) -> std::io::Result<Report> {
+        let mut buffer = vec![0; 64 << 10];
+        match self.until_over(&mut buffer).await? {
+            Over::Ended(exit) => self.end(exit, buffer).await,
+            // Said by a worker that was not to stay: it is about to end.
+            Over::Done => Err(std::io::Error::other("a worker that ends stays")),
+        }
+    }
+
+    /// Watches a cell of a session until it is done; the seat is there for the next one, unless it went wrong.
+    pub async fn run_on(mut self) -> std::io::Result<(Report, Option<Seat>)> {
+        let mut buffer = vec![0; 64 << 10];
+        match self.until_over(&mut buffer).await? {
+            Over::Ended(exit) => Ok((self.end(exit, buffer).await?, None)),
+            Over::Done => self.settle(buffer).await,
+        }
+    }
+
+    async fn end(self, exit: sandbox::ExitFact, buffer: Vec<u8>) -> std::io::Result<Report> {
+        let ended = Instant::now();
+        let mut report = self.finish(exit, ended, buffer).await?;
+        if let Some(times) = &mut report.meta.times {
+            times.collect_ms = millis(ended.elapsed());
+        }
+        Ok(report)
+    }
+
+    async fn until_over(&mut self, buffer: &mut [u8]) -> std::io::Result<Over> {
         self.flush_worker();
         let limits = &self.attempt.limits;
         let wall = tokio::time::sleep_until((self.started + limits.timeout).into());
@@ -236,8 +360,10 @@ impl<'a> Watch<'a> {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut stop = self.stop.clone();
         let mut stop_open = true;
-        let mut buffer = vec![0; 64 << 10];
-        let exit = loop {
+        loop {
+            if self.is_done() {
+                return Ok(Over::Done);
+            }
             // Writability is only of interest while something waits: it is there nearly always.
             let interest = if self.unsent.is_empty() {
                 Interest::READABLE
@@ -249,7 +375,7 @@ impl<'a> Watch<'a> {
                 ready = self.control.readable() => {
                     let mut guard = ready?;
                     match self.cell.poll_exit() {
-                        Some(fact) => break fact,
+                        Some(fact) => return Ok(Over::Ended(fact)),
                         None => guard.clear_ready(),
                     }
                 }
@@ -275,29 +401,29 @@ impl<'a> Watch<'a> {
                 }
                 _ = tick.tick() => self.on_tick().await,
                 ready = self.stdout.readable(), if !self.out.ended => {
-                    read(&mut ready?, &mut self.out, &mut buffer);
+                    read(&mut ready?, &mut self.out, buffer);
                     self.on_output();
                 }
                 ready = self.stderr.readable(), if !self.err.ended => {
-                    read(&mut ready?, &mut self.err, &mut buffer);
+                    read(&mut ready?, &mut self.err, buffer);
                     self.on_output();
                 }
                 ready = ready_of(self.say.as_ref(), Interest::READABLE), if self.say.is_some() => {
                     ready?;
-                    self.on_words(&mut buffer).await;
+                    self.on_words(buffer).await;
                 }
                 ready = ready_of(self.worker.as_ref(), interest), if self.worker.is_some() => {
                     ready?;
-                    self.on_worker(&mut buffer).await;
+                    self.on_worker(buffer).await;
                 }
             }
-        };
-        let ended = Instant::now();
-        let mut report = self.finish(exit, ended, buffer).await?;
-        if let Some(times) = &mut report.meta.times {
-            times.collect_ms = millis(ended.elapsed());
         }
-        Ok(report)
+    }
+
+    /// Whether a cell of a session is done, and nothing was done about it that ends the session.
+    fn is_done(&self) -> bool {
+        let done = |talk: &Talk| talk.stays && talk.done.is_some();
+        !self.killed && self.talk.as_ref().is_some_and(done)
     }
 
     fn on_stop(&mut self, stop: Stop) {
@@ -327,7 +453,8 @@ impl<'a> Watch<'a> {
 
     /// Looks at the counters; ends the cell where a limit is passed that the kernel does not hold by itself.
     fn on_usage(&mut self) {
-        let usage = self.cell.usage();
+        let mut usage = self.cell.usage();
+        usage.cpu = usage.cpu.saturating_sub(self.cpu);
         let attempt = Arc::clone(self.attempt);
         let limits = &attempt.limits;
         self.seen.take_in(&usage, limits);
@@ -498,7 +625,7 @@ impl<'a> Watch<'a> {
         if talk.greeted && self.greeted.is_none() {
             self.greeted = Some(Instant::now());
         }
-        if talk.done.is_some() && self.farewell.is_none() {
+        if talk.done.is_some() && !talk.stays && self.farewell.is_none() {
             self.farewell = Some(Instant::now());
         }
         match reaction {

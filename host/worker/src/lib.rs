@@ -27,6 +27,7 @@ mod pipes;
 pub mod portable;
 mod reader;
 pub mod secrets;
+pub mod session;
 mod talk;
 pub mod tools;
 mod words;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use polyloom_model::{ExecutorId, Manifest, Value, WorkerSpec};
 use polyloom_protocol::frame::{Decoder, PREAMBLE};
-use polyloom_protocol::handshake::{Offer, VERSION, negotiate, refusal};
+use polyloom_protocol::handshake::{Offer, VERSION, feature, negotiate, refusal};
 use polyloom_protocol::messages::Version;
 use polyloom_protocol::messages::host::{Cancel, Credit, Exec, Shutdown};
 use polyloom_protocol::meta::{Diagnostic, Severity};
@@ -19,9 +19,6 @@ use crate::mask::Mask;
 /// More results beyond the declared ones are left where they are.
 const MOST_ARTIFACTS: usize = 64;
 
-/// The only exec of a one-shot worker.
-const EXEC: u64 = 1;
-
 /// What came of some bytes.
 #[derive(Debug, Default)]
 pub struct Reaction {
@@ -31,7 +28,7 @@ pub struct Reaction {
     pub live: Vec<Live>,
 }
 
-/// One worker that runs one cell.
+/// One worker that runs one cell, or those of a session.
 pub struct Talk {
     executor: ExecutorId,
     /// What an own one's manifest says that its version is.
@@ -39,6 +36,14 @@ pub struct Talk {
     /// What the manifest says that the worker may use.
     declared: Vec<String>,
     exec: Option<Exec>,
+    /// The number of the present exec; from 1.
+    number: u64,
+    /// Whether the worker goes on after its cell.
+    pub stays: bool,
+    /// What was agreed that both may use.
+    agreed: Vec<String>,
+    /// The answer to the last question about a snapshot: a claim.
+    pub kept: Option<bool>,
     mask: Option<Arc<Mask>>,
     decoder: Decoder,
     conversation: Conversation,
@@ -69,6 +74,10 @@ impl Talk {
             version: manifest.path.as_ref().map(|_| manifest.version.clone()),
             declared: spec.features.clone(),
             exec: None,
+            number: 0,
+            stays: false,
+            agreed: Vec::new(),
+            kept: None,
             mask,
             decoder: Decoder::new(),
             conversation: Conversation::new(),
@@ -87,11 +96,28 @@ impl Talk {
     /// Asks for `exec` as soon as the worker has said hello; gives what is to be sent now.
     pub fn ask(&mut self, exec: Exec) -> Vec<u8> {
         let mut out = Vec::new();
+        self.number += 1;
+        (self.owed, self.granted, self.metered) = (0, 0, 0);
+        (self.done, self.session_changed) = (None, false);
+        (self.extras, self.artifacts) = Default::default();
         if self.greeted {
-            self.say(FromHost::Exec(exec), EXEC, &mut out);
+            self.say(FromHost::Exec(exec), self.number, &mut out);
         } else {
             self.exec = Some(exec);
         }
+        out
+    }
+
+    /// Whether its worker keeps snapshots of a session and says whether it could.
+    pub fn keeps(&self) -> bool {
+        [feature::SNAPSHOT, feature::KEPT].iter().all(|it| self.agreed.iter().any(|its| its == it))
+    }
+
+    /// A message about a snapshot, to a worker that runs no cell; the answer will be in `kept`.
+    pub fn keep(&mut self, message: FromHost) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.kept = None;
+        self.say(message, 0, &mut out);
         out
     }
 
@@ -106,7 +132,7 @@ impl Talk {
         let mut out = Vec::new();
         let granted = FromHost::Credit(Credit { bytes: std::mem::take(&mut self.granted) });
         // A cell that is done needs none.
-        let _ = self.conversation.on_send(&granted, EXEC);
+        let _ = self.conversation.on_send(&granted, self.number);
         self.grant(&mut out);
         out
     }
@@ -117,7 +143,7 @@ impl Talk {
         if self.granted == 0 && self.owed >= 64 << 10 && running {
             self.granted = std::mem::take(&mut self.owed);
             let message = FromHost::Credit(Credit { bytes: self.granted });
-            if let Ok(bytes) = message.encode(EXEC) {
+            if let Ok(bytes) = message.encode(self.number) {
                 out.extend(bytes);
             }
         }
@@ -149,7 +175,7 @@ impl Talk {
     pub fn cancel(&mut self, grace_ms: u64) -> Vec<u8> {
         let mut out = Vec::new();
         if matches!(self.conversation.state(), State::Busy(_)) {
-            self.say(FromHost::Cancel(Cancel { grace_ms }), EXEC, &mut out);
+            self.say(FromHost::Cancel(Cancel { grace_ms }), self.number, &mut out);
         }
         out
     }
@@ -240,7 +266,10 @@ impl Talk {
                 }
                 reaction.send.extend(PREAMBLE);
                 match negotiate(&hello, &self.offer(&declared)) {
-                    Ok(ok) => self.say(FromHost::HelloOk(ok), 0, &mut reaction.send),
+                    Ok(ok) => {
+                        self.agreed.clone_from(&ok.features);
+                        self.say(FromHost::HelloOk(ok), 0, &mut reaction.send);
+                    }
                     Err(no) => {
                         let text = format!("the worker's greeting was refused: {}", no.reason);
                         return Err(self.hidden(text));
@@ -249,7 +278,7 @@ impl Talk {
                 self.greeted = true;
                 reaction.live.extend(self.other_version(&hello.version));
                 if let Some(exec) = self.exec.take() {
-                    self.say(FromHost::Exec(exec), EXEC, &mut reaction.send);
+                    self.say(FromHost::Exec(exec), self.number, &mut reaction.send);
                 }
             }
             FromWorker::Log(log) => {
@@ -273,7 +302,10 @@ impl Talk {
                 self.done = Some(done.ok);
                 self.session_changed = done.session_changed;
                 self.extras = done.extras;
-                self.say(FromHost::Shutdown(Shutdown { grace_ms: 2000 }), 0, &mut reaction.send);
+                if !self.stays {
+                    let shutdown = FromHost::Shutdown(Shutdown { grace_ms: 2000 });
+                    self.say(shutdown, 0, &mut reaction.send);
+                }
             }
             FromWorker::Error(error) => {
                 let shown: String = error.text.chars().take(400).collect();
@@ -287,10 +319,10 @@ impl Talk {
             | FromWorker::Artifact(_)
             | FromWorker::Catalog(_)
             | FromWorker::Pong(_)
-            | FromWorker::Kept(_)
             | FromWorker::Completions(_)
             | FromWorker::Saved(_)
             | FromWorker::Unknown { .. } => {}
+            FromWorker::Kept(kept) => self.kept = Some(kept.ok),
         }
         self.grant(&mut reaction.send);
         Ok(())
@@ -424,7 +456,7 @@ mod tests {
     #[test]
     fn no_message_of_a_worker_shows_a_secret() {
         let text = format!("it is {SECRET}!");
-        let started = (EXEC, FromWorker::Started(Default::default()));
+        let started = (1, FromWorker::Started(Default::default()));
         let log = Log { level: LogLevel::Info, text: text.clone() };
         let progress = Progress { fraction: None, text: text.clone() };
         let display = Display { media: text.clone(), data: text.clone().into_bytes() };
@@ -442,12 +474,12 @@ mod tests {
         let messages = [
             hello("x", &[]),
             started,
-            (EXEC, FromWorker::Log(log)),
-            (EXEC, FromWorker::Progress(progress)),
-            (EXEC, FromWorker::Display(display)),
-            (EXEC, FromWorker::Diagnostic(diagnostic)),
-            (EXEC, FromWorker::Artifact(artifact)),
-            (EXEC, FromWorker::Done(done)),
+            (1, FromWorker::Log(log)),
+            (1, FromWorker::Progress(progress)),
+            (1, FromWorker::Display(display)),
+            (1, FromWorker::Diagnostic(diagnostic)),
+            (1, FromWorker::Artifact(artifact)),
+            (1, FromWorker::Done(done)),
         ];
         let told = told(&messages, |talk| assert_eq!(talk.done, Some(true)));
         assert!(!told.contains("hunter2"), "{told}");

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use polyloom_model::{Calls, Kind, Limits, Policy, Preset, Type};
-use polyloom_protocol::messages::host::{Call as ExecCall, Exec, Output as ExecOutput};
+use polyloom_protocol::messages::host::{
+    Call as ExecCall, Exec, Input as ExecInput, Output as ExecOutput,
+};
 use polyloom_protocol::meta::{Enforcement, Level};
 use polyloom_sandbox as sandbox;
 use thiserror::Error;
@@ -18,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::attempt::{Attempt, Live, Opening, Phase, Report, Start, Stop};
 use crate::daemon::Daemon;
-use crate::drive::Watch;
+use crate::drive::{Seat, Watch};
 use crate::executor::{BINARY, CPUS, DIR, Executor, HEAD, ONCE, SDK, Slots};
 use crate::grounds::{Grounds, Post, Shared};
 use crate::head::TEXT;
@@ -74,6 +76,9 @@ pub enum AttemptError {
     /// The sandbox could not be made.
     #[error("no sandbox could be made")]
     Spawn(#[source] sandbox::SpawnError),
+    /// The inputs of a cell could not be laid into the session that goes on.
+    #[error("its inputs could not be copied into the session's file system; `disk` bounds it")]
+    Inputs(#[source] std::io::Error),
     /// The runtime's own plumbing failed.
     #[error("the attempt could not be followed to its end")]
     Watch(#[source] std::io::Error),
@@ -355,8 +360,8 @@ impl Workplace {
         if let Some(post) = next.filter(|_| self.has_a_spare_processor()) {
             self.grounds.start_ahead(self, post, attempt.coming);
         }
-        let watch = Watch::new(attempt, berth, exec, live, stop, started);
-        let report = watch.map_err(AttemptError::Watch)?.run().await;
+        let seat = Seat::open(attempt, berth).map_err(AttemptError::Watch)?;
+        let report = Watch::new(attempt, seat, exec, live, stop, started).run().await;
         Ok((report.map_err(AttemptError::Watch)?, shared))
     }
 
@@ -401,7 +406,7 @@ impl Workplace {
         Ok((spawner.spawn(&policy, &spec)?, exec))
     }
 
-    fn prepare(
+    pub(crate) fn prepare(
         &self,
         attempt: &Attempt,
         view: sandbox::View,
@@ -491,23 +496,7 @@ impl Workplace {
             Kind::Worker(worker) => {
                 spec.argv = executor.expand(&worker.argv, slots);
                 spec.worker_socket = true;
-                let output = |ty: &Type| ExecOutput { r#type: ty.to_string() };
-                let outputs = attempt.outputs.iter();
-                exec = Some(Exec {
-                    cell: attempt.cell.to_string(),
-                    code,
-                    inputs: laid.exec.into_iter().collect(),
-                    outputs: outputs.map(|(port, ty)| (port.to_string(), output(ty))).collect(),
-                    out: view.path("/cell/out"),
-                    argv: attempt.argv.clone(),
-                    seed: attempt.seed,
-                    deadline_ms: u64::try_from(attempt.limits.timeout.as_millis()).ok(),
-                    call: attempt.call.as_ref().map(|call| ExecCall {
-                        module: call.module.clone(),
-                        object: call.object.clone(),
-                    }),
-                    ..Exec::default()
-                });
+                exec = Some(exec_of(attempt, code, laid.exec, &view));
             }
         }
         if !compile {
@@ -539,6 +528,32 @@ impl Workplace {
     }
 }
 
+/// The message that asks a worker for a cell.
+pub(crate) fn exec_of(
+    attempt: &Attempt,
+    code: String,
+    inputs: Vec<(String, ExecInput)>,
+    view: &sandbox::View,
+) -> Exec {
+    let output = |ty: &Type| ExecOutput { r#type: ty.to_string() };
+    let outputs = attempt.outputs.iter();
+    Exec {
+        cell: attempt.cell.to_string(),
+        code,
+        inputs: inputs.into_iter().collect(),
+        outputs: outputs.map(|(port, ty)| (port.to_string(), output(ty))).collect(),
+        out: view.path("/cell/out"),
+        argv: attempt.argv.clone(),
+        seed: attempt.seed,
+        deadline_ms: u64::try_from(attempt.limits.timeout.as_millis()).ok(),
+        call: attempt
+            .call
+            .as_ref()
+            .map(|call| ExecCall { module: call.module.clone(), object: call.object.clone() }),
+        ..Exec::default()
+    }
+}
+
 fn opening(opening: &Opening) -> sandbox::Opening {
     let access = if opening.writable { sandbox::Access::Write } else { sandbox::Access::Read };
     sandbox::Opening { source: opening.source.clone(), target: opening.target.clone(), access }
@@ -565,7 +580,7 @@ fn policy_of(policy: &Policy, limits: sandbox::Limits) -> sandbox::Policy {
 }
 
 /// Ends once the attempt was asked to stop and had some time to begin: a spawner that does not answer keeps nobody waiting.
-async fn stopped(stop: &mut watch::Receiver<Stop>) {
+pub(crate) async fn stopped(stop: &mut watch::Receiver<Stop>) {
     if stop.wait_for(|stop| *stop != Stop::No).await.is_err() {
         // Nobody is left who could ask.
         std::future::pending::<()>().await;

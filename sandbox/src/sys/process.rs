@@ -283,3 +283,44 @@ pub fn children_usage() -> (u64, u64) {
     let micros = |time: libc::timeval| time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64;
     (micros(usage.ru_utime) + micros(usage.ru_stime), usage.ru_maxrss as u64 * 1024)
 }
+
+/// The calling thread makes files as another user, as long as this lives; it must not be handed to another thread meanwhile.
+#[derive(Debug)]
+pub struct FileUser {
+    user: u32,
+    group: u32,
+    /// It counts for the thread that made it.
+    _thread: std::marker::PhantomData<*const ()>,
+}
+
+impl FileUser {
+    /// Becomes user and group of this number in what is done with files. An error where the process may not.
+    pub fn become_one(user: u32) -> io::Result<Self> {
+        // The group first: afterwards the right to is gone.
+        let this = Self {
+            group: set_fs(libc::SYS_setfsgid, user),
+            user: set_fs(libc::SYS_setfsuid, user),
+            _thread: std::marker::PhantomData,
+        };
+        // Refusals are told by nothing but the number that stays (setfsuid(2)).
+        if set_fs(libc::SYS_setfsuid, u32::MAX) == user {
+            Ok(this)
+        } else {
+            Err(io::ErrorKind::PermissionDenied.into())
+        }
+    }
+}
+
+impl Drop for FileUser {
+    fn drop(&mut self) {
+        set_fs(libc::SYS_setfsuid, self.user);
+        set_fs(libc::SYS_setfsgid, self.group);
+    }
+}
+
+/// The number before; one that is none changes nothing.
+fn set_fs(call: libc::c_long, id: u32) -> u32 {
+    // SAFETY: integers only. The system call, not the wrapper of a C library, counts for this thread alone.
+    let before = unsafe { libc::syscall(call, id) };
+    u32::try_from(before).unwrap_or(u32::MAX)
+}

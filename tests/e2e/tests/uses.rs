@@ -303,3 +303,21 @@ fn purity_is_checked_by_running_twice() {
     assert!(told.contains("`clock` is tagged `pure`, and gave another `result`"), "{told}");
     assert!(told.contains("2 pure cells ran twice, 1 gave something else"), "{told}");
 }
+
+#[test]
+fn unions_and_tensors_of_any_type_cross_languages() {
+    needs!("python3", "node");
+    let place = Place::flow(
+        "[cells.p]\nlang = \"python\"\noutputs = { x = \"int|null\", t = \"tensor<any>\" }\n\
+         code = '''\nimport array\nx = None\nt = array.array(\"f\", [0.0] * 6)\n'''\n\
+         [cells.j]\nlang = \"javascript\"\ninputs = { x = \"p.x\", t = \"p.t\" }\n\
+         outputs = { y = \"str|int\", u = \"tensor<any,[n]>\" }\ncode = \"y = 3; u = t\"\n\
+         [cells.s]\nlang = \"sh\"\ninputs = { y = \"j.y\" }\noutputs = { z = \"int|str\" }\n\
+         code = 'echo \"not $y\" > $OUT/z'\n",
+    );
+    let _ = place.run(&[]).exits(0);
+    assert_eq!(shown(&place, "p.x"), "null");
+    assert_eq!(shown(&place, "j.y"), "3");
+    assert!(shown(&place, "j.u").contains("f32 [6]"));
+    assert!(shown(&place, "s.z").contains("not 3"));
+}

@@ -14,7 +14,7 @@ use super::env::{By, check_port, check_variable};
 use super::input::{self, Wires};
 use super::limits::{Habits, Partial, habits};
 use super::output::{self, Outputs, Typed};
-use super::{Check, files::report_file_error, sub};
+use super::{Check, files::report_file_error, session, sub};
 use crate::catalog::Entry as Function;
 use crate::files::{MAX_CODE, relative};
 use crate::findings::{list, shown, suggestion};
@@ -53,6 +53,7 @@ pub(crate) struct Draft<'l> {
     pub lines: LimitLines,
     pub habits: Habits,
     pub seed: Option<i64>,
+    pub session: Option<session::Wanted>,
     pub asks: BTreeSet<Ask>,
     pub tags: Vec<String>,
     pub doc: Option<String>,
@@ -111,6 +112,8 @@ impl<'l> Check<'_, 'l> {
         let tags =
             map.get("tags").and_then(|node| findings.texts("tags", node)).unwrap_or_default();
         let seed = map.get("seed").and_then(|node| findings.int("seed", node, i64::MIN, i64::MAX));
+        let session = self.session(&id, map, manifest);
+        let findings = &mut self.findings;
         let doc = map.get("doc").and_then(|node| findings.text("doc", node)).map(str::to_owned);
         let asks = map.get("allow").map(|node| allow::read(findings, node)).unwrap_or_default();
         let mut own = self.habits.clone();
@@ -148,6 +151,7 @@ impl<'l> Check<'_, 'l> {
             lines,
             habits: own,
             seed,
+            session,
             asks,
             tags,
             doc,

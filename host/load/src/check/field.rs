@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use crate::findings::{Findings, Found, list, shown, suggestion};
-use crate::keys::{Key, SYNONYMS, Shape};
+use crate::keys::{Key, SYNONYMS};
 use crate::problem::Code;
 use crate::tree::{Data, Map, Node};
 
@@ -21,17 +21,8 @@ impl Findings {
         for entry in &map.entries {
             let text = entry.key.text.as_str();
             let span = &entry.key.span;
-            match keys.iter().find(|key| key.name == text).map(|key| key.shape) {
-                Some(Shape::Reserved) => {
-                    self.error(
-                        Code::Unsupported,
-                        span,
-                        format!("`{text}` is not supported by this version"),
-                        "reserved for a later version",
-                    );
-                }
-                Some(_) => {}
-                None => meant.extend(self.unknown_key(text, span, keys, &place)),
+            if !keys.iter().any(|key| key.name == text) {
+                meant.extend(self.unknown_key(text, span, keys, &place));
             }
         }
         meant
@@ -44,11 +35,7 @@ impl Findings {
         keys: &[Key],
         place: &dyn Display,
     ) -> Option<&'static str> {
-        let names: Vec<&'static str> = keys
-            .iter()
-            .filter(|key| !matches!(key.shape, Shape::Reserved))
-            .map(|key| key.name)
-            .collect();
+        let names: Vec<&'static str> = keys.iter().map(|key| key.name).collect();
         let synonym =
             SYNONYMS.iter().find(|(theirs, ours)| *theirs == text && names.contains(ours));
         let nearest = match synonym {

@@ -16,6 +16,7 @@ mod order;
 mod output;
 mod params;
 mod secrets;
+mod session;
 mod sub;
 mod uses;
 pub(crate) mod value;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 
 use polyloom_model::{
     Cell, CellId, Code as CellCode, Encoding, Flow, Origin, Param, ParamName, PortName, Role,
-    ToolChoice,
+    Session, ToolChoice,
 };
 
 pub(crate) use self::uses::to_problem;
@@ -226,11 +227,13 @@ impl<'l> Check<'_, 'l> {
         for cycle in order::cycles(&edges) {
             self.report_cycle(&drafts, &cycle);
         }
+        let before = self.sessions(&drafts, &edges);
         if self.findings.has_errors() {
             return None;
         }
+        let all = drafts.into_iter().zip(inputs).zip(before);
         let cells: Option<Vec<Cell>> =
-            drafts.into_iter().zip(inputs).map(|(draft, wired)| finish(draft, wired)).collect();
+            all.map(|((draft, wired), before)| finish(draft, wired, before)).collect();
         Some((cells?, outputs.unwrap_or_default()))
     }
 
@@ -323,7 +326,7 @@ impl<'l> Check<'_, 'l> {
     }
 }
 
-fn finish(draft: Draft<'_>, (inputs, map): wire::Filled) -> Option<Cell> {
+fn finish(draft: Draft<'_>, (inputs, map): wire::Filled, before: Option<CellId>) -> Option<Cell> {
     let (role, executor, code) = match draft.sub {
         Some(sub) => {
             let origin = Origin { path: sub.flow.path.clone(), first_line: 1 };
@@ -362,6 +365,7 @@ fn finish(draft: Draft<'_>, (inputs, map): wire::Filled) -> Option<Cell> {
         policy: draft.habits.policy,
         asks: draft.asks,
         seed: draft.seed,
+        session: draft.session.map(|session| Session { name: session.name, before }),
         tags: draft.tags,
         doc: draft.doc,
     })

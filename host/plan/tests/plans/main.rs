@@ -10,4 +10,5 @@ mod property;
 mod rules;
 mod scale;
 mod selection;
+mod sessions;
 mod world;

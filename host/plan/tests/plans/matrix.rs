@@ -45,6 +45,7 @@ all!(PARTS, word,
     PartName::Schema => "schema",
     PartName::Secret(_) => "secret",
     PartName::Seed => "seed",
+    PartName::Session => "session",
     PartName::Stdin => "stdin",
     PartName::Toolchain => "toolchain",
     PartName::When => "when",
@@ -78,6 +79,7 @@ all!(
         policy,
         asks,
         seed,
+        session,
         tags,
         doc
     }
@@ -139,6 +141,11 @@ fn world() -> World {
     }
     world.facts.env.insert("LANG".into(), Some(Digest::of(b"C")));
     world
+}
+
+fn session(name: &str, before: Option<&str>) -> Option<polyloom_model::Session> {
+    let name = polyloom_model::SessionName::declared(name).unwrap();
+    Some(polyloom_model::Session { name, before: before.map(|id| id.parse().unwrap()) })
 }
 
 type Edit = fn(&mut World);
@@ -241,6 +248,9 @@ const ROWS: &[Row] = &[
     ("stdin", "stdin", BELOW_A, |w| a(w).stdin = None),
     ("seed", "seed", BELOW_A, |w| a(w).seed = Some(8)),
     ("seed", "seed", BELOW_A, |w| a(w).seed = None),
+    // What was done in its session before, never what the session is called.
+    ("session", "session", "f", |w| w.cell("f").session = session("main", None)),
+    ("session", "session", "f", |w| w.cell("f").session = session("main", Some("a"))),
     // What decides whether, when and where a cell runs, not what it gives.
     ("limits", "", "", |w| a(w).limits.timeout = Duration::from_secs(1)),
     ("limits", "", "", |w| a(w).limits.memory = 1),

@@ -270,6 +270,7 @@ pub fn cell(id: &str, from: &[&str]) -> Cell {
         policy: Default::default(),
         asks: Default::default(),
         seed: None,
+        session: None,
         tags: Vec::new(),
         doc: None,
     }

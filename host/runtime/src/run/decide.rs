@@ -129,7 +129,9 @@ impl Runner {
             | Reason::Failed(_)
             | Reason::Interrupted => true,
         };
-        wanted && self.cell(step).cache && !self.job.no_cache
+        // A session goes on from cell to cell in one run: none of them waits for another run's.
+        let alone = self.cell(step).session.is_none();
+        wanted && alone && self.cell(step).cache && !self.job.no_cache
     }
 
     pub(super) fn because(&self, step: StepIndex, because: Because) -> String {

@@ -1,20 +1,27 @@
 //! The end of an attempt: what is left in its pipes, what it left behind, and what is said of it all.
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use polyloom_model::{Limit, PortName};
-use polyloom_protocol::meta::{ExecMeta, LimitMeta, PolicyMeta, Severity};
+use polyloom_protocol::meta::{ExecMeta, LimitMeta, PolicyMeta, Severity, Times};
 use polyloom_protocol::{Diagnostic, Outcome};
 use polyloom_sandbox as sandbox;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
 
-use super::{DRAIN, KILL, Watch, millis};
-use crate::attempt::{Collected, Live, Output, Phase, Report, Start};
-use crate::collect::{self, Problem};
+use super::{DRAIN, KILL, Seat, Watch, millis};
+use crate::attempt::{Attempt, Collected, Live, Output, Phase, Report, Start};
+use crate::capture::Capture;
+use crate::collect::{self, Problem, Writers};
+use crate::gate::Gate;
 use crate::messages;
-use crate::outcome::{Verdict, decide};
+use crate::outcome::{Evidence, Verdict, decide};
 use crate::pipes::read;
+use crate::talk::Talk;
+use crate::words::Words;
 use crate::workplace::enforcement;
 
 /// What was collected from a dead cell.
@@ -23,7 +30,7 @@ enum Taken {
     Outputs(BTreeMap<PortName, Output>, (BTreeMap<String, Output>, Vec<String>)),
 }
 
-impl Watch<'_> {
+impl<'a> Watch<'a> {
     /// Ends the watch of a cell that has ended: reads what is left, takes what is to be kept, and decides how it ended.
     pub(super) async fn finish(
         mut self,
@@ -65,26 +72,161 @@ impl Watch<'_> {
         self.on_usage();
         self.tell_pending().await;
 
-        let hidden = self.hides_stderr();
-        let achieved = enforcement(self.cell.enforcement());
-        let mut cell = self.cell;
+        let (rest, mut cell, before) = self.apart();
         let joined = tokio::task::spawn_blocking(move || {
             let teardown = cell.finish();
             (cell, teardown)
         });
         let (cell, teardown) = joined.await.map_err(std::io::Error::other)?;
 
-        let attempt = self.attempt;
-        let seen = &mut self.seen;
-        seen.take_in(&teardown.usage, &attempt.limits);
+        let mut rest = rest;
+        let seen = &mut rest.seen;
+        let mut usage = teardown.usage;
+        usage.cpu = usage.cpu.saturating_sub(before);
+        seen.take_in(&usage, &rest.attempt.limits);
         seen.wall_time = wall;
         match exit.exit {
             sandbox::Exit::Code(code) => seen.exit_code = Some(code),
             sandbox::Exit::Signal(signal) => seen.signal = Some(signal),
-            sandbox::Exit::SupervisorLost if self.killed => seen.signal = Some(KILL),
+            sandbox::Exit::SupervisorLost if rest.killed => seen.signal = Some(KILL),
             sandbox::Exit::SupervisorLost => seen.supervisor_lost = true,
             exit => seen.not_started = Some(messages::exit_words(exit)),
         }
+        let (report, _, _) = rest.report(cell, Writers::Gone, times).await?;
+        Ok(report)
+    }
+
+    /// Ends the watch of a cell of a session that is done: what it has printed is in the pipes by now, and its files are copied, since the process goes on.
+    pub(super) async fn settle(
+        mut self,
+        mut buffer: Vec<u8>,
+    ) -> std::io::Result<(Report, Option<Seat>)> {
+        let ended = Instant::now();
+        let wall = ended - self.started;
+        let mut times = self.times(ended);
+        for (pipe, capture) in [(&self.stdout, &mut self.out), (&self.stderr, &mut self.err)] {
+            while let Ok(count @ 1..) = nix::unistd::read(pipe.get_ref(), &mut buffer) {
+                capture.push(&buffer[..count]);
+            }
+        }
+        self.on_output();
+        while let Ok(text) = self.refusals.try_recv() {
+            self.on_live(Live::Diagnostic(Diagnostic::new(Severity::Warning, text))).await;
+        }
+        self.out.finish();
+        self.err.finish();
+        self.pass_text_on(true).await;
+        self.on_usage();
+        self.tell_pending().await;
+        let cpu = self.cpu + self.seen.cpu_time;
+        let (mut rest, cell, _) = self.apart();
+        rest.seen.wall_time = wall;
+        if rest.killed {
+            rest.seen.signal = Some(KILL);
+        } else {
+            // Nothing has ended: what is said of the cell is what its worker said.
+            rest.seen.exit_code = Some(0);
+        }
+        let writers = Writers::GoOn { most: rest.attempt.limits.disk };
+        let kept = rest.ears.take();
+        let (mut report, cell, talk) = rest.report(cell, writers, times).await?;
+        report.meta.exit_code = None;
+        times.collect_ms = millis(ended.elapsed());
+        report.meta.times = Some(times);
+        // Of others it is not known what they have left behind.
+        let whole = [Outcome::Ok, Outcome::Failed, Outcome::OutputMissing];
+        let goes_on = whole.contains(&report.meta.outcome);
+        let seat = kept.filter(|_| goes_on).map(|ears| ears.seat(cell, talk, cpu));
+        Ok((report, seat))
+    }
+
+    /// What has been seen and said, without the sandbox that it was about; and the processor time that was used there before.
+    fn apart(self) -> (Rest<'a>, sandbox::Sandbox, Duration) {
+        let hidden = self.hides_stderr();
+        let ears = Ears {
+            control: self.control,
+            stdout: self.stdout,
+            stderr: self.stderr,
+            worker: self.worker,
+            oom: self.oom,
+            gate: self.gate,
+            refusals: self.refusals,
+        };
+        let rest = Rest {
+            attempt: self.attempt,
+            talk: self.talk,
+            words: self.words,
+            out: self.out,
+            err: self.err,
+            diagnostics: self.diagnostics,
+            live: self.live,
+            seen: self.seen,
+            killed: self.killed,
+            hidden,
+            ears: Some(ears),
+        };
+        (rest, self.cell, self.cpu)
+    }
+
+    /// Reads what is left in the pipes, without waiting for their end.
+    async fn drain(&mut self, buffer: &mut [u8]) -> std::io::Result<()> {
+        let deadline = tokio::time::Instant::now() + DRAIN;
+        for (pipe, capture) in [(&self.stdout, &mut self.out), (&self.stderr, &mut self.err)] {
+            while !capture.ended {
+                match tokio::time::timeout_at(deadline, pipe.readable()).await {
+                    Ok(ready) => read(&mut ready?, capture, buffer),
+                    Err(_) => break,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// By what a sandbox is heard.
+struct Ears {
+    control: AsyncFd<OwnedFd>,
+    stdout: AsyncFd<OwnedFd>,
+    stderr: AsyncFd<OwnedFd>,
+    worker: Option<AsyncFd<OwnedFd>>,
+    oom: Option<AsyncFd<OwnedFd>>,
+    gate: Option<Gate>,
+    refusals: mpsc::Receiver<String>,
+}
+
+impl Ears {
+    fn seat(self, cell: sandbox::Sandbox, talk: Option<Talk>, cpu: Duration) -> Seat {
+        let Self { control, stdout, stderr, worker, oom, gate, refusals } = self;
+        Seat { cell, control, stdout, stderr, worker, oom, talk, say: None, gate, refusals, cpu }
+    }
+}
+
+/// What has been seen and said in an attempt that is over.
+struct Rest<'a> {
+    attempt: &'a Arc<Attempt>,
+    talk: Option<Talk>,
+    words: Words,
+    out: Capture,
+    err: Capture,
+    diagnostics: Vec<Diagnostic>,
+    live: mpsc::Sender<Live>,
+    seen: Evidence,
+    killed: bool,
+    hidden: bool,
+    ears: Option<Ears>,
+}
+
+impl Rest<'_> {
+    /// Decides how it ended, and takes what is to be kept.
+    async fn report(
+        mut self,
+        cell: sandbox::Sandbox,
+        writers: Writers,
+        times: Times,
+    ) -> std::io::Result<(Report, sandbox::Sandbox, Option<Talk>)> {
+        let attempt = self.attempt;
+        let achieved = enforcement(cell.enforcement());
+        let seen = &mut self.seen;
         if let Some(talk) = &self.talk {
             seen.done = talk.done;
             seen.greeted = talk.greeted;
@@ -103,12 +245,13 @@ impl Watch<'_> {
             (Some(_) | None, _) => Start::None,
         };
 
+        let cell = Arc::new(cell);
         let mut meta = ExecMeta::new(Outcome::Ok);
         let mut outputs = Default::default();
         let mut program = None;
         let (stdout, mut stderr) = (self.out.tail(), self.err.tail());
         let told = messages::of_tools(attempt, cell.view(), &stdout.text, &stderr.text);
-        if hidden {
+        if self.hidden {
             stderr.text = messages::in_place_of(&stderr.text, &told);
         }
         self.diagnostics.extend(told);
@@ -121,19 +264,32 @@ impl Watch<'_> {
                 Some(talk) => std::mem::take(&mut talk.artifacts),
                 None => std::mem::take(&mut self.words.artifacts),
             };
-            let collected = tokio::task::spawn_blocking(move || match attempt.phase {
-                Phase::Head => collect::head(&cell).map(Taken::Program),
-                Phase::Compile { .. } => collect::program(&cell).map(Taken::Program),
+            let sealed = Arc::clone(&cell);
+            // Nothing to be looked at is no reason to go to another thread.
+            let nothing =
+                writers != Writers::Gone && attempt.outputs.is_empty() && claims.is_empty();
+            let collect = move || match attempt.phase {
+                Phase::Head => collect::head(&sealed).map(Taken::Program),
+                Phase::Compile { .. } => collect::program(&sealed).map(Taken::Program),
                 Phase::Run { .. } => {
                     let mask = attempt.mask().map(Arc::as_ref);
-                    let gathered = collect::outputs(&cell, &attempt.outputs, most, mask)?;
-                    let (more, mut left) = collect::extra(&cell, &claims, &attempt.outputs, mask)
-                        .map_err(|it| vec![it])?;
+                    let gathered =
+                        collect::outputs(&sealed, &attempt.outputs, most, mask, writers)?;
+                    let (more, mut left) =
+                        collect::extra(&sealed, &claims, &attempt.outputs, mask, writers)
+                            .map_err(|it| vec![it])?;
                     left.extend(gathered.odd);
                     Ok(Taken::Outputs(gathered.outputs, (more, left)))
                 }
-            });
-            match collected.await.map_err(std::io::Error::other)? {
+            };
+            let collected = match nothing {
+                true => collect(),
+                false => {
+                    let collected = tokio::task::spawn_blocking(collect).await;
+                    collected.map_err(std::io::Error::other)?
+                }
+            };
+            match collected {
                 Ok(Taken::Program(built)) => program = Some(built),
                 Ok(Taken::Outputs(all, (more, left))) => {
                     outputs = all;
@@ -194,16 +350,16 @@ impl Watch<'_> {
         meta.outcome = outcome;
         meta.exit_code = seen.exit_code;
         meta.signal = seen.signal;
-        meta.wall_ms = millis(wall);
+        meta.wall_ms = millis(seen.wall_time);
         meta.times = Some(times);
-        meta.cpu_ms = teardown.usage.cpu.as_secs_f64() * 1e3;
-        meta.peak_memory = teardown.usage.peak_memory;
+        meta.cpu_ms = seen.cpu_time.as_secs_f64() * 1e3;
+        meta.peak_memory = seen.peak_memory;
         meta.stdout = stdout;
         meta.stderr = stderr;
         meta.diagnostics = self.diagnostics;
-        if let Some(talk) = self.talk {
+        if let Some(talk) = &mut self.talk {
             meta.session_changed = talk.session_changed;
-            meta.extras = talk.extras;
+            meta.extras = std::mem::take(&mut talk.extras);
         }
         meta.limit = hit.and_then(|(limit, peak)| {
             let amount = attempt.limits.amount(limit)?;
@@ -218,20 +374,10 @@ impl Watch<'_> {
         if let Some(mask) = attempt.mask() {
             messages::hide(mask, &mut meta, &mut explanation);
         }
-        Ok(Report { meta, outputs, extra, program, explanation, start, vanished })
-    }
-
-    /// Reads what is left in the pipes, without waiting for their end.
-    async fn drain(&mut self, buffer: &mut [u8]) -> std::io::Result<()> {
-        let deadline = tokio::time::Instant::now() + DRAIN;
-        for (pipe, capture) in [(&self.stdout, &mut self.out), (&self.stderr, &mut self.err)] {
-            while !capture.ended {
-                match tokio::time::timeout_at(deadline, pipe.readable()).await {
-                    Ok(ready) => read(&mut ready?, capture, buffer),
-                    Err(_) => break,
-                }
-            }
-        }
-        Ok(())
+        let report = Report { meta, outputs, extra, program, explanation, start, vanished };
+        let Some(cell) = Arc::into_inner(cell) else {
+            return Err(std::io::Error::other("the files of a cell are still being read"));
+        };
+        Ok((report, cell, self.talk))
     }
 }

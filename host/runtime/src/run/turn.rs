@@ -1,0 +1,71 @@
+//! A step's turn in its session: which cells come before it, and what their process may use.
+
+use polyloom_model::{Cell, Limits};
+use polyloom_plan::StepIndex;
+
+use super::Runner;
+use crate::sessions::Turn;
+
+impl Runner {
+    /// The turn of a step that is about to run, with the cells that may have to be run again for it.
+    pub(super) fn turn(&self, step: StepIndex) -> Option<Turn> {
+        let mut turn = self.bare_turn(step)?;
+        if self.job.place.sessions.stands_at(&turn.name, turn.before) {
+            return Some(turn);
+        }
+        turn.limits = self.limits_of(step, &turn);
+        let mut earlier = self.step_before(step);
+        while let Some(step) = earlier {
+            let mut run = self.step_run(step);
+            run.turn = self.bare_turn(step);
+            turn.replays.push(run);
+            earlier = self.step_before(step);
+        }
+        turn.replays.reverse();
+        Some(turn)
+    }
+
+    fn bare_turn(&self, step: StepIndex) -> Option<Turn> {
+        let cell = self.cell(step);
+        let session = cell.session.as_ref()?;
+        let steps = &self.job.prepared.plan.steps;
+        let before = self.step_before(step).map(|before| steps[before.at()].key);
+        let limits = self.limits(step);
+        let (name, key) = (session.name.clone(), steps[step.at()].key);
+        Some(Turn { name, key, before, replays: Vec::new(), limits })
+    }
+
+    /// What its process may use.
+    fn limits_of(&self, step: StepIndex, turn: &Turn) -> Limits {
+        let mut limits = self.limits(step);
+        let of_session =
+            |cell: &&Cell| cell.session.as_ref().is_some_and(|session| session.name == turn.name);
+        for cell in self.job.prepared.flow.cells.iter().filter(of_session) {
+            widen(&mut limits, &cell.limits);
+        }
+        limits
+    }
+
+    fn step_before(&self, step: StepIndex) -> Option<StepIndex> {
+        let before = self.cell(step).session.as_ref()?.before.as_ref()?;
+        // As a rule it is the one before this.
+        let mut earlier = (0..u32::try_from(step.at()).ok()?).rev().map(StepIndex);
+        earlier.find(|it| self.job.prepared.plan.steps[it.at()].cell == *before)
+    }
+}
+
+/// A process that may run either of two cells may use what one of them may.
+fn widen(limits: &mut Limits, other: &Limits) {
+    limits.memory = limits.memory.max(other.memory);
+    limits.pids = limits.pids.max(other.pids);
+    limits.disk = limits.disk.max(other.disk);
+    limits.disk_asked |= other.disk_asked;
+    limits.inodes = limits.inodes.max(other.inodes);
+    limits.open_files = limits.open_files.max(other.open_files);
+    limits.cpus = match (limits.cpus, other.cpus) {
+        (Some(one), Some(other)) => Some(one.max(other)),
+        _ => None,
+    };
+    // That is counted for each of them, by the host.
+    limits.cpu_time = None;
+}

@@ -1,0 +1,199 @@
+//! A session that is alive: one sandbox whose worker runs one cell after the other and keeps its state between them.
+//!
+//! What the cells are, and what state is wanted, is the caller's. Files of a cell are laid and taken away by the host while the worker waits; what a cell
+//! leaves is copied, since processes of the session may go on. Where anything goes wrong, the session ends.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use polyloom_protocol::FromHost;
+use polyloom_protocol::messages::host::{Exec, Forget, Restore, Snapshot};
+use polyloom_sandbox as sandbox;
+use tokio::sync::{mpsc, watch};
+
+use crate::attempt::{Attempt, Live, Report, Stop};
+use crate::drive::{Seat, Watch};
+use crate::inputs::{self, Laid};
+use crate::messages;
+use crate::parking::Berth;
+use crate::workplace::{AttemptError, Workplace, exec_of, stopped};
+
+/// Inputs of more bytes are laid by a thread that may wait.
+const AT_ONCE: usize = 1 << 20;
+/// Variables that tell of one cell; those of a session are not of one.
+const OF_A_CELL: [&str; 3] = ["POLYLOOM_CELL", "POLYLOOM_DEADLINE_MS", "POLYLOOM_SEED"];
+
+/// A session that is alive and waits for its next cell.
+pub struct Session {
+    seat: Seat,
+}
+
+impl Session {
+    /// Whether its worker is there, as far as is known.
+    pub fn is_there(&mut self) -> bool {
+        self.seat.is_there()
+    }
+
+    /// Whether it can be kept as it is, and gone back to.
+    #[must_use]
+    pub fn keeps(&self) -> bool {
+        self.seat.keeps()
+    }
+
+    /// Keeps its state under a name; whether that could be done. Nothing: it is of no use any more.
+    pub async fn snapshot(&mut self, name: &str) -> Option<bool> {
+        self.seat.keep(FromHost::Snapshot(Snapshot { name: name.to_owned() })).await
+    }
+
+    /// Goes back to a kept state; as for [`Self::snapshot`].
+    pub async fn restore(&mut self, name: &str) -> Option<bool> {
+        self.seat.keep(FromHost::Restore(Restore { name: name.to_owned() })).await
+    }
+
+    /// Drops a kept state; as for [`Self::snapshot`].
+    pub async fn forget(&mut self, name: &str) -> Option<bool> {
+        self.seat.keep(FromHost::Forget(Forget { name: name.to_owned() })).await
+    }
+
+    /// Ends it, without waiting for that.
+    pub fn end(self) {
+        drop(tokio::task::spawn_blocking(move || drop(self)));
+    }
+}
+
+impl Workplace {
+    /// Starts a session for cells like this one, with its limits; nothing where that was stopped.
+    pub async fn begin_session(
+        self: &Arc<Self>,
+        attempt: &Arc<Attempt>,
+        stop: &watch::Receiver<Stop>,
+    ) -> Result<Option<Session>, AttemptError> {
+        let (place, wanted) = (Arc::clone(self), Arc::clone(attempt));
+        let spawned = tokio::task::spawn_blocking(move || {
+            let spawner = place.spawner()?;
+            let bare = Attempt { inputs: Vec::new(), stdin: None, ..Attempt::clone(&wanted) };
+            let (mut spec, policy, _) = place.prepare(&bare, spawner.view()?);
+            spec.files.clear();
+            spec.env.retain(|(name, _)| !OF_A_CELL.contains(&name.as_str()));
+            spawner.spawn(&policy, &spec)
+        });
+        let mut told = stop.clone();
+        let spawned = tokio::select! {
+            spawned = spawned => spawned,
+            () = stopped(&mut told) => return Ok(None),
+        };
+        let spawned = spawned.map_err(|error| AttemptError::Watch(std::io::Error::other(error)))?;
+        let cell = spawned.map_err(AttemptError::Spawn)?;
+        let seat = Seat::open(attempt, Berth { cell, line: None }).map_err(AttemptError::Watch)?;
+        Ok(Some(Session { seat: seat.stays() }))
+    }
+
+    /// Runs a cell in a session. The session is given back where it is there still: where the cell ended well, or failed by itself, and left nothing that
+    /// is in the way. What one that failed has done to the state is the caller's to undo.
+    pub async fn exec(
+        &self,
+        session: Session,
+        attempt: &Arc<Attempt>,
+        live: mpsc::Sender<Live>,
+        stop: watch::Receiver<Stop>,
+    ) -> Result<(Report, Option<Session>), AttemptError> {
+        let started = Instant::now();
+        let Session { mut seat } = session;
+        let view = seat.cell.view().clone();
+        let laid = inputs::lay(&attempt.inputs, false, &view);
+        let code = messages::code_path(attempt);
+        let has_inputs = !attempt.inputs.is_empty();
+        let bytes: usize = laid.files.iter().map(|file| file.bytes.len()).sum();
+        // What is installed is in view already.
+        let named = attempt.call.is_none() || !attempt.code_name.is_empty();
+        let path = if named { view.path(&code) } else { String::new() };
+        let exec = exec_of(attempt, path, laid.exec.clone(), &view);
+        let exec = Exec { session: true, ..exec };
+        let lay = {
+            let attempt = Arc::clone(attempt);
+            move |seat: &mut Seat| lay(&mut seat.cell, Path::new(&code), &attempt, &laid)
+        };
+        if bytes <= AT_ONCE && laid_at_once(attempt) {
+            lay(&mut seat).map_err(AttemptError::Inputs)?;
+        } else {
+            let task = tokio::task::spawn_blocking(move || lay(&mut seat).map(|()| seat)).await;
+            let task = task.map_err(|error| AttemptError::Watch(std::io::Error::other(error)))?;
+            seat = task.map_err(AttemptError::Inputs)?;
+        }
+        let watch = Watch::new(attempt, seat, Some(exec), live, stop, started);
+        let (report, seat) = watch.run_on().await.map_err(AttemptError::Watch)?;
+        let Some(mut seat) = seat else { return Ok((report, None)) };
+        let folders = [("code", true), ("in", has_inputs), ("out", true)];
+        let mut used = folders.into_iter().filter(|(_, used)| *used);
+        let emptied = used.try_for_each(|(folder, _)| seat.cell.empty(folder));
+        if let Err(error) = emptied {
+            tracing::info!(cell = %attempt.cell, %error, "a session ends: what its cell left can't be removed");
+            Session { seat }.end();
+            return Ok((report, None));
+        }
+        Ok((report, Some(Session { seat })))
+    }
+}
+
+/// Whether all its inputs are values.
+fn laid_at_once(attempt: &Attempt) -> bool {
+    let value = |input: &crate::attempt::InputFile| {
+        matches!(input.content, crate::attempt::Content::Value(_))
+    };
+    attempt.inputs.iter().all(value)
+}
+
+/// Lays the files of a cell. What lies elsewhere in a sandbox that begins is copied into one that goes on.
+fn lay(
+    cell: &mut sandbox::Sandbox,
+    code: &Path,
+    attempt: &Attempt,
+    laid: &Laid,
+) -> std::io::Result<()> {
+    if attempt.call.is_none() || !attempt.code_name.is_empty() {
+        lay_within(cell, code, &attempt.code)?;
+    }
+    for (path, bytes) in attempt.call.iter().flat_map(|call| &call.files) {
+        lay_within(cell, &Path::new("/cell/code").join(path), bytes)?;
+    }
+    for file in &laid.files {
+        cell.lay(&file.path, &mut &file.bytes[..])?;
+    }
+    for bind in &laid.binds {
+        copy(cell, &bind.source, &bind.target)?;
+    }
+    match laid.hot.is_empty() {
+        true => Ok(()),
+        // Who prepares a cell of a session gives it what is on disk.
+        false => Err(std::io::ErrorKind::Unsupported.into()),
+    }
+}
+
+/// Lays a file and the folders that it is in.
+fn lay_within(cell: &mut sandbox::Sandbox, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folders: Vec<&Path> = path.ancestors().skip(1).collect();
+    // `/`, `/cell` and `/cell/code` are there.
+    for folder in folders.into_iter().rev().skip(3) {
+        cell.lay_folder(folder)?;
+    }
+    cell.lay(path, &mut &bytes[..])
+}
+
+/// Copies a file or a directory of the store, which has no links.
+fn copy(cell: &mut sandbox::Sandbox, source: &Path, target: &Path) -> std::io::Result<()> {
+    let mut open: Vec<(PathBuf, PathBuf)> = vec![(source.to_owned(), target.to_owned())];
+    while let Some((source, target)) = open.pop() {
+        if !source.is_dir() {
+            cell.lay(&target, &mut File::open(&source)?)?;
+            continue;
+        }
+        cell.lay_folder(&target)?;
+        for entry in std::fs::read_dir(&source)? {
+            let name = entry?.file_name();
+            open.push((source.join(&name), target.join(&name)));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,145 @@
+//! A sandbox whose program goes on from task to task: files that come and go while it lives, and copies of files that may still change. Everything is by
+//! descriptor, below the cell's own folders, through no link; knows no task.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Write},
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
+};
+
+use crate::{
+    CELL_ROOT,
+    collect::{Collector, Refusal},
+    sandbox::Sandbox,
+    sys::{
+        self,
+        file::{self, NO_ESCAPE, RESOLVE_NO_XDEV},
+        process,
+    },
+};
+
+/// Levels of what is removed.
+const DEPTH: usize = 64;
+/// Files and folders that are removed at most; a sandbox with more is ended instead.
+const ENTRIES: usize = 100_000;
+
+impl Sandbox {
+    /// Makes a file that the cell finds and, where there are two users, can't change. It is none of the cell's use of its disk.
+    pub fn lay(&mut self, path: &Path, from: &mut dyn Read) -> io::Result<()> {
+        self.as_supervisor(|sandbox| {
+            let below = below(path)?;
+            let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW;
+            let to = sandbox.open_below(below, flags, 0o644)?;
+            // The umask of the host is not the cell's.
+            let mut to = File::from(to);
+            to.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+            io::copy(from, &mut to)?;
+            to.flush()
+        })
+    }
+
+    /// Makes a folder for such files.
+    pub fn lay_folder(&mut self, path: &Path) -> io::Result<()> {
+        self.as_supervisor(|sandbox| {
+            let below = below(path)?;
+            let (Some(parent), Some(name)) = (below.parent(), below.file_name()) else {
+                return Err(io::ErrorKind::InvalidInput.into());
+            };
+            let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+            let parent = sandbox.open_below(parent, flags, 0)?;
+            file::mkdirat(parent.as_fd(), &sys::c_path(Path::new(name))?, 0o755)?;
+            let made = sandbox.open_below(below, flags, 0)?;
+            File::from(made).set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        })
+    }
+
+    /// Removes what lies in one of the cell's folders (`in`, `code`, `out`). An error: something is still there, put there by a program that goes on.
+    pub fn empty(&mut self, folder: &str) -> io::Result<()> {
+        let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+        let top = self.open_below(Path::new(folder), flags, 0)?;
+        let before = file::bytes_used(self.root.as_fd());
+        let mut left = ENTRIES;
+        remove_below(&top, DEPTH, &mut left)?;
+        let freed = before.saturating_sub(file::bytes_used(self.root.as_fd()));
+        if folder != "out" {
+            self.disk_before = self.disk_before.saturating_sub(freed);
+        }
+        Ok(())
+    }
+
+    fn open_below(&self, below: &Path, flags: i32, mode: u32) -> io::Result<OwnedFd> {
+        let resolve = NO_ESCAPE | RESOLVE_NO_XDEV;
+        file::openat2(self.root.as_fd(), &sys::c_path(below)?, flags, mode, resolve)
+    }
+
+    /// Makes files as its supervisor does, whose user they are to be; what they take is not the cell's.
+    fn as_supervisor(&mut self, make: impl FnOnce(&Self) -> io::Result<()>) -> io::Result<()> {
+        let before = file::bytes_used(self.root.as_fd());
+        let made = {
+            let _guard = self.owner.map(process::FileUser::become_one).transpose()?;
+            make(self)
+        };
+        let taken = file::bytes_used(self.root.as_fd()).saturating_sub(before);
+        self.disk_before += taken;
+        made
+    }
+}
+
+fn below(path: &Path) -> io::Result<&Path> {
+    path.strip_prefix(CELL_ROOT).map_err(|_| io::ErrorKind::InvalidInput.into())
+}
+
+fn remove_below(folder: &OwnedFd, depth: usize, left: &mut usize) -> io::Result<()> {
+    let Some(depth) = depth.checked_sub(1) else { return Err(io::ErrorKind::Unsupported.into()) };
+    for entry in fs::read_dir(format!("/proc/self/fd/{}", folder.as_raw_fd()))? {
+        *left = left.checked_sub(1).ok_or(io::ErrorKind::Unsupported)?;
+        let name = entry?.file_name();
+        let name = sys::c_path(Path::new(std::ffi::OsStr::from_bytes(name.as_bytes())))?;
+        match file::unlinkat(folder.as_fd(), &name) {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EISDIR | libc::EPERM)) => {}
+            other => {
+                other?;
+                continue;
+            }
+        }
+        let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+        let resolve = NO_ESCAPE | RESOLVE_NO_XDEV;
+        let inner = file::openat2(folder.as_fd(), &name, flags, 0, resolve)?;
+        remove_below(&inner, depth, left)?;
+        file::rmdirat(folder.as_fd(), &name)?;
+    }
+    Ok(())
+}
+
+impl Collector {
+    /// A copy of a file that a program may still change: a file in the host's memory, at its start, that nobody changes any more. A file of more than
+    /// `most` bytes is refused.
+    pub fn copy_file(&self, path: &str, most: u64) -> Result<OwnedFd, Refusal> {
+        let unreadable = |error: io::Error| Refusal::Unreadable(error.kind());
+        let from = File::from(self.open_file(path)?);
+        let meta = from.metadata().map_err(unreadable)?;
+        let size = meta.len();
+        if size > most {
+            return Err(Refusal::Unreadable(io::ErrorKind::FileTooLarge));
+        }
+        let copy = file::memfd(c"polyloom-output").map_err(|error| match error.raw_os_error() {
+            Some(libc::EMFILE | libc::ENFILE) => Refusal::OutOfDescriptors,
+            _ => unreadable(error),
+        })?;
+        let mut to = File::from(copy);
+        // What is written meanwhile beyond the size it had is not waited for.
+        io::copy(&mut from.take(size), &mut to).map_err(unreadable)?;
+        let mode = std::os::unix::fs::MetadataExt::mode(&meta) & 0o777 | 0o400;
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        to.set_permissions(mode).map_err(unreadable)?;
+        let copy = OwnedFd::from(to);
+        file::seal(copy.as_fd()).map_err(unreadable)?;
+        let link = sys::c_path(Path::new(&format!("/proc/self/fd/{}", copy.as_raw_fd())));
+        let link = link.map_err(unreadable)?;
+        file::open(&link, libc::O_RDONLY).map_err(unreadable)
+    }
+}

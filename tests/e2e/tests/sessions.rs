@@ -1,0 +1,197 @@
+//! Sessions: cells that share an interpreter's state find what those before them left, whatever was answered from the store; and what a hostile cell can
+//! do ends with its session.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+use polyloom_test_e2e::{Place, Running, needs};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+/// Cells of one session, in this order: each a name, its outputs and its code.
+fn session(cells: &[(&str, &str, &str)]) -> String {
+    let cell = |(id, outputs, code): &(&str, &str, &str)| {
+        format!(
+            "[cells.{id}]\nlang = \"python\"\nsession = \"main\"\noutputs = {{ {outputs} }}\ncode = '''\n{code}\n'''\n\n"
+        )
+    };
+    cells.iter().map(cell).collect()
+}
+
+const COUNT: [(&str, &str, &str); 3] = [
+    ("a", "x = \"int\"", "seen = [1]\nx = len(seen)"),
+    ("b", "y = \"int\"", "seen.append(2)\ny = len(seen)"),
+    ("c", "z = \"int\"", "seen.append(3)\nz = sum(seen)"),
+];
+
+/// The names of the cells that were run again for `cell`, in a run that goes well.
+fn replayed(place: &Place, cell: &str) -> Value {
+    let events = place.polyloom(&["run", "--events", "-"]).exits(0).json_lines();
+    let mut ends = events.iter().filter(|it| it["event"] == "step.finished" && it["cell"] == cell);
+    let end = ends.next().unwrap();
+    assert_eq!(end["meta"]["outcome"], "ok");
+    end["meta"]["extras"]["replayed"].clone()
+}
+
+fn shown(place: &Place, port: &str) -> String {
+    let shown = place.polyloom(&["show", "latest", port]).exits(0).stdout();
+    shown.lines().last().unwrap().to_owned()
+}
+
+#[test]
+fn cells_of_a_session_share_its_state_and_results_are_kept() {
+    needs!("python3");
+    let place = Place::flow(&session(&COUNT));
+    assert_eq!(replayed(&place, "c"), Value::Null);
+    assert_eq!(shown(&place, "c.z"), "6");
+    assert!(place.run(&[]).exits(0).ran().is_empty());
+}
+
+#[test]
+fn what_came_before_is_run_again_for_a_cell_that_was_edited() {
+    needs!("python3");
+    let place = Place::flow(&session(&COUNT));
+    let _ = place.run(&[]).exits(0);
+    place.edit("polyloom.toml", "z = sum(seen)", "z = sum(seen) + 100");
+    assert_eq!(replayed(&place, "c"), json!(["a", "b"]));
+    assert_eq!(shown(&place, "c.z"), "106");
+    // What is done in a session is part of all that comes after it.
+    place.edit("polyloom.toml", "seen.append(2)", "seen.append(20)");
+    let run = place.run(&[]).exits(0);
+    assert_eq!(run.ran(), ["b", "c"]);
+    assert_eq!(shown(&place, "c.z"), "124");
+}
+
+#[test]
+fn large_inputs_and_outputs_of_all_kinds_go_through_a_session() {
+    needs!("python3");
+    let flow = session(&[(
+        "a",
+        "t = \"file\", d = \"dir\"",
+        "import os, pathlib\nd = pathlib.Path(os.environ['OUT'], 'd'); d.mkdir()\n(d / 'one').write_text('1')\nt = pathlib.Path(os.environ['OUT'], 't.bin'); t.write_bytes(b'x' * 3_000_000)",
+    )]) + "[cells.b]\nlang = \"python\"\nsession = \"main\"\ninputs = { t = \"a.t\", d = \"a.d\" }\noutputs = { n = \"int\", e = \"str\" }\ncode = '''\nn = t.stat().st_size\ne = (d / 'one').read_text()\n'''\n";
+    let place = Place::flow(&flow);
+    let _ = place.run(&[]).exits(0);
+    assert_eq!([shown(&place, "b.n"), shown(&place, "b.e")], ["3000000", "1"]);
+}
+
+#[test]
+fn a_cell_that_fails_ends_its_session_and_those_after_it_do_not_run() {
+    needs!("python3");
+    let mut cells = COUNT;
+    cells[1].2 = "seen.append(2)\nraise ValueError('no')";
+    let place = Place::flow(&session(&cells));
+    let run = place.run(&[]).exits(1);
+    assert_eq!(run.outcomes()["b"], "failed");
+    assert_eq!(run.outcomes()["c"], "skipped");
+    assert!(run.messages("b").contains("no"), "{}", run.messages("b"));
+    assert_eq!(run.outcome("a"), "ok");
+    // What it did before it failed is not there when it is run again.
+    place.edit("polyloom.toml", "raise ValueError('no')", "y = len(seen)");
+    let _ = place.run(&[]).exits(0);
+    assert_eq!(shown(&place, "c.z"), "6");
+}
+
+#[test]
+fn limits_hold_for_each_cell_and_end_the_session() {
+    needs!("python3");
+    let mut cells = COUNT;
+    cells[1].2 = "import time\ntime.sleep(60)";
+    let flow = session(&cells).replacen(
+        "[cells.b]\n",
+        "[cells.b]\ntimeout = \"300ms\"\ngrace = \"100ms\"\n",
+        1,
+    );
+    let place = Place::flow(&flow);
+    let run = place.run(&[]).exits(1);
+    assert_eq!(run.outcomes()["a"], "ok");
+    assert_eq!(run.outcomes()["b"], "timed_out");
+}
+
+#[test]
+fn what_a_process_of_the_session_does_to_a_result_afterwards_is_too_late() {
+    needs!("python3");
+    let change = "import os, pathlib, threading, time
+out = os.environ['OUT']
+t = pathlib.Path(out, 't.bin')
+t.write_bytes(b'good' * 1000)
+held = open(t, 'r+b')
+def change():
+    while True:
+        held.seek(0); held.write(b'evil' * 1000); held.flush(); time.sleep(0)
+threading.Timer(0.05, change).start()";
+    let flow = session(&[
+        ("a", "t = \"file\"", change),
+        ("b", "n = \"int\"", "n = 1\nimport time; time.sleep(0.3)"),
+    ]);
+    let place = Place::flow(&flow);
+    let run = place.run(&[]).exits(0);
+    // The digest is that of the bytes that are kept, whichever they were.
+    let bytes = run.bytes("a", "t");
+    assert_eq!(bytes.len(), 4000);
+    assert!(bytes == b"good".repeat(1000), "what was written after Done is not kept");
+    let _ = place.polyloom(&["cache", "verify"]).exits(0);
+}
+
+#[test]
+fn links_and_garbage_are_refused_and_other_sessions_are_not_harmed() {
+    needs!("python3");
+    let other = "[cells.other]\nlang = \"python\"\nsession = \"side\"\noutputs = { n = \"int\" }\ncode = 'n = 7'\n\n";
+    let attacks = [
+        ("import os\nos.symlink('/etc/passwd', os.environ['OUT'] + '/t.bin')", "t = \"file\""),
+        (
+            "import os\nfor fd in map(int, os.listdir('/proc/self/fd')):\n    if fd < 3: continue\n    try: os.write(fd, b'\\xff' * 64)\n    except OSError: pass",
+            "",
+        ),
+        ("import os\nos._exit(0)", ""),
+        ("import os\nos.kill(os.getpid(), 9)", ""),
+    ];
+    for (code, outputs) in attacks {
+        let flow = other.to_owned() + &session(&[("a", outputs, code), ("b", "", "pass")]);
+        let place = Place::flow(&flow);
+        let run = place.run(&["-k"]);
+        assert_ne!(run.outcomes()["a"], "ok", "{code}");
+        assert_eq!(run.outcomes()["b"], "skipped", "{code}");
+        assert_eq!(run.outcomes()["other"], "ok", "{code}");
+    }
+}
+
+#[test]
+fn sessions_that_can_not_be_are_told_before_anything_runs() {
+    let place = Place::flow(
+        "[cells.a]\nlang = \"python\"\nsession = \"s\"\ncode = ''\n[cells.b]\nlang = \"python\"\nsession = \"s\"\nenv = { A = \"1\" }\ncode = ''\n[cells.c]\nlang = \"sh\"\nsession = \"t\"\ncode = ''\n",
+    );
+    let told = place.polyloom(&["check"]).exits(2).stderr();
+    assert!(told.contains("`a` and `b` are of one session and differ in `env`"), "{told}");
+    assert!(told.contains("`sh` holds no sessions"), "{told}");
+}
+
+/// The events of the next run, from its first to its last.
+fn run(running: &mut Running) -> Vec<Value> {
+    let mut events = vec![running.until(|event| event["event"] == "run.started")];
+    while events.last().unwrap()["event"] != "run.finished" {
+        events.push(running.until(|_| true));
+    }
+    events
+}
+
+#[test]
+fn a_watch_goes_on_from_the_state_before_the_edit() {
+    needs!("python3");
+    let place = Place::flow(&session(&COUNT));
+    let mut running = place.call(&["run", "--watch", "--events", "-"]).start();
+    run(&mut running);
+    for more in 1..4 {
+        place.write(
+            "polyloom.toml",
+            session(&COUNT).replace("z = sum(seen)", &format!("z = sum(seen) + {more}")),
+        );
+        let events = run(&mut running);
+        let end = events.iter().find(|it| it["event"] == "step.finished" && it["cell"] == "c");
+        let meta = &end.unwrap()["meta"];
+        assert_eq!(meta["outcome"], "ok");
+        assert_eq!(meta["extras"].get("replayed"), None, "nothing is run again");
+        assert_eq!(shown(&place, "c.z"), (6 + more).to_string());
+    }
+    running.signal(Signal::INT);
+    let _ = running.end().exits(130);
+}
