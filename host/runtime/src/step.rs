@@ -370,6 +370,8 @@ impl StepRun {
             });
             let mut attempt = self.bare(Phase::Compile { head: head.map(|head| head.path) });
             attempt.limits = compiling(&self.limits);
+            // Its files are what the code includes.
+            attempt.call = self.cell().call.clone();
             let report = self.attempt_once(attempt, seen, stop).await;
             let whole = match whole {
                 Some(whole) => whole.await.map_err(|error| Trouble::internal(&error))?,
