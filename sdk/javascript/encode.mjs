@@ -95,6 +95,7 @@ class Encoder {
           value, "a color such as `#rrggbb` or `#rrggbbaa`", path, () => this.writer.str(value.toLowerCase()),
         );
       case "any": return this.any(value, path);
+      case "union": return this.union(value, type, path);
       default: throw new ValueError(path, type.text, describe(value));
     }
   }
@@ -229,6 +230,28 @@ class Encoder {
     this.writer.array(2);
     this.float(pair[0], `${path}[0]`);
     this.float(pair[1], `${path}[1]`);
+  }
+
+  /**
+   * The first of the types that takes it; a whole number is an int where that is one of them.
+   * @param {any} value
+   * @param {any} type
+   * @param {string} path
+   */
+  union(value, type, path) {
+    const int = (/** @type {any} */ member) => Number(member.kind !== "int");
+    const members = [...type.members].sort((a, b) => int(a) - int(b));
+    const taken = members.find((member) => {
+      try {
+        new Encoder().value(value, member, "");
+        return true;
+      } catch (error) {
+        if (error instanceof ValueError) return false;
+        throw error;
+      }
+    });
+    if (!taken) throw new ValueError(path, type.text, describe(value));
+    this.value(value, taken, path);
   }
 
   /**

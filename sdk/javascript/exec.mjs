@@ -81,7 +81,8 @@ export class Exec {
     const { channel, body, id } = this;
     const { call } = await import("./call.mjs");
     channel.send(Kind.Started, id, {});
-    this.#returned = await call(body.call, body.code, inputs, Object.keys(body.outputs ?? {}), this.#api(inputs));
+    const declared = { inputs: body.inputs ?? {}, outputs: Object.keys(body.outputs ?? {}) };
+    this.#returned = await call(body.call, body.code, inputs, declared, this.#api(inputs));
     this.#evaluated = true;
   }
 

@@ -3,7 +3,6 @@
 
 const VALUES = new Set(["any", "null", "bool", "int", "float", "str", "bytes", "seed", "vec2", "color"]);
 const OTHERS = new Set(["table", "image", "file", "dir"]);
-const NAME = /[A-Za-z][A-Za-z0-9_.:/-]*/y;
 const DTYPES = new Set(["bool", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "f32", "f64"]);
 
 /**
@@ -12,7 +11,8 @@ const DTYPES = new Set(["bool", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "
  * @typedef {{kind: "record", fields: {name: string, type: Type}[], text: string}} RecordType
  * @typedef {{kind: "enum", names: string[], text: string}} EnumType
  * @typedef {{kind: "tensor", dtype: string | null, shape: string[] | null, text: string}} TensorType
- * @typedef {SimpleType | HolderType | RecordType | EnumType | TensorType} Type
+ * @typedef {{kind: "union", members: Type[], text: string}} UnionType
+ * @typedef {SimpleType | HolderType | RecordType | EnumType | TensorType | UnionType} Type
  */
 
 class Parser {
@@ -61,12 +61,16 @@ class Parser {
   type() {
     this.blank();
     const start = this.at;
-    let parsed = this.body(this.match(NAME));
-    // One of several: the host knows which a value fits, and checks it.
-    while (this.has("|")) {
-      this.body(this.match(NAME));
-      parsed = { kind: "any" };
-    }
+    const members = [this.one()];
+    while (this.has("|")) members.push(this.one());
+    return members.length === 1 ? members[0] : { kind: "union", members, text: this.text.slice(start, this.at).trim() };
+  }
+
+  /** @returns {Type} */
+  one() {
+    this.blank();
+    const start = this.at;
+    const parsed = this.body(this.match(/[A-Za-z][A-Za-z0-9_.:/-]*/y));
     return { ...parsed, text: this.text.slice(start, this.at).trim() };
   }
 
@@ -160,5 +164,5 @@ export function parseType(text) {
  * @param {{kind: string}} type
  */
 export function isValueType(type) {
-  return VALUES.has(type.kind) || ["list", "map", "record", "enum"].includes(type.kind);
+  return VALUES.has(type.kind) || ["list", "map", "record", "enum", "union"].includes(type.kind);
 }

@@ -29,8 +29,8 @@ async function called(host, source, inputs = {}, outputs = { result: "any" }, ca
 
 const message = ({ frames }) => frames.find(({ name }) => name === "Diagnostic")?.body;
 
-test("inputs are one object, the result is the output", withHost(async (host) => {
-  const source = "export async function f({ a, b = 2 }, cx) { cx.log('info', 'x'); return a + b; }";
+test("an object that is taken apart holds the inputs, the result is the output", withHost(async (host) => {
+  const source = "export async function f({ a, b = 2 }, polyloom) { polyloom.log('info', 'x'); return a + b; }";
   const result = await called(host, source, { a: 1 }, { result: "int" });
   assert.equal(result.ok, true, message(result)?.message);
   assert.equal(value(host, "result"), 3);
@@ -47,7 +47,7 @@ for (const [what, source, inputs, outputs, words] of [
   ["a missing output", "export const f = () => ({ a: 1 })", {}, { a: "int", b: "int" }, "output `b` is missing in what `f` returned"],
   ["a result of another type", "export const f = () => 'x'", {}, { result: "int" }, "output `result`"],
   ["no such function", "export const g = () => 1, h = 2", {}, { result: "int" }, "`m` exports no function `f`; there are `g`"],
-  ["a changed input", "\nexport const f = ({ a }) => a.push(1)", { a: [1] }, { result: "int" }, "not extensible"],
+  ["a changed input", "\nexport const f = (a) => a.push(1)", { a: [1] }, { result: "int" }, "not extensible"],
   ["an exception", "export function f() {\n  throw new Error('boom');\n}", {}, { result: "int" }, "boom"],
 ]) {
   test(`a call fails for ${what}`, withHost(async (host) => {
@@ -70,4 +70,17 @@ test("what is installed needs no file", withHost(async (host) => {
   const result = await called(host, null, {}, { result: "str" }, { module: "node:os", object: "platform" });
   assert.equal(result.ok, true, host.stderr);
   assert.equal(value(host, "result"), process.platform);
+}));
+
+test("parameters are found by their names, members of an object too", withHost(async (host) => {
+  const source = "export const f = (a, { bigB = 2, ...c } = {}, ...rest) => [a, bigB, rest];";
+  const result = await called(host, source, { rest: [5, 6], a: 1, big_b: 3 }, { result: "list<any>" });
+  assert.equal(result.ok, true, message(result)?.message);
+  assert.deepEqual(value(host, "result"), [1, 3, [5, 6]]);
+}));
+
+test("outputs of several words are the members of that name", withHost(async (host) => {
+  const result = await called(host, "export const f = () => ({ meanValue: 1 });", {}, { mean_value: "float" });
+  assert.equal(result.ok, true, message(result)?.message);
+  assert.equal(value(host, "mean_value"), 1);
 }));

@@ -58,6 +58,23 @@ fn libraries_are_read_as_installed() {
 }
 
 #[test]
+fn a_folder_is_read_by_all_whose_files_are_in_it() {
+    needs!("python3", "node");
+    let place = Place::new();
+    place.write("all/filters.py", FILE);
+    place.write("all/js/f.mjs", "/** @returns {number} */\nexport const one = () => 1;\n");
+    place.write("all/node_modules/g.mjs", "export const two = 2;\n");
+    place.write("none/a.txt", "");
+    let shown = place.call(&["catalog", "all"]).end().exits(2).stdout();
+    assert!(shown.contains("python:./all/filters.py:half"), "{shown}");
+    assert!(shown.contains("javascript:./all/js/f.mjs:one"), "{shown}");
+    let shown = place.call(&["catalog", "all", "--executor", "js"]).end().exits(0).stdout();
+    assert!(!shown.contains("python"), "{shown}");
+    let told = place.call(&["catalog", "none"]).end().exits(2).stderr();
+    assert!(told.contains("no executor reads typed functions of `none`"), "{told}");
+}
+
+#[test]
 fn a_thousand_functions_are_one_answer() {
     needs!("python3");
     let place = Place::new();

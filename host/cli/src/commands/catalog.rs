@@ -1,12 +1,12 @@
 //! `polyloom catalog`: the typed functions there are, and what is wrong with those that could not be read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
 use polyloom_load::{
     Catalog, CatalogEntry, CatalogPort, Functions, Question, Report, Root, Severity, Target, Use,
 };
-use polyloom_model::{ExecutorId, Manifest};
+use polyloom_model::{ExecutorId, LEFT_OUT, Manifest, is_left_out};
 use polyloom_report::{Align, Style, Table, escape_line};
 
 use crate::args::{CatalogArgs, Format};
@@ -21,8 +21,10 @@ type Asked = BTreeMap<(ExecutorId, PathBuf), Vec<Target>>;
 pub fn catalog(world: &World, args: &CatalogArgs) -> Outcome {
     let mut asked = Asked::new();
     for text in &args.of {
-        let (manifest, root, target) = target(world, text, args.executor.as_deref())?;
-        asked.entry((manifest.id.clone(), root)).or_default().push(target);
+        let (manifests, root, target) = target(world, text, args.executor.as_deref())?;
+        for manifest in manifests {
+            asked.entry((manifest.id.clone(), root.clone())).or_default().push(target.clone());
+        }
     }
     let readers = Readers::new(world);
     let mut whole = Catalog::default();
@@ -127,7 +129,7 @@ fn target<'w>(
     world: &'w World,
     text: &str,
     executor: Option<&str>,
-) -> Result<(&'w Manifest, PathBuf, Target), Failure> {
+) -> Result<(Vec<&'w Manifest>, PathBuf, Target), Failure> {
     let usage = |message: String| Failure::new(Exit::Usage, message);
     let with_reader = || {
         let all = world.languages.all().filter(|it| it.catalog.is_some());
@@ -147,7 +149,7 @@ fn target<'w>(
     };
     let here = PathBuf::from(".");
     if let Some(found) = Use::read(text).filter(|it| world.languages.find(&it.executor).is_some()) {
-        return Ok((named(&found.executor)?, here, found.target));
+        return Ok((vec![named(&found.executor)?], here, found.target));
     }
     let path = Path::new(text);
     // The function of a file: `filters.py:blur`.
@@ -158,26 +160,22 @@ fn target<'w>(
         _ => (path, None),
     };
     if path.exists() {
-        let of_path = || {
-            let extension = path.extension()?.to_str()?.to_owned();
-            let all = with_reader();
-            all.into_iter().find(|it| it.readable.contains(&extension))
+        let manifests = match executor {
+            Some(name) => vec![named(name)?],
+            None => {
+                let mut all = with_reader();
+                let found = extensions(path);
+                all.retain(|it| it.readable.iter().any(|own| found.contains(own)));
+                all
+            }
         };
-        // Whose files are the most of a folder; of none, it is nobody's.
-        let most = || {
-            let bundled = with_reader().into_iter().filter(|it| it.path.is_none());
-            bundled.rev().max_by_key(|it| count(path, &it.readable))
-        };
-        let manifest = match executor {
-            Some(name) => named(name)?,
-            None => of_path()
-                .or_else(most)
-                .ok_or_else(|| usage(format!("no executor reads typed functions of `{text}`")))?,
-        };
+        if manifests.is_empty() {
+            return Err(usage(format!("no executor reads typed functions of `{text}`")));
+        }
         let (root, below) = placed(path)
             .ok_or_else(|| usage(format!("`{text}` is no file or folder of functions")))?;
         let location = format!("./{}", below.display());
-        return Ok((manifest, root, Target { location, object }));
+        return Ok((manifests, root, Target { location, object }));
     }
     let dotted = !text.contains(['/', '\\', ' ']);
     match executor {
@@ -186,7 +184,7 @@ fn target<'w>(
                 Some((location, object)) => (location, Some(object.to_owned())),
                 None => (text, None),
             };
-            Ok((named(name)?, here, Target { location: location.to_owned(), object }))
+            Ok((vec![named(name)?], here, Target { location: location.to_owned(), object }))
         }
         _ => Err(usage(format!("there is no file or folder `{text}`")).hint(format!(
             "what is installed is named with its language: `polyloom catalog python:{}`",
@@ -195,22 +193,29 @@ fn target<'w>(
     }
 }
 
-/// How many files of a folder have one of these extensions. Of a large one, only a part is looked at.
-fn count(folder: &Path, extensions: &[String]) -> usize {
-    const MOST: usize = 10_000;
-    let (mut open, mut seen, mut found) = (vec![folder.to_owned()], 0, 0);
+/// The extensions of a file, or of those in a folder: whose functions may be there.
+fn extensions(path: &Path) -> BTreeSet<String> {
+    const MOST: usize = 20_000;
+    let of = |path: &Path| Some(path.extension()?.to_str()?.to_owned());
+    if !path.is_dir() {
+        return of(path).into_iter().collect();
+    }
+    let mut found = BTreeSet::new();
+    let (mut open, mut seen) = (vec![path.to_owned()], 0);
     while let Some(folder) = open.pop() {
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            let is_hidden = entry.file_name().to_string_lossy().starts_with('.');
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
             seen += 1;
             if seen > MOST {
                 return found;
             }
-            if entry.file_type().is_ok_and(|it| it.is_dir()) && !is_hidden {
-                open.push(path);
-            } else if let Some(extension) = path.extension().and_then(|it| it.to_str()) {
-                found += usize::from(extensions.iter().any(|it| it == extension));
+            let name = entry.file_name().to_string_lossy().into_owned();
+            match entry.file_type() {
+                _ if name.starts_with('.') => {}
+                Ok(kind) if kind.is_dir() && !is_left_out(&LEFT_OUT, "x", &name) => {
+                    open.push(entry.path());
+                }
+                Ok(kind) if kind.is_file() => found.extend(of(&entry.path())),
+                _ => {}
             }
         }
     }
