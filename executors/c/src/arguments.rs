@@ -123,7 +123,9 @@ fn given(name: &str) -> Option<&str> {
 /// Whether a parameter is an output. A text that is given is itself never changed.
 fn is_given(it: &Declared) -> bool {
     let is_text = it.pointers == 2 && is_char(&it.base);
-    given(&it.name).is_some() && (!it.is_const || is_text) && (it.pointers > 0 || !it.dims.is_empty())
+    given(&it.name).is_some()
+        && (!it.is_const || is_text)
+        && (it.pointers > 0 || !it.dims.is_empty())
 }
 
 /// Reads the parameters of a function.
@@ -305,7 +307,8 @@ impl Sizes {
         let is_array = !it.dims.is_empty();
         let sizes = self.of.get(&it.name).map(Vec::as_slice);
         if is_array && sizes.is_none() {
-            let help = "a number, or the name of a parameter that is a whole number: `double xs[n]`";
+            let help =
+                "a number, or the name of a parameter that is a whole number: `double xs[n]`";
             return Err(("how long it is is not said".to_owned(), Some(help.to_owned())));
         }
         let is_out = is_given(it);
@@ -336,11 +339,17 @@ impl Sizes {
             (1, false, None) => {
                 changeable(it)?;
                 match known.shape(&it.base).map_err(|why| (why, None))? {
-                    shape @ (Shape::Record(..) | Shape::Span(_) | Shape::Tensor | Shape::Bytes | Shape::Text | Shape::Value) => {
-                        Ok(Role::In(shape, By::Pointer))
-                    }
+                    shape @ (Shape::Record(..)
+                    | Shape::Span(_)
+                    | Shape::Tensor
+                    | Shape::Bytes
+                    | Shape::Text
+                    | Shape::Value) => Ok(Role::In(shape, By::Pointer)),
                     _ => {
-                        let help = format!("add a parameter `size_t {0}_len`, or say `{0}[n]` behind `size_t n`", it.name);
+                        let help = format!(
+                            "add a parameter `size_t {0}_len`, or say `{0}[n]` behind `size_t n`",
+                            it.name
+                        );
                         Err(("how much it points to is not said".to_owned(), Some(help)))
                     }
                 }
@@ -354,7 +363,8 @@ impl Sizes {
         let is_text = is_char(&it.base);
         let shape = || known.shape(&it.base).map_err(|why| (why, None));
         let made = self.written.iter().find(|(_, of)| **of == it.name).map(|(name, _)| name);
-        let only_numbers = "only numbers are given as arrays; valid: a struct with a field `T name[N]`";
+        let only_numbers =
+            "only numbers are given as arrays; valid: a struct with a field `T name[N]`";
         match (it.pointers, !it.dims.is_empty(), sizes) {
             (0, true, Some(sizes)) | (1, false, Some(sizes)) => {
                 let shape = shape()?;
@@ -394,7 +404,8 @@ fn changeable(it: &Declared) -> Result<(), Why> {
     if it.is_const {
         return Ok(());
     }
-    let help = format!("say `const` if it is only read, call it `out_{}` if it is only written", it.name);
+    let help =
+        format!("say `const` if it is only read, call it `out_{}` if it is only written", it.name);
     Err(("the function may change it".to_owned(), Some(help)))
 }
 

@@ -82,6 +82,8 @@ impl Found {
     fn problem(&mut self, code: &str, file: &str, object: Option<&str>, refused: &Refused) {
         let Place { line, col, end_col } = refused.place;
         let severity = if code == "CH004" { self.severity } else { "error" };
+        // What is not there is shown where it was named.
+        let file = (code != "CH005").then_some(file);
         self.problems.push(json!({
             "code": code, "severity": severity, "message": refused.message, "help": refused.help,
             "file": file, "line": line, "col": col, "end_col": end_col, "object": object,
@@ -94,7 +96,10 @@ impl Found {
         let Some(path) = path else {
             let refused = Refused {
                 message: format!("`{location}` is no file of the project"),
-                help: Some("valid: `./FILE.h`; what is installed is included by a header of yours".to_owned()),
+                help: Some(
+                    "valid: `./FILE.h`; what is installed is included by a header of yours"
+                        .to_owned(),
+                ),
                 place: Place { line: 1, col: 1, end_col: 1 },
             };
             self.problem("CH001", location.trim_start_matches("./"), None, &refused);
@@ -156,7 +161,9 @@ impl Found {
         let is_wanted = |function: &&Function| {
             let mut wanted = wanted.iter();
             // What begins so is nobody else's.
-            wanted.any(|it| it.as_ref().map_or(!function.name.starts_with('_'), |it| *it == function.name))
+            wanted.any(|it| {
+                it.as_ref().map_or(!function.name.starts_with('_'), |it| *it == function.name)
+            })
         };
         for function in functions.iter().filter(is_wanted) {
             match arguments(&known, function) {
@@ -167,7 +174,10 @@ impl Found {
                 }
                 Err(refused) => {
                     let refused = Refused {
-                        message: format!("`{}` can't be a cell: {}", function.name, refused.message),
+                        message: format!(
+                            "`{}` can't be a cell: {}",
+                            function.name, refused.message
+                        ),
                         ..refused
                     };
                     self.problem("CH004", &name, Some(&function.name), &refused);
@@ -276,4 +286,123 @@ fn title(object: &str) -> String {
     let mut letters = words.trim().chars();
     let first = letters.next().map(|it| it.to_ascii_uppercase());
     first.into_iter().chain(letters).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+    use super::*;
+
+    fn ask(files: &[(&str, &str)], object: Option<&str>) -> Json {
+        let root = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = root.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let targets = json!([{ "location": "./a.h", "object": object }]);
+        answer(&json!({ "version": 1, "root": root.path(), "targets": targets })).unwrap()
+    }
+
+    /// `NAME: TYPE` of what goes in, and of what comes out; or what is wrong.
+    fn ports(declaration: &str) -> String {
+        let found = ask(&[("a.h", declaration)], Some("f"));
+        let Some(entry) = found["entries"].get(0) else {
+            return found["problems"][0]["message"].as_str().unwrap().to_owned();
+        };
+        let list = |key: &str| {
+            let all = entry[key].as_array().unwrap().iter();
+            all.map(|it| {
+                format!("{}: {}", it["name"].as_str().unwrap(), it["type"].as_str().unwrap())
+            })
+            .collect::<Vec<_>>()
+            .join(", ")
+        };
+        format!("{} > {}", list("inputs"), list("outputs"))
+    }
+
+    #[test]
+    fn each_convention_has_its_ports() {
+        for (declaration, expected) in [
+            ("void f(void);", " > "),
+            (
+                "bool f(unsigned char a, float B, seed_t c);",
+                "`f` can't be a cell: parameter `c`: the type `seed_t` is not known: it is in none of the files that are included with quotes",
+            ),
+            (
+                "typedef float seed_t; bool f(unsigned char a, float B, seed_t c);",
+                "a: int, b: float, c: float > result: bool",
+            ),
+            ("char *f(const char *s, size_t s_len);", "s: str > result: str"),
+            (
+                "void f(int n, const uint8_t a[static n][2], _Bool out_b[n]);",
+                "a: tensor<u8,[n,2]> > b: tensor<bool,[n]>",
+            ),
+            (
+                "void f(int n, double *a_out, size_t a_out_len);",
+                "n: int, a_out_len: int > a: tensor<f64,[a_out_len]>",
+            ),
+            (
+                "void f(const double *a, double *out_a);",
+                "`f` can't be a cell: parameter `a`: how much it points to is not said",
+            ),
+            (
+                "void f(const pl_tensor *a, pl_span_flags *out_a);",
+                "a: tensor<any> > out_a: tensor<bool>",
+            ),
+            (
+                "typedef struct s { struct s *next; } s; s f(void);",
+                "`f` can't be a cell: what `f` gives: the field `next` of `s`: it points to something whose length is not known",
+            ),
+            (
+                "struct s { struct s in; }; struct s f(void);",
+                "`f` can't be a cell: what `f` gives: the field `in` of `s`: `s` is in itself",
+            ),
+            (
+                "typedef int row[3]; void f(const row r, row out_q);",
+                "r: tensor<i32,[3]> > q: tensor<i32,[3]>",
+            ),
+            (
+                "enum e { A, B }; enum e f(const enum e *es, long es_count, uint64_t seed);",
+                "es: list<enum{A,B}>, seed: seed > result: enum{A,B}",
+            ),
+            ("int f(int result);", "`f` can't be a cell: two ports would be called `result`"),
+            ("int f(int, int b);", "`f` can't be a cell: parameter 1 of `f` has no name"),
+            (
+                "int f(int _a);",
+                "`f` can't be a cell: `_a` is no name of a port: `[a-z][a-z0-9_]{0,63}`",
+            ),
+        ] {
+            assert_eq!(ports(declaration), expected, "{declaration}");
+        }
+    }
+
+    #[test]
+    fn all_that_a_header_reaches_counts() {
+        let mut files = vec![
+            ("a.h", "#include \"in/b.h\"\nint f(thing t);"),
+            ("a.c", "#include \"c.inc.c\""),
+            ("c.inc.c", ""),
+            ("in/b.h", "#include \"../a.h\"\ntypedef struct { int n; } thing;"),
+            ("in/b.c", ""),
+            ("else.c", ""),
+        ];
+        let found = ask(&files, None);
+        let entry = &found["entries"][0];
+        assert_eq!(entry["files"], json!(["a.c", "a.h", "c.inc.c", "in/b.c", "in/b.h"]));
+        let code = entry["code"].as_str().unwrap();
+        let included: Vec<&str> = code.lines().filter(|it| it.starts_with("#include")).collect();
+        assert_eq!(included[1..], ["#include \"a.h\"", "#include \"a.c\"", "#include \"in/b.c\""]);
+        files[2].1 = "int x;";
+        assert_ne!(ask(&files, None)["entries"][0]["digest"], entry["digest"]);
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+        #[test]
+        fn any_header_is_answered(text in "((struct s|enum e|typedef|const|int|char|void|double|x|out_y|x_len|n|f|[0-9]{1,3}|[(){}\\[\\];,*]|\\PC) ?){0,60}") {
+            ask(&[("a.h", &text)], None);
+        }
+    }
 }

@@ -101,7 +101,8 @@ pub(crate) fn lex(text: &str) -> Lexed {
         }
         if c == '/' && chars.peek(1) == Some('*') {
             let mut text = String::new();
-            (chars.next(), chars.next());
+            chars.next();
+            chars.next();
             while let Some(c) = chars.next() {
                 if c == '*' && chars.peek(0) == Some('/') {
                     chars.next();
@@ -132,6 +133,7 @@ pub(crate) fn lex(text: &str) -> Lexed {
             let name = rest.strip_prefix("include").map(str::trim_start);
             let name = name.and_then(|name| name.strip_prefix('"')?.split_once('"'));
             lexed.includes.extend(name.map(|(name, _)| name.to_owned()));
+            fresh_line = false;
             continue;
         }
         fresh_line = false;
@@ -180,7 +182,8 @@ mod tests {
         assert_eq!(words[1], (&Kind::Word("f".into()), 6, 6));
         assert_eq!(words.len(), 8);
         assert_eq!(lexed.includes, ["a/b.h"]);
-        let comments: Vec<_> = lexed.comments.iter().map(|it| (it.text.as_str(), it.last)).collect();
+        let comments: Vec<_> =
+            lexed.comments.iter().map(|it| (it.text.as_str(), it.last)).collect();
         assert_eq!(comments, [("Adds.\nTwice.", 2), ("x", 3), ("one\ntwo", 8)]);
     }
 }

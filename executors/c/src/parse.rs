@@ -9,14 +9,40 @@ const DEPTH: usize = 32;
 const MOST: usize = 1024;
 
 const PLAIN: [&str; 14] = [
-    "void", "char", "short", "int", "long", "signed", "unsigned", "float", "double", "bool", "_Bool",
-    "_Complex", "__signed__", "complex",
+    "void",
+    "char",
+    "short",
+    "int",
+    "long",
+    "signed",
+    "unsigned",
+    "float",
+    "double",
+    "bool",
+    "_Bool",
+    "_Complex",
+    "__signed__",
+    "complex",
 ];
 /// Words that say nothing of the type.
 const PASSED: [&str; 17] = [
-    "static", "extern", "inline", "__inline", "__inline__", "register", "volatile", "restrict",
-    "__restrict", "__restrict__", "_Noreturn", "noreturn", "_Thread_local", "__extension__", "auto",
-    "constexpr", "PL_API",
+    "static",
+    "extern",
+    "inline",
+    "__inline",
+    "__inline__",
+    "register",
+    "volatile",
+    "restrict",
+    "__restrict",
+    "__restrict__",
+    "_Noreturn",
+    "noreturn",
+    "_Thread_local",
+    "__extension__",
+    "auto",
+    "constexpr",
+    "PL_API",
 ];
 /// Words with a group behind them that says nothing of the type.
 const WITH_GROUP: [&str; 6] =
@@ -150,7 +176,10 @@ impl Parser<'_> {
         }
         let start = self.place();
         let head = self.head();
-        if self.mark() == Some('(') && head.name.is_none() && matches!(head.base, Some(Base::Named(_))) {
+        if self.mark() == Some('(')
+            && head.name.is_none()
+            && matches!(head.base, Some(Base::Named(_)))
+        {
             // A macro's call, which may have no `;`.
             self.pass_group();
             self.eat(';');
@@ -358,7 +387,10 @@ impl Parser<'_> {
                 it.pointers += 1;
             } else if named.is_none() && self.mark() == Some('(') {
                 // `(*f)(…)`, `(*rows)[3]`; or, without a name, parameters.
-                if matches!(self.lexed.tokens.get(self.at + 1).map(|it| &it.kind), Some(Kind::Mark('*' | '^'))) {
+                if matches!(
+                    self.lexed.tokens.get(self.at + 1).map(|it| &it.kind),
+                    Some(Kind::Mark('*' | '^'))
+                ) {
                     it.odd = Some("a pointer to a function or to an array");
                     self.pass_group();
                     while matches!(self.mark(), Some('(' | '[')) {
@@ -451,7 +483,9 @@ impl Parser<'_> {
             self.at = self.at.max(before + 1);
         }
         let is_nothing = |it: &Declared| {
-            it.base == Base::Plain(vec!["void".to_owned()]) && it.pointers == 0 && it.name.is_empty()
+            it.base == Base::Plain(vec!["void".to_owned()])
+                && it.pointers == 0
+                && it.name.is_empty()
         };
         takes.retain(|it| !is_nothing(it));
         (takes, is_open)

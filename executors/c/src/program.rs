@@ -56,7 +56,8 @@ pub(crate) fn program(from: &Path, files: &[&PathBuf], name: &str, call: &Callab
     it.text.push_str(BEGIN);
     it.line("int main(void) {");
     // Sizes that nothing else says come first, then what has them.
-    let is_array = |argument: &&Argument| matches!(argument.role, Role::InArray(..) | Role::Text(_));
+    let is_array =
+        |argument: &&Argument| matches!(argument.role, Role::InArray(..) | Role::Text(_));
     for argument in call.arguments.iter().filter(|it| !is_array(it)) {
         it.input(argument);
     }
@@ -173,7 +174,12 @@ impl Program {
             Role::Text(length) => {
                 self.line(&format!("const char *{own} = pl_in_str(\"{port}\");"));
                 if let Some(length) = length {
-                    self.size(port, &Size::Of(length.clone()), &format!("(int64_t)pl_in_text(\"{port}\").size"), bound);
+                    self.size(
+                        port,
+                        &Size::Of(length.clone()),
+                        &format!("(int64_t)pl_in_text(\"{port}\").size"),
+                        bound,
+                    );
                 }
             }
             Role::InArray(shape, sizes) => match shape.element() {
@@ -191,14 +197,20 @@ impl Program {
                     let (value, cursor, item, at) =
                         (self.fresh(), self.fresh(), self.fresh(), self.fresh());
                     let spelled = if *shape == Shape::Str { "const char *" } else { spelled };
-                    self.line(&format!("pl_value {value} = pl_in_value(\"{port}\"), {item}; pl_c_list({value});"));
+                    self.line(&format!(
+                        "pl_value {value} = pl_in_value(\"{port}\"), {item}; pl_c_list({value});"
+                    ));
                     if let Some(size) = sizes.first() {
                         self.size(port, size, &format!("(int64_t)pl_count({value})"), bound);
                     }
                     // Each item takes a byte at least: there are no more than the input is long.
-                    self.line(&format!("{spelled} *{own} = pl_alloc((pl_count({value}) + 1) * sizeof *{own});"));
+                    self.line(&format!(
+                        "{spelled} *{own} = pl_alloc((pl_count({value}) + 1) * sizeof *{own});"
+                    ));
                     self.line(&format!("pl_cursor {cursor} = pl_items({value}); size_t {at};"));
-                    self.line(&format!("for ({at} = 0; pl_next(&{cursor}, NULL, &{item}); {at}++) {{"));
+                    self.line(&format!(
+                        "for ({at} = 0; pl_next(&{cursor}, NULL, &{item}); {at}++) {{"
+                    ));
                     self.read(shape, &format!("{own}[{at}]"), &item);
                     self.line("}");
                 }
@@ -214,7 +226,9 @@ impl Program {
                 self.line(&format!("pl_c_size(\"{port}\", {found}, {number}, \"{number}\");"));
             }
             Size::Of(name) if bound.contains(name) => {
-                self.line(&format!("pl_c_size(\"{port}\", {found}, (int64_t)pl_x_{name}, \"{name}\");"));
+                self.line(&format!(
+                    "pl_c_size(\"{port}\", {found}, (int64_t)pl_x_{name}, \"{name}\");"
+                ));
             }
             Size::Of(name) => {
                 bound.push(name.clone());
@@ -242,7 +256,10 @@ impl Program {
             Shape::Int(int) => {
                 let (least, most) = limits(*int);
                 let kind = if int.signed { "" } else { "u" };
-                self.line(&format!("{place} = pl_c_int({value}, {least}, {most}, \"{kind}int{}_t\");", int.bits));
+                self.line(&format!(
+                    "{place} = pl_c_int({value}, {least}, {most}, \"{kind}int{}_t\");",
+                    int.bits
+                ));
             }
             Shape::Float(_) => self.line(&format!("{place} = pl_as_float({value});")),
             Shape::Str => self.line(&format!("{place} = pl_as_str({value});")),
@@ -259,7 +276,9 @@ impl Program {
                 let text = self.fresh();
                 self.line(&format!("const char *{text} = pl_as_str({value});"));
                 for name in names {
-                    self.line(&format!("if (strcmp({text}, \"{name}\") == 0) {place} = {name}; else"));
+                    self.line(&format!(
+                        "if (strcmp({text}, \"{name}\") == 0) {place} = {name}; else"
+                    ));
                 }
                 let shown: Vec<&str> = names.iter().take(8).map(String::as_str).collect();
                 let more = if names.len() > 8 { ", …" } else { "" };
@@ -275,7 +294,9 @@ impl Program {
             Shape::Fixed(of, size) => {
                 let (cursor, item, at) = (self.fresh(), self.fresh(), self.fresh());
                 self.line(&format!("pl_c_list({value}); pl_c_size({value}.port, (int64_t)pl_count({value}), {size}, \"{size}\");"));
-                self.line(&format!("pl_cursor {cursor} = pl_items({value}); pl_value {item}; size_t {at};"));
+                self.line(&format!(
+                    "pl_cursor {cursor} = pl_items({value}); pl_value {item}; size_t {at};"
+                ));
                 self.line(&format!("for ({at} = 0; pl_next(&{cursor}, NULL, &{item}); {at}++) {{"));
                 self.read(of, &format!("{place}[{at}]"), &item);
                 self.line("}");
@@ -321,7 +342,9 @@ impl Program {
             )),
             Shape::Enum(_, names) => {
                 for name in names {
-                    self.line(&format!("if ({place} == {name}) pl_put_str({to}, \"{name}\"); else"));
+                    self.line(&format!(
+                        "if ({place} == {name}) pl_put_str({to}, \"{name}\"); else"
+                    ));
                 }
                 self.line(&format!("pl_fail(\"output `%s`: %d is none of its constants\", {to}->port, (int){place});"));
             }

@@ -60,8 +60,17 @@ impl Int {
 
 /// The names that `polyloom.h` has for elements: of its functions, and of types.
 const SPANS: [(&str, &str); 11] = [
-    ("f64", "f64"), ("f32", "f32"), ("i64", "i64"), ("i32", "i32"), ("i16", "i16"), ("i8", "i8"),
-    ("u64", "u64"), ("u32", "u32"), ("u16", "u16"), ("u8", "u8"), ("flags", "bool"),
+    ("f64", "f64"),
+    ("f32", "f32"),
+    ("i64", "i64"),
+    ("i32", "i32"),
+    ("i16", "i16"),
+    ("i8", "i8"),
+    ("u64", "u64"),
+    ("u32", "u32"),
+    ("u16", "u16"),
+    ("u8", "u8"),
+    ("flags", "bool"),
 ];
 
 /// The dtype of what `polyloom.h` calls so.
@@ -164,9 +173,9 @@ impl Shape {
             }
             Shape::Record(name, fields) => {
                 let (file, line, doc) = known.origin(name);
-                let list = fields.iter().map(|(name, it)| {
-                    json!({ "name": name, "type": it.ty(), "doc": "" })
-                });
+                let list = fields
+                    .iter()
+                    .map(|(name, it)| json!({ "name": name, "type": it.ty(), "doc": "" }));
                 let list: Vec<Json> = list.collect();
                 types.entry(format!("{module}.{name}")).or_insert_with(|| {
                     json!({ "name": name, "module": module, "kind": "struct", "type": self.ty(), "schema": self.whole(module),
@@ -260,13 +269,20 @@ impl Known {
         }
     }
 
-    fn of_base(&self, base: &Base, open: &mut BTreeSet<String>, depth: usize) -> Result<Shape, String> {
+    fn of_base(
+        &self,
+        base: &Base,
+        open: &mut BTreeSet<String>,
+        depth: usize,
+    ) -> Result<Shape, String> {
         if depth > DEPTH {
             return Err("its type has too many types in it".to_owned());
         }
         match base {
             Base::Odd(why) => Err((*why).to_owned()),
-            Base::Plain(words) => plain(words).ok_or_else(|| format!("`{}` is no value of a port", words.join(" "))),
+            Base::Plain(words) => {
+                plain(words).ok_or_else(|| format!("`{}` is no value of a port", words.join(" ")))
+            }
             Base::Struct(tag) => self.record(tag, tag, open, depth),
             Base::Enum(tag) => self.choices(tag, tag),
             Base::Named(name) => match (own(name), self.typedefs.get(name)) {
@@ -284,7 +300,9 @@ impl Known {
                         other => self.of_base(other, open, depth + 1),
                     }
                 }
-                (None, None) => Err(format!("the type `{name}` is not known: it is in none of the files that are included with quotes")),
+                (None, None) => Err(format!(
+                    "the type `{name}` is not known: it is in none of the files that are included with quotes"
+                )),
             },
         }
     }
@@ -295,14 +313,21 @@ impl Known {
             return Err("an enum without a name".to_owned());
         }
         let mut seen = BTreeSet::new();
-        let names: Vec<String> = found.names.iter().filter(|it| seen.insert(*it)).cloned().collect();
+        let names: Vec<String> =
+            found.names.iter().filter(|it| seen.insert(*it)).cloned().collect();
         match names.is_empty() || !names.iter().all(|it| it.is_ascii()) {
             true => Err(format!("the constants of `{name}` are not names of A-Z a-z 0-9 _")),
             false => Ok(Shape::Enum(name.to_owned(), names)),
         }
     }
 
-    fn record(&self, tag: &str, name: &str, open: &mut BTreeSet<String>, depth: usize) -> Result<Shape, String> {
+    fn record(
+        &self,
+        tag: &str,
+        name: &str,
+        open: &mut BTreeSet<String>,
+        depth: usize,
+    ) -> Result<Shape, String> {
         let missing = || format!("what is in `struct {tag}` is not known");
         let (found, _) = self.structs.get(tag).ok_or_else(missing)?;
         if !open.insert(tag.to_owned()) {
@@ -312,7 +337,8 @@ impl Known {
         let mut parts = 0;
         for field in &found.fields {
             let shape = self.field(field, open, depth);
-            let shape = shape.map_err(|why| format!("the field `{}` of `{name}`: {why}", field.name))?;
+            let shape =
+                shape.map_err(|why| format!("the field `{}` of `{name}`: {why}", field.name))?;
             if field.name.is_empty() || !field.name.is_ascii() {
                 return Err(format!("`{name}` has a field without a name of A-Z a-z 0-9 _"));
             }
@@ -331,7 +357,12 @@ impl Known {
         }
     }
 
-    fn field(&self, field: &Declared, open: &mut BTreeSet<String>, depth: usize) -> Result<Shape, String> {
+    fn field(
+        &self,
+        field: &Declared,
+        open: &mut BTreeSet<String>,
+        depth: usize,
+    ) -> Result<Shape, String> {
         let field = self.plainly(field);
         if let Some(odd) = field.odd {
             return Err(odd.to_owned());

@@ -257,7 +257,12 @@ impl<'l> Check<'_, 'l> {
     }
 
     /// What a call of it takes with it.
-    fn call(&mut self, manifest: &Manifest, entry: &Entry, span: &Span) -> Option<(CellCode, Call)> {
+    fn call(
+        &mut self,
+        manifest: &Manifest,
+        entry: &Entry,
+        span: &Span,
+    ) -> Option<(CellCode, Call)> {
         let mut files = Vec::new();
         let mut size = 0;
         let mut own: Arc<[u8]> = Arc::from([]);
