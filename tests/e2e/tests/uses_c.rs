@@ -189,10 +189,10 @@ fn an_edit_of_the_code_behind_a_header_runs_its_cells_again() {
     let run = place.polyloom(&["run"]);
     assert!(run.stderr().contains("is -6.0"), "{}", run.screen());
     assert!(place.polyloom(&["run"]).stderr().contains("2 cached"));
-    place.write("lib/filters.c", &BODY.replace("-x * by", "-x * by - 1"));
+    place.write("lib/filters.c", BODY.replace("-x * by", "-x * by - 1"));
     let run = place.polyloom(&["run"]);
     assert!(run.stderr().contains("is -7.0"), "{}", run.screen());
-    place.write("lib/filters.c", &BODY.replace("-x * by", "-x by"));
+    place.write("lib/filters.c", BODY.replace("-x * by", "-x by"));
     let run = place.polyloom(&["run"]);
     assert_eq!(run.code(), 1, "{}", run.screen());
     assert!(run.stderr().contains("lib/filters.c:4"), "{}", run.screen());
