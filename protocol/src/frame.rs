@@ -150,6 +150,12 @@ impl Decoder {
         Self::default()
     }
 
+    /// A decoder for what comes after the preamble, from the beginning of a frame on.
+    #[must_use]
+    pub fn resumed() -> Self {
+        Self { greeted: true, ..Self::default() }
+    }
+
     /// Adds bytes as they came from the peer.
     pub fn feed(&mut self, bytes: &[u8]) {
         if self.broken.is_some() {

@@ -104,6 +104,12 @@ impl Conversation {
         Self { state: State::New, last_exec: 0, late: 0, owed: Owed::default() }
     }
 
+    /// One that goes on between two execs, of which the last had this id: another process of the host's has had it until now.
+    #[must_use]
+    pub fn resumed(last_exec: u64) -> Self {
+        Self { state: State::Idle, last_exec, ..Self::new() }
+    }
+
     /// Where it is.
     #[must_use]
     pub fn state(&self) -> State {

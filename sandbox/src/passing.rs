@@ -134,6 +134,22 @@ impl Sandbox {
         Some((sandbox, about.held))
     }
 
+    /// What of its file system is no use of the cell's, in bytes and files: it changes when the host lays files, and is known only to who did.
+    #[must_use]
+    pub fn counted(&self) -> (u64, u64) {
+        (self.disk_before, self.inodes_before)
+    }
+
+    /// Takes over what another process knew of [`Self::counted`].
+    pub fn count_from(&mut self, (bytes, files): (u64, u64)) {
+        (self.disk_before, self.inodes_before) = (bytes, files);
+    }
+
+    /// Leaves it to the process that it came from, as it is.
+    pub fn leave(mut self) {
+        self.forget();
+    }
+
     /// Closes this process's ends of its streams, which are another's now. What is left serves to end it.
     pub fn passed(&mut self) {
         (self.stdout, self.stderr, self.worker) = (None, None, None);

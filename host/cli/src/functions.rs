@@ -70,6 +70,8 @@ impl Functions for Readers<'_> {
         {
             return Ok(catalog);
         }
+        let executor = Arc::new(executor);
+        place.recall_once(&executor, &facts.together());
         let mut last = Err("its files change all the time".to_owned());
         for _ in 0..TRIES {
             let began = SystemTime::now().checked_sub(GRAIN).unwrap_or(SystemTime::UNIX_EPOCH);

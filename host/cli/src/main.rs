@@ -147,6 +147,7 @@ fn dispatch(cli: Cli, screen: Screen, started: Instant) -> failure::Outcome {
         Command::Fmt { flows, check } => commands::files::fmt(&screen, &flows, check),
         Command::Plugin { command } => plugin(&world(), command),
         Command::Daemon { command } => commands::daemon::daemon(&world(), command),
+        Command::Session { command } => commands::session::session(&world(), &command),
         Command::Doctor { attack: true, format } => commands::attack::run(&world(), format),
         Command::Doctor { attack: false, format } => commands::doctor::doctor(&world(), format),
         Command::Schema { of } => commands::files::schema(&screen, of),

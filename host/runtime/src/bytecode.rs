@@ -9,6 +9,7 @@ use polyloom_protocol::Outcome;
 use polyloom_worker::attempt::{Collected, Phase};
 use polyloom_worker::executor::Executor;
 
+use crate::place::Place;
 use crate::step::{StepRun, blocking, compiling, tree_file};
 use crate::words::chain;
 
@@ -16,6 +17,29 @@ use crate::words::chain;
 const REFUSED: &str = "refused";
 /// The name of the cell that makes it.
 const NAME: &str = "once";
+
+impl Place {
+    /// Has what an earlier run made once for an executor's workers in view of all that is started for it from now on. `identity` is
+    /// [`polyloom_plan::ExecutorFacts::together`].
+    pub fn recall_once(&self, executor: &Arc<Executor>, identity: &Digest) {
+        if executor.once().is_none() || self.workplace.once(executor).is_some() {
+            return;
+        }
+        // Where there is nothing yet, the next run has to see that and make it.
+        if let (Some(path), _) = self.find_once(&key(identity)) {
+            self.workplace.keep_once(executor, Some(path));
+        }
+    }
+
+    /// The directory, all of whose bytes were looked at; and whether it can't be made.
+    fn find_once(&self, key: &Digest) -> (Option<PathBuf>, bool) {
+        let digest = self.store.program(key).ok().flatten();
+        let found = digest.and_then(|digest| self.store.tree_path(&digest).ok());
+        let refused = || self.store.tool(&place(key)).is_ok_and(|text| text.is_some());
+        let refused = found.is_none() && refused();
+        (found, refused)
+    }
+}
 
 impl StepRun {
     /// Sees to it that the step's worker, if it is to be one, has in view what is made once for it.
@@ -25,9 +49,11 @@ impl StepRun {
         if workplace.once(&self.executor).is_some() {
             return;
         }
-        let key = Digest::of(format!("polyloom.once/1\n{}\n", self.identity).as_bytes());
+        let key = key(&self.identity);
         let step = Arc::clone(self);
-        let Ok((found, refused)) = blocking(move || step.find_once(&key)).await else { return };
+        let Ok((found, refused)) = blocking(move || step.place.find_once(&key)).await else {
+            return;
+        };
         if found.is_none() && !refused {
             let step = Arc::clone(self);
             self.place.heads.begin(key, async move {
@@ -38,16 +64,6 @@ impl StepRun {
             });
         }
         workplace.keep_once(&self.executor, found);
-    }
-
-    /// Its directory, all of whose bytes were looked at; and whether it can't be made.
-    fn find_once(&self, key: &Digest) -> (Option<PathBuf>, bool) {
-        let store = &self.place.store;
-        let digest = store.program(key).ok().flatten();
-        let found = digest.and_then(|digest| store.tree_path(&digest).ok());
-        let refused = || store.tool(&place(key)).is_ok_and(|text| text.is_some());
-        let refused = found.is_none() && refused();
-        (found, refused)
     }
 
     async fn make_once(self: &Arc<Self>, key: Digest, maker: Executor) -> Result<(), String> {
@@ -83,6 +99,10 @@ impl StepRun {
             (outcome, _) => Err(format!("{outcome:?}")),
         }
     }
+}
+
+fn key(identity: &Digest) -> Digest {
+    Digest::of(format!("polyloom.once/1\n{identity}\n").as_bytes())
 }
 
 fn place(key: &Digest) -> String {

@@ -4,6 +4,7 @@
 //! counts. A state that is not there is made anew, by running those cells again in a new process; what they give then is thrown away, since their results are known.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use polyloom_model::{CellId, Limits, SessionName, Value};
@@ -11,7 +12,8 @@ use polyloom_plan::Key;
 use polyloom_protocol::Outcome;
 use polyloom_worker::AttemptError;
 use polyloom_worker::attempt::{Attempt, Live, Report, Stop};
-use polyloom_worker::session::Session;
+use polyloom_worker::daemon::SessionId;
+use polyloom_worker::session::{Session, Stand};
 use tokio::sync::{mpsc, watch};
 
 use crate::place::Place;
@@ -22,6 +24,8 @@ use crate::words::chain;
 pub struct Turn {
     /// The session.
     pub name: SessionName,
+    /// The flow's file.
+    pub flow: PathBuf,
     /// The cell's key.
     pub key: Key,
     /// The key of the cell before it; the first has none.
@@ -35,34 +39,85 @@ pub struct Turn {
 /// One that is alive.
 struct Alive {
     session: Session,
-    lineage: Key,
+    /// Nothing: it is as it began, or somebody has typed into it.
+    lineage: Option<Key>,
     /// States that can be gone back to, the latest last.
     kept: Vec<Key>,
+    /// Those that people have kept under names of their own.
+    named: Vec<(String, Option<String>)>,
+    /// How many cells have run in it.
+    cells: u64,
 }
 
 /// So many states of a session are kept, each a process of its own; the one that was kept first goes.
 const MOST_KEPT: usize = 16;
 
 impl Alive {
+    fn new(session: Session) -> Self {
+        Self { session, lineage: None, kept: Vec::new(), named: Vec::new(), cells: 0 }
+    }
+
+    /// One of the daemon's, as it was left.
+    fn found(session: Session, stand: Stand) -> Self {
+        let key = |text: &str| text.parse().ok().map(Key);
+        let lineage = stand.lineage.as_deref().and_then(key);
+        let own = |(name, lineage): &(String, Option<String>)| {
+            lineage.as_deref().and_then(key).filter(|key| key.short() == *name)
+        };
+        let kept = stand.kept.iter().filter_map(own).collect();
+        let named = stand.kept.into_iter().filter(|it| own(it).is_none()).collect();
+        Self { session, lineage, kept, named, cells: stand.cells }
+    }
+
+    /// Lets the daemon know how it stands, where it is one of its.
+    fn tell(&mut self) {
+        if !self.session.outlives() {
+            return;
+        }
+        let kept = self.kept.iter().map(|key| (key.short(), Some(key.to_string())));
+        let kept = kept.chain(self.named.iter().cloned()).collect();
+        let lineage = self.lineage.map(|key| key.to_string());
+        self.session.stands(&Stand { cells: self.cells, lineage, kept });
+    }
+
     /// Keeps the state as it is now, where there will be runs that may go back to it; nothing where the session is of no use any more.
     async fn keep(mut self, wanted: bool) -> Option<Self> {
-        if !wanted || !self.session.keeps() || self.kept.contains(&self.lineage) {
+        let Some(lineage) = self.lineage.filter(|_| wanted && self.session.keeps()) else {
+            return Some(self);
+        };
+        if self.kept.contains(&lineage) {
             return Some(self);
         }
         if self.kept.len() >= MOST_KEPT {
             let first = self.kept.remove(0);
             self.session.forget(&first.short()).await?;
         }
-        if self.session.snapshot(&self.lineage.short()).await? {
-            self.kept.push(self.lineage);
+        if self.session.snapshot(&lineage.short()).await? {
+            self.kept.push(lineage);
         }
         Some(self)
+    }
+
+    /// Runs a cell of this key, and what is left of the session then.
+    async fn exec(
+        self,
+        place: &Place,
+        attempt: &Arc<Attempt>,
+        key: Option<Key>,
+        live: mpsc::Sender<Live>,
+        stop: &watch::Receiver<Stop>,
+    ) -> Result<(Report, Option<Self>), Trouble> {
+        let Self { session, lineage: _, kept, named, cells } = self;
+        let ran = place.workplace.exec(session, attempt, live, stop.clone()).await;
+        let (report, next) = ran.map_err(|error| told(&error))?;
+        let alive = |session| Self { session, lineage: key, kept, named, cells: cells + 1 };
+        Ok((report, next.map(alive)))
     }
 
     /// Goes back to a kept state.
     async fn back_to(mut self, lineage: Key) -> Option<Self> {
         let done = self.kept.contains(&lineage) && self.session.restore(&lineage.short()).await?;
-        done.then_some(Self { lineage, ..self })
+        done.then_some(Self { lineage: Some(lineage), ..self })
     }
 }
 
@@ -83,16 +138,17 @@ impl Sessions {
     pub fn stands_at(&self, name: &SessionName, lineage: Option<Key>) -> bool {
         let place = self.place(name);
         let Ok(mut held) = place.try_lock() else { return false };
-        held.as_mut().is_some_and(|it| Some(it.lineage) == lineage && it.session.is_there())
+        held.as_mut().is_some_and(|it| it.lineage == lineage && it.session.is_there())
     }
 
-    /// Ends those that nobody uses, and waits for that.
+    /// Ends those that nobody uses, and waits for that; those of the daemon are left to it.
     pub async fn end(&self) {
         let all = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         let held = |place: &Berth| place.try_lock().ok().and_then(|mut held| held.take());
         let held: Vec<Alive> = all.values().filter_map(held).collect();
         if !held.is_empty() {
-            let _ = tokio::task::spawn_blocking(move || drop(held)).await;
+            let leave = move || held.into_iter().for_each(|alive| alive.session.leave());
+            let _ = tokio::task::spawn_blocking(leave).await;
         }
     }
 }
@@ -119,25 +175,25 @@ impl Turn {
         let held = place.sessions.place(&self.name);
         let mut held = held.lock().await;
         let found = match held.take() {
+            Some(alive) => Some(alive),
+            None => self.kept_by_daemon(place, attempt).await?,
+        };
+        let found = match found {
             Some(alive) => self.goes_on(alive).await,
             None => None,
         };
-        let keeps = place.workplace.room() > 0;
-        let (mut session, from, mut kept) = match found {
-            Some((Alive { session, kept, .. }, from)) => (session, from, kept),
+        let (mut alive, from) = match found {
+            Some(found) => found,
             None if self.before.is_some() && self.replays.is_empty() => {
                 let text = format!("the session `{}` ended meanwhile; run it again", self.name);
                 return Err(Trouble::host(text));
             }
-            None => {
-                let wanted = Attempt { limits: self.limits.clone(), ..Attempt::clone(attempt) };
-                let begun = place.workplace.begin_session(&Arc::new(wanted), stop).await;
-                match begun.map_err(|error| told(&error))? {
-                    Some(session) => (session, 0, Vec::new()),
-                    None => return Ok(Played::Stopped),
-                }
-            }
+            None => match self.begin(place, attempt, stop).await? {
+                Some(alive) => (alive, 0),
+                None => return Ok(Played::Stopped),
+            },
         };
+        let keeps = place.workplace.room() > 0 || alive.session.outlives();
         let mut again = Vec::new();
         for step in &self.replays[from..] {
             let cell = step.cell().id.clone();
@@ -149,40 +205,83 @@ impl Turn {
             let earlier = Arc::new(Attempt { secrets, granted, ..earlier });
             // What it shows was shown when it ran.
             let (silent, _) = mpsc::channel(1);
-            let ran = place.workplace.exec(session, &earlier, silent, stop.clone()).await;
-            let (report, next) = ran.map_err(|error| told(&error))?;
-            session = match (report.meta.outcome, next) {
+            let key = step.turn.as_ref().map(|turn| turn.key);
+            let (report, next) = alive.exec(place, &earlier, key, silent, stop).await?;
+            alive = match (report.meta.outcome, next) {
                 (Outcome::Ok, Some(next)) => next,
                 (Outcome::Cancelled, _) => return Ok(Played::Stopped),
                 (_, next) => {
                     if let Some(next) = next {
-                        next.end();
+                        next.session.end();
                     }
                     return Ok(Played::NotAgain(cell, Box::new(report)));
                 }
             };
             again.push(cell);
         }
-        if let Some(lineage) = self.before {
-            let alive = Alive { session, lineage, kept }.keep(keeps).await;
-            let Some(alive) = alive else {
+        if self.before.is_some() {
+            let Some(kept) = alive.keep(keeps).await else {
                 let text = format!("the session `{}` can't be kept; run it again", self.name);
                 return Err(Trouble::host(text));
             };
-            (session, kept) = (alive.session, alive.kept);
+            alive = kept;
         }
-        let ran = place.workplace.exec(session, attempt, live, stop.clone()).await;
-        let (report, next) = ran.map_err(|error| told(&error))?;
-        if let Some(session) = next {
-            let alive = Alive { session, lineage: self.key, kept };
+        let (report, next) = alive.exec(place, attempt, Some(self.key), live, stop).await?;
+        if let Some(alive) = next {
             *held = match (report.meta.outcome, self.before) {
                 (Outcome::Ok, _) => Some(alive),
                 // What it did before it failed is undone.
                 (_, Some(before)) => alive.back_to(before).await,
                 (_, None) => None,
             };
+            if let Some(alive) = held.as_mut() {
+                alive.tell();
+            }
         }
         Ok(Played::Ran(Box::new(report), again))
+    }
+
+    /// What the daemon keeps of it.
+    async fn kept_by_daemon(
+        &self,
+        place: &Place,
+        attempt: &Arc<Attempt>,
+    ) -> Result<Option<Alive>, Trouble> {
+        let wanted = Attempt { limits: self.limits.clone(), ..Attempt::clone(attempt) };
+        let (workplace, id) = (Arc::clone(&place.workplace), self.id());
+        let had = tokio::task::spawn_blocking(move || workplace.kept_session(&wanted, &id)).await;
+        let had = had.map_err(|error| Trouble::internal(&error))?;
+        match had.map_err(|error| told(&error))? {
+            Ok(had) => Ok(had.map(|(session, stand)| Alive::found(session, stand))),
+            Err(in_use) => Err(Trouble::host(format!(
+                "the session `{}` can't be had: {in_use}; `polyloom session list` shows it",
+                self.name
+            ))),
+        }
+    }
+
+    /// A new process for it, where no daemon keeps one.
+    async fn begin(
+        &self,
+        place: &Place,
+        attempt: &Arc<Attempt>,
+        stop: &watch::Receiver<Stop>,
+    ) -> Result<Option<Alive>, Trouble> {
+        if let Some(alive) = self.kept_by_daemon(place, attempt).await? {
+            if alive.cells == 0 {
+                return Ok(Some(alive));
+            }
+            alive.session.end();
+        }
+        let wanted = Attempt { limits: self.limits.clone(), ..Attempt::clone(attempt) };
+        let begun = place.workplace.begin_session(&Arc::new(wanted), stop).await;
+        Ok(begun.map_err(|error| told(&error))?.map(Alive::new))
+    }
+
+    fn id(&self) -> SessionId {
+        // However it is named today.
+        let flow = std::fs::canonicalize(&self.flow).unwrap_or_else(|_| self.flow.clone());
+        SessionId { flow, name: self.name.to_string() }
     }
 
     /// A session that is alive, in the latest state on the way to this cell that it has, and how many of the replays it is past then.
@@ -190,13 +289,17 @@ impl Turn {
         if !alive.session.is_there() {
             return None;
         }
-        if self.before == Some(alive.lineage) {
-            return Some((alive, self.replays.len()));
+        let is_new = alive.cells == 0;
+        match self.before {
+            Some(_) if self.before == alive.lineage => return Some((alive, self.replays.len())),
+            None if is_new => return Some((alive, 0)),
+            Some(_) if is_new && !self.replays.is_empty() => return Some((alive, 0)),
+            Some(_) | None => {}
         }
         let keys = self.replays.iter().map(|step| step.turn.as_ref().map(|turn| turn.key));
         for (at, key) in keys.enumerate().rev() {
             match key {
-                Some(key) if key == alive.lineage => return Some((alive, at + 1)),
+                Some(key) if Some(key) == alive.lineage => return Some((alive, at + 1)),
                 Some(key) if alive.kept.contains(&key) => {
                     return alive.back_to(key).await.map(|alive| (alive, at + 1));
                 }

@@ -142,7 +142,7 @@ impl Trouble {
     }
 
     /// A task of the host's own did not come to its end.
-    fn internal(error: &tokio::task::JoinError) -> Self {
+    pub(crate) fn internal(error: &tokio::task::JoinError) -> Self {
         Self::host(format!("an internal step failed: {error}"))
     }
 

@@ -340,6 +340,8 @@ pub enum Stop {
     /// Go on.
     #[default]
     No,
+    /// Have the worker of a session end what it does, and go on with the session; KILL after the grace.
+    Interrupt,
     /// End it gracefully: TERM, then KILL after the grace.
     Gracefully,
     /// End it at once.

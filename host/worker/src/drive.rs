@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use polyloom_model::{Kind, Limit};
+use polyloom_model::{Kind, Limit, Manifest};
 use polyloom_protocol::Diagnostic;
 use polyloom_protocol::FromHost;
 use polyloom_protocol::messages::host::Exec;
@@ -24,8 +24,8 @@ use crate::gate::{self, Gate};
 use crate::messages;
 use crate::outcome::Evidence;
 use crate::parking::{Berth, Line};
-use crate::pipes::{asynchronous, oom_of, piped, read, ready_of};
-use crate::talk::Talk;
+use crate::pipes::{asynchronous, oom_of, piped, read, ready_of, watched};
+use crate::talk::{Answer, Pause, Talk};
 use crate::words::Words;
 
 /// A worker must have said hello by then, counted from the spawn.
@@ -74,7 +74,7 @@ pub struct Seat {
     gate: Option<Gate>,
     refusals: mpsc::Receiver<String>,
     /// Processor time of the attempts before.
-    cpu: Duration,
+    pub cpu: Duration,
 }
 
 impl Seat {
@@ -94,6 +94,35 @@ impl Seat {
             (None, Kind::Worker(_)) => Line::open(&mut cell, &attempt.executor, attempt.mask())?,
             (line, _) => line,
         };
+        Self::at(cell, line, gate, refusals)
+    }
+
+    /// Takes over a sandbox whose worker another process has talked with until now.
+    pub fn resume(
+        mut cell: sandbox::Sandbox,
+        manifest: &Manifest,
+        pause: Pause,
+    ) -> std::io::Result<Self> {
+        let (Kind::Worker(spec), Some(socket)) = (&manifest.kind, cell.take_worker()) else {
+            return Err(std::io::ErrorKind::Unsupported.into());
+        };
+        let worker = watched(socket, Interest::READABLE | Interest::WRITABLE)?;
+        let talk = Talk::resumed(manifest, spec, pause);
+        let (_, refusals) = mpsc::channel(REFUSALS);
+        Self::at(cell, Some(Line { worker, talk }), None, refusals)
+    }
+
+    /// What another process needs to know of its worker; nothing while something is under way.
+    pub fn pause(&self) -> Option<(Pause, Duration)> {
+        Some((self.talk.as_ref()?.pause()?, self.cpu))
+    }
+
+    fn at(
+        mut cell: sandbox::Sandbox,
+        line: Option<Line>,
+        gate: Option<Gate>,
+        refusals: mpsc::Receiver<String>,
+    ) -> std::io::Result<Self> {
         let (worker, talk) = line.map(|Line { worker, talk }| (worker, talk)).unzip();
         let say = match cell.take_worker() {
             Some(pipe) => Some(piped(Some(pipe))?),
@@ -135,14 +164,32 @@ impl Seat {
         self.talk.as_ref().is_some_and(Talk::keeps)
     }
 
-    /// Asks its worker about a snapshot while no cell runs, and waits for the answer, for so long: whether it was done, or nothing where it is not
-    /// known in what state it is now.
-    pub async fn keep(&mut self, message: FromHost) -> Option<bool> {
+    /// Waits until its worker has greeted. Nothing where it does not.
+    pub async fn greet(&mut self) -> Option<&Talk> {
+        self.hear(Vec::new(), HELLO, |talk| talk.greeted).await?;
+        self.talk.as_ref()
+    }
+
+    /// Says something to its worker while no cell runs, and waits for the answer, for so long. Nothing where it is not known in what state it is now.
+    pub async fn ask(&mut self, messages: impl IntoIterator<Item = FromHost>) -> Option<Answer> {
+        self.greet().await?;
+        let talk = self.talk.as_mut()?;
+        let unsent = messages.into_iter().flat_map(|it| talk.say_between(it)).collect();
+        self.hear(unsent, FRAME, |talk| talk.answer.is_some()).await?;
+        self.talk.as_mut()?.answer.take()
+    }
+
+    /// Sends bytes, and reads until it has heard what it waits for.
+    async fn hear(
+        &mut self,
+        mut unsent: Vec<u8>,
+        patience: Duration,
+        heard: impl Fn(&Talk) -> bool,
+    ) -> Option<()> {
         let (Some(worker), Some(talk)) = (&self.worker, &mut self.talk) else { return None };
-        let mut unsent = talk.keep(message);
         let mut buffer = vec![0; 4096];
         let answer = async {
-            while talk.kept.is_none() {
+            while !unsent.is_empty() || !heard(talk) {
                 let interest =
                     if unsent.is_empty() { Interest::READABLE } else { Interest::WRITABLE };
                 let mut ready = worker.ready(interest).await.ok()?;
@@ -159,9 +206,21 @@ impl Seat {
                     Ok(_) => return None,
                 }
             }
-            talk.kept
+            Some(())
         };
-        tokio::time::timeout(FRAME, answer).await.ok().flatten()
+        tokio::time::timeout(patience, answer).await.ok().flatten()
+    }
+
+    /// Takes what its cells run as inputs at a prompt.
+    pub fn at_prompt(&mut self) {
+        if let Some(talk) = &mut self.talk {
+            talk.interactive = true;
+        }
+    }
+
+    /// Whether its worker has agreed to a feature.
+    pub fn may(&self, feature: &str) -> bool {
+        self.talk.as_ref().is_some_and(|talk| talk.may(feature))
     }
 
     /// Whether its first process is there.
@@ -295,19 +354,26 @@ impl<'a> Watch<'a> {
 
     /// Asks it to end; what becomes of that is seen at the ticks.
     fn ask_to_end(&mut self, most: Duration) {
+        if self.ask_worker(most) {
+            // Failing means that it is ending already.
+            let _ = self.cell.signal(nix::sys::signal::Signal::SIGTERM as i32);
+        }
+    }
+
+    /// Asks its worker to end what it does; false where it was asked before, and has less time now.
+    fn ask_worker(&mut self, most: Duration) -> bool {
         let grace = self.attempt.limits.grace.min(most);
         if let Some(due) = &mut self.kill_due {
             *due = (*due).min(Instant::now() + grace);
-            return;
+            return false;
         }
         if let Some(talk) = &mut self.talk {
             let bytes = talk.cancel(u64::try_from(grace.as_millis()).unwrap_or(u64::MAX));
             self.unsent.extend(bytes);
             self.flush_worker();
         }
-        // Failing means that it is ending already.
-        let _ = self.cell.signal(nix::sys::signal::Signal::SIGTERM as i32);
         self.kill_due = Some(Instant::now() + grace);
+        true
     }
 
     fn on_time(&mut self, stage: Stage) {
@@ -429,6 +495,9 @@ impl<'a> Watch<'a> {
     fn on_stop(&mut self, stop: Stop) {
         match stop {
             Stop::No => {}
+            Stop::Interrupt => {
+                self.ask_worker(LONGEST_FAREWELL);
+            }
             Stop::Gracefully => {
                 // One whose time is over already has an end of its own.
                 self.seen.cancelled |= !self.seen.wall;
@@ -505,7 +574,10 @@ impl<'a> Watch<'a> {
                     Limit::Timeout,
                     u64::try_from(self.started.elapsed().as_millis()).ok(),
                 ),
-                false => self.kill(),
+                false => {
+                    self.seen.cancelled = true;
+                    self.kill();
+                }
             }
         }
         if self.farewell.is_some_and(|at| now - at > FAREWELL) && !self.killed {

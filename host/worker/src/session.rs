@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use polyloom_protocol::FromHost;
-use polyloom_protocol::messages::host::{Exec, Forget, Restore, Snapshot};
+use polyloom_protocol::handshake::feature;
+use polyloom_protocol::messages::host::{Complete, Exec, Forget, Ping, Reset, Restore, Snapshot};
+use polyloom_protocol::messages::worker::Completions;
 use polyloom_sandbox as sandbox;
 use tokio::sync::{mpsc, watch};
 
@@ -18,7 +20,14 @@ use crate::drive::{Seat, Watch};
 use crate::inputs::{self, Laid};
 use crate::messages;
 use crate::parking::Berth;
+use crate::talk::Answer;
 use crate::workplace::{AttemptError, Workplace, exec_of, stopped};
+
+mod lease;
+
+pub use lease::{InUse, Stand, present_session};
+
+use lease::Lease;
 
 /// Inputs of more bytes are laid by a thread that may wait.
 const AT_ONCE: usize = 1 << 20;
@@ -28,6 +37,8 @@ const OF_A_CELL: [&str; 3] = ["POLYLOOM_CELL", "POLYLOOM_DEADLINE_MS", "POLYLOOM
 /// A session that is alive and waits for its next cell.
 pub struct Session {
     seat: Seat,
+    /// The daemon's word on it, where it goes on when this process is over.
+    lease: Option<Lease>,
 }
 
 impl Session {
@@ -44,22 +55,94 @@ impl Session {
 
     /// Keeps its state under a name; whether that could be done. Nothing: it is of no use any more.
     pub async fn snapshot(&mut self, name: &str) -> Option<bool> {
-        self.seat.keep(FromHost::Snapshot(Snapshot { name: name.to_owned() })).await
+        self.keep(FromHost::Snapshot(Snapshot { name: name.to_owned() })).await
     }
 
     /// Goes back to a kept state; as for [`Self::snapshot`].
     pub async fn restore(&mut self, name: &str) -> Option<bool> {
-        self.seat.keep(FromHost::Restore(Restore { name: name.to_owned() })).await
+        self.keep(FromHost::Restore(Restore { name: name.to_owned() })).await
     }
 
     /// Drops a kept state; as for [`Self::snapshot`].
     pub async fn forget(&mut self, name: &str) -> Option<bool> {
-        self.seat.keep(FromHost::Forget(Forget { name: name.to_owned() })).await
+        self.keep(FromHost::Forget(Forget { name: name.to_owned() })).await
+    }
+
+    async fn keep(&mut self, message: FromHost) -> Option<bool> {
+        match self.seat.ask([message]).await? {
+            Answer::Kept(kept) => Some(kept.ok),
+            Answer::Completions(_) | Answer::Pong => None,
+        }
+    }
+
+    /// Makes its state that of one which has run nothing; what was kept under names stays. Nothing: it is of no use any more.
+    pub async fn reset(&mut self) -> Option<()> {
+        let messages = [FromHost::Reset(Reset {}), FromHost::Ping(Ping { n: 1 })];
+        let answer = self.seat.ask(messages).await?;
+        (answer == Answer::Pong).then_some(())
+    }
+
+    /// Waits until its worker is there: only then is it known what it can. Nothing where it does not come up.
+    pub async fn greet(&mut self) -> Option<()> {
+        self.seat.greet().await.map(drop)
+    }
+
+    /// Takes what it runs from now on as inputs at a prompt: the value of a last expression is shown.
+    #[must_use]
+    pub fn at_prompt(mut self) -> Self {
+        self.seat.at_prompt();
+        self
+    }
+
+    /// Whether its worker completes code, and knows whether an input is still open.
+    #[must_use]
+    pub fn completes(&self) -> bool {
+        self.seat.may(feature::COMPLETE)
+    }
+
+    /// What `code` may go on with at a character of it. Nothing: it is of no use any more.
+    pub async fn complete(&mut self, code: &str, cursor: u32) -> Option<Completions> {
+        self.seat.greet().await?;
+        if !self.completes() {
+            return Some(Completions::default());
+        }
+        let complete = Complete { code: code.to_owned(), cursor };
+        match self.seat.ask([FromHost::Complete(complete)]).await? {
+            Answer::Completions(words) => Some(words),
+            Answer::Kept(_) | Answer::Pong => None,
+        }
+    }
+
+    /// Whether it goes on when this process is over.
+    #[must_use]
+    pub fn outlives(&self) -> bool {
+        self.lease.is_some()
+    }
+
+    /// Lets the daemon know how it stands, where the session is one of its.
+    pub fn stands(&mut self, at: &Stand) {
+        let Some(lease) = &mut self.lease else { return };
+        let Some((pause, cpu)) = self.seat.pause() else { return };
+        lease.stands(pause, cpu, self.seat.cell.counted(), at);
+    }
+
+    /// Leaves it to the daemon where that knows how it stands; else it ends. May block.
+    pub fn leave(self) {
+        let known = self.lease.is_some_and(Lease::leave);
+        match known {
+            true => self.seat.cell.leave(),
+            false => drop(self.seat),
+        }
     }
 
     /// Ends it, without waiting for that.
     pub fn end(self) {
-        drop(tokio::task::spawn_blocking(move || drop(self)));
+        let Self { seat, lease } = self;
+        if let Some(mut lease) = lease {
+            lease.busy();
+            lease.leave();
+        }
+        drop(tokio::task::spawn_blocking(move || drop(seat)));
     }
 }
 
@@ -87,7 +170,7 @@ impl Workplace {
         let spawned = spawned.map_err(|error| AttemptError::Watch(std::io::Error::other(error)))?;
         let cell = spawned.map_err(AttemptError::Spawn)?;
         let seat = Seat::open(attempt, Berth { cell, line: None }).map_err(AttemptError::Watch)?;
-        Ok(Some(Session { seat: seat.stays() }))
+        Ok(Some(Session { seat: seat.stays(), lease: None }))
     }
 
     /// Runs a cell in a session. The session is given back where it is there still: where the cell ended well, or failed by itself, and left nothing that
@@ -100,7 +183,10 @@ impl Workplace {
         stop: watch::Receiver<Stop>,
     ) -> Result<(Report, Option<Session>), AttemptError> {
         let started = Instant::now();
-        let Session { mut seat } = session;
+        let Session { mut seat, mut lease } = session;
+        if let Some(lease) = &mut lease {
+            lease.busy();
+        }
         let view = seat.cell.view().clone();
         let laid = inputs::lay(&attempt.inputs, false, &view);
         let code = messages::code_path(attempt);
@@ -130,10 +216,10 @@ impl Workplace {
         let emptied = used.try_for_each(|(folder, _)| seat.cell.empty(folder));
         if let Err(error) = emptied {
             tracing::info!(cell = %attempt.cell, %error, "a session ends: what its cell left can't be removed");
-            Session { seat }.end();
+            Session { seat, lease }.end();
             return Ok((report, None));
         }
-        Ok((report, Some(Session { seat })))
+        Ok((report, Some(Session { seat, lease })))
     }
 }
 

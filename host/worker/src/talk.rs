@@ -9,9 +9,11 @@ use polyloom_protocol::frame::{Decoder, PREAMBLE};
 use polyloom_protocol::handshake::{Offer, VERSION, feature, negotiate, refusal};
 use polyloom_protocol::messages::Version;
 use polyloom_protocol::messages::host::{Cancel, Credit, Describe, Exec, Shutdown};
+use polyloom_protocol::messages::worker::{Completions, Kept};
 use polyloom_protocol::meta::{Diagnostic, Severity};
 use polyloom_protocol::state::{Accept, Conversation, State};
 use polyloom_protocol::{FromHost, FromWorker, Violation};
+use serde::{Deserialize, Serialize};
 
 use crate::attempt::Live;
 use crate::mask::Mask;
@@ -28,6 +30,24 @@ pub struct Reaction {
     pub live: Vec<Live>,
 }
 
+/// What is known of a worker between two cells of its session: enough for another process of this build to go on with it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Pause {
+    agreed: Vec<String>,
+    number: u64,
+}
+
+/// What a worker answered while it ran no cell: a claim.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// About a snapshot.
+    Kept(Kept),
+    /// What code may go on with.
+    Completions(Completions),
+    /// That it has done all that was asked before.
+    Pong,
+}
+
 /// One worker that runs one cell, or those of a session.
 pub struct Talk {
     executor: ExecutorId,
@@ -42,8 +62,10 @@ pub struct Talk {
     pub stays: bool,
     /// What was agreed that both may use.
     agreed: Vec<String>,
-    /// The answer to the last question about a snapshot: a claim.
-    pub kept: Option<bool>,
+    /// The answer to the last question.
+    pub answer: Option<Answer>,
+    /// Whether its execs are inputs at a prompt.
+    pub interactive: bool,
     mask: Option<Arc<Mask>>,
     decoder: Decoder,
     conversation: Conversation,
@@ -79,7 +101,8 @@ impl Talk {
             number: 0,
             stays: false,
             agreed: Vec::new(),
-            kept: None,
+            answer: None,
+            interactive: false,
             mask,
             decoder: Decoder::new(),
             conversation: Conversation::new(),
@@ -96,6 +119,20 @@ impl Talk {
         }
     }
 
+    /// A conversation that another process has had until now.
+    pub fn resumed(manifest: &Manifest, spec: &WorkerSpec, pause: Pause) -> Self {
+        let Pause { agreed, number } = pause;
+        let (decoder, conversation) = (Decoder::resumed(), Conversation::resumed(number));
+        let new = Self::new(manifest, spec, None);
+        Self { agreed, number, decoder, conversation, greeted: true, stays: true, ..new }
+    }
+
+    /// What another process needs to go on; nothing while something is under way.
+    pub fn pause(&self) -> Option<Pause> {
+        let idle = self.greeted && self.conversation.state() == State::Idle && !self.mid_frame();
+        idle.then(|| Pause { agreed: self.agreed.clone(), number: self.number })
+    }
+
     /// Asks for `exec` as soon as the worker has said hello; gives what is to be sent now.
     pub fn ask(&mut self, exec: Exec) -> Vec<u8> {
         let mut out = Vec::new();
@@ -103,23 +140,35 @@ impl Talk {
         (self.owed, self.granted, self.metered) = (0, 0, 0);
         (self.done, self.session_changed) = (None, false);
         (self.extras, self.artifacts) = Default::default();
+        self.exec = Some(exec);
         if self.greeted {
-            self.say(FromHost::Exec(exec), self.number, &mut out);
-        } else {
-            self.exec = Some(exec);
+            self.say_exec(&mut out);
         }
         out
     }
 
-    /// Whether its worker keeps snapshots of a session and says whether it could.
-    pub fn keeps(&self) -> bool {
-        [feature::SNAPSHOT, feature::KEPT].iter().all(|it| self.agreed.iter().any(|its| its == it))
+    /// Sends the exec that waits, as far as its worker understands it.
+    fn say_exec(&mut self, out: &mut Vec<u8>) {
+        if let Some(exec) = self.exec.take() {
+            let interactive = self.interactive && self.may(feature::INTERACTIVE);
+            self.say(FromHost::Exec(Exec { interactive, ..exec }), self.number, out);
+        }
     }
 
-    /// A message about a snapshot, to a worker that runs no cell; the answer will be in `kept`.
-    pub fn keep(&mut self, message: FromHost) -> Vec<u8> {
+    /// Whether its worker keeps snapshots of a session and says whether it could.
+    pub fn keeps(&self) -> bool {
+        [feature::SNAPSHOT, feature::KEPT].into_iter().all(|it| self.may(it))
+    }
+
+    /// Whether a feature was agreed.
+    pub fn may(&self, feature: &str) -> bool {
+        self.agreed.iter().any(|it| it == feature)
+    }
+
+    /// A message to a worker that has greeted and runs no cell; what answers it will be in `answer`.
+    pub fn say_between(&mut self, message: FromHost) -> Vec<u8> {
         let mut out = Vec::new();
-        self.kept = None;
+        self.answer = None;
         self.say(message, 0, &mut out);
         out
     }
@@ -291,9 +340,7 @@ impl Talk {
                 }
                 self.greeted = true;
                 reaction.live.extend(self.other_version(&hello.version));
-                if let Some(exec) = self.exec.take() {
-                    self.say(FromHost::Exec(exec), self.number, &mut reaction.send);
-                }
+                self.say_exec(&mut reaction.send);
             }
             FromWorker::Log(log) => {
                 // What came in one piece is shown in one: many small logs cost as little as few large ones.
@@ -329,14 +376,14 @@ impl Talk {
                 self.artifacts.push((artifact.name, artifact.path));
             }
             FromWorker::Catalog(catalog) => self.catalog = Some(catalog.entries),
-            // Answers of a session were not asked for here.
+            // What `Save` gives was not asked for here.
             FromWorker::Started(_)
             | FromWorker::Artifact(_)
-            | FromWorker::Pong(_)
-            | FromWorker::Completions(_)
             | FromWorker::Saved(_)
             | FromWorker::Unknown { .. } => {}
-            FromWorker::Kept(kept) => self.kept = Some(kept.ok),
+            FromWorker::Kept(kept) => self.answer = Some(Answer::Kept(kept)),
+            FromWorker::Completions(words) => self.answer = Some(Answer::Completions(words)),
+            FromWorker::Pong(_) => self.answer = Some(Answer::Pong),
         }
         self.grant(&mut reaction.send);
         Ok(())

@@ -140,6 +140,9 @@ pub struct Completions {
     /// Whole words, the likeliest first.
     #[serde(default)]
     pub matches: Vec<String>,
+    /// Whether the code is an input that is not over: more has to be typed before it means something.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub open: bool,
     /// Where it begins, in characters.
     pub start: u32,
 }

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 class Execution:
     """One cell's run, and what the public module can do while it lasts."""
 
+    cancelled = False
+    interrupted = False
+    displayed = 0
+    exit_code = 0
+
     def __init__(self, worker: Worker, frame: wire.Frame) -> None:
         body = frame.body
         self.id = frame.exec_id
@@ -33,10 +38,6 @@ class Execution:
         self.out: str = body.get("out") or "/cell/out"
         self.argv: list[str] = body.get("argv") or []
         self.seed: Optional[int] = body.get("seed")
-        self.cancelled = False
-        self.interrupted = False
-        self.displayed = 0
-        self.exit_code = 0
         self.shared: bool = bool(body.get("session"))
         self.interactive: bool = bool(body.get("interactive"))
         self.source: Optional[str] = body.get("source")
@@ -95,7 +96,7 @@ class Execution:
         module.__builtins__ = sys.modules["builtins"]
         sys.modules["__main__"] = module
         sys.argv[:] = [self.code, *self.argv]
-        folder = os.path.dirname(self.code)
+        folder = self.code.rpartition("/")[0]
         if folder not in sys.path:
             # Behind the libraries, since a cell may well be called `json` or `random`.
             sys.path.append(folder)

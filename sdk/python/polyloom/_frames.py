@@ -77,7 +77,10 @@ class Connection:
         self._granted = 0
         self._spent = 0
         self._exec_id = 0
-        self._in = bytearray()
+        self._in = b""
+        self._at = 0
+        self._held = b""
+        self._ready: Optional[Callable[[int], object]] = None
         self._greeted = False
         self._write = RLock()
         self._read = allocate_lock()
@@ -97,7 +100,7 @@ class Connection:
         """Answer a ping: its number may have all 64 bits, which no value has."""
         if n < 1 << 63:
             return self.send(PONG, 0, {"n": n})
-        self._send(PONG, 0, b"\x81\xa1n\xcf" + n.to_bytes(8, "big"))
+        self.send_encoded(PONG, 0, b"\x81\xa1n\xcf" + n.to_bytes(8, "big"))
 
     def send_preamble(self) -> None:
         """Open our direction."""
@@ -105,17 +108,25 @@ class Connection:
 
     def send(self, kind: int, exec_id: int, body: dict[str, Any]) -> None:
         """Send one frame whole. For kinds under credit there should be some left."""
-        self._send(kind, exec_id, encode(body))
+        self.send_encoded(kind, exec_id, encode(body))
 
-    def _send(self, kind: int, exec_id: int, data: bytes) -> None:
+    def hold(self, kind: int, exec_id: int, data: bytes) -> None:
+        """Send a frame together with the next one: each time the host wakes costs both sides."""
+        self._held += _HEADER.pack(len(data), kind, 0, 0, exec_id) + data
+
+    def send_encoded(self, kind: int, exec_id: int, data: bytes) -> None:
+        """Send one frame whole, the body of which is encoded already."""
         cap = SMALL_CAP if kind in _SMALL else FRAME_CAP
         if len(data) > cap:
             raise ValueError(f"a message of {len(data)} bytes, {cap} are allowed")
         with self._write:
-            rest = memoryview(_HEADER.pack(len(data), kind, 0, 0, exec_id) + data)
-            while rest:
+            rest = self._held + _HEADER.pack(len(data), kind, 0, 0, exec_id) + data
+            self._held = b""
+            sent = 0
+            while sent < len(rest):
                 try:
-                    rest = rest[self.sock.send(rest, _socket.MSG_DONTWAIT) :]
+                    left = memoryview(rest)[sent:] if sent else rest
+                    sent += self.sock.send(left, _socket.MSG_DONTWAIT)
                 except BlockingIOError:
                     # The host may be waiting likewise, for us to read.
                     self.when_full()
@@ -166,11 +177,22 @@ class Connection:
 
     def unread(self) -> bytes:
         """What was read of the wire and is no frame yet."""
-        return bytes(self._in)
+        return self._in[self._at :]
 
     def take_over(self, rest: bytes) -> None:
         """Go on where another process with the same socket left off."""
-        self._in[:] = rest
+        self._in, self._at = rest, 0
+        self._ready = None
+
+    def ready(self) -> bool:
+        """Whether a poll would find something: cheaper than one that does not."""
+        if self._ready is None:
+            from select import POLLIN, poll
+
+            polled = poll()
+            polled.register(self.sock.fileno(), POLLIN)
+            self._ready = polled.poll
+        return self._at < len(self._in) or bool(self._ready(0))
 
     def _fill(self, flags: int) -> bool:
         try:
@@ -181,24 +203,16 @@ class Connection:
             data = b""
         if not data:
             raise ConnectionClosed
-        self._in += data
+        self._in, self._at = self._in[self._at :] + data, 0
         return True
 
     def _next(self) -> Optional[Frame]:
-        have = self._in
-        if not self._greeted:
-            if have[:8] != PREAMBLE[: len(have)]:
-                at = next(at for at, byte in enumerate(have) if byte != PREAMBLE[at])
-                name = {4: "bad_version", 5: "bad_encoding"}.get(at, "reserved_bits")
-                text = "the host speaks another protocol or version"
-                raise ProtocolError("bad_magic" if at < 4 else name, text)
-            if len(have) < 8:
-                return None
-            del have[:8]
-            self._greeted = True
-        if len(have) < 16:
+        if not self._greeted and not self._greet():
             return None
-        size, kind, flags, zero, exec_id = _HEADER.unpack_from(have)
+        have, at = self._in, self._at
+        if len(have) < at + 16:
+            return None
+        size, kind, flags, zero, exec_id = _HEADER.unpack_from(have, at)
         if flags & 0xF8 or zero:
             raise ProtocolError("reserved_bits", "reserved bits are set in a frame's header")
         if flags & 2:
@@ -206,11 +220,11 @@ class Connection:
         cap = SMALL_CAP if kind in _SMALL else FRAME_CAP
         if size > cap:
             raise ProtocolError("frame_too_large", f"a frame of {size} bytes, {cap} are allowed")
-        end = 16 + size
+        end = at + 16 + size
         if len(have) < end:
             return None
+        raw = have[at:end]
         try:
-            raw = bytes(have[:end])
             body = decode(raw[16:], unsigned=True)
         except MsgpackError as error:
             raise ProtocolError(error.name, f"a frame's body: {error}") from None
@@ -221,8 +235,20 @@ class Connection:
             raise ProtocolError("too_many_values", f"a frame of over {MAX_VALUES} values")
         if 0 < kind < 64:
             raise ProtocolError("wrong_direction", f"kind {kind} is a worker's")
-        del have[:end]
+        self._at = end
         return Frame(kind, flags, exec_id, body, raw)
+
+    def _greet(self) -> bool:
+        have = self._in
+        if have[:8] != PREAMBLE[: len(have)]:
+            at = next(at for at, byte in enumerate(have) if byte != PREAMBLE[at])
+            name = {4: "bad_version", 5: "bad_encoding"}.get(at, "reserved_bits")
+            text = "the host speaks another protocol or version"
+            raise ProtocolError("bad_magic" if at < 4 else name, text)
+        self._greeted = len(have) >= 8
+        if self._greeted:
+            self._at = 8
+        return self._greeted
 
 
 def _count(value: Any) -> int:

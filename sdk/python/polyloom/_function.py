@@ -39,8 +39,9 @@ def find(code: str, module: str, name: str) -> Any:
     """The object `name` of a module, whose file is `code` unless it is installed."""
     root = _root(code, module)
     if root:
-        for other in [m for m, of in sys.modules.items() if _roots and _below(of, _roots)]:
-            del sys.modules[other]  # of a call before this one
+        if _roots:  # A look at all modules copies the memory of most where the process is a fork.
+            for other in [m for m, of in sys.modules.items() if _below(of, _roots)]:
+                del sys.modules[other]  # of a call before this one
         _roots[:] = [root + os.sep]
         if sys.path[:1] != [root]:
             sys.path.insert(0, root)

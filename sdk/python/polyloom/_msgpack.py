@@ -162,6 +162,8 @@ _NUMBERS = {
     }.items()
 }
 
+_PLAIN = {0xC0: None, 0xC2: False, 0xC3: True}
+
 
 def decode(data: bytes, max_depth: int = MAX_DEPTH, unsigned: bool = False) -> Any:
     """The one value that `data` holds. `unsigned`: integers may have 64 bits, as in messages."""
@@ -229,12 +231,30 @@ def _get_map(
 ) -> tuple[dict[str, Any], int]:
     if depth < 1:
         raise MsgpackError("nested too deeply", "too_deep")
+    depth -= 1
     items: dict[str, Any] = {}
     for _ in range(size):
-        key, at = _get(data, at, 0, unsigned)
-        if type(key) is not str:
-            raise MsgpackError("map keys must be text", "key_not_text")
+        code = data[at]
+        if 0xA0 <= code < 0xC0:
+            # Messages are maps of short keys, most of them to short text: no calls for these.
+            end = at + 1 + (code & 31)
+            code = data[end]
+            key: Any = data[at + 1 : end].decode()
+        else:
+            key, end = _get(data, at, 0, unsigned)
+            if type(key) is not str:
+                raise MsgpackError("map keys must be text", "key_not_text")
+            code = data[end]
         if key in items:
             raise MsgpackError(f"the key `{key}` appears twice", "duplicate_key")
-        items[key], at = _get(data, at, depth - 1, unsigned)
+        if 0xA0 <= code < 0xC0:
+            at = end + 1 + (code & 31)
+            if at > len(data):
+                raise IndexError
+            items[key] = data[end + 1 : at].decode()
+        elif code in _PLAIN:
+            items[key] = _PLAIN[code]
+            at = end + 1
+        else:
+            items[key], at = _get(data, end, depth, unsigned)
     return items, at

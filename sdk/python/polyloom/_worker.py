@@ -16,6 +16,7 @@ from time import sleep
 
 import polyloom
 from polyloom import _frames as wire
+from polyloom._msgpack import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ FEATURES += ["complete", "durable", "interactive", "source"]
 EXIT_PROTOCOL = 3
 _OF_SESSIONS = {wire.RESET, wire.SNAPSHOT, wire.RESTORE, wire.FORGET}
 _OF_SESSIONS |= {wire.COMPLETE, wire.SAVE, wire.LOAD}
+_EMPTY = encode({})
+_WENT_WELL = encode({"extras": {}, "ok": True, "session_changed": True})
 
 
 class Worker:
@@ -136,13 +139,23 @@ class Worker:
         self._interrupted = False
         self.connection.begin(frame.exec_id)
         execution = self.execution(frame)
-        self.send(wire.STARTED, execution.id, {})
+        # In a session many a cell is over sooner than the host could take note of it.
+        tell = self.connection.send_encoded if self._session is None else self.connection.hold
+        tell(wire.STARTED, frame.exec_id, _EMPTY)
         self.current = polyloom._current = execution
-        self.look()
+        # Only from here on: between cells, who waits for a frame need not be told of it besides.
+        set_signal(SIGURG, self._arrival)
+        if self._session is None or self.connection.ready():
+            self.look()
         ok, extras = execution.run()
         self.current = polyloom._current = None
-        done = {"extras": extras, "ok": ok, "session_changed": execution.session_changed}
-        self.send(wire.DONE, execution.id, done)
+        set_signal(SIGURG, SIG_DFL)
+        changed = execution.session_changed
+        if ok and changed and not extras:
+            done = _WENT_WELL
+        else:
+            done = encode({"extras": extras, "ok": ok, "session_changed": changed})
+        self.connection.send_encoded(wire.DONE, frame.exec_id, done)
         self.exit_code = execution.exit_code
 
     def send(self, kind: int, exec_id: int, body: dict[str, Any]) -> None:
@@ -235,7 +248,7 @@ class Worker:
     def _prepare_process(self) -> None:
         set_signal(SIGINT, self._interrupt)
         set_signal(SIGTERM, self._interrupt)
-        set_signal(SIGURG, self._arrival)  # harmless to who inherits it: by default it is ignored
+        # Harmless where nobody expects it: by default it is ignored.
         wire.signal_arrivals(self.connection, SIGURG)
         self.connection.when_full = self.look
         os.register_at_fork(

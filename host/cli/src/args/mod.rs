@@ -384,6 +384,12 @@ pub enum Command {
         #[command(subcommand)]
         command: DaemonCommand,
     },
+    /// Look after sessions: interpreters whose state cells share. The daemon keeps them from run to run, where there is one.
+    Session {
+        /// What to do.
+        #[command(subcommand)]
+        command: SessionCommand,
+    },
     /// Show what this machine offers: sandbox mechanisms, interpreters, compilers, the store.
     Doctor {
         /// Attack this machine's sandbox, and show how each attack ended: exit code 1 if one was not held.
@@ -410,6 +416,47 @@ pub enum Command {
         /// The folder they are written to.
         dir: PathBuf,
     },
+}
+
+/// `session`.
+#[derive(Debug, Subcommand, Clone)]
+pub enum SessionCommand {
+    /// Show the sessions that the daemon keeps.
+    List {
+        /// What to print on stdout.
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Make a session as it was before its first cell; its snapshots stay.
+    Reset(SessionAt),
+    /// Keep the state of a session under a name.
+    Snapshot {
+        /// Which session.
+        #[command(flatten)]
+        at: SessionAt,
+        /// The snapshot's name.
+        name: String,
+    },
+    /// Go back to a snapshot.
+    Restore {
+        /// Which session.
+        #[command(flatten)]
+        at: SessionAt,
+        /// The snapshot's name.
+        name: String,
+    },
+    /// End a session, and all of its snapshots.
+    Rm(SessionAt),
+}
+
+/// Which session.
+#[derive(Debug, Args, Clone)]
+pub struct SessionAt {
+    /// The session's name in its flow.
+    pub session: String,
+    /// Its flow, where several have a session of this name.
+    #[arg(long, value_name = "FLOW")]
+    pub flow: Option<PathBuf>,
 }
 
 /// `daemon`.

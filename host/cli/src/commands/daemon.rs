@@ -44,6 +44,15 @@ fn place(world: &World) -> Result<PathBuf, Failure> {
     Ok(socket(world.store()?.root()))
 }
 
+/// The connection to the daemon, where there is one.
+pub(super) fn present(world: &World) -> Result<Option<Client>, Failure> {
+    match client(world)? {
+        Ok(client) => Ok(Some(client)),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) => Err(stranger(&place(world)?, &error)),
+    }
+}
+
 fn client(world: &World) -> Result<std::io::Result<Client>, Failure> {
     Ok(Client::connect(&place(world)?))
 }

@@ -28,6 +28,7 @@ pub mod plugin;
 pub mod purity;
 pub mod retention;
 pub mod run;
+pub mod session;
 pub mod show;
 pub mod socket;
 pub mod transfer;

@@ -32,7 +32,8 @@ impl Runner {
         let before = self.step_before(step).map(|before| steps[before.at()].key);
         let limits = self.limits(step);
         let (name, key) = (session.name.clone(), steps[step.at()].key);
-        Some(Turn { name, key, before, replays: Vec::new(), limits })
+        let flow = self.job.prepared.flow.path.clone();
+        Some(Turn { name, flow, key, before, replays: Vec::new(), limits })
     }
 
     /// What its process may use.

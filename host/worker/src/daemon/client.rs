@@ -9,11 +9,36 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::wire::{Answer, Ask, Identity, Line, Status, Surroundings};
+use super::wire::{
+    Answer, Ask, Identity, Line, SessionId, SessionStatus, Standing, Status, Surroundings,
+};
 use crate::order::Order;
 
 /// It answers from memory.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// What begins or ends an interpreter takes longer.
+const BEGINNING: Duration = Duration::from_secs(10);
+
+/// A session of the daemon's, if it could be had.
+#[derive(Debug)]
+pub enum Lent {
+    /// It could.
+    Session {
+        /// Its number.
+        id: u64,
+        /// What is known of its sandbox.
+        about: Vec<u8>,
+        /// Its descriptors.
+        fds: Vec<OwnedFd>,
+        /// How it stands.
+        standing: Option<Box<Standing>>,
+    },
+    /// Somebody else has it.
+    InUse,
+    /// There is none, and none could be begun.
+    None,
+}
 
 /// A connection to a daemon.
 #[derive(Debug)]
@@ -79,9 +104,49 @@ impl Client {
 
     /// What was taken can be used again.
     pub fn back(&self, id: u64) {
+        self.say(&Ask::Back(id));
+    }
+
+    /// The session of a name, as it stands or begun by the order.
+    pub fn session(&self, id: &SessionId, order: Option<&Order>) -> Lent {
+        let order = match order {
+            None => None,
+            Some(order) => match order.told() {
+                Some((bytes, _)) => Some(bytes),
+                None => return Lent::None,
+            },
+        };
+        match self.ask_for(&Ask::Session(id.clone(), order), BEGINNING) {
+            Some((Answer::Session { id, about, standing }, fds)) => {
+                Lent::Session { id, about, fds, standing }
+            }
+            Some((Answer::InUse, _)) => Lent::InUse,
+            _ => Lent::None,
+        }
+    }
+
+    /// Says something of a session that needs no answer.
+    pub fn say(&self, what: &Ask) {
         let mut line = self.line();
-        if line.as_ref().is_some_and(|line| line.send(&Ask::Back(id), &[]).is_err()) {
+        if line.as_ref().is_some_and(|line| line.send(what, &[]).is_err()) {
             *line = None;
+        }
+    }
+
+    /// Every session that there is; nothing without an answer.
+    pub fn sessions(&self) -> Option<Vec<SessionStatus>> {
+        match self.ask(&Ask::Sessions)? {
+            (Answer::Sessions(all), _) => Some(all),
+            _ => None,
+        }
+    }
+
+    /// Ends a session; whether there was one that nobody has.
+    pub fn end_session(&self, id: &SessionId) -> Option<bool> {
+        match self.ask_for(&Ask::End(id.clone()), BEGINNING)?.0 {
+            Answer::Done => Some(true),
+            Answer::InUse => None,
+            _ => Some(false),
         }
     }
 
@@ -98,9 +163,16 @@ impl Client {
     }
 
     fn ask(&self, ask: &Ask) -> Option<(Answer, Vec<OwnedFd>)> {
+        self.ask_for(ask, PATIENCE)
+    }
+
+    fn ask_for(&self, ask: &Ask, patience: Duration) -> Option<(Answer, Vec<OwnedFd>)> {
         let mut line = self.line();
         let there = line.as_ref()?;
-        let answer = there.send(ask, &[]).and_then(|()| there.receive());
+        let answer = there
+            .set_patience(Some(patience))
+            .and_then(|()| there.send(ask, &[]))
+            .and_then(|()| there.receive());
         match answer {
             Ok(Some(answer)) => Some(answer),
             Ok(None) | Err(_) => {

@@ -19,7 +19,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use polyloom_sandbox as sandbox;
 use thiserror::Error;
 
-use super::wire::{Answer, Ask, Identity, Line, Status, Surroundings, Waiting, incoming, name};
+use super::sessions::{Found, Sessions};
+use super::wire::{
+    Answer, Ask, Identity, Line, SessionId, Status, Surroundings, Waiting, incoming, name,
+};
 use crate::order::{Order, Wait};
 use crate::workplace::Workplace;
 
@@ -121,6 +124,7 @@ struct Pool {
     asked: u64,
     found: u64,
     numbers: u64,
+    sessions: Sessions,
     /// A run has ended since everything that is wanted was there.
     lacking: bool,
     stopping: bool,
@@ -194,8 +198,11 @@ impl Keeper {
         keeper.stop();
         // What it is making just now is dropped there; then all is gone that waited.
         let _ = filling.join();
-        let waiting = std::mem::take(&mut keeper.pool().waiting);
-        drop(waiting);
+        let (waiting, sessions) = {
+            let mut pool = keeper.pool();
+            (std::mem::take(&mut pool.waiting), std::mem::take(&mut pool.sessions))
+        };
+        drop((waiting, sessions));
         listened.map_err(ServeError::System)
     }
 
@@ -227,10 +234,12 @@ impl Keeper {
         loop {
             let (patience, over) = {
                 let pool = self.pool();
-                let left = pool.idle_since.map(|since| self.idle.saturating_sub(since.elapsed()));
+                // A session is somebody's work: it is not thrown away for want of a run.
+                let idle_since = pool.idle_since.filter(|_| pool.sessions.is_empty());
+                let left = idle_since.map(|since| self.idle.saturating_sub(since.elapsed()));
                 let over = match pool.stopping {
                     // Whoever has something of it keeps it to the end.
-                    true => pool.lent == 0,
+                    true => pool.lent == 0 && !pool.sessions.any_lent(),
                     false => left.is_some_and(|left| left.is_zero()),
                 };
                 if pool.stopping {
@@ -284,14 +293,18 @@ impl Keeper {
             return;
         }
         pool.runs += 1;
+        pool.numbers += 1;
+        let number = pool.numbers;
         pool.idle_since = None;
         drop(pool);
         let keeper = Arc::clone(self);
         let run = move || {
             let mut lent = BTreeMap::new();
             // An error is the run's own: it has gone away, or does not speak like one.
-            let _ = keeper.attend(&line, &mut lent);
+            let _ = keeper.attend(&line, number, &mut lent);
             drop(line);
+            let gone = keeper.pool().sessions.left(number);
+            drop(gone);
             keeper.leave(lent);
         };
         if std::thread::Builder::new().name("run".to_owned()).spawn(run).is_err() {
@@ -315,7 +328,7 @@ impl Keeper {
         self.wake();
     }
 
-    fn attend(&self, line: &Line, lent: &mut BTreeMap<u64, Kept>) -> io::Result<()> {
+    fn attend(&self, line: &Line, run: u64, lent: &mut BTreeMap<u64, Kept>) -> io::Result<()> {
         line.set_patience(Some(HELLO))?;
         let Some((Ask::Hello(other, around), _)) = line.receive()? else { return Ok(()) };
         if let Err(why) = self.is_like(line, &other) {
@@ -329,6 +342,31 @@ impl Keeper {
         line.set_patience(None)?;
         while let Some((ask, _)) = line.receive()? {
             match ask {
+                Ask::Session(id, order) if lends => self.lend(line, run, id, order)?,
+                Ask::Session(..) => line.send(&Answer::Nothing, &[])?,
+                Ask::Busy(number) => self.pool().sessions.busy(run, number),
+                Ask::Stands(number, standing) => {
+                    self.pool().sessions.stands(run, number, standing);
+                }
+                Ask::Leave(number) => {
+                    let gone = self.pool().sessions.leave(run, number);
+                    drop(gone);
+                }
+                Ask::Sessions => {
+                    let (all, gone) = self.pool().sessions.all();
+                    drop(gone);
+                    line.send(&Answer::Sessions(all), &[])?;
+                }
+                Ask::End(id) => {
+                    let (ended, gone) = self.pool().sessions.end(&id);
+                    drop(gone);
+                    let answer = match ended {
+                        Some(true) => Answer::Done,
+                        Some(false) => Answer::Nothing,
+                        None => Answer::InUse,
+                    };
+                    line.send(&answer, &[])?;
+                }
                 Ask::Hello(..) => line.send(&welcome, &[])?,
                 Ask::Take(order) if lends => self.give(line, &order, lent)?,
                 Ask::Take(_) => line.send(&Answer::Nothing, &[])?,
@@ -394,6 +432,49 @@ impl Keeper {
         line.send(&answer, &fds)?;
         kept.item.passed();
         Ok(())
+    }
+
+    /// Hands over a session, begun now where there is none of that name that fits the order.
+    fn lend(&self, line: &Line, run: u64, id: SessionId, order: Option<Vec<u8>>) -> io::Result<()> {
+        let digest = order.as_deref().map(|order| *blake3::hash(order).as_bytes());
+        let (found, gone) = self.pool().sessions.take(run, &id, digest);
+        drop(gone);
+        let number = match (found, order) {
+            (Found::Session(number), _) => number,
+            (Found::InUse, _) => return line.send(&Answer::InUse, &[]),
+            (Found::None, None) => return line.send(&Answer::Nothing, &[]),
+            (Found::None, Some(order)) => {
+                let order = rmp_serde::from_slice::<Order>(&order).ok();
+                let order = order.filter(|order| order.wait == Wait::Worker);
+                let made = order.map(|order| self.make(&order));
+                let Some(Ok(Item::Started { cell, .. })) = made else {
+                    return line.send(&Answer::Nothing, &[]);
+                };
+                let mut pool = self.pool();
+                pool.numbers += 1;
+                let number = pool.numbers;
+                let added = pool.sessions.add(run, number, id, digest.unwrap_or_default(), cell);
+                drop(pool);
+                // Somebody else may have begun one meanwhile.
+                if let Err(cell) = added {
+                    drop(cell);
+                    return line.send(&Answer::InUse, &[]);
+                }
+                number
+            }
+        };
+        let pool = self.pool();
+        let Some((passed, standing)) = pool.sessions.pass(number) else {
+            drop(pool);
+            return line.send(&Answer::Nothing, &[]);
+        };
+        let standing = standing.cloned().map(Box::new);
+        let copies = passed.fds.iter().map(|fd| fd.try_clone_to_owned());
+        let copies = copies.collect::<io::Result<Vec<_>>>()?;
+        let answer = Answer::Session { id: number, about: passed.about, standing };
+        // Whoever takes its time is not waited for by others.
+        drop(pool);
+        line.send(&answer, &copies.iter().map(AsFd::as_fd).collect::<Vec<_>>())
     }
 
     fn take_back(&self, kept: Option<Kept>) {

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use interprocess::ConnectWaitMode;
@@ -12,6 +12,8 @@ use interprocess::local_socket::{ConnectOptions, GenericFilePath, Listener, Name
 use polyloom_sandbox::stream;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use crate::talk::Pause;
 
 /// The longest message.
 const MOST: usize = 1 << 20;
@@ -29,8 +31,63 @@ pub enum Ask {
     Take(Vec<u8>),
     /// What it took of this number can be used again. No answer.
     Back(u64),
+    /// It wants the session of this name; one that begins now by the order where there is none that fits it. Without an order: the one that there is.
+    Session(SessionId, Option<Vec<u8>>),
+    /// The session of this number does something: until it is noted how it stands, nobody can go on with it. No answer.
+    Busy(u64),
+    /// How the session of this number stands now. No answer.
+    Stands(u64, Standing),
+    /// The session of this number is left as it stands. No answer.
+    Leave(u64),
+    /// What sessions there are.
+    Sessions,
+    /// The session of this name ends, if nobody has it.
+    End(SessionId),
     /// How things are.
     Status,
+}
+
+/// Whose a session is, and what it is called there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SessionId {
+    /// The flow's file.
+    pub flow: PathBuf,
+    /// Its name in the flow.
+    pub name: String,
+}
+
+/// How a session stands between two cells: what another process needs to go on with it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Standing {
+    /// Its conversation.
+    pub pause: Pause,
+    /// Processor time so far.
+    pub cpu: Duration,
+    /// What of its file system is no use of the cells'.
+    pub counted: (u64, u64),
+    /// Its executor.
+    pub executor: String,
+    /// How many cells have run in it.
+    pub cells: u64,
+    /// The key of the last of them, in the form of whoever runs cells.
+    pub lineage: Option<String>,
+    /// Snapshots: name, and the lineage that each has.
+    pub kept: Vec<(String, Option<String>)>,
+}
+
+/// A session as people are told of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SessionStatus {
+    /// Which.
+    pub id: SessionId,
+    /// How it stood last; nothing before its first cell.
+    pub standing: Option<Standing>,
+    /// Process 1 of its sandbox.
+    pub pid: i32,
+    /// Since when it is there, milliseconds.
+    pub since_ms: u64,
+    /// Whether somebody has it now.
+    pub lent: bool,
 }
 
 /// What the daemon answers.
@@ -56,6 +113,22 @@ pub enum Answer {
         /// Whether its standard input comes along.
         stdin: bool,
     },
+    /// A session: its number, what [`polyloom_sandbox::Sandbox::receive`] needs, and how it stands; nothing where it has just begun.
+    Session {
+        /// Its number.
+        id: u64,
+        /// What is known of its sandbox.
+        #[serde(with = "serde_bytes")]
+        about: Vec<u8>,
+        /// How it stands.
+        standing: Option<Box<Standing>>,
+    },
+    /// Somebody else has that session.
+    InUse,
+    /// The sessions that there are.
+    Sessions(Vec<SessionStatus>),
+    /// It is done.
+    Done,
     /// Nothing of the kind waits.
     Nothing,
     /// How things are.

@@ -1,0 +1,173 @@
+//! What a person types, or what a pipe brings: lines edited, remembered and completed, up to where an input ends. Knows no language; asks one.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::io::{BufRead, IsTerminal, StdinLock};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use polyloom_report::{Paint, Style};
+use rustyline::completion::Completer;
+use rustyline::error::ReadlineError;
+use rustyline::highlight::Highlighter;
+use rustyline::hint::Hinter;
+use rustyline::history::FileHistory;
+use rustyline::validate::{ValidationContext, ValidationResult, Validator};
+use rustyline::{Behavior, CompletionType, Config, Context, Editor, Helper};
+
+/// Inputs that are remembered from one day to the next.
+const REMEMBERED: usize = 10_000;
+/// An input of a pipe that does not end by then is none.
+const LONGEST: usize = 1 << 20;
+
+/// Who understands what is typed.
+pub trait Listener {
+    /// Where the word at byte `at` of `text` begins, and what it may become.
+    fn complete(&mut self, text: &str, at: usize) -> (usize, Vec<String>);
+    /// Whether more is to come before it means something.
+    fn is_open(&mut self, text: &str) -> bool;
+}
+
+/// One input, or that there is none.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Typed {
+    /// Something.
+    Text(String),
+    /// Control-C: what was typed is forgotten.
+    Dropped,
+    /// Control-D, or the pipe's end.
+    End,
+}
+
+/// Where inputs come from.
+pub struct Input<L: Listener> {
+    listener: Rc<RefCell<L>>,
+    from: From<L>,
+}
+
+enum From<L: Listener> {
+    Terminal { editor: Box<Editor<Ear<L>, FileHistory>>, history: Option<PathBuf>, paint: Paint },
+    Pipe(StdinLock<'static>),
+}
+
+impl<L: Listener> Input<L> {
+    /// From stdin: with editing where it is a terminal. What was typed is kept in `history`.
+    ///
+    /// # Errors
+    /// The terminal's own.
+    pub fn open(
+        listener: &Rc<RefCell<L>>,
+        history: Option<&Path>,
+        paint: Paint,
+    ) -> rustyline::Result<Self> {
+        let listener = Rc::clone(listener);
+        let stdin = std::io::stdin();
+        if !stdin.is_terminal() {
+            return Ok(Self { listener, from: From::Pipe(stdin.lock()) });
+        }
+        let config = Config::builder()
+            .max_history_size(REMEMBERED)?
+            .history_ignore_space(true)
+            .completion_type(CompletionType::List)
+            .auto_add_history(true)
+            // Stdout may be somebody else's.
+            .behavior(Behavior::PreferTerm)
+            .bracketed_paste(true)
+            .build();
+        let mut editor = Editor::with_config(config)?;
+        editor.set_helper(Some(Ear { listener: Rc::clone(&listener), paint }));
+        if let Some(history) = history {
+            // There is none the first time.
+            let _ = editor.load_history(history);
+        }
+        let history = history.map(Path::to_owned);
+        Ok(Self { listener, from: From::Terminal { editor: Box::new(editor), history, paint } })
+    }
+
+    /// Whether a person types.
+    pub fn is_terminal(&self) -> bool {
+        matches!(self.from, From::Terminal { .. })
+    }
+
+    /// Waits for the next one. `initial` is there to be edited.
+    ///
+    /// # Errors
+    /// The terminal's, or the pipe's.
+    pub fn read(&mut self, prompt: &str, initial: &str) -> rustyline::Result<Typed> {
+        match &mut self.from {
+            From::Pipe(pipe) => Self::piped(&self.listener, pipe),
+            From::Terminal { editor, history, paint } => {
+                let painted = (prompt.to_owned(), paint.text(Style::Strong, prompt));
+                match editor.readline_with_initial(&painted, (initial, "")) {
+                    Ok(text) => {
+                        if let Some(history) = history {
+                            // Each at once: a terminal may go at any time. One that can't be kept is no reason to stop.
+                            let _ = editor.append_history(history);
+                        }
+                        Ok(Typed::Text(text))
+                    }
+                    Err(ReadlineError::Interrupted) => Ok(Typed::Dropped),
+                    Err(ReadlineError::Eof) => Ok(Typed::End),
+                    Err(error) => Err(error),
+                }
+            }
+        }
+    }
+
+    fn piped(listener: &RefCell<L>, pipe: &mut StdinLock<'_>) -> rustyline::Result<Typed> {
+        let mut text = String::new();
+        loop {
+            if pipe.read_line(&mut text)? == 0 {
+                return Ok(if text.is_empty() { Typed::End } else { Typed::Text(text) });
+            }
+            let whole = text.trim_end_matches('\n');
+            let more = text.len() < LONGEST && listener.borrow_mut().is_open(whole);
+            if !more {
+                return Ok(Typed::Text(whole.to_owned()));
+            }
+        }
+    }
+}
+
+/// What the editor asks.
+struct Ear<L: Listener> {
+    listener: Rc<RefCell<L>>,
+    paint: Paint,
+}
+
+impl<L: Listener> Helper for Ear<L> {}
+
+impl<L: Listener> Completer for Ear<L> {
+    type Candidate = String;
+
+    fn complete(
+        &self,
+        line: &str,
+        at: usize,
+        _: &Context<'_>,
+    ) -> rustyline::Result<(usize, Vec<String>)> {
+        Ok(self.listener.borrow_mut().complete(line, at))
+    }
+}
+
+impl<L: Listener> Validator for Ear<L> {
+    fn validate(&self, typed: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
+        Ok(match self.listener.borrow_mut().is_open(typed.input()) {
+            true => ValidationResult::Incomplete,
+            false => ValidationResult::Valid(None),
+        })
+    }
+}
+
+impl<L: Listener> Hinter for Ear<L> {
+    type Hint = String;
+}
+
+impl<L: Listener> Highlighter for Ear<L> {
+    fn highlight_candidate<'c>(&self, candidate: &'c str, _: CompletionType) -> Cow<'c, str> {
+        match self.paint.color {
+            true => Cow::Owned(self.paint.text(Style::Dim, candidate)),
+            false => Cow::Borrowed(candidate),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Sessions that the daemon keeps: their state outlives a run, is one process's at a time, and is changed from outside by name.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+use std::time::Duration;
+
+use polyloom_test_e2e::{Place, eventually, needs};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// A place with a daemon, which ends with this.
+struct Kept(Place);
+
+impl Kept {
+    fn new(flow: &str) -> Self {
+        let place = Place::flow(flow);
+        // The first run of all has bytecode made, which is in view of the sessions that begin later.
+        place
+            .write("first/polyloom.toml", "[cells.a]\nlang = 'python'\nsession = 'x'\ncode = ''\n");
+        let _ = place.polyloom(&["run", "first"]).exits(0);
+        let _ = place.polyloom(&["daemon", "start"]).exits(0);
+        Self(place)
+    }
+
+    fn sessions(&self) -> Vec<Value> {
+        let list = self.0.polyloom(&["session", "list", "--format", "json"]).exits(0).json();
+        list["sessions"].as_array().unwrap().clone()
+    }
+
+    fn only(&self) -> Value {
+        let [one] = &self.sessions()[..] else { panic!("{:?}", self.sessions()) };
+        one.clone()
+    }
+
+    /// Runs, and gives what `cell` printed and what was run again for it.
+    fn run(&self, cell: &str) -> (String, Value) {
+        let events = self.0.polyloom(&["run", "--events", "-"]).exits(0).json_lines();
+        let mut ends =
+            events.iter().filter(|it| it["event"] == "step.finished" && it["cell"] == cell);
+        let meta = &ends.next().unwrap()["meta"];
+        let printed = meta["stdout"]["text"].as_str().unwrap_or_default().trim().to_owned();
+        (printed, meta["extras"]["replayed"].clone())
+    }
+
+    fn session(&self, words: &[&str]) -> polyloom_test_e2e::Ended {
+        self.0.polyloom(&[&["session"], words].concat())
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        for one in self.sessions() {
+            let _ = self.session(&["rm", one["name"].as_str().unwrap()]);
+        }
+        let _ = self.0.polyloom(&["daemon", "stop"]);
+    }
+}
+
+const FLOW: &str = "[cells.a]\nlang = 'python'\nsession = 'main'\ncode = 'seen = [1]'\n\
+                    [cells.b]\nlang = 'python'\nsession = 'main'\ncode = 'seen.append(2); print(seen)'\n";
+
+#[test]
+fn a_state_outlives_its_run_and_an_edit_goes_on_from_it() {
+    needs!("python3");
+    let kept = Kept::new(FLOW);
+    assert_eq!(kept.run("b"), ("[1, 2]".to_owned(), Value::Null));
+    let before = kept.only();
+    assert_eq!(
+        (&before["name"], &before["cells"], &before["in_use"]),
+        (&json!("main"), &json!(2), &json!(false))
+    );
+    kept.0.edit("polyloom.toml", "append(2)", "append(3)");
+    // Nothing had to be run again: the state before it was kept.
+    assert_eq!(kept.run("b"), ("[1, 3]".to_owned(), Value::Null));
+    assert_eq!(kept.only()["process"], before["process"]);
+    kept.0.edit("polyloom.toml", "seen = [1]", "seen = [0]");
+    assert_eq!(kept.run("b"), ("[0, 3]".to_owned(), Value::Null));
+}
+
+#[test]
+fn a_session_is_kept_reset_gone_back_to_and_ended_by_name() {
+    needs!("python3");
+    let kept = Kept::new(FLOW);
+    kept.run("b");
+    let key = kept.only()["key"].clone();
+    let _ = kept.session(&["snapshot", "main", "mine"]).exits(0);
+    let named =
+        |one: &Value| one["snapshots"].as_array().unwrap().iter().any(|it| it["name"] == "mine");
+    assert!(named(&kept.only()));
+    let _ = kept.session(&["reset", "main"]).exits(0);
+    assert_eq!((&kept.only()["cells"], &kept.only()["key"]), (&json!(0), &Value::Null));
+    let _ = kept.session(&["restore", "main", "mine"]).exits(0);
+    assert_eq!(kept.only()["key"], key);
+    // It is known what state that is: an edit of the last cell goes on from the one before.
+    kept.0.edit("polyloom.toml", "append(2)", "append(4)");
+    assert_eq!(kept.run("b"), ("[1, 4]".to_owned(), Value::Null));
+    let told = kept.session(&["restore", "main", "other"]).exits(2).stderr();
+    assert!(told.contains("has no such snapshot"), "{told}");
+    let told = kept.session(&["rm", "other"]).exits(2).stderr();
+    assert!(told.contains("the daemon keeps no session `other`"), "{told}");
+    let _ = kept.session(&["rm", "main"]).exits(0);
+    assert_eq!(kept.sessions(), Vec::<Value>::new());
+}
+
+#[test]
+fn a_session_whose_run_was_killed_in_a_cell_ends_and_the_next_run_begins_anew() {
+    needs!("python3");
+    let slow = FLOW.replace("print(seen)", "print(seen, flush=True); import time; time.sleep(60)");
+    let kept = Kept::new(&slow);
+    let run = kept.0.call(&["run"]).start();
+    let used =
+        || kept.sessions().first().is_some_and(|one| one["cells"] == 1 && one["in_use"] == true);
+    assert!(eventually(SOON, used), "{:?}", kept.sessions());
+    // Somebody else is told.
+    let told = kept.session(&["reset", "main"]).exits(2).stderr();
+    assert!(told.contains("has the session `main` now"), "{told}");
+    run.signal(Signal::KILL);
+    let _ = run.end();
+    assert!(eventually(SOON, || kept.sessions().is_empty()), "{:?}", kept.sessions());
+    kept.0.write("polyloom.toml", FLOW);
+    assert_eq!(kept.run("b").0, "[1, 2]");
+}
+
+#[test]
+fn a_session_whose_process_died_is_begun_anew_with_what_came_before() {
+    needs!("python3");
+    let kept = Kept::new(FLOW);
+    kept.run("b");
+    let pid = kept.only()["process"].as_i64().unwrap();
+    kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL).unwrap();
+    assert!(eventually(SOON, || kept.sessions().is_empty()));
+    kept.0.edit("polyloom.toml", "append(2)", "append(5)");
+    assert_eq!(kept.run("b"), ("[1, 5]".to_owned(), json!(["a"])));
+}
+
+#[test]
+fn a_session_with_other_limits_is_another_one() {
+    needs!("python3");
+    let kept = Kept::new(FLOW);
+    kept.run("b");
+    let before = kept.only()["process"].clone();
+    kept.0.edit("polyloom.toml", "append(2)", "append(6)");
+    kept.0.edit("polyloom.toml", "code = 'seen = [1]'", "memory = '3GiB'\ncode = 'seen = [1]'");
+    assert_eq!(kept.run("b"), ("[1, 6]".to_owned(), json!(["a"])));
+    assert_ne!(kept.only()["process"], before);
+}
+
+#[test]
+fn what_was_granted_stays_with_its_run() {
+    needs!("python3");
+    let flow =
+        FLOW.replace("session = 'main'\n", "session = 'main'\nallow = { env = ['TOKEN'] }\n");
+    let kept = Kept::new(&flow);
+    let run = kept.0.call(&["run", "--allow-env=TOKEN"]).env("TOKEN", "x").end();
+    let _ = run.exits(0);
+    assert_eq!(kept.sessions(), Vec::<Value>::new());
+}
+
+#[test]
+fn without_a_daemon_it_is_said_that_there_is_none() {
+    let place = Place::new();
+    let list = place.polyloom(&["session", "list"]).exits(0).stdout();
+    assert!(list.starts_with("no daemon runs"), "{list}");
+    let told = place.polyloom(&["session", "reset", "main"]).exits(2).stderr();
+    assert!(told.contains("no daemon runs: sessions end with their run then"), "{told}");
+}
