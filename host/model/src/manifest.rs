@@ -101,6 +101,15 @@ impl Manifest {
 }
 
 impl Manifest {
+    /// Whether cells can be calls of typed functions: it has a reader of them, or a worker that says what there are.
+    #[must_use]
+    pub fn has_functions(&self) -> bool {
+        use polyloom_protocol::handshake::feature::{CALL, CATALOG};
+        let offers = |worker: &WorkerSpec, feature| worker.features.iter().any(|it| it == feature);
+        self.catalog.is_some()
+            || matches!(&self.kind, Kind::Worker(worker) if offers(worker, CALL) && offers(worker, CATALOG))
+    }
+
     /// Whether cells can share a process of its, one after the other.
     #[must_use]
     pub fn holds_sessions(&self) -> bool {

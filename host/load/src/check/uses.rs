@@ -64,7 +64,7 @@ impl<'l> Check<'_, 'l> {
             self.functions.named.entry(it.target.clone()).or_insert_with(|| node.span.clone());
             let Some(manifest) = self.context.languages.find(&it.executor) else { continue };
             let missing = it.target.is_path() && self.local(&it.target).is_err();
-            if manifest.catalog.is_some() && !missing {
+            if manifest.has_functions() && !missing {
                 let targets = wanted.entry(&manifest.id).or_insert((manifest, BTreeSet::new()));
                 targets.1.insert(it.target);
             }
@@ -156,7 +156,7 @@ impl<'l> Check<'_, 'l> {
         };
         let languages = self.context.languages;
         let names = || {
-            let all = languages.all().filter(|it| it.catalog.is_some());
+            let all = languages.all().filter(|it| it.has_functions());
             all.map(|it| it.id.as_str()).collect::<Vec<_>>()
         };
         let Some(manifest) = languages.find(&executor) else {
@@ -167,8 +167,8 @@ impl<'l> Check<'_, 'l> {
                 .help_opt(suggestion(near, &names()));
             return None;
         };
-        if manifest.catalog.is_none() {
-            let message = format!("`{}` has no reader of typed functions", manifest.id);
+        if !manifest.has_functions() {
+            let message = format!("`{}` has no typed functions", manifest.id);
             let help = format!("valid in `uses`: {}", list(&names()));
             self.findings.error(Code::BadUse, &node.span, message, "").help(help);
             return None;
