@@ -85,6 +85,7 @@ impl Functions for Readers<'_> {
             })?;
             let mut catalog =
                 Catalog::read(manifest.id.as_str(), &answer).map_err(|error| error.to_string())?;
+            only(question, &mut catalog);
             let reach = Reach::of(question, manifest, &catalog);
             let settled = !reach.saved_since(question.root, began);
             catalog.contents = reach.contents;
@@ -106,9 +107,22 @@ impl Functions for Readers<'_> {
     }
 }
 
+/// Leaves of what a worker has what is asked for: it says all.
+fn only(question: &Question<'_>, catalog: &mut Catalog) {
+    let wanted = |target: &Target| {
+        question.targets.iter().any(|it| {
+            it.location == target.location && (it.object.is_none() || it.object == target.object)
+        })
+    };
+    if question.manifest.catalog.is_none() {
+        catalog.entries.retain(|entry| wanted(&entry.target));
+    }
+}
+
 /// What a reader said before, if it would say the same now.
 fn recall(question: &Question<'_>, manifest: &Manifest, memory: &Memory) -> Option<Catalog> {
     let mut catalog = Catalog::read(manifest.id.as_str(), memory.answer.as_bytes()).ok()?;
+    only(question, &mut catalog);
     let reach = Reach::of(question, manifest, &catalog);
     let same = reach.files == memory.files && reach.names == memory.names;
     catalog.contents = reach.contents;
@@ -173,7 +187,7 @@ impl Reach {
 /// Whether a name is one of the language's files, or of one beside them: `.pyi`.
 fn is_code(manifest: &Manifest, name: &str) -> bool {
     let extension = Path::new(name).extension().map(|it| it.to_string_lossy());
-    extension.is_some_and(|it| manifest.extensions.iter().any(|own| it.starts_with(own.as_str())))
+    extension.is_some_and(|it| manifest.readable.iter().any(|own| it.starts_with(own.as_str())))
 }
 
 /// The code and the folders in a folder.

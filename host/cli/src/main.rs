@@ -58,6 +58,9 @@ fn executor(mut words: Vec<OsString>) -> ExitCode {
     if name == "native" {
         return polyloom_executor_native::main(&words);
     }
+    if name == "c" {
+        return polyloom_executor_c::main(&words);
+    }
     #[cfg(feature = "jupyter")]
     if name == "jupyter" {
         return polyloom_executor_jupyter::main(&words);

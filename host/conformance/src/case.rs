@@ -523,7 +523,16 @@ pub const CASES: &[Case] = &[
             "Completions of a part of the code for a Complete",
         ),
     ),
-    with("catalog", talk(Catalog, "catalog", &[], talks::catalog, "a Catalog for a Describe")),
+    with(
+        "catalog",
+        talk(
+            Catalog,
+            "catalog",
+            &[],
+            talks::catalog,
+            "a Catalog for a Describe; with the feature `call`, of functions with ports",
+        ),
+    ),
 ];
 
 #[cfg(test)]

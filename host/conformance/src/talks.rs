@@ -1,13 +1,15 @@
 //! Cases that are tried by a conversation in which the kit is the host. Knows no language but by its codes.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use polyloom_model::{PortName, Type};
 use polyloom_protocol::frame::{HEADER, Header, PREAMBLE, flag};
 use polyloom_protocol::messages::host::{
     Cancel, Complete, Credit, Describe, Exec, Forget, HelloNo, Ping, Prepare, Reset, Restore,
     Shutdown, Snapshot,
 };
-use polyloom_protocol::{FromHost, FromWorker, Severity};
+use polyloom_protocol::{FromHost, FromWorker, Severity, Value};
 use polyloom_sandbox::Exit;
 
 use crate::bench::{Bench, Check, quoted};
@@ -370,10 +372,39 @@ pub fn complete(bench: &Bench<'_>) -> Check {
     }
 }
 
+/// Whether an entry is a function that cells can be calls of.
+fn well_formed(entry: &BTreeMap<String, Value>) -> Result<(), String> {
+    let text = |map: &BTreeMap<String, Value>, key: &str| match map.get(key) {
+        Some(Value::Str(text)) if !text.is_empty() => Ok(text.clone()),
+        _ => Err(format!("an entry of the catalog, or a port of it, has no text `{key}`")),
+    };
+    let name = format!("{}:{}", text(entry, "location")?, text(entry, "object")?);
+    for key in ["inputs", "params", "outputs"] {
+        let ports = match entry.get(key) {
+            Some(Value::List(ports)) => ports.as_slice(),
+            Some(_) => return Err(format!("`{key}` of the function `{name}` is no list")),
+            None => &[],
+        };
+        for port in ports {
+            let Value::Map(port) = port else {
+                return Err(format!("`{key}` of the function `{name}` holds what is no map"));
+            };
+            let port_name = text(port, "name")?;
+            let wrong = |why: String| format!("`{port_name}` of the function `{name}`: {why}");
+            port_name.parse::<PortName>().map_err(|error| wrong(error.to_string()))?;
+            text(port, "type")?.parse::<Type>().map_err(|error| wrong(error.to_string()))?;
+        }
+    }
+    Ok(())
+}
+
 pub fn catalog(bench: &Bench<'_>) -> Check {
     let mut line = Line::greeted(bench, &[], Agree::All)?;
     line.say(0, &FromHost::Describe(Describe {}))?;
     match line.hear()? {
+        (_, FromWorker::Catalog(told)) if bench.executor.manifest.has_functions() => {
+            told.entries.iter().try_for_each(well_formed).map_err(|words| line.got(words))
+        }
         (_, FromWorker::Catalog(_)) => Ok(()),
         (_, FromWorker::Error(error)) => {
             Err(line.got(format!("it gave up: {} {}", error.code, error.text)))

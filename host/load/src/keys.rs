@@ -623,12 +623,20 @@ pub const NORMALISE: &[Key] = &[key(
 )];
 
 /// `[catalog]`.
-pub const CATALOG: &[Key] = &[key(
-    "argv",
-    Shape::Texts,
-    "",
-    "Program and arguments. It is asked by one line of JSON on its standard input, has the flow's folder in view read-only, and prints a catalog as JSON. Required.",
-)];
+pub const CATALOG: &[Key] = &[
+    key(
+        "argv",
+        Shape::Texts,
+        "",
+        "Program and arguments. It is asked by one line of JSON on its standard input, has the flow's folder in view read-only, and prints a catalog as JSON. Required.",
+    ),
+    key(
+        "extensions",
+        Shape::Texts,
+        "those of its code",
+        "Extensions of the files that it reads functions from, without the dot.",
+    ),
+];
 
 /// `[diagnostics]`.
 pub const DIAGNOSTICS: &[Key] = &[

@@ -73,6 +73,8 @@ pub struct Manifest {
     pub normalise: Option<Vec<String>>,
     /// An argv that reads what typed functions there are, so that cells can be calls of them.
     pub catalog: Option<Vec<String>>,
+    /// Extensions of the files that it reads.
+    pub readable: Vec<String>,
     /// How its compiler's or interpreter's messages are read.
     pub diagnostics: Option<DiagnosticsSpec>,
     /// Where the manifest was found; a bundled one has none.
@@ -99,6 +101,15 @@ impl Manifest {
 }
 
 impl Manifest {
+    /// Whether cells can be calls of typed functions: it has a reader of them, or a worker that says what there are.
+    #[must_use]
+    pub fn has_functions(&self) -> bool {
+        use polyloom_protocol::handshake::feature::{CALL, CATALOG};
+        let offers = |worker: &WorkerSpec, feature| worker.features.iter().any(|it| it == feature);
+        self.catalog.is_some()
+            || matches!(&self.kind, Kind::Worker(worker) if offers(worker, CALL) && offers(worker, CATALOG))
+    }
+
     /// Whether cells can share a process of its, one after the other.
     #[must_use]
     pub fn holds_sessions(&self) -> bool {

@@ -111,9 +111,9 @@ fn called(flow: &Flow, cell: &Cell, call: &Call, all: &mut Sources) {
         return;
     }
     let own = Path::new(&cell.code.name);
-    let extension = own.extension().map(|it| it.to_string_lossy()).unwrap_or_default();
     for path in call.files.iter().map(|(path, _)| path.as_path()).chain([own]) {
         all.files.insert(flow.root.join(path));
+        let extension = path.extension().map(|it| it.to_string_lossy()).unwrap_or_default();
         for folder in path.ancestors().skip(1) {
             all.folders.insert(flow.root.join(folder));
             for names in [format!("*.{extension}*"), format!("*/*.{extension}*")] {

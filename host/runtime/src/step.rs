@@ -380,6 +380,8 @@ impl StepRun {
             });
             let mut attempt = self.bare(Phase::Compile { head: head.map(|head| head.path) });
             attempt.limits = compiling(&self.limits);
+            // Its files are what the code includes.
+            attempt.call = self.cell().call.clone();
             let report = self.attempt_once(attempt, seen, stop).await;
             let whole = match whole {
                 Some(whole) => whole.await.map_err(|error| Trouble::internal(&error))?,
@@ -643,6 +645,9 @@ impl StepRun {
         let own = matches!(&self.executor.manifest.kind, Kind::Command(c) if !c.compiles_code());
         if !own {
             text.push_str(&Digest::of(&cell.code.bytes).hex());
+            for (path, bytes) in cell.call.iter().flat_map(|call| &call.files) {
+                text.push_str(&format!("\n{:?} {}", path, Digest::of(bytes).hex()));
+            }
         }
         Digest::of(text.as_bytes())
     }

@@ -8,6 +8,7 @@ pub mod built;
 mod capture;
 mod collect;
 pub mod daemon;
+mod described;
 pub mod diagnostics;
 mod drive;
 pub mod executor;

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -23,10 +23,10 @@ const ROOT: &str = "/polyloom/flow";
 /// More of an answer is not read.
 const ANSWER: u64 = 64 << 20;
 /// More of what it says besides is not read.
-const WORDS: u64 = 64 << 10;
+pub(crate) const WORDS: u64 = 64 << 10;
 
 impl Workplace {
-    /// Asks an executor's `[catalog]` about functions in `root` and about installed ones. `question` is given the folder's name in the sandbox. Blocks
+    /// Asks an executor's `[catalog]` about functions in `root` and about installed ones; an executor without one is asked for all that it has. `question` is given the folder's name in the sandbox. Blocks
     /// for as long as it takes, at most 20 s.
     pub fn read_functions(
         &self,
@@ -34,7 +34,9 @@ impl Workplace {
         root: &Path,
         question: impl FnOnce(&str) -> String,
     ) -> Result<Vec<u8>, String> {
-        let template = executor.manifest.catalog.as_deref().ok_or("it has no `[catalog]`")?;
+        let Some(template) = executor.manifest.catalog.as_deref() else {
+            return self.described(executor);
+        };
         let view = self.spawner().and_then(sandbox::Spawner::view);
         let view = view.map_err(|error| messages::chain(&error))?;
         let slots = Slots { code: "", program: "", args: &[], head: None, view: &view };
@@ -52,34 +54,41 @@ impl Workplace {
         let exit = follow(&mut cell, &mut pipes);
         cell.finish();
         let [stdout, stderr] = pipes.map(|pipe| pipe.heard);
-        let said = || {
-            let last = messages::last_line(&String::from_utf8_lossy(&stderr));
-            last.chars().filter(|c| !c.is_control()).collect::<String>()
-        };
         match exit? {
             sandbox::Exit::Code(0) if stdout.len() as u64 >= ANSWER => {
                 Err(format!("its answer is longer than {} MiB", ANSWER >> 20))
             }
             sandbox::Exit::Code(0) => Ok(stdout),
-            exit => Err(format!("{}: {}", messages::exit_words(exit), said())),
+            exit => Err(format!("{}: {}", messages::exit_words(exit), said(&stderr))),
         }
     }
 }
 
+/// Its last words.
+pub(crate) fn said(stderr: &[u8]) -> String {
+    let last = messages::last_line(&String::from_utf8_lossy(stderr));
+    last.chars().filter(|c| !c.is_control()).collect()
+}
+
 /// One of its streams.
-struct Pipe {
+pub(crate) struct Pipe {
     from: Option<File>,
-    heard: Vec<u8>,
+    pub(crate) heard: Vec<u8>,
     most: u64,
 }
 
 impl Pipe {
-    fn new(from: Option<OwnedFd>, most: u64) -> Self {
+    /// Where there is more to hear.
+    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.from.as_ref().map(AsFd::as_fd)
+    }
+
+    pub(crate) fn new(from: Option<OwnedFd>, most: u64) -> Self {
         Self { from: from.map(File::from), heard: Vec::new(), most }
     }
 
     /// Takes what is there. It does not block.
-    fn listen(&mut self) {
+    pub(crate) fn listen(&mut self) {
         let Some(from) = &mut self.from else { return };
         let left = self.most.saturating_sub(self.heard.len() as u64);
         match from.take(left).read_to_end(&mut self.heard) {
@@ -104,8 +113,7 @@ fn follow(cell: &mut sandbox::Sandbox, pipes: &mut [Pipe; 2]) -> Result<sandbox:
             return Err(format!("it gave no answer in {} s", ASKING.as_secs()));
         }
         let mut fds = vec![PollFd::new(cell.control(), PollFlags::POLLIN)];
-        let open = pipes.iter().filter_map(|pipe| pipe.from.as_ref());
-        fds.extend(open.map(|from| PollFd::new(from.as_fd(), PollFlags::POLLIN)));
+        fds.extend(pipes.iter().filter_map(Pipe::fd).map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         match poll(&mut fds, PollTimeout::from(100_u8)) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(error.to_string()),

@@ -8,7 +8,7 @@ use polyloom_model::{ExecutorId, Manifest, Value, WorkerSpec};
 use polyloom_protocol::frame::{Decoder, PREAMBLE};
 use polyloom_protocol::handshake::{Offer, VERSION, feature, negotiate, refusal};
 use polyloom_protocol::messages::Version;
-use polyloom_protocol::messages::host::{Cancel, Credit, Exec, Shutdown};
+use polyloom_protocol::messages::host::{Cancel, Credit, Describe, Exec, Shutdown};
 use polyloom_protocol::messages::worker::{Completions, Kept};
 use polyloom_protocol::meta::{Diagnostic, Severity};
 use polyloom_protocol::state::{Accept, Conversation, State};
@@ -86,6 +86,8 @@ pub struct Talk {
     pub artifacts: Vec<(String, String)>,
     /// Whether the handshake is complete.
     pub greeted: bool,
+    /// What it says that its functions are, once it was asked: claims.
+    pub catalog: Option<Vec<BTreeMap<String, Value>>>,
 }
 
 impl Talk {
@@ -113,6 +115,7 @@ impl Talk {
             extras: BTreeMap::new(),
             artifacts: Vec::new(),
             greeted: false,
+            catalog: None,
         }
     }
 
@@ -168,6 +171,17 @@ impl Talk {
         self.answer = None;
         self.say(message, 0, &mut out);
         out
+    }
+
+    /// The message that asks it for its functions, where it has some that can be called.
+    pub fn describe(&mut self) -> Option<Vec<u8>> {
+        let agreed = |feature: &str| self.agreed.iter().any(|it| it == feature);
+        if !agreed(feature::CATALOG) || !agreed(feature::CALL) {
+            return None;
+        }
+        let mut out = Vec::new();
+        self.say(FromHost::Describe(Describe {}), 0, &mut out);
+        Some(out)
     }
 
     /// Whether bytes have stopped in the middle of a frame; the caller times that.
@@ -361,10 +375,10 @@ impl Talk {
             FromWorker::Artifact(artifact) if self.artifacts.len() < MOST_ARTIFACTS => {
                 self.artifacts.push((artifact.name, artifact.path));
             }
-            // Catalogs and what `Save` gives were not asked for here.
+            FromWorker::Catalog(catalog) => self.catalog = Some(catalog.entries),
+            // What `Save` gives was not asked for here.
             FromWorker::Started(_)
             | FromWorker::Artifact(_)
-            | FromWorker::Catalog(_)
             | FromWorker::Saved(_)
             | FromWorker::Unknown { .. } => {}
             FromWorker::Kept(kept) => self.answer = Some(Answer::Kept(kept)),
@@ -461,6 +475,7 @@ mod tests {
             diagnostics: None,
             normalise: None,
             catalog: None,
+            readable: Vec::new(),
             calls: Default::default(),
             path: None,
         }

@@ -444,7 +444,7 @@ impl Workplace {
         spec.env.push(("POLYLOOM_CELL".to_owned(), attempt.cell.as_str().into()));
         // A worker is told with its Exec.
         let is_worker = matches!(executor.manifest.kind, Kind::Worker(_));
-        let called = attempt.call.as_ref().filter(|_| !is_worker);
+        let called = attempt.call.as_ref().filter(|_| !is_worker && !compile);
         spec.env.extend(called.map(|it| ("POLYLOOM_CALL".to_owned(), it.object.as_str().into())));
         let mut head = None;
         let program = match &attempt.phase {

@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING
 from polyloom_sdk._context import Context, Exec, Input
 from polyloom_sdk._executor import About, Executor, executor
 from polyloom_sdk._failure import Diagnostic, Failure
+from polyloom_sdk._functions import Call, Function
 from polyloom_sdk._serve import serve
 
 if TYPE_CHECKING:
     from polyloom_sdk._program import Ran as Ran
 
-__all__ = ["About", "Context", "Diagnostic", "Exec", "Executor", "Failure", "Input", "Ran"]
-__all__ += ["executor", "serve"]
+__all__ = ["About", "Call", "Context", "Diagnostic", "Exec", "Executor", "Failure", "Function"]
+__all__ += ["Input", "Ran", "executor", "serve"]
 
 
 def __getattr__(name: str) -> object:

@@ -18,6 +18,7 @@ from polyloom._types import Type, parse
 from polyloom_sdk._failure import Diagnostic, Failure
 
 if TYPE_CHECKING:
+    from polyloom_sdk._functions import Call
     from polyloom_sdk._program import Ran, Word
     from polyloom_sdk._serve import Run
 
@@ -49,6 +50,8 @@ class Exec:
     argv: Sequence[str] = ()
     seed: Optional[int] = None
     deadline_ms: Optional[int] = None
+    call: Optional[Call] = None
+    """The function that the cell is, where it is one call; there is no code then."""
 
     @cached_property
     def source(self) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, Union
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from polyloom_sdk._context import Context, Exec
+    from polyloom_sdk._functions import Call, Function
 
 ALWAYS = ("cancel.soft", "display", "progress")
 """Features that every executor has."""
@@ -19,6 +20,7 @@ BY_HOOK = {
     "snapshot": "restore",
     "kept": "restore",
     "catalog": "catalog",
+    "call": "call",
 }
 """Features that an executor has which defines the hook."""
 
@@ -71,16 +73,23 @@ class Executor:
     def forget(self, name: str) -> None:
         """Drop what was kept under a name, if there is any."""
 
-    def catalog(self) -> Sequence[dict[str, Any]]:
-        """What it offers by name: entries whose keys are its own."""
+    def catalog(self) -> Sequence[Union[Function, dict[str, Any]]]:
+        """What it offers by name: functions that cells can be calls of, for one that has `call`."""
         return ()
 
+    def call(self, cx: Context, exec: Exec, call: Call) -> None:
+        """Run a cell that is one call of a function of the catalog.
 
-Function = Callable[["Context", "Exec"], None]
+        Inputs are arguments, what it gives the outputs. A param that is left out is no input.
+        """
+        raise NotImplementedError(f"executor `{self.id}` has no `call`")
+
+
+Runs = Callable[["Context", "Exec"], None]
 
 
 class _OfFunction(Executor):
-    def __init__(self, id: str, version: str, function: Function) -> None:
+    def __init__(self, id: str, version: str, function: Runs) -> None:
         self.id = id
         self.version = version
         self._function = function
@@ -93,6 +102,6 @@ class _OfFunction(Executor):
         self._function(cx, exec)
 
 
-def executor(id: str, version: str) -> Callable[[Function], Executor]:
+def executor(id: str, version: str) -> Callable[[Runs], Executor]:
     """Make an executor of the function that runs one cell."""
     return lambda function: _OfFunction(id, version, function)

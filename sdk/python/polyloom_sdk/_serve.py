@@ -20,6 +20,7 @@ from polyloom._worker import Worker, main
 from polyloom_sdk._context import Context, Exec, Input
 from polyloom_sdk._executor import Executor
 from polyloom_sdk._failure import Failure
+from polyloom_sdk._functions import Call, Function
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -66,6 +67,9 @@ class Run(Execution):
             for port, slot in self.inputs.items()
         }
         outputs = {port: slot.get("type") or "any" for port, slot in self.outputs.items()}
+        call = None
+        if self.call is not None:
+            call = Call(str(self.call.get("module")), str(self.call.get("object")))
         exec = Exec(
             self.cell,
             Path(self.code),
@@ -75,8 +79,13 @@ class Run(Execution):
             tuple(self.argv),
             self.seed,
             self.deadline_ms,
+            call,
         )
-        self._worker.executor.exec(Context(self, exec), exec)
+        executor, cx = self._worker.executor, Context(self, exec)
+        if call is None:
+            executor.exec(cx, exec)
+        else:
+            executor.call(cx, exec, call)
 
     def _take(self, module: Any) -> None:
         """What was not written is missing: the host sees that."""
@@ -139,7 +148,8 @@ class Server(Worker):
     def heed(self, frame: wire.Frame) -> bool:
         """Act on a message between cells."""
         if frame.kind == wire.DESCRIBE:
-            entries = list(self.executor.catalog())
+            offered = self.executor.catalog()
+            entries = [it.entry() if isinstance(it, Function) else it for it in offered]
             self.connection.send(wire.CATALOG, 0, {"entries": entries})
         elif frame.kind == wire.RESET:
             self.executor.reset()

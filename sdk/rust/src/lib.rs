@@ -28,6 +28,7 @@
 mod connection;
 mod context;
 mod failure;
+mod function;
 mod inherit;
 mod program;
 mod serve;
@@ -35,6 +36,7 @@ mod serve;
 pub use connection::ServeError;
 pub use context::{Context, tensor_file};
 pub use failure::{Failure, chain};
+pub use function::Function;
 pub use inherit::{InheritError, take_stream};
 pub use program::Ran;
 pub use serve::{About, Executor, serve, serve_on};

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 
 use polyloom_protocol::handshake::VERSION;
 use polyloom_protocol::messages::ErrorMessage;
-use polyloom_protocol::messages::host::{Forget, Restore, Snapshot};
+use polyloom_protocol::messages::host::{Call, Forget, Restore, Snapshot};
 use polyloom_protocol::messages::worker::{Done, Hello, Pong, Started};
 use polyloom_protocol::{Diagnostic, FromHost, FromWorker, Value, Violation};
 
@@ -85,7 +85,17 @@ pub trait Executor {
         Ok(())
     }
 
-    /// What it offers by name. Only asked with the feature `catalog`.
+    /// Runs a cell that is one call of a function of its [`Executor::catalog`]: the inputs are arguments, what it gives the outputs. A param that the cell
+    /// leaves out is no input. Only asked with the feature `call`.
+    ///
+    /// # Errors
+    /// Why the call fails; the executor itself goes on.
+    fn call(&mut self, cx: &mut Context<'_>, exec: &Exec, call: &Call) -> Result<(), Failure> {
+        let _ = (cx, exec);
+        Err(Failure::new(format!("there is no function `{}` in `{}`", call.object, call.module)))
+    }
+
+    /// What it offers by name, such as [`crate::Function`]s that cells can be calls of. Only asked with the feature `catalog`.
     ///
     /// # Errors
     /// Why that can't be said; the host is told, and the executor ends.
@@ -197,7 +207,10 @@ fn run(
     connection.begin(id);
     connection.send(id, &FromWorker::Started(Started {}))?;
     let mut cx = Context::new(connection, exec);
-    let result = executor.exec(&mut cx, exec);
+    let result = match &exec.call {
+        Some(call) => executor.call(&mut cx, exec, call),
+        None => executor.exec(&mut cx, exec),
+    };
     if let Err(failure) = &result {
         // Standard error is the cell's own; whoever runs the cell reads the failure there too.
         eprintln!("error: {failure}");

@@ -40,7 +40,7 @@ fn what_is_no_place_of_functions_is_told() {
     place.write("a.py", FILE);
     for (what, words) in [
         ("nowhere.py", "there is no file or folder `nowhere.py`"),
-        ("sh:./a.py", "has no reader of typed functions"),
+        ("sh:./a.py", "has no typed functions"),
     ] {
         let told = place.call(&["catalog", what]).end().exits(2).stderr();
         assert!(told.contains(words), "{what}: {told}");

@@ -179,7 +179,7 @@ fn what_does_not_fit_is_told_before_anything_runs() {
         "`result` is declared as int, and the function gives list<float>",
         "`../functions.py` is outside of the flow's folder",
         "the file `./gone.py` does not exist",
-        "`sh` has no reader of typed functions",
+        "`sh` has no typed functions",
         "`numbers` is not the id of a function",
         "not_installed_here",
     ] {

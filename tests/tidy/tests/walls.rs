@@ -16,6 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("polyloom-sandbox", &[]),
     ("polyloom-sdk", &["polyloom-protocol"]),
     ("polyloom-executors", &[]),
+    ("polyloom-executor-c", &[]),
     ("polyloom-executor-jupyter", &["polyloom-sdk"]),
     ("polyloom-executor-native", &["polyloom-sdk"]),
     ("say-rust", &["polyloom-sdk"]),
@@ -116,6 +117,7 @@ fn pure_crates_have_no_way_out() {
 fn only_the_composition_root_names_the_executors_and_wasmtime() {
     for (name, used) in dependencies() {
         let root = name == "polyloom";
+        assert!(root || !used.contains("polyloom-executor-c"), "{name}");
         assert!(root || !used.contains("polyloom-executor-jupyter"), "{name}");
         assert!(root || !used.contains("polyloom-executor-native"), "{name}");
         assert!(root || !used.contains("polyloom-executor-wasm"), "{name}");

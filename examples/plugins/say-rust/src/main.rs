@@ -8,20 +8,26 @@
 //! fail TEXT          fails
 //! # TEXT             says nothing
 //! ```
+//!
+//! It has a function, too, for cells that are one call: `uses = "say-rust:text:repeat"`.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use polyloom_sdk::{About, Context, Exec, Executor, Failure, feature, serve};
+use polyloom_sdk::{
+    About, Call, Context, Exec, Executor, Failure, Function, Value, feature, serve,
+};
 
 struct Say;
 
 impl Executor for Say {
     fn describe(&self) -> About {
         let mut about = About::new("say-rust", "1");
-        about.features.push(feature::CANCEL_SOFT.to_owned());
+        let own = [feature::CANCEL_SOFT, feature::CATALOG, feature::CALL];
+        about.features.extend(own.map(str::to_owned));
         about
     }
 
@@ -31,6 +37,33 @@ impl Executor for Say {
             statement(cx, text).map_err(|failure| failure.at_line(line))?;
         }
         Ok(())
+    }
+
+    fn catalog(&mut self) -> Result<Vec<BTreeMap<String, Value>>, Failure> {
+        let repeat = Function::new("text", "repeat")
+            .doc("The same words again and again.")
+            .input("text", "str")
+            .param("times", "int", Some(Value::from(2_i64)))
+            .output("result", "str")
+            .tag("pure");
+        Ok(vec![repeat.into()])
+    }
+
+    fn call(&mut self, cx: &mut Context<'_>, exec: &Exec, call: &Call) -> Result<(), Failure> {
+        match call.object.as_str() {
+            "repeat" => {
+                let text = String::from_utf8(cx.read_text("text")?)?;
+                let times: usize = match exec.inputs.contains_key("times") {
+                    true => String::from_utf8(cx.read_text("times")?)?.parse()?,
+                    false => 2,
+                };
+                if text.len().saturating_mul(times) > 1 << 20 {
+                    return Err(Failure::new("argument `times`: the text would be over 1 MiB"));
+                }
+                cx.write_value("result", &Value::from(vec![text; times].join(" ")))
+            }
+            other => Err(Failure::new(format!("expected the function repeat, found `{other}`"))),
+        }
     }
 }
 

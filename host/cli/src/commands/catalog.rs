@@ -132,17 +132,16 @@ fn target<'w>(
 ) -> Result<(Vec<&'w Manifest>, PathBuf, Target), Failure> {
     let usage = |message: String| Failure::new(Exit::Usage, message);
     let with_reader = || {
-        let all = world.languages.all().filter(|it| it.catalog.is_some());
+        let all = world.languages.all().filter(|it| it.has_functions());
         all.map(|it| &**it).collect::<Vec<_>>()
     };
     let named = |name: &str| -> Result<&'w Manifest, Failure> {
         let names: Vec<String> = with_reader().iter().map(|it| format!("`{}`", it.id)).collect();
         let valid = format!("valid: {}", names.join(", "));
         match world.languages.find(name) {
-            Some(manifest) if manifest.catalog.is_some() => Ok(manifest),
+            Some(manifest) if manifest.has_functions() => Ok(manifest),
             Some(manifest) => {
-                Err(usage(format!("`{}` has no reader of typed functions", manifest.id))
-                    .hint(valid))
+                Err(usage(format!("`{}` has no typed functions", manifest.id)).hint(valid))
             }
             None => Err(usage(format!("unknown executor `{name}`")).hint(valid)),
         }
@@ -165,7 +164,9 @@ fn target<'w>(
             None => {
                 let mut all = with_reader();
                 let found = extensions(path);
-                all.retain(|it| it.extensions.iter().any(|own| found.contains(own)));
+                all.retain(|it| {
+                    it.catalog.is_some() && it.readable.iter().any(|own| found.contains(own))
+                });
                 all
             }
         };

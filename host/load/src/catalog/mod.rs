@@ -132,6 +132,8 @@ pub struct Entry {
     pub files: Vec<PathBuf>,
     /// The digest of it and of all that it can reach.
     pub digest: String,
+    /// The program that calls it, where its file is none by itself.
+    pub code: Option<Arc<[u8]>>,
     /// All that the reader said of it.
     pub json: Json,
 }

@@ -129,6 +129,8 @@ fn entry(executor: &str, json: Json) -> Result<Entry, String> {
         }
     }
     let tags = items(map, "tags").iter().filter_map(Json::as_str);
+    let code = map.get("code").and_then(Json::as_str).filter(|_| target.is_local());
+    let code = code.map(|code| code.as_bytes().into());
     Ok(Entry {
         id,
         module: needed(map, "module")?.to_owned(),
@@ -142,6 +144,7 @@ fn entry(executor: &str, json: Json) -> Result<Entry, String> {
         outputs,
         files,
         digest,
+        code,
         target,
         json,
     })

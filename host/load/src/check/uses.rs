@@ -64,7 +64,7 @@ impl<'l> Check<'_, 'l> {
             self.functions.named.entry(it.target.clone()).or_insert_with(|| node.span.clone());
             let Some(manifest) = self.context.languages.find(&it.executor) else { continue };
             let missing = it.target.is_path() && self.local(&it.target).is_err();
-            if manifest.catalog.is_some() && !missing {
+            if manifest.has_functions() && !missing {
                 let targets = wanted.entry(&manifest.id).or_insert((manifest, BTreeSet::new()));
                 targets.1.insert(it.target);
             }
@@ -156,7 +156,7 @@ impl<'l> Check<'_, 'l> {
         };
         let languages = self.context.languages;
         let names = || {
-            let all = languages.all().filter(|it| it.catalog.is_some());
+            let all = languages.all().filter(|it| it.has_functions());
             all.map(|it| it.id.as_str()).collect::<Vec<_>>()
         };
         let Some(manifest) = languages.find(&executor) else {
@@ -167,8 +167,8 @@ impl<'l> Check<'_, 'l> {
                 .help_opt(suggestion(near, &names()));
             return None;
         };
-        if manifest.catalog.is_none() {
-            let message = format!("`{}` has no reader of typed functions", manifest.id);
+        if !manifest.has_functions() {
+            let message = format!("`{}` has no typed functions", manifest.id);
             let help = format!("valid in `uses`: {}", list(&names()));
             self.findings.error(Code::BadUse, &node.span, message, "").help(help);
             return None;
@@ -192,7 +192,7 @@ impl<'l> Check<'_, 'l> {
             self.absent(manifest, key, node);
             return None;
         };
-        let (code, call) = self.call(&entry, &node.span)?;
+        let (code, call) = self.call(manifest, &entry, &node.span)?;
         Some(Function { manifest, entry, code, call: Arc::new(call) })
     }
 
@@ -257,7 +257,12 @@ impl<'l> Check<'_, 'l> {
     }
 
     /// What a call of it takes with it.
-    fn call(&mut self, entry: &Entry, span: &Span) -> Option<(CellCode, Call)> {
+    fn call(
+        &mut self,
+        manifest: &Manifest,
+        entry: &Entry,
+        span: &Span,
+    ) -> Option<(CellCode, Call)> {
         let mut files = Vec::new();
         let mut size = 0;
         let mut own: Arc<[u8]> = Arc::from([]);
@@ -272,7 +277,7 @@ impl<'l> Check<'_, 'l> {
                 return None;
             };
             size += bytes.len();
-            match Some(path) == entry.file.as_ref() {
+            match entry.code.is_none() && Some(path) == entry.file.as_ref() {
                 true => own = Arc::clone(bytes),
                 false => files.push((path.clone(), Arc::clone(bytes))),
             }
@@ -287,7 +292,11 @@ impl<'l> Check<'_, 'l> {
             self.findings.error(Code::BadUse, span, message, "");
             return None;
         }
-        let path = entry.file.clone();
+        let mut path = entry.file.clone();
+        if let Some(code) = &entry.code {
+            own = Arc::clone(code);
+            path = path.map(|it| beside(manifest, &it, entry));
+        }
         let name = path.as_ref().map(|path| path.to_string_lossy().into_owned());
         let origin =
             Origin { path: path.unwrap_or_else(|| PathBuf::from(&entry.id)), first_line: 1 };
@@ -365,6 +374,18 @@ impl<'l> Check<'_, 'l> {
             }
         }
     }
+}
+
+/// Where the program lies that calls a function: beside its file, so that it finds what that finds, under a name that no file it reaches has.
+fn beside(manifest: &Manifest, file: &Path, entry: &Entry) -> PathBuf {
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    let object = entry.target.object.as_deref().unwrap_or_default();
+    let extension = manifest.extensions.first().map_or("code", String::as_str);
+    let mut name = format!("{stem}.{object}.{extension}");
+    while entry.files.contains(&file.with_file_name(&name)) {
+        name.insert_str(0, "call.");
+    }
+    file.with_file_name(name)
 }
 
 /// What a reader found, drawn in the file that it speaks of.

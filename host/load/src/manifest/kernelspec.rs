@@ -103,6 +103,7 @@ pub fn read_kernel(path: &Path, python: &[String]) -> Result<Manifest, Vec<Probl
         calls: Calls::default(),
         normalise: None,
         catalog: None,
+        readable: Vec::new(),
         diagnostics: None,
         path: Some(path.to_owned()),
     })

@@ -73,8 +73,13 @@ fn read(findings: &mut Findings, top: &Map, path: Option<&Path>) -> Option<Manif
     };
     let normalise = section(findings, top, "normalise", NORMALISE)
         .and_then(|map| argv(findings, map, "normalise", Place::Normalise, &tools));
-    let catalog = section(findings, top, "catalog", CATALOG)
-        .and_then(|map| argv(findings, map, "catalog", Place::Catalog, &tools));
+    let section_of_catalog = section(findings, top, "catalog", CATALOG);
+    let catalog =
+        section_of_catalog.and_then(|map| argv(findings, map, "catalog", Place::Catalog, &tools));
+    let readable = match section_of_catalog.filter(|map| map.get("extensions").is_some()) {
+        Some(map) => self::extensions(findings, map),
+        None => extensions.clone(),
+    };
     let diagnostics = diagnostics(findings, top);
     let id = id?;
     Some(Manifest {
@@ -90,6 +95,7 @@ fn read(findings: &mut Findings, top: &Map, path: Option<&Path>) -> Option<Manif
         calls,
         normalise,
         catalog,
+        readable,
         diagnostics,
         path: path.map(Path::to_owned),
     })

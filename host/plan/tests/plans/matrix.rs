@@ -421,6 +421,7 @@ fn an_executor_is_its_command_lines_its_flags_and_its_own_files() {
             calls: polyloom_model::Calls::default(),
             normalise: None,
             catalog: None,
+            readable: Vec::new(),
             diagnostics: None,
             path: None,
         }
