@@ -5,10 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use polyloom_model::{
-    Ask, Cell, Code, Digest, Flow, Input, LimitLines, Manifest, Mark, Param, Policy, Preset,
+    Ask, Call, Cell, Code, Digest, Flow, Input, LimitLines, Manifest, Mark, Param, Policy, Preset,
     Source, Stdin, ToolChoice, Type, Value,
 };
 use polyloom_plan::{ExecutorFacts, Key, KeyParts, Part, PartName, diff};
@@ -143,6 +144,12 @@ fn world() -> World {
     world
 }
 
+fn call(id: &str, digest: &str) -> Option<Arc<Call>> {
+    let (id, digest) = (id.to_owned(), digest.to_owned());
+    let (module, object, files) = (String::new(), String::new(), Vec::new());
+    Some(Arc::new(Call { id, module, object, digest, files, seeded: false, pure: false }))
+}
+
 fn session(name: &str, before: Option<&str>) -> Option<polyloom_model::Session> {
     let name = polyloom_model::SessionName::declared(name).unwrap();
     Some(polyloom_model::Session { name, before: before.map(|id| id.parse().unwrap()) })
@@ -191,6 +198,8 @@ const ROWS: &[Row] = &[
     ("code name", "", "", |w| a(w).code.name = "renamed.py".into()),
     ("code origin", "", "", |w| a(w).code.origin.first_line = 99),
     ("code origin", "", "", |w| a(w).code.origin.path = "moved/a.py".into()),
+    // A call: its function and what that reaches, and nothing else of its file.
+    ("call", "code", "f", |w| w.cell("f").call = call("wasm:./f.wasm:add", "1")),
     // Executors and their programs: the cells of that language.
     ("executor", "executor toolchain", BELOW_A, |w| a(w).executor = "pypy".parse().unwrap()),
     ("identity", "executor", BELOW_A, |w| fact(w, "python").identity = part("python 2")),
@@ -342,6 +351,22 @@ fn every_change_reaches_exactly_the_cells_it_must() {
         edit(&mut after);
         let (got_cells, got_parts) = changed(&before, &after);
         assert_eq!((got_cells.as_str(), got_parts.as_str()), (*cells, *parts), "row {at}: {what}");
+    }
+}
+
+#[test]
+fn a_call_is_keyed_by_what_its_function_reaches_and_not_by_its_file() {
+    let with = |id: &str, digest: &str| {
+        let mut world = world();
+        world.cell("f").call = call(id, digest);
+        world
+    };
+    let before = with("wasm:./f.wasm:add", "1");
+    let mut edited = with("wasm:./f.wasm:add", "1");
+    edited.edit("f", "another function of the file");
+    assert_eq!(changed(&before, &edited), (String::new(), String::new()));
+    for after in [with("wasm:./f.wasm:add", "2"), with("wasm:./f.wasm:sub", "1")] {
+        assert_eq!(changed(&before, &after), ("f".to_owned(), "code".to_owned()));
     }
 }
 
