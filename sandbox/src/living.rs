@@ -27,6 +27,9 @@ const DEPTH: usize = 64;
 /// Files and folders that are removed at most; a sandbox with more is ended instead.
 const ENTRIES: usize = 100_000;
 
+/// Folders that a cell can write to, and that no host lays anything into.
+const OWN: [&str; 3] = ["work", "tmp", "shm"];
+
 impl Sandbox {
     /// Makes a file that the cell finds and, where there are two users, can't change. It is none of the cell's use of its disk.
     pub fn lay(&mut self, path: &Path, from: &mut dyn Read) -> io::Result<()> {
@@ -65,10 +68,27 @@ impl Sandbox {
         let mut left = ENTRIES;
         remove_below(&top, DEPTH, &mut left)?;
         let freed = before.saturating_sub(file::bytes_used(self.root.as_fd()));
-        if folder != "out" {
+        if folder != "out" && !OWN.contains(&folder) {
             self.disk_before = self.disk_before.saturating_sub(freed);
         }
         Ok(())
+    }
+
+    /// Whether the cell has no files of its own: nothing lies where it can write.
+    pub fn has_no_files(&self) -> io::Result<bool> {
+        for folder in OWN {
+            let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+            let top = self.open_below(Path::new(folder), flags, 0)?;
+            if fs::read_dir(format!("/proc/self/fd/{}", top.as_raw_fd()))?.next().is_some() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Removes all files of the cell's own.
+    pub fn clear(&mut self) -> io::Result<()> {
+        OWN.iter().try_for_each(|folder| self.empty(folder))
     }
 
     fn open_below(&self, below: &Path, flags: i32, mode: u32) -> io::Result<OwnedFd> {

@@ -54,13 +54,23 @@ impl Session {
     }
 
     /// Keeps its state under a name; whether that could be done. Nothing: it is of no use any more.
+    ///
+    /// A snapshot is of processes. Who has files would find them as they are later, so that its state can't be kept.
     pub async fn snapshot(&mut self, name: &str) -> Option<bool> {
+        if !self.seat.cell.has_no_files().ok()? {
+            return Some(false);
+        }
         self.keep(FromHost::Snapshot(Snapshot { name: name.to_owned() })).await
     }
 
     /// Goes back to a kept state; as for [`Self::snapshot`].
     pub async fn restore(&mut self, name: &str) -> Option<bool> {
-        self.keep(FromHost::Restore(Restore { name: name.to_owned() })).await
+        let done = self.keep(FromHost::Restore(Restore { name: name.to_owned() })).await?;
+        if done {
+            // There were none when it was kept.
+            self.seat.cell.clear().ok()?;
+        }
+        Some(done)
     }
 
     /// Drops a kept state; as for [`Self::snapshot`].
@@ -79,6 +89,7 @@ impl Session {
     pub async fn reset(&mut self) -> Option<()> {
         let messages = [FromHost::Reset(Reset {}), FromHost::Ping(Ping { n: 1 })];
         let answer = self.seat.ask(messages).await?;
+        self.seat.cell.clear().ok()?;
         (answer == Answer::Pong).then_some(())
     }
 

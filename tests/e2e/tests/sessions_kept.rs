@@ -159,6 +159,34 @@ fn what_was_granted_stays_with_its_run() {
 }
 
 #[test]
+fn files_of_a_session_are_what_its_cells_left_whatever_came_between() {
+    needs!("python3");
+    let flow = FLOW.replace("seen = [1]", "open(\"log\", \"w\").write(\"a\")");
+    let flow = flow.replace(
+        "seen.append(2); print(seen)",
+        "f = open(\"log\", \"a\"); f.write(\"b\"); f.close(); print(open(\"log\").read())",
+    );
+    let kept = Kept::new(&flow);
+    assert_eq!(kept.run("b"), ("ab".to_owned(), Value::Null));
+    kept.0.edit("polyloom.toml", "f.write(\"b\")", "f.write(\"c\")");
+    // Memory could be gone back to, the file could not.
+    assert_eq!(kept.run("b"), ("ac".to_owned(), json!(["a"])));
+    let told = kept.session(&["snapshot", "main", "mine"]).exits(3).stderr();
+    assert!(told.contains("with files in `/cell/work`"), "{told}");
+}
+
+#[test]
+fn files_that_came_after_a_snapshot_go_with_it() {
+    needs!("python3");
+    let flow =
+        FLOW.replace("print(seen)", "import os; print(os.listdir(\".\")); open(\"x\", \"w\")");
+    let kept = Kept::new(&flow);
+    assert_eq!(kept.run("b"), ("[]".to_owned(), Value::Null));
+    kept.0.edit("polyloom.toml", "append(2)", "append(3)");
+    assert_eq!(kept.run("b"), ("[]".to_owned(), Value::Null));
+}
+
+#[test]
 fn a_prompt_goes_on_from_a_run_and_the_next_run_from_before_the_prompt() {
     needs!("python3");
     let kept = Kept::new(FLOW);

@@ -80,7 +80,7 @@ fn told(world: &World, done: Done, at: &SessionAt, what: &str) -> Outcome {
         Done::No => {
             let text = format!("the worker of session `{name}` can't do that");
             Err(Failure::new(Exit::Environment, text)
-                .hint("a state with threads that run can't be kept; `polyloom plugin info` shows what an executor can do"))
+                .hint("a state with threads that run, or with files in `/cell/work` or `/tmp`, can't be kept; `polyloom plugin info` shows what an executor can do"))
         }
         Done::Lost => {
             let text = format!("session `{name}` has no such snapshot, or has ended");

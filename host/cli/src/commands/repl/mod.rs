@@ -23,6 +23,7 @@ use self::kept::Kept;
 use self::room::{Ground, Ran, Room};
 use self::word::{Carried, Word};
 use crate::args::{ReplArgs, RunArgs, Select};
+use crate::commands::daemon;
 use crate::commands::run::limit;
 use crate::commands::run::live::runtime;
 use crate::failure::{Exit, Failure, Outcome};
@@ -31,6 +32,10 @@ use crate::world::{VERSION, World, data_folder};
 
 /// The command.
 pub fn repl(world: &World, args: &ReplArgs) -> Outcome {
+    if args.session.is_some() {
+        // Before anything asks whether there is one.
+        daemon::needed(world)?;
+    }
     let place = world.place(world.store()?)?;
     let (granted, policy) = permission::named(world, &place, &args.permissions)?;
     let ground = ground(world, place, &policy.over(&Policy::default()))?;

@@ -288,7 +288,8 @@ impl Room {
                 });
                 Ok(())
             }
-            false => Err(Failure::new(Exit::Failed, format!("no snapshot `{name}` was taken"))),
+            false => Err(Failure::new(Exit::Failed, format!("no snapshot `{name}` was taken"))
+                .hint("a state with threads that run, or with files in `/cell/work` or `/tmp`, can't be kept")),
         }
     }
 
