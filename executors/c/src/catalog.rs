@@ -327,6 +327,10 @@ mod tests {
         for (declaration, expected) in [
             ("void f(void);", " > "),
             (
+                "void f(void (*call)(int));",
+                "`f` can't be a cell: parameter 1 is a pointer to a function or to an array",
+            ),
+            (
                 "bool f(unsigned char a, float B, seed_t c);",
                 "`f` can't be a cell: parameter `c`: the type `seed_t` is not known: it is in none of the files that are included with quotes",
             ),

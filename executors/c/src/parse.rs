@@ -486,6 +486,7 @@ impl Parser<'_> {
             it.base == Base::Plain(vec!["void".to_owned()])
                 && it.pointers == 0
                 && it.name.is_empty()
+                && it.odd.is_none()
         };
         takes.retain(|it| !is_nothing(it));
         (takes, is_open)
