@@ -20,6 +20,7 @@ use crate::{
         file::{self, NO_ESCAPE, RESOLVE_NO_XDEV},
         process,
     },
+    usage,
 };
 
 /// Levels of what is removed.
@@ -84,6 +85,12 @@ impl Sandbox {
             }
         }
         Ok(true)
+    }
+
+    /// Processes below its first one.
+    #[must_use]
+    pub fn processes(&self) -> usize {
+        usage::descendants(self.pid).len()
     }
 
     /// Removes all files of the cell's own.

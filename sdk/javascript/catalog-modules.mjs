@@ -73,9 +73,14 @@ export class Project {
    */
   read(file) {
     try {
-      const size = fs.statSync(path.join(this.root, file)).size;
+      const whole = fs.realpathSync(path.join(this.root, file));
+      if (path.relative(fs.realpathSync(this.root), whole).split(path.sep)[0] === "..") throw new Error("it is a link out of the folder");
+      const status = fs.statSync(whole);
+      // To open a pipe waits for who writes to it.
+      if (!status.isFile() && !status.isDirectory()) throw new Error("it is no file");
+      const { size } = status;
       if (size > LARGEST) throw new Error(`it is larger than ${LARGEST >> 20} MiB`);
-      return fs.readFileSync(path.join(this.root, file));
+      return fs.readFileSync(whole);
     } catch (error) {
       const why = /** @type {any} */ (error);
       const words = why.code === "ENOENT" ? "there is no such file" : why.code === "EISDIR" ? "it is a folder" : why.message;

@@ -109,7 +109,7 @@ impl Found {
 
     fn file(&mut self, root: &Path, path: &Path, wanted: Option<&str>) {
         let name = path.display().to_string();
-        let bytes = match read(&root.join(path)) {
+        let bytes = match read(root, path) {
             Ok(bytes) => bytes,
             Err(why) => {
                 return self.problem("WC002", &name, &format!("`{name}` can't be read: {why}"), "");
@@ -177,7 +177,16 @@ impl Found {
     }
 }
 
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+/// A file of the project, by no link that leads out of it.
+fn read(root: &Path, path: &Path) -> std::io::Result<Vec<u8>> {
+    let path = root.join(path).canonicalize()?;
+    if !path.starts_with(root.canonicalize()?) {
+        return Err(std::io::Error::other("it is a link out of the folder"));
+    }
+    // To open a pipe waits for who writes to it.
+    if !path.metadata()?.is_file() {
+        return Err(std::io::Error::other("it is no file"));
+    }
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path)?;
     if file.take(LARGEST + 1).read_to_end(&mut bytes)? as u64 > LARGEST {

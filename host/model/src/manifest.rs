@@ -86,6 +86,9 @@ impl Manifest {
     #[must_use]
     pub fn mentions(&self, placeholder: &str) -> bool {
         let holds = |argv: &[String]| argv.iter().any(|item| item.contains(placeholder));
+        if self.catalog.as_deref().is_some_and(holds) {
+            return true;
+        }
         match &self.kind {
             Kind::Command(command) => {
                 let head = command.head.as_ref();

@@ -81,12 +81,28 @@ impl Alive {
     }
 
     /// Keeps the state as it is now, where there will be runs that may go back to it; nothing where the session is of no use any more.
-    async fn keep(mut self, wanted: bool) -> Option<Self> {
+    async fn keep(mut self, wanted: bool, limits: &Limits) -> Option<Self> {
         let Some(lineage) = self.lineage.filter(|_| wanted && self.session.keeps()) else {
             return Some(self);
         };
-        if self.kept.contains(&lineage) {
-            return Some(self);
+        match self.kept_now(lineage, limits).await {
+            Some(()) => Some(self),
+            None => {
+                self.session.end();
+                None
+            }
+        }
+    }
+
+    async fn kept_now(&mut self, lineage: Key, limits: &Limits) -> Option<()> {
+        // What is kept is not to be what a cell fails for.
+        if self.session.is_crowded(limits) {
+            for key in std::mem::take(&mut self.kept) {
+                self.session.forget(&key.short()).await?;
+            }
+        }
+        if self.kept.contains(&lineage) || self.session.is_crowded(limits) {
+            return Some(());
         }
         if self.kept.len() >= MOST_KEPT {
             let first = self.kept.remove(0);
@@ -95,7 +111,7 @@ impl Alive {
         if self.session.snapshot(&lineage.short()).await? {
             self.kept.push(lineage);
         }
-        Some(self)
+        Some(())
     }
 
     /// Runs a cell of this key, and what is left of the session then.
@@ -114,10 +130,14 @@ impl Alive {
         Ok((report, next.map(alive)))
     }
 
-    /// Goes back to a kept state.
+    /// Goes back to a kept state; where that can't be done the session ends.
     async fn back_to(mut self, lineage: Key) -> Option<Self> {
-        let done = self.kept.contains(&lineage) && self.session.restore(&lineage.short()).await?;
-        done.then_some(Self { lineage: Some(lineage), ..self })
+        let is_kept = self.kept.contains(&lineage);
+        if is_kept && self.session.restore(&lineage.short()).await == Some(true) {
+            return Some(Self { lineage: Some(lineage), ..self });
+        }
+        self.session.end();
+        None
     }
 }
 
@@ -194,6 +214,10 @@ impl Turn {
             },
         };
         let keeps = place.workplace.room() > 0 || alive.session.outlives();
+        if keeps && alive.cells == 0 {
+            // Whether it comes up is seen by what it is to run.
+            let _ = alive.session.learn().await;
+        }
         let mut again = Vec::new();
         for step in &self.replays[from..] {
             let cell = step.cell().id.clone();
@@ -220,7 +244,7 @@ impl Turn {
             again.push(cell);
         }
         if self.before.is_some() {
-            let Some(kept) = alive.keep(keeps).await else {
+            let Some(kept) = alive.keep(keeps, &attempt.limits).await else {
                 let text = format!("the session `{}` can't be kept; run it again", self.name);
                 return Err(Trouble::host(text));
             };
@@ -267,15 +291,18 @@ impl Turn {
         attempt: &Arc<Attempt>,
         stop: &watch::Receiver<Stop>,
     ) -> Result<Option<Alive>, Trouble> {
-        if let Some(alive) = self.kept_by_daemon(place, attempt).await? {
-            if alive.cells == 0 {
-                return Ok(Some(alive));
+        let begun = match self.kept_by_daemon(place, attempt).await? {
+            Some(alive) if alive.cells == 0 => Some(alive),
+            other => {
+                if let Some(alive) = other {
+                    alive.session.end();
+                }
+                let wanted = Attempt { limits: self.limits.clone(), ..Attempt::clone(attempt) };
+                let begun = place.workplace.begin_session(&Arc::new(wanted), stop).await;
+                begun.map_err(|error| told(&error))?.map(Alive::new)
             }
-            alive.session.end();
-        }
-        let wanted = Attempt { limits: self.limits.clone(), ..Attempt::clone(attempt) };
-        let begun = place.workplace.begin_session(&Arc::new(wanted), stop).await;
-        Ok(begun.map_err(|error| told(&error))?.map(Alive::new))
+        };
+        Ok(begun)
     }
 
     fn id(&self) -> SessionId {

@@ -6,13 +6,16 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use polyloom_model::Limits;
 
 use polyloom_protocol::FromHost;
 use polyloom_protocol::handshake::feature;
 use polyloom_protocol::messages::host::{Complete, Exec, Forget, Ping, Reset, Restore, Snapshot};
 use polyloom_protocol::messages::worker::Completions;
 use polyloom_sandbox as sandbox;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
 use crate::attempt::{Attempt, Live, Report, Stop};
@@ -29,6 +32,8 @@ pub use lease::{InUse, Stand, present_session};
 
 use lease::Lease;
 
+/// Looks that are taken for processes which end.
+const ENDING: usize = 15;
 /// Inputs of more bytes are laid by a thread that may wait.
 const AT_ONCE: usize = 1 << 20;
 /// Variables that tell of one cell; those of a session are not of one.
@@ -39,6 +44,17 @@ pub struct Session {
     seat: Seat,
     /// The daemon's word on it, where it goes on when this process is over.
     lease: Option<Lease>,
+    /// Processes that are the worker's own.
+    own: Own,
+}
+
+/// What a worker consists of, as the host has counted it while nothing of a cell's could be there.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct Own {
+    /// Processes now; none where that is not known.
+    now: usize,
+    /// Processes that each snapshot is.
+    each: usize,
 }
 
 impl Session {
@@ -55,16 +71,22 @@ impl Session {
 
     /// Keeps its state under a name; whether that could be done. Nothing: it is of no use any more.
     ///
-    /// A snapshot is of processes. Who has files would find them as they are later, so that its state can't be kept.
+    /// A snapshot is of the worker's state alone. Who has files, or processes beside it, would find them as they are later, so that its state can't be kept.
     pub async fn snapshot(&mut self, name: &str) -> Option<bool> {
-        if !self.seat.cell.has_no_files().ok()? {
+        if !self.seat.cell.has_no_files().ok()? || !self.is_alone().await {
             return Some(false);
         }
-        self.keep(FromHost::Snapshot(Snapshot { name: name.to_owned() })).await
+        let done = self.keep(FromHost::Snapshot(Snapshot { name: name.to_owned() })).await?;
+        self.own.now = self.seat.cell.processes();
+        Some(done)
     }
 
     /// Goes back to a kept state; as for [`Self::snapshot`].
     pub async fn restore(&mut self, name: &str) -> Option<bool> {
+        // What cells have left running since would go on in a state that does not know of it.
+        if !self.is_alone().await {
+            return Some(false);
+        }
         let done = self.keep(FromHost::Restore(Restore { name: name.to_owned() })).await?;
         if done {
             // There were none when it was kept.
@@ -75,7 +97,54 @@ impl Session {
 
     /// Drops a kept state; as for [`Self::snapshot`].
     pub async fn forget(&mut self, name: &str) -> Option<bool> {
-        self.keep(FromHost::Forget(Forget { name: name.to_owned() })).await
+        let was_alone = self.is_alone().await;
+        let done = self.keep(FromHost::Forget(Forget { name: name.to_owned() })).await?;
+        if done && was_alone {
+            self.own.now = self.own.now.saturating_sub(self.own.each);
+        }
+        Some(done)
+    }
+
+    /// Counts what a worker consists of that has run no cell yet: to be done before anything is to be kept.
+    pub async fn learn(&mut self) -> Option<()> {
+        self.greet().await?;
+        if !self.keeps() {
+            return Some(());
+        }
+        let name = "polyloom".to_owned();
+        if self.keep(FromHost::Snapshot(Snapshot { name: name.clone() })).await? {
+            let with = self.seat.cell.processes();
+            self.keep(FromHost::Forget(Forget { name })).await?;
+            // It ends a moment after it was let go of, if it is a process at all.
+            for _ in 0..ENDING {
+                let now = self.seat.cell.processes();
+                self.own = Own { now, each: with - now.min(with) };
+                if self.own.each > 0 {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        }
+        Some(())
+    }
+
+    /// Whether no process is there but the worker's own. One that is about to end is waited for a little.
+    async fn is_alone(&mut self) -> bool {
+        for _ in 0..ENDING {
+            if self.seat.cell.processes() == self.own.now {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        false
+    }
+
+    /// Whether what is kept takes so much of what its cells may use that they could miss it.
+    #[must_use]
+    pub fn is_crowded(&self, limits: &Limits) -> bool {
+        let usage = self.seat.cell.usage();
+        let many = usage.processes.is_some_and(|count| count > u64::from(limits.pids) / 2);
+        many || usage.memory.is_some_and(|bytes| bytes > limits.memory / 2)
     }
 
     async fn keep(&mut self, message: FromHost) -> Option<bool> {
@@ -134,7 +203,7 @@ impl Session {
     pub fn stands(&mut self, at: &Stand) {
         let Some(lease) = &mut self.lease else { return };
         let Some((pause, cpu)) = self.seat.pause() else { return };
-        lease.stands(pause, cpu, self.seat.cell.counted(), at);
+        lease.stands(pause, self.own, cpu, self.seat.cell.counted(), at);
     }
 
     /// Leaves it to the daemon where that knows how it stands; else it ends. May block.
@@ -148,7 +217,7 @@ impl Session {
 
     /// Ends it, without waiting for that.
     pub fn end(self) {
-        let Self { seat, lease } = self;
+        let Self { seat, lease, own: _ } = self;
         if let Some(mut lease) = lease {
             lease.busy();
             lease.leave();
@@ -181,7 +250,7 @@ impl Workplace {
         let spawned = spawned.map_err(|error| AttemptError::Watch(std::io::Error::other(error)))?;
         let cell = spawned.map_err(AttemptError::Spawn)?;
         let seat = Seat::open(attempt, Berth { cell, line: None }).map_err(AttemptError::Watch)?;
-        Ok(Some(Session { seat: seat.stays(), lease: None }))
+        Ok(Some(Session { seat: seat.stays(), lease: None, own: Own::default() }))
     }
 
     /// Runs a cell in a session. The session is given back where it is there still: where the cell ended well, or failed by itself, and left nothing that
@@ -194,7 +263,7 @@ impl Workplace {
         stop: watch::Receiver<Stop>,
     ) -> Result<(Report, Option<Session>), AttemptError> {
         let started = Instant::now();
-        let Session { mut seat, mut lease } = session;
+        let Session { mut seat, mut lease, own } = session;
         if let Some(lease) = &mut lease {
             lease.busy();
         }
@@ -227,10 +296,10 @@ impl Workplace {
         let emptied = used.try_for_each(|(folder, _)| seat.cell.empty(folder));
         if let Err(error) = emptied {
             tracing::info!(cell = %attempt.cell, %error, "a session ends: what its cell left can't be removed");
-            Session { seat, lease }.end();
+            Session { seat, lease, own }.end();
             return Ok((report, None));
         }
-        Ok((report, Some(Session { seat, lease })))
+        Ok((report, Some(Session { seat, lease, own })))
     }
 }
 

@@ -7,6 +7,7 @@ before its `else`; a test of `sys.version_info` is answered.
 from __future__ import annotations
 
 import ast
+import os
 import sys
 
 TYPE_CHECKING = False
@@ -114,6 +115,9 @@ class Module:
 def read(module: Module) -> Module:
     """Fill in what the file says; raise SourceError where it is no source."""
     try:
+        # To open a pipe waits for who writes to it.
+        if not os.path.isfile(module.path):
+            raise SourceError("PY011", "can't be read: it is no file")
         with open(module.path, "rb") as file:
             data = file.read(LARGEST + 1)
     except OSError as error:

@@ -176,6 +176,20 @@ fn files_of_a_session_are_what_its_cells_left_whatever_came_between() {
 }
 
 #[test]
+fn a_process_that_a_cell_left_is_not_there_when_the_cell_is_undone() {
+    needs!("python3");
+    let flow =
+        FLOW.replace("print(seen)", "import os; os.fork() or __import__(\"time\").sleep(600)");
+    let kept = Kept::new(&flow);
+    let _ = kept.run("b");
+    let before = kept.only()["process"].clone();
+    kept.0.edit("polyloom.toml", "append(2)", "append(3)");
+    // The state before the fork is had by another process, which knows nothing of it.
+    assert_eq!(kept.run("b").1, json!(["a"]));
+    assert_ne!(kept.only()["process"], before);
+}
+
+#[test]
 fn files_that_came_after_a_snapshot_go_with_it() {
     needs!("python3");
     let flow =

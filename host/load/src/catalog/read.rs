@@ -46,7 +46,7 @@ pub(super) fn catalog(executor: &str, bytes: &[u8]) -> Result<Catalog, BadCatalo
     };
     let (entries, problems) = (list("entries"), list("problems"));
     if let Some(Json::Object(types)) = top.remove("types") {
-        catalog.types = types.into_iter().collect();
+        catalog.types = types.into_iter().take(MOST_ENTRIES).collect();
     }
     catalog.findings = problems.iter().take(MOST_FINDINGS).filter_map(finding).collect();
     let mut ids = BTreeSet::new();

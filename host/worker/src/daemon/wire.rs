@@ -13,6 +13,7 @@ use polyloom_sandbox::stream;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::session::Own;
 use crate::talk::Pause;
 
 /// The longest message.
@@ -61,6 +62,8 @@ pub struct SessionId {
 pub struct Standing {
     /// Its conversation.
     pub pause: Pause,
+    /// Processes that are its worker's own.
+    pub own: Own,
     /// Processor time so far.
     pub cpu: Duration,
     /// What of its file system is no use of the cells'.

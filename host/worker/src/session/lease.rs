@@ -7,7 +7,7 @@ use polyloom_model::Manifest;
 use polyloom_sandbox as sandbox;
 use thiserror::Error;
 
-use super::{OF_A_CELL, Session};
+use super::{OF_A_CELL, Own, Session};
 use crate::attempt::Attempt;
 use crate::daemon::{Ask, Client, Lent, SessionId, Standing};
 use crate::drive::Seat;
@@ -47,10 +47,17 @@ impl Lease {
         self.client.say(&Ask::Busy(self.number));
     }
 
-    pub fn stands(&mut self, pause: Pause, cpu: Duration, counted: (u64, u64), at: &Stand) {
+    pub fn stands(
+        &mut self,
+        pause: Pause,
+        own: Own,
+        cpu: Duration,
+        counted: (u64, u64),
+        at: &Stand,
+    ) {
         let Stand { cells, lineage, kept } = at.clone();
         let executor = self.executor.clone();
-        let standing = Standing { pause, cpu, counted, executor, cells, lineage, kept };
+        let standing = Standing { pause, own, cpu, counted, executor, cells, lineage, kept };
         self.client.say(&Ask::Stands(self.number, standing));
         self.known = true;
     }
@@ -121,21 +128,21 @@ fn had(
     let Some(mut cell) = sandbox::Sandbox::receive(&about, fds) else { return Ok(Ok(None)) };
     let executor = manifest.id.to_string();
     let known = standing.is_some();
-    let (seat, stand) = match (standing, attempt) {
+    let (seat, own, stand) = match (standing, attempt) {
         (Some(standing), _) => {
-            let Standing { pause, cpu, counted, cells, lineage, kept, .. } = *standing;
+            let Standing { pause, own, cpu, counted, cells, lineage, kept, .. } = *standing;
             cell.count_from(counted);
             let mut seat = Seat::resume(cell, manifest, pause)?;
             seat.cpu = cpu;
-            (seat, Stand { cells, lineage, kept })
+            (seat, own, Stand { cells, lineage, kept })
         }
         (None, Some(attempt)) => {
             let seat = Seat::open(attempt, Berth { cell, line: None })?.stays();
-            (seat, Stand::default())
+            (seat, Own::default(), Stand::default())
         }
         (None, None) => return Ok(Ok(None)),
     };
     let client = Arc::clone(client);
     let lease = Some(Lease { client, number, executor, known });
-    Ok(Ok(Some((Session { seat, lease }, stand))))
+    Ok(Ok(Some((Session { seat, lease, own }, stand))))
 }

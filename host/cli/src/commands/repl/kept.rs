@@ -73,7 +73,10 @@ impl Kept {
         let (session, stand) = found;
         self.stand = stand;
         let mut session = session.at_prompt();
-        let _ = session.greet().await;
+        let _ = match self.stand.cells {
+            0 => session.learn().await,
+            _ => session.greet().await,
+        };
         // What cells have made of it is there to go back to, whatever is typed now.
         let state = self.stand.lineage.as_deref().and_then(|it| it.parse::<Digest>().ok());
         if let Some(name) = state.map(|it| it.short())

@@ -153,7 +153,7 @@ impl Room {
         };
         let mut session = session.at_prompt();
         // One that does not come is told of by what it was to run.
-        let _ = session.greet().await;
+        let _ = session.learn().await;
         if self.base.inputs.is_empty() {
             return Ok(session);
         }
