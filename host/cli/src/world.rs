@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use polyloom_load::{
@@ -51,7 +51,7 @@ pub struct World {
     /// The plugins that the person installed.
     pub installed: Installed,
     /// Where readers of typed functions are asked: where the command runs its cells, if it does.
-    readers: OnceLock<Arc<Place>>,
+    readers: Mutex<Weak<Place>>,
     /// When the command began.
     pub started: Instant,
 }
@@ -136,7 +136,7 @@ impl World {
             broken,
             executor_folders,
             installed,
-            readers: OnceLock::new(),
+            readers: Mutex::default(),
             started,
         }
     }
@@ -224,10 +224,9 @@ impl World {
 
     /// Where readers of typed functions are asked.
     pub fn readers_place(&self) -> Result<Arc<Place>, Failure> {
-        match self.readers.get() {
-            Some(place) => Ok(Arc::clone(place)),
-            None => self.place(self.store()?),
-        }
+        // Not kept by this: a watch that begins anew has another one.
+        let present = self.readers.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        present.map_or_else(|| self.place(self.store()?), Ok)
     }
 
     /// Reads a flow to run it, and tells nothing yet.
@@ -475,7 +474,7 @@ impl World {
             writes,
         });
         // The first one, that all of the command has one spawner.
-        let _ = self.readers.set(Arc::clone(&place));
+        *self.readers.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&place);
         Ok(place)
     }
 

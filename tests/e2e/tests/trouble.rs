@@ -363,7 +363,7 @@ fn bad_manifests_stop_nobody() {
        ╰────
       help: valid: `id`, `version`, `title`, `kind`, `aliases`, `extensions`, `toolchain`, `compile`,
             `run`, `worker`, `zygote`, `native`, `wasm`, `limits`, `env`, `sandbox`, `normalise`,
-            `diagnostics`, `meta`
+            `catalog`, `diagnostics`, `meta`
 
     PL053
 

@@ -218,6 +218,13 @@ fn outcome(events: &[Value]) -> &str {
     events.last().unwrap()["outcome"].as_str().unwrap()
 }
 
+/// Removes the store once what its first run has made for later ones is in it: it would be put there while the store goes.
+fn remove_store(place: &Place) {
+    let made = || std::fs::read_dir(place.store().join("trees")).is_ok_and(|it| it.count() > 0);
+    assert!(eventually(Duration::from_secs(10), made));
+    assert!(eventually(Duration::from_secs(10), || std::fs::remove_dir_all(place.store()).is_ok()));
+}
+
 #[test]
 fn a_watch_outlives_its_store_and_its_spawner() {
     needs!("python3");
@@ -229,7 +236,7 @@ fn a_watch_outlives_its_store_and_its_spawner() {
     assert_eq!(outcome(&run(&mut running)), "ok");
     for n in 1..3 {
         // Between runs.
-        std::fs::remove_dir_all(place.store()).unwrap();
+        remove_store(&place);
         place.write("a.py", format!("n = {n}\n"));
         let events = run(&mut running);
         assert_eq!((outcome(&events), &events.last().unwrap()["totals"]["ok"]), ("ok", &2.into()));
@@ -238,7 +245,7 @@ fn a_watch_outlives_its_store_and_its_spawner() {
         assert_eq!(outcome(&run(&mut running)), "ok");
     }
     // All results went with it; a save that changes nothing makes them anew.
-    std::fs::remove_dir_all(place.store()).unwrap();
+    remove_store(&place);
     place.write("a.py", "n = 2 * 10\n");
     assert_eq!(run(&mut running).last().unwrap()["totals"]["ok"], 2);
     // While a cell runs: that run fails, and is made again.
