@@ -256,7 +256,10 @@ impl Turn {
                 (Outcome::Ok, _) => Some(alive),
                 // What it did before it failed is undone.
                 (_, Some(before)) => alive.back_to(before).await,
-                (_, None) => None,
+                (_, None) => {
+                    alive.session.end();
+                    None
+                }
             };
             if let Some(alive) = held.as_mut() {
                 alive.tell();

@@ -217,10 +217,9 @@ impl Session {
 
     /// Ends it, without waiting for that.
     pub fn end(self) {
-        let Self { seat, lease, own: _ } = self;
-        if let Some(mut lease) = lease {
+        let Self { seat, mut lease, own: _ } = self;
+        if let Some(lease) = &mut lease {
             lease.busy();
-            lease.leave();
         }
         drop(tokio::task::spawn_blocking(move || drop(seat)));
     }

@@ -124,6 +124,23 @@ fn a_session_whose_run_was_killed_in_a_cell_ends_and_the_next_run_begins_anew() 
 }
 
 #[test]
+fn a_cell_whose_session_ended_with_it_is_tried_again_in_a_new_one() {
+    needs!("python3");
+    for fails in ["raise ValueError('first')", "import os; os.kill(os.getpid(), 9)"] {
+        let kept = Kept::new(&format!(
+            "[cells.a]\nlang = 'python'\nsession = 'main'\nretries = {{ count = 1, delay = '10ms' }}\ncode = \"\"\"\nprint('tried')\n{fails}\n\"\"\"\n"
+        ));
+        let ended = kept.0.polyloom(&["run", "--events", "-"]).exits(1);
+        let told = ended.stderr();
+        let events = ended.json_lines();
+        let tried = |it: &&Value| it["event"] == "log" && it["text"] == "tried\n";
+        assert_eq!(events.iter().filter(tried).count(), 2, "{told}");
+        assert!(!told.contains("can't be had"), "{told}");
+        assert_eq!(kept.sessions(), Vec::<Value>::new());
+    }
+}
+
+#[test]
 fn a_session_whose_process_died_is_begun_anew_with_what_came_before() {
     needs!("python3");
     let kept = Kept::new(FLOW);

@@ -62,10 +62,16 @@ impl Lease {
         self.known = true;
     }
 
-    /// Whether it can be left.
+    /// Leaves the session as it stands; false where the daemon does not know how that is, and ends it.
     pub fn leave(self) -> bool {
-        self.client.say(&Ask::Leave(self.number));
         self.known
+    }
+}
+
+impl Drop for Lease {
+    /// Whatever became of the session: nobody here has it any more.
+    fn drop(&mut self) {
+        self.client.say(&Ask::Leave(self.number));
     }
 }
 
