@@ -18,6 +18,8 @@ const MOST_PORTS: usize = 256;
 const MOST_FINDINGS: usize = 10_000;
 /// More files that one function reaches, and it is left out.
 const MOST_FILES: usize = 10_000;
+/// A function with a longer name is left out.
+const LONGEST_NAME: usize = 200;
 /// A longer text is cut.
 const LONGEST: usize = 4 << 10;
 
@@ -95,6 +97,10 @@ fn entry(executor: &str, json: Json) -> Result<Entry, String> {
     };
     let id = needed(map, "id")?.to_owned();
     let object = target.object.as_deref().unwrap_or_default();
+    // Names of files are made of it.
+    if object.len() > LONGEST_NAME || object.contains(['/', '\0']) {
+        return Err(format!("its name is longer than {LONGEST_NAME} bytes or has a `/`"));
+    }
     if id != format!("{executor}:{}:{object}", target.location) {
         return Err("its id is not its executor, location and object".to_owned());
     }
