@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use polyloom_model::{Kind, Limits, Origin, Policy, PortName, Type};
+use polyloom_model::{Kind, Limits, Origin, Policy, PortName, Ports, Type};
 use polyloom_protocol::Diagnostic;
 use polyloom_protocol::meta::Severity;
 use polyloom_worker::attempt::{
@@ -209,7 +209,7 @@ impl<'a> Bench<'a> {
             code: code.as_bytes().into(),
             origin: Origin { path: crate::FILE.into(), first_line: 1 },
             inputs: Vec::new(),
-            outputs: BTreeMap::new(),
+            outputs: Ports::new(),
             env: BTreeMap::new(),
             secrets: None,
             argv: Vec::new(),

@@ -63,13 +63,13 @@ impl Order {
         match self {
             Order::Known(keys) => {
                 let rank = |entry: &Entry| {
-                    keys.iter().position(|key| key.name == entry.key.text).unwrap_or(keys.len())
+                    keys.iter().position(|key| entry.key.text == key.name).unwrap_or(keys.len())
                 };
-                entries.sort_by(|a, b| (rank(a), &a.key.text).cmp(&(rank(b), &b.key.text)));
+                entries.sort_by(|a, b| (rank(a), &*a.key.text).cmp(&(rank(b), &*b.key.text)));
             }
             Order::Cells => {}
             Order::Params | Order::Inputs | Order::Outputs | Order::Sorted => {
-                entries.sort_by(|a, b| a.key.text.cmp(&b.key.text));
+                entries.sort_by(|a, b| a.key.text.as_str().cmp(&b.key.text));
             }
         }
         entries

@@ -21,6 +21,7 @@ mod render;
 mod schema;
 mod source;
 mod template;
+mod text;
 mod tree;
 
 use std::path::{Path, PathBuf};
@@ -47,6 +48,7 @@ pub use render::{render, report_to_json};
 pub use schema::{executor_schema, flow_schema};
 pub use source::{Position, Source, Span};
 pub use template::{TemplateError, template};
+pub use text::Text;
 pub use tree::{Data, Entry, Key, Map, Node};
 
 /// How flows are loaded.

@@ -2,6 +2,7 @@
 //! one checker reads; knows no format and no meaning.
 
 use crate::source::Span;
+use crate::text::Text;
 
 /// A value with its place.
 #[derive(Debug, Clone)]
@@ -24,7 +25,7 @@ pub enum Data {
     /// A number with a point or an exponent.
     Float(f64),
     /// A text.
-    Str(String),
+    Str(Text),
     /// A TOML date or time: there is no such type here, and it is refused where it is used.
     Date,
     /// Values in order.
@@ -53,7 +54,7 @@ pub struct Entry {
 #[derive(Debug, Clone)]
 pub struct Key {
     /// The name.
-    pub text: String,
+    pub text: Text,
     /// Where it stands.
     pub span: Span,
 }
@@ -68,7 +69,7 @@ impl Map {
     /// The entry of that name.
     #[must_use]
     pub fn entry(&self, key: &str) -> Option<&Entry> {
-        self.entries.iter().find(|entry| entry.key.text == key)
+        self.entries.iter().find(|entry| entry.key.text == *key)
     }
 }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Ask, Call, CellId, ExecutorId, LimitLines, Limits, ParamName, Policy, PortName, SecretHandle,
-    SessionName, Type, Value, When,
+    Ask, Call, CellId, ExecutorId, LimitLines, Limits, ParamName, Policy, PortName, Ports,
+    SecretHandle, SessionName, Type, Value, When,
 };
 
 /// A flow: parameters, cells and how they are wired.
@@ -88,9 +88,9 @@ pub struct Cell {
     /// It is left out where the answer is no.
     pub when: Option<When>,
     /// Its inputs by port.
-    pub inputs: BTreeMap<PortName, Input>,
+    pub inputs: Ports<Input>,
     /// Its outputs by port.
-    pub outputs: BTreeMap<PortName, Type>,
+    pub outputs: Ports<Type>,
     /// What is said of keeping outputs, by port. No part of the key.
     pub marks: BTreeMap<PortName, Mark>,
     /// Environment beyond the fixed one.

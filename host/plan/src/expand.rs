@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use polyloom_model::{
-    Axis, Cell, CellId, Code, Flow, Input, Items, NameError, Origin, ParamName, PortName, Retries,
-    Role, Source, SubFlow, Type, Value, When,
+    Axis, Cell, CellId, Code, Flow, Input, Items, NameError, Origin, ParamName, PortName, Ports,
+    Retries, Role, Source, SubFlow, Type, Value, When,
 };
 use thiserror::Error;
 
@@ -400,7 +400,7 @@ fn gate(outer: &Cell) -> Cell {
     let mut inputs = outer.inputs.clone();
     inputs.retain(|port, _| asked.contains(port));
     let bare = bare(outer.clone(), Role::Gate, inputs, "when");
-    Cell { outputs: BTreeMap::new(), ..bare }
+    Cell { outputs: Ports::new(), ..bare }
 }
 
 /// A cell whose items are not known: it reads what the axes come from, so that it comes after that.
@@ -422,7 +422,7 @@ fn open(cell: Cell) -> Cell {
     open
 }
 
-fn bare(cell: Cell, role: Role, inputs: BTreeMap<PortName, Input>, lang: &str) -> Cell {
+fn bare(cell: Cell, role: Role, inputs: Ports<Input>, lang: &str) -> Cell {
     let origin = Origin { path: cell.code.origin.path.clone(), first_line: 1 };
     Cell {
         role,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use polyloom_model::{Digest, PortName, Type};
+use polyloom_model::{Digest, PortName, Ports, Type};
 use polyloom_plan::{Artifact, Key};
 use polyloom_protocol::messages::worker::LogLevel;
 use polyloom_store::{Fault, Flight, Store};
@@ -38,7 +38,7 @@ pub(crate) struct Known {
 pub(crate) fn known(
     store: &Store,
     key: &Key,
-    declared: &BTreeMap<PortName, Type>,
+    declared: &Ports<Type>,
 ) -> Result<Option<Known>, Fault> {
     let found = store.lookup_content(&key.0)?;
     let found = found.filter(|stored| stored.outcome.has_outputs() && !stored.evicted);
@@ -67,7 +67,7 @@ pub(crate) enum Turn {
 pub(crate) async fn turn(
     store: &Arc<Store>,
     key: Key,
-    declared: &BTreeMap<PortName, Type>,
+    declared: &Ports<Type>,
     seen: &mpsc::Sender<Seen>,
     stop: &watch::Receiver<Stop>,
 ) -> Turn {
@@ -99,11 +99,7 @@ pub(crate) async fn turn(
 }
 
 /// `None`: somebody else is at it.
-fn ask(
-    store: &Store,
-    key: &Key,
-    declared: &BTreeMap<PortName, Type>,
-) -> Result<Option<Turn>, Fault> {
+fn ask(store: &Store, key: &Key, declared: &Ports<Type>) -> Result<Option<Turn>, Fault> {
     let Some(flight) = store.try_flight(&key.0)? else { return Ok(None) };
     // Who had it before has committed before letting go.
     Ok(Some(match known(store, key, declared)? {

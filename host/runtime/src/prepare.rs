@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use polyloom_model::{Cell, CellId, Digest, ExecutorId, Flow, Manifest, Mark, PortName, Type};
+use polyloom_model::{
+    Cell, CellId, Digest, ExecutorId, Flow, Manifest, Mark, PortName, Ports, Type,
+};
 use polyloom_plan::{
     Action, AllFound, Answers, Artifact, ExecutorFacts, ExpandError, Expanded, Facts, Force, Graph,
     GraphError, Key, KeyError, KeyParts, Keyed, OpenAxis, Plan, PlanError, Previous, Reason,
@@ -500,7 +502,7 @@ pub fn to_recorded(stored: StoredResult) -> Recorded {
 }
 
 /// Whether a result has every output that its cell declares.
-pub fn has_all(result: &Recorded, declared: &BTreeMap<PortName, Type>) -> bool {
+pub fn has_all(result: &Recorded, declared: &Ports<Type>) -> bool {
     declared.keys().all(|port| result.outputs.contains_key(port))
 }
 

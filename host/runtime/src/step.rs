@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use polyloom_model::{
-    Cell, Digest, Encoding, Flow, Kind, Limits, Policy, PortName, Source, Stdin, Type, Value,
-    conform,
+    Cell, Digest, Encoding, Flow, Kind, Limits, Policy, PortName, Ports, Source, Stdin, Type,
+    Value, conform,
 };
 use polyloom_plan::{Artifact, Key};
 use polyloom_protocol::meta::{ArtifactMeta, ExecMeta, Severity, Times};
@@ -487,7 +487,7 @@ impl StepRun {
             call: None,
             origin: cell.code.origin.clone(),
             inputs: Vec::new(),
-            outputs: BTreeMap::new(),
+            outputs: Ports::new(),
             env: BTreeMap::new(),
             secrets: None,
             argv: Vec::new(),

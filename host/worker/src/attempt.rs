@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use polyloom_model::{
-    Call, CellId, Encoding, Limit, Limits, NetGrant, NetRule, Origin, Policy, PortName,
+    Call, CellId, Encoding, Limit, Limits, NetGrant, NetRule, Origin, Policy, PortName, Ports,
     SecretHandle, Type,
 };
 use polyloom_protocol::Outcome;
@@ -37,7 +37,7 @@ pub struct Attempt {
     /// Inputs.
     pub inputs: Vec<InputFile>,
     /// Declared outputs.
-    pub outputs: BTreeMap<PortName, Type>,
+    pub outputs: Ports<Type>,
     /// The cell's own environment.
     pub env: BTreeMap<String, String>,
     /// The cell's secrets: variables of its environment, hidden in all that comes back.

@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 
-use polyloom_model::{CellId, Encoding, PortName, Type, format_size};
+use polyloom_model::{CellId, Encoding, PortName, Ports, Type, format_size};
 use polyloom_sandbox::{Collector, Entry, HOT_FROM, Kind, ListingCaps, Refusal, Sandbox};
 
 use crate::attempt::{Collected, Output, TreeFile};
@@ -145,7 +145,7 @@ pub fn amount<'o>(outputs: impl Iterator<Item = &'o Output>) -> (u64, u64) {
 /// The declared outputs, or everything that is wrong with them. Directories hold at most `most` entries.
 pub fn outputs(
     cell: &Sandbox,
-    declared: &BTreeMap<PortName, Type>,
+    declared: &Ports<Type>,
     most: u32,
     mask: Option<&Mask>,
     writers: Writers,
@@ -369,7 +369,7 @@ fn tree(
 pub fn extra(
     cell: &Sandbox,
     claims: &[(String, String)],
-    declared: &BTreeMap<PortName, Type>,
+    declared: &Ports<Type>,
     mask: Option<&Mask>,
     writers: Writers,
 ) -> Result<(BTreeMap<String, Output>, Vec<String>), Problem> {

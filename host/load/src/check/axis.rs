@@ -39,7 +39,7 @@ impl Check<'_, '_> {
                 .error(Code::BadMap, &node.span, "`map` has no axis", "")
                 .help("valid: `map = { n = [1, 2, 3] }`");
         }
-        Wires::new(axes)
+        axes.into_iter().collect()
     }
 
     /// An axis and the input it fills.

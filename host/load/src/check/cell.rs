@@ -1,12 +1,12 @@
 //! One cell as written, before it is wired to the others.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use polyloom_model::{
     Ask, Call, CellId, Code as CellCode, LimitLines, Limits, Manifest, Mark, Origin, PortName,
-    SecretHandle, Stdin, SubFlow, Type, When,
+    Ports, SecretHandle, Stdin, SubFlow, Type, When,
 };
 
 use super::allow;
@@ -41,7 +41,7 @@ pub(crate) struct Draft<'l> {
     /// The flow that it is.
     pub sub: Option<Arc<SubFlow>>,
     /// Nothing where the type can't be read.
-    pub outputs: BTreeMap<PortName, Option<Type>>,
+    pub outputs: Ports<Option<Type>>,
     /// Whether every output was understood: only then is a port that is not there an error.
     pub outputs_known: bool,
     pub marks: BTreeMap<PortName, Mark>,
@@ -60,7 +60,7 @@ pub(crate) struct Draft<'l> {
 }
 
 /// Who has a name already, for messages.
-pub(super) type Taken<'d> = HashMap<&'d str, (Span, &'static str)>;
+pub(super) type Taken<'d> = BTreeMap<&'d str, (Span, &'static str)>;
 
 /// What helps where a kernel of Jupyter is not found: where kernels are looked for.
 fn kernels(nearest: Option<&str>) -> String {
@@ -264,7 +264,7 @@ impl<'l> Check<'_, 'l> {
             (Some(node), None) => {
                 let text = self.findings.text("code", node)?;
                 let name = match manifest.and_then(|manifest| manifest.extensions.first()) {
-                    Some(extension) => format!("{id}.{extension}"),
+                    Some(extension) => [id.as_str(), ".", extension].concat(),
                     None => id.to_string(),
                 };
                 let first_line = self.document.first_line(node);
@@ -363,7 +363,7 @@ impl<'l> Check<'_, 'l> {
                 wires.push((name, wire));
             }
         }
-        Wires::new(wires)
+        wires.into_iter().collect()
     }
 
     fn env<'d>(&mut self, map: &'d Map, taken: &mut Taken<'d>) -> BTreeMap<String, String> {
@@ -391,7 +391,7 @@ impl<'l> Check<'_, 'l> {
         mut ports: impl Iterator<Item = &'p PortName> + Clone,
     ) -> Option<Stdin> {
         let map = match &node.data {
-            Data::Str(text) => return Some(Stdin::Text(text.clone())),
+            Data::Str(text) => return Some(Stdin::Text(text.to_string())),
             Data::Map(map) => map,
             _ => {
                 self.findings.wrong_kind("stdin", node, "a text or `{ input = \"PORT\" }`");

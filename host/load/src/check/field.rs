@@ -129,7 +129,7 @@ impl Findings {
         let Some(map) = self.table(key, node) else { return all };
         for entry in &map.entries {
             if let Some(text) = self.text(&entry.key.text, &entry.node) {
-                all.insert(entry.key.text.clone(), text.to_owned());
+                all.insert(entry.key.text.to_string(), text.to_owned());
             }
         }
         all

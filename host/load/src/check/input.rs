@@ -1,23 +1,24 @@
 //! The forms of an input, as written; resolved when every cell is known.
 
-use polyloom_model::{PortName, Type, Value, conform};
+use polyloom_model::{Ports, Type, Value, conform};
 
 use super::value::{type_of, value};
 use crate::findings::{Findings, shown};
 use crate::keys::INPUT;
 use crate::problem::Code;
 use crate::source::Span;
+use crate::text::Text;
 use crate::tree::{Data, Node};
 
 /// Where an input comes from, as written.
 #[derive(Debug)]
 pub(crate) enum Form {
-    Port(String, String),
-    Param(String),
-    File(String),
+    Port(Text, Text),
+    Param(Text),
+    File(Text),
     Value(Value),
     /// A text in none of the forms.
-    Other(String),
+    Other(Text),
 }
 
 /// An input as written.
@@ -31,41 +32,15 @@ pub(crate) struct Wire {
     pub span: Span,
 }
 
-/// Inputs as written, by name. Every cell has some, so that they are a list: a map has room for eleven.
-#[derive(Debug, Default)]
-pub(crate) struct Wires(Vec<(PortName, Wire)>);
-
-impl Wires {
-    /// Those of a cell; no name is there twice.
-    pub fn new(mut wires: Vec<(PortName, Wire)>) -> Self {
-        wires.shrink_to_fit();
-        wires.sort_by(|a, b| a.0.cmp(&b.0));
-        Self(wires)
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = (&PortName, &Wire)> + Clone {
-        self.0.iter().map(|(name, wire)| (name, wire))
-    }
-
-    pub fn keys(&self) -> impl Iterator<Item = &PortName> + Clone {
-        self.0.iter().map(|(name, _)| name)
-    }
-
-    pub fn contains_key(&self, name: &str) -> bool {
-        self.0.binary_search_by(|(own, _)| own.as_str().cmp(name)).is_ok()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
+/// Inputs as written, by name.
+pub(crate) type Wires = Ports<Wire>;
 
 pub(super) fn form(text: &str) -> Form {
     if let Some(name) = text.strip_prefix("param:") {
-        return Form::Param(name.trim().to_owned());
+        return Form::Param(name.trim().into());
     }
     if let Some(path) = text.strip_prefix("file:") {
-        return Form::File(path.to_owned());
+        return Form::File(path.into());
     }
     match text.split_once('.') {
         Some((cell, port))
@@ -74,9 +49,9 @@ pub(super) fn form(text: &str) -> Form {
                 && !text.contains(|c: char| c.is_whitespace() || matches!(c, '/' | ':' | '\\'))
                 && !port.contains('.') =>
         {
-            Form::Port(cell.to_owned(), port.to_owned())
+            Form::Port(cell.into(), port.into())
         }
-        _ => Form::Other(text.to_owned()),
+        _ => Form::Other(text.into()),
     }
 }
 

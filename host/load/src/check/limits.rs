@@ -192,7 +192,7 @@ fn duration(findings: &mut Findings, node: &Node, key: &str) -> Option<String> {
 fn size(findings: &mut Findings, node: &Node, key: &str) -> Option<String> {
     let text = match &node.data {
         Data::Int(number) => number.to_string(),
-        Data::Str(text) => text.clone(),
+        Data::Str(text) => text.to_string(),
         _ => {
             findings
                 .wrong_kind(key, node, "a size")

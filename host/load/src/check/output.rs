@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use polyloom_model::{Mark, PortName, Type};
+use polyloom_model::{Mark, PortName, Ports, Type};
 
 use super::Check;
 use super::cell::Taken;
@@ -16,7 +16,7 @@ use crate::tree::{Data, Entry, Map, Node};
 #[derive(Default)]
 pub(super) struct Outputs {
     /// Nothing where the type can't be read.
-    pub(super) types: BTreeMap<PortName, Option<Type>>,
+    pub(super) types: Ports<Option<Type>>,
     /// What is said of keeping them.
     pub(super) marks: BTreeMap<PortName, Mark>,
     /// Whether every name was understood.
@@ -45,6 +45,7 @@ pub(super) fn read<'d>(
         outputs.known = false;
         return outputs;
     };
+    let mut types = Vec::with_capacity(table.entries.len());
     for entry in &table.entries {
         let Some(name) = check.port(entry, "an output", taken) else {
             outputs.known = false;
@@ -52,8 +53,9 @@ pub(super) fn read<'d>(
         };
         let (ty, mark) = one(&mut check.findings, entry, typed);
         outputs.marks.extend(mark.map(|mark| (name.clone(), mark)));
-        outputs.types.insert(name, ty);
+        types.push((name, ty));
     }
+    outputs.types = types.into_iter().collect();
     outputs
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use polyloom_model::{CellId, Flow, PortName, SubFlow, Type};
+use polyloom_model::{CellId, Flow, PortName, Ports, SubFlow, Type};
 
 use super::files::{report_file_error, report_outside};
 use super::wire::Board;
@@ -208,7 +208,7 @@ impl Check<'_, '_> {
 }
 
 /// The outputs of a flow with their types.
-pub(super) fn types(flow: &Flow) -> BTreeMap<PortName, Option<Type>> {
+pub(super) fn types(flow: &Flow) -> Ports<Option<Type>> {
     let ty = |(cell, port): &(CellId, PortName)| {
         let cell = flow.cell(cell)?;
         let ty = cell.outputs.get(port)?;

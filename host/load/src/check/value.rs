@@ -21,7 +21,7 @@ fn go(node: &Node, depth: usize) -> Result<Value, String> {
         Data::Bool(flag) => Value::Bool(*flag),
         Data::Int(number) => Value::Int(*number),
         Data::Float(number) => Value::Float(*number),
-        Data::Str(text) => Value::Str(text.clone()),
+        Data::Str(text) => Value::Str(text.to_string()),
         Data::Date => return Err("dates are no values here: put it in quotes".to_owned()),
         Data::List(items) => {
             Value::List(items.iter().map(|item| go(item, depth + 1)).collect::<Result<_, _>>()?)
@@ -48,7 +48,7 @@ fn go(node: &Node, depth: usize) -> Result<Value, String> {
             Value::Map(
                 map.entries
                     .iter()
-                    .map(|entry| Ok((entry.key.text.clone(), go(&entry.node, depth + 1)?)))
+                    .map(|entry| Ok((entry.key.text.to_string(), go(&entry.node, depth + 1)?)))
                     .collect::<Result<_, String>>()?,
             )
         }

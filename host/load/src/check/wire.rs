@@ -1,10 +1,10 @@
 //! Wiring: every input's source is looked up, its type found and compared.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 
 use polyloom_model::{
-    Axis, CellId, Connection, Encoding, Input, ParamName, PortName, Source as From, Type,
+    Axis, CellId, Connection, Encoding, Input, ParamName, PortName, Ports, Source as From, Type,
     can_connect, conform,
 };
 
@@ -29,7 +29,7 @@ pub(crate) struct Board<'c, 'l> {
 }
 
 /// The inputs of a cell, and the axes it is mapped over.
-pub(crate) type Filled = (BTreeMap<PortName, Input>, Vec<Axis>);
+pub(crate) type Filled = (Ports<Input>, Vec<Axis>);
 
 /// An edge: the cell that is waited for, and where that stands.
 pub(crate) type Edge = (usize, Span);
@@ -37,20 +37,22 @@ pub(crate) type Edge = (usize, Span);
 impl Check<'_, '_> {
     /// The inputs of cell `own`, and the edges into it. Inputs with problems are left out.
     pub(super) fn wire(&mut self, board: &Board<'_, '_>, own: usize) -> (Filled, Vec<Edge>) {
-        let mut inputs = BTreeMap::new();
+        let draft = &board.drafts[own];
+        let mut inputs = Vec::with_capacity(draft.axes.len() + draft.wires.len());
         let mut axes = Vec::new();
         let mut edges = Vec::new();
-        for (name, wire) in board.drafts[own].axes.iter() {
+        for (name, wire) in draft.axes.iter() {
             if let Some((axis, input)) = self.axis(board, own, name, wire, &mut edges) {
-                inputs.insert(name.clone(), input);
+                inputs.push((name.clone(), input));
                 axes.push(axis);
             }
         }
-        for (name, wire) in board.drafts[own].wires.iter() {
+        for (name, wire) in draft.wires.iter() {
             if let Some(input) = self.source(board, own, name, wire, &mut edges) {
-                inputs.insert(name.clone(), input);
+                inputs.push((name.clone(), input));
             }
         }
+        let inputs = Ports::from_iter(inputs);
         self.bound(board, own);
         self.called(board, own);
         self.asked(board, own, &inputs);
@@ -58,7 +60,7 @@ impl Check<'_, '_> {
     }
 
     /// Whether a condition asks for values.
-    fn asked(&mut self, board: &Board<'_, '_>, own: usize, inputs: &BTreeMap<PortName, Input>) {
+    fn asked(&mut self, board: &Board<'_, '_>, own: usize, inputs: &Ports<Input>) {
         let draft = &board.drafts[own];
         let Some(when) = &draft.when else { return };
         for name in when.inputs() {

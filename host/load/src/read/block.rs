@@ -109,7 +109,7 @@ impl<'t> Reader<'_, 't> {
                 continue;
             }
             let node = self.value(rest, &key, indent, depth);
-            match seen.insert(key.text.clone(), key.span.clone()) {
+            match seen.insert(key.text.to_string(), key.span.clone()) {
                 Some(first) => self.failures.push(Failure {
                     code: Code::Duplicate,
                     message: format!("duplicate key `{}`", crate::findings::shown(&key.text)),
@@ -193,6 +193,6 @@ fn split(line: Line<'_>) -> Option<(Key, Line<'_>)> {
         return None;
     }
     let start = line.offset + indent;
-    let key = Key { text: name.to_owned(), span: start..start + raw.len() };
+    let key = Key { text: name.into(), span: start..start + raw.len() };
     Some((key, Line { text: &text[end + 1..], offset: start + end + 1 }))
 }

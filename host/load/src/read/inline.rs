@@ -69,7 +69,7 @@ impl Parser<'_> {
         let data = match self.rest().chars().next() {
             Some('{') => self.map()?,
             Some('[') => self.list()?,
-            Some('"' | '\'') => Data::Str(self.quoted()?),
+            Some('"' | '\'') => Data::Str(self.quoted()?.into()),
             Some(_) => {
                 let word = self.bare(nested, false);
                 scalar(&word)
@@ -114,7 +114,7 @@ impl Parser<'_> {
                 return Err(Failure { message, span });
             }
             let node = self.value(true)?;
-            entries.push(Entry { key: Key { text, span }, node });
+            entries.push(Entry { key: Key { text: text.into(), span }, node });
             if !self.eat(',') {
                 if self.eat('}') {
                     break;
@@ -153,7 +153,7 @@ impl Parser<'_> {
         match super::json::parse(&rest[..=end]) {
             Ok(Node { data: Data::Str(text), .. }) => {
                 self.at += end + 1;
-                Ok(text)
+                Ok(text.into())
             }
             Ok(_) => self.fail("expected a text"),
             Err(failure) => self.fail(&failure.message),
@@ -199,11 +199,11 @@ fn scalar(word: &str) -> Data {
     }
     let numeric = word.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-'));
     if !(numeric || matches!(word, "true" | "false" | "nan" | "inf")) {
-        return Data::Str(word.to_owned());
+        return Data::Str(word.into());
     }
     match super::toml::value(word) {
         Some(data @ (Data::Bool(_) | Data::Int(_) | Data::Float(_))) => data,
-        _ => Data::Str(word.to_owned()),
+        _ => Data::Str(word.into()),
     }
 }
 

@@ -77,7 +77,7 @@ impl Parser<'_> {
         let data = match self.peek() {
             Some(b'{') => self.object()?,
             Some(b'[') => self.array()?,
-            Some(b'"') => Data::Str(self.string()?),
+            Some(b'"') => Data::Str(self.string()?.into()),
             Some(b'-' | b'0'..=b'9') => self.number()?,
             Some(b't') => self.word("true", Data::Bool(true))?,
             Some(b'f') => self.word("false", Data::Bool(false))?,
@@ -129,7 +129,7 @@ impl Parser<'_> {
             }
             self.at += 1;
             let node = self.value()?;
-            entries.push(Entry { key: Key { text, span }, node });
+            entries.push(Entry { key: Key { text: text.into(), span }, node });
             self.space();
             match self.peek() {
                 Some(b',') => self.at += 1,

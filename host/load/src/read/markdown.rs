@@ -47,7 +47,7 @@ pub(crate) fn read(source: &Arc<Source>) -> Result<Node, Vec<Problem>> {
     let mut seen: HashMap<String, Span> = HashMap::new();
     for (index, fence) in fences(source, from).iter().enumerate() {
         let Some(entry) = cell(source, fence, index + 1, &mut failures) else { continue };
-        if let Some(first) = seen.get(&entry.key.text) {
+        if let Some(first) = seen.get(entry.key.text.as_str()) {
             failures.push(Failure {
                 code: Code::Duplicate,
                 message: format!(
@@ -59,12 +59,12 @@ pub(crate) fn read(source: &Arc<Source>) -> Result<Node, Vec<Problem>> {
             });
             continue;
         }
-        seen.insert(entry.key.text.clone(), entry.key.span.clone());
+        seen.insert(entry.key.text.to_string(), entry.key.span.clone());
         cells.entries.push(entry);
     }
     if !cells.entries.is_empty() {
         top.entries.push(Entry {
-            key: Key { text: "cells".to_owned(), span: 0..0 },
+            key: Key { text: "cells".into(), span: 0..0 },
             node: Node { span: 0..0, data: Data::Map(cells) },
         });
     }
@@ -90,7 +90,7 @@ fn title(top: &mut Map) {
     if title.node.as_str().is_none() {
         return;
     }
-    let doc = Entry { key: Key { text: "doc".to_owned(), span: title.key.span.clone() }, ..title };
+    let doc = Entry { key: Key { text: "doc".into(), span: title.key.span.clone() }, ..title };
     match top
         .entries
         .iter_mut()
@@ -100,7 +100,7 @@ fn title(top: &mut Map) {
         Some(Data::Map(flow)) if flow.get("doc").is_none() => flow.entries.push(doc),
         Some(_) => {}
         None => top.entries.push(Entry {
-            key: Key { text: "flow".to_owned(), span: doc.key.span.clone() },
+            key: Key { text: "flow".into(), span: doc.key.span.clone() },
             node: Node { span: doc.key.span.clone(), data: Data::Map(Map { entries: vec![doc] }) },
         }),
     }
@@ -143,9 +143,11 @@ fn cell(
             ));
             return None;
         }
-        (None, Some(id)) => Key { text: id.to_owned(), span: fence.lang_span.clone() },
+        (None, Some(id)) => Key { text: id.into(), span: fence.lang_span.clone() },
         // Unnamed cells are usual in documents; what nobody refers to needs no name of its own.
-        (None, None) => Key { text: format!("cell-{number}"), span: fence.lang_span.clone() },
+        (None, None) => {
+            Key { text: format!("cell-{number}").into(), span: fence.lang_span.clone() }
+        }
     };
     // Else the table would have one name twice, which no other form can write.
     for (name, own, what) in [
@@ -165,12 +167,12 @@ fn cell(
     let body = &source.text()[fence.body.clone()];
     let elsewhere = options.get("file").or_else(|| options.get("uses")).is_some();
     let mut push = |name: &str, span: &Span, data| {
-        let key = Key { text: name.to_owned(), span: span.clone() };
+        let key = Key { text: name.into(), span: span.clone() };
         options.entries.push(Entry { key, node: Node { span: span.clone(), data } });
     };
-    push("lang", &fence.lang_span, Data::Str(fence.lang.to_owned()));
+    push("lang", &fence.lang_span, Data::Str(fence.lang.into()));
     if !(elsewhere && body.trim().is_empty()) {
-        push("code", &fence.body, Data::Str(unindent(body, fence.indent)));
+        push("code", &fence.body, Data::Str(unindent(body, fence.indent).into()));
     }
     Some(Entry { key, node: Node { span: fence.lang_span.clone(), data: Data::Map(options) } })
 }

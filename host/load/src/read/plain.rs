@@ -60,6 +60,8 @@ struct Tree<'t> {
     open: Vec<Open>,
     /// The header's names, and those of each value that is not at its end.
     keys: Vec<Key>,
+    /// Where tables were filled, for the next ones.
+    rooms: Vec<Vec<Entry>>,
 }
 
 /// A table or a list that is being filled.
@@ -73,7 +75,7 @@ impl<'t> Tree<'t> {
     fn new(source: Source<'t>, failed: &'t Cell<bool>) -> Self {
         let root = Node { span: 0..0, data: Data::Map(Map::default()) };
         let open = vec![Open { node: root.clone(), keys: 0 }];
-        Self { source, failed, root, open, keys: Vec::new() }
+        Self { source, failed, root, open, keys: Vec::new(), rooms: Vec::new() }
     }
 
     /// Takes a whole number of lines.
@@ -100,12 +102,22 @@ impl<'t> Tree<'t> {
         !self.failed.get()
     }
 
+    fn begin_table(&mut self, at: At) -> bool {
+        let entries = self.rooms.pop().unwrap_or_default();
+        self.begin(at, Data::Map(Map { entries }))
+    }
+
     fn end(&mut self) -> Option<Node> {
         let mut node = self.open.pop()?.node;
         // What is full has no room to spare.
         match &mut node.data {
             Data::List(items) => items.shrink_to_fit(),
-            Data::Map(map) => map.entries.shrink_to_fit(),
+            Data::Map(map) => {
+                let mut room = std::mem::take(&mut map.entries);
+                map.entries.reserve_exact(room.len());
+                map.entries.append(&mut room);
+                self.rooms.push(room);
+            }
             _ => {}
         }
         Some(node)
@@ -148,7 +160,7 @@ impl<'t> Tree<'t> {
 impl EventReceiver for Tree<'_> {
     fn std_table_open(&mut self, at: At, _: &mut dyn ErrorSink) {
         self.take(Tree::end_table);
-        self.begin(at, Data::Map(Map::default()));
+        self.begin_table(at);
     }
 
     fn std_table_close(&mut self, at: At, _: &mut dyn ErrorSink) {
@@ -165,7 +177,7 @@ impl EventReceiver for Tree<'_> {
     }
 
     fn inline_table_open(&mut self, at: At, _: &mut dyn ErrorSink) -> bool {
-        self.begin(at, Data::Map(Map::default()))
+        self.begin_table(at)
     }
 
     fn inline_table_close(&mut self, at: At, _: &mut dyn ErrorSink) {
@@ -184,7 +196,7 @@ impl EventReceiver for Tree<'_> {
         self.take(|tree| {
             let mut text = Cow::Borrowed("");
             tree.raw(at, encoding)?.decode_key(&mut text, error);
-            tree.keys.push(Key { text: text.into_owned(), span: at.start()..at.end() });
+            tree.keys.push(Key { text: (&*text).into(), span: at.start()..at.end() });
             (tree.keys.len() < DEPTH).then_some(())
         });
     }
@@ -193,7 +205,7 @@ impl EventReceiver for Tree<'_> {
         self.take(|tree| {
             let mut text = Cow::Borrowed("");
             let data = match tree.raw(at, encoding)?.decode_scalar(&mut text, error) {
-                ScalarKind::String => Data::Str(text.into_owned()),
+                ScalarKind::String => Data::Str((&*text).into()),
                 ScalarKind::Boolean(flag) => Data::Bool(flag),
                 ScalarKind::Integer(radix) => {
                     Data::Int(i64::from_str_radix(&text, radix.value()).ok()?)

@@ -113,7 +113,7 @@ fn map(table: &DeTable<'_>, bad: &mut Vec<Span>) -> Map {
     let mut entries: Vec<Entry> = table
         .iter()
         .map(|(key, value)| Entry {
-            key: Key { text: key.get_ref().to_string(), span: key.span() },
+            key: Key { text: (&**key.get_ref()).into(), span: key.span() },
             node: node(value, bad),
         })
         .collect();
@@ -125,7 +125,7 @@ fn map(table: &DeTable<'_>, bad: &mut Vec<Span>) -> Map {
 fn node(value: &Spanned<DeValue<'_>>, bad: &mut Vec<Span>) -> Node {
     let span = value.span();
     let data = match value.get_ref() {
-        DeValue::String(text) => Data::Str(text.to_string()),
+        DeValue::String(text) => Data::Str((&**text).into()),
         DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
             Ok(number) => Data::Int(number),
             Err(_) => {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use polyloom_model::{Ask, Input, Source, Stdin, Type, Value};
+use polyloom_model::{Ask, Input, Ports, Source, Stdin, Type, Value};
 use polyloom_plan::{Key, PartName};
 use proptest::prelude::*;
 
@@ -215,7 +215,7 @@ fn empty_is_not_missing_and_no_border_can_be_shifted() {
         ("seed 1", |w| w.cell("a").seed = Some(1)),
         ("seed -1", |w| w.cell("a").seed = Some(-1)),
         ("seed 256", |w| w.cell("a").seed = Some(256)),
-        ("no outputs", |w| w.cell("a").outputs.clear()),
+        ("no outputs", |w| w.cell("a").outputs = Ports::new()),
         ("asks for an unset variable", |w| {
             w.cell("a").asks.insert(Ask::Env("A".into()));
         }),

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use polyloom_model::{
-    Ask, Call, Cell, Code, Digest, Flow, Input, LimitLines, Manifest, Mark, Param, Policy, Preset,
-    Source, Stdin, ToolChoice, Type, Value,
+    Ask, Call, Cell, Code, Digest, Flow, Input, LimitLines, Manifest, Mark, Param, Policy, Ports,
+    Preset, Source, Stdin, ToolChoice, Type, Value,
 };
 use polyloom_plan::{ExecutorFacts, Key, KeyParts, Part, PartName, diff};
 
@@ -235,7 +235,7 @@ const ROWS: &[Row] = &[
     }),
     ("outputs", "outputs", BELOW_A, |w| { a(w).outputs.insert(port("new"), Type::Any); }),
     ("outputs", "outputs", BELOW_A, |w| { a(w).outputs.insert(port("more"), Type::Float); }),
-    ("outputs", "outputs", "c", |w| { w.cell("c").outputs.clear(); }),
+    ("outputs", "outputs", "c", |w| { w.cell("c").outputs = Ports::new(); }),
     // What else reaches the cell.
     ("env", "env", BELOW_A, |w| { a(w).env.insert("MODE".into(), "slow".into()); }),
     ("env", "env", BELOW_A, |w| { a(w).env.insert("MODE".into(), String::new()); }),

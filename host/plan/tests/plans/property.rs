@@ -78,7 +78,11 @@ fn oracle(world: &World) -> Vec<(Digest, String)> {
                 other => panic!("{other:?}"),
             })
             .collect();
-        let from = format!("{:?} {:?} {inputs:?}", cell.inputs.keys(), cell.code.bytes);
+        let from = format!(
+            "{:?} {:?} {inputs:?}",
+            cell.inputs.keys().collect::<Vec<_>>(),
+            cell.code.bytes
+        );
         let result = recorded(cell, inputs.into_iter());
         all.push((result.outputs[&port("out")].digest, from));
     }

@@ -1,6 +1,6 @@
 //! The rules of planning, one by one, told as a user would see them.
 
-use polyloom_model::{Input, Mark, Source, Type, Value};
+use polyloom_model::{Input, Mark, Ports, Source, Type, Value};
 use polyloom_plan::{Force, Reason};
 use polyloom_protocol::meta::Outcome;
 
@@ -206,7 +206,7 @@ fn reasons_name_what_changed() {
     assert_eq!(world.told(""), ["load run: env A added, seed added"]);
     world.run("");
     world.cell("load").env.insert("A".into(), "2".into());
-    world.cell("load").inputs.clear();
+    world.cell("load").inputs = Ports::new();
     assert_eq!(world.told(""), ["load run: env A changed (1 → 2), input year removed"]);
 }
 

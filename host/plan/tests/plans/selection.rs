@@ -81,6 +81,6 @@ fn edges_to_nowhere_are_refused() {
         "input `in0` of cell `b` comes from cell `laod`, which is not there; did you mean `load`?"
     );
     let mut world = World::new("load, b: load");
-    world.cell("load").outputs.clear();
+    world.cell("load").outputs = polyloom_model::Ports::new();
     assert!(matches!(Graph::new(&world.flow), Err(GraphError::UnknownOutput { .. })));
 }

@@ -1,9 +1,8 @@
 //! One language at the prompt: its sandbox, and what was typed there. Knows neither lines nor words.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use polyloom_model::{Kind, Manifest, Origin, PortName, Type};
+use polyloom_model::{Kind, Manifest, Origin, Ports, Type};
 use polyloom_protocol::Outcome;
 use polyloom_protocol::messages::worker::Completions;
 use polyloom_runtime::Place;
@@ -118,7 +117,7 @@ impl Room {
         &mut self,
         code: &str,
         inputs: Vec<InputFile>,
-        outputs: BTreeMap<PortName, Type>,
+        outputs: Ports<Type>,
     ) -> Arc<Attempt> {
         self.typed.push(code.to_owned());
         let number = self.typed.len();
@@ -157,7 +156,7 @@ impl Room {
         if self.base.inputs.is_empty() {
             return Ok(session);
         }
-        let attempt = self.attempt("", self.base.inputs.clone(), BTreeMap::new());
+        let attempt = self.attempt("", self.base.inputs.clone(), Ports::new());
         let (live, heard) = mpsc::channel(64);
         let showing = tokio::spawn(shown::live(ground.screen, heard));
         let ran = workplace.exec(session, &attempt, live, stop).await;
@@ -179,7 +178,7 @@ impl Room {
         ground: &Ground,
         code: &str,
         inputs: Vec<InputFile>,
-        outputs: BTreeMap<PortName, Type>,
+        outputs: Ports<Type>,
     ) -> Result<Ran, Failure> {
         ground.runtime.block_on(self.ran(ground, code, inputs, outputs))
     }
@@ -189,7 +188,7 @@ impl Room {
         ground: &Ground,
         code: &str,
         mut inputs: Vec<InputFile>,
-        outputs: BTreeMap<PortName, Type>,
+        outputs: Ports<Type>,
     ) -> Result<Ran, Failure> {
         let mut signals = Signals::listen();
         let session = match self.stays() {
@@ -241,7 +240,7 @@ impl Room {
         inputs: Vec<InputFile>,
     ) -> Result<Option<Ran>, Failure> {
         if self.stays() {
-            return self.run(ground, "", inputs, BTreeMap::new()).map(Some);
+            return self.run(ground, "", inputs, Ports::new()).map(Some);
         }
         self.base.inputs.retain(|it| inputs.iter().all(|new| new.port != it.port));
         self.base.inputs.extend(inputs);
