@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import builtins
 import os
 import socket
 import struct
@@ -11,6 +12,8 @@ import sys
 import tempfile
 import unittest
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 WORKER = Path(__file__).resolve().parent.parent / "worker.py"
 
@@ -75,6 +78,23 @@ class Zygotes(unittest.TestCase):
         self.assertEqual(self.told(line)[0], 1)
         line.close()
         self.assertEqual(self.child.wait(60), 0)
+
+    def test_a_rehearsed_call_goes_well_and_leaves_nothing(self) -> None:
+        line = self.start(POLYLOOM_CALLS="1")
+        self.assertEqual(self.told(line), (3, 1))
+        line.close()
+        from polyloom import _call, _rehearsal
+
+        names: dict[str, Any] = {"__name__": "rehearsal"}
+        exec(_rehearsal.SOURCE, names)
+        self.assertEqual(_rehearsal.call(names["f"]), {"result": 1})
+        self.assertEqual(names["x"], 1)
+        before = set(sys.modules), list(sys.path), os.listdir("/proc/self/fd"), dict(vars(builtins))
+        with mock.patch.object(_call.Call, "bind", side_effect=ValueError):
+            _rehearsal.rehearse(True)
+        _rehearsal.rehearse(True)
+        after = set(sys.modules), list(sys.path), os.listdir("/proc/self/fd"), dict(vars(builtins))
+        self.assertEqual(after, before)
 
     def test_what_prints_when_it_is_loaded_makes_it_none(self) -> None:
         line = self.start(POLYLOOM_PRELOAD="this")
