@@ -12,10 +12,15 @@ import sys
 import tempfile
 import unittest
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 WORKER = Path(__file__).resolve().parent.parent / "worker.py"
+
+
+def _state() -> object:
+    """What there is of a process."""
+    modules, files = dict(sys.modules), os.listdir("/proc/self/fd")
+    return modules, list(sys.path), list(sys.argv), files, dict(vars(builtins))
 
 
 class Zygotes(unittest.TestCase):
@@ -85,16 +90,14 @@ class Zygotes(unittest.TestCase):
         line.close()
         from polyloom import _call, _rehearsal
 
-        names: dict[str, Any] = {"__name__": "rehearsal"}
-        exec(_rehearsal.SOURCE, names)
-        self.assertEqual(_rehearsal.call(names["f"]), {"result": 1})
+        names = _rehearsal.cell()
         self.assertEqual(names["x"], 1)
-        before = set(sys.modules), list(sys.path), os.listdir("/proc/self/fd"), dict(vars(builtins))
+        self.assertEqual(_rehearsal.call(names["f"]), {"result": 1})
+        before = _state()
         with mock.patch.object(_call.Call, "bind", side_effect=ValueError):
             _rehearsal.rehearse(True)
         _rehearsal.rehearse(True)
-        after = set(sys.modules), list(sys.path), os.listdir("/proc/self/fd"), dict(vars(builtins))
-        self.assertEqual(after, before)
+        self.assertEqual(_state(), before)
 
     def test_what_prints_when_it_is_loaded_makes_it_none(self) -> None:
         line = self.start(POLYLOOM_PRELOAD="this")
