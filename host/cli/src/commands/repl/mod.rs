@@ -199,6 +199,7 @@ impl Repl<'_> {
             code: Arc::default(),
             call: None,
             origin: Origin { path: "input".into(), first_line: 1 },
+            beside: Default::default(),
             inputs: Vec::new(),
             outputs: Default::default(),
             env: Default::default(),
