@@ -46,6 +46,7 @@ _WORDS = frozenset(
 
 _PLAIN = frozenset((str, int, float, bool, bytes, complex, type(None), type(...)))
 _seen: dict[str, bool] = {}
+_harmless: set[str] = set()
 
 
 def looks(word: str) -> bool:
@@ -53,7 +54,14 @@ def looks(word: str) -> bool:
     found = _seen.get(word)
     if found is None:
         found = _seen[word] = word in _WORDS or any(part in word for part in _PARTS)
+        if not found:
+            _harmless.add(word)
     return found
+
+
+def any_looks(words: tuple[str, ...]) -> bool:
+    """Whether one of them is one."""
+    return not _harmless.issuperset(words) and any(map(looks, words))
 
 
 def say(code: CodeType, said: list[str]) -> None:
@@ -74,7 +82,8 @@ def _const(const: object) -> str:
     if isinstance(const, frozenset):
         return "{" + ",".join(sorted(map(_const, const))) + "}"
     if isinstance(const, tuple):
-        return "(" + ",".join(map(_const, const)) + ")"
+        plain = _PLAIN.issuperset(map(type, const))
+        return "(" + ",".join(map(repr if plain else _const, const)) + ")"
     return repr(const)
 
 
