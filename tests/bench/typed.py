@@ -98,7 +98,7 @@ def catalog(bench: Common) -> None:
         return
     modules, functions = (2, 5) if bench.quick else (20, 50)
     project = bench.project("catalog", "[cells.a]\nlang = \"python\"\ncode = ''\n")
-    # A cell of the language has its interpreter's bytecode made: once for all, and for readers, too.
+    # A cell of the language has bytecode made: once for all, and for readers, too.
     bench.polyloom(project, "run", "-q")
     changed, same = [], []
     for turn in range(1 + (1 if bench.quick else bench.repeat)):
