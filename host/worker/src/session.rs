@@ -27,9 +27,11 @@ use crate::parking::Berth;
 use crate::talk::Answer;
 use crate::workplace::{AttemptError, Workplace, exec_of, stopped};
 
+mod durable;
 mod lease;
 
-pub use lease::{InUse, Stand, present_session};
+pub use durable::{DEPTH, MOST_FILES, StateFile};
+pub use lease::{InUse, Stand, forked_session, present_session};
 
 use lease::Lease;
 
@@ -162,7 +164,7 @@ impl Session {
     async fn keep(&mut self, message: FromHost) -> Option<bool> {
         match self.seat.ask([message]).await? {
             Answer::Kept(kept) => Some(kept.ok),
-            Answer::Completions(_) | Answer::Pong => None,
+            Answer::Completions(_) | Answer::Saved(_) | Answer::Pong => None,
         }
     }
 
@@ -201,7 +203,7 @@ impl Session {
         let complete = Complete { code: code.to_owned(), cursor };
         match self.seat.ask([FromHost::Complete(complete)]).await? {
             Answer::Completions(words) => Some(words),
-            Answer::Kept(_) | Answer::Pong => None,
+            Answer::Kept(_) | Answer::Saved(_) | Answer::Pong => None,
         }
     }
 
@@ -209,6 +211,13 @@ impl Session {
     #[must_use]
     pub fn outlives(&self) -> bool {
         self.lease.is_some()
+    }
+
+    /// Something is about to be done with it: one that is left in the midst of that ends.
+    pub fn busy(&mut self) {
+        if let Some(lease) = &mut self.lease {
+            lease.busy();
+        }
     }
 
     /// Lets the daemon know how it stands, where the session is one of its.
