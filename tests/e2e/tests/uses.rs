@@ -225,7 +225,8 @@ fn choices_and_bounds_are_told_where_the_flow_breaks_them() {
     let ended = place.call(&["catalog", "f.py"]).end().exits(2);
     assert!(ended.stdout().contains("f.py:g"), "{}", ended.stdout());
     let told = ended.stderr();
-    for words in ["f.py:19:7", "expected 0 to 10, found int 11", "f.py:19:46", "found str \"much\""] {
+    for words in ["f.py:19:7", "expected 0 to 10, found int 11", "f.py:19:46", "found str \"much\""]
+    {
         assert!(told.contains(words), "{words}\n{told}");
     }
 }

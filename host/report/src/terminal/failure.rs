@@ -128,9 +128,7 @@ pub(super) fn evidence(meta: &ExecMeta) -> String {
         // It ran, and what it left may not be kept.
         Outcome::Denied if !never_ran(meta) => "its results were refused".to_owned(),
         Outcome::Denied => "a permission is missing".to_owned(),
-        Outcome::WorkerError if never_ran(meta) => {
-            "the host could not begin it".to_owned()
-        }
+        Outcome::WorkerError if never_ran(meta) => "the host could not begin it".to_owned(),
         Outcome::WorkerError if not_started(meta) => "its program could not be started".to_owned(),
         Outcome::WorkerError if not_compiled(meta) => "its code was not compiled".to_owned(),
         Outcome::WorkerError => "the executor broke off".to_owned(),
