@@ -7,6 +7,7 @@ mod carry;
 mod decide;
 mod failures;
 mod late;
+mod pace;
 mod record;
 mod starts;
 mod temporary;
@@ -38,6 +39,7 @@ use self::carry::Running;
 pub use self::carry::{Carried, Standing, Word, standing};
 pub use self::failures::Failures;
 use self::late::Late;
+use self::pace::Pace;
 use self::starts::{Span, Starts};
 use self::temporary::Temporary;
 use crate::flight::Known;
@@ -233,8 +235,8 @@ pub struct Runner {
     rows: Vec<StepRow>,
     kept: Vec<(StepIndex, KeptRow)>,
     results: Vec<ResultRow>,
-    /// Events that may be said only after the next commit.
-    held: Vec<Event>,
+    /// When the next commit is due.
+    pace: Pace,
     /// Whether every step's result stands.
     nothing_runs: bool,
     /// Rights to make results, kept until these are committed.
@@ -313,7 +315,7 @@ impl Runner {
             rows: Vec::new(),
             kept: Vec::new(),
             results: Vec::new(),
-            held: Vec::new(),
+            pace: Pace::default(),
             nothing_runs: false,
             flights: Vec::new(),
             environment: false,
@@ -417,6 +419,7 @@ impl Runner {
                 () = std::future::ready(()), if self.said < self.slots.len() => {
                     self.say_planned(self.said + SAID);
                 }
+                () = until(Some(self.pace.due())), if self.stream.held() > 0 => {}
                 () = until(deadline), if timer_open => {
                     timer_open = false;
                     let commands = self.schedule.on(Cause::Timeout);
@@ -556,10 +559,12 @@ impl Runner {
         self.commands.extend(commands);
     }
 
-    /// Does what is to be done, commits what ended, and only then says so.
+    /// Does what is to be done; commits what ended where that is due, and only then says so.
     fn settle(&mut self) {
         self.obey();
-        self.commit();
+        if self.outcome.is_some() || self.pace.is_due() {
+            self.commit();
+        }
         self.grow();
     }
 
@@ -590,7 +595,7 @@ impl Runner {
                 }
                 Command::End { step, ended, attempts } => {
                     self.end(step, ended, attempts);
-                    if self.held.len() >= BATCH {
+                    if self.stream.held() >= BATCH {
                         self.commit();
                     }
                 }
@@ -613,13 +618,9 @@ impl Runner {
         let Some(end) = &self.slots[step.at()].end else { return };
         let (mut meta, explanation) = (end.meta.clone(), end.explanation.clone());
         explain(&mut meta, explanation, &self.cell(step).lines);
-        let now = self.stream.now_ms();
-        if let Some(times) = &mut meta.times {
-            times.told(now);
-        }
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         let (cell, meta) = (self.name(step), Box::new(meta));
-        self.stream.say_at(now, Event::StepRetried { cell, attempt, delay_ms, meta });
+        self.stream.say(Event::StepRetried { cell, attempt, delay_ms, meta });
     }
 
     fn stop(&self, step: StepIndex, stop: Stop) {
@@ -785,7 +786,7 @@ impl Runner {
         if ended == Ended::Ok {
             for (port, artifact) in &meta.artifacts {
                 let (cell, port, artifact) = (id.clone(), port.clone(), artifact.clone());
-                self.held.push(Event::Artifact { cell, port, artifact });
+                self.stream.hold(Event::Artifact { cell, port, artifact });
             }
         }
         let meta = Box::new(meta);
@@ -794,7 +795,7 @@ impl Runner {
             // Its result was committed by an earlier run; ten thousand of these are not held.
             self.stream.say(event);
         } else {
-            self.held.push(event);
+            self.stream.hold(event);
         }
     }
 }
