@@ -47,7 +47,7 @@ use crate::gather::gather;
 use crate::permit::Permit;
 use crate::place::Place;
 use crate::prepare::{Prepared, action_of};
-use crate::step::{Seen, StepEnd, StepRun, artifact_meta};
+use crate::step::{StepEnd, StepRun, artifact_meta};
 use crate::stream::Stream;
 use crate::words::chain;
 
@@ -162,7 +162,7 @@ impl std::fmt::Debug for Rest {
 
 /// What the loop waits for.
 enum Happened {
-    Seen(StepIndex, Seen),
+    Seen(StepIndex, Live),
     Ended(StepIndex, Box<StepEnd>),
     /// A step's outputs are on the disk, or the reason why they are not.
     Copied(StepIndex, Option<String>),
@@ -465,21 +465,21 @@ impl Runner {
         self.job.prepared.plan.steps[step.at()].cell.to_string()
     }
 
-    fn on_seen(&mut self, step: StepIndex, seen: Seen) {
+    fn on_seen(&mut self, step: StepIndex, seen: Live) {
         let cell = self.name(step);
         let log = |cell, stream, text| Event::Log { cell, stream, text };
         let event = match seen {
-            Seen::Phase(phase) => {
+            Live::Phase(phase) => {
                 let phase = match phase {
                     attempt::Phase::Head | attempt::Phase::Compile { .. } => Phase::Compile,
                     attempt::Phase::Run { .. } => Phase::Run,
                 };
                 Event::StepStarted { cell, attempt: self.slots[step.at()].attempt, phase }
             }
-            Seen::Live(Live::Text { stderr, text }) => {
+            Live::Text { stderr, text } => {
                 log(cell, if stderr { Channel::Stderr } else { Channel::Stdout }, text)
             }
-            Seen::Live(Live::Log { level, text }) => {
+            Live::Log { level, text } => {
                 let stream = match level {
                     LogLevel::Debug => Channel::Debug,
                     LogLevel::Info | LogLevel::Other(_) => Channel::Info,
@@ -488,18 +488,16 @@ impl Runner {
                 };
                 log(cell, stream, text)
             }
-            Seen::Live(Live::Progress { fraction, text }) => {
-                Event::Progress { cell, fraction, text }
-            }
-            Seen::Live(Live::Display { media, data }) => {
+            Live::Progress { fraction, text } => Event::Progress { cell, fraction, text },
+            Live::Display { media, data } => {
                 let text = match String::from_utf8(data) {
                     Ok(text) => text,
                     Err(error) => format!("{} bytes", error.as_bytes().len()),
                 };
                 Event::Display { cell, media, text }
             }
-            Seen::Live(Live::Diagnostic(diagnostic)) => Event::Diagnostic { cell, diagnostic },
-            Seen::Live(Live::Limit { limit, stage, used }) => {
+            Live::Diagnostic(diagnostic) => Event::Diagnostic { cell, diagnostic },
+            Live::Limit { limit, stage, used } => {
                 let amount = match (stage, limit) {
                     (attempt::Stage::Warning, Limit::Timeout) => {
                         let soft = self.cell(step).limits.soft_timeout;
@@ -563,7 +561,7 @@ impl Runner {
     fn settle(&mut self) {
         self.obey();
         if self.outcome.is_some() || self.pace.is_due() {
-            self.commit();
+            self.commit_beside();
         }
         self.grow();
     }
