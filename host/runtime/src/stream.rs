@@ -108,3 +108,40 @@ impl Stream {
         result
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex, PoisonError};
+
+    use super::*;
+
+    struct Noted(Arc<Mutex<Vec<String>>>);
+
+    impl Sink for Noted {
+        fn record(&mut self, record: &Record) {
+            if let Event::Warning { text } = &record.event {
+                let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                noted.push(format!("{} {text}", record.seq));
+            }
+        }
+
+        fn finish(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_comes_after_an_event_that_is_held_is_said_after_it() {
+        let noted = Arc::new(Mutex::new(Vec::new()));
+        let mut stream = Stream::new(vec![Box::new(Noted(Arc::clone(&noted)))], Instant::now());
+        let warning = |text: &str| Event::Warning { text: text.to_owned() };
+        let said = || noted.lock().unwrap_or_else(PoisonError::into_inner).join(", ");
+        stream.say(warning("a"));
+        stream.hold(warning("b"));
+        stream.say(warning("c"));
+        assert_eq!((said(), stream.held()), ("1 a".to_owned(), 2));
+        stream.release();
+        stream.say(warning("d"));
+        assert_eq!((said(), stream.held()), ("1 a, 2 b, 3 c, 4 d".to_owned(), 0));
+    }
+}
