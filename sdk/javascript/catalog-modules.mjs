@@ -51,11 +51,29 @@ const TOP = Object.freeze({ line: 1, col: 1, end_col: 1 });
  * @param {number} [end]
  */
 export function placeIn(source, start, end = start + 1) {
-  const before = source.slice(0, start).split("\n");
-  const last = before[before.length - 1];
-  const col = [...last].length + 1;
+  const starts = linesOf(source);
+  let line = 0;
+  for (let past = starts.length; past - line > 1; ) {
+    const middle = (line + past) >> 1;
+    if (starts[middle] <= start) line = middle;
+    else past = middle;
+  }
+  const col = [...source.slice(starts[line], start)].length + 1;
   const text = source.slice(start, end).split("\n")[0];
-  return { line: before.length, col, end_col: col + [...text].length };
+  return { line: line + 1, col, end_col: col + [...text].length };
+}
+
+/** Where the lines of one source begin: that which was asked for last, since its places are asked for one after the other. */
+let counted = { source: "", starts: [0] };
+
+/** @param {string} source */
+function linesOf(source) {
+  if (counted.source !== source) {
+    const starts = [0];
+    for (let at = source.indexOf("\n"); at >= 0; at = source.indexOf("\n", at + 1)) starts.push(at + 1);
+    counted = { source, starts };
+  }
+  return counted.starts;
 }
 
 export class Project {
@@ -267,7 +285,8 @@ function functions(source, tokens) {
  * @returns {[string, string][]}
  */
 function listed(tokens, open) {
-  const close = tokens.findIndex(({ text, depth }, at) => at > open && text === "}" && depth === 0);
+  let close = open + 1;
+  while (close < tokens.length && !(tokens[close].text === "}" && tokens[close].depth === 0)) close++;
   if (tokens[close + 1]?.text === "from") return [];
   const names = tokens.slice(open + 1, close).filter(({ kind }) => kind === "name").map(({ text }) => text);
   /** @type {[string, string][]} */
@@ -323,6 +342,7 @@ function arrow(tokens, at) {
   if (tokens[at + 1]?.text === "=>") return true;
   if (tokens[at]?.text !== "(") return false;
   const { depth } = tokens[at];
-  const close = tokens.findIndex((token, later) => later > at && token.text === ")" && token.depth === depth);
+  let close = at + 1;
+  while (close < tokens.length && !(tokens[close].text === ")" && tokens[close].depth === depth)) close++;
   return tokens[close + 1]?.text === "=>";
 }

@@ -222,10 +222,7 @@ fn entry(module: &str, path: &Path, reach: &Reach, function: &Function, call: &C
         hash.update(bytes);
     };
     add(code.as_bytes());
-    for (path, source) in &reach.sources {
-        add(path.as_os_str().as_encoded_bytes());
-        add(&source.bytes);
-    }
+    add(reach.digest.as_bytes());
     let ports = |ty: fn(&Argument) -> Option<String>| {
         let of = call.arguments.iter().filter_map(move |it| Some((it, ty(it)?)));
         of.map(|(it, ty)| port(&it.port, &ty, schema(it, module), it.place)).collect::<Vec<_>>()
@@ -233,7 +230,6 @@ fn entry(module: &str, path: &Path, reach: &Reach, function: &Function, call: &C
     let result = call.gives.iter();
     let result = result.map(|it| port("result", &it.ty(), it.schema(module), function.place));
     let outputs: Vec<Json> = result.chain(ports(Argument::output)).collect();
-    let files: Vec<String> = reach.sources.keys().map(|it| it.display().to_string()).collect();
     let (doc, tags) = tagged(&function.doc);
     json!({
         "id": format!("c:./{file}:{object}"), "executor": "c", "location": format!("./{file}"), "object": object,
@@ -241,7 +237,7 @@ fn entry(module: &str, path: &Path, reach: &Reach, function: &Function, call: &C
         "line": function.place.line, "col": function.place.col,
         "tags": tags, "async": false, "generator": false, "context": false,
         "inputs": ports(Argument::input), "params": [], "outputs": outputs,
-        "files": files, "digest": hash.finalize().to_hex().to_string(), "code": code,
+        "files": reach.names, "digest": hash.finalize().to_hex().to_string(), "code": code,
     })
 }
 

@@ -26,6 +26,9 @@ pub(crate) struct Reach {
     pub order: Vec<PathBuf>,
     /// Those that are to be compiled and that no other one includes.
     pub bodies: Vec<PathBuf>,
+    /// The names of all, and the digest of their names and bytes: the same for each function.
+    pub names: Vec<String>,
+    pub digest: String,
 }
 
 /// A path below the root, without `.` and `..`; nothing where it leads out.
@@ -92,6 +95,15 @@ impl Reach {
         }
         let sources = &reach.sources;
         reach.bodies.retain(|it| sources.contains_key(it) && !included.contains(it) && it != path);
+        reach.names = sources.keys().map(|it| it.display().to_string()).collect();
+        let mut hash = blake3::Hasher::new();
+        for (path, source) in sources {
+            for bytes in [path.as_os_str().as_encoded_bytes(), &source.bytes] {
+                hash.update(&(bytes.len() as u64).to_le_bytes());
+                hash.update(bytes);
+            }
+        }
+        reach.digest = hash.finalize().to_hex().to_string();
         Ok(reach)
     }
 }

@@ -185,7 +185,9 @@ pub fn conform(value: Value, ty: &Type) -> Result<Value, Mismatch> {
     })
 }
 
-fn kind(value: &Value) -> String {
+/// What a value is, in few words: `int 3`, `list of 4`.
+#[must_use]
+pub fn value_in_short(value: &Value) -> String {
     match value {
         Value::Null => "null".into(),
         Value::Bool(v) => format!("bool {v}"),
@@ -257,12 +259,12 @@ fn go(value: Value, ty: &Type, place: &mut Vec<String>) -> Result<Value, (String
             match first {
                 Some(one) if one == value => one,
                 Some(one) => other().unwrap_or(one),
-                None => return Err((kind(&value), ty.to_string())),
+                None => return Err((value_in_short(&value), ty.to_string())),
             }
         }
         (Type::Enum(names), Value::Str(text)) if names.contains(&text) => Value::Str(text),
         (Type::Color, Value::Str(text)) if color(&text) => Value::Str(text),
-        (ty, value) => return Err((kind(&value), ty.to_string())),
+        (ty, value) => return Err((value_in_short(&value), ty.to_string())),
     })
 }
 

@@ -20,7 +20,7 @@ mod types;
 mod when;
 
 pub use call::Call;
-pub use connect::{Coercion, Connection, Mismatch, can_connect, conform};
+pub use connect::{Coercion, Connection, Mismatch, can_connect, conform, value_in_short};
 pub use digest::{Digest, DigestError};
 pub use flow::{
     Axis, Cell, Code, Flow, Input, Items, ItemsOf, Mark, Origin, Param, Retries, Role, Session,

@@ -23,7 +23,7 @@ function read(files, question = {}) {
     }
     const asked = { version: 1, root, targets: [{ location: "./m.mjs", object: null }], ...question };
     const argv = ["--no-warnings", "--experimental-vm-modules", PROGRAM];
-    const ended = spawnSync(process.execPath, argv, { input: `${JSON.stringify(asked)}\n`, encoding: "utf8" });
+    const ended = spawnSync(process.execPath, argv, { input: `${JSON.stringify(asked)}\n`, encoding: "utf8", maxBuffer: 1 << 30 });
     assert.equal(ended.status, 0, ended.stderr);
     return JSON.parse(ended.stdout);
   } finally {
@@ -126,4 +126,14 @@ test("a folder is all of its modules", () => {
   assert.deepEqual(catalog.entries.map(({ id }) => id), ["javascript:./a/b/n.js:f", "javascript:./a/m.mjs:f"]);
   assert.deepEqual(catalog.entries[0].files, ["a/b/n.js", "package.json"]);
   assert.equal(catalog.problems.length, 1);
+});
+
+// By the square of their number it would take minutes.
+test("many functions of one file take time by their number", () => {
+  const one = (at) => `/** @param {number} x\n * @returns {number} */\nexport const f${at} = (x) => x + ${at};\n`;
+  const begun = performance.now();
+  const { entries } = read({ "m.mjs": Array.from({ length: 15_000 }, (_, at) => one(at)).join("") });
+  assert.equal(entries.length, 15_000);
+  assert.deepEqual([entries[14_999].line, entries[14_999].col], [45_000, 14]);
+  assert.ok(performance.now() - begun < 60_000);
 });

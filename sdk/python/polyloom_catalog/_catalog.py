@@ -194,9 +194,8 @@ class Reader:
         except Refusal as refusal:
             if asked:
                 help = _near(name, module)
-                self.problems.add(
-                    NOT_FOUND, f"`{location}` has no function `{name}`", module, help=help
-                )
+                message = f"`{location}` has no function `{name}`"
+                self.problems.add(NOT_FOUND, message, module, object=name, help=help)
             elif module.project:
                 self.problems.add(refusal.code, f"`__all__`: {refusal.message}", module)
             return

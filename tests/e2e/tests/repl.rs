@@ -26,6 +26,23 @@ fn what_is_typed_stays_and_values_are_shown() {
 }
 
 #[test]
+fn a_word_ends_a_block_of_a_pipe_and_no_text_of_several_lines() {
+    needs!("python3");
+    let text = "def f(n):\n    return n * 2\n%lang\nf(2)\nx = '''\n%lang\n'''\nx\n";
+    let ended = typed(&Place::new(), &["repl"], text).exits(0);
+    assert_eq!(ended.stdout(), "* python\n4\n'\\n%lang\\n'\n");
+}
+
+#[test]
+fn a_word_too_many_beside_a_cell_is_told() {
+    needs!("python3");
+    let place = Place::flow("[cells.x]\nlang = \"python\"\ncode = \"1\"\n");
+    let ended = typed(&place, &["run", "-i", "x", "nonsense"], "").exits(2);
+    let told = "error: `-i` opens one cell, and `nonsense` is no flow\nhint: ";
+    assert!(ended.stderr().starts_with(told), "{}", ended.stderr());
+}
+
+#[test]
 fn an_error_is_told_in_its_place_and_the_state_stays() {
     needs!("python3");
     let place = Place::new();
@@ -235,4 +252,14 @@ fn arrow_up_brings_the_code_of_the_cell() {
         ("> ", "\x04"),
     ];
     at_a_terminal(&place, &["run", "-i", "bad"], &steps);
+}
+
+#[test]
+fn a_prompt_in_javascript_keeps_what_is_typed_and_shows_values() {
+    needs!("node");
+    let place = Place::new();
+    let text = "let x = 20\nx + 1\nfunction f(n) {\n  return n * 2\n}\nf(x)\nnope\nx = 3; [x]\n%reset\ntypeof x\n";
+    let ended = typed(&place, &["repl", "--lang", "javascript"], text).exits(1);
+    assert_eq!(ended.stdout(), "21\n40\n[ 3 ]\nundefined\n".replace("undefined", "'undefined'"));
+    assert!(ended.stderr().contains("ReferenceError: nope is not defined"), "{}", ended.stderr());
 }

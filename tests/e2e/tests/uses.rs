@@ -188,6 +188,69 @@ fn what_does_not_fit_is_told_before_anything_runs() {
 }
 
 #[test]
+fn choices_and_bounds_are_told_where_the_flow_breaks_them() {
+    needs!("python3");
+    let text = "import enum\nfrom dataclasses import dataclass\nfrom typing import Annotated, Literal\n\
+        from annotated_types import Ge, Len\nfrom polyloom import Slider\n\n\
+        class Mode(enum.Enum):\n    UP = 1\n    DOWN = 2\n\n\
+        @dataclass\nclass Kernel:\n    size: Annotated[int, Ge(1)]\n\n\
+        def f(n: Literal[1, 2] = 1, s: Annotated[float, Slider(0, 10)] = 1.0, m: Mode = Mode.UP,\n\
+        \x20     k: Kernel | None = None, xs: Annotated[list[int], Len(2, 3)] = (1, 2)) -> int:\n    return n\n\n\
+        def g(n: Annotated[int, Slider(0, 10)] = 11, m: int = \"much\") -> int:\n    return n\n";
+    for (set, words) in [
+        ("n = 3", "expected one of 1, 2, found int 3"),
+        ("s = 11", "expected 0 to 10, found float 11"),
+        ("m = \"up\"", "expected enum{UP,DOWN}, found str \"up\""),
+        ("k = { size = 0 }", ".size: expected at least 1, found int 0"),
+        ("xs = [1]", "expected 2 to 3 items, found list of 1"),
+    ] {
+        let place =
+            Place::flow(&format!("[cells.a]\nuses = \"python:./f.py:f\"\nparams = {{ {set} }}\n"));
+        place.write("f.py", text);
+        let told = place.call(&["check"]).end().exits(2).stderr();
+        let told = told.replace("\n  │ ", " ");
+        for words in [words, "polyloom.toml:3:", "polyloom catalog python:./f.py:f"] {
+            assert!(told.contains(words), "{words}\n{told}");
+        }
+    }
+    let place = Place::flow(
+        "[cells.a]\nuses = \"python:./f.py:f\"\nparams = { n = 2, s = 0, m = \"DOWN\", k = { size = 1 }, xs = [1, 2, 3] }\n\
+         [cells.b]\nuses = \"python:./f.py:f\"\nmap = { n = [1, 5] }\n",
+    );
+    place.write("f.py", text);
+    let told = place.call(&["check"]).end().exits(2).stderr();
+    assert_eq!(told.matches("does not fit").count(), 1, "{told}");
+    assert!(told.contains("expected one of 1, 2, found int 5"), "{told}");
+    // What a function itself says wrongly is told where it says so, and it stands.
+    let ended = place.call(&["catalog", "f.py"]).end().exits(2);
+    assert!(ended.stdout().contains("f.py:g"), "{}", ended.stdout());
+    let told = ended.stderr();
+    for words in ["f.py:19:7", "expected 0 to 10, found int 11", "f.py:19:46", "found str \"much\""]
+    {
+        assert!(told.contains(words), "{words}\n{told}");
+    }
+}
+
+#[test]
+fn what_is_misnamed_is_told_at_the_line_of_the_flow_and_once() {
+    needs!("python3");
+    let flow = [
+        cell("e", "nubmers", "session = \"main\""),
+        "[cells.s]\nlang = \"python\"\nsession = \"main\"\ncode = \"x = 1\"\n".to_owned(),
+        cell("n", "numbers", "params = { count = 1 }"),
+        cell("l", "length", "inputs = { point = \"n.result\" }"),
+    ]
+    .concat();
+    let place = place(&flow);
+    let told = place.call(&["check"]).end().exits(2).stderr();
+    assert!(told.contains("polyloom.toml:2:8"), "{told}");
+    assert!(told.contains("did you mean `numbers`?"), "{told}");
+    assert!(!told.contains("PL013"), "{told}");
+    assert!(!told.contains("declare the input"), "{told}");
+    assert!(told.contains("convert in a cell between them; `polyloom catalog"), "{told}");
+}
+
+#[test]
 fn a_value_of_another_type_fails_the_cell_and_names_it() {
     needs!("python3");
     for (function, with, words) in [

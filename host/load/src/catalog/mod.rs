@@ -1,6 +1,7 @@
 //! Typed functions as data: what an executor's reader says there is. Knows no process; whoever can ask a reader does so for a check by
 //! [`Functions`].
 
+mod fit;
 mod read;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use polyloom_model::{Coercion, Manifest, PortName, ToolChoice, Type};
 use serde_json::{Value as Json, json};
 
+pub(crate) use self::fit::misfit;
 pub use self::read::BadCatalog;
 use crate::files::Root;
 use crate::problem::{Report, Severity};
@@ -165,6 +167,8 @@ pub struct Port {
     pub required: bool,
     /// The text of its default, where it has one that is a value.
     pub default: Option<String>,
+    /// What its values are, as JSON Schema says it.
+    pub schema: Json,
     /// What it means.
     pub doc: String,
 }

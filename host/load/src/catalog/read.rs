@@ -1,12 +1,13 @@
 //! A reader's answer to data. It is a claim: what can't be understood is left out and told, never a panic, and never the end of the rest.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use polyloom_model::{Encoding, Type, Value, conform};
 use serde_json::{Map, Value as Json};
 use thiserror::Error;
 
-use super::{Catalog, Entry, Finding, Port, Target, VERSION};
+use super::{Catalog, Entry, Finding, Port, Target, VERSION, misfit};
 use crate::files::relative;
 use crate::problem::Severity;
 
@@ -52,10 +53,14 @@ pub(super) fn catalog(executor: &str, bytes: &[u8]) -> Result<Catalog, BadCatalo
     }
     catalog.findings = problems.iter().take(MOST_FINDINGS).filter_map(finding).collect();
     let mut ids = BTreeSet::new();
+    let mut defaults = Vec::new();
     for json in entries.into_iter().take(MOST_ENTRIES) {
         let (object, file, line) = place(&json);
         match entry(executor, json) {
-            Ok(entry) if ids.insert(entry.id.clone()) => catalog.entries.push(entry),
+            Ok(entry) if ids.insert(entry.id.clone()) => {
+                defaults.extend(wrong_defaults(&entry, &catalog.types));
+                catalog.entries.push(entry);
+            }
             Ok(entry) => {
                 let why = format!("the reader names `{}` twice", entry.id);
                 catalog.findings.push(broken(why, object, file, line));
@@ -66,7 +71,74 @@ pub(super) fn catalog(executor: &str, bytes: &[u8]) -> Result<Catalog, BadCatalo
             }
         }
     }
+    defaults.truncate(MOST_FINDINGS.saturating_sub(catalog.findings.len()));
+    catalog.findings.append(&mut defaults);
     Ok(catalog)
+}
+
+/// The defaults that are none of their port's values. The function stands: whoever gives a value can call it.
+fn wrong_defaults<'e>(
+    entry: &'e Entry,
+    types: &'e BTreeMap<String, Json>,
+) -> impl Iterator<Item = Finding> + 'e {
+    let ports = ["inputs", "params"].into_iter().flat_map(|key| match entry.json.get(key) {
+        Some(Json::Array(ports)) => ports.as_slice(),
+        _ => &[],
+    });
+    ports.zip(&entry.inputs).filter_map(|(json, port)| {
+        let value = value(json.get("default")?, 0)?;
+        // A truth value is a whole number for those whose languages have them so.
+        let plain = matches!((&value, &port.ty), (Value::Bool(_), Type::Int | Type::Float));
+        // Nothing is what it has where nothing is given.
+        let plain = plain || value == Value::Null;
+        if plain || port.ty.encoding() != Encoding::Msgpack {
+            return None;
+        }
+        let wrong = match conform(value, &port.ty) {
+            Ok(value) => misfit(&value, &port.schema, types)?,
+            Err(mismatch) => mismatch,
+        };
+        let file = entry.file.clone().or_else(|| {
+            let file = entry.json.get("file")?.as_str().filter(|file| !file.is_empty())?;
+            Some(PathBuf::from(file))
+        });
+        Some(Finding {
+            code: crate::Code::BadValue.as_str().to_owned(),
+            // Nobody can mend what is installed.
+            severity: match entry.target.is_local() {
+                true => Severity::Error,
+                false => Severity::Warning,
+            },
+            message: format!("the default of `{}` does not fit: {wrong}", port.name),
+            help: Some("give it another default, or another type".to_owned()),
+            file,
+            line: number(json.get("line")),
+            col: number(json.get("col")),
+            end_col: 0,
+            object: entry.target.object.clone(),
+        })
+    })
+}
+
+/// The value that a reader means; nothing for what is nested too deep or is no number of ours.
+fn value(json: &Json, depth: usize) -> Option<Value> {
+    Some(match json {
+        _ if depth > 32 => return None,
+        Json::Null => Value::Null,
+        Json::Bool(flag) => Value::Bool(*flag),
+        Json::Number(number) => match number.as_i64() {
+            Some(number) => Value::Int(number),
+            None => Value::Float(number.as_f64()?),
+        },
+        Json::String(text) => Value::Str(text.clone()),
+        Json::Array(items) => {
+            Value::List(items.iter().map(|it| value(it, depth + 1)).collect::<Option<_>>()?)
+        }
+        Json::Object(map) => {
+            let items = map.iter().map(|(name, it)| Some((name.clone(), value(it, depth + 1)?)));
+            Value::Map(items.collect::<Option<_>>()?)
+        }
+    })
 }
 
 fn place(json: &Json) -> (Option<String>, Option<PathBuf>, u32) {
@@ -173,6 +245,7 @@ fn port(json: &Json) -> Result<Port, String> {
         ty: ty.parse().map_err(|error| format!("`{name}`: {error}"))?,
         required: map.get("required").and_then(Json::as_bool).unwrap_or(true),
         default: map.get("default").map(|default| cut(&default.to_string())),
+        schema: map.get("schema").cloned().unwrap_or_default(),
         doc: text(map.get("doc")),
     })
 }
@@ -279,6 +352,26 @@ mod tests {
             assert_eq!(catalog.findings.len(), 2, "{key}");
         }
         assert_eq!(read(json!([one(), one()])).findings.len(), 1);
+    }
+
+    #[test]
+    fn a_default_of_another_type_is_told_and_the_function_stands() {
+        for (default, ty, schema, words) in [
+            (json!("no"), "int", json!({}), "expected int, found str \"no\""),
+            (json!(3), "int", json!({"enum": [1, 2]}), "expected one of 1, 2, found int 3"),
+            (json!(true), "int", json!({}), ""),
+            (json!(1), "float", json!({"minimum": 0}), ""),
+            (json!("a.txt"), "file", json!({}), ""),
+        ] {
+            let mut it = one();
+            it["params"] = json!([{"name": "n", "type": ty, "required": false, "default": default,
+                "schema": schema, "line": 4, "col": 7}]);
+            let catalog = read(json!([it]));
+            assert_eq!(catalog.entries.len(), 1);
+            let told: Vec<_> = catalog.findings.iter().map(|it| (it.line, it.col)).collect();
+            assert_eq!(told, vec![(4, 7); usize::from(!words.is_empty())], "{ty}");
+            assert!(catalog.findings.iter().all(|it| it.message.ends_with(words)), "{ty}");
+        }
     }
 
     #[test]

@@ -98,6 +98,13 @@ impl Check<'_, '_> {
             self.findings.error(Code::TypeMismatch, &wire.span, message, "");
             return None;
         }
+        if let Items::Of(From::Value(Value::List(list))) = &items {
+            for item in list {
+                if self.left_out(&board.drafts[own], name, item, &wire.span) {
+                    return None;
+                }
+            }
+        }
         Some((Axis { port: name.clone(), items }, Input { source: From::Item, ty }))
     }
 

@@ -90,9 +90,11 @@ impl Check<'_, '_> {
 
     fn compare(&mut self, first: &Draft<'_>, other: &Draft<'_>) {
         let (Some(mine), Some(theirs)) = (&other.session, &first.session) else { return };
-        let id = |manifest: Option<&Manifest>| manifest.map(|manifest| manifest.id.clone());
+        let id = |manifest: &Manifest| manifest.id.clone();
+        // What is not known has been told.
+        let both = first.manifest.zip(other.manifest);
         let same = [
-            ("lang", id(first.manifest) == id(other.manifest)),
+            ("lang", both.is_none_or(|(a, b)| id(a) == id(b))),
             ("env", first.env == other.env),
             ("allow", first.asks == other.asks),
             ("secrets", first.secrets == other.secrets),

@@ -6,15 +6,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use polyloom_model::{
-    Call, CellId, Code as CellCode, ExecutorId, Manifest, Mark, Origin, ToolChoice,
+    Call, CellId, Code as CellCode, ExecutorId, Manifest, Mark, Mismatch, Origin, PortName,
+    ToolChoice, Value,
 };
+use serde_json::Value as Json;
 
-use super::cell::Taken;
+use super::cell::{Draft, Taken};
 use super::files::report_file_error;
 use super::output::{self, Outputs};
 use super::wire::Board;
 use super::{Check, files::report_outside};
-use crate::catalog::{Catalog, Entry, Question, Target, Use};
+use crate::catalog::{Catalog, Entry, Finding, Question, Target, Use, misfit};
 use crate::files::{FileError, relative};
 use crate::findings::{list, shown, suggestion};
 use crate::problem::{Code, Problem, Severity};
@@ -37,6 +39,8 @@ const LARGEST: usize = 64 << 20;
 pub(super) struct Known {
     entries: BTreeMap<(ExecutorId, Target), Arc<Entry>>,
     contents: BTreeMap<PathBuf, Arc<[u8]>>,
+    /// The named types of their schemas.
+    types: BTreeMap<ExecutorId, BTreeMap<String, Json>>,
     /// Executors whose reader could not be asked, and why.
     unread: BTreeMap<ExecutorId, String>,
     /// Functions that are not there for a reason that has been told.
@@ -95,7 +99,8 @@ impl<'l> Check<'_, 'l> {
     }
 
     fn learn(&mut self, id: &ExecutorId, targets: &[Target], catalog: Catalog) {
-        let Catalog { entries, findings, contents, .. } = catalog;
+        let Catalog { entries, findings, contents, types } = catalog;
+        self.functions.types.insert(id.clone(), types);
         self.functions.contents.extend(contents);
         let mut found = BTreeSet::new();
         for entry in entries {
@@ -113,13 +118,20 @@ impl<'l> Check<'_, 'l> {
             if !targets.iter().any(|target| of(&target)) {
                 continue;
             }
-            let mut problem = to_problem(finding, self.context.root, &mut sources);
-            // What has no file here is shown where it is named.
-            if problem.labels.is_empty()
-                && let Some(span) =
-                    missing.iter().find(|it| of(it)).and_then(|it| self.functions.named.get(it))
-            {
-                problem = problem.at(&self.findings.source, span.clone(), "");
+            // What has no line is shown where it is named.
+            let here = |target: &&&Target| {
+                let file = target.location.strip_prefix("./").map(Path::new);
+                file.is_some_and(|file| finding.file.as_deref() == Some(file))
+            };
+            let all = || missing.iter().filter(|it| of(it));
+            let named = all().find(here).or_else(|| all().next());
+            let named = named.and_then(|it| self.functions.named.get(it)).cloned();
+            let mut problem = match finding.line {
+                0 => bare_problem(finding),
+                _ => to_problem(finding, self.context.root, &mut sources),
+            };
+            if let Some(span) = named.filter(|_| problem.labels.is_empty()) {
+                problem = problem.at(&self.findings.source, span, "");
             }
             if missing.iter().any(of) {
                 if problem.severity == Severity::Error {
@@ -348,6 +360,40 @@ impl<'l> Check<'_, 'l> {
         Outputs { types: types.collect(), marks, known: true }
     }
 
+    /// Tells of a constant, of the right type, that is none of those that a function's parameter takes: a choice or a bound leaves it out.
+    pub(super) fn left_out(
+        &mut self,
+        draft: &Draft<'_>,
+        name: &PortName,
+        value: &Value,
+        span: &Span,
+    ) -> bool {
+        let Some(function) = &draft.function else { return false };
+        let none = BTreeMap::new();
+        let types = draft.manifest.and_then(|it| self.functions.types.get(&it.id));
+        let port = function.input(name.as_str());
+        let wrong = port.and_then(|it| misfit(value, &it.schema, types.unwrap_or(&none)));
+        let Some(wrong) = wrong else { return false };
+        self.unfit(draft, name, &wrong, span, "not one that it takes".to_owned());
+        true
+    }
+
+    /// Tells of a constant that a function or a flow does not take.
+    pub(super) fn unfit(
+        &mut self,
+        draft: &Draft<'_>,
+        name: &PortName,
+        wrong: &Mismatch,
+        span: &Span,
+        label: String,
+    ) {
+        let message = format!("the value of `{name}` does not fit: {wrong}");
+        let help = draft.function.as_ref().map(|it| {
+            format!("`polyloom catalog {} --format json` shows what it takes", shown(&it.id))
+        });
+        self.findings.error(Code::BadValue, span, message, label).help_opt(help);
+    }
+
     /// Whether the inputs of a cell that is a function are its parameters, and all that it needs is there.
     pub(super) fn called(&mut self, board: &Board<'_, '_>, own: usize) {
         let draft = &board.drafts[own];
@@ -390,11 +436,10 @@ fn beside(manifest: &Manifest, file: &Path, entry: &Entry) -> PathBuf {
 
 /// What a reader found, drawn in the file that it speaks of.
 pub(crate) fn to_problem(
-    finding: &crate::catalog::Finding,
+    finding: &Finding,
     root: Option<&crate::files::Root>,
     sources: &mut BTreeMap<PathBuf, Option<Arc<Source>>>,
 ) -> Problem {
-    let mut message = finding.message.clone();
     let text = finding.file.as_ref().map(|path| path.to_string_lossy().into_owned());
     let source = text.as_deref().and_then(relative).zip(root).and_then(|(path, root)| {
         let read = |path: &Path| {
@@ -404,8 +449,25 @@ pub(crate) fn to_problem(
         };
         sources.entry(path.clone()).or_insert_with(|| read(&path)).clone()
     });
-    if let (None, Some(file)) = (&source, &text) {
-        message.push_str(&format!(" ({}", shown(file)));
+    let problem = match &source {
+        Some(_) => Problem { message: finding.message.clone(), ..bare_problem(finding) },
+        None => bare_problem(finding),
+    };
+    match source {
+        Some(source) => {
+            let span = span(&source, finding.line, finding.col, finding.end_col);
+            problem.at(&source, span, "")
+        }
+        None => problem,
+    }
+}
+
+/// The same without a picture: the file is named.
+fn bare_problem(finding: &Finding) -> Problem {
+    let mut message = finding.message.clone();
+    let file = finding.file.as_ref().map(|path| path.to_string_lossy().into_owned());
+    if let Some(file) = file.filter(|file| finding.line > 0 || !message.contains(file.as_str())) {
+        message.push_str(&format!(" ({}", shown(&file)));
         if finding.line > 0 {
             message.push_str(&format!(", line {}", finding.line));
         }
@@ -414,14 +476,8 @@ pub(crate) fn to_problem(
     let mut problem = Problem::error(Code::Typed, message);
     problem.theirs = Some(finding.code.clone());
     problem.severity = finding.severity;
-    if let Some(help) = &finding.help {
-        problem = problem.help(help.clone());
-    }
-    match source {
-        Some(source) => {
-            let span = span(&source, finding.line, finding.col, finding.end_col);
-            problem.at(&source, span, "")
-        }
+    match &finding.help {
+        Some(help) => problem.help(help.clone()),
         None => problem,
     }
 }

@@ -102,12 +102,14 @@ impl Check<'_, '_> {
                 // A constant for a param of a flow or a function is read as a value of the param's type.
                 match conform(value.clone(), wanted) {
                     Ok(value) => {
+                        if self.left_out(&board.drafts[own], name, &value, &wire.span) {
+                            return None;
+                        }
                         return Some(Input { source: From::Value(value), ty: wanted.clone() });
                     }
                     Err(mismatch) => {
-                        let message = format!("the value of `{name}` does not fit: {mismatch}");
                         let label = format!("not {}", brief(wanted));
-                        self.findings.error(Code::BadValue, &wire.span, message, label);
+                        self.unfit(&board.drafts[own], name, &mismatch, &wire.span, label);
                         return None;
                     }
                 }
@@ -124,7 +126,7 @@ impl Check<'_, '_> {
         if let (true, Some(said), Some(wanted)) = (of_function, &wire.ty, wanted)
             && can_connect(said, wanted, board.strict) == Connection::Refused
         {
-            self.mismatch(name, wire, said, wanted);
+            self.mismatch(&board.drafts[own], name, wire, (said, wanted));
             return None;
         }
         // What a function takes is what it sees, whatever else is said.
@@ -134,14 +136,38 @@ impl Check<'_, '_> {
             (None, wanted) => wanted.unwrap_or(&ty).clone(),
         };
         if can_connect(&ty, &target, board.strict) == Connection::Refused {
-            self.mismatch(name, wire, &ty, &target);
+            self.mismatch(&board.drafts[own], name, wire, (&ty, &target));
             return None;
         }
         Some(Input { source, ty: target })
     }
 
-    fn mismatch(&mut self, name: &PortName, wire: &Wire, ty: &Type, target: &Type) {
+    fn mismatch(
+        &mut self,
+        draft: &Draft<'_>,
+        name: &PortName,
+        wire: &Wire,
+        (ty, target): (&Type, &Type),
+    ) {
         let (given, wanted) = (brief(ty), brief(target));
+        // What a function or a flow takes is said there.
+        let (own, other) = match (&draft.function, &draft.sub) {
+            (Some(function), _) => (
+                format!(
+                    "convert in a cell between them; `polyloom catalog {}` shows what the function takes",
+                    shown(&function.id)
+                ),
+                format!("another function can take {given}"),
+            ),
+            (None, Some(_)) => (
+                "convert in a cell between them, or change the type of the flow's param".to_owned(),
+                format!("declare the flow's param as {given}"),
+            ),
+            (None, None) => (
+                format!("declare the input `{name}` as {given}, or convert in a cell between them"),
+                format!("declare the input as {given}"),
+            ),
+        };
         let each = match ty {
             Type::List(item) => can_connect(item, target, false) != Connection::Refused,
             _ => false,
@@ -153,10 +179,10 @@ impl Check<'_, '_> {
                 Some(Form::Value(_) | Form::File(_) | Form::Other(_)) | None => "…".to_owned(),
             };
             format!(
-                "`map = {{ {name} = \"{from}\" }}` runs the cell once for each item; else declare the input as {given}"
+                "`map = {{ {name} = \"{from}\" }}` runs the cell once for each item; else {other}"
             )
         } else if can_connect(ty, target, false) == Connection::Refused {
-            format!("declare the input `{name}` as {given}, or convert in a cell between them")
+            own
         } else {
             "this needs a coercion, and the flow is `strict`".to_owned()
         };

@@ -93,6 +93,14 @@ fn kernel_ended(meta: &ExecMeta) -> bool {
     meta.diagnostics.iter().any(|it| it.message.starts_with("the kernel ended with "))
 }
 
+/// What an outcome is called: of a step that was not begun, no worker has done anything wrong.
+fn word(meta: &ExecMeta) -> &'static str {
+    match meta.outcome {
+        Outcome::WorkerError if never_ran(meta) => "not run",
+        outcome => outcome.as_str(),
+    }
+}
+
 /// What the host saw, in a few words.
 pub(super) fn evidence(meta: &ExecMeta) -> String {
     let peak = || match meta.peak_memory {
@@ -120,7 +128,7 @@ pub(super) fn evidence(meta: &ExecMeta) -> String {
         // It ran, and what it left may not be kept.
         Outcome::Denied if !never_ran(meta) => "its results were refused".to_owned(),
         Outcome::Denied => "a permission is missing".to_owned(),
-        Outcome::WorkerError if never_ran(meta) => "the host could not run it".to_owned(),
+        Outcome::WorkerError if never_ran(meta) => "the host could not begin it".to_owned(),
         Outcome::WorkerError if not_started(meta) => "its program could not be started".to_owned(),
         Outcome::WorkerError if not_compiled(meta) => "its code was not compiled".to_owned(),
         Outcome::WorkerError => "the executor broke off".to_owned(),
@@ -209,7 +217,7 @@ impl Failure {
     /// One line, for lists of many.
     pub(super) fn short(&self) -> String {
         let what = self.errors.first().map_or_else(|| evidence(&self.meta), headline);
-        format!("{}: {}: {what}", escape_line(&self.cell), self.meta.outcome)
+        format!("{}: {}: {what}", escape_line(&self.cell), word(&self.meta))
     }
 
     /// The whole story.
@@ -222,7 +230,7 @@ impl Failure {
             "cell `{}` ({}): {}{comma}{evidence}",
             escape_line(&self.cell),
             escape_line(&self.lang),
-            self.meta.outcome
+            word(&self.meta)
         );
         let _ = writeln!(
             out,

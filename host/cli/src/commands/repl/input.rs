@@ -46,8 +46,13 @@ pub struct Input<L: Listener> {
 }
 
 enum From<L: Listener> {
-    Terminal { editor: Box<Editor<Ear<L>, FileHistory>>, history: Option<PathBuf>, paint: Paint },
-    Pipe(StdinLock<'static>),
+    Terminal {
+        editor: Box<Editor<Ear<L>, FileHistory>>,
+        history: Option<PathBuf>,
+        paint: Paint,
+    },
+    /// With the line that was read and belongs to the next input.
+    Pipe(StdinLock<'static>, String),
 }
 
 impl<L: Listener> Input<L> {
@@ -63,7 +68,7 @@ impl<L: Listener> Input<L> {
         let listener = Rc::clone(listener);
         let stdin = std::io::stdin();
         if !stdin.is_terminal() {
-            return Ok(Self { listener, from: From::Pipe(stdin.lock()) });
+            return Ok(Self { listener, from: From::Pipe(stdin.lock(), String::new()) });
         }
         let config = Config::builder()
             .max_history_size(REMEMBERED)?
@@ -103,7 +108,7 @@ impl<L: Listener> Input<L> {
     /// The terminal's, or the pipe's.
     pub fn read(&mut self, prompt: &str) -> rustyline::Result<Typed> {
         match &mut self.from {
-            From::Pipe(pipe) => Self::piped(&self.listener, pipe),
+            From::Pipe(pipe, next) => Self::piped(&self.listener, pipe, next),
             From::Terminal { editor, history, paint } => {
                 let painted = (prompt.to_owned(), paint.text(Style::Strong, prompt));
                 match editor.readline(&painted) {
@@ -122,10 +127,24 @@ impl<L: Listener> Input<L> {
         }
     }
 
-    fn piped(listener: &RefCell<L>, pipe: &mut StdinLock<'_>) -> rustyline::Result<Typed> {
+    fn piped(
+        listener: &RefCell<L>,
+        pipe: &mut StdinLock<'_>,
+        next: &mut String,
+    ) -> rustyline::Result<Typed> {
         let mut text = String::new();
         loop {
-            if pipe.read_line(&mut text)? == 0 {
+            let mut line = std::mem::take(next);
+            if line.is_empty() {
+                pipe.read_line(&mut line)?;
+            }
+            // A word ends a block as an empty line does, but no text that goes over several lines.
+            if line.starts_with('%') && !text.is_empty() && !listener.borrow_mut().is_open(&text) {
+                *next = line;
+                return Ok(Typed::Text(text.trim_end_matches('\n').to_owned()));
+            }
+            text.push_str(&line);
+            if line.is_empty() {
                 return Ok(if text.is_empty() { Typed::End } else { Typed::Text(text) });
             }
             // An empty line that ends a block is a part of it.

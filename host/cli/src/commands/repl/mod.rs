@@ -50,6 +50,10 @@ pub fn repl(world: &World, args: &ReplArgs) -> Outcome {
 
 /// `run -i CELL`: a prompt where the cell would run.
 pub fn within(world: &World, args: &RunArgs, cell: &str) -> Outcome {
+    if let Some(more) = args.select.selectors.first() {
+        let text = format!("`-i` opens one cell, and `{}` is no flow", escape_line(more));
+        return Err(Failure::new(Exit::Usage, text).hint(format!("polyloom run -i {cell} [FLOW]")));
+    }
     let mut flow = world.flow(&args.flow)?;
     args.limits.iter().try_for_each(|words| limit(&mut flow, words))?;
     let store = world.store()?;
