@@ -200,7 +200,7 @@ fn cant(manifest: &Manifest, why: &str) -> Failure {
     if why.is_empty() {
         let text = format!("`{}` can't write its state into files", manifest.id);
         return Failure::new(Exit::Usage, text)
-            .hint("`polyloom plugin list` shows what executors can do");
+            .hint(format!("`polyloom plugin info {}` shows what it can do", manifest.id));
     }
     Failure::new(Exit::Failed, format!("the state can't be copied: {}", escape_line(why)))
 }
