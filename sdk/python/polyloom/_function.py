@@ -9,6 +9,7 @@ import os
 import sys
 
 from polyloom import PortError
+from polyloom._shelf import SHELF
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def find(code: str, module: str, name: str) -> Any:
         _roots[:] = [root + os.sep]
         if sys.path[:1] != [root]:
             sys.path.insert(0, root)
+            SHELF.moved(root)
     try:
         __import__(module)
     except SystemExit as error:

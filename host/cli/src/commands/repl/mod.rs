@@ -210,6 +210,7 @@ impl Repl<'_> {
             policy: self.policy.over(&Policy::default()),
             granted: self.granted.clone(),
             coming: 0,
+            learnt: Vec::new(),
         });
         Ok(self.enter(room))
     }
