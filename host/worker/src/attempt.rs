@@ -34,6 +34,8 @@ pub struct Attempt {
     pub call: Option<Arc<Call>>,
     /// Where the code stands for its author; diagnostics are mapped to it.
     pub origin: Origin,
+    /// The same for the code of the other cells of its session, whose functions it may call.
+    pub beside: Origins,
     /// Inputs.
     pub inputs: Vec<InputFile>,
     /// Declared outputs.
@@ -59,6 +61,9 @@ pub struct Attempt {
     /// What its worker said last time that it has loaded: a claim.
     pub learnt: Vec<String>,
 }
+
+/// Where codes stand for their authors, by their names in `/cell/code`.
+pub type Origins = Arc<BTreeMap<String, Origin>>;
 
 /// What a cell was granted beyond its inputs.
 #[derive(Debug, Clone, Default, PartialEq)]

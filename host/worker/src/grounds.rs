@@ -55,6 +55,8 @@ struct Start {
     preload: Vec<String>,
     /// Those that the cell is known to load, which are out of its sight until it does.
     learnt: Vec<String>,
+    /// Whether its cells are calls of functions: what these do besides is rehearsed.
+    calls: bool,
 }
 
 impl Ground {
@@ -128,6 +130,9 @@ impl Ground {
         if !start.learnt.is_empty() {
             env.push(("POLYLOOM_LEARNT".to_owned(), start.learnt.join(",").into()));
         }
+        if start.calls {
+            env.push(("POLYLOOM_CALLS".to_owned(), "1".into()));
+        }
         let argv = start.argv.clone();
         let spec = sandbox::Spec { argv, env, binds, ..sandbox::Spec::default() };
         Order::new(Wait::Zygote, &self.executor, &start.policy, &spec)
@@ -170,7 +175,8 @@ impl Start {
             not_ahead(attempt, "its cells have fewer system calls than a zygote");
             return None;
         }
-        Some(Self { preload, learnt, ..Self::plain(attempt, policy, spec)? })
+        let calls = attempt.call.is_some();
+        Some(Self { preload, learnt, calls, ..Self::plain(attempt, policy, spec)? })
     }
 
     /// How the program of such a cell is started where nothing of the cell's is there yet, if that makes no difference to it.
@@ -203,6 +209,7 @@ impl Start {
             env: Workplace::base_env(executor, &spec.view, &attempt.limits),
             preload: Vec::new(),
             learnt: Vec::new(),
+            calls: false,
         })
     }
 }

@@ -154,7 +154,11 @@ class Shelf:
         """From here on the cell imports. `unfit` is called where it must not have what is here."""
         self._own = code.rpartition("/")[0] + "/"
         self._around, self._unfit = _surroundings(), unfit
-        sys.meta_path.insert(0, self)
+        # A rehearsal may have been before.
+        self._outer = ""
+        self._times.clear()
+        if self not in sys.meta_path:
+            sys.meta_path.insert(0, self)
 
     def moved(self, root: str) -> None:
         """A folder of the cell's own is where modules are looked for first."""
