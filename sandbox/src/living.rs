@@ -65,6 +65,9 @@ impl Sandbox {
     pub fn empty(&mut self, folder: &str) -> io::Result<()> {
         let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
         let top = self.open_below(Path::new(folder), flags, 0)?;
+        if file::is_empty(top.as_fd())? {
+            return Ok(());
+        }
         let before = file::bytes_used(self.root.as_fd());
         let mut left = ENTRIES;
         remove_below(&top, DEPTH, &mut left)?;
@@ -80,7 +83,7 @@ impl Sandbox {
         for folder in OWN {
             let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
             let top = self.open_below(Path::new(folder), flags, 0)?;
-            if fs::read_dir(format!("/proc/self/fd/{}", top.as_raw_fd()))?.next().is_some() {
+            if !file::is_empty(top.as_fd())? {
                 return Ok(false);
             }
         }

@@ -7,6 +7,8 @@ import process from "node:process";
 import { pathToFileURL } from "node:url";
 import vm from "node:vm";
 
+import { DOOR, candidates, door, showing } from "./session.mjs";
+
 /** Words that cannot be the name of a variable in a module, but may be the name of a port. */
 const RESERVED = new Set((
   "await break case catch class const continue debugger default delete do else enum eval export extends false " +
@@ -25,11 +27,16 @@ const RESERVED = new Set((
  * @param {string} file
  * @param {string[]} outputs
  * @param {(specifier: string) => Promise<any>} load
+ * @param {boolean} [shared] all that it declares, and what sets it, too
  * @returns {any} a vm.SourceTextModule
  * @throws {SyntaxError}
  */
-function compile(source, file, outputs, load) {
-  const wanted = new Set(outputs.filter((name) => !RESERVED.has(name)));
+function compile(source, file, outputs, load, shared = false) {
+  const declared = shared ? candidates(source) : [];
+  const names = [...outputs, ...declared];
+  const wanted = new Set(names.filter((name) => !RESERVED.has(name)));
+  /** @type {Set<string>} */
+  const exportedAlready = new Set();
   const options = {
     identifier: file,
     initializeImportMeta(/** @type {any} */ meta) {
@@ -44,11 +51,14 @@ function compile(source, file, outputs, load) {
   for (;;) {
     const exported = wanted.size === 0 ? "" : `\n;export { ${[...wanted].join(", ")} };`;
     try {
-      return new SourceTextModule(source + exported, options);
+      const made = new SourceTextModule(source + exported, options);
+      // Exported or not, a module's variables are its own: what it declares is known only now.
+      return shared ? new SourceTextModule(source + door([...wanted, ...exportedAlready]), options) : made;
     } catch (error) {
       const message = error instanceof SyntaxError ? error.message : "";
       const name =
         /^Export '(\w+)' is not defined in module$/.exec(message)?.[1] ?? /^Duplicate export of '(\w+)'$/.exec(message)?.[1];
+      if (name !== undefined && message.startsWith("Duplicate") && declared.includes(name)) exportedAlready.add(name);
       if (name === undefined || !wanted.delete(name)) {
         // The error of the source alone, which may be closed differently by our list.
         new SourceTextModule(source, options);
@@ -98,6 +108,9 @@ function setGlobal(name, value) {
   return Reflect.defineProperty(globalThis, name, { value, writable: true, enumerable: true, configurable: true });
 }
 
+/** The global function that takes the value of a last expression. */
+const SHOW = "__polyloom_show";
+
 /** One cell, from its code to the values of its outputs. */
 export class Cell {
   /** @type {any} */
@@ -110,9 +123,13 @@ export class Cell {
   #imports = [];
   /** @type {Set<string>} outputs that exist as globals only because we made them */
   #globals = new Set();
+  /** @type {number | null} the line whose columns are not the author's */
+  moved = null;
 
   /**
-   * @param {{file: string, source: string, inputs: Record<string, unknown>, outputs: string[], api: any}} exec
+   * `session` is what earlier cells have left, `show` takes the value of the last expression.
+   * @param {{file: string, source: string, inputs: Record<string, unknown>, outputs: string[], api: any,
+   *   session?: import("./session.mjs").Session | null, show?: ((value: unknown) => void) | null}} exec
    */
   constructor(exec) {
     this.exec = exec;
@@ -120,14 +137,19 @@ export class Cell {
 
   /** Compiles the code and its imports; runs nothing of the cell itself. */
   async prepare() {
-    const { file, source, inputs, outputs, api } = this.exec;
+    const { file, inputs, outputs, api, session = null, show = null } = this.exec;
+    const { source, moved } = show === null ? { source: this.exec.source, moved: null } : showing(this.exec.source, SHOW);
+    this.moved = moved;
+    if (show !== null) setGlobal(SHOW, show);
     const require = createRequire(file);
     setGlobal("require", require);
     setGlobal("polyloom", api);
     for (const name of outputs) {
       // So that `chart = 1` works without a declaration, which a module otherwise forbids.
       if (!(name in globalThis) && setGlobal(name, undefined)) this.#globals.add(name);
+      else if (session?.names.has(name)) this.#globals.add(name);
     }
+    for (const name of [...Object.keys(inputs), ...this.#globals]) session?.names.add(name);
     for (const [name, value] of Object.entries(inputs)) {
       setGlobal(name, value);
       if (outputs.includes(name)) this.#globals.add(name);
@@ -143,7 +165,7 @@ export class Cell {
     };
     const load = async (/** @type {string} */ specifier) =>
       specifier === "polyloom" ? (own ??= make()) : this.#load(specifier, require);
-    this.#module = quietly(() => compile(source, file, outputs, load));
+    this.#module = quietly(() => compile(source, file, outputs, load, session !== null));
     await this.#module.link(async (/** @type {string} */ specifier) => {
       const loaded = await load(specifier);
       const linked = specifier === "polyloom" ? loaded : synthetic(specifier, loaded);
@@ -154,7 +176,11 @@ export class Cell {
 
   /** Runs the top level of the code to its end. */
   async evaluate() {
-    await this.#module.evaluate();
+    try {
+      await this.#module.evaluate();
+    } finally {
+      this.exec.session?.adopt(this.#module);
+    }
   }
 
   /**
@@ -173,7 +199,8 @@ export class Cell {
   /** @param {string} name */
   #declared(name) {
     try {
-      return this.#module?.namespace[name];
+      const { namespace } = this.#module;
+      return (this.exec.session ? namespace[DOOR]()[name] : undefined) ?? namespace[name];
     } catch {
       // Not linked, or declared below the place where the cell ended itself.
       return undefined;

@@ -22,6 +22,7 @@ import { Kind, ProtocolError } from "./frames.mjs";
  *   reset?(): unknown,
  *   snapshot?(name: string): unknown,
  *   restore?(name: string): unknown,
+ *   complete?(code: string, cursor: number | null): Record<string, unknown>,
  *   catalog?(): unknown,
  *   report?(error: unknown): string,
  * }} Runner
@@ -104,6 +105,12 @@ export class Conversation {
       case Kind.Prepare: return this.#call((runner) => runner.prepare?.(body.code));
       case Kind.Reset: return this.#call((runner) => runner.reset?.());
       case Kind.Snapshot: return this.#call((runner) => runner.snapshot?.(body.name));
+      case Kind.Complete:
+        this.#call((runner) => {
+          const empty = { start: 0, end: 0, matches: [], open: false };
+          this.channel.send(Kind.Completions, 0n, runner.complete?.(String(body.code), body.cursor ?? null) ?? empty);
+        });
+        return undefined;
       case Kind.Restore: return this.#call((runner) => runner.restore?.(body.name));
       case Kind.HelloNo:
         process.stderr.write(`the host refuses this worker: ${body.reason}\n`);

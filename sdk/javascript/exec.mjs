@@ -3,6 +3,7 @@
 
 import fs from "node:fs";
 import process from "node:process";
+import { inspect } from "node:util";
 
 import { makeApi, seededRandom } from "./api.mjs";
 import { Cell } from "./cell.mjs";
@@ -30,8 +31,10 @@ export class Exec {
    * @param {bigint} id
    * @param {any} body
    * @param {Set<string>} features agreed on
+   * @param {import("./session.mjs").Session | null} [session]
    */
-  constructor(channel, id, body, features) {
+  constructor(channel, id, body, features, session = null) {
+    this.session = body.session === true ? session : null;
     this.channel = channel;
     this.id = id;
     this.body = body;
@@ -62,12 +65,13 @@ export class Exec {
       if (body.call) return await this.#call(inputs);
       this.#cell = new Cell({
         file: body.code, source: this.#source, inputs, outputs: Object.keys(body.outputs ?? {}),
-        api: this.#api(inputs),
+        api: this.#api(inputs), session: this.session, show: body.interactive === true ? (value) => this.#shown(value) : null,
       });
       await this.#cell.prepare();
       channel.send(Kind.Started, id, {});
       await this.#cell.evaluate();
       this.#evaluated = true;
+      if (this.session !== null) await this.#over();
     } catch (error) {
       this.fail(error);
     }
@@ -84,6 +88,20 @@ export class Exec {
     const declared = { inputs: body.inputs ?? {}, outputs: Object.keys(body.outputs ?? {}) };
     this.#returned = await call(body.call, body.code, inputs, declared, this.#api(inputs));
     this.#evaluated = true;
+  }
+
+  /** In a session a cell is over with its top level: what it has left to happen goes on between cells. */
+  async #over() {
+    // Rejections that nobody handles are the cell's own.
+    await new Promise((resolve) => setImmediate(resolve));
+    this.settle();
+  }
+
+  /** @param {unknown} value of a last expression, at a prompt */
+  #shown(value) {
+    if (value === undefined || !this.features.has("display")) return;
+    const text = Buffer.from(inspect(value), "utf8").subarray(0, 48 << 10);
+    this.channel.show(Kind.Display, this.id, { media: "text/plain", data: text });
   }
 
   /** @param {Record<string, unknown>} inputs */
@@ -143,6 +161,7 @@ export class Exec {
     if (place === null && thrown instanceof SyntaxError) {
       place = placeOfSyntaxError(this.body.code, this.#source);
     }
+    if (place !== null && place.line === this.#cell?.moved) place = { ...place, col: null };
     const isOurs = thrown instanceof PortError;
     const message = isOurs ? thrown.message : headline(thrown).replace(/^Error: (the cell )/, "$1");
     this.channel.show(Kind.Diagnostic, this.id, diagnostic(message, place));
@@ -157,6 +176,12 @@ export class Exec {
       if (!this.#done) this.#finish(false);
       process.exit(0);
     };
+    if (this.session !== null) {
+      // What it waits for may come still; nobody listens then.
+      this.#abort?.abort(new Error("the run was cancelled"));
+      if (!this.#done) this.#finish(false);
+      return;
+    }
     if (this.#abort === null) return end();
     this.#abort.abort(new Error("the run was cancelled"));
     setTimeout(end, grace_ms * GRACE_SHARE).unref();
@@ -168,7 +193,7 @@ export class Exec {
     this.#failed = !ok;
     const lost = this.channel.dropped;
     const extras = lost > 0 ? { messages_dropped: lost } : {};
-    this.channel.send(Kind.Done, this.id, { ok, session_changed: false, extras });
+    this.channel.send(Kind.Done, this.id, { ok, session_changed: this.session !== null, extras });
     this.channel.wait();
   }
 }

@@ -6,11 +6,17 @@ import process from "node:process";
 import { Conversation, inherited } from "./conversation.mjs";
 
 const about = {
-  executor: "javascript", version: "1", features: ["call", "cancel.soft", "display", "progress"], runtime: `node ${process.version}`,
+  executor: "javascript", version: "1", features: ["call", "cancel.soft", "complete", "display", "interactive", "progress", "session"],
+  runtime: `node ${process.version}`,
 };
 // Loaded while the host reads the Hello.
-const runner = import("./exec.mjs").then(({ Exec, report }) => ({
-  begin: (/** @type {ConstructorParameters<typeof Exec>} */ ...exec) => new Exec(...exec),
-  report,
-}));
+const runner = Promise.all([import("./exec.mjs"), import("./session.mjs")]).then(([{ Exec, report }, { Session }]) => {
+  const session = new Session();
+  return {
+    begin: (/** @type {ConstructorParameters<typeof Exec>} */ channel, id, body, features) => new Exec(channel, id, body, features, session),
+    complete: (/** @type {string} */ code, /** @type {number | null} */ cursor) => session.complete(code, cursor),
+    reset: () => session.reset(),
+    report,
+  };
+});
 new Conversation(inherited()).start(about, runner);

@@ -44,11 +44,11 @@ impl Place {
 impl StepRun {
     /// Sees to it that the step's worker, if it is to be one, has in view what is made once for it.
     pub(crate) async fn look_for_once(self: &Arc<Self>) {
-        let Some(maker) = self.executor.once() else { return };
         let workplace = &self.place.workplace;
         if workplace.once(&self.executor).is_some() {
             return;
         }
+        let Some(maker) = self.executor.once() else { return };
         let key = key(&self.identity);
         let step = Arc::clone(self);
         let Ok((found, refused)) = blocking(move || step.place.find_once(&key)).await else {

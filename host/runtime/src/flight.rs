@@ -15,7 +15,6 @@ use polyloom_worker::attempt::{Live, Stop};
 use tokio::sync::{mpsc, watch};
 
 use crate::prepare::{has_all, to_recorded};
-use crate::step::Seen;
 use crate::sure;
 use crate::words::chain;
 
@@ -68,7 +67,7 @@ pub(crate) async fn turn(
     store: &Arc<Store>,
     key: Key,
     declared: &BTreeMap<PortName, Type>,
-    seen: &mpsc::Sender<Seen>,
+    seen: &mpsc::Sender<Live>,
     stop: &watch::Receiver<Stop>,
 ) -> Turn {
     let mut stop = stop.clone();
@@ -89,7 +88,7 @@ pub(crate) async fn turn(
         if !told {
             told = true;
             let text = "another run is making this very result, or another step of this one; waiting for it".to_owned();
-            let _ = seen.send(Seen::Live(Live::Log { level: LogLevel::Info, text })).await;
+            let _ = seen.send(Live::Log { level: LogLevel::Info, text }).await;
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST),

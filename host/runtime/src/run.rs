@@ -7,6 +7,7 @@ mod carry;
 mod decide;
 mod failures;
 mod late;
+mod pace;
 mod record;
 mod starts;
 mod temporary;
@@ -39,6 +40,7 @@ use self::carry::Running;
 pub use self::carry::{Carried, Standing, Word, standing};
 pub use self::failures::Failures;
 use self::late::Late;
+use self::pace::Pace;
 use self::starts::{Span, Starts};
 use self::temporary::Temporary;
 use crate::flight::Known;
@@ -46,7 +48,7 @@ use crate::gather::gather;
 use crate::permit::Permit;
 use crate::place::Place;
 use crate::prepare::{Prepared, action_of};
-use crate::step::{Seen, StepEnd, StepRun, artifact_meta};
+use crate::step::{StepEnd, StepRun, artifact_meta};
 use crate::stream::Stream;
 use crate::words::chain;
 
@@ -161,7 +163,7 @@ impl std::fmt::Debug for Rest {
 
 /// What the loop waits for.
 enum Happened {
-    Seen(StepIndex, Seen),
+    Seen(StepIndex, Live),
     Ended(StepIndex, Box<StepEnd>),
     /// A step's outputs are on the disk, or the reason why they are not.
     Copied(StepIndex, Option<String>),
@@ -234,8 +236,8 @@ pub struct Runner {
     rows: Vec<StepRow>,
     kept: Vec<(StepIndex, KeptRow)>,
     results: Vec<ResultRow>,
-    /// Events that may be said only after the next commit.
-    held: Vec<Event>,
+    /// When the next commit is due.
+    pace: Pace,
     /// Whether every step's result stands.
     nothing_runs: bool,
     /// Rights to make results, kept until these are committed.
@@ -316,7 +318,7 @@ impl Runner {
             rows: Vec::new(),
             kept: Vec::new(),
             results: Vec::new(),
-            held: Vec::new(),
+            pace: Pace::default(),
             nothing_runs: false,
             flights: Vec::new(),
             environment: false,
@@ -421,6 +423,7 @@ impl Runner {
                 () = std::future::ready(()), if self.said < self.slots.len() => {
                     self.say_planned(self.said + SAID);
                 }
+                () = until(Some(self.pace.due())), if self.stream.held() > 0 => {}
                 () = until(deadline), if timer_open => {
                     timer_open = false;
                     let commands = self.schedule.on(Cause::Timeout);
@@ -466,21 +469,21 @@ impl Runner {
         self.job.prepared.plan.steps[step.at()].cell.to_string()
     }
 
-    fn on_seen(&mut self, step: StepIndex, seen: Seen) {
+    fn on_seen(&mut self, step: StepIndex, seen: Live) {
         let cell = self.name(step);
         let log = |cell, stream, text| Event::Log { cell, stream, text };
         let event = match seen {
-            Seen::Phase(phase) => {
+            Live::Phase(phase) => {
                 let phase = match phase {
                     attempt::Phase::Head | attempt::Phase::Compile { .. } => Phase::Compile,
                     attempt::Phase::Run { .. } => Phase::Run,
                 };
                 Event::StepStarted { cell, attempt: self.slots[step.at()].attempt, phase }
             }
-            Seen::Live(Live::Text { stderr, text }) => {
+            Live::Text { stderr, text } => {
                 log(cell, if stderr { Channel::Stderr } else { Channel::Stdout }, text)
             }
-            Seen::Live(Live::Log { level, text }) => {
+            Live::Log { level, text } => {
                 let stream = match level {
                     LogLevel::Debug => Channel::Debug,
                     LogLevel::Info | LogLevel::Other(_) => Channel::Info,
@@ -489,18 +492,16 @@ impl Runner {
                 };
                 log(cell, stream, text)
             }
-            Seen::Live(Live::Progress { fraction, text }) => {
-                Event::Progress { cell, fraction, text }
-            }
-            Seen::Live(Live::Display { media, data }) => {
+            Live::Progress { fraction, text } => Event::Progress { cell, fraction, text },
+            Live::Display { media, data } => {
                 let text = match String::from_utf8(data) {
                     Ok(text) => text,
                     Err(error) => format!("{} bytes", error.as_bytes().len()),
                 };
                 Event::Display { cell, media, text }
             }
-            Seen::Live(Live::Diagnostic(diagnostic)) => Event::Diagnostic { cell, diagnostic },
-            Seen::Live(Live::Limit { limit, stage, used }) => {
+            Live::Diagnostic(diagnostic) => Event::Diagnostic { cell, diagnostic },
+            Live::Limit { limit, stage, used } => {
                 let amount = match (stage, limit) {
                     (attempt::Stage::Warning, Limit::Timeout) => {
                         let soft = self.cell(step).limits.soft_timeout;
@@ -560,10 +561,12 @@ impl Runner {
         self.commands.extend(commands);
     }
 
-    /// Does what is to be done, commits what ended, and only then says so.
+    /// Does what is to be done; commits what ended where that is due, and only then says so.
     fn settle(&mut self) {
         self.obey();
-        self.commit();
+        if self.outcome.is_some() || self.pace.is_due() {
+            self.commit_beside();
+        }
         self.grow();
     }
 
@@ -594,7 +597,7 @@ impl Runner {
                 }
                 Command::End { step, ended, attempts } => {
                     self.end(step, ended, attempts);
-                    if self.held.len() >= BATCH {
+                    if self.stream.held() >= BATCH {
                         self.commit();
                     }
                 }
@@ -617,13 +620,9 @@ impl Runner {
         let Some(end) = &self.slots[step.at()].end else { return };
         let (mut meta, explanation) = (end.meta.clone(), end.explanation.clone());
         explain(&mut meta, explanation, &self.cell(step).lines);
-        let now = self.stream.now_ms();
-        if let Some(times) = &mut meta.times {
-            times.told(now);
-        }
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         let (cell, meta) = (self.name(step), Box::new(meta));
-        self.stream.say_at(now, Event::StepRetried { cell, attempt, delay_ms, meta });
+        self.stream.say(Event::StepRetried { cell, attempt, delay_ms, meta });
     }
 
     fn stop(&self, step: StepIndex, stop: Stop) {
@@ -790,7 +789,7 @@ impl Runner {
         if ended == Ended::Ok {
             for (port, artifact) in &meta.artifacts {
                 let (cell, port, artifact) = (id.clone(), port.clone(), artifact.clone());
-                self.held.push(Event::Artifact { cell, port, artifact });
+                self.stream.hold(Event::Artifact { cell, port, artifact });
             }
         }
         let meta = Box::new(meta);
@@ -799,7 +798,7 @@ impl Runner {
             // Its result was committed by an earlier run; ten thousand of these are not held.
             self.stream.say(event);
         } else {
-            self.held.push(event);
+            self.stream.hold(event);
         }
     }
 }

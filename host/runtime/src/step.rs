@@ -101,14 +101,6 @@ pub struct StepEnd {
     pub copies: Vec<Copy>,
 }
 
-/// What is seen while a step goes on.
-pub enum Seen {
-    /// A phase has begun.
-    Phase(Phase),
-    /// What the cell shows.
-    Live(Live),
-}
-
 /// How a program was made.
 struct Made {
     /// How long it took, milliseconds.
@@ -230,7 +222,7 @@ impl StepRun {
     }
 
     /// Runs it. `seen` hears what goes on; `stop` may end it.
-    pub async fn run(self, seen: mpsc::Sender<Seen>, stop: watch::Receiver<Stop>) -> StepEnd {
+    pub async fn run(self, seen: mpsc::Sender<Live>, stop: watch::Receiver<Stop>) -> StepEnd {
         let began = Instant::now();
         let mut laps = Laps { last: began, times: Times::default() };
         let mut end = match Arc::new(self).go(seen, stop, &mut laps).await {
@@ -246,7 +238,7 @@ impl StepRun {
 
     async fn go(
         self: Arc<Self>,
-        seen: mpsc::Sender<Seen>,
+        seen: mpsc::Sender<Live>,
         stop: watch::Receiver<Stop>,
         laps: &mut Laps,
     ) -> Result<StepEnd, Trouble> {
@@ -299,8 +291,13 @@ impl StepRun {
         }
         let secrets = self.read_secrets(&granted, &stop).await?;
         self.look_for_once().await;
-        let step = Arc::clone(&self);
-        let mut attempt = blocking(move || step.attempt(program)).await??;
+        let mut attempt = match self.is_light() {
+            true => self.attempt(program)?,
+            false => {
+                let step = Arc::clone(&self);
+                blocking(move || step.attempt(program)).await??
+            }
+        };
         attempt.granted = granted;
         attempt.secrets = secrets;
         laps.times.prepare_ms += laps.lap();
@@ -315,10 +312,23 @@ impl StepRun {
             extras.insert("compiled_ms".to_owned(), Value::Float(ms));
             extras.extend(head.map(|lines| ("compiled_head".to_owned(), Value::Str(lines))));
         }
-        let step = Arc::clone(&self);
-        let end = blocking(move || step.keep(report)).await??;
+        let end = match report.outputs.is_empty() && report.extra.is_empty() {
+            true => self.keep(report)?,
+            false => {
+                let step = Arc::clone(&self);
+                blocking(move || step.keep(report)).await??
+            }
+        };
         laps.times.store_ms = laps.lap();
         Ok(StepEnd { flight, ..end })
+    }
+
+    /// Whether to get its inputs takes no longer than to ask a thread for them that may wait.
+    fn is_light(&self) -> bool {
+        self.cell().inputs.values().all(|input| match &input.source {
+            Source::Param(_) | Source::Value(_) => true,
+            Source::Port(..) | Source::Ports(_) | Source::Item | Source::File(_) => false,
+        })
     }
 
     /// What it would be started with, without starting it.
@@ -361,7 +371,7 @@ impl StepRun {
     /// The compiled program, and how it was made if it was made now; or the end of a step that does not compile.
     async fn compile(
         self: Arc<Self>,
-        seen: &mpsc::Sender<Seen>,
+        seen: &mpsc::Sender<Live>,
         stop: &watch::Receiver<Stop>,
     ) -> Result<Result<(PathBuf, Option<Made>), Box<StepEnd>>, Trouble> {
         let began = Instant::now();
@@ -429,14 +439,12 @@ impl StepRun {
     async fn attempt_once(
         &self,
         attempt: Attempt,
-        seen: &mpsc::Sender<Seen>,
+        seen: &mpsc::Sender<Live>,
         stop: &watch::Receiver<Stop>,
     ) -> Result<Report, Trouble> {
-        let (live, relay) = begin(&attempt, seen).await;
+        let _ = seen.send(Live::Phase(attempt.phase.clone())).await;
         let attempt = Arc::new(attempt);
-        let report = self.place.workplace.attempt(&attempt, live, stop.clone()).await;
-        // What the cell showed comes before its end.
-        let _ = relay.await;
+        let report = self.place.workplace.attempt(&attempt, seen.clone(), stop.clone()).await;
         report.map_err(|error| Trouble::host(chain(&error)))
     }
 
@@ -445,13 +453,11 @@ impl StepRun {
         &self,
         turn: &Turn,
         attempt: Attempt,
-        seen: &mpsc::Sender<Seen>,
+        seen: &mpsc::Sender<Live>,
         stop: &watch::Receiver<Stop>,
     ) -> Result<Report, Trouble> {
-        let (live, relay) = begin(&attempt, seen).await;
-        let played = turn.play(&self.place, &Arc::new(attempt), live, stop).await;
-        let _ = relay.await;
-        match played? {
+        let _ = seen.send(Live::Phase(attempt.phase.clone())).await;
+        match turn.play(&self.place, &Arc::new(attempt), seen.clone(), stop).await? {
             Played::Stopped => Err(Trouble::stopped()),
             Played::Ran(mut report, again) => {
                 // Facts of the host's, whatever the worker says.
@@ -732,24 +738,6 @@ impl StepRun {
         }
         Ok(StepEnd { copies, ..StepEnd::new(meta, Some(kept), explanation, start) })
     }
-}
-
-/// Says that an attempt begins; what is then seen of it goes the same way.
-async fn begin(
-    attempt: &Attempt,
-    seen: &mpsc::Sender<Seen>,
-) -> (mpsc::Sender<Live>, JoinHandle<()>) {
-    let _ = seen.send(Seen::Phase(attempt.phase.clone())).await;
-    let (live, mut heard) = mpsc::channel(64);
-    let onward = seen.clone();
-    let relay = tokio::spawn(async move {
-        while let Some(live) = heard.recv().await {
-            if onward.send(Seen::Live(live)).await.is_err() {
-                break;
-            }
-        }
-    });
-    (live, relay)
 }
 
 /// What a compiler may use for a cell with these limits.

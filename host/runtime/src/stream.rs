@@ -9,13 +9,15 @@ pub struct Stream {
     sinks: Vec<Box<dyn Sink>>,
     started: Instant,
     seq: u64,
+    /// What may not be said yet, with all that came after it.
+    held: Vec<Event>,
 }
 
 impl Stream {
     /// A stream whose times count from `started`: when the user asked, so that loading and planning are in them.
     #[must_use]
     pub fn new(sinks: Vec<Box<dyn Sink>>, started: Instant) -> Self {
-        Self { sinks, started, seq: 0 }
+        Self { sinks, started, seq: 0, held: Vec::new() }
     }
 
     /// Milliseconds since it started.
@@ -31,13 +33,39 @@ impl Stream {
         (since - self.started.saturating_duration_since(at).as_secs_f64()) * 1e3
     }
 
-    /// Hands an event to every sink.
-    pub fn say(&mut self, event: Event) {
-        self.say_at(self.now_ms(), event);
+    /// Keeps an event until what it tells of is committed; what is said meanwhile comes after it.
+    pub fn hold(&mut self, event: Event) {
+        self.held.push(event);
     }
 
-    /// The same at a time that was asked for just now, since the event has it, too.
-    pub fn say_at(&mut self, at_ms: f64, event: Event) {
+    /// How many events are held.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Says what was held.
+    pub fn release(&mut self) {
+        for mut event in std::mem::take(&mut self.held) {
+            let now = self.now_ms();
+            if let Event::StepFinished { meta, .. } | Event::StepRetried { meta, .. } = &mut event
+                && let Some(times) = &mut meta.times
+            {
+                times.told(now);
+            }
+            self.hand_out(now, event);
+        }
+    }
+
+    /// Hands an event to every sink, or holds it behind those that are held.
+    pub fn say(&mut self, event: Event) {
+        self.hold(event);
+        if self.held.len() == 1 {
+            self.release();
+        }
+    }
+
+    fn hand_out(&mut self, at_ms: f64, event: Event) {
         self.seq += 1;
         let record = Record { seq: self.seq, at_ms, event };
         for sink in &mut self.sinks {
@@ -78,5 +106,42 @@ impl Stream {
             }
         }
         result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex, PoisonError};
+
+    use super::*;
+
+    struct Noted(Arc<Mutex<Vec<String>>>);
+
+    impl Sink for Noted {
+        fn record(&mut self, record: &Record) {
+            if let Event::Warning { text } = &record.event {
+                let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                noted.push(format!("{} {text}", record.seq));
+            }
+        }
+
+        fn finish(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_comes_after_an_event_that_is_held_is_said_after_it() {
+        let noted = Arc::new(Mutex::new(Vec::new()));
+        let mut stream = Stream::new(vec![Box::new(Noted(Arc::clone(&noted)))], Instant::now());
+        let warning = |text: &str| Event::Warning { text: text.to_owned() };
+        let said = || noted.lock().unwrap_or_else(PoisonError::into_inner).join(", ");
+        stream.say(warning("a"));
+        stream.hold(warning("b"));
+        stream.say(warning("c"));
+        assert_eq!((said(), stream.held()), ("1 a".to_owned(), 2));
+        stream.release();
+        stream.say(warning("d"));
+        assert_eq!((said(), stream.held()), ("1 a, 2 b, 3 c, 4 d".to_owned(), 0));
     }
 }

@@ -169,6 +169,9 @@ fn open_in(path: &Path, steps: &[&str], sharing: Sharing) -> Result<Connection, 
         )
         .map_err(sort)?;
     connection.set_prepared_statement_cache_capacity(64);
+    // Else a statement that an index with a condition might serve is prepared anew for each value.
+    let stable = rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG;
+    connection.set_db_config(stable, true).map_err(sort)?;
     if found < version {
         let transaction =
             connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sort)?;

@@ -242,6 +242,8 @@ impl TreeFile {
 /// What is seen while an attempt goes on. Nothing of it is believed.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Live {
+    /// A phase of it has begun.
+    Phase(Phase),
     /// Bytes written to stdout or stderr, whole lines where possible.
     Text {
         /// Whether it is stderr.

@@ -39,6 +39,8 @@ use lease::Lease;
 const ENDING: usize = 15;
 /// Inputs of more bytes are laid by a thread that may wait.
 const AT_ONCE: usize = 1 << 20;
+/// Longer code lies in a file.
+const MOST_SOURCE: usize = 64 << 10;
 /// Variables that tell of one cell; those of a session are not of one.
 const OF_A_CELL: [&str; 3] = ["POLYLOOM_CELL", "POLYLOOM_DEADLINE_MS", "POLYLOOM_SEED"];
 
@@ -295,11 +297,14 @@ impl Workplace {
         // What is installed is in view already.
         let named = attempt.call.is_none() || !attempt.code_name.is_empty();
         let path = if named { view.path(&code) } else { String::new() };
+        let source = source_of(&seat, attempt);
+        let is_file = named && source.is_none();
         let exec = exec_of(attempt, path, laid.exec.clone(), &view);
-        let exec = Exec { session: true, ..exec };
+        let exec = Exec { session: true, source, ..exec };
         let lay = {
             let attempt = Arc::clone(attempt);
-            move |seat: &mut Seat| lay(&mut seat.cell, Path::new(&code), &attempt, &laid)
+            let code = is_file.then(|| PathBuf::from(code));
+            move |seat: &mut Seat| lay(&mut seat.cell, code.as_deref(), &attempt, &laid)
         };
         if bytes <= AT_ONCE && laid_at_once(attempt) {
             lay(&mut seat).map_err(AttemptError::Inputs)?;
@@ -311,7 +316,8 @@ impl Workplace {
         let watch = Watch::new(attempt, seat, Some(exec), live, stop, started);
         let (report, seat) = watch.run_on().await.map_err(AttemptError::Watch)?;
         let Some(mut seat) = seat else { return Ok((report, None)) };
-        let folders = [("code", true), ("in", has_inputs), ("out", true)];
+        let has_code = is_file || attempt.call.is_some();
+        let folders = [("code", has_code), ("in", has_inputs), ("out", true)];
         let mut used = folders.into_iter().filter(|(_, used)| *used);
         let emptied = used.try_for_each(|(folder, _)| seat.cell.empty(folder));
         if let Err(error) = emptied {
@@ -321,6 +327,13 @@ impl Workplace {
         }
         Ok((report, Some(Session { seat, lease, own })))
     }
+}
+
+/// The code of a cell where its message has room for it: nobody has to make a file of it, and to take that away.
+fn source_of(seat: &Seat, attempt: &Attempt) -> Option<String> {
+    let fits = attempt.call.is_none() && attempt.code.len() <= MOST_SOURCE;
+    let text = std::str::from_utf8(&attempt.code).ok().filter(|_| fits)?;
+    seat.may(feature::SOURCE).then(|| text.to_owned())
 }
 
 /// Whether all its inputs are values.
@@ -334,11 +347,11 @@ fn laid_at_once(attempt: &Attempt) -> bool {
 /// Lays the files of a cell. What lies elsewhere in a sandbox that begins is copied into one that goes on.
 fn lay(
     cell: &mut sandbox::Sandbox,
-    code: &Path,
+    code: Option<&Path>,
     attempt: &Attempt,
     laid: &Laid,
 ) -> std::io::Result<()> {
-    if attempt.call.is_none() || !attempt.code_name.is_empty() {
+    if let Some(code) = code {
         lay_within(cell, code, &attempt.code)?;
     }
     for (path, bytes) in attempt.call.iter().flat_map(|call| &call.files) {

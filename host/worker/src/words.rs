@@ -197,7 +197,7 @@ mod tests {
             Live::Progress { fraction, text } => format!("{fraction:?} {text}"),
             Live::Display { media, data } => format!("{media} {}", String::from_utf8_lossy(data)),
             Live::Diagnostic(told) => told.message.clone(),
-            Live::Text { .. } | Live::Limit { .. } => unreachable!(),
+            Live::Phase(_) | Live::Text { .. } | Live::Limit { .. } => unreachable!(),
         };
         live.iter().map(one).collect()
     }

@@ -11,8 +11,12 @@ mod v2;
 use std::{
     fs,
     io::{self, Read},
-    os::fd::{BorrowedFd, OwnedFd},
+    os::{
+        fd::{BorrowedFd, OwnedFd},
+        unix::fs::FileExt,
+    },
     path::Path,
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -246,14 +250,53 @@ fn read_text<T>(directory: &Path, file: &str, of: impl FnOnce(&str) -> Option<T>
 }
 
 fn read_number(directory: &Path, file: &str) -> Option<u64> {
-    read_text(directory, file, |text| text.trim().parse().ok())
+    read_text(directory, file, number)
+}
+
+fn number(text: &str) -> Option<u64> {
+    text.trim().parse().ok()
 }
 
 /// The number after `key` in a file of `key number` lines.
 fn read_key(directory: &Path, file: &str, key: &str) -> Option<u64> {
-    read_text(directory, file, |text| {
-        text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.parse().ok())
-    })
+    read_text(directory, file, |text| number_after(text, key))
+}
+
+fn number_after(text: &str, key: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.parse().ok())
+}
+
+/// Counters that are read again and again: files of one group, opened when they are read first. One of a group that is gone gives nothing.
+#[derive(Debug, Default)]
+struct Counters(Mutex<Vec<(&'static str, fs::File)>>);
+
+impl Counters {
+    fn text<T>(
+        &self,
+        directory: &Path,
+        file: &'static str,
+        of: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let mut buffer = [0; 4096];
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = match open.iter().position(|(name, _)| *name == file) {
+            Some(at) => at,
+            None => {
+                open.push((file, fs::File::open(directory.join(file)).ok()?));
+                open.len() - 1
+            }
+        };
+        let length = open[at].1.read_at(&mut buffer, 0).ok()?;
+        of(std::str::from_utf8(&buffer[..length]).ok()?)
+    }
+
+    fn number(&self, directory: &Path, file: &'static str) -> Option<u64> {
+        self.text(directory, file, number)
+    }
+
+    fn key(&self, directory: &Path, file: &'static str, key: &str) -> Option<u64> {
+        self.text(directory, file, |text| number_after(text, key))
+    }
 }
 
 /// Removes a group's directory, waiting a little for the kernel to let go of its last process.

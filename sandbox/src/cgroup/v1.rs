@@ -12,7 +12,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Layout, read_key, read_number, read_text, remove_directory, write};
+use super::{Counters, Layout, read_key, read_number, read_text, remove_directory, write};
 use crate::{
     policy::Limits,
     sandbox::OomSignal,
@@ -40,6 +40,7 @@ pub struct Groups {
     /// What was set, where another cell could have the same groups.
     limits: Option<(u64, u32, Option<f64>)>,
     pub joins: Vec<OwnedFd>,
+    counters: Counters,
 }
 
 /// What another process needs to know of groups, besides a descriptor.
@@ -53,7 +54,8 @@ pub struct Told {
 
 impl Groups {
     pub fn tell(&self) -> (Told, Option<BorrowedFd<'_>>) {
-        let Self { memory, pids, cpuacct, directories, oom, limits: _, joins: _ } = self;
+        let Self { memory, pids, cpuacct, directories, oom, limits: _, joins: _, counters: _ } =
+            self;
         let told = Told {
             memory: memory.clone(),
             pids: pids.clone(),
@@ -65,7 +67,7 @@ impl Groups {
 
     pub fn told(told: Told, oom: Option<OwnedFd>) -> Self {
         let Told { memory, pids, cpuacct, directories } = told;
-        Self { memory, pids, cpuacct, directories, oom, limits: None, joins: Vec::new() }
+        Self { memory, pids, cpuacct, directories, oom, ..Self::default() }
     }
 
     /// Time is counted here only where `counts_time`.
@@ -125,20 +127,22 @@ impl Groups {
 
     pub fn read(&self, usage: &mut Usage) {
         if let Some(directory) = &self.memory {
-            usage.memory = read_number(directory, "memory.usage_in_bytes");
-            usage.peak_memory = read_number(directory, "memory.max_usage_in_bytes");
-            usage.oom_kills += read_key(directory, "memory.oom_control", "oom_kill").unwrap_or(0);
+            usage.memory = self.counters.number(directory, "memory.usage_in_bytes");
+            usage.peak_memory = self.counters.number(directory, "memory.max_usage_in_bytes");
+            let kills = self.counters.key(directory, "memory.oom_control", "oom_kill");
+            usage.oom_kills += kills.unwrap_or(0);
         }
         if let Some(directory) = &self.pids {
-            usage.processes = read_number(directory, "pids.current");
-            usage.pids_refused += read_key(directory, "pids.events", "max").unwrap_or(0);
+            usage.processes = self.counters.number(directory, "pids.current");
+            let refused = self.counters.key(directory, "pids.events", "max");
+            usage.pids_refused += refused.unwrap_or(0);
         }
         self.read_time(usage);
     }
 
     pub fn read_time(&self, usage: &mut Usage) {
         if let Some(directory) = &self.cpuacct
-            && let Some(nanos) = read_number(directory, "cpuacct.usage")
+            && let Some(nanos) = self.counters.number(directory, "cpuacct.usage")
         {
             usage.cpu = Duration::from_nanos(nanos);
         }

@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{layout::Unified, read_key, read_number, remove_directory, write};
+use super::{Counters, layout::Unified, remove_directory, write};
 use crate::{policy::Limits, sandbox::OomSignal, sys, usage::Usage};
 
 #[derive(Debug)]
@@ -24,6 +24,7 @@ pub struct Group {
     /// That of a group without leaves, for a cell whose supervisor is not born in it.
     pub whole: Option<OwnedFd>,
     events: Option<fs::File>,
+    counters: Counters,
 }
 
 /// What another process needs to know of a group, besides two descriptors.
@@ -42,7 +43,8 @@ impl Group {
 
     pub fn told(told: Told, home: OwnedFd, events: Option<OwnedFd>) -> Self {
         let Told { top, cell } = told;
-        Self { top, cell, home, join: None, whole: None, events: events.map(fs::File::from) }
+        let events = events.map(fs::File::from);
+        Self { top, cell, home, join: None, whole: None, events, counters: Counters::default() }
     }
 
     pub fn create(
@@ -68,7 +70,8 @@ impl Group {
             let procs = |_| fs::OpenOptions::new().write(true).open(top.join("cgroup.procs"));
             let whole = forked.then_some(()).map(procs).transpose()?.map(OwnedFd::from);
             let top = top.to_path_buf();
-            return Ok(Self { top, cell: None, home, join: None, whole, events: None });
+            let counters = Counters::default();
+            return Ok(Self { top, cell: None, home, join: None, whole, events: None, counters });
         }
         let wanted: Vec<_> = unified.controllers.iter().map(|name| format!("+{name}")).collect();
         write(top, "cgroup.subtree_control", wanted.join(" "))?;
@@ -94,6 +97,7 @@ impl Group {
             whole: None,
             events: Some(events),
             cell: Some(cell),
+            counters: Counters::default(),
         })
     }
 
@@ -103,7 +107,7 @@ impl Group {
 
     pub fn read_time(&self, usage: &mut Usage) {
         let counted = self.cell.as_deref().unwrap_or(&self.top);
-        if let Some(micros) = read_key(counted, "cpu.stat", "usage_usec") {
+        if let Some(micros) = self.counters.key(counted, "cpu.stat", "usage_usec") {
             usage.cpu = Duration::from_micros(micros);
         }
     }
@@ -111,12 +115,14 @@ impl Group {
     pub fn read(&self, usage: &mut Usage) {
         self.read_time(usage);
         if let Some(cell) = &self.cell {
-            usage.memory = read_number(cell, "memory.current");
+            usage.memory = self.counters.number(cell, "memory.current");
             // `memory.peak` came with 5.19.
-            usage.peak_memory = read_number(cell, "memory.peak");
-            usage.oom_kills += read_key(cell, "memory.events", "oom_kill").unwrap_or(0);
-            usage.processes = read_number(cell, "pids.current");
-            usage.pids_refused += read_key(cell, "pids.events", "max").unwrap_or(0);
+            usage.peak_memory = self.counters.number(cell, "memory.peak");
+            let kills = self.counters.key(cell, "memory.events", "oom_kill");
+            usage.oom_kills += kills.unwrap_or(0);
+            usage.processes = self.counters.number(cell, "pids.current");
+            let refused = self.counters.key(cell, "pids.events", "max");
+            usage.pids_refused += refused.unwrap_or(0);
         }
     }
 

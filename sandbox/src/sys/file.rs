@@ -60,6 +60,27 @@ pub fn open(path: &CStr, flags: i32) -> io::Result<OwnedFd> {
     openat(unsafe { BorrowedFd::borrow_raw(libc::AT_FDCWD) }, path, flags, 0)
 }
 
+/// Whether a folder that was just opened has no entries but the two that every folder has.
+pub fn is_empty(folder: BorrowedFd<'_>) -> io::Result<bool> {
+    // `.` and `..`: 19 bytes and the name with its end, in whole words.
+    const OWN: i64 = 24 + 24;
+    let mut entries = [0_u64; 8];
+    let mut length = 0;
+    while length <= OWN {
+        let (to, size) = (entries.as_mut_ptr(), std::mem::size_of_val(&entries));
+        // SAFETY: the kernel writes at most `size` bytes of the buffer.
+        let read = unsafe { libc::syscall(libc::SYS_getdents64, folder.as_raw_fd(), to, size) };
+        match check(read) {
+            Ok(0) => return Ok(true),
+            Ok(more) => length += more,
+            // The name of one is longer than there is room for.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
+}
+
 /// `mkdirat`; an existing directory is fine. The umask applies.
 pub fn mkdirat(dir: BorrowedFd<'_>, path: &CStr, mode: u32) -> io::Result<()> {
     // SAFETY: the path is NUL-terminated.

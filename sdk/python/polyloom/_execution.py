@@ -97,6 +97,8 @@ class Execution:
         if source is None:
             with open(self.code, "rb") as file:
                 source = file.read()
+        elif not self.interactive:
+            source = source.encode()  # as a file: its first lines may name an encoding
         module: Any = self._worker.session().module if self.shared else type(sys)("__main__")
         if self.shared:
             self._worker.session().remember(self.code, source)

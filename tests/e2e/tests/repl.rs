@@ -236,3 +236,13 @@ fn arrow_up_brings_the_code_of_the_cell() {
     ];
     at_a_terminal(&place, &["run", "-i", "bad"], &steps);
 }
+
+#[test]
+fn a_prompt_in_javascript_keeps_what_is_typed_and_shows_values() {
+    needs!("node");
+    let place = Place::new();
+    let text = "let x = 20\nx + 1\nfunction f(n) {\n  return n * 2\n}\nf(x)\nnope\nx = 3; [x]\n%reset\ntypeof x\n";
+    let ended = typed(&place, &["repl", "--lang", "javascript"], text).exits(1);
+    assert_eq!(ended.stdout(), "21\n40\n[ 3 ]\nundefined\n".replace("undefined", "'undefined'"));
+    assert!(ended.stderr().contains("ReferenceError: nope is not defined"), "{}", ended.stderr());
+}

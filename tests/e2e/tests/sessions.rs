@@ -225,3 +225,39 @@ fn a_watch_goes_on_from_the_state_before_the_edit() {
     running.signal(Signal::INT);
     let _ = running.end().exits(130);
 }
+
+#[test]
+fn cells_in_javascript_share_the_variables_of_their_top_levels() {
+    needs!("node");
+    let cell = |id: &str, outputs: &str, code: &str| {
+        format!(
+            "[cells.{id}]\nlang = 'javascript'\nsession = 'main'\noutputs = {{ {outputs} }}\ncode = \"\"\"\n{code}\n\"\"\"\n\n"
+        )
+    };
+    let flow = [
+        cell(
+            "a",
+            "",
+            "import path from 'node:path';\nconst seen = [await 1];\nlet n = 1;\nfunction next() { return ++n; }",
+        ),
+        cell(
+            "b",
+            "y = 'int'",
+            "seen.push(next());\nlet y = seen.length;\nsetInterval(() => {}, 1000);",
+        ),
+        cell(
+            "c",
+            "z = 'int', base = 'str', y = 'int'",
+            "const z = seen[1] + n;\nconst base = path.basename('/d/e');",
+        ),
+    ];
+    let place = Place::flow(&flow.concat());
+    let _ = place.run(&[]).exits(0);
+    assert_eq!(
+        [shown(&place, "c.z"), shown(&place, "c.base"), shown(&place, "c.y")],
+        ["4", "e", "2"]
+    );
+    place.edit("polyloom.toml", "seen[1] + n", "seen[1] + n + 10");
+    assert_eq!(replayed(&place, "c"), json!(["a", "b"]));
+    assert_eq!(shown(&place, "c.z"), "14");
+}

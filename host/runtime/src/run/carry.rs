@@ -8,13 +8,13 @@ use polyloom_plan::{Key, StepIndex};
 use polyloom_protocol::Outcome;
 use polyloom_protocol::meta::ExecMeta;
 use polyloom_schedule::{Cause, Finish};
-use polyloom_worker::attempt::{Start, Stop};
+use polyloom_worker::attempt::{Live, Start, Stop};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::{Happened, PolicyWord, Runner};
 use crate::prepare::Prepared;
-use crate::step::{Seen, StepEnd};
+use crate::step::StepEnd;
 
 /// What is said to a run while it goes on.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Made {
 
 /// An attempt, seen from the loop.
 pub(super) struct Running {
-    pub(super) heard: mpsc::Receiver<Seen>,
+    pub(super) heard: mpsc::Receiver<Live>,
     pub(super) work: JoinHandle<StepEnd>,
 }
 

@@ -1,6 +1,7 @@
 //! What a run leaves: results in the store, rows in the history, the last event. Nothing of it is said before it is committed.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use polyloom_events::{Event, Timed, Totals};
 use polyloom_model::{Digest, PortName, Source};
@@ -171,8 +172,18 @@ impl Runner {
         }
     }
 
+    /// The same while the tasks of this thread go on in another one.
+    pub(super) fn commit_beside(&mut self) {
+        use tokio::runtime::{Handle, RuntimeFlavor::MultiThread};
+        match self.stream.held() > 0 && Handle::current().runtime_flavor() == MultiThread {
+            true => tokio::task::block_in_place(|| self.commit()),
+            false => self.commit(),
+        }
+    }
+
     /// Puts what ended into the store and the history, then says it.
     pub(crate) fn commit(&mut self) {
+        let began = Instant::now();
         if !self.results.is_empty() {
             if let Err(error) = self.job.place.store.commit(&self.results) {
                 let text = format!(
@@ -197,15 +208,8 @@ impl Runner {
         if self.temporary.is_much() {
             self.drop_temporary();
         }
-        for mut event in std::mem::take(&mut self.held) {
-            let now = self.stream.now_ms();
-            if let Event::StepFinished { meta, .. } = &mut event
-                && let Some(times) = &mut meta.times
-            {
-                times.told(now);
-            }
-            self.stream.say_at(now, event);
-        }
+        self.stream.release();
+        self.pace.took(began.elapsed());
     }
 
     fn write_history(&mut self) -> Result<(), Fault> {

@@ -41,7 +41,7 @@ pub async fn live(screen: Screen, mut heard: mpsc::Receiver<Live>) {
                 screen.note(&format!("{label} {}\n", escape(&diagnostic.message)));
             }
             // Errors are told when it has ended.
-            Live::Diagnostic(_) | Live::Progress { .. } | Live::Limit { .. } => {}
+            Live::Phase(_) | Live::Diagnostic(_) | Live::Progress { .. } | Live::Limit { .. } => {}
         }
     }
 }

@@ -89,8 +89,10 @@ impl Shown {
                 }
             }
         });
-        let summary = runner.run(words).await;
+        // Among the tasks that it hears of: nothing that one says has to wake another thread.
+        let summary = tokio::spawn(runner.run(words)).await;
         ticks.abort();
+        let summary = summary.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
         if let Some(server) = server {
             server.finish(exit_of(&summary, keep_going) as u8).await;
         }

@@ -1,0 +1,88 @@
+// Cells of one session share the variables of their top levels.
+
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import { test } from "node:test";
+
+import { Kind } from "../frames.mjs";
+import { Host } from "./host.mjs";
+
+const FEATURES = ["cancel.soft", "complete", "display", "interactive", "progress", "session"];
+
+/** A worker and what its cells, one after the other, come to. */
+class Cells {
+  host = new Host([], { features: FEATURES });
+  #count = 0;
+
+  async run(source, body = {}) {
+    const id = BigInt(++this.#count);
+    const code = this.host.path(`code/${id}.mjs`);
+    const from = this.host.frames.length;
+    fs.writeFileSync(code, source);
+    this.host.send(Kind.Exec, id, { cell: "a", code, inputs: {}, outputs: {}, out: this.host.path("out"), argv: [], session: true, ...body });
+    const done = await this.host.frame("Done", from);
+    const of = (name) => this.host.frames.filter((frame) => frame.name === name && frame.exec === id).map(({ body }) => body);
+    return { ok: done.body.ok, shown: of("Display").map(({ data }) => Buffer.from(data).toString()), told: of("Diagnostic") };
+  }
+
+  async value(source) {
+    const { ok, shown, told } = await this.run(source, { interactive: true });
+    assert.ok(ok, JSON.stringify(told));
+    return shown[0];
+  }
+}
+
+async function cells(run) {
+  const all = new Cells();
+  try {
+    await run(all);
+  } finally {
+    await all.host.close();
+  }
+}
+
+test("later cells find, and change, what earlier ones declared", () => cells(async (all) => {
+  await all.run('import os from "node:os";\nlet x = 1; const {a, b: [c]} = {a: 2, b: [3]};\nfunction twice() { return 2 * x; }\nclass K {}\nexport const e = await 5;');
+  assert.equal(await all.value("[x, a, c, e, twice(), typeof K, typeof os.cpus]"), "[ 1, 2, 3, 5, 2, 'function', 'function' ]");
+  await all.run("x = 10;");
+  assert.equal(await all.value("twice()"), "20");
+  const { ok, told } = await all.run("a = 1");
+  assert.equal(ok, false);
+  assert.match(told[0].message, /constant/);
+  assert.equal(await all.value("let x = 7\nx"), "7");
+  assert.equal(await all.value("x"), "7");
+}));
+
+test("a cell that fails leaves what it had", () => cells(async (all) => {
+  await all.run("let y = 1, z = 1");
+  const { ok } = await all.run("let y = 2;\nthrow new Error('no');\nlet z = 2;");
+  assert.equal(ok, false);
+  assert.equal(await all.value("[y, z]"), "[ 2, 1 ]");
+  assert.equal((await all.run("Promise.reject(new Error('late'))")).ok, false);
+  assert.equal(await all.value("1"), "1");
+}));
+
+test("values are shown of last expressions only", () => cells(async (all) => {
+  assert.equal(await all.value("({a: 1})"), "{ a: 1 }");
+  assert.equal(await all.value("{ let q = 1; }"), undefined);
+  assert.equal(await all.value("function f() { return 3 }\nf(); // three"), "3");
+  assert.equal(await all.value("await Promise.resolve(4)"), "4");
+  assert.equal(await all.value("const v =\n 5"), undefined);
+  assert.equal(await all.value("[1, 2]\n  .map((n) => n + v)"), "[ 6, 7 ]");
+}));
+
+test("a reset forgets, and what was typed is completed", () => cells(async (all) => {
+  const ask = async (code, cursor) => {
+    const from = all.host.frames.length;
+    all.host.send(Kind.Complete, 0n, { code, cursor });
+    return (await all.host.frame("Completions", from)).body;
+  };
+  await all.run("const apples = {green: 1}, here = 1; globalThis.other = 2;");
+  assert.deepEqual((await ask("x + appl")).matches, ["apples"]);
+  assert.deepEqual(await ask("apples.gr", 9), { start: 7, end: 9, matches: ["green"], open: false });
+  for (const [code, open] of [["f(", true], ["if (1) {", true], ["`a", true], ["1 +", true], ["x = )", false], ["f()", false]]) {
+    assert.equal((await ask(code)).open, open, code);
+  }
+  all.host.send(Kind.Reset, 0n, {});
+  assert.equal(await all.value("[typeof apples, typeof other, typeof console]"), "[ 'undefined', 'undefined', 'object' ]");
+}));
