@@ -228,6 +228,7 @@ impl<'a> Bench<'a> {
             policy: Policy::default(),
             granted: Granted::default(),
             coming: 0,
+            learnt: Vec::new(),
         })
     }
 

@@ -587,13 +587,21 @@ pub const WORKER: &[Key] = &[
 ];
 
 /// `[zygote]`.
-pub const ZYGOTE: &[Key] = &[key(
-    "preload",
-    Shape::Text,
-    "",
-    "A pattern for the first lines of a cell; the groups of a line that matches, joined by dots, name a library to be loaded before the fork. \
-     What comes after the first line that does not match is not looked at.",
-)];
+pub const ZYGOTE: &[Key] = &[
+    key(
+        "preload",
+        Shape::Text,
+        "",
+        "A pattern for the first lines of a cell; the groups of a line that matches, joined by dots, name a library to be loaded before the fork. \
+         What comes after the first line that does not match is not looked at.",
+    ),
+    key(
+        "learn",
+        Shape::Text,
+        "",
+        "A pattern for names of libraries: those of them that a worker said a cell has loaded (`extras.loaded`) may be loaded before the fork of its next attempt.",
+    ),
+];
 
 /// `[native]`.
 pub const NATIVE: &[Key] = &[

@@ -256,6 +256,8 @@ pub struct ZygoteSpec {
     /// What of a cell's first lines names a library that may be loaded before the fork: the groups of a line, joined by dots. It ends at the first line
     /// that does not match.
     pub preload: Option<String>,
+    /// What a worker says that a cell has loaded may be loaded before the fork of that cell's next attempt, where this finds its name.
+    pub learn: Option<String>,
 }
 
 /// A program an executor needs.

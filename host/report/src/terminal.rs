@@ -536,6 +536,14 @@ impl Screen {
         if let Some(Value::Float(ms)) = meta.extras.get("compiled_ms") {
             let _ = write!(about, ", compiled in {}", units::duration(*ms));
         }
+        if let Some(Value::List(names)) = meta.extras.get("preloaded") {
+            let names = names.iter().filter_map(|name| match name {
+                Value::Str(name) => Some(escape_line(name)),
+                _ => None,
+            });
+            let names: Vec<_> = names.take(4).collect();
+            let _ = write!(about, ", loaded ahead: {}", names.join(" "));
+        }
         let _ = write!(line, " {name}  {lang}  {wall:>6}  {}", self.paint.text(Style::Dim, &about));
         line.trim_end().to_owned()
     }

@@ -114,7 +114,7 @@ fn missing(errors: &[(ToolError, Vec<CellId>)]) -> String {
 struct Kept {
     selection: Selection,
     force: Force,
-    flow_name: String,
+    flow_name: Arc<str>,
 }
 
 /// What is asked for.
@@ -185,7 +185,7 @@ pub fn prepare<'m>(
         wanted: Kept {
             selection: wanted.selection.clone(),
             force: wanted.force,
-            flow_name: wanted.flow_name.to_owned(),
+            flow_name: wanted.flow_name.into(),
         },
         plan: Plan { steps: Vec::new(), later: Vec::new() },
         executors: executors.ready,
@@ -227,6 +227,11 @@ impl Prepared {
             last.is_some_and(|last| last.key == step.key.0.to_string())
         });
         Ok(known.all(|known| known))
+    }
+
+    /// The flow's name in the history.
+    pub(crate) fn name(&self) -> Arc<str> {
+        Arc::clone(&self.wanted.flow_name)
     }
 
     /// How many cells of the flow as it is written the steps of the plan are of, where it has maps or flows in it.

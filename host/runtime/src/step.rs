@@ -15,7 +15,7 @@ use polyloom_model::{
 use polyloom_plan::{Artifact, Key};
 use polyloom_protocol::meta::{ArtifactMeta, ExecMeta, Severity, Times};
 use polyloom_protocol::{Diagnostic, Outcome};
-use polyloom_store::{Flight, Store, TreeEntry};
+use polyloom_store::{Flight, History, Store, TreeEntry};
 use polyloom_worker::attempt::{
     Attempt, Collected, Content, Granted, InputFile, Live, Output, Phase, Report, Start, Stop,
     TreeFile,
@@ -69,6 +69,8 @@ pub struct StepRun {
     pub flight: Option<Key>,
     /// As many cells like it are coming.
     pub coming: usize,
+    /// Where it is known what cells have loaded, and the flow's name there.
+    pub history: Option<(Arc<History>, Arc<str>)>,
     /// Its part in a session.
     pub turn: Option<Turn>,
     /// The time, milliseconds since 1970.
@@ -511,13 +513,23 @@ impl StepRun {
             policy: self.policy.clone(),
             granted: Granted::default(),
             coming: self.coming,
+            learnt: Vec::new(),
         }
+    }
+
+    /// What its worker said last time that it has loaded, where that matters to its executor. What is not known is of no consequence.
+    fn learnt(&self) -> Vec<String> {
+        let learns = self.executor.manifest.kind.zygote().is_some_and(|it| it.learn.is_some());
+        let known = self.history.as_ref().filter(|_| learns && self.turn.is_none());
+        let known = known.map(|(history, flow)| history.loaded(flow, self.cell().id.as_str()));
+        known.and_then(Result::ok).unwrap_or_default()
     }
 
     /// The whole attempt of the run phase.
     pub(crate) fn attempt(&self, program: Option<PathBuf>) -> Result<Attempt, Trouble> {
         let cell = self.cell();
         let mut attempt = self.bare(Phase::Run { program });
+        attempt.learnt = self.learnt();
         for (port, input) in &cell.inputs {
             let hot = |file: &&InputFile| matches!(file.content, Content::Hot(_));
             let in_memory = attempt.inputs.iter().filter(hot).count();

@@ -53,6 +53,8 @@ struct Start {
     env: Vec<(String, std::ffi::OsString)>,
     /// Libraries to be loaded before the first fork.
     preload: Vec<String>,
+    /// Those that the cell is known to load, which are out of its sight until it does.
+    learnt: Vec<String>,
     /// Whether its cells are calls of functions: what these do besides is rehearsed.
     calls: bool,
 }
@@ -101,6 +103,11 @@ impl Ground {
             && self.zygote == other.zygote
     }
 
+    /// Whether there is something in its zygote that its cells' workers have told of.
+    fn learns(&self) -> bool {
+        self.zygote.as_ref().is_some_and(|start| !start.learnt.is_empty())
+    }
+
     /// The sandbox that its cells can have, to be made here or by the daemon.
     fn order(&self, policy: &sandbox::Policy) -> Order {
         let bind = |(source, target): &(PathBuf, PathBuf)| sandbox::Bind {
@@ -119,6 +126,9 @@ impl Ground {
         let mut env = start.env.clone();
         if !start.preload.is_empty() {
             env.push(("POLYLOOM_PRELOAD".to_owned(), start.preload.join(",").into()));
+        }
+        if !start.learnt.is_empty() {
+            env.push(("POLYLOOM_LEARNT".to_owned(), start.learnt.join(",").into()));
         }
         if start.calls {
             env.push(("POLYLOOM_CALLS".to_owned(), "1".into()));
@@ -155,12 +165,18 @@ impl Start {
             }
             None => Vec::new(),
         };
+        let learnt = match &zygote.learn {
+            Some(pattern) => {
+                patterns.get(pattern).map_or(Vec::new(), |it| learnt(&it, &attempt.learnt))
+            }
+            None => Vec::new(),
+        };
         if manifest.calls != Calls::Ordinary && !own {
             not_ahead(attempt, "its cells have fewer system calls than a zygote");
             return None;
         }
         let calls = attempt.call.is_some();
-        Some(Self { preload, calls, ..Self::plain(attempt, policy, spec)? })
+        Some(Self { preload, learnt, calls, ..Self::plain(attempt, policy, spec)? })
     }
 
     /// How the program of such a cell is started where nothing of the cell's is there yet, if that makes no difference to it.
@@ -192,6 +208,7 @@ impl Start {
             argv: spec.argv.clone(),
             env: Workplace::base_env(executor, &spec.view, &attempt.limits),
             preload: Vec::new(),
+            learnt: Vec::new(),
             calls: false,
         })
     }
@@ -235,6 +252,26 @@ fn preload(regex: &Regex, code: &[u8]) -> Vec<String> {
         }
     }
     libraries
+}
+
+/// Those of the libraries a worker has told of that may be loaded for another cell's process: of a cell's word there is nothing else.
+fn learnt(regex: &Regex, told: &[String]) -> Vec<String> {
+    const MOST: usize = 32;
+    let plain = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    };
+    let may_be = |name: &&String| {
+        let whole = || regex.find(name).is_some_and(|found| found.range() == (0..name.len()));
+        name.len() <= 200 && name.split('.').all(plain) && whole()
+    };
+    let mut names: Vec<String> = Vec::new();
+    for name in told.iter().take(MOST).filter(may_be) {
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    names
 }
 
 fn is_own(bind: &sandbox::Bind) -> bool {
@@ -367,6 +404,10 @@ impl Grounds {
         let soon = matches!(attempt.phase, Phase::Compile { .. });
         let (parked, home) = match self.look_for(&ground, soon) {
             Found::Waiting(parked) => (*parked, Home::Here),
+            Found::Nothing if ground.learns() => {
+                let plain = Attempt { learnt: Vec::new(), ..attempt.clone() };
+                return self.cell(spawner, &plain, policy, spec, daemon, started);
+            }
             Found::Nothing => return Shared::Never,
             found => {
                 let order = ground.order(policy);
@@ -380,8 +421,19 @@ impl Grounds {
                         Ok(parked) => {
                             let zygote = ground.zygote.is_some();
                             let what = if zygote { "a zygote" } else { "a sandbox" };
-                            tracing::debug!(%executor, "{what} waits for cells");
+                            let start = ground.zygote.as_ref();
+                            let learnt = start.map(|it| it.learnt.join(",")).unwrap_or_default();
+                            tracing::debug!(%executor, learnt, "{what} waits for cells");
                             (parked, Home::Here)
+                        }
+                        // What its cells load may be too much for a zygote, or nothing that can be shared.
+                        Err(error) if ground.learns() => {
+                            let why = "what cells load is not loaded ahead";
+                            tracing::info!(%executor, %error, why);
+                            *started = Instant::now();
+                            (0..MOST_FAILURES).for_each(|_| self.failed(&ground));
+                            let plain = Attempt { learnt: Vec::new(), ..attempt.clone() };
+                            return self.cell(spawner, &plain, policy, spec, daemon, started);
                         }
                         Err(error) => {
                             let why = "no sandbox could be made for many cells";

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use polyloom_model::{Calls, Kind, Limits, Policy, Preset, Type};
+use polyloom_model::{Calls, Kind, Limits, Policy, Preset, Type, Value};
 use polyloom_protocol::messages::host::{
     Call as ExecCall, Exec, Input as ExecInput, Output as ExecOutput,
 };
@@ -286,7 +286,10 @@ impl Workplace {
         let (report, shared) = self.attempt_in(attempt, &live, &stop, true).await?;
         // A worker that does not come up in a sandbox that waited may do so in one of its own: nothing of the cell has run. A sandbox that was lent and
         // went with who lent it is no fault of the cell's, which could do nothing in it that lasts.
-        let again = report.start == Start::Failed || report.vanished;
+        // One that has changed what a library looks at when it is loaded has nothing of one that was loaded ahead.
+        let afresh = !attempt.learnt.is_empty()
+            && report.meta.extras.get("afresh") == Some(&Value::Bool(true));
+        let again = report.start == Start::Failed || report.vanished || afresh;
         if shared && again && *stop.borrow() == Stop::No {
             return Ok(self.attempt_in(attempt, &live, &stop, false).await?.0);
         }

@@ -11,6 +11,7 @@ import sys
 
 import polyloom
 from polyloom import _frames as wire
+from polyloom._shelf import SHELF
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,7 +73,22 @@ class Execution:
             self.exit_code = 1
         if self.shared:
             self.exit_code = 0  # the worker lives on
-        return ok, {"cancelled": True} if self.cancelled else {}
+        extras: dict[str, Any] = {"cancelled": True} if self.cancelled else {}
+        if not self.shared:
+            loaded = SHELF.loaded()
+            if loaded:
+                extras["loaded"] = loaded
+            ahead = SHELF.ahead(loaded)
+            if ahead:
+                extras["preloaded"] = ahead
+        return ok, extras
+
+    def _unfit(self) -> None:
+        """Of what was loaded ahead nothing is the cell's: it is to be run again, without."""
+        if os.getpid() == self._pid:
+            self._worker.interruptible(False)
+            self._worker.done(self.id, False, {"afresh": True})
+            os._exit(1)
 
     def _run(self) -> None:
         if self.call is not None:
@@ -102,6 +118,8 @@ class Execution:
         if folder not in sys.path:
             # Behind the libraries, since a cell may well be called `json` or `random`.
             sys.path.append(folder)
+        if not self.shared:
+            SHELF.begin(self.code, self._unfit)
         if self.seed is not None:
             from polyloom._seed import seed_generators
 
@@ -119,6 +137,8 @@ class Execution:
         """The cell is one call of a function."""
         from polyloom._call import call
 
+        if not self.shared:
+            SHELF.begin(self.code or "/cell/code/", self._unfit)
         if self.seed is not None:
             from polyloom._seed import seed_generators
 

@@ -11,6 +11,7 @@ from _frozen_importlib import ModuleSpec
 from _frozen_importlib_external import SourceFileLoader
 
 from polyloom import PortError
+from polyloom._shelf import SHELF
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def find(code: str, module: str, name: str) -> Any:
         _roots[:] = [root + os.sep]
         if sys.path[:1] != [root]:
             sys.path.insert(0, root)
+            SHELF.moved(root)
     try:
         # To look for what is known takes longer than to compile it.
         if not root or "." in module or not _defined(code, module):

@@ -48,6 +48,12 @@ class _Finder:
             spec.loader.exec_module = execute_and_seed
         return spec
 
+    def came(self, name: str, module: Any) -> None:
+        """A module was loaded that no finder was asked for."""
+        seeder = self.left.pop(name, None)
+        if seeder is not None:
+            seeder(module, self.seed)
+
 
 def seed_generators(seed: int) -> None:
     """Seed what is loaded already, and the rest when it comes."""

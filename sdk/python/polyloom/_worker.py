@@ -152,11 +152,15 @@ class Worker:
         set_signal(SIGURG, SIG_DFL)
         changed = execution.session_changed
         if ok and changed and not extras:
-            done = _WENT_WELL
+            self.connection.send_encoded(wire.DONE, frame.exec_id, _WENT_WELL)
         else:
-            done = encode({"extras": extras, "ok": ok, "session_changed": changed})
-        self.connection.send_encoded(wire.DONE, frame.exec_id, done)
+            self.done(frame.exec_id, ok, extras, changed)
         self.exit_code = execution.exit_code
+
+    def done(self, exec_id: int, ok: bool, extras: dict[str, Any], changed: bool = False) -> None:
+        """Say that an Exec is done."""
+        done = encode({"extras": extras, "ok": ok, "session_changed": changed})
+        self.connection.send_encoded(wire.DONE, exec_id, done)
 
     def send(self, kind: int, exec_id: int, body: dict[str, Any]) -> None:
         main = get_ident() == self._main

@@ -15,6 +15,7 @@ import sys
 from struct import Struct, calcsize, iter_unpack
 
 from polyloom._rehearsal import rehearse
+from polyloom._shelf import SHELF
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def _become(line: _socket.socket, restore: Callable[[], None]) -> None:
             if equals:
                 os.environb[name] = value
         # Python's own generator has a new state in each copy already.
-        random = sys.modules.get("numpy.random")
+        random = sys.modules.get("numpy.random") or SHELF.modules.get("numpy.random")
         if random is not None:
             random.seed()
     except BaseException as error:
@@ -188,6 +189,12 @@ def _warm() -> None:
     for name in os.environ.pop("POLYLOOM_PRELOAD", "").split(","):
         if name:
             _preload(name)
+    names = [name for name in os.environ.pop("POLYLOOM_LEARNT", "").split(",") if name]
+    threads = len(os.listdir("/proc/self/task"))
+    if names and not SHELF.load(names):
+        _unable("what was to be loaded ahead changes more than can be hidden")
+    if names and len(os.listdir("/proc/self/task")) > threads:
+        _unable("what was to be loaded ahead starts threads")
     sys.stdout.flush()
     # What a library has opened, shares or prints would be all cells' or none's.
     if os.fstat(said).st_size or _outside() - before - {said}:

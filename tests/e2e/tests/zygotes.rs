@@ -25,7 +25,10 @@ struct Told(BTreeMap<String, Value>);
 
 impl Told {
     fn of(place: &Place) -> Self {
-        let ended = place.polyloom(&["run", "--format", "jsonl", "--no-cache", "-j1", "-k"]);
+        Self::ended(&place.polyloom(&["run", "--format", "jsonl", "--no-cache", "-j1", "-k"]))
+    }
+
+    fn ended(ended: &polyloom_test_e2e::Ended) -> Self {
         let out = ended.stdout();
         assert!(!out.is_empty(), "{}", ended.stderr());
         let events = out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -327,4 +330,80 @@ fn a_zygote_of_a_plugin_is_not_there_for_cells_after_the_plugin_was_edited() {
     }
     running.signal(Signal::INT);
     let _ = running.end().exits(130);
+}
+
+/// An environment whose numpy takes its time, and tells in which process it was loaded. Not in a temporary folder, which cells have of their own.
+fn environment() -> tempfile::TempDir {
+    let venv = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let make = ["-m", "venv", "--without-pip"];
+    let made = std::process::Command::new("python3").args(make).arg(venv.path()).status();
+    assert!(made.unwrap().success());
+    let lib = std::fs::read_dir(venv.path().join("lib")).unwrap().next().unwrap().unwrap();
+    let numpy = lib.path().join("site-packages/numpy");
+    std::fs::create_dir(&numpy).unwrap();
+    let code = "import os, time\ntime.sleep(0.1)\nfrom . import rest\nmade = os.getpid()\nhome = os.environ.get('LOOKED_AT')\n";
+    std::fs::write(numpy.join("__init__.py"), code).unwrap();
+    std::fs::write(numpy.join("rest.py"), "").unwrap();
+    venv
+}
+
+#[test]
+fn what_a_cell_loaded_last_time_is_loaded_before_the_next_fork_and_out_of_sight() {
+    needs!("python3");
+    let venv = environment();
+    let code = |more: &str| {
+        format!(
+            "{more}\nimport os, sys\ndef f():\n    import numpy\n    return numpy\nhidden = 'numpy' not in sys.modules\n\
+             n = f()\nprint(hidden, n.made == os.getpid(), n.home, n is sys.modules['numpy'], hasattr(n, 'rest'))"
+        )
+    };
+    let write = |place: &Place, more: &str| {
+        let code = code(more);
+        let cell = |at| format!("[cells.c{at}]\nlang = \"python\"\ncode = '''\n{code}\n'''\n");
+        place.write("polyloom.toml", (0..4).map(cell).collect::<String>());
+    };
+    let place = Place::flow("");
+    let run = || {
+        let words = ["run", "--format", "jsonl", "--no-cache", "-j1", "-k"];
+        Told::ended(&place.call(&words).env("VIRTUAL_ENV", venv.path()).end())
+    };
+    write(&place, "");
+    let first = run();
+    assert_eq!(first.printed("c3"), "True True None True True\n");
+    assert_eq!(first.0["c3"]["extras"]["loaded"], serde_json::json!(["numpy"]));
+    if !possible(&first) {
+        return;
+    }
+    // Edited: what it loaded is known by its name.
+    write(&place, "edited = 1");
+    let second = run();
+    assert_eq!(second.printed("c3"), "True False None True True\n");
+    assert_eq!(second.0["c3"]["extras"]["preloaded"], serde_json::json!(["numpy"]));
+    assert!(second.0["c3"]["peak_memory"].as_u64() > Some(0));
+    // It changes what a library may look at: it has none that was loaded before.
+    write(&place, "import os; os.environ['LOOKED_AT'] = 'this'");
+    let third = run();
+    assert_eq!(third.printed("c3"), "True True this True True\n");
+    assert!(third.0["c3"]["extras"].get("loaded").is_none());
+}
+
+#[test]
+fn what_a_cell_claims_to_have_loaded_is_no_more_than_a_name_of_a_list() {
+    needs!("python3");
+    let claim = "import sys\nfrom polyloom._shelf import SHELF\n\
+        type(SHELF).loaded = lambda self: ['this', 'os', '../x', 'numpy,this', 'numpy\\0', 'numpy.' * 99, 'numpy.no.such'] * 99";
+    let codes = |tail: &str| {
+        let code = format!("{claim}\nimport os\nprint(os.getppid(), 'this' in sys.modules){tail}");
+        let cell = |at| format!("[cells.c{at}]\nlang = \"python\"\ncode = '''\n{code}\n'''\n");
+        (0..4).map(cell).collect::<String>()
+    };
+    let place = Place::flow(&codes(""));
+    let run =
+        || Told::ended(&place.polyloom(&["run", "--format", "jsonl", "--no-cache", "-j1", "-k"]));
+    let first = run();
+    place.write("polyloom.toml", codes("\nx = 1"));
+    let second = run();
+    if possible(&first) {
+        assert_eq!(second.printed("c3"), format!("{ZYGOTE} False\n"));
+    }
 }

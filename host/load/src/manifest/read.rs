@@ -315,14 +315,13 @@ fn features(findings: &mut Findings, map: &Map) -> Vec<String> {
 }
 
 fn zygote(findings: &mut Findings, map: &Map) -> ZygoteSpec {
-    let mut preload = None;
-    if let Some(node) = map.get("preload")
-        && let Some(text) = findings.text("preload", node)
-    {
+    let [preload, learn] = ["preload", "learn"].map(|key| {
+        let node = map.get(key)?;
+        let text = findings.text(key, node)?;
         pattern(findings, node, text, &[], "");
-        preload = Some(text.to_owned());
-    }
-    ZygoteSpec { preload }
+        Some(text.to_owned())
+    });
+    ZygoteSpec { preload, learn }
 }
 
 /// A library is loaded by a worker of polyloom's own, which speaks for it.

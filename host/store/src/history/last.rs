@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use polyloom_protocol::meta::Outcome;
 use rusqlite::{Connection, OptionalExtension};
+use serde::Deserialize;
 
 use super::Previous;
 use super::open::History;
@@ -27,6 +28,29 @@ impl History {
             )?;
             statement.query_map([flow, prefix], |row| row.get(0))?.collect()
         })
+    }
+
+    /// What the worker of a cell's last attempt said that it has loaded.
+    pub fn loaded(&self, flow: &str, cell: &str) -> Result<Vec<String>, Fault> {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Told {
+            extras: Extras,
+        }
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Extras {
+            loaded: Vec<String>,
+        }
+        let meta: Option<String> = self.query(|index| {
+            let mut statement = index.prepare_cached(
+                "SELECT s.meta FROM latest l JOIN steps s ON s.run = l.run AND s.cell = l.cell
+                 WHERE l.flow = ?1 AND l.cell = ?2",
+            )?;
+            statement.query_row([flow, cell], |row| row.get(0)).optional()
+        })?;
+        let told = meta.and_then(|meta| serde_json::from_str::<Told>(&meta).ok());
+        Ok(told.unwrap_or_default().extras.loaded)
     }
 
     /// What this project's last run of the flow that had a cell left of it, for each of `cells` that is known. A result that stood

@@ -139,6 +139,7 @@ pub fn blank(world: &World, place: &Place, manifest: &Arc<Manifest>) -> Result<A
         policy: Policy::default(),
         granted: Granted::default(),
         coming: 0,
+        learnt: Vec::new(),
     })
 }
 
