@@ -28,8 +28,9 @@ pub mod feature {
     pub const DURABLE: &str = "durable";
     pub const INTERACTIVE: &str = "interactive";
     pub const SOURCE: &str = "source";
+    pub const INSTANCES: &str = "instances";
     /// Every name above.
-    pub const ALL: [&str; 13] = [
+    pub const ALL: [&str; 14] = [
         CANCEL_SOFT,
         DISPLAY,
         PROGRESS,
@@ -43,6 +44,7 @@ pub mod feature {
         DURABLE,
         INTERACTIVE,
         SOURCE,
+        INSTANCES,
     ];
 }
 

@@ -95,6 +95,7 @@ impl Manifest {
                 command.compile.as_deref().is_some_and(holds)
                     || head.is_some_and(|head| holds(&head.argv) || holds(&head.flags))
                     || holds(&command.run)
+                    || command.instances.as_ref().is_some_and(|it| holds(&it.argv))
             }
             Kind::Worker(worker) => {
                 holds(&worker.argv) || worker.once.as_deref().is_some_and(holds)
@@ -169,6 +170,15 @@ impl Kind {
         }
     }
 
+    /// The worker that can run its cells' programs one after the other, if it has one.
+    #[must_use]
+    pub fn instances(&self) -> Option<&WorkerSpec> {
+        match self {
+            Self::Command(command) => command.instances.as_ref(),
+            Self::Worker(_) => None,
+        }
+    }
+
     /// The argv that runs a cell.
     #[must_use]
     pub fn run(&self) -> &[String] {
@@ -206,6 +216,8 @@ pub struct CommandSpec {
     pub run: Vec<String>,
     /// That it can be a zygote, which makes each cell by forking itself.
     pub zygote: Option<ZygoteSpec>,
+    /// That a worker can do what `run` does, for one cell after the other.
+    pub instances: Option<WorkerSpec>,
     /// Of kind `wasm`: the component, a path below the manifest's folder.
     pub component: Option<String>,
 }
