@@ -28,9 +28,10 @@ pub mod feature {
     pub const DURABLE: &str = "durable";
     pub const INTERACTIVE: &str = "interactive";
     pub const SOURCE: &str = "source";
+    /// Of the workers that `[instances]` of a manifest names; all of them have it.
     pub const INSTANCES: &str = "instances";
-    /// Every name above.
-    pub const ALL: [&str; 14] = [
+    /// What `[worker]` of a manifest may name: every name above but the last.
+    pub const ALL: [&str; 13] = [
         CANCEL_SOFT,
         DISPLAY,
         PROGRESS,
@@ -44,7 +45,6 @@ pub mod feature {
         DURABLE,
         INTERACTIVE,
         SOURCE,
-        INSTANCES,
     ];
 }
 
