@@ -29,6 +29,7 @@ from pathlib import Path
 import cells
 import compiling
 import handover
+import snapshots
 import summing
 import typed
 from common import MAKER, ROOT, Common, Row, Took, in_turn, took, tool
@@ -56,6 +57,7 @@ MORE: dict[str, Callable[[Common], None]] = {
     "catalog": typed.catalog,
     "uses": typed.uses,
     "session": typed.session,
+    "snapshot": snapshots.snapshot,
 }
 CASES = [*GRAPHS, *MORE]
 

@@ -31,10 +31,9 @@ impl fmt::Debug for Readers<'_> {
     }
 }
 
-/// What a reader said, and what it rests on.
+/// What a reader's answer rests on. It is remembered as a line before the answer.
 #[derive(Serialize, Deserialize)]
 struct Memory {
-    answer: String,
     /// The files that it reaches, by their digests; nothing for one that was not there.
     files: BTreeMap<PathBuf, Option<Digest>>,
     /// The names of what could stand in their place, by folder.
@@ -62,11 +61,10 @@ impl Functions for Readers<'_> {
         let asked = serde_json::json!({ "of": asked, "root": absolute(question.root), "untyped": question.allow_untyped });
         let argv = manifest.catalog.as_deref().unwrap_or_default().join("\0");
         let whole = format!("{} {} {VERSION} {argv} {asked}", facts.together(), place.sdk);
-        let key = format!("functions/1 {}", Digest::of(whole.as_bytes()));
+        let key = format!("functions/2 {}", Digest::of(whole.as_bytes()));
         let remembered = place.store.tool(&key).ok().flatten();
-        let remembered = remembered.and_then(|text| serde_json::from_str::<Memory>(&text).ok());
-        if let Some(memory) = remembered
-            && let Some(catalog) = recall(question, manifest, &memory)
+        if let Some(text) = remembered
+            && let Some(catalog) = recall(question, manifest, &text)
         {
             return Ok(catalog);
         }
@@ -93,10 +91,9 @@ impl Functions for Readers<'_> {
             if !settled {
                 continue;
             }
-            let answer = String::from_utf8(answer).ok().filter(|it| it.len() < LARGEST);
-            if let Some(answer) = answer {
-                let memory = Memory { answer, files: reach.files, names: reach.names };
-                let text = serde_json::to_string(&memory).unwrap_or_default();
+            if let Some(answer) = String::from_utf8(answer).ok().filter(|it| it.len() < LARGEST) {
+                let memory = Memory { files: reach.files, names: reach.names };
+                let text = serde_json::to_string(&memory).unwrap_or_default() + "\n" + &answer;
                 if let Err(error) = place.store.remember_tool(&key, &text) {
                     tracing::warn!(%error, "typed functions could not be remembered");
                 }
@@ -120,8 +117,17 @@ fn only(question: &Question<'_>, catalog: &mut Catalog) {
 }
 
 /// What a reader said before, if it would say the same now.
-fn recall(question: &Question<'_>, manifest: &Manifest, memory: &Memory) -> Option<Catalog> {
-    let mut catalog = Catalog::read(manifest.id.as_str(), memory.answer.as_bytes()).ok()?;
+fn recall(question: &Question<'_>, manifest: &Manifest, text: &str) -> Option<Catalog> {
+    let (memory, answer) = text.split_once('\n')?;
+    let memory: Memory = serde_json::from_str(memory).ok()?;
+    // An answer is long: it is looked at only where no file has changed.
+    let stands = |(file, digest): (&PathBuf, &Option<Digest>)| {
+        question.root.read(file).ok().as_deref().map(Digest::of) == *digest
+    };
+    if !memory.files.iter().all(stands) {
+        return None;
+    }
+    let mut catalog = Catalog::read(manifest.id.as_str(), answer.as_bytes()).ok()?;
     only(question, &mut catalog);
     let reach = Reach::of(question, manifest, &catalog);
     let same = reach.files == memory.files && reach.names == memory.names;

@@ -208,6 +208,7 @@ impl<'a> Bench<'a> {
             call: None,
             code: code.as_bytes().into(),
             origin: Origin { path: crate::FILE.into(), first_line: 1 },
+            beside: Default::default(),
             inputs: Vec::new(),
             outputs: BTreeMap::new(),
             env: BTreeMap::new(),

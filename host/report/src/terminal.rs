@@ -460,6 +460,9 @@ impl Screen {
         if self.says(wanted) {
             let line = self.step_line(cell, lang, reason, attempts, meta);
             self.line(&line);
+            if let Some(text) = replayed(meta) {
+                self.prefixed(cell, Style::Dim, &text);
+            }
         }
         if failure::is_failure(meta.outcome) {
             let failure = Failure::new(cell, lang, meta, errors);
@@ -536,4 +539,24 @@ impl Screen {
         let _ = write!(line, " {name}  {lang}  {wall:>6}  {}", self.paint.text(Style::Dim, &about));
         line.trim_end().to_owned()
     }
+}
+
+/// The cells that were run again for the state of a cell's session: `ran again for session `main`: a, b`.
+fn replayed(meta: &ExecMeta) -> Option<String> {
+    /// More names than that are a number.
+    const MOST: usize = 8;
+    let Some(Value::List(cells)) = meta.extras.get("replayed") else { return None };
+    let text = |value: &Value| match value {
+        Value::Str(text) => escape_line(text).into_owned(),
+        _ => String::new(),
+    };
+    let mut names = cells.iter().take(MOST).map(text).collect::<Vec<_>>().join(", ");
+    if cells.len() > MOST {
+        let _ = write!(names, " and {} more", cells.len() - MOST);
+    }
+    let session = meta
+        .extras
+        .get("session")
+        .map_or_else(|| "its session".to_owned(), |name| format!("session `{}`", text(name)));
+    Some(format!("ran again for {session}: {names}"))
 }

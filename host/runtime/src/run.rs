@@ -15,12 +15,13 @@ mod turn;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use polyloom_events::{Event, Phase, Stage, Stream as Channel, Totals};
 use polyloom_model::{
-    CellId, Digest, Levels, Limit, LimitLines, Limits, Policy, PortName, Preset, Source,
+    CellId, Digest, Levels, Limit, LimitLines, Limits, Policy, PortName, Preset, SessionName,
+    Source,
 };
 use polyloom_plan::{Action, Artifact, Feed, Recorded, StepIndex};
 use polyloom_protocol::Outcome;
@@ -258,6 +259,8 @@ pub struct Runner {
     pub(crate) unknown: Option<String>,
     sender: mpsc::Sender<Happened>,
     receiver: mpsc::Receiver<Happened>,
+    /// Where the code of cells stands that are in sessions, once somebody asks.
+    origins: OnceLock<HashMap<SessionName, attempt::Origins>>,
 }
 
 pub(crate) fn unix_ms() -> u64 {
@@ -329,6 +332,7 @@ impl Runner {
             unknown: None,
             sender,
             receiver,
+            origins: OnceLock::new(),
             job,
         };
         runner.make_room();

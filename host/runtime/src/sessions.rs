@@ -11,7 +11,7 @@ use polyloom_model::{CellId, Limits, SessionName, Value};
 use polyloom_plan::Key;
 use polyloom_protocol::Outcome;
 use polyloom_worker::AttemptError;
-use polyloom_worker::attempt::{Attempt, Live, Report, Stop};
+use polyloom_worker::attempt::{Attempt, Live, Origins, Report, Stop};
 use polyloom_worker::daemon::SessionId;
 use polyloom_worker::session::{Session, Stand};
 use tokio::sync::{mpsc, watch};
@@ -34,6 +34,8 @@ pub struct Turn {
     pub replays: Vec<StepRun>,
     /// What its process may use: as much as any of its cells may.
     pub limits: Limits,
+    /// Where the code of the session's cells stands.
+    pub origins: Origins,
 }
 
 /// One that is alive.

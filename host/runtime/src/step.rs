@@ -452,9 +452,12 @@ impl StepRun {
         match played? {
             Played::Stopped => Err(Trouble::stopped()),
             Played::Ran(mut report, again) => {
+                // Facts of the host's, whatever the worker says.
+                let extras = &mut report.meta.extras;
+                extras.retain(|name, _| name != "replayed" && name != "session");
                 if !again.is_empty() {
-                    let names = sessions::names(&again);
-                    report.meta.extras.insert("replayed".to_owned(), names);
+                    extras.insert("replayed".to_owned(), sessions::names(&again));
+                    extras.insert("session".to_owned(), Value::Str(turn.name.to_string()));
                 }
                 Ok(*report)
             }
@@ -486,6 +489,7 @@ impl StepRun {
             code: Arc::clone(&cell.code.bytes),
             call: None,
             origin: cell.code.origin.clone(),
+            beside: self.turn.as_ref().map(|turn| turn.origins.clone()).unwrap_or_default(),
             inputs: Vec::new(),
             outputs: BTreeMap::new(),
             env: BTreeMap::new(),

@@ -34,6 +34,8 @@ pub struct Attempt {
     pub call: Option<Arc<Call>>,
     /// Where the code stands for its author; diagnostics are mapped to it.
     pub origin: Origin,
+    /// The same for the code of the other cells of its session, whose functions it may call.
+    pub beside: Origins,
     /// Inputs.
     pub inputs: Vec<InputFile>,
     /// Declared outputs.
@@ -57,6 +59,9 @@ pub struct Attempt {
     /// As many cells like it are coming, as far as that is known: workers may be started for them.
     pub coming: usize,
 }
+
+/// Where codes stand for their authors, by their names in `/cell/code`.
+pub type Origins = Arc<BTreeMap<String, Origin>>;
 
 /// What a cell was granted beyond its inputs.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -170,12 +170,21 @@ impl Seat {
         self.talk.as_ref()
     }
 
-    /// Says something to its worker while no cell runs, and waits for the answer, for so long. Nothing where it is not known in what state it is now.
+    /// Says something to its worker while no cell runs, and waits for the answer, not for long. Nothing where it is not known in what state it is now.
     pub async fn ask(&mut self, messages: impl IntoIterator<Item = FromHost>) -> Option<Answer> {
+        self.ask_for(messages, FRAME).await
+    }
+
+    /// The same for what may take so long.
+    pub async fn ask_for(
+        &mut self,
+        messages: impl IntoIterator<Item = FromHost>,
+        patience: Duration,
+    ) -> Option<Answer> {
         self.greet().await?;
         let talk = self.talk.as_mut()?;
         let unsent = messages.into_iter().flat_map(|it| talk.say_between(it)).collect();
-        self.hear(unsent, FRAME, |talk| talk.answer.is_some()).await?;
+        self.hear(unsent, patience, |talk| talk.answer.is_some()).await?;
         self.talk.as_mut()?.answer.take()
     }
 

@@ -53,6 +53,8 @@ struct Start {
     env: Vec<(String, std::ffi::OsString)>,
     /// Libraries to be loaded before the first fork.
     preload: Vec<String>,
+    /// Whether its cells are calls of functions: what these do besides is rehearsed.
+    calls: bool,
 }
 
 impl Ground {
@@ -118,6 +120,9 @@ impl Ground {
         if !start.preload.is_empty() {
             env.push(("POLYLOOM_PRELOAD".to_owned(), start.preload.join(",").into()));
         }
+        if start.calls {
+            env.push(("POLYLOOM_CALLS".to_owned(), "1".into()));
+        }
         let argv = start.argv.clone();
         let spec = sandbox::Spec { argv, env, binds, ..sandbox::Spec::default() };
         Order::new(Wait::Zygote, &self.executor, &start.policy, &spec)
@@ -154,7 +159,8 @@ impl Start {
             not_ahead(attempt, "its cells have fewer system calls than a zygote");
             return None;
         }
-        Some(Self { preload, ..Self::plain(attempt, policy, spec)? })
+        let calls = attempt.call.is_some();
+        Some(Self { preload, calls, ..Self::plain(attempt, policy, spec)? })
     }
 
     /// How the program of such a cell is started where nothing of the cell's is there yet, if that makes no difference to it.
@@ -186,6 +192,7 @@ impl Start {
             argv: spec.argv.clone(),
             env: Workplace::base_env(executor, &spec.view, &attempt.limits),
             preload: Vec::new(),
+            calls: false,
         })
     }
 }

@@ -125,24 +125,25 @@ pub fn to_author(diagnostic: &mut Diagnostic, attempt: &Attempt, view: &View) {
         None => diagnostic.line.is_some() && !attempt.code_name.is_empty(),
         Some(file) => file == code || file == attempt.code_name,
     };
+    let folder = view.path(&code_folder().to_string_lossy());
+    let other = diagnostic.file.as_deref().filter(|_| !own);
+    let below = other.and_then(|file| Path::new(file).strip_prefix(folder).ok());
+    // The code of a cell before it in its session.
+    let earlier = below.and_then(Path::to_str).and_then(|name| attempt.beside.get(name));
     // Another file of the project that a function reaches.
-    let other = diagnostic.file.as_deref().filter(|_| !own).and_then(|file| {
-        let folder = view.path(&code_folder().to_string_lossy());
-        let below = Path::new(file).strip_prefix(folder).ok()?;
+    let other = below.filter(|_| earlier.is_none()).and_then(|below| {
         attempt.call.as_ref()?.files.iter().find(|(path, _)| path == below)?;
         // The flow's own folder, as the person sees it.
         let root = attempt.origin.path.to_str()?.strip_suffix(&attempt.code_name)?;
         Some(Path::new(root).join(below))
     });
-    if !own && other.is_none() {
-        return;
-    }
     if let Some(other) = other {
         diagnostic.file = Some(other.display().to_string());
         return;
     }
-    let shift = attempt.origin.first_line.saturating_sub(1);
-    diagnostic.file = Some(attempt.origin.path.display().to_string());
+    let Some(origin) = earlier.or(own.then_some(&attempt.origin)) else { return };
+    let shift = origin.first_line.saturating_sub(1);
+    diagnostic.file = Some(origin.path.display().to_string());
     diagnostic.line = diagnostic.line.map(|line| line.saturating_add(shift));
     diagnostic.end_line = diagnostic.end_line.map(|line| line.saturating_add(shift));
 }

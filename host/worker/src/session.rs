@@ -3,6 +3,7 @@
 //! What the cells are, and what state is wanted, is the caller's. Files of a cell are laid and taken away by the host while the worker waits; what a cell
 //! leaves is copied, since processes of the session may go on. Where anything goes wrong, the session ends.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,9 +27,11 @@ use crate::parking::Berth;
 use crate::talk::Answer;
 use crate::workplace::{AttemptError, Workplace, exec_of, stopped};
 
+mod durable;
 mod lease;
 
-pub use lease::{InUse, Stand, present_session};
+pub use durable::{DEPTH, MOST_FILES, StateFile};
+pub use lease::{InUse, Stand, forked_session, present_session};
 
 use lease::Lease;
 
@@ -49,12 +52,21 @@ pub struct Session {
 }
 
 /// What a worker consists of, as the host has counted it while nothing of a cell's could be there.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Own {
-    /// Processes now; none where that is not known.
+    /// Processes without snapshots; none where that is not known.
     now: usize,
     /// Processes that each snapshot is.
     each: usize,
+    /// The snapshots there are.
+    names: BTreeSet<String>,
+}
+
+impl Own {
+    /// So many processes are there, but for those that are about to end.
+    fn all(&self) -> usize {
+        self.now + self.each * self.names.len()
+    }
 }
 
 impl Session {
@@ -77,7 +89,10 @@ impl Session {
             return Some(false);
         }
         let done = self.keep(FromHost::Snapshot(Snapshot { name: name.to_owned() })).await?;
-        self.own.now = self.seat.cell.processes();
+        // One that had the name before ends a moment later: it is not counted now.
+        if done {
+            self.own.names.insert(name.to_owned());
+        }
         Some(done)
     }
 
@@ -97,10 +112,9 @@ impl Session {
 
     /// Drops a kept state; as for [`Self::snapshot`].
     pub async fn forget(&mut self, name: &str) -> Option<bool> {
-        let was_alone = self.is_alone().await;
         let done = self.keep(FromHost::Forget(Forget { name: name.to_owned() })).await?;
-        if done && was_alone {
-            self.own.now = self.own.now.saturating_sub(self.own.each);
+        if done {
+            self.own.names.remove(name);
         }
         Some(done)
     }
@@ -118,7 +132,7 @@ impl Session {
             // It ends a moment after it was let go of, if it is a process at all.
             for _ in 0..ENDING {
                 let now = self.seat.cell.processes();
-                self.own = Own { now, each: with - now.min(with) };
+                self.own = Own { now, each: with - now.min(with), names: BTreeSet::new() };
                 if self.own.each > 0 {
                     break;
                 }
@@ -131,7 +145,7 @@ impl Session {
     /// Whether no process is there but the worker's own. One that is about to end is waited for a little.
     async fn is_alone(&mut self) -> bool {
         for _ in 0..ENDING {
-            if self.seat.cell.processes() == self.own.now {
+            if self.seat.cell.processes() == self.own.all() {
                 return true;
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -150,7 +164,7 @@ impl Session {
     async fn keep(&mut self, message: FromHost) -> Option<bool> {
         match self.seat.ask([message]).await? {
             Answer::Kept(kept) => Some(kept.ok),
-            Answer::Completions(_) | Answer::Pong => None,
+            Answer::Completions(_) | Answer::Saved(_) | Answer::Pong => None,
         }
     }
 
@@ -189,7 +203,7 @@ impl Session {
         let complete = Complete { code: code.to_owned(), cursor };
         match self.seat.ask([FromHost::Complete(complete)]).await? {
             Answer::Completions(words) => Some(words),
-            Answer::Kept(_) | Answer::Pong => None,
+            Answer::Kept(_) | Answer::Saved(_) | Answer::Pong => None,
         }
     }
 
@@ -199,11 +213,18 @@ impl Session {
         self.lease.is_some()
     }
 
+    /// Something is about to be done with it: one that is left in the midst of that ends.
+    pub fn busy(&mut self) {
+        if let Some(lease) = &mut self.lease {
+            lease.busy();
+        }
+    }
+
     /// Lets the daemon know how it stands, where the session is one of its.
     pub fn stands(&mut self, at: &Stand) {
         let Some(lease) = &mut self.lease else { return };
         let Some((pause, cpu)) = self.seat.pause() else { return };
-        lease.stands(pause, self.own, cpu, self.seat.cell.counted(), at);
+        lease.stands(pause, self.own.clone(), cpu, self.seat.cell.counted(), at);
     }
 
     /// Leaves it to the daemon where that knows how it stands; else it ends. May block.

@@ -9,7 +9,7 @@ use polyloom_protocol::frame::{Decoder, PREAMBLE};
 use polyloom_protocol::handshake::{Offer, VERSION, feature, negotiate, refusal};
 use polyloom_protocol::messages::Version;
 use polyloom_protocol::messages::host::{Cancel, Credit, Describe, Exec, Shutdown};
-use polyloom_protocol::messages::worker::{Completions, Kept};
+use polyloom_protocol::messages::worker::{Completions, Kept, Saved};
 use polyloom_protocol::meta::{Diagnostic, Severity};
 use polyloom_protocol::state::{Accept, Conversation, State};
 use polyloom_protocol::{FromHost, FromWorker, Violation};
@@ -44,6 +44,8 @@ pub enum Answer {
     Kept(Kept),
     /// What code may go on with.
     Completions(Completions),
+    /// What of a state was saved or loaded.
+    Saved(Saved),
     /// That it has done all that was asked before.
     Pong,
 }
@@ -376,11 +378,8 @@ impl Talk {
                 self.artifacts.push((artifact.name, artifact.path));
             }
             FromWorker::Catalog(catalog) => self.catalog = Some(catalog.entries),
-            // What `Save` gives was not asked for here.
-            FromWorker::Started(_)
-            | FromWorker::Artifact(_)
-            | FromWorker::Saved(_)
-            | FromWorker::Unknown { .. } => {}
+            FromWorker::Started(_) | FromWorker::Artifact(_) | FromWorker::Unknown { .. } => {}
+            FromWorker::Saved(saved) => self.answer = Some(Answer::Saved(saved)),
             FromWorker::Kept(kept) => self.answer = Some(Answer::Kept(kept)),
             FromWorker::Completions(words) => self.answer = Some(Answer::Completions(words)),
             FromWorker::Pong(_) => self.answer = Some(Answer::Pong),

@@ -21,8 +21,13 @@ _HERE = os.path.dirname(os.path.abspath((lambda: 0).__code__.co_filename))
 _OURS = (_HERE + os.sep, _HERE + "_sdk" + os.sep)
 
 
-def describe(error: BaseException, code: str, cancelled: bool) -> dict[str, Any]:
-    """The Diagnostic for an exception that ended the cell whose file is `code`."""
+def describe(
+    error: BaseException, code: str, cancelled: bool, shared: bool = False
+) -> dict[str, Any]:
+    """The Diagnostic for an exception that ended the cell whose file is `code`.
+
+    In a session (`shared`) it may lead to the code of an earlier cell, which lies beside.
+    """
     fields: dict[str, Any] = {"severity": "error", "message": headline(error), "file": code or None}
     if isinstance(error, PortError):
         fields["message"] = str(error)
@@ -39,11 +44,26 @@ def describe(error: BaseException, code: str, cancelled: bool) -> dict[str, Any]
         return fields
     at = error.__traceback__
     while at is not None:
-        if at.tb_frame.f_code.co_filename == code:
-            fields["line"] = at.tb_lineno
-            fields.update(_columns(at, code))
+        file = at.tb_frame.f_code.co_filename
+        if file == code or (shared and _beside(file, code)):
+            fields["file"], fields["line"] = file, at.tb_lineno
+            fields.update(dict.fromkeys(("col", "end_line", "end_col")), **_columns(at, file))
         at = at.tb_next
     return fields
+
+
+def caller(error: BaseException, fields: dict[str, Any], code: str) -> Optional[dict[str, Any]]:
+    """Where the cell of the file `code` called what an earlier one of its session had defined."""
+    if not code or fields.get("file") == code or fields.get("line") is None:
+        return None
+    at = error.__traceback__
+    line: Optional[int] = None
+    while at is not None:
+        if at.tb_frame.f_code.co_filename == code:
+            line = at.tb_lineno
+        at = at.tb_next
+    told = {"severity": "info", "message": "it was called here", "file": code, "line": line}
+    return told if line is not None else None
 
 
 def _beside(file: Optional[str], code: str) -> bool:

@@ -160,12 +160,19 @@ class Execution:
 
         if not quiet and not isinstance(error, polyloom.PortError):
             print_exception(error)
-        self.diagnose(self._describe(error))
+        told = self._describe(error)
+        self.diagnose(told)
+        if self.shared:
+            from polyloom._diagnose import caller
+
+            called = caller(error, told, self.code)
+            if called is not None:
+                self.diagnose(called)
 
     def _describe(self, error: BaseException) -> dict[str, Any]:
         from polyloom._diagnose import describe
 
-        return describe(error, self.code, self.cancelled)
+        return describe(error, self.code, self.cancelled, self.shared)
 
     def _leave_child(self, error: Optional[BaseException]) -> None:
         """A forked child that comes to the end of the cell must not go on as a second worker."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
+from _frozen_importlib import ModuleSpec
+from _frozen_importlib_external import SourceFileLoader
 
 from polyloom import PortError
 
@@ -46,7 +48,9 @@ def find(code: str, module: str, name: str) -> Any:
         if sys.path[:1] != [root]:
             sys.path.insert(0, root)
     try:
-        __import__(module)
+        # To look for what is known takes longer than to compile it.
+        if not root or "." in module or not _defined(code, module):
+            __import__(module)
     except SystemExit as error:
         message = f"importing `{module}` ended the program, with status {error.code!r}"
         line = line_in(error, code)
@@ -66,6 +70,29 @@ def find(code: str, module: str, name: str) -> Any:
     if not callable(function):
         raise CallError("", f"`{module}.{name}` is no function", "object")
     return function
+
+
+def _defined(code: str, name: str) -> bool:
+    """Make the module `name` of its file, as an import would; whether there was none yet."""
+    if name in sys.modules or name in sys.builtin_module_names or not code.endswith(f"/{name}.py"):
+        return False
+    with open(code, "rb") as file:
+        compiled = compile(file.read(), code, "exec", dont_inherit=True)
+    module: Any = type(sys)(name)
+    module.__file__, module.__package__ = code, ""
+    module.__loader__ = SourceFileLoader(name, code)
+    spec: Any = ModuleSpec(name, module.__loader__, origin=code)
+    spec.has_location = True
+    spec._initializing = True  # who imports it meanwhile is told of the circle
+    module.__spec__ = spec
+    sys.modules[name] = module
+    try:
+        exec(compiled, module.__dict__)
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
+    spec._initializing = False
+    return True
 
 
 def _below(module: Any, roots: list[str]) -> bool:

@@ -14,6 +14,8 @@ import os
 import sys
 from struct import Struct, calcsize, iter_unpack
 
+from polyloom._rehearsal import rehearse
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +37,7 @@ def serve(fd: int) -> None:
     """Make cells until the supervisor is gone. Returns in each of them, and never in the zygote."""
     global _exit
     restore, _exit = _restore()
+    calls = os.environ.pop("POLYLOOM_CALLS", "") == "1"
     _warm()
     line = _socket.socket(fileno=fd)
     line.send(_TOLD.pack(WARM, FORKS_AHEAD))
@@ -48,7 +51,7 @@ def serve(fd: int) -> None:
         pid = os.fork()
         if pid == 0:
             if size == 1:
-                _rehearse()
+                rehearse(calls)
             _become(line, restore)
             return
         line.send(_TOLD.pack(BEGAN, pid))
@@ -60,26 +63,6 @@ def serve(fd: int) -> None:
         else:
             break  # it did not
     os._exit(0)
-
-
-def _rehearse() -> None:
-    """Do what nearly every cell does while none is there yet.
-
-    A copy shares its zygote's memory until it writes to it, and to use an object is to write to it:
-    a page of 4 KiB is copied then, in microseconds, of which a cell needs some hundred pages.
-    """
-    from polyloom._msgpack import decode, encode
-
-    names = {"__name__": "rehearsal", "a": [1, 2.5, "text", None, True, b""]}
-    source = "import sys\ndef f(a, *, b=1):\n    return [b, *a]\nx = f(a)"
-    exec(compile(source, "/cell/code/rehearsal.py", "exec", dont_inherit=True), names)
-    decode(encode({"x": names["x"]}))
-    with open(__file__, "rb") as file:
-        file.read(1)
-    try:
-        __import__("polyloom.rehearsal")
-    except ImportError:
-        pass
 
 
 def _become(line: _socket.socket, restore: Callable[[], None]) -> None:

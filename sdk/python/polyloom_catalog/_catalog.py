@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
-import os
 import sys
 
 from polyloom_catalog._annotations import Annotations
 from polyloom_catalog._functions import Functions
 from polyloom_catalog._library import Library
+from polyloom_catalog._places import Places
 from polyloom_catalog._problems import (
     CLASH,
     COMPILED,
@@ -26,107 +26,111 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Optional
 
+    from polyloom_catalog._places import Place
     from polyloom_catalog._source import Binding, Module
 
 MOST = 10_000
-MOST_MODULES = 1000
 MOST_OVERLOADS = 32
+SHARE = 64 << 10
+"""Of source, in bytes: what is less is read at once."""
 
 
 def catalog(request: dict[str, Any]) -> dict[str, Any]:
     """The catalog, as JSON has it, of a request `{root, targets, allow_untyped}`."""
-    return _Catalog(str(request["root"]), bool(request.get("allow_untyped"))).read(
-        request.get("targets") or []
-    )
+    reader = Reader(request)
+    whole = Whole(reader.lost)
+    for share in shares(reader.places):
+        whole.add(reader.read(share))
+    return whole.catalog()
 
 
-class _Catalog:
-    def __init__(self, root: str, allow_untyped: bool) -> None:
-        self.problems = Problems()
-        self.library = Library(root.rstrip("/") or "/", self.problems)
-        self.resolver = Resolver(self.library)
-        self.annotations = Annotations(self.resolver)
-        self.functions = Functions(self.annotations, self.problems, allow_untyped)
-        self.reach = Reach(self.library, self.resolver)
-        self.entries: dict[str, dict[str, Any]] = {}
-        self.asked: set[str] = set()
+def shares(places: list[Place]) -> list[list[Place]]:
+    """The places in shares, each to be read by itself, whoever reads it.
 
-    def read(self, targets: list[dict[str, Any]]) -> dict[str, Any]:
-        for target in targets:
-            self._target(str(target.get("location", "")), target.get("object"))
-        types = self.annotations.classes.types
+    What is said of classes that contain each other depends on which is met first: so shares are
+    the same on every machine.
+    """
+    found: list[list[Place]] = []
+    size = 0
+    for place in places:
+        if not found or size >= SHARE:
+            found.append([])
+            size = 0
+        found[-1].append(place)
+        size += place.size
+    return found
+
+
+class Part:
+    """What is said of a share of the places."""
+
+    def __init__(self, entries: list[Any], types: dict[str, Any], problems: list[Any]) -> None:
+        self.entries = entries
+        self.types = types
+        self.problems = problems
+
+
+class Whole:
+    """All parts together, in the order of their shares."""
+
+    def __init__(self, problems: Problems) -> None:
+        self.entries: list[Any] = []
+        self.types: dict[str, Any] = {}
+        self.problems = problems
+
+    def add(self, part: Part) -> None:
+        """Add the next one."""
+        self.entries += part.entries
+        for name, type in part.types.items():
+            self.types.setdefault(name, type)
+        self.problems.take(part.problems)
+        if len(self.entries) > MOST:
+            del self.entries[MOST:]
+            message = f"there are more than {MOST} functions"
+            self.problems.add(TOO_LARGE, message, help="name fewer files")
+
+    def catalog(self) -> dict[str, Any]:
+        """As it is told."""
         return {
             "version": 1,
-            "entries": list(self.entries.values()),
-            "types": types,
+            "entries": self.entries,
+            "types": self.types,
             "problems": self.problems.found,
         }
 
-    def _target(self, location: str, object: Optional[str]) -> None:
-        if not location.startswith("./"):
-            self._installed(location, object)
-            return
-        path = location[2:].rstrip("/")
-        parts = path.split("/") if path else []
-        if ".." in parts or "" in parts or "\0" in path:
-            self._misplaced(location, "is not below the flow's folder")
-            return
-        full = f"{self.library.root}/{path}" if path else self.library.root
-        if not self.library.inside(full):
-            self._misplaced(location, "is outside of the flow's folder")
-        elif os.path.isdir(full):
-            if object is not None and os.path.exists(f"{full}/__init__.py"):
-                self._file(location, f"{path}/__init__.py".lstrip("/"), object)
-            else:
-                self._folder(full, path, location)
-        elif path.endswith((".py", ".pyi")):
-            self._file(location, path, object)
-        else:
-            help = "a location is `./FILE.py`, `./FOLDER`, or a module that is installed"
-            if not os.path.lexists(full):
-                self.problems.add(NOT_FOUND, f"`{location}` is not there", file=path, help=help)
-            else:
-                self._misplaced(location, "is no Python file")
 
-    def _misplaced(self, location: str, why: str) -> None:
-        help = "a location is `./FILE.py`, `./FOLDER`, or a module that is installed"
-        self.problems.add(LOCATION, f"`{location}` {why}", file=location, help=help)
+class Reader:
+    """Reads places, one share after the other. What files say is kept between them."""
 
-    def _folder(self, full: str, path: str, location: str) -> None:
-        found = 0
-        for folder, folders, files in os.walk(full):
-            folders[:] = sorted(
-                name
-                for name in folders
-                if name.isidentifier()
-                and not name.startswith("_")
-                and not os.path.exists(f"{folder}/{name}/pyvenv.cfg")
-            )
-            for name in sorted(files):
-                if not name.endswith(".py") or (name[0] == "_" and name != "__init__.py"):
-                    continue
-                found += 1
-                if found > MOST_MODULES:
-                    message = f"`{location}` has more than {MOST_MODULES} modules"
-                    self.problems.add(TOO_LARGE, message, file=path, help="name them one by one")
-                    return
-                inner = os.path.relpath(os.path.join(folder, name), self.library.root)
-                if name[:-3].isidentifier():
-                    self._file(f"./{inner}", inner, None)
-        if not found:
-            message = f"`{location}` has no Python file"
-            self.problems.add(NOT_FOUND, message, file=path or ".")
+    def __init__(self, request: dict[str, Any]) -> None:
+        self.lost = self.problems = Problems()
+        """What is wrong with targets by themselves."""
+        self.library = Library(str(request["root"]).rstrip("/") or "/", self.problems)
+        self.places = Places(self.library, self.problems).of(request.get("targets") or [])
+        self.allow_untyped = bool(request.get("allow_untyped"))
+        self.resolver = Resolver(self.library)
+        self.reach = Reach(self.library, self.resolver)
+
+    def read(self, share: list[Place]) -> Part:
+        """What there is to say of some of the places."""
+        self.problems = self.library.problems = Problems()
+        self.annotations = Annotations(self.resolver)
+        self.functions = Functions(self.annotations, self.problems, self.allow_untyped)
+        self.entries: dict[str, dict[str, Any]] = {}
+        self.asked: set[str] = set()
+        for place in share:
+            for object in place.objects:
+                if place.path is None:
+                    self._installed(place.location, object)
+                else:
+                    self._file(place.location, place.path, object)
+        types = self.annotations.classes.types
+        return Part(list(self.entries.values()), types, self.problems.found)
 
     def _file(self, location: str, path: str, object: Optional[str]) -> None:
         name = path.rpartition(".")[0].replace("/", ".")
-        if path.rpartition(".")[0].count(".") or not name:
-            self._misplaced(location, "has a `.` in its name, which no module can have")
-            return
         if name.endswith(".__init__"):
             name = name[: -len(".__init__")]
-        if not os.path.lexists(f"{self.library.root}/{path}"):
-            self.problems.add(NOT_FOUND, f"`{location}` is not there", file=path)
-            return
         module = self.library.module(name)
         if module is None:
             return  # it has said why
@@ -183,10 +187,8 @@ class _Catalog:
         if id in self.asked:
             return
         self.asked.add(id)
-        if len(self.entries) >= MOST:
-            message = f"there are more than {MOST} functions"
-            self.problems.add(TOO_LARGE, message, file=module.shown, help="name fewer files")
-            return
+        if len(self.entries) > MOST:
+            return  # nobody hears of more
         try:
             found = self.resolver.function(module, name)
         except Refusal as refusal:

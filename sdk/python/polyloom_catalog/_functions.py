@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 
 from polyloom_catalog._docs import Doc
 from polyloom_catalog._known import PLAIN
@@ -39,10 +40,13 @@ CHANGES = frozenset(["contextlib.contextmanager", "contextlib.asynccontextmanage
 
 
 MOST_PORTS = 256
+_PORT = re.compile("[a-z][a-z0-9_]{0,63}").fullmatch
 
 
 def port_name(name: str) -> str:
     """Why a name is none of a port, or nothing."""
+    if _PORT(name) and name not in RESERVED:
+        return ""
     if not ("a" <= name[:1] <= "z"):
         return "it begins with a small letter"
     if len(name) > 64:

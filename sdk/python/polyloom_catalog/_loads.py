@@ -7,6 +7,7 @@ a code are taken for loaded, which is more than there are and therefore safe.
 from __future__ import annotations
 
 import opcode
+import re
 import sys
 from types import CodeType
 
@@ -21,6 +22,9 @@ _GLOBALS = {
     for name in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
     if name in opcode.opmap
 }
+_GLOBAL = re.compile(
+    b"[" + b"".join(re.escape(bytes([op])) for op in _GLOBALS) + b"]", re.S
+).finditer
 _ATTRS = {opcode.opmap[name] for name in ("LOAD_ATTR", "LOAD_METHOD") if name in opcode.opmap}
 _CACHE = opcode.opmap.get("CACHE", -1)
 _EXTENDED = opcode.opmap["EXTENDED_ARG"]
@@ -46,6 +50,7 @@ _WORDS = frozenset(
 
 _PLAIN = frozenset((str, int, float, bool, bytes, complex, type(None), type(...)))
 _seen: dict[str, bool] = {}
+_harmless: set[str] = set()
 
 
 def looks(word: str) -> bool:
@@ -53,7 +58,14 @@ def looks(word: str) -> bool:
     found = _seen.get(word)
     if found is None:
         found = _seen[word] = word in _WORDS or any(part in word for part in _PARTS)
+        if not found:
+            _harmless.add(word)
     return found
+
+
+def any_looks(words: tuple[str, ...]) -> bool:
+    """Whether one of them is one."""
+    return not _harmless.issuperset(words) and any(map(looks, words))
 
 
 def say(code: CodeType, said: list[str]) -> None:
@@ -74,7 +86,8 @@ def _const(const: object) -> str:
     if isinstance(const, frozenset):
         return "{" + ",".join(sorted(map(_const, const))) + "}"
     if isinstance(const, tuple):
-        return "(" + ",".join(map(_const, const)) + ")"
+        plain = _PLAIN.issuperset(map(type, const))
+        return "(" + ",".join(map(repr if plain else _const, const)) + ")"
     return repr(const)
 
 
@@ -87,21 +100,27 @@ def loads(code: CodeType) -> list[tuple[str, str]]:
         return [(name, "") for name in names]
     found: dict[tuple[str, str], None] = {}
     raw = code.co_code
-    last = ""
-    high = 0
-    for op, low in zip(raw[::2], raw[1::2]):
-        if op == _CACHE:
-            continue
-        if op == _EXTENDED:
-            high = (high | low) << 8
-            continue
-        arg, high = high | low, 0
-        if last:
-            attr = ""
-            if op in _ATTRS:
-                attr = names[arg >> _ATTR_SHIFT if op == _LOAD_ATTR else arg]
-            found[last, attr] = None
-            last = ""
-        if op in _GLOBALS:
-            last = names[arg >> _GLOBAL_SHIFT if op == _LOAD_GLOBAL else arg]
+    ops = raw[::2]
+    for match in _GLOBAL(ops):
+        at = match.start()
+        arg = _arg(raw, ops, at)
+        name = names[arg >> _GLOBAL_SHIFT if ops[at] == _LOAD_GLOBAL else arg]
+        at += 1
+        while ops[at] == _CACHE or ops[at] == _EXTENDED:
+            at += 1
+        attr = ""
+        if ops[at] in _ATTRS:
+            arg = _arg(raw, ops, at)
+            attr = names[arg >> _ATTR_SHIFT if ops[at] == _LOAD_ATTR else arg]
+        found[name, attr] = None
     return list(found)
+
+
+def _arg(raw: bytes, ops: bytes, at: int) -> int:
+    """The argument of an instruction, with what stands before it."""
+    arg, high = raw[2 * at + 1], 8
+    while at and ops[at - 1] == _EXTENDED:
+        at -= 1
+        arg |= raw[2 * at + 1] << high
+        high += 8
+    return arg

@@ -79,23 +79,28 @@ class Problems:
             file = module.shown
             if node is not None:
                 place = module.place(node)
-        known = (code, file, place, message, object)
-        if known in self._known or len(self.found) > MOST:
-            return
-        self._known.add(known)
-        if len(self.found) == MOST:
-            code, message, object, warning = TOO_LARGE, f"more than {MOST} problems", "", False
-            help = "the rest is left out"
-        self.found.append(
-            {
-                "code": code,
-                "severity": "warning" if warning else "error",
-                "message": message,
-                "file": file,
-                "line": place[0],
-                "col": place[1],
-                "end_col": place[2],
-                "object": object,
-                "help": help,
-            }
-        )
+        row = {
+            "code": code,
+            "severity": "warning" if warning else "error",
+            "message": message,
+            "file": file,
+            "line": place[0],
+            "col": place[1],
+            "end_col": place[2],
+            "object": object,
+            "help": help,
+        }
+        self.take([row])
+
+    def take(self, rows: list[dict[str, Any]]) -> None:
+        """Add what others found."""
+        for row in rows:
+            known = tuple(row.values())
+            if known in self._known or len(self.found) > MOST:
+                continue
+            self._known.add(known)
+            if len(self.found) == MOST:
+                row = {**row, "code": TOO_LARGE, "severity": "error", "object": ""}
+                row["message"] = f"more than {MOST} problems"
+                row["help"] = "the rest is left out"
+            self.found.append(row)

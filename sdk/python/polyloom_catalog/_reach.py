@@ -9,7 +9,6 @@ line numbers or at names by their text is taken as the bytes of all files.
 from __future__ import annotations
 
 import ast
-import re
 from types import CodeType
 
 try:  # `hashlib` takes longer to load than most files to read
@@ -20,7 +19,7 @@ except ImportError:
     except ImportError:
         from hashlib import sha256
 
-from polyloom_catalog._loads import loads, looks, say
+from polyloom_catalog._loads import any_looks, loads, looks, say
 from polyloom_catalog._problems import Refusal
 from polyloom_catalog._resolve import Definition
 
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from polyloom_catalog._resolve import Resolver
     from polyloom_catalog._source import Module
 
-_INNER = re.compile(rb"^[ \t]+(?:from|import)[ \t]|[:;][ \t]*(?:from|import)[ \t]", re.M)
 _FUTURE = 0x1000000  # annotations
 CO_OPTIMIZED = 1
 
@@ -192,8 +190,8 @@ class Reach:
         known = self._imports.get(module.name)
         if known is not None:
             return known
-        inner = _INNER.search(module.data) is not None
-        names = _named(module, ast.walk(module.tree) if inner else module.tree.body)
+        inside = module.imports_within
+        names = _named(module, ast.walk(module.tree) if inside else module.tree.body)
         ours = [name for name in dict.fromkeys(names) if self._ours(name)]
         self._imports[module.name] = ours
         return ours
@@ -204,7 +202,7 @@ class Reach:
             return known
         named: dict[str, list[Part]] = {}
         effects: list[Part] = []
-        inner = _INNER.search(module.data) is not None
+        inner = module.imports_within
         for node in module.tree.body:
             part = _part(module, node)
             if part is None:
@@ -274,13 +272,15 @@ def _say(code: CodeType, said: list[str], found: list[tuple[str, str]]) -> bool:
         say(one, said)
         found += loads(one)
         # The body of a class with fields writes its annotations, and does not look at them.
-        body = "__qualname__" in one.co_names and not one.co_flags & CO_OPTIMIZED
-        for name in one.co_names:
-            looked = looked or (looks(name) and not (body and name == "__annotations__"))
+        if any_looks(one.co_names):
+            body = "__qualname__" in one.co_names and not one.co_flags & CO_OPTIMIZED
+            looked = looked or any(
+                looks(name) and not (body and name == "__annotations__") for name in one.co_names
+            )
         for const in one.co_consts:
-            if isinstance(const, CodeType):
+            if type(const) is CodeType:
                 left.append(const)
-            elif isinstance(const, str) and len(const) < 100 and " " not in const:
+            elif type(const) is str and len(const) < 100 and " " not in const:
                 looked = looked or looks(const)
     return looked
 

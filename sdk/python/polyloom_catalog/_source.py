@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import sys
 
 TYPE_CHECKING = False
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     Function = Union[ast.FunctionDef, ast.AsyncFunctionDef]
 
+_INNER = re.compile(rb"^[ \t]+(?:from|import)[ \t]|[:;][ \t]*(?:from|import)[ \t]", re.M)
 LARGEST = 1 << 20
 """Of one file, in bytes. What is larger is made by a program, and no place for functions."""
 
@@ -62,6 +64,8 @@ class Module:
         self.public: Optional[list[str]] = None
         self.future = False
         self._lines: Optional[list[bytes]] = None
+        self._ascii: Optional[bool] = None
+        self._inner: Optional[bool] = None
 
     def place(self, node: ast.AST) -> tuple[int, int, int]:
         """Line, first column and the column after the last, in characters from 1."""
@@ -75,8 +79,10 @@ class Module:
             words = 6 if isinstance(node, ast.ClassDef) else 4
             start += 10 if isinstance(node, ast.AsyncFunctionDef) else words
             end = start + len(node.name.encode("utf-8", "replace"))
-        text = self.line(line)
-        if not text.isascii():
+        if self._ascii is None:
+            self._ascii = self.data.isascii()
+        if not self._ascii:
+            text = self.line(line)
             start = len(text[:start].decode("utf-8", "replace"))
             end = len(text[:end].decode("utf-8", "replace"))
         return line, start + 1, max(end, start) + 1
@@ -95,6 +101,16 @@ class Module:
                 data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
             self._lines = data.split(b"\n")
         return self._lines[number - 1] if 0 < number <= len(self._lines) else b""
+
+    @property
+    def imports_within(self) -> bool:
+        """Whether there may be an import within something."""
+        if self._inner is None:
+            outer = sum(isinstance(node, (ast.Import, ast.ImportFrom)) for node in self.tree.body)
+            # Each of those has the word once at least.
+            some = self.data.count(b"import") != outer
+            self._inner = some and _INNER.search(self.data) is not None
+        return self._inner
 
     def absolute(self, name: Optional[str], level: int) -> Optional[str]:
         """The dotted name of what `from NAME import` names here; None above the top."""

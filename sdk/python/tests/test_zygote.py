@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import builtins
 import os
 import socket
 import struct
@@ -11,8 +12,15 @@ import sys
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
 WORKER = Path(__file__).resolve().parent.parent / "worker.py"
+
+
+def _state() -> object:
+    """What there is of a process."""
+    modules, files = dict(sys.modules), os.listdir("/proc/self/fd")
+    return modules, list(sys.path), list(sys.argv), files, dict(vars(builtins))
 
 
 class Zygotes(unittest.TestCase):
@@ -75,6 +83,21 @@ class Zygotes(unittest.TestCase):
         self.assertEqual(self.told(line)[0], 1)
         line.close()
         self.assertEqual(self.child.wait(60), 0)
+
+    def test_a_rehearsed_call_goes_well_and_leaves_nothing(self) -> None:
+        line = self.start(POLYLOOM_CALLS="1")
+        self.assertEqual(self.told(line), (3, 1))
+        line.close()
+        from polyloom import _call, _rehearsal
+
+        names = _rehearsal.cell()
+        self.assertEqual(names["x"], 1)
+        self.assertEqual(_rehearsal.call(names["f"]), {"result": 1})
+        before = _state()
+        with mock.patch.object(_call.Call, "bind", side_effect=ValueError):
+            _rehearsal.rehearse(True)
+        _rehearsal.rehearse(True)
+        self.assertEqual(_state(), before)
 
     def test_what_prints_when_it_is_loaded_makes_it_none(self) -> None:
         line = self.start(POLYLOOM_PRELOAD="this")

@@ -62,6 +62,36 @@ fn what_came_before_is_run_again_for_a_cell_that_was_edited() {
 }
 
 #[test]
+fn the_terminal_tells_which_cells_were_run_again() {
+    needs!("python3");
+    let place = Place::flow(&session(&COUNT));
+    let first = place.polyloom(&["run"]).exits(0).screen();
+    assert!(!first.contains("ran again"), "{first}");
+    place.edit("polyloom.toml", "z = sum(seen)", "z = sum(seen) + 100");
+    let told = place.polyloom(&["run"]).exits(0).screen();
+    assert!(told.contains("c │ ran again for session `main`: a, b\n"), "{told}");
+}
+
+#[test]
+fn an_error_in_a_function_of_an_earlier_cell_leads_to_that_cell() {
+    needs!("python3");
+    let place = Place::flow(&session(&[
+        ("a", "", "def share(x):\n    return 1 / x"),
+        ("b", "", "y = 2\nshare(0)"),
+    ]));
+    let run = place.polyloom(&["run", "--events", "-"]).exits(1);
+    let events = run.json_lines();
+    let told = |event: &&Value| event["event"] == "diagnostic";
+    let told: Vec<&Value> = events.iter().filter(told).map(|it| &it["diagnostic"]).collect();
+    let [error, caller] = told[..] else { panic!("{told:?}") };
+    // `return 1 / x` is in line 7 of the flow, `share(0)` in line 16.
+    assert_eq!((&error["file"], &error["line"]), (&json!("polyloom.toml"), &json!(7)));
+    assert_eq!(error["message"], "ZeroDivisionError: division by zero");
+    assert_eq!((&caller["file"], &caller["line"]), (&json!("polyloom.toml"), &json!(16)));
+    assert_eq!(caller["severity"], "info");
+}
+
+#[test]
 fn large_inputs_and_outputs_of_all_kinds_go_through_a_session() {
     needs!("python3");
     let flow = session(&[(

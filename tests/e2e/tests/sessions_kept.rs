@@ -105,6 +105,22 @@ fn a_session_is_kept_reset_gone_back_to_and_ended_by_name() {
 }
 
 #[test]
+fn a_snapshot_can_be_taken_under_its_name_again() {
+    needs!("python3");
+    // What was kept before takes a moment to end, as it has memory to give back.
+    let large = FLOW.replace(
+        "seen = [1]",
+        "seen = [1]; large = bytearray(64 << 20); large[::4096] = bytes([1]) * 16384",
+    );
+    let kept = Kept::new(&large);
+    kept.run("b");
+    for _ in 0..4 {
+        let _ = kept.session(&["snapshot", "main", "mine"]).exits(0);
+        let _ = kept.session(&["restore", "main", "mine"]).exits(0);
+    }
+}
+
+#[test]
 fn a_session_whose_run_was_killed_in_a_cell_ends_and_the_next_run_begins_anew() {
     needs!("python3");
     let slow = FLOW.replace("print(seen)", "print(seen, flush=True); import time; time.sleep(60)");

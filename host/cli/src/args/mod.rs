@@ -452,6 +452,30 @@ pub enum SessionCommand {
         /// The snapshot's name.
         name: String,
     },
+    /// Save the state of a session in a file, as far as its executor can write it; tells what is not in it.
+    Save {
+        /// Which session.
+        #[command(flatten)]
+        at: SessionAt,
+        /// The file.
+        file: PathBuf,
+    },
+    /// Make the state of a session, or of a new one, that of a file of `save`.
+    Load {
+        /// Which session.
+        #[command(flatten)]
+        at: SessionAt,
+        /// The file.
+        file: PathBuf,
+    },
+    /// Begin another session with what can be written of the state of one; tells what did not come along.
+    Fork {
+        /// Which session.
+        #[command(flatten)]
+        at: SessionAt,
+        /// The name of the other.
+        new: String,
+    },
     /// End a session, and all of its snapshots.
     Rm(SessionAt),
 }

@@ -1,7 +1,11 @@
 //! A step's turn in its session: which cells come before it, and what their process may use.
 
-use polyloom_model::{Cell, Limits};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use polyloom_model::{Cell, Limits, Origin, SessionName};
 use polyloom_plan::StepIndex;
+use polyloom_worker::attempt::Origins;
 
 use super::Runner;
 use crate::sessions::Turn;
@@ -33,7 +37,25 @@ impl Runner {
         let limits = self.limits(step);
         let (name, key) = (session.name.clone(), steps[step.at()].key);
         let flow = self.job.prepared.flow.path.clone();
-        Some(Turn { name, flow, key, before, replays: Vec::new(), limits })
+        let origins = self.origins(&name);
+        Some(Turn { name, flow, key, before, replays: Vec::new(), limits, origins })
+    }
+
+    /// Where the code of a session's cells stands. A name that two of them have says nothing.
+    fn origins(&self, session: &SessionName) -> Origins {
+        let all = self.origins.get_or_init(|| {
+            let mut all = HashMap::<SessionName, BTreeMap<String, Option<Origin>>>::new();
+            for cell in &self.job.prepared.flow.cells {
+                let Some(session) = &cell.session else { continue };
+                let of_session = all.entry(session.name.clone()).or_default();
+                let code = of_session.entry(cell.code.name.clone());
+                code.and_modify(|it| *it = None).or_insert(Some(cell.code.origin.clone()));
+            }
+            let known = |(name, origin): (String, Option<Origin>)| Some((name, origin?));
+            let known = |of: BTreeMap<_, _>| Arc::new(of.into_iter().filter_map(known).collect());
+            all.into_iter().map(|(session, of)| (session, known(of))).collect()
+        });
+        all.get(session).cloned().unwrap_or_default()
     }
 
     /// What its process may use.

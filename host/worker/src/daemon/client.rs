@@ -116,7 +116,16 @@ impl Client {
                 None => return Lent::None,
             },
         };
-        match self.ask_for(&Ask::Session(id.clone(), order), BEGINNING) {
+        self.lent(&Ask::Session(id.clone(), order))
+    }
+
+    /// A session that begins now as that of another name did.
+    pub fn session_like(&self, of: &SessionId, id: &SessionId) -> Lent {
+        self.lent(&Ask::Like(of.clone(), id.clone()))
+    }
+
+    fn lent(&self, ask: &Ask) -> Lent {
+        match self.ask_for(ask, BEGINNING) {
             Some((Answer::Session { id, about, standing }, fds)) => {
                 Lent::Session { id, about, fds, standing }
             }

@@ -343,7 +343,14 @@ impl Keeper {
         while let Some((ask, _)) = line.receive()? {
             match ask {
                 Ask::Session(id, order) if lends => self.lend(line, run, id, order)?,
-                Ask::Session(..) => line.send(&Answer::Nothing, &[])?,
+                Ask::Like(of, id) if lends => {
+                    let order = self.pool().sessions.order(&of, &id);
+                    match order {
+                        Some(order) => self.lend(line, run, id, Some(order))?,
+                        None => line.send(&Answer::Nothing, &[])?,
+                    }
+                }
+                Ask::Session(..) | Ask::Like(..) => line.send(&Answer::Nothing, &[])?,
                 Ask::Busy(number) => self.pool().sessions.busy(run, number),
                 Ask::Stands(number, standing) => {
                     self.pool().sessions.stands(run, number, standing);
@@ -443,8 +450,8 @@ impl Keeper {
             (Found::Session(number), _) => number,
             (Found::InUse, _) => return line.send(&Answer::InUse, &[]),
             (Found::None, None) => return line.send(&Answer::Nothing, &[]),
-            (Found::None, Some(order)) => {
-                let order = rmp_serde::from_slice::<Order>(&order).ok();
+            (Found::None, Some(bytes)) => {
+                let order = rmp_serde::from_slice::<Order>(&bytes).ok();
                 let order = order.filter(|order| order.wait == Wait::Worker);
                 let made = order.map(|order| self.make(&order));
                 let Some(Ok(Item::Started { cell, .. })) = made else {
@@ -453,7 +460,8 @@ impl Keeper {
                 let mut pool = self.pool();
                 pool.numbers += 1;
                 let number = pool.numbers;
-                let added = pool.sessions.add(run, number, id, digest.unwrap_or_default(), cell);
+                let digest = digest.unwrap_or_default();
+                let added = pool.sessions.add(run, number, id, (digest, bytes), cell);
                 drop(pool);
                 // Somebody else may have begun one meanwhile.
                 if let Err(cell) = added {

@@ -20,6 +20,7 @@ struct Kept {
     number: u64,
     /// What its sandbox was ordered by.
     digest: [u8; 32],
+    order: Vec<u8>,
     cell: Box<sandbox::Sandbox>,
     standing: Option<Standing>,
     /// The run that has it.
@@ -64,7 +65,7 @@ impl Sessions {
         run: u64,
         number: u64,
         id: SessionId,
-        digest: [u8; 32],
+        (digest, order): ([u8; 32], Vec<u8>),
         cell: Box<sandbox::Sandbox>,
     ) -> Result<(), Box<sandbox::Sandbox>> {
         if self.0.len() >= MOST || self.0.contains_key(&id) {
@@ -72,9 +73,18 @@ impl Sessions {
         }
         let (standing, since) = (None, Instant::now());
         // Before anything is noted of it nobody can go on with it.
-        let kept = Kept { number, digest, cell, standing, run: Some(run), busy: true, since };
+        let kept =
+            Kept { number, digest, order, cell, standing, run: Some(run), busy: true, since };
         self.0.insert(id, kept);
         Ok(())
+    }
+
+    /// What one was ordered by, where there is none of another name.
+    pub fn order(&self, of: &SessionId, id: &SessionId) -> Option<Vec<u8>> {
+        if self.0.contains_key(id) {
+            return None;
+        }
+        self.0.get(of).map(|kept| kept.order.clone())
     }
 
     /// What a run needs to have one.

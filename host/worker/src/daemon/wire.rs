@@ -34,6 +34,8 @@ pub enum Ask {
     Back(u64),
     /// It wants the session of this name; one that begins now by the order where there is none that fits it. Without an order: the one that there is.
     Session(SessionId, Option<Vec<u8>>),
+    /// It wants a session of the second name, which there must not be, that begins by the order of the first.
+    Like(SessionId, SessionId),
     /// The session of this number does something: until it is noted how it stands, nobody can go on with it. No answer.
     Busy(u64),
     /// How the session of this number stands now. No answer.

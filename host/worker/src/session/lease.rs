@@ -120,6 +120,18 @@ pub fn present_session<'m>(
     }
 }
 
+/// A new session of the daemon's that is begun as the one of another name was. `base` has its executor. Nothing: there is no other, or one of that name.
+pub fn forked_session(
+    client: &Arc<Client>,
+    of: &SessionId,
+    id: &SessionId,
+    base: &Attempt,
+) -> std::io::Result<Option<Session>> {
+    let lent = client.session_like(of, id);
+    let had = had(client, lent, &base.executor.manifest, Some(base))?;
+    Ok(had.ok().flatten().map(|(session, _)| session))
+}
+
 fn had(
     client: &Arc<Client>,
     lent: Lent,

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use polyloom_model::{Limits, Origin, Policy};
+use polyloom_model::{Limits, Manifest, Origin, Policy};
 use polyloom_report::{Style, escape_line};
 use polyloom_runtime::{AloneError, Place, PolicyWord};
 use polyloom_worker::attempt::{Attempt, Granted, Phase, Stop};
@@ -102,6 +102,42 @@ fn ground(world: &World, place: Arc<Place>, policy: &Policy) -> Result<Ground, F
     Ok(Ground { runtime: runtime()?, place, screen: world.screen })
 }
 
+/// What is asked of an executor outside of a flow, with nothing in it: what inputs at a prompt are made from.
+pub fn blank(world: &World, place: &Place, manifest: &Arc<Manifest>) -> Result<Attempt, Failure> {
+    world.unharmed_executor(&manifest.id)?;
+    let executor = place.executor(manifest, &[], Path::new("."));
+    let executor = executor.map_err(|error| {
+        Failure::of(Exit::Environment, &error).hint("polyloom doctor shows what this machine lacks")
+    })?;
+    let limits = Limits::default();
+    let most = u32::try_from(polyloom_worker::most_open_files()).unwrap_or(u32::MAX);
+    let cell = "prompt".parse().map_err(|error| {
+        let error: polyloom_model::NameError = error;
+        Failure::of(Exit::Usage, &error)
+    })?;
+    Ok(Attempt {
+        cell,
+        executor: Arc::new(executor),
+        phase: Phase::Run { program: None },
+        code_name: String::new(),
+        code: Arc::default(),
+        call: None,
+        origin: Origin { path: "input".into(), first_line: 1 },
+        beside: Arc::default(),
+        inputs: Vec::new(),
+        outputs: Default::default(),
+        env: Default::default(),
+        secrets: None,
+        argv: Vec::new(),
+        stdin: None,
+        seed: None,
+        limits: Limits { open_files: limits.open_files.min(most), ..limits },
+        policy: Policy::default(),
+        granted: Granted::default(),
+        coming: 0,
+    })
+}
+
 /// All that is said to it.
 struct Repl<'w> {
     world: &'w World,
@@ -179,37 +215,11 @@ impl Repl<'_> {
             return Ok(known);
         }
         room::opens(manifest)?;
-        self.world.unharmed_executor(&manifest.id)?;
-        let executor = self.ground.place.executor(manifest, &[], Path::new("."));
-        let executor = executor.map_err(|error| {
-            Failure::of(Exit::Environment, &error)
-                .hint("polyloom doctor shows what this machine lacks")
-        })?;
-        let limits = Limits::default();
-        let most = u32::try_from(polyloom_worker::most_open_files()).unwrap_or(u32::MAX);
-        let cell = "prompt".parse().map_err(|error| {
-            let error: polyloom_model::NameError = error;
-            Failure::of(Exit::Usage, &error)
-        })?;
+        let blank = blank(self.world, &self.ground.place, manifest)?;
         let room = Room::new(Attempt {
-            cell,
-            executor: Arc::new(executor),
-            phase: Phase::Run { program: None },
-            code_name: String::new(),
-            code: Arc::default(),
-            call: None,
-            origin: Origin { path: "input".into(), first_line: 1 },
-            inputs: Vec::new(),
-            outputs: Default::default(),
-            env: Default::default(),
-            secrets: None,
-            argv: Vec::new(),
-            stdin: None,
-            seed: None,
-            limits: Limits { open_files: limits.open_files.min(most), ..limits },
             policy: self.policy.over(&Policy::default()),
             granted: self.granted.clone(),
-            coming: 0,
+            ..blank
         });
         Ok(self.enter(room))
     }

@@ -124,11 +124,15 @@ impl Room {
         let number = self.typed.len();
         let extension = self.base.executor.manifest.extensions.first();
         let extension = extension.map_or("txt", String::as_str);
+        let name = |number: usize| format!("{number}.{extension}");
+        let origin =
+            |number: usize| Origin { path: format!("input {number}").into(), first_line: 1 };
         Arc::new(Attempt {
-            code_name: format!("{number}.{extension}"),
+            code_name: name(number),
             code: code.as_bytes().into(),
             call: None,
-            origin: Origin { path: format!("input {number}").into(), first_line: 1 },
+            origin: origin(number),
+            beside: Arc::new((1..number).map(|earlier| (name(earlier), origin(earlier))).collect()),
             inputs,
             outputs,
             ..self.base.clone()

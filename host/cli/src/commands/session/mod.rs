@@ -1,9 +1,12 @@
 //! `polyloom session`: the interpreters that the daemon keeps from run to run.
 
-use std::path::Path;
+mod durable;
+mod state;
+
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use polyloom_model::ExecutorId;
+use polyloom_model::{ExecutorId, Manifest};
 use polyloom_report::{Align, Table, duration, escape_line};
 use polyloom_worker::daemon::{Client, SessionId, SessionStatus};
 use polyloom_worker::session::{Session, Stand, present_session};
@@ -50,6 +53,9 @@ pub fn session(world: &World, command: &SessionCommand) -> Outcome {
             });
             told(world, done?, at, &format!("is as it was kept as `{}`", escape_line(name)))
         }
+        SessionCommand::Save { at, file } => durable::save(world, at, file),
+        SessionCommand::Load { at, file } => durable::load(world, at, file),
+        SessionCommand::Fork { at, new } => durable::fork(world, at, new),
         SessionCommand::Rm(at) => {
             let (client, id) = found(world, at)?;
             match client.end_session(&id) {
@@ -106,18 +112,14 @@ fn change(
     act: impl AsyncFnOnce(&mut Session, &mut Stand) -> Option<bool>,
 ) -> Result<Done, Failure> {
     let (client, id) = found(world, at)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::of(Exit::Environment, &error))?;
-    runtime.block_on(async {
-        let manifest = |name: &str| {
-            let id = name.parse::<ExecutorId>().ok()?;
-            world.manifest(&id).map(AsRef::as_ref)
-        };
+    alone()?.block_on(async {
+        let manifest = |name: &str| manifest_of(world, name).map(AsRef::as_ref);
         let had = present_session(&client, &id, manifest);
         let had = had.map_err(|error| Failure::of(Exit::Environment, &error))?;
         let Some((mut session, mut stand)) = had.map_err(|_| in_use(at))? else {
             return Err(absent(at));
         };
+        session.busy();
         let done = act(&mut session, &mut stand).await;
         if done.is_some() || session.is_there() {
             session.stands(&stand);
@@ -131,21 +133,49 @@ fn change(
     })
 }
 
+/// What waits for answers, with nothing beside.
+fn alone() -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::of(Exit::Environment, &error))
+}
+
+fn manifest_of<'w>(world: &'w World, name: &str) -> Option<&'w Arc<Manifest>> {
+    world.manifest(&name.parse::<ExecutorId>().ok()?)
+}
+
+fn reach(world: &World) -> Result<Arc<Client>, Failure> {
+    present(world)?.map(Arc::new).ok_or_else(|| {
+        let text = "no daemon runs: sessions end with their run then";
+        Failure::new(Exit::Usage, text).hint("polyloom daemon start")
+    })
+}
+
+/// The flow that is named.
+fn flow_named(at: &SessionAt) -> Result<Option<PathBuf>, Failure> {
+    let Some(flow) = &at.flow else { return Ok(None) };
+    let file = polyloom_load::find_flow(flow);
+    let file = file.map_err(|problem| Failure::new(Exit::Usage, problem.message.clone()))?;
+    Ok(Some(std::fs::canonicalize(&file).unwrap_or(file)))
+}
+
+/// The session of this name that the flow in this folder would have, as `repl --session` has it.
+fn named_here(at: &SessionAt) -> Result<SessionId, Failure> {
+    let flow = match flow_named(at)? {
+        Some(flow) => flow,
+        None => {
+            let here = std::env::current_dir();
+            let here = here.map_err(|error| Failure::of(Exit::Environment, &error))?;
+            let flow = polyloom_load::find_flow(&here).unwrap_or(here);
+            std::fs::canonicalize(&flow).unwrap_or(flow)
+        }
+    };
+    Ok(SessionId { flow, name: at.session.clone() })
+}
+
 /// The one session that is meant.
 fn found(world: &World, at: &SessionAt) -> Result<(Arc<Client>, SessionId), Failure> {
-    let Some(client) = present(world)? else {
-        let text = "no daemon runs: sessions end with their run then";
-        return Err(Failure::new(Exit::Usage, text).hint("polyloom daemon start"));
-    };
-    let flow = match &at.flow {
-        Some(flow) => {
-            let file = polyloom_load::find_flow(flow);
-            let file =
-                file.map_err(|problem| Failure::new(Exit::Usage, problem.message.clone()))?;
-            Some(std::fs::canonicalize(&file).unwrap_or(file))
-        }
-        None => None,
-    };
+    let client = reach(world)?;
+    let flow = flow_named(at)?;
     let here = std::env::current_dir().ok();
     let all = client.sessions().unwrap_or_default();
     let named = |it: &&SessionStatus| {
@@ -157,7 +187,7 @@ fn found(world: &World, at: &SessionAt) -> Result<(Arc<Client>, SessionId), Fail
         fit.retain(|it| it.id.flow.parent() == here.as_deref());
     }
     match fit[..] {
-        [one] => Ok((Arc::new(client), one.id.clone())),
+        [one] => Ok((Arc::clone(&client), one.id.clone())),
         [] if !all.iter().any(|it| named(&it)) => Err(absent(at)),
         _ => {
             let text = format!("several flows have a session `{}`", escape_line(&at.session));

@@ -1,0 +1,232 @@
+//! `session save`, `load` and `fork`: a state as files, in a file of a person's or on its way into another session.
+//!
+//! What comes so is data, imports and definitions. It is no cells' state: a run that finds it begins anew, since nobody can know that a file, or what a worker makes of it,
+//! is what cells have left. A prompt goes on from it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use polyloom_model::Manifest;
+use polyloom_protocol::messages::worker::Saved;
+use polyloom_report::{Align, Table, escape_line};
+use polyloom_worker::daemon::{Client, SessionId};
+use polyloom_worker::session::{Session, Stand, StateFile, forked_session, present_session};
+
+use super::state::{self, Head};
+use super::{absent, alone, found, in_use, manifest_of, reach};
+use crate::args::SessionAt;
+use crate::commands::repl::blank;
+use crate::failure::{Exit, Failure, Outcome};
+use crate::world::World;
+
+/// Saves a state in a file.
+pub fn save(world: &World, at: &SessionAt, path: &Path) -> Outcome {
+    let (client, id) = found(world, at)?;
+    let (stand, saved, files, manifest) = taken(world, &client, &id, at)?;
+    let unsaved = saved.unsaved.iter().map(|it| (it.name.clone(), it.why.clone())).collect();
+    let head = Head {
+        executor: manifest.id.to_string(),
+        version: manifest.version.clone(),
+        environment: blank(world, &*world.place(world.store()?)?, &manifest)?.executor.toolchain(),
+        key: stand.lineage,
+        saved: saved.saved.clone(),
+        unsaved,
+        files: files.iter().map(|file| (file.path.clone(), file.size)).collect(),
+    };
+    let name = escape_line(&at.session);
+    state::write(path, &head, files).map_err(|error| {
+        let text = format!("`{}` can't be written: {error}", path.display());
+        Failure::new(Exit::Environment, text)
+    })?;
+    world.screen.note(&format!("session `{name}` is saved in {}\n", path.display()));
+    tell(world, &saved, "saved");
+    Ok(Exit::Ok)
+}
+
+/// Makes the state of a session, which may be a new one, that of a file.
+pub fn load(world: &World, at: &SessionAt, path: &Path) -> Outcome {
+    let (head, files) = state::read(path).map_err(|why| {
+        let text = format!("`{}` can't be loaded: {}", path.display(), escape_line(&why));
+        Failure::new(Exit::Usage, text).hint("polyloom session save NAME FILE")
+    })?;
+    let manifest = manifest_of(world, &head.executor).cloned().ok_or_else(|| {
+        let text = format!("there is no language `{}`", escape_line(&head.executor));
+        Failure::new(Exit::Usage, text).hint("`polyloom plugin list` shows those there are")
+    })?;
+    let client = reach(world)?;
+    let (client, id) = match found(world, at) {
+        Ok(found) => found,
+        Err(_) => (client, super::named_here(at)?),
+    };
+    let there = client.sessions().unwrap_or_default();
+    let standing = there.into_iter().find(|it| it.id == id).and_then(|it| it.standing);
+    if let Some(other) = standing.filter(|it| it.executor != head.executor) {
+        let text = format!(
+            "it is a state of `{}`, and the session is one of `{}`",
+            head.executor, other.executor
+        );
+        return Err(Failure::new(Exit::Usage, text).hint("load it under another name"));
+    }
+    let place = world.place(world.store()?)?;
+    let base = blank(world, &place, &manifest)?;
+    if head.environment != base.executor.toolchain() {
+        world.screen.note("note: it was saved with other programs than are here now\n");
+    }
+    meets(&place)?;
+    let loaded = alone()?.block_on(async {
+        let there = present_session(&client, &id, |_| Some(&*manifest));
+        let there = there.map_err(|error| Failure::of(Exit::Environment, &error))?;
+        let (session, stand) = match there.map_err(|_| in_use(at))? {
+            Some(there) => there,
+            None => {
+                let new = place.workplace.kept_session(&base, &id);
+                let new = new.map_err(|error| Failure::of(Exit::Environment, &error))?;
+                new.map_err(|_| in_use(at))?.ok_or_else(|| {
+                    let text = "the daemon keeps no session of this language";
+                    Failure::new(Exit::Environment, text).hint("polyloom daemon status")
+                })?
+            }
+        };
+        into(session, stand, files, &manifest).await
+    })?;
+    let name = escape_line(&at.session);
+    world.screen.note(&format!("session `{name}` is as {} has it\n", path.display()));
+    tell(world, &loaded, "loaded");
+    Ok(Exit::Ok)
+}
+
+/// Begins another session with the same state, as far as that can be had; each goes its own way.
+pub fn fork(world: &World, at: &SessionAt, new: &str) -> Outcome {
+    let (client, id) = found(world, at)?;
+    let to = SessionId { name: new.to_owned(), ..id.clone() };
+    let there = client.sessions().unwrap_or_default();
+    if there.iter().any(|it| it.id == to) {
+        let text = format!("there is a session `{}` already", escape_line(new));
+        return Err(Failure::new(Exit::Usage, text)
+            .hint(format!("polyloom session rm {}", escape_line(new))));
+    }
+    let (_, saved, files, manifest) = taken(world, &client, &id, at)?;
+    let place = world.place(world.store()?)?;
+    let base = blank(world, &place, &manifest)?;
+    meets(&place)?;
+    let mut loaded = alone()?.block_on(async {
+        let begun = forked_session(&client, &id, &to, &base);
+        let begun = begun.map_err(|error| Failure::of(Exit::Environment, &error))?;
+        let session = begun.ok_or_else(|| {
+            let text = format!("the daemon could not begin a session `{}`", escape_line(new));
+            Failure::new(Exit::Environment, text).hint("polyloom session list")
+        })?;
+        into(session, Stand::default(), files, &manifest).await
+    })?;
+    loaded.unsaved.extend(saved.unsaved);
+    let (name, new) = (escape_line(&at.session), escape_line(new));
+    world.screen.note(&format!("session `{new}` has what could be taken of `{name}`\n"));
+    tell(world, &loaded, "came along");
+    Ok(Exit::Ok)
+}
+
+type Taken = (Stand, Saved, Vec<StateFile>, Arc<Manifest>);
+
+/// The state of a session, which goes on.
+fn taken(
+    world: &World,
+    client: &Arc<Client>,
+    id: &SessionId,
+    at: &SessionAt,
+) -> Result<Taken, Failure> {
+    let mut manifest = None;
+    alone()?.block_on(async {
+        let there = present_session(client, id, |name| {
+            manifest = manifest_of(world, name);
+            manifest.map(AsRef::as_ref)
+        });
+        let there = there.map_err(|error| Failure::of(Exit::Environment, &error))?;
+        let (mut session, stand) = there.map_err(|_| in_use(at))?.ok_or_else(|| absent(at))?;
+        let manifest = Arc::clone(manifest.ok_or_else(|| absent(at))?);
+        let done =
+            if session.is_durable() { session.save().await } else { Some(Err(String::new())) };
+        match done {
+            Some(done) => {
+                session.stands(&stand);
+                session.leave();
+                let (saved, files) = done.map_err(|why| cant(&manifest, &why))?;
+                Ok((stand, saved, files, manifest))
+            }
+            None => {
+                session.end();
+                Err(lost(at))
+            }
+        }
+    })
+}
+
+/// Has a session have a state and nothing else.
+async fn into(
+    mut session: Session,
+    mut stand: Stand,
+    files: Vec<StateFile>,
+    manifest: &Manifest,
+) -> Result<Saved, Failure> {
+    let gone = || {
+        let text = "the session's worker ended over it, and the session with it";
+        Failure::new(Exit::Failed, text)
+    };
+    let began = match stand.cells {
+        0 => session.learn().await,
+        _ => session.greet().await,
+    };
+    if began.is_some() && !session.is_durable() {
+        session.leave();
+        return Err(cant(manifest, ""));
+    }
+    session.busy();
+    let loaded = match session.reset().await {
+        Some(()) => session.load(files).await,
+        None => None,
+    };
+    let Some(loaded) = loaded else {
+        session.end();
+        return Err(gone());
+    };
+    // Whatever it is now, it is no cells' state.
+    stand.lineage = None;
+    stand.cells = stand.cells.max(1);
+    session.stands(&stand);
+    session.leave();
+    Ok(loaded)
+}
+
+fn cant(manifest: &Manifest, why: &str) -> Failure {
+    if why.is_empty() {
+        let text = format!("`{}` can't write its state into files", manifest.id);
+        return Failure::new(Exit::Usage, text)
+            .hint("`polyloom plugin list` shows what executors can do");
+    }
+    Failure::new(Exit::Failed, format!("the state can't be copied: {}", escape_line(why)))
+}
+
+fn lost(at: &SessionAt) -> Failure {
+    let text = format!("session `{}` gave no answer, and has ended", escape_line(&at.session));
+    Failure::new(Exit::Failed, text)
+}
+
+fn meets(place: &polyloom_runtime::Place) -> Result<(), Failure> {
+    let met = place.workplace.meets(&polyloom_model::Policy::default());
+    met.map_err(|error| Failure::of(Exit::Environment, &error).hint("polyloom doctor"))
+}
+
+/// Exactly what came through, and what did not. Claims of a worker: they are shown.
+fn tell(world: &World, saved: &Saved, word: &str) {
+    let mut table = Table::new(&["name", "", "why not"].map(|head| (head, Align::Left)));
+    for name in &saved.saved {
+        table.row([escape_line(name).into_owned(), word.to_owned(), String::new()]);
+    }
+    for it in &saved.unsaved {
+        let why = escape_line(&it.why).into_owned();
+        table.row([escape_line(&it.name).into_owned(), format!("not {word}"), why]);
+    }
+    if saved.saved.is_empty() && saved.unsaved.is_empty() {
+        return world.screen.print("nothing is in it\n");
+    }
+    world.screen.print(&table.render(world.screen.out, world.screen.columns));
+}

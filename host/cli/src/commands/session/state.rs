@@ -1,0 +1,198 @@
+//! The file that a session's state is saved in: what it is and what is in it, and the files of its worker as they are. What is read may be anybody's; nothing of it
+//! is believed but its form.
+//!
+//! The line `polyloom session 1`, a line of JSON, and the contents one after the other.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Component, Path};
+
+use polyloom_worker::session::{DEPTH, MOST_FILES, StateFile};
+use serde::{Deserialize, Serialize};
+
+const FIRST: &[u8] = b"polyloom session 1\n";
+/// The longest second line.
+const LONGEST: u64 = 4 << 20;
+
+/// What a state is, by the word of whoever wrote the file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// Its executor, and the version of that.
+    pub executor: String,
+    /// The version.
+    pub version: String,
+    /// The programs that its worker was made of.
+    pub environment: String,
+    /// The key of the last cell that had run; none where it was no cells' state.
+    pub key: Option<String>,
+    /// The names that are in it.
+    pub saved: Vec<String>,
+    /// Those that are not, and why.
+    pub unsaved: Vec<(String, String)>,
+    /// Files of the worker's: path and size.
+    pub files: Vec<(String, u64)>,
+}
+
+/// Writes a file that is there as a whole or not at all.
+pub fn write(path: &Path, head: &Head, files: Vec<StateFile>) -> io::Result<()> {
+    let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut part = tempfile::Builder::new().prefix(".session-").tempfile_in(folder)?;
+    part.write_all(FIRST)?;
+    part.write_all(serde_json::to_string(head)?.as_bytes())?;
+    part.write_all(b"\n")?;
+    for mut file in files {
+        if io::copy(&mut file.file, &mut part)? != file.size {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    part.as_file().sync_all()?;
+    part.persist(path)?;
+    Ok(())
+}
+
+/// Reads one; an error says what is wrong with it.
+pub fn read(path: &Path) -> Result<(Head, Vec<StateFile>), String> {
+    let cant = |error: io::Error| error.to_string();
+    // A FIFO is not waited for.
+    let meta = std::fs::metadata(path).map_err(cant)?;
+    if !meta.is_file() {
+        return Err("it is no file".to_owned());
+    }
+    let file = File::open(path).map_err(cant)?;
+    let size = file.metadata().map_err(cant)?.size();
+    let mut reader = BufReader::new(&file);
+    let mut first = Vec::new();
+    reader.by_ref().take(FIRST.len() as u64).read_until(b'\n', &mut first).map_err(cant)?;
+    if first != FIRST {
+        return Err("it is no saved session of this version of polyloom".to_owned());
+    }
+    let mut line = Vec::new();
+    reader.take(LONGEST).read_until(b'\n', &mut line).map_err(cant)?;
+    if line.last() != Some(&b'\n') {
+        return Err("its second line does not end".to_owned());
+    }
+    let head: Head =
+        serde_json::from_slice(&line).map_err(|error| format!("its second line: {error}"))?;
+    let mut at = (first.len() + line.len()) as u64;
+    let mut names = HashSet::new();
+    if head.files.len() > MOST_FILES {
+        return Err(format!("it has more than {MOST_FILES} files"));
+    }
+    let mut spans = Vec::new();
+    for (name, length) in &head.files {
+        if !is_plain(name) || !names.insert(name) {
+            return Err(format!("`{name}` can't be the name of one of its files"));
+        }
+        spans.push((name.clone(), at, *length));
+        at = at.checked_add(*length).filter(|end| *end <= size).ok_or("it is cut off")?;
+    }
+    if at != size {
+        return Err("something follows its last file".to_owned());
+    }
+    let files = spans.into_iter().map(|(path, at, size)| {
+        let file = part(&file, at, size).map_err(cant)?;
+        Ok(StateFile { path, size, file })
+    });
+    let files = files.collect::<Result<_, String>>()?;
+    Ok((head, files))
+}
+
+/// A copy of a part of a file, which nobody else has.
+fn part(file: &File, at: u64, size: u64) -> io::Result<File> {
+    let mut copy = tempfile::tempfile()?;
+    let mut buffer = vec![0; 1 << 16];
+    let mut done = 0;
+    while done < size {
+        let most = usize::try_from(size - done).unwrap_or(usize::MAX).min(buffer.len());
+        let count = file.read_at(&mut buffer[..most], at + done)?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        copy.write_all(&buffer[..count])?;
+        done += count as u64;
+    }
+    copy.seek(SeekFrom::Start(0))?;
+    Ok(copy)
+}
+
+/// Whether a name leads to one place below a folder, by one way.
+fn is_plain(name: &str) -> bool {
+    let path = Path::new(name);
+    let parts = path.components().collect::<Vec<_>>();
+    let plain = parts.iter().all(|part| matches!(part, Component::Normal(_)));
+    let spelled = parts.iter().map(|part| part.as_os_str().to_string_lossy());
+    let short = name.split('/').all(|part| part.len() <= 255);
+    let control = name.chars().any(char::is_control);
+    plain
+        && !parts.is_empty()
+        && parts.len() <= DEPTH
+        && short
+        && !control
+        && spelled.collect::<Vec<_>>().join("/") == name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(files: &[(&str, u64)]) -> Head {
+        Head {
+            executor: "python".into(),
+            version: "1".into(),
+            environment: String::new(),
+            key: None,
+            saved: vec!["x".into()],
+            unsaved: Vec::new(),
+            files: files.iter().map(|(name, size)| ((*name).into(), *size)).collect(),
+        }
+    }
+
+    fn bytes(head: &Head, contents: &str) -> Vec<u8> {
+        let line = serde_json::to_string(head).unwrap();
+        [FIRST, line.as_bytes(), b"\n", contents.as_bytes()].concat()
+    }
+
+    fn wrong(content: &[u8]) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        std::fs::write(&path, content).unwrap();
+        read(&path).err().unwrap_or_default()
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        std::fs::write(&path, bytes(&head(&[("a", 3), ("d/b", 2)]), "onetw")).unwrap();
+        let (read_head, files) = read(&path).unwrap();
+        let again = folder.path().join("again");
+        write(&again, &read_head, files).unwrap();
+        assert_eq!(std::fs::read(&again).unwrap(), std::fs::read(&path).unwrap());
+    }
+
+    #[test]
+    fn what_is_no_state_is_refused() {
+        let short = bytes(&head(&[("a", 3)]), "on");
+        let long = bytes(&head(&[("a", 3)]), "ones");
+        let huge = bytes(&head(&[("a", u64::MAX), ("b", 2)]), "");
+        for (content, said) in [
+            (&b""[..], "no saved session"),
+            (b"polyloom session 2\n{}\n", "no saved session"),
+            (b"polyloom session 1\n{\"executor\"", "does not end"),
+            (b"polyloom session 1\n{}\n", "missing field"),
+            (&short, "cut off"),
+            (&long, "follows"),
+            (&huge, "cut off"),
+        ] {
+            let why = wrong(content);
+            assert!(why.contains(said), "{said}: {why}");
+        }
+        for name in ["/a", "../a", "a/../b", "", ".", "a//b", "a/", "./a", "a\nb"] {
+            let why = wrong(&bytes(&head(&[(name, 0)]), ""));
+            assert!(why.contains("can't be the name"), "{name}: {why}");
+        }
+        assert!(wrong(&bytes(&head(&[("a", 0), ("a", 0)]), "")).contains("can't be the name"));
+    }
+}
