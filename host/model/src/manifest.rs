@@ -132,6 +132,7 @@ impl CommandSpec {
 
 /// The class of an executor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each executor")]
 pub enum Kind {
     /// Programs started by the host, results in files.
     Command(CommandSpec),

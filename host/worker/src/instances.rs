@@ -241,7 +241,8 @@ impl Workplace {
             && granted.env.is_empty()
             && granted.net.is_empty()
             && attempt.policy.preset != Preset::Strict;
-        if !plain || !attempt.inputs.iter().try_fold(0, size).is_some_and(|it| it <= MOST_INPUT) {
+        let bytes = attempt.inputs.iter().try_fold(0, size);
+        if !plain || bytes.is_none_or(|bytes| bytes > MOST_INPUT) {
             return Ok(None);
         }
         let view = self.spawner().and_then(sandbox::Spawner::view).map_err(AttemptError::Spawn)?;
