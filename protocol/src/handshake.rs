@@ -28,7 +28,9 @@ pub mod feature {
     pub const DURABLE: &str = "durable";
     pub const INTERACTIVE: &str = "interactive";
     pub const SOURCE: &str = "source";
-    /// Every name above.
+    /// Of the workers that `[instances]` of a manifest names; all of them have it.
+    pub const INSTANCES: &str = "instances";
+    /// What `[worker]` of a manifest may name: every name above but the last.
     pub const ALL: [&str; 13] = [
         CANCEL_SOFT,
         DISPLAY,

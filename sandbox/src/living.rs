@@ -96,6 +96,12 @@ impl Sandbox {
         usage::descendants(self.pid).len()
     }
 
+    /// Has the highest memory counted from now on, where the kernel can: else it is the highest that there ever was.
+    pub fn forget_peak(&self) -> bool {
+        self.polled_peak.store(0, std::sync::atomic::Ordering::Relaxed);
+        self.groups.forget_peak()
+    }
+
     /// Removes all files of the cell's own.
     pub fn clear(&mut self) -> io::Result<()> {
         OWN.iter().try_for_each(|folder| self.empty(folder))

@@ -12,7 +12,7 @@ use wasmtime::component::{Func, Instance, Type, Val};
 
 use crate::catalog::interface;
 use crate::shape::port_name;
-use crate::wasi::ComponentState;
+use crate::wasi::{ComponentState, Env};
 
 /// Why a function could not be called, or what it gave not be kept.
 #[derive(Debug, thiserror::Error)]
@@ -57,11 +57,10 @@ pub(crate) struct Call {
 
 impl Call {
     /// The function that the host names, if it names one.
-    pub(crate) fn of_environment() -> Option<Self> {
-        let name = std::env::var("POLYLOOM_CALL").ok()?;
-        let folder = |variable, usual: &str| {
-            std::env::var_os(variable).map_or_else(|| PathBuf::from(usual), PathBuf::from)
-        };
+    pub(crate) fn of(env: &Env) -> Option<Self> {
+        let name = env.get("POLYLOOM_CALL")?.clone();
+        let folder =
+            |variable, usual: &str| PathBuf::from(env.get(variable).map_or(usual, String::as_str));
         let (inputs, outputs) = (folder("IN", "/cell/in"), folder("OUT", "/cell/out"));
         Some(Self { name, inputs, outputs })
     }

@@ -9,12 +9,14 @@ mod call;
 mod catalog;
 mod compile;
 mod engine;
+mod instances;
 mod limits;
 mod program;
 mod run;
 mod shape;
 mod text;
 mod wasi;
+mod watchdog;
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -32,13 +34,15 @@ pub const EXIT_TRAP: u8 = 65;
 /// by another version.
 pub const EXIT_REFUSED: u8 = 66;
 
-const USAGE: &str = "usage: compile SOURCE -o PROGRAM | run PROGRAM [ARGUMENT…] | catalog";
+const USAGE: &str =
+    "usage: compile SOURCE -o PROGRAM | run PROGRAM [ARGUMENT…] | instances | catalog";
 
 /// What one invocation is asked to do.
 #[derive(Debug, PartialEq, Eq)]
 enum Request {
     Compile { source: PathBuf, program: PathBuf },
     Run { program: PathBuf, args: Vec<OsString> },
+    Instances,
     Catalog,
 }
 
@@ -49,6 +53,9 @@ fn parse(args: Vec<OsString>) -> Option<Request> {
     if verb == OsStr::new("run") {
         let program = args.next()?.into();
         return Some(Request::Run { program, args: args.collect() });
+    }
+    if verb == OsStr::new("instances") {
+        return args.next().is_none().then_some(Request::Instances);
     }
     if verb == OsStr::new("catalog") {
         return args.next().is_none().then_some(Request::Catalog);
@@ -73,6 +80,7 @@ fn parse(args: Vec<OsString>) -> Option<Request> {
 ///
 /// `compile SOURCE -o PROGRAM` exits with 0 or [`EXIT_INVALID`]; `run PROGRAM [ARGUMENT…]` exits
 /// with the guest's own code, [`EXIT_TRAP`] or [`EXIT_REFUSED`]; with `POLYLOOM_CALL` it calls that function of a component instead of running it.
+/// `instances` does what `run` does for one cell after the other, as a worker.
 /// `catalog` answers a question on stdin about what components export. Everything else that is said goes to stderr.
 /// Must be called in a fresh process, outside any async runtime; the caller should exit with the
 /// returned code at once.
@@ -92,6 +100,13 @@ pub fn main(args: Vec<OsString>, zygote: Option<fn()>) -> ExitCode {
                 ExitCode::from(EXIT_INVALID)
             }
         },
+        Some(Request::Instances) => match instances::instances() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(fault) => {
+                eprintln!("{fault}");
+                ExitCode::from(EXIT_REFUSED)
+            }
+        },
         Some(Request::Catalog) => match catalog::catalog() {
             Ok(found) => {
                 println!("{found}");
@@ -103,7 +118,7 @@ pub fn main(args: Vec<OsString>, zygote: Option<fn()>) -> ExitCode {
             }
         },
         Some(Request::Run { program, args }) => match run::run(&program, &args, zygote) {
-            Ok(code) => code,
+            Ok(code) => ExitCode::from(code),
             Err(error) => {
                 eprintln!("{error}");
                 ExitCode::from(error.exit_code())

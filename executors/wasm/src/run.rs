@@ -1,29 +1,27 @@
-//! Running a program file: its world, its limits, its deadline, its exit code.
+//! Running program files: the world of each, its limits, its deadline, its exit code.
 //! Does not compile, and does not know what the guest's files mean.
 
 use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Duration;
 
-use wasmtime::component::{self, Component, ResourceTable};
-use wasmtime::{Engine, FrameInfo, Linker, Module, Store, Trap, WasmBacktrace};
+use wasmtime::component::{self, ResourceTable};
+use wasmtime::{Engine, FrameInfo, InstancePre, Linker, Store, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
-use wasmtime_wasi::p2::bindings::Command;
+use wasmtime_wasi::p2::bindings::CommandPre;
 
 use crate::call::{Call, CallError};
 use crate::engine::engine;
 use crate::limits::Limits;
 use crate::program::{LoadError, Program, load};
 use crate::wasi::{
-    ComponentState, ModuleState, PreopenError, component_linker, context, module_linker,
+    ComponentState, Env, ModuleState, PreopenError, Stdin, component_linker, context,
+    module_linker, own_env,
 };
+use crate::watchdog::Watchdog;
 use crate::{EXIT_FAILED, EXIT_REFUSED, EXIT_TRAP};
-
-/// How long a guest has to notice the new epoch, before it counts as waiting.
-const GRACE: Duration = Duration::from_millis(100);
 
 /// How many functions of a trap's stack are shown.
 const SHOWN_FRAMES: usize = 4;
@@ -64,58 +62,111 @@ impl RunError {
 
 /// Runs the program in `path` with `args` to its end and returns the guest's own exit code.
 /// With `zygote` this happens in processes of its making, and what all programs need is there before.
-pub(crate) fn run(
-    path: &Path,
-    args: &[OsString],
-    zygote: Option<fn()>,
-) -> Result<ExitCode, RunError> {
-    let engine = engine().map_err(RunError::Prepare)?;
-    let host = Host::default();
+pub(crate) fn run(path: &Path, args: &[OsString], zygote: Option<fn()>) -> Result<u8, RunError> {
+    let mut runner = Runner::new()?;
     if let Some(make_cells) = zygote {
-        host.modules(&engine).and(host.components(&engine).map(drop)).map_err(RunError::Prepare)?;
+        let host = &runner.host;
+        let engine = &runner.engine;
+        host.modules(engine).and(host.components(engine).map(drop)).map_err(RunError::Prepare)?;
         make_cells();
     }
-    let file =
-        std::fs::read(path).map_err(|source| RunError::Read { path: path.to_owned(), source })?;
-    let program =
-        load(&engine, &file).map_err(|source| RunError::Load { path: path.to_owned(), source })?;
-    drop(file);
-    let limits = Limits::new(std::env::var("POLYLOOM_WASM_MEMORY").ok().as_deref());
-    let deadline = std::env::var("POLYLOOM_DEADLINE_MS")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .map(Duration::from_millis);
-    let wasi = context(args)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(RunError::Runtime)?;
-    if let Some(deadline) = deadline {
-        tick(engine.clone(), deadline);
+    let program = runner.load(path)?;
+    let ended = runner.run(&program, args, &own_env(), Stdin::Inherited);
+    runner.end();
+    ended
+}
+
+/// What runs programs, one after the other. Nothing of one is left for the next: its instance, its store and its view of the world end with it.
+pub(crate) struct Runner {
+    engine: Engine,
+    host: Host,
+    runtime: Option<tokio::runtime::Runtime>,
+    watchdog: Option<Watchdog>,
+}
+
+/// A program whose imports are there.
+pub(crate) enum Ready {
+    Module(InstancePre<ModuleState>),
+    Component(component::InstancePre<ComponentState>),
+}
+
+impl Runner {
+    pub(crate) fn new() -> Result<Self, RunError> {
+        let engine = engine().map_err(RunError::Prepare)?;
+        Ok(Self { engine, host: Host::default(), runtime: None, watchdog: None })
     }
-    let outcome = runtime.block_on(async {
-        match program {
+
+    /// The program in a file.
+    pub(crate) fn load(&self, path: &Path) -> Result<Ready, RunError> {
+        let file = std::fs::read(path)
+            .map_err(|source| RunError::Read { path: path.to_owned(), source })?;
+        let program = load(&self.engine, &file)
+            .map_err(|source| RunError::Load { path: path.to_owned(), source })?;
+        let ready = match program {
             Program::Module(module) => {
-                run_module(&engine, host.modules(&engine)?, &module, limits, wasi).await
+                let linker = self.host.modules(&self.engine);
+                linker.and_then(|linker| linker.instantiate_pre(&module)).map(Ready::Module)
             }
             Program::Component(component) => {
-                let call = Call::of_environment();
-                let linker = host.components(&engine)?;
-                run_component(&engine, linker, &component, limits, wasi, call.as_ref()).await
+                let linker = self.host.components(&self.engine);
+                linker.and_then(|linker| linker.instantiate_pre(&component)).map(Ready::Component)
             }
+        };
+        // What can't be linked was told as the guest's own end ever.
+        ready.map_err(|error| explain(&error))
+    }
+
+    /// Runs a program to its end, in an instance of its own, and gives the guest's exit code.
+    pub(crate) fn run(
+        &mut self,
+        program: &Ready,
+        args: &[OsString],
+        env: &Env,
+        stdin: Stdin,
+    ) -> Result<u8, RunError> {
+        let limits = Limits::new(env.get("POLYLOOM_WASM_MEMORY").map(String::as_str));
+        let deadline = env.get("POLYLOOM_DEADLINE_MS").and_then(|text| text.parse().ok());
+        let wasi = context(args, env, stdin)?;
+        let call = Call::of(env);
+        if let Some(deadline) = deadline {
+            let watchdog = self.watchdog.get_or_insert_with(|| Watchdog::new(self.engine.clone()));
+            watchdog.arm(Duration::from_millis(deadline));
         }
-    });
-    // A guest that read stdin leaves a thread behind that nobody can wake.
-    runtime.shutdown_background();
-    match outcome {
-        Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(error) => match error.downcast_ref::<I32Exit>() {
-            Some(exit) => Ok(exit_code(exit.0)),
-            None => match error.downcast::<CallError>() {
-                Ok(error) => Err(RunError::Call(error)),
-                Err(error) => Err(explain(&error)),
+        let runtime = match self.runtime.take() {
+            Some(runtime) => runtime,
+            None => tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(RunError::Runtime)?,
+        };
+        let outcome = runtime.block_on(async {
+            match program {
+                Ready::Module(module) => run_module(&self.engine, module, limits, wasi).await,
+                Ready::Component(component) => {
+                    run_component(&self.engine, component, limits, wasi, call.as_ref()).await
+                }
+            }
+        });
+        self.runtime = Some(runtime);
+        let in_time = self.watchdog.as_ref().is_none_or(Watchdog::disarm);
+        match outcome {
+            Ok(()) if in_time => Ok(0),
+            Ok(()) => Err(explain(&Trap::Interrupt.into())),
+            Err(error) => match error.downcast_ref::<I32Exit>() {
+                Some(exit) => Ok(exit_code(exit.0)),
+                None => match error.downcast::<CallError>() {
+                    Ok(error) => Err(RunError::Call(error)),
+                    Err(error) => Err(explain(&error)),
+                },
             },
-        },
+        }
+    }
+
+    /// Lets go of what a guest that read stdin leaves behind: a thread that nobody can wake.
+    pub(crate) fn end(self) {
+        if let Some(runtime) = self.runtime {
+            runtime.shutdown_background();
+        }
     }
 }
 
@@ -146,23 +197,21 @@ fn made<T>(cell: &OnceCell<T>, make: impl FnOnce() -> wasmtime::Result<T>) -> wa
 
 async fn run_module(
     engine: &Engine,
-    linker: &Linker<ModuleState>,
-    module: &Module,
+    module: &InstancePre<ModuleState>,
     limits: Limits,
     mut wasi: wasmtime_wasi::WasiCtxBuilder,
 ) -> wasmtime::Result<()> {
     let mut store = Store::new(engine, ModuleState { limits, wasi: wasi.build_p1() });
     store.limiter(|state| &mut state.limits);
     arm(&mut store);
-    let instance = linker.instantiate_async(&mut store, module).await?;
+    let instance = module.instantiate_async(&mut store).await?;
     let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
     start.call_async(&mut store, ()).await
 }
 
 async fn run_component(
     engine: &Engine,
-    linker: &component::Linker<ComponentState>,
-    component: &Component,
+    component: &component::InstancePre<ComponentState>,
     limits: Limits,
     mut wasi: wasmtime_wasi::WasiCtxBuilder,
     call: Option<&Call>,
@@ -172,40 +221,27 @@ async fn run_component(
     store.limiter(|state| &mut state.limits);
     arm(&mut store);
     if let Some(call) = call {
-        let instance = linker.instantiate_async(&mut store, component).await?;
-        let ty = component.component_type();
+        let instance = component.instantiate_async(&mut store).await?;
+        let ty = component.component().component_type();
         let exports: Vec<_> = ty.exports(engine).map(|(name, _)| name.to_owned()).collect();
         return call.make(&mut store, &instance, &exports).await;
     }
-    let command = Command::instantiate_async(&mut store, component, linker).await?;
+    let command = CommandPre::new(component.clone())?.instantiate_async(&mut store).await?;
     match command.wasi_cli_run().call_run(&mut store).await? {
         Ok(()) => Ok(()),
         Err(()) => Err(wasmtime::format_err!(I32Exit(1))),
     }
 }
 
-/// Makes the guest trap at the first change of epoch, which only [`tick`] brings about.
+/// Makes the guest trap at the first change of epoch, which only a [`Watchdog`] brings about.
 fn arm<T: 'static>(store: &mut Store<T>) {
     store.epoch_deadline_trap();
     store.set_epoch_deadline(1);
 }
 
-/// Changes the epoch once the deadline is over: a guest that computes then traps where it is. One
-/// that waits inside a system call does not notice (a sleep blocks this process's only other
-/// thread), so the process is ended over its head a little later.
-fn tick(engine: Engine, deadline: Duration) {
-    std::thread::spawn(move || {
-        std::thread::sleep(deadline);
-        engine.increment_epoch();
-        std::thread::sleep(GRACE);
-        eprintln!("{}", Trap::Interrupt);
-        std::process::exit(EXIT_TRAP.into());
-    });
-}
-
 /// WASI's codes are 32 bits wide, the system's are 8: what does not fit must not become success.
-fn exit_code(code: i32) -> ExitCode {
-    ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
+fn exit_code(code: i32) -> u8 {
+    u8::try_from(code).unwrap_or(u8::MAX)
 }
 
 /// A trap in one line, followed by where the guest was.

@@ -1,6 +1,7 @@
 //! What a guest sees of the world: arguments, environment, standard streams, four directories.
 //! Does not know ports or types. No network, whatever the cell was granted: see README.md.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -57,15 +58,42 @@ pub(crate) struct PreopenError {
     reason: wasmtime::Error,
 }
 
-/// Sets up a guest's world from this process's own, which the host has already cleaned.
+/// A guest's environment.
+pub(crate) type Env = BTreeMap<String, String>;
+
+/// That of this process, which the host has already cleaned. WASI has no way to say text that is not UTF-8.
+pub(crate) fn own_env() -> Env {
+    let text = |(name, value): (OsString, OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text).collect()
+}
+
+/// Where a guest reads standard input from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stdin {
+    /// What this process has.
+    Inherited,
+    /// It is at its end.
+    Empty,
+}
+
+/// Sets up a guest's world.
 ///
 /// Preopened, in this order from descriptor 3: the work directory as `.`, inputs as `/in`
 /// (read-only), outputs as `/out`, `/tmp`, and inputs and outputs again under the paths that `IN`,
 /// `OUT` and the `$PORT` variables name, and the folder of the cell's code. A directory that does not exist is left out.
-pub(crate) fn context(args: &[OsString]) -> Result<WasiCtxBuilder, PreopenError> {
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+pub(crate) fn context(
+    args: &[OsString],
+    env: &Env,
+    stdin: Stdin,
+) -> Result<WasiCtxBuilder, PreopenError> {
+    let variable = |name: &str| env.get(name).filter(|value| !value.is_empty()).cloned();
     let mut wasi = WasiCtxBuilder::new();
-    wasi.inherit_stdio();
+    wasi.inherit_stdout().inherit_stderr();
+    if stdin == Stdin::Inherited {
+        wasi.inherit_stdin();
+    }
     // There is one thread and nothing else to do on it while the guest waits for a file.
     wasi.allow_blocking_current_thread(true);
     wasi.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
@@ -73,11 +101,8 @@ pub(crate) fn context(args: &[OsString]) -> Result<WasiCtxBuilder, PreopenError>
     for arg in args {
         wasi.arg(arg.to_string_lossy());
     }
-    for (name, value) in std::env::vars_os() {
-        // WASI has no way to say text that is not UTF-8.
-        if let (Ok(name), Ok(value)) = (name.into_string(), value.into_string()) {
-            wasi.env(name, value);
-        }
+    for (name, value) in env {
+        wasi.env(name, value);
     }
     let inputs = variable("IN").unwrap_or_else(|| IN.to_owned());
     let outputs = variable("OUT").unwrap_or_else(|| OUT.to_owned());

@@ -447,6 +447,12 @@ pub const MANIFEST: &[Key] = &[
         "",
         "That its program can be a zygote: started once, it makes each cell by forking itself. Only with the kinds `worker` and `command`.",
     ),
+    key(
+        "instances",
+        Shape::Table(INSTANCES),
+        "",
+        "A worker that does what `[run]` does, for one cell after the other, each from nothing. Only with the kind `command`.",
+    ),
     key("native", Shape::Table(NATIVE), "", "The library. Needed by kind `native`."),
     key("wasm", Shape::Table(WASM), "", "The component. Needed by kind `wasm`."),
     key("limits", Shape::Table(LIMITS), "", "Limits that differ from the general defaults."),
@@ -602,6 +608,14 @@ pub const ZYGOTE: &[Key] = &[
         "A pattern for names of libraries: those of them that a worker said a cell has loaded (`extras.loaded`) may be loaded before the fork of its next attempt.",
     ),
 ];
+
+/// `[instances]`.
+pub const INSTANCES: &[Key] = &[key(
+    "argv",
+    Shape::Texts,
+    "",
+    "The argv that starts it; the placeholders of `[worker]`. It speaks the protocol with the feature `instances`. Required.",
+)];
 
 /// `[native]`.
 pub const NATIVE: &[Key] = &[

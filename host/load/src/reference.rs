@@ -1,8 +1,8 @@
 //! The tables of the README, from `keys`: a test holds the README to them.
 
 use crate::keys::{
-    CATALOG, COMMAND, COMPILE, DIAGNOSTICS, HEAD, LIMITS, NATIVE, NORMALISE, SANDBOX, TOOL, WASM,
-    WORKER, ZYGOTE,
+    CATALOG, COMMAND, COMPILE, DIAGNOSTICS, HEAD, INSTANCES, LIMITS, NATIVE, NORMALISE, SANDBOX,
+    TOOL, WASM, WORKER, ZYGOTE,
 };
 use crate::keys::{CELL, DEFAULTS, FLOW, INPUT, Key, MANIFEST, OUTPUT, PARAM, Shape, TOP};
 
@@ -38,6 +38,7 @@ pub fn manifest_reference() -> String {
         ("### `[run]`", COMMAND),
         ("### `[worker]`", WORKER),
         ("### `[zygote]`", ZYGOTE),
+        ("### `[instances]`", INSTANCES),
         ("### `[native]`", NATIVE),
         ("### `[wasm]`", WASM),
         ("### `[normalise]`", NORMALISE),

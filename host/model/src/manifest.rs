@@ -95,6 +95,7 @@ impl Manifest {
                 command.compile.as_deref().is_some_and(holds)
                     || head.is_some_and(|head| holds(&head.argv) || holds(&head.flags))
                     || holds(&command.run)
+                    || command.instances.as_ref().is_some_and(|it| holds(&it.argv))
             }
             Kind::Worker(worker) => {
                 holds(&worker.argv) || worker.once.as_deref().is_some_and(holds)
@@ -131,6 +132,7 @@ impl CommandSpec {
 
 /// The class of an executor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each executor")]
 pub enum Kind {
     /// Programs started by the host, results in files.
     Command(CommandSpec),
@@ -166,6 +168,15 @@ impl Kind {
         match self {
             Self::Command(command) => command.zygote.as_ref(),
             Self::Worker(worker) => worker.zygote.as_ref(),
+        }
+    }
+
+    /// The worker that can run its cells' programs one after the other, if it has one.
+    #[must_use]
+    pub fn instances(&self) -> Option<&WorkerSpec> {
+        match self {
+            Self::Command(command) => command.instances.as_ref(),
+            Self::Worker(_) => None,
         }
     }
 
@@ -206,6 +217,8 @@ pub struct CommandSpec {
     pub run: Vec<String>,
     /// That it can be a zygote, which makes each cell by forking itself.
     pub zygote: Option<ZygoteSpec>,
+    /// That a worker can do what `run` does, for one cell after the other.
+    pub instances: Option<WorkerSpec>,
     /// Of kind `wasm`: the component, a path below the manifest's folder.
     pub component: Option<String>,
 }

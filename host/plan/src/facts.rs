@@ -40,6 +40,9 @@ impl ExecutorFacts {
             Kind::Command(command) => {
                 list("compile", command.compile.as_deref().unwrap_or_default());
                 list("run", &command.run);
+                if let Some(worker) = &command.instances {
+                    list("instances", &worker.argv);
+                }
                 if let Some(head) = &command.head {
                     list("head", &head.argv);
                     list("flags of the head", &head.flags);

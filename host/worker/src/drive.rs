@@ -303,7 +303,12 @@ impl<'a> Watch<'a> {
             stderr,
             worker,
             oom,
-            seen: Evidence { is_worker: talk.is_some(), ..Evidence::default() },
+            // One that makes instances of programs is told of as the programs are.
+            seen: Evidence {
+                is_worker: talk.is_some()
+                    && matches!(attempt.executor.manifest.kind, Kind::Worker(_)),
+                ..Evidence::default()
+            },
             cpu,
             talk,
             unsent,

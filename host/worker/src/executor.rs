@@ -74,6 +74,7 @@ impl Executor {
             run: Vec::new(),
             component: None,
             zygote: None,
+            instances: None,
         };
         let manifest = Manifest { kind: Kind::Command(spec), ..(*self.manifest).clone() };
         Some(Self { manifest: Arc::new(manifest), tools: self.tools.clone() })

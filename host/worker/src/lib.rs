@@ -17,6 +17,7 @@ mod gate;
 mod grounds;
 pub mod head;
 mod inputs;
+mod instances;
 pub mod mask;
 mod messages;
 pub mod names;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use polyloom_model::Kind;
+use polyloom_model::{Kind, WorkerSpec};
 use polyloom_sandbox as sandbox;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -52,7 +52,20 @@ impl Line {
         executor: &Executor,
         mask: Option<&Arc<Mask>>,
     ) -> std::io::Result<Option<Self>> {
-        let Kind::Worker(spec) = &executor.manifest.kind else { return Ok(None) };
+        let spec = match &executor.manifest.kind {
+            Kind::Worker(spec) => spec,
+            Kind::Command(_) => return Ok(None),
+        };
+        Self::with(cell, executor, spec, mask)
+    }
+
+    /// The same, where the worker is not the one that the executor's cells usually have.
+    pub fn with(
+        cell: &mut sandbox::Sandbox,
+        executor: &Executor,
+        spec: &WorkerSpec,
+        mask: Option<&Arc<Mask>>,
+    ) -> std::io::Result<Option<Self>> {
         let Some(socket) = cell.take_worker() else { return Ok(None) };
         let worker = watched(socket, Interest::READABLE | Interest::WRITABLE)?;
         Ok(Some(Self { worker, talk: Talk::new(&executor.manifest, spec, mask.cloned()) }))

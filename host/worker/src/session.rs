@@ -380,6 +380,18 @@ fn lay_within(cell: &mut sandbox::Sandbox, path: &Path, bytes: &[u8]) -> std::io
     cell.lay(path, &mut &bytes[..])
 }
 
+/// Lays files as they would lie in a sandbox that begins.
+pub(crate) fn lay_files(
+    cell: &mut sandbox::Sandbox,
+    files: &[sandbox::File],
+    copies: &[sandbox::Bind],
+) -> std::io::Result<()> {
+    for file in files {
+        lay_within(cell, &file.path, &file.bytes)?;
+    }
+    copies.iter().try_for_each(|bind| copy(cell, &bind.source, &bind.target))
+}
+
 /// Copies a file or a directory of the store, which has no links.
 fn copy(cell: &mut sandbox::Sandbox, source: &Path, target: &Path) -> std::io::Result<()> {
     let mut open: Vec<(PathBuf, PathBuf)> = vec![(source.to_owned(), target.to_owned())];

@@ -25,6 +25,7 @@ use crate::executor::{BINARY, CPUS, DIR, Executor, HEAD, ONCE, SDK, Slots};
 use crate::grounds::{Grounds, Post, Shared};
 use crate::head::TEXT;
 use crate::inputs;
+use crate::instances::Instances;
 use crate::messages;
 use crate::normaliser::Normalisers;
 use crate::order::{Order, Wait};
@@ -46,6 +47,8 @@ pub struct Workplace {
     parking: Arc<Parking>,
     /// Sandboxes that wait for cells to come.
     grounds: Arc<Grounds>,
+    /// Workers that make instances of programs.
+    pub(crate) instances: Instances,
     normalisers: Mutex<Normalisers>,
     pub(crate) daemon: Daemon,
     /// Attempts that are under way.
@@ -95,8 +98,20 @@ impl Workplace {
     #[must_use]
     pub fn new(binary: PathBuf, sdk: PathBuf, scratch: PathBuf) -> Self {
         let (spawner, parking, grounds, normalisers) = Default::default();
-        let (daemon, present, once) = Default::default();
-        Self { spawner, binary, sdk, scratch, parking, grounds, normalisers, daemon, present, once }
+        let (daemon, present, once, instances) = Default::default();
+        Self {
+            spawner,
+            binary,
+            sdk,
+            scratch,
+            parking,
+            grounds,
+            instances,
+            normalisers,
+            daemon,
+            present,
+            once,
+        }
     }
 
     /// Asks the daemon of this socket for what waits, if there is one.
@@ -211,7 +226,7 @@ impl Workplace {
     }
 
     /// The sandbox's policy for an attempt.
-    fn policy(attempt: &Attempt, laid_bytes: u64) -> sandbox::Policy {
+    pub(crate) fn policy(attempt: &Attempt, laid_bytes: u64) -> sandbox::Policy {
         let limits = &attempt.limits;
         // What the host lays into the cell's file system is not the cell's use of it.
         let disk = limits.disk.saturating_add(laid_bytes);
@@ -283,6 +298,9 @@ impl Workplace {
         stop: watch::Receiver<Stop>,
     ) -> Result<Report, AttemptError> {
         let _present = Present::at(self);
+        if let Some(report) = self.in_instance(attempt, &live, &stop).await? {
+            return Ok(report);
+        }
         let (report, shared) = self.attempt_in(attempt, &live, &stop, true).await?;
         // A worker that does not come up in a sandbox that waited may do so in one of its own: nothing of the cell has run. A sandbox that was lent and
         // went with who lent it is no fault of the cell's, which could do nothing in it that lasts.
@@ -389,6 +407,10 @@ impl Workplace {
     /// Hears that a run is over: workers that were started for cells which did not come end.
     pub fn run_is_over(&self) {
         self.grounds.end_ahead();
+        // Where runs follow each other, the next one may go on in them.
+        if self.room() == 0 {
+            self.instances.end();
+        }
     }
 
     fn has_a_spare_processor(&self) -> bool {

@@ -122,6 +122,9 @@ pub struct Exec {
     /// The function to be called. A worker without the feature never sees this key, nor one of the three above.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call: Option<Call>,
+    /// The cell's whole environment, in place of the worker's. Needs the feature `instances`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
 }
 
 /// Stop the exec; `Done` is still due. After the grace the host kills.

@@ -154,6 +154,12 @@ impl Groups {
         self.v2.is_none() && self.v1.renew(limits)
     }
 
+    /// Has the highest memory counted anew from now on; false where that can't be. (`memory.peak` of v2 can be set back since Linux 6.12, and only for who
+    /// reads it by the same descriptor: not used.)
+    pub fn forget_peak(&self) -> bool {
+        self.v2.is_none() && self.v1.forget_peak()
+    }
+
     /// Starts the end of every process in the groups; whether there is such a switch.
     pub fn kill(&self) -> bool {
         self.v2.as_ref().is_some_and(v2::Group::kill)

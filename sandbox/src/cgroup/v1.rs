@@ -177,6 +177,12 @@ impl Groups {
             && write(cpuacct, "cpuacct.usage", 0).is_ok()
     }
 
+    /// Has the highest memory counted anew from now on; false where that can't be.
+    pub fn forget_peak(&self) -> bool {
+        let reset = |memory| write(memory, "memory.max_usage_in_bytes", 0).is_ok();
+        self.memory.as_ref().is_some_and(|memory| reset(memory))
+    }
+
     pub fn remove(&mut self) -> bool {
         self.oom = None;
         self.joins.clear();

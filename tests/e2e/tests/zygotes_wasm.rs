@@ -1,4 +1,5 @@
-//! WebAssembly cells that are forks of a runner which was started once: that they are, end as ever, and can tell nothing of each other.
+//! WebAssembly cells that come one after the other out of a runner which was started once, as instances in its process where they have a program in common, and as
+//! forks of it where not: that they do, end as ever, and can tell nothing of each other.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
@@ -7,8 +8,34 @@ use std::collections::BTreeMap;
 use polyloom_test_e2e::{Place, is_root, skip};
 use serde_json::Value;
 
-/// What the host's log says of a sandbox in which cells are forks.
-const MADE: &str = "a zygote waits for cells";
+/// How cells come to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Made {
+    /// In one process.
+    Instances,
+    /// Each of a program of its own: copies of one process.
+    Forks,
+}
+
+impl Made {
+    /// What the host's log says of it.
+    fn log(self) -> &'static str {
+        match self {
+            Self::Instances => "instances are made in one process",
+            Self::Forks => "a zygote waits for cells",
+        }
+    }
+
+    /// The code of a cell: the same program for all, or one for each.
+    fn code(self, name: &str, code: &str) -> String {
+        match (self, code.rsplit_once(')')) {
+            (Self::Forks, Some((body, _))) => {
+                format!("{body}\n(data (i32.const 65000) \"{name}\"))")
+            }
+            (Self::Instances | Self::Forks, _) => code.to_owned(),
+        }
+    }
+}
 
 /// Prints what there is of an earlier cell, and leaves what there would be: a byte of its memory, a file in each folder, one more descriptor.
 const LOOK: &str = r#"(module
@@ -68,7 +95,7 @@ fn does(body: &str) -> String {
 struct Told(BTreeMap<String, Value>, String);
 
 impl Told {
-    fn of(place: &Place) -> Self {
+    fn of(place: &Place, made: Made) -> Self {
         let args = ["run", "--format", "jsonl", "--no-cache", "-j1", "-k"];
         let ended = place.call(&args).env("POLYLOOM_LOG", "debug").end();
         let out = ended.stdout();
@@ -77,12 +104,16 @@ impl Told {
         let finished = events.filter(|event| event["event"] == "step.finished");
         let told = finished.map(|it| (it["cell"].as_str().unwrap().to_owned(), it["meta"].clone()));
         let told = Self(told.collect(), ended.stderr());
-        told.are_forks();
+        told.were(made);
         told
     }
 
-    /// All but the first were made by one runner, where there can be zygotes.
-    fn are_forks(&self) {
+    /// All but the first were made by one runner, where there can be such.
+    fn were(&self, made: Made) {
+        if made == Made::Instances {
+            assert!(self.1.contains(made.log()), "{}", self.1);
+            return;
+        }
         let counted = |name: &str| {
             let rows = self.0.values().filter_map(|meta| meta["enforcement"].as_array()).flatten();
             let mut rows = rows.filter(|row| row["mechanism"] == name);
@@ -92,7 +123,7 @@ impl Told {
             skip("zygotes take root and control groups");
             return;
         }
-        assert!(self.1.contains(MADE), "{}", self.1);
+        assert!(self.1.contains(made.log()), "{}", self.1);
         for failed in ["no sandbox could be made for many cells", "took no cell"] {
             assert!(!self.1.contains(failed), "{}", self.1);
         }
@@ -108,13 +139,23 @@ fn cell(name: &str, keys: &str, code: &str) -> String {
 }
 
 #[test]
-fn nothing_of_a_cell_is_in_the_next() {
+fn nothing_of_an_instance_is_in_the_next() {
+    nothing_is_in_the_next(Made::Instances);
+}
+
+#[test]
+fn nothing_of_a_fork_is_in_the_next() {
+    nothing_is_in_the_next(Made::Forks);
+}
+
+fn nothing_is_in_the_next(made: Made) {
     let mut flow = "[params.n]\ntype = \"int\"\ndefault = 41\n".to_owned();
     for at in 0..6 {
         let keys = if at == 3 { "inputs = { n = \"param:n\" }\n" } else { "" };
-        flow += &cell(&format!("c{at}"), keys, LOOK);
+        let name = format!("c{at}");
+        flow += &cell(&name, keys, &made.code(&name, LOOK));
     }
-    let run = Told::of(&Place::flow(&flow));
+    let run = Told::of(&Place::flow(&flow), made);
     let mut seen = Vec::new();
     for at in 0..6 {
         let name = format!("c{at}");
@@ -135,7 +176,16 @@ fn nothing_of_a_cell_is_in_the_next() {
 }
 
 #[test]
-fn ends_of_all_kinds_are_told_as_ever() {
+fn ends_of_instances_are_told_as_ever() {
+    ends_are_told_as_ever(Made::Instances);
+}
+
+#[test]
+fn ends_of_forks_are_told_as_ever() {
+    ends_are_told_as_ever(Made::Forks);
+}
+
+fn ends_are_told_as_ever(made: Made) {
     let fine = does("(call $fine)");
     let wide = r#"(local $at i32)
         (loop $grow (br_if $grow (i32.ne (memory.grow (i32.const 16)) (i32.const -1))))
@@ -167,23 +217,69 @@ fn ends_of_all_kinds_are_told_as_ever() {
         ("l", "argv = [\"x\"]\n", fine.clone(), "ok", 0),
         ("m", "env = { A = \"b\" }\n", fine, "ok", 0),
     ];
+    // The second of a program is one in a process that can make more of them.
+    let rounds = if made == Made::Instances { 2 } else { 1 };
     let mut flow = "[defaults]\nmemory = \"32MiB\"\n".to_owned();
-    for (name, keys, code, ..) in &cells {
-        flow += &cell(name, keys, code);
+    for round in 0..rounds {
+        for (name, keys, code, ..) in &cells {
+            let name = format!("{name}{round}");
+            flow += &cell(&name, keys, &made.code(&name, code));
+        }
     }
-    let run = Told::of(&Place::flow(&flow));
-    for (name, _, code, outcome, exit) in &cells {
-        let told = &run.0[*name];
+    let run = Told::of(&Place::flow(&flow), made);
+    for (round, (name, _, code, outcome, exit)) in
+        (0..rounds).flat_map(|round| cells.iter().map(move |cell| (round, cell)))
+    {
+        let name = format!("{name}{round}");
+        let told = &run.0[&name];
         assert_eq!(told["outcome"], *outcome, "{name}: {told:#}");
         if *exit >= 0 {
-            assert_eq!(told["exit_code"].as_i64().unwrap_or(0), *exit, "{name}: {told:#}");
+            assert_eq!(told["exit_code"].as_i64(), Some(*exit), "{name}: {told:#}");
         }
         if *outcome == "ok" {
-            assert_eq!(run.text(name, "stdout"), "fine\n", "{name} {code}");
+            assert_eq!(run.text(&name, "stdout"), "fine\n", "{name} {code}");
+        }
+        // What is said of a cell is the same, whichever way it came to be; whether one whose time is over says something of it is a matter of luck.
+        let first = &run.0[&format!("{}0", &name[..1])];
+        if *exit >= 0 {
+            assert_eq!(said(told), said(first), "{name}");
+            assert_eq!(told["stderr"]["text"], first["stderr"]["text"], "{name}");
         }
     }
-    assert!(run.text("c", "stderr").contains("wasm trap: wasm `unreachable`"));
-    assert!(run.text("e", "stderr").contains("call stack exhausted"));
+    assert!(run.text("c0", "stderr").contains("wasm trap: wasm `unreachable`"));
+    assert!(run.text("e0", "stderr").contains("call stack exhausted"));
+}
+
+/// The messages of a cell's diagnostics.
+fn said(meta: &Value) -> Vec<&str> {
+    let all = meta["diagnostics"].as_array().unwrap().iter();
+    all.map(|it| it["message"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn an_instance_that_fails_is_its_process_last() {
+    let code = does(
+        r#"(drop (call $count (i32.const 32) (i32.const 36))) (call $fine)
+        (call $exit (i32.sub (i32.load (i32.const 32)) (i32.const 1)))"#,
+    );
+    let code = code.replacen(
+        "(memory",
+        "(import \"wasi_snapshot_preview1\" \"args_sizes_get\" (func $count (param i32 i32) (result i32)))\n(memory",
+        1,
+    );
+    let mut flow = String::new();
+    for at in 0..7 {
+        let keys = if at == 4 { "argv = [\"x\", \"y\"]\n" } else { "" };
+        flow += &cell(&format!("c{at}"), keys, &code);
+    }
+    let run = Told::of(&Place::flow(&flow), Made::Instances);
+    for at in 0..7 {
+        let (name, code) = (format!("c{at}"), if at == 4 { 2 } else { 0 });
+        assert_eq!(run.0[&name]["exit_code"], code, "{:#}", run.0[&name]);
+        assert_eq!(run.text(&name, "stdout"), "fine\n");
+    }
+    // One for the second cell, one after the cell that failed.
+    assert_eq!(run.1.matches(Made::Instances.log()).count(), 2, "{}", run.1);
 }
 
 #[test]
@@ -210,7 +306,7 @@ fn components_and_results_are_those_of_cells_that_are_started_alone() {
         flow += &cell(&format!("k{name}"), "", component);
     }
     let place = Place::flow(&flow);
-    let run = Told::of(&place);
+    let run = Told::of(&place, Made::Instances);
     for name in ["ka", "kb", "kc"] {
         assert_eq!(run.0[name]["outcome"], run.0["ka"]["outcome"]);
         assert_eq!(run.text(name, "stdout"), run.text("ka", "stdout"));

@@ -20,7 +20,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("polyloom-executor-jupyter", &["polyloom-sdk"]),
     ("polyloom-executor-native", &["polyloom-sdk"]),
     ("say-rust", &["polyloom-sdk"]),
-    ("polyloom-executor-wasm", &["polyloom-protocol"]),
+    ("polyloom-executor-wasm", &["polyloom-protocol", "polyloom-sdk"]),
     ("polyloom-model", &["polyloom-protocol"]),
     ("polyloom-events", &["polyloom-protocol"]),
     ("polyloom-load", &["polyloom-model", "polyloom-protocol"]),

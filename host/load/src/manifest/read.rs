@@ -17,8 +17,8 @@ use crate::check::limits::Partial;
 use crate::check::{By, check_variable};
 use crate::findings::{Findings, list, shown, suggestion};
 use crate::keys::{
-    CATALOG, COMMAND, COMPILE, DIAGNOSTICS, Key, LIMITS, MANIFEST, NATIVE, NORMALISE, SANDBOX,
-    TOOL, WASM, WORKER, ZYGOTE,
+    CATALOG, COMMAND, COMPILE, DIAGNOSTICS, INSTANCES, Key, LIMITS, MANIFEST, NATIVE, NORMALISE,
+    SANDBOX, TOOL, WASM, WORKER, ZYGOTE,
 };
 use crate::problem::{Code, Report};
 use crate::read::{read_toml, refuse_nul};
@@ -223,9 +223,9 @@ fn kind(findings: &mut Findings, top: &Map, tools: &BTreeMap<String, Tool>) -> O
     let text = findings.text("kind", node)?;
     let (wanted, unwanted): (&str, &[&str]) = match text {
         "command" => ("run", &["worker", "native", "wasm"]),
-        "worker" => ("worker", &["compile", "run", "native", "wasm"]),
-        "native" => ("native", &["compile", "run", "worker", "wasm", "zygote"]),
-        "wasm" => ("wasm", &["compile", "run", "worker", "native", "zygote"]),
+        "worker" => ("worker", &["compile", "run", "native", "wasm", "instances"]),
+        "native" => ("native", &["compile", "run", "worker", "wasm", "zygote", "instances"]),
+        "wasm" => ("wasm", &["compile", "run", "worker", "native", "zygote", "instances"]),
         _ => {
             findings
                 .error(Code::NotRunnable, &node.span, format!("unknown kind `{}`", shown(text)), "")
@@ -296,7 +296,23 @@ fn kind(findings: &mut Findings, top: &Map, tools: &BTreeMap<String, Tool>) -> O
     let map = section(findings, top, "run", COMMAND)?;
     let run = argv(findings, map, "run", Place::Run { compiled: compile.is_some() }, tools)?;
     let zygote = section(findings, top, "zygote", ZYGOTE).map(|map| zygote(findings, map));
-    Some(Kind::Command(CommandSpec { compile, head, run, zygote, component: None }))
+    let instances = match section(findings, top, "instances", INSTANCES) {
+        Some(map) => {
+            let argv = argv(findings, map, "instances", Place::Worker, tools)?;
+            Some(WorkerSpec {
+                argv,
+                protocol: vec![1],
+                features: vec![feature::INSTANCES.to_owned()],
+                zygote: None,
+                ahead: false,
+                once: None,
+                library: None,
+                kernel: None,
+            })
+        }
+        None => None,
+    };
+    Some(Kind::Command(CommandSpec { compile, head, run, zygote, instances, component: None }))
 }
 
 fn features(findings: &mut Findings, map: &Map) -> Vec<String> {
@@ -353,6 +369,7 @@ fn wasm(findings: &mut Findings, map: &Map) -> Option<Kind> {
         head: None,
         run: with(&["run", "{program}", "{code}", "{args}"]),
         zygote: None,
+        instances: None,
         component: Some(component),
     }))
 }

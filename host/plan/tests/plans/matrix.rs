@@ -431,6 +431,7 @@ fn an_executor_is_its_command_lines_its_flags_and_its_own_files() {
             }),
             run: vec!["{program}".into()],
             zygote: None,
+            instances: None,
             component: None,
         };
         Manifest {

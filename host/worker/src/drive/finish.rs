@@ -85,7 +85,13 @@ impl<'a> Watch<'a> {
         usage.cpu = usage.cpu.saturating_sub(before);
         seen.take_in(&usage, &rest.attempt.limits);
         seen.wall_time = wall;
+        let unsaid = rest.talk.as_ref().is_some_and(|talk| talk.greeted && talk.done.is_none());
         match exit.exit {
+            sandbox::Exit::Code(0) if unsaid && !seen.is_worker => {
+                let text = "the worker ended before it said that the cell is done";
+                seen.violation.get_or_insert_with(|| text.to_owned());
+                seen.exit_code = Some(0);
+            }
             sandbox::Exit::Code(code) => seen.exit_code = Some(code),
             sandbox::Exit::Signal(signal) => seen.signal = Some(signal),
             sandbox::Exit::SupervisorLost if rest.killed => seen.signal = Some(KILL),
@@ -120,21 +126,26 @@ impl<'a> Watch<'a> {
         self.tell_pending().await;
         let cpu = self.cpu + self.seen.cpu_time;
         let (mut rest, cell, _) = self.apart();
+        let is_worker = rest.seen.is_worker;
         rest.seen.wall_time = wall;
         if rest.killed {
             rest.seen.signal = Some(KILL);
         } else {
             // Nothing has ended: what is said of the cell is what its worker said.
-            rest.seen.exit_code = Some(0);
+            let failed = rest.talk.as_ref().is_some_and(|talk| talk.done == Some(false));
+            rest.seen.exit_code = Some((failed && !is_worker).into());
         }
         let writers = Writers::GoOn { most: rest.attempt.limits.disk };
         let kept = rest.ears.take();
         let (mut report, cell, talk) = rest.report(cell, writers, times).await?;
-        report.meta.exit_code = None;
+        if is_worker {
+            report.meta.exit_code = None;
+        }
         times.collect_ms = millis(ended.elapsed());
         report.meta.times = Some(times);
         // Of others it is not known what they have left behind.
         let whole = [Outcome::Ok, Outcome::Failed, Outcome::OutputMissing];
+        let whole = if is_worker { &whole[..] } else { &whole[..1] };
         let goes_on = whole.contains(&report.meta.outcome);
         let seat = kept.filter(|_| goes_on).map(|ears| ears.seat(cell, talk, cpu));
         Ok((report, seat))
@@ -229,7 +240,7 @@ impl Rest<'_> {
         let seen = &mut self.seen;
         if let Some(talk) = &self.talk {
             seen.done = talk.done;
-            seen.greeted = talk.greeted;
+            seen.greeted = talk.greeted && seen.is_worker;
         }
         let Verdict { mut outcome, mut hit, text: mut explanation } = decide(seen, &attempt.limits);
         if let Some(code) = seen.ended_itself().filter(|_| outcome == Outcome::Failed) {
