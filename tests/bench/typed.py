@@ -52,7 +52,7 @@ def KIND_NUMBER(
     kernel: Kernel,
     names: Optional[dict[str, int]] = None,
     *,
-    radius: Annotated[float, Slider(0, NUMBER, 0.5), Unit("px")] = 2.0,
+    radius: Annotated[float, Slider(0, NUMBER, 0.5), Unit("px")] = 1.0,
     options: Optional[Options] = None,
     label: str = "SALT",
 ) -> Found:
