@@ -362,8 +362,8 @@ fn bad_manifests_stop_nobody() {
      6 │ [toolchain.sh]
        ╰────
       help: valid: `id`, `version`, `title`, `kind`, `aliases`, `extensions`, `toolchain`, `compile`,
-            `run`, `worker`, `zygote`, `native`, `wasm`, `limits`, `env`, `sandbox`, `normalise`,
-            `catalog`, `diagnostics`, `meta`
+            `run`, `worker`, `zygote`, `instances`, `native`, `wasm`, `limits`, `env`, `sandbox`,
+            `normalise`, `catalog`, `diagnostics`, `meta`
 
     PL053
 

@@ -164,13 +164,17 @@ fn what_does_not_fit_fails_the_cell_by_its_name() {
     for (cell, told) in [
         (
             "uses = 'c:./lib/filters.h:scale'\nparams = { x = 1, by = 5000000000, negate = true }",
+            "expected -2147483648 to 2147483647, found int 5000000000",
+        ),
+        (
+            "uses = 'c:./lib/filters.h:scale'\nparams = { x = 1, negate = true }\ninputs = { by = 'big.n' }\n[cells.big]\nlang = 'python'\ncode = 'n = 5000000000'\noutputs = { n = 'int' }",
             "input `by`: 5000000000 does not fit int32_t",
         ),
         ("uses = 'c:./lib/filters.h:dot'\ninputs = { a = 'make.xs', b = 'make.img' }", "`b`"),
         ("uses = 'c:./lib/filters.h:below'\nparams = { limit = -1 }", "nothing is below -1"),
         (
             "uses = 'c:./lib/filters.h:moved'\nparams = { from = { x = 1.0, y = 2.0, label = 'too long a label', tags = [1, 2] }, to = { corner = { x = 0.0, y = 0.0, label = '', tags = [0, 0] }, size = { width = 0.5, height = 0.0 }, mode = 'MODE_PLAIN' } }",
-            "input `from`: a text of 16 bytes, at most 7 fit",
+            ".label: expected at most 7 characters",
         ),
     ] {
         let place = place(&format!("{MAKE}[cells.it]\n{cell}\n"));
