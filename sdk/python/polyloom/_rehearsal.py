@@ -19,17 +19,33 @@ SOURCE = "import sys\ndef f(a: int, *, b: int = 1) -> int:\n    return [b, a][0]
 
 
 def rehearse(calls: bool) -> None:
-    """Do what a cell does; what one that is a call of a function does, where the next will be."""
+    """Do what nearly every cell does; all that a call of a function does, where the next is one.
+
+    A copy is made while the cell before it runs. Where all processors work it is waited for, so
+    that what is done here has to be worth it there, too.
+    """
     try:
         __import__("polyloom.rehearsal")
     except ImportError:
         pass
     try:
-        function = cell()["f"]
         if calls:
-            call(function)
+            call(cell()["f"])
+        else:
+            plain()
     except Exception:
         pass  # the cell will see
+
+
+def plain() -> None:
+    """Code is compiled and run, values go out and come in, a file is read."""
+    from polyloom._msgpack import decode, encode
+
+    names: dict[str, Any] = {"__name__": "rehearsal"}
+    exec(compile(SOURCE, "/cell/code/rehearsal.py", "exec", dont_inherit=True), names)
+    decode(encode({"x": [names["x"], 2.5, "text", None, True, b""]}))
+    with open(__file__, "rb") as file:
+        file.read(1)
 
 
 def cell() -> dict[str, Any]:
