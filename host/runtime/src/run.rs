@@ -565,7 +565,7 @@ impl Runner {
     fn settle(&mut self) {
         self.obey();
         if self.outcome.is_some() || self.pace.is_due() {
-            self.commit_beside();
+            self.commit();
         }
         self.grow();
     }

@@ -172,15 +172,6 @@ impl Runner {
         }
     }
 
-    /// The same while the tasks of this thread go on in another one.
-    pub(super) fn commit_beside(&mut self) {
-        use tokio::runtime::{Handle, RuntimeFlavor::MultiThread};
-        match self.stream.held() > 0 && Handle::current().runtime_flavor() == MultiThread {
-            true => tokio::task::block_in_place(|| self.commit()),
-            false => self.commit(),
-        }
-    }
-
     /// Puts what ended into the store and the history, then says it.
     pub(crate) fn commit(&mut self) {
         let began = Instant::now();
