@@ -17,23 +17,24 @@ use crate::{EXIT_USAGE, Request, parse};
 const BEFORE: usize = 3;
 
 struct Instances {
+    /// What ran last: as a rule it is always the same. What lies at a path does not change while this process lives.
+    live: Option<Live>,
+}
+
+struct Live {
+    path: PathBuf,
     runner: Runner,
-    /// The program that ran last: as a rule they are all the same. What lies at a path does not change while this process lives.
-    program: Option<(PathBuf, Ready)>,
+    program: Ready,
 }
 
 /// Why no instances can be made.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Fault {
-    #[error(transparent)]
-    Prepare(#[from] RunError),
-    #[error("error: {0}")]
-    Serve(#[from] ServeError),
-}
+#[error("error: {0}")]
+pub(crate) struct Fault(#[from] ServeError);
 
 /// Serves the host until it says goodbye.
 pub(crate) fn instances() -> Result<(), Fault> {
-    Ok(serve(Instances { runner: Runner::new()?, program: None })?)
+    Ok(serve(Instances { live: None })?)
 }
 
 impl Instances {
@@ -43,12 +44,15 @@ impl Instances {
             eprintln!("error: an exec names no program");
             return Ok(EXIT_USAGE);
         };
-        let program = match self.program.take() {
-            Some((known, program)) if known == path => program,
-            _ => self.runner.load(&path)?,
+        let live = match self.live.take() {
+            Some(live) if live.path == path => live,
+            _ => {
+                let (runner, program) = Runner::repeating(&path, &exec.env)?;
+                Live { path, runner, program }
+            }
         };
-        let (_, program) = self.program.insert((path, program));
-        self.runner.run(program, &args, &exec.env, Stdin::Empty)
+        let Live { runner, program, .. } = self.live.insert(live);
+        runner.run(program, &args, &exec.env, Stdin::Empty)
     }
 }
 

@@ -6,7 +6,7 @@ use wasmtime::{ResourceLimiter, Result};
 /// Memory when the environment does not say.
 const DEFAULT_MEMORY: usize = 1 << 30;
 /// Elements of all tables; each costs a pointer of host memory.
-const TABLE_ELEMENTS: usize = 10_000_000;
+pub(crate) const TABLE_ELEMENTS: usize = 10_000_000;
 /// A component made of many modules has some dozens.
 const INSTANCES: usize = 1_000;
 const TABLES: usize = 1_000;
@@ -25,6 +25,11 @@ impl Limits {
     pub(crate) fn new(memory: Option<&str>) -> Self {
         let memory_left = memory.and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_MEMORY);
         Self { memory_left, elements_left: TABLE_ELEMENTS }
+    }
+
+    /// Bytes that all memories together may still grow by.
+    pub(crate) fn memory(&self) -> usize {
+        self.memory_left
     }
 }
 

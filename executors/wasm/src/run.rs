@@ -13,7 +13,7 @@ use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 use crate::call::{Call, CallError};
-use crate::engine::engine;
+use crate::engine::{POOLED_MEMORY, engine, pooled};
 use crate::limits::Limits;
 use crate::program::{LoadError, Program, load};
 use crate::wasi::{
@@ -92,8 +92,29 @@ pub(crate) enum Ready {
 
 impl Runner {
     pub(crate) fn new() -> Result<Self, RunError> {
-        let engine = engine().map_err(RunError::Prepare)?;
+        Self::with(engine())
+    }
+
+    fn with(engine: wasmtime::Result<Engine>) -> Result<Self, RunError> {
+        let engine = engine.map_err(RunError::Prepare)?;
         Ok(Self { engine, host: Host::default(), runtime: None, watchdog: None })
+    }
+
+    /// What runs the program in a file over and over, for cells that may have as much as `env` says: out of a pool where the program and what it is
+    /// promised fit into one.
+    pub(crate) fn repeating(path: &Path, env: &Env) -> Result<(Self, Ready), RunError> {
+        if limits(env).memory() <= POOLED_MEMORY {
+            let runner = Self::with(pooled())?;
+            match runner.load(path) {
+                Ok(program) => return Ok((runner, program)),
+                // Whatever was the reason, without a pool it is the program's own.
+                Err(RunError::Load { source: LoadError::Refused(_), .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let runner = Self::new()?;
+        let program = runner.load(path)?;
+        Ok((runner, program))
     }
 
     /// The program in a file.
@@ -124,7 +145,7 @@ impl Runner {
         env: &Env,
         stdin: Stdin,
     ) -> Result<u8, RunError> {
-        let limits = Limits::new(env.get("POLYLOOM_WASM_MEMORY").map(String::as_str));
+        let limits = limits(env);
         let deadline = env.get("POLYLOOM_DEADLINE_MS").and_then(|text| text.parse().ok());
         let wasi = context(args, env, stdin)?;
         let call = Call::of(env);
@@ -168,6 +189,10 @@ impl Runner {
             runtime.shutdown_background();
         }
     }
+}
+
+fn limits(env: &Env) -> Limits {
+    Limits::new(env.get("POLYLOOM_WASM_MEMORY").map(String::as_str))
 }
 
 /// What programs can import, made when it is needed first.

@@ -256,6 +256,45 @@ fn said(meta: &Value) -> Vec<&str> {
     all.map(|it| it["message"].as_str().unwrap()).collect()
 }
 
+/// What an instance's memories and tables grow by is not in the next one, whether they lie in places that are used over and over (few of them) or not
+/// (more than there are places).
+#[test]
+fn what_an_instance_grew_by_is_gone() {
+    for memories in [1, 20] {
+        let more = "(memory 1 100)\n".repeat(memories - 1);
+        let code = format!(
+            r#"(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  {more}
+  (table $table 2 funcref) (elem declare func $print)
+  (func $print (param $number i32)
+    (i32.store8 (i32.const 64) (i32.add (i32.const 97) (local.get $number)))
+    (i32.store (i32.const 0) (i32.const 64)) (i32.store (i32.const 4) (i32.const 1))
+    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))))
+  (func (export "_start")
+    (call $print (i32.sub (memory.size) (i32.const 1)))
+    (call $print (i32.sub (table.size $table) (i32.const 2)))
+    (call $print (i32.sub (i32.const 1) (ref.is_null (table.get $table (i32.const 1)))))
+    (call $print (memory.grow (i32.const 1600))) (call $print (table.grow $table (ref.null func) (i32.const 3)))
+    (call $print (i32.load8_u (i32.const 100000000)))
+    (call $print (i32.sub (i32.const 1) (ref.is_null (table.get $table (i32.const 4)))))
+    (i32.store8 (i32.const 100000000) (i32.const 7))
+    (table.set $table (i32.const 1) (ref.func $print)) (table.set $table (i32.const 4) (ref.func $print))
+    ;; No more than the cell may have.
+    (call $print (i32.add (memory.grow (i32.const 10000)) (i32.const 1)))))"#
+        );
+        let names: Vec<_> = (0..4).map(|at| format!("c{at}")).collect();
+        let flow: String =
+            names.iter().map(|name| cell(name, "memory = \"256MiB\"\n", &code)).collect();
+        let run = Told::of(&Place::flow(&flow), Made::Instances);
+        for name in &names {
+            assert_eq!(run.0[name]["outcome"], "ok", "{:#}", run.0[name]);
+            assert_eq!(run.text(name, "stdout"), "aaabcaaa");
+        }
+    }
+}
+
 #[test]
 fn an_instance_that_fails_is_its_process_last() {
     let code = does(
