@@ -75,10 +75,8 @@ fn the_terminal_tells_which_cells_were_run_again() {
 #[test]
 fn an_error_in_a_function_of_an_earlier_cell_leads_to_that_cell() {
     needs!("python3", "node");
-    let python = session(&[
-        ("a", "", "def share(x):\n    return 1 / x"),
-        ("b", "", "y = 2\nshare(0)"),
-    ]);
+    let python =
+        session(&[("a", "", "def share(x):\n    return 1 / x"), ("b", "", "y = 2\nshare(0)")]);
     let javascript = session(&[
         ("a", "", "function share(x) {\n    return 1n / x }"),
         ("b", "", "let y = 2\nshare(0n)"),
