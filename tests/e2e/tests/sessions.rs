@@ -74,21 +74,29 @@ fn the_terminal_tells_which_cells_were_run_again() {
 
 #[test]
 fn an_error_in_a_function_of_an_earlier_cell_leads_to_that_cell() {
-    needs!("python3");
-    let place = Place::flow(&session(&[
-        ("a", "", "def share(x):\n    return 1 / x"),
-        ("b", "", "y = 2\nshare(0)"),
-    ]));
-    let run = place.polyloom(&["run", "--events", "-"]).exits(1);
-    let events = run.json_lines();
-    let told = |event: &&Value| event["event"] == "diagnostic";
-    let told: Vec<&Value> = events.iter().filter(told).map(|it| &it["diagnostic"]).collect();
-    let [error, caller] = told[..] else { panic!("{told:?}") };
-    // `return 1 / x` is in line 7 of the flow, `share(0)` in line 16.
-    assert_eq!((&error["file"], &error["line"]), (&json!("polyloom.toml"), &json!(7)));
-    assert_eq!(error["message"], "ZeroDivisionError: division by zero");
-    assert_eq!((&caller["file"], &caller["line"]), (&json!("polyloom.toml"), &json!(16)));
-    assert_eq!(caller["severity"], "info");
+    needs!("python3", "node");
+    let python =
+        session(&[("a", "", "def share(x):\n    return 1 / x"), ("b", "", "y = 2\nshare(0)")]);
+    let javascript = session(&[
+        ("a", "", "function share(x) {\n    return 1n / x }"),
+        ("b", "", "let y = 2\nshare(0n)"),
+    ]);
+    let javascript = javascript.replace("\"python\"", "\"javascript\"");
+    for (flow, message) in [
+        (python, "ZeroDivisionError: division by zero"),
+        (javascript, "RangeError: Division by zero"),
+    ] {
+        let run = Place::flow(&flow).polyloom(&["run", "--events", "-"]).exits(1);
+        let events = run.json_lines();
+        let told = |event: &&Value| event["event"] == "diagnostic";
+        let told: Vec<&Value> = events.iter().filter(told).map(|it| &it["diagnostic"]).collect();
+        let [error, caller] = told[..] else { panic!("{told:?}") };
+        // The `return` is in line 7 of the flow, the call in line 16.
+        assert_eq!((&error["file"], &error["line"]), (&json!("polyloom.toml"), &json!(7)));
+        assert_eq!(error["message"], message);
+        assert_eq!((&caller["file"], &caller["line"]), (&json!("polyloom.toml"), &json!(16)));
+        assert_eq!(caller["severity"], "info");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use polyloom_worker::daemon::{Client, SessionId};
 use polyloom_worker::session::{Session, Stand, present_session};
 
 use super::room::{Ground, failed};
-use crate::commands::daemon;
+use crate::commands::{daemon, session};
 use crate::failure::{Exit, Failure};
 use crate::world::World;
 
@@ -36,7 +36,7 @@ impl Kept {
         let flow = polyloom_load::find_flow(&here).unwrap_or(here);
         let flow = std::fs::canonicalize(&flow).unwrap_or(flow);
         let id = SessionId { flow, name: name.to_owned() };
-        let all = client.sessions().unwrap_or_default();
+        let all = session::all(&client)?;
         let standing = all.into_iter().find(|it| it.id == id).and_then(|it| it.standing);
         if let Some(standing) = standing.filter(|it| it.executor != manifest.id.as_str()) {
             let text =
@@ -82,7 +82,7 @@ impl Kept {
         if let Some(name) = state.map(|it| it.short())
             && session.keeps()
             && !self.stand.kept.iter().any(|(kept, _)| *kept == name)
-            && session.snapshot(&name).await == Some(true)
+            && session.snapshot(&name).await == Some(Ok(()))
         {
             self.stand.kept.push((name, self.stand.lineage.clone()));
         }

@@ -11,8 +11,11 @@ use std::path::{Component, Path};
 
 use polyloom_worker::session::{DEPTH, MOST_FILES, StateFile};
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 const FIRST: &[u8] = b"polyloom session 1\n";
+/// How the first line of every version begins.
+const ANY: &[u8] = b"polyloom session ";
 /// The longest second line.
 const LONGEST: u64 = 4 << 20;
 
@@ -35,6 +38,32 @@ pub struct Head {
     pub files: Vec<(String, u64)>,
 }
 
+/// Why a file can't be loaded.
+#[derive(Debug, Error)]
+pub enum Unread {
+    /// It can't be read at all.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// It is a folder, or something that is no file.
+    #[error("it is no file")]
+    NoFile,
+    /// It is a file, but of something else.
+    #[error("it is no saved session")]
+    NoState,
+    /// It is one of another version of this form.
+    #[error("it is a saved session of another version of polyloom, `{0}`")]
+    Version(String),
+    /// It begins like one.
+    #[error("it is no whole saved session: {0}")]
+    Broken(String),
+}
+
+impl Unread {
+    fn broken(why: impl Into<String>) -> Self {
+        Self::Broken(why.into())
+    }
+}
+
 /// Writes a file that is there as a whole or not at all.
 pub fn write(path: &Path, head: &Head, files: Vec<StateFile>) -> io::Result<()> {
     let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -52,50 +81,53 @@ pub fn write(path: &Path, head: &Head, files: Vec<StateFile>) -> io::Result<()> 
     Ok(())
 }
 
-/// Reads one; an error says what is wrong with it.
-pub fn read(path: &Path) -> Result<(Head, Vec<StateFile>), String> {
-    let cant = |error: io::Error| error.to_string();
+/// Reads one.
+pub fn read(path: &Path) -> Result<(Head, Vec<StateFile>), Unread> {
     // A FIFO is not waited for.
-    let meta = std::fs::metadata(path).map_err(cant)?;
-    if !meta.is_file() {
-        return Err("it is no file".to_owned());
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(Unread::NoFile);
     }
-    let file = File::open(path).map_err(cant)?;
-    let size = file.metadata().map_err(cant)?.size();
+    let file = File::open(path)?;
+    let size = file.metadata()?.size();
     let mut reader = BufReader::new(&file);
     let mut first = Vec::new();
-    reader.by_ref().take(FIRST.len() as u64).read_until(b'\n', &mut first).map_err(cant)?;
+    reader.by_ref().take(FIRST.len() as u64).read_until(b'\n', &mut first)?;
     if first != FIRST {
-        return Err("it is no saved session of this version of polyloom".to_owned());
+        return Err(match first.strip_prefix(ANY) {
+            Some(_) => Unread::Version(String::from_utf8_lossy(&first).trim_end().to_owned()),
+            None => Unread::NoState,
+        });
     }
     let mut line = Vec::new();
-    reader.take(LONGEST).read_until(b'\n', &mut line).map_err(cant)?;
+    reader.take(LONGEST).read_until(b'\n', &mut line)?;
     if line.last() != Some(&b'\n') {
-        return Err("its second line does not end".to_owned());
+        return Err(Unread::broken("its second line does not end"));
     }
-    let head: Head =
-        serde_json::from_slice(&line).map_err(|error| format!("its second line: {error}"))?;
+    let head: Head = serde_json::from_slice(&line)
+        .map_err(|error| Unread::broken(format!("its second line: {error}")))?;
     let mut at = (first.len() + line.len()) as u64;
     let mut names = HashSet::new();
     if head.files.len() > MOST_FILES {
-        return Err(format!("it has more than {MOST_FILES} files"));
+        return Err(Unread::broken(format!("it has more than {MOST_FILES} files")));
     }
     let mut spans = Vec::new();
     for (name, length) in &head.files {
         if !is_plain(name) || !names.insert(name) {
-            return Err(format!("`{name}` can't be the name of one of its files"));
+            let why = format!("`{name}` can't be the name of one of its files");
+            return Err(Unread::Broken(why));
         }
         spans.push((name.clone(), at, *length));
-        at = at.checked_add(*length).filter(|end| *end <= size).ok_or("it is cut off")?;
+        let end = at.checked_add(*length).filter(|end| *end <= size);
+        at = end.ok_or_else(|| Unread::broken("it is cut off"))?;
     }
     if at != size {
-        return Err("something follows its last file".to_owned());
+        return Err(Unread::broken("something follows its last file"));
     }
     let files = spans.into_iter().map(|(path, at, size)| {
-        let file = part(&file, at, size).map_err(cant)?;
+        let file = part(&file, at, size)?;
         Ok(StateFile { path, size, file })
     });
-    let files = files.collect::<Result<_, String>>()?;
+    let files = files.collect::<io::Result<_>>()?;
     Ok((head, files))
 }
 
@@ -158,7 +190,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state");
         std::fs::write(&path, content).unwrap();
-        read(&path).err().unwrap_or_default()
+        read(&path).err().map(|error| error.to_string()).unwrap_or_default()
     }
 
     #[test]
@@ -179,7 +211,8 @@ mod tests {
         let huge = bytes(&head(&[("a", u64::MAX), ("b", 2)]), "");
         for (content, said) in [
             (&b""[..], "no saved session"),
-            (b"polyloom session 2\n{}\n", "no saved session"),
+            (b"#!/usr/bin/env python3\n", "no saved session"),
+            (b"polyloom session 2\n{}\n", "another version of polyloom, `polyloom session 2`"),
             (b"polyloom session 1\n{\"executor\"", "does not end"),
             (b"polyloom session 1\n{}\n", "missing field"),
             (&short, "cut off"),
