@@ -61,12 +61,14 @@ pub(crate) struct PreopenError {
 /// A guest's environment.
 pub(crate) type Env = BTreeMap<String, String>;
 
-/// That of this process, which the host has already cleaned. WASI has no way to say text that is not UTF-8.
+/// That of this process, which the host has already cleaned. WASI has no way to say text that is not UTF-8, and none to write on a descriptor that
+/// is no preopened one: `POLYLOOM_SAY` means nothing to a guest.
 pub(crate) fn own_env() -> Env {
     let text = |(name, value): (OsString, OsString)| {
         Some((name.into_string().ok()?, value.into_string().ok()?))
     };
-    std::env::vars_os().filter_map(text).collect()
+    let known = std::env::vars_os().filter_map(text);
+    known.filter(|(name, _)| name != "POLYLOOM_SAY").collect()
 }
 
 /// Where a guest reads standard input from.

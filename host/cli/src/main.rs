@@ -9,6 +9,7 @@ mod functions;
 mod permission;
 mod scratch;
 mod screen;
+mod whole;
 mod world;
 
 use std::ffi::OsString;

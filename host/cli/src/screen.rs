@@ -1,9 +1,10 @@
 //! Where text goes: stdout is for data, stderr for people. The only file that prints.
 
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use polyloom_report::{Paint, json_text};
+use polyloom_report::{Paint, escape_line, json_text};
 use serde::Serialize;
 
 use crate::args::{Global, When};
@@ -43,6 +44,11 @@ pub struct Screen {
     pub columns: Option<usize>,
     /// -1 and below: quiet; 1 and above: verbose.
     pub verbosity: i32,
+}
+
+/// A path in a sentence: nothing in it steers a terminal.
+pub fn shown(path: &Path) -> String {
+    escape_line(&path.display().to_string()).into_owned()
 }
 
 impl Screen {

@@ -5,6 +5,10 @@ use std::fmt::Write;
 use crate::escape::escape_line;
 use crate::paint::{Paint, Style, fit, width};
 
+/// No column but the last is wider than that. A text that is longer has its whole length all the same, and its row alone is out of line: what
+/// others say of its width is not believed for all rows.
+const WIDEST: usize = 120;
+
 /// Which side of its column a text keeps to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are the documentation")]
@@ -55,6 +59,9 @@ impl Table {
                 *most = width(text).max(*most);
             }
         }
+        if let Some((_, others)) = widths.split_last_mut() {
+            others.iter_mut().for_each(|width| *width = (*width).min(WIDEST));
+        }
         if let (Some(columns), Some((last, others))) = (columns, widths.split_last_mut()) {
             let others: usize = others.iter().map(|width| width + 2).sum();
             *last = (*last).min(columns.saturating_sub(others).max(8));
@@ -74,7 +81,8 @@ impl Table {
     fn line(&self, out: &mut String, paint: Paint, widths: &[usize], row: &[(Style, String)]) {
         let start = out.len();
         for (i, (style, text)) in row.iter().enumerate() {
-            let text = fit(text, widths[i]);
+            let last = i + 1 == widths.len();
+            let text = if last { fit(text, widths[i]) } else { text.clone() };
             let blanks = " ".repeat(widths[i].saturating_sub(width(&text)));
             let text = paint.text(*style, &text);
             let gap = if i == 0 { "" } else { "  " };
@@ -108,6 +116,18 @@ mod tests {
         ");
         let narrow = table.render(PLAIN, Some(38));
         assert!(narrow.lines().all(|line| width(line) <= 38), "{narrow}");
+    }
+
+    #[test]
+    fn one_long_text_makes_no_other_row_long() {
+        let mut table = Table::new(&[("name", Align::Left), ("", Align::Left)]);
+        let long = "x".repeat(5_000);
+        table.row([long.as_str(), "saved"]);
+        table.row(["short", "saved"]);
+        let text = table.render(PLAIN, None);
+        let lines: Vec<_> = text.lines().map(str::len).collect();
+        assert_eq!(lines, [4, 5_007, WIDEST + 7]);
+        assert!(text.contains(&long));
     }
 
     #[test]

@@ -360,7 +360,13 @@ impl Talk {
             FromWorker::Display(d) => {
                 reaction.live.push(Live::Display { media: d.media, data: d.data });
             }
-            FromWorker::Diagnostic(d) => reaction.live.push(Live::Diagnostic(d)),
+            FromWorker::Diagnostic(mut d) => {
+                // What is not known counts as the least (SPEC, 4), and stays no text of the worker's.
+                if let Severity::Other(_) = d.severity {
+                    d.severity = Severity::Info;
+                }
+                reaction.live.push(Live::Diagnostic(d));
+            }
             FromWorker::Done(done) => {
                 self.done = Some(done.ok);
                 self.session_changed = done.session_changed;
@@ -511,6 +517,17 @@ mod tests {
             runtime: String::new(),
         };
         (0, FromWorker::Hello(hello))
+    }
+
+    #[test]
+    fn a_severity_that_is_none_is_the_least_and_no_text_of_the_workers() {
+        let severity = Severity::Other("\u{1b}[2J".to_owned());
+        let diagnostic = Diagnostic { severity, ..Diagnostic::new(Severity::Error, "x") };
+        let started = (1, FromWorker::Started(Default::default()));
+        let messages = [hello("x", &[]), started, (1, FromWorker::Diagnostic(diagnostic))];
+        let told = told(&messages, |_| {});
+        assert!(told.contains("severity: Info"), "{told}");
+        assert!(!told.contains("2J"), "{told}");
     }
 
     #[test]

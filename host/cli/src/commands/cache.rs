@@ -1,7 +1,7 @@
 //! `polyloom cache`: how full the store is, making room, looking for damage, carrying results elsewhere.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufReader, BufWriter};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use polyloom_store::{Archived, Audit, Bounds, Damage, GcRequest, Kept, Mend, Ope
 
 use crate::args::GcArgs;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::whole::{self, Readers};
 use crate::world::{World, unix_ms};
 
 /// What a store may hold unless somebody says otherwise.
@@ -179,21 +180,12 @@ pub fn export(world: &World, file: &Path) -> Outcome {
         world.screen.tell(&told("wrote", &archived));
         return Ok(Exit::Ok);
     }
-    // Whole or not at all: an archive that was cut off can't be taken for one.
-    let mut part = file.as_os_str().to_owned();
-    part.push(format!(".{}.part", std::process::id()));
-    let part = Path::new(&part);
     let cant = |error: io::Error| {
-        let _ = std::fs::remove_file(part);
-        Failure::new(Exit::Environment, format!("`{}` can't be written: {error}", file.display()))
+        let text = format!("`{}` can't be written: {error}", file.display());
+        Failure::new(Exit::Environment, text)
     };
-    let mut out = BufWriter::new(File::create_new(part).map_err(cant)?);
-    let archived = store.export(&mut out).map_err(|error| {
-        let _ = std::fs::remove_file(part);
-        environment(&error)
-    })?;
-    let written = out.flush().and_then(|()| out.get_ref().sync_all());
-    written.and_then(|()| std::fs::rename(part, file)).map_err(cant)?;
+    let fill = |out: &mut BufWriter<File>| store.export(out).map_err(|error| environment(&error));
+    let archived = whole::write(file, Readers::All, fill, cant)?;
     world.screen.print(&told("wrote", &archived));
     Ok(Exit::Ok)
 }

@@ -1,13 +1,15 @@
 //! `new`, `fmt`, `schema`, `completion`, `man`: commands that write or print files and need no store.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::CommandFactory;
 
 use crate::args::{Cli, SchemaOf};
 use crate::failure::{Exit, Failure, Outcome};
-use crate::screen::Screen;
+use crate::screen::{Screen, shown};
+use crate::whole::{self, Readers};
 
 /// `polyloom new NAME`.
 pub fn new(screen: &Screen, name: &str) -> Outcome {
@@ -28,7 +30,7 @@ pub fn new(screen: &Screen, name: &str) -> Outcome {
             std::fs::create_dir_all(parent).map_err(failed)?;
         }
         std::fs::write(&path, text).map_err(failed)?;
-        screen.note(&format!("wrote {}\n", path.display()));
+        screen.note(&format!("wrote {}\n", shown(&path)));
     }
     screen.note(&format!("now: polyloom run {name}\n"));
     Ok(Exit::Ok)
@@ -54,33 +56,21 @@ pub fn fmt(screen: &Screen, flows: &[PathBuf], check: bool) -> Outcome {
             continue;
         }
         if check {
-            screen.print(&format!("would format {}\n", path.display()));
+            screen.print(&format!("would format {}\n", shown(&path)));
             if exit == Exit::Ok {
                 exit = Exit::Failed;
             }
             continue;
         }
-        replace(&path, &after).map_err(|error| {
+        let cant = |error: io::Error| {
             let message = format!("`{}` can't be written: {error}", path.display());
             Failure::new(Exit::Environment, message)
-        })?;
-        screen.note(&format!("formatted {}\n", path.display()));
+        };
+        let fill = |out: &mut BufWriter<File>| out.write_all(after.as_bytes()).map_err(cant);
+        whole::write(&path, Readers::All, fill, cant)?;
+        screen.note(&format!("formatted {}\n", shown(&path)));
     }
     Ok(exit)
-}
-
-/// The old text stays until the new one is complete.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let temporary = path.with_file_name(name);
-    let written = std::fs::write(&temporary, text)
-        .and_then(|()| std::fs::set_permissions(&temporary, std::fs::metadata(path)?.permissions()))
-        .and_then(|()| std::fs::rename(&temporary, path));
-    if written.is_err() {
-        let _ = std::fs::remove_file(&temporary);
-    }
-    written
 }
 
 /// `polyloom schema`.

@@ -10,6 +10,7 @@ use polyloom_runtime::Place;
 
 use crate::args::FlowArgs;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::screen::shown;
 use crate::world::World;
 
 /// The command.
@@ -23,7 +24,7 @@ pub fn lock(world: &World, flow: &FlowArgs) -> Outcome {
     let kept = before.map(|before| lock.keep(&before)).unwrap_or_default();
     let changed = lock.write(folder).map_err(|error| Failure::of(Exit::Environment, &error))?;
     let word = if changed { "wrote" } else { "nothing has changed in" };
-    world.screen.note(&format!("{word} `{}`\n", path.display()));
+    world.screen.note(&format!("{word} `{}`\n", shown(&path)));
     if !kept.is_empty() {
         let names: Vec<String> = kept.iter().map(|id| format!("`{id}`")).collect();
         world.screen.note(&format!(

@@ -372,7 +372,9 @@ fn show_step(
         };
         // What would grant what is missing is in lines of its own.
         let lines: Vec<_> = diagnostic.message.lines().map(escape_line).collect();
-        text.push_str(&format!("{place}{}: {}\n", diagnostic.severity, lines.join("\n  ")));
+        let severity = diagnostic.severity.to_string();
+        let severity = escape_line(&severity);
+        text.push_str(&format!("{place}{severity}: {}\n", lines.join("\n  ")));
     }
     if !meta.enforcement.is_empty() {
         let mut table =

@@ -1,14 +1,15 @@
 //! `polyloom runs export` and `runs import`: one run as one file.
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::fs::File;
+use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
-use polyloom_store::{ExportError, Exported, History, ImportRunError, RunRow, Store};
+use polyloom_store::{ExportError, Exported, ImportRunError};
 
 use super::history;
 use crate::args::{ExportArgs, ImportArgs};
 use crate::failure::{Exit, Failure, Outcome};
+use crate::whole::{self, Readers};
 use crate::world::World;
 
 /// `1 step`, `2 steps`.
@@ -27,7 +28,12 @@ pub fn export(world: &World, args: ExportArgs) -> Outcome {
         let mut out = BufWriter::new(io::stdout().lock());
         history.export(&row, artifacts, &mut out).map_err(|error| failed(&target, &error))?
     } else {
-        write(&history, &row, artifacts, &target)?
+        let fill = |out: &mut BufWriter<File>| {
+            let exported = history.export(&row, artifacts, out);
+            exported.map_err(|error| failed(&target, &error))
+        };
+        let unwritten = |error| failed(&target, &ExportError::Write(error));
+        whole::write(&target, Readers::All, fill, unwritten)?
     };
     let Exported { steps, blobs, gone } = exported;
     let with = match args.with_artifacts {
@@ -53,32 +59,6 @@ fn failed(target: &Path, error: &ExportError) -> Failure {
         }
         ExportError::Blob(_) | ExportError::Fault(_) => failure,
     }
-}
-
-/// Beside its place first: a file that is there is a whole one.
-fn write(
-    history: &History,
-    row: &RunRow,
-    artifacts: Option<&Store>,
-    target: &Path,
-) -> Result<Exported, Failure> {
-    let mut name = target.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.part", std::process::id()));
-    let part = target.with_file_name(name);
-    let unwritten = |error| failed(target, &ExportError::Write(error));
-    let mut out = BufWriter::new(File::create(&part).map_err(unwritten)?);
-    let exported = history
-        .export(row, artifacts, &mut out)
-        .and_then(|exported| {
-            let synced = out.flush().and_then(|()| out.get_ref().sync_all());
-            let moved = synced.and_then(|()| fs::rename(&part, target));
-            moved.map_err(ExportError::Write).map(|()| exported)
-        })
-        .map_err(|error| failed(target, &error));
-    if exported.is_err() {
-        let _ = fs::remove_file(&part);
-    }
-    exported
 }
 
 /// `polyloom runs import`.

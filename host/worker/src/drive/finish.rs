@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use polyloom_model::{Limit, PortName};
+use polyloom_model::{Limit, PortName, Value};
 use polyloom_protocol::meta::{ExecMeta, LimitMeta, PolicyMeta, Severity, Times};
 use polyloom_protocol::{Diagnostic, Outcome};
 use polyloom_sandbox as sandbox;
@@ -370,7 +370,7 @@ impl Rest<'_> {
         meta.diagnostics = self.diagnostics;
         if let Some(talk) = &mut self.talk {
             meta.session_changed = talk.session_changed;
-            meta.extras = std::mem::take(&mut talk.extras);
+            meta.extras = claims(std::mem::take(&mut talk.extras), &attempt.learnt);
         }
         meta.limit = hit.and_then(|(limit, peak)| {
             let amount = attempt.limits.amount(limit)?;
@@ -390,5 +390,49 @@ impl Rest<'_> {
             return Err(std::io::Error::other("the files of a cell are still being read"));
         };
         Ok((report, cell, self.talk))
+    }
+}
+
+/// Results of its own that a worker named, without those that only the host can know, and with what was loaded ahead where that was to be.
+fn claims(mut extras: BTreeMap<String, Value>, learnt: &[String]) -> BTreeMap<String, Value> {
+    const HOSTS: [&str; 5] =
+        ["compiled_ms", "compiled_head", "did_not_compile", "replayed", "session"];
+    extras.retain(|name, value| match value {
+        Value::List(names) if name == "preloaded" => {
+            names.retain(|name| matches!(name, Value::Str(name) if learnt.contains(name)));
+            !names.is_empty()
+        }
+        _ => name != "preloaded" && !HOSTS.contains(&name.as_str()),
+    });
+    extras
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_the_host_can_know_is_no_claim() {
+        let names = |all: &[&str]| {
+            Value::List(all.iter().map(|name| Value::Str((*name).to_owned())).collect())
+        };
+        let of = |pairs: &[(&str, Value)]| -> BTreeMap<String, Value> {
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+        };
+        let said = of(&[
+            ("compiled_ms", Value::Float(1e300)),
+            ("did_not_compile", Value::Bool(true)),
+            ("replayed", names(&["a"])),
+            ("session", Value::Str("forged".to_owned())),
+            ("preloaded", names(&["numpy", "torch"])),
+            ("own", Value::Int(1)),
+        ]);
+        let learnt = ["numpy".to_owned()];
+        let own = ("own", Value::Int(1));
+        assert_eq!(
+            claims(said.clone(), &learnt),
+            of(&[("preloaded", names(&["numpy"])), own.clone()])
+        );
+        assert_eq!(claims(said, &[]), of(&[own]));
     }
 }

@@ -6,7 +6,7 @@ use std::io::{BufRead, IsTerminal, StdinLock};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use polyloom_report::{Paint, Style};
+use polyloom_report::{Paint, Style, escape_line};
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
@@ -19,6 +19,16 @@ use rustyline::{Behavior, CompletionType, Config, Context, Editor, Helper};
 const REMEMBERED: usize = 10_000;
 /// An input of a pipe that does not end by then is none.
 const LONGEST: usize = 1 << 20;
+
+/// A completion of more characters than that is none.
+const WIDEST: usize = 200;
+/// More completions than that are not shown.
+const MOST_WORDS: usize = 1_000;
+
+/// Whether a text of one line is what it looks like, and does nothing else to a terminal.
+fn is_plain(line: &str) -> bool {
+    matches!(escape_line(line), Cow::Borrowed(_))
+}
 
 /// Who understands what is typed.
 pub trait Listener {
@@ -94,9 +104,10 @@ impl<L: Listener> Input<L> {
         matches!(self.from, From::Terminal { .. })
     }
 
-    /// Has something be there as if it had been typed before.
+    /// Has something be there as if it had been typed before, unless it would do something to the terminal when it is shown.
     pub fn remember(&mut self, text: &str) {
-        if let (From::Terminal { editor, .. }, false) = (&mut self.from, text.is_empty()) {
+        let plain = text.lines().all(|line| is_plain(&line.replace('\t', " ")));
+        if let (From::Terminal { editor, .. }, true) = (&mut self.from, plain && !text.is_empty()) {
             // What can't be remembered is no reason to stop.
             let _ = editor.add_history_entry(text);
         }
@@ -174,7 +185,11 @@ impl<L: Listener> Completer for Ear<L> {
         at: usize,
         _: &Context<'_>,
     ) -> rustyline::Result<(usize, Vec<String>)> {
-        Ok(self.listener.borrow_mut().complete(line, at))
+        let (start, mut words) = self.listener.borrow_mut().complete(line, at);
+        // They come from a sandbox, go to the terminal as they are, and one alone is typed for the person.
+        words.retain(|word| word.chars().count() <= WIDEST && is_plain(word));
+        words.truncate(MOST_WORDS);
+        Ok((start, words))
     }
 }
 
@@ -197,5 +212,33 @@ impl<L: Listener> Highlighter for Ear<L> {
             true => Cow::Owned(self.paint.text(Style::Dim, candidate)),
             false => Cow::Borrowed(candidate),
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    struct Hostile;
+
+    impl Listener for Hostile {
+        fn complete(&mut self, _: &str, _: usize) -> (usize, Vec<String>) {
+            let words =
+                ["fine", "q\u{1b}]0;x\u{7}", "a\n%snapshot b", "\u{202e}evil", &"w".repeat(201)];
+            (0, words.map(str::to_owned).to_vec())
+        }
+
+        fn is_open(&mut self, _: &str) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn only_plain_words_complete_anything() {
+        let ear = Ear { listener: Rc::new(RefCell::new(Hostile)), paint: Paint { color: false } };
+        let history = FileHistory::new();
+        let found = ear.complete("", 0, &Context::new(&history)).unwrap();
+        assert_eq!(found, (0, vec!["fine".to_owned()]));
     }
 }

@@ -18,6 +18,7 @@ use super::{absent, all, alone, find, found, in_use, lost, manifest_of, reach};
 use crate::args::SessionAt;
 use crate::commands::repl::blank;
 use crate::failure::{Exit, Failure, Outcome};
+use crate::screen::shown;
 use crate::world::World;
 
 /// Saves a state in a file.
@@ -38,7 +39,7 @@ pub fn save(world: &World, at: &SessionAt, path: &Path) -> Outcome {
         let text = format!("`{}` can't be written: {error}", path.display());
         Failure::new(Exit::Environment, text)
     })?;
-    let said = format!("is saved in {}", path.display());
+    let said = format!("is saved in {}", shown(path));
     let (file, state) = (Some(path.to_owned()), Some((saved, "saved")));
     Told { file, state, ..Told::new("save", id, said) }.show(world, &client, at.format)
 }
@@ -86,7 +87,7 @@ pub fn load(world: &World, at: &SessionAt, path: &Path) -> Outcome {
         };
         into(session, stand, files, &manifest).await
     })?;
-    let said = format!("is as {} has it", path.display());
+    let said = format!("is as {} has it", shown(path));
     let (file, state) = (Some(path.to_owned()), Some((loaded, "loaded")));
     Told { file, state, ..Told::new("load", id, said) }.show(world, &client, at.format)
 }

@@ -5,13 +5,15 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Component, Path};
 
 use polyloom_worker::session::{DEPTH, MOST_FILES, StateFile};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::whole::{self, Readers};
 
 const FIRST: &[u8] = b"polyloom session 1\n";
 /// How the first line of every version begins.
@@ -66,19 +68,19 @@ impl Unread {
 
 /// Writes a file that is there as a whole or not at all.
 pub fn write(path: &Path, head: &Head, files: Vec<StateFile>) -> io::Result<()> {
-    let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut part = tempfile::Builder::new().prefix(".session-").tempfile_in(folder)?;
-    part.write_all(FIRST)?;
-    part.write_all(serde_json::to_string(head)?.as_bytes())?;
-    part.write_all(b"\n")?;
-    for mut file in files {
-        if io::copy(&mut file.file, &mut part)? != file.size {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+    let fill = |part: &mut BufWriter<File>| {
+        part.write_all(FIRST)?;
+        part.write_all(serde_json::to_string(head)?.as_bytes())?;
+        part.write_all(b"\n")?;
+        for mut file in files {
+            if io::copy(&mut file.file, part)? != file.size {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
         }
-    }
-    part.as_file().sync_all()?;
-    part.persist(path)?;
-    Ok(())
+        Ok(())
+    };
+    // What a session knows is its owner's.
+    whole::write(path, Readers::Owner, fill, |error| error)
 }
 
 /// Reads one.
