@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     io::{self, Read, Write},
     os::{
-        fd::{AsFd, AsRawFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
     path::Path,
@@ -109,7 +109,19 @@ impl Sandbox {
 
     fn open_below(&self, below: &Path, flags: i32, mode: u32) -> io::Result<OwnedFd> {
         let resolve = NO_ESCAPE | RESOLVE_NO_XDEV;
-        file::openat2(self.root.as_fd(), &sys::c_path(below)?, flags, mode, resolve)
+        let (folder, below) = self.folder_of(below);
+        file::openat2(folder, &sys::c_path(below)?, flags, mode, resolve)
+    }
+
+    /// The folder below which a path is looked for. Over those of code and inputs there may be read-only mounts, which are the cell's view of them.
+    fn folder_of<'p>(&self, below: &'p Path) -> (BorrowedFd<'_>, &'p Path) {
+        let folders = self.laid.iter().zip(["code", "in"]);
+        let found = folders.filter_map(|(fd, name)| Some((fd, below.strip_prefix(name).ok()?)));
+        match found.map(|(fd, rest)| (fd.as_fd(), rest)).next() {
+            Some((folder, rest)) if rest.as_os_str().is_empty() => (folder, Path::new(".")),
+            Some(found) => found,
+            None => (self.root.as_fd(), below),
+        }
     }
 
     /// Makes files as its supervisor does, whose user they are to be; what they take is not the cell's.

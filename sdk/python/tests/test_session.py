@@ -7,8 +7,11 @@ import signal
 import sys
 import time
 from typing import Any
+from unittest import TestCase
 
 from conversation import TIMEOUT, Conversation
+
+from polyloom import _snapshots
 
 
 class Session(Conversation):
@@ -43,6 +46,23 @@ class Session(Conversation):
         """What an expression is in the session."""
         self.cell(f"_v = {expression}", {"_v": "any"})
         return self.host.output("_v")
+
+
+class Waiting(TestCase):
+    """What waits on the line goes from process to process."""
+
+    def test_all_of_it_is_there_again(self) -> None:
+        for size in (0, 1, 1 << 16, (1 << 16) + 1, 1 << 20):
+            rest = os.urandom(size)
+            end = _snapshots._laid(rest)
+            try:
+                self.assertEqual(_snapshots._rest(end), rest)
+            finally:
+                os.close(end)
+
+    def test_what_is_too_much_is_refused(self) -> None:
+        with self.assertRaisesRegex(_snapshots.Refused, "can't be handed over"):
+            _snapshots._laid(bytes(1 << 21))
 
 
 class States(Session):

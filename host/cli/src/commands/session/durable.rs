@@ -9,6 +9,7 @@ use std::sync::Arc;
 use polyloom_model::Manifest;
 use polyloom_protocol::messages::worker::Saved;
 use polyloom_report::escape_line;
+use polyloom_worker::bounded;
 use polyloom_worker::daemon::{Client, SessionId};
 use polyloom_worker::session::{Session, Stand, StateFile, forked_session, present_session};
 
@@ -79,8 +80,10 @@ pub fn load(world: &World, at: &SessionAt, path: &Path) -> Outcome {
                 let new = place.workplace.kept_session(&base, &id);
                 let new = new.map_err(|error| Failure::of(Exit::Environment, &error))?;
                 new.map_err(|_| in_use(at))?.ok_or_else(|| {
-                    let text = "the daemon keeps no session of this language";
-                    Failure::new(Exit::Environment, text).hint("polyloom daemon status")
+                    let text = format!("the daemon can keep no session of `{}` here", manifest.id);
+                    Failure::new(Exit::Environment, text).hint(
+                        "plugins with files of their own, and all where there are no namespaces, stay with one run: `polyloom doctor`",
+                    )
                 })?
             }
         };
@@ -206,7 +209,13 @@ async fn into(
     stand.cells = stand.cells.max(1);
     session.stands(&stand);
     session.leave();
-    Ok(loaded)
+    loaded.map_err(|error| {
+        let text =
+            format!("the state can't be copied into the session's file system{}", bounded(&error));
+        let failure = Failure::new(Exit::Failed, text);
+        Failure { messages: [failure.messages, vec![error.to_string()]].concat(), ..failure }
+            .hint("the session is empty now; its cells run again with the next run of its flow")
+    })
 }
 
 fn cant(manifest: &Manifest, why: &str) -> Failure {
