@@ -30,8 +30,8 @@ pub struct StateFile {
     pub path: String,
     /// Its size in bytes.
     pub size: u64,
-    /// Open for reading, at its start.
-    pub file: File,
+    /// What is in it.
+    pub content: Box<dyn io::Read + Send>,
 }
 
 impl Session {
@@ -68,7 +68,7 @@ impl Session {
                     let copy = collector.copy_file(&format!("out/{path}"), LARGEST);
                     let file = File::from(copy.map_err(|refusal| format!("`{path}`: {refusal}"))?);
                     let size = file.metadata().map_err(|error| error.to_string())?.len();
-                    files.push(StateFile { path, size, file });
+                    files.push(StateFile { path, size, content: Box::new(file) });
                 }
                 Kind::Symlink | Kind::Other => return Err(format!("`{path}` is no file")),
             }
@@ -99,7 +99,7 @@ impl Session {
     fn laid(&mut self, files: impl IntoIterator<Item = StateFile>) -> io::Result<()> {
         let top = Path::new("/cell/in");
         let mut made = std::collections::BTreeSet::new();
-        for StateFile { path, mut file, .. } in files {
+        for StateFile { path, mut content, .. } in files {
             let at = top.join(&path);
             let folders: Vec<&Path> =
                 at.ancestors().skip(1).take_while(|folder| *folder != top).collect();
@@ -108,7 +108,7 @@ impl Session {
                     self.seat.cell.lay_folder(folder)?;
                 }
             }
-            self.seat.cell.lay(&at, &mut file)?;
+            self.seat.cell.lay(&at, &mut content)?;
         }
         Ok(())
     }
