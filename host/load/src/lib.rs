@@ -28,8 +28,8 @@ use std::path::{Path, PathBuf};
 
 pub use canonical::to_json;
 pub use catalog::{
-    BadCatalog, Catalog, Entry as CatalogEntry, Finding, Functions, Port as CatalogPort, Question,
-    Target, Use,
+    BadCatalog, Catalog, Entry as CatalogEntry, Finding, Functions, Part as CatalogPart,
+    Port as CatalogPort, Question, Target, Use, documents,
 };
 pub use check::{Context, Loaded, Purpose, check};
 pub use codes::catalogue;

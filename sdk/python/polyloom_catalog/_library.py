@@ -11,11 +11,12 @@ import os
 import sys
 from importlib.machinery import EXTENSION_SUFFIXES
 
+from polyloom_catalog._problems import row
 from polyloom_catalog._source import Module, SourceError, read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Optional
+    from typing import Any, Optional
 
     from polyloom_catalog._problems import Problems
 
@@ -32,6 +33,7 @@ class Library:
         self.problems = problems
         self.read = 0
         self._modules: dict[str, Optional[Module]] = {}
+        self._wrong: dict[str, dict[str, Any]] = {}
         self._folders: dict[str, frozenset[str]] = {}
         self._path = [place for place in sys.path if os.path.isabs(place)]
         if "site" not in sys.modules:
@@ -40,9 +42,11 @@ class Library:
     def module(self, name: str) -> Optional[Module]:
         """The module of this dotted name, where there is one and it can be read.
 
-        What is wrong with a file of the project is a problem, once.
+        What is wrong with a file of the project is a problem of whoever asks.
         """
         if name in self._modules:
+            if name in self._wrong:
+                self.problems.take([self._wrong[name]])
             return self._modules[name]
         self._modules[name] = None  # while it is looked for
         found = self.find(name)
@@ -51,9 +55,8 @@ class Library:
                 self._take(found)
             except SourceError as error:
                 if found.project:
-                    self.problems.add(
-                        error.code, error.message, file=found.shown, place=error.place
-                    )
+                    self._wrong[name] = row(error.code, error.message, found.shown, error.place)
+                    self.problems.take([self._wrong[name]])
                 found = None
         self._modules[name] = found
         return found

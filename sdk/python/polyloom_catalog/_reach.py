@@ -63,6 +63,10 @@ class Reach:
         self._effects: dict[str, tuple[bytes, bool, list[tuple[Module, str]]]] = {}
         self._uses: dict[tuple[str, str, str], list[tuple[Module, str]]] = {}
 
+    def files(self, module: Module) -> list[str]:
+        """The project's files that importing it reads, relative to the root."""
+        return [found.shown for found in self._closure(module)]
+
     def of(self, module: Module, name: str) -> tuple[list[str], str]:
         """The files, relative to the root, and the digest."""
         closure = self._closure(module)

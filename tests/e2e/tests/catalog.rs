@@ -109,3 +109,58 @@ fn source_that_means_harm_reaches_nothing() {
     let ended = place.call(&["catalog", "deep.py", "long.py", "good.py"]).end().exits(2);
     assert!(ended.stdout().contains("python:./good.py:half"), "{}", ended.stderr());
 }
+
+/// What the reader was asked to read, as `places` and `known`; nothing where it was not asked.
+fn read(place: &Place, what: &[&str]) -> (Vec<String>, Option<(u32, u32)>) {
+    let ended = place.call(what).env("POLYLOOM_LOG", "debug").end();
+    let (out, told) = (ended.stdout(), ended.stderr());
+    let number = |line: &str, key: &str| {
+        let (_, rest) = line.split_once(&format!("{key}="))?;
+        rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    };
+    let line = told.lines().find(|line| line.contains("typed functions were read"));
+    let asked = line.map(|line| (number(line, "places").unwrap(), number(line, "known").unwrap()));
+    (out.lines().map(str::to_owned).collect(), asked)
+}
+
+#[test]
+fn what_no_change_can_touch_is_not_read_again() {
+    needs!("python3");
+    let place = Place::new();
+    let uses = "from lib.shared import Size\n\ndef f(x: Size) -> int: ...\n";
+    place.write("pkg/a.py", uses);
+    place.write("pkg/b.py", uses);
+    place.write("pkg/c.py", "def g(x: int) -> int: ...\n");
+    place.write("pkg/d.py", "import later\n\ndef h(x: later.Kind) -> int: ...\n");
+    place.write("lib/shared.py", "Size = int\n");
+    let catalog = ["catalog", "pkg"];
+    let show = || read(&place, &catalog);
+    let (first, asked) = show();
+    assert_eq!(asked, Some((4, 0)));
+    assert_eq!(show(), (first.clone(), None), "nothing has changed");
+
+    place.write("pkg/c.py", "def g(x: float) -> int: ...\n");
+    let (shown, asked) = show();
+    assert_eq!(asked, Some((1, 3)), "its own file alone");
+    assert!(shown.iter().any(|line| line.contains(":g") && line.contains("x: float")), "{shown:?}");
+    assert_eq!(show(), (shown, None));
+
+    place.write("lib/shared.py", "Size = str\n");
+    let (shown, asked) = show();
+    assert_eq!(asked, Some((2, 2)), "those that import it");
+    let of = |name: &str| shown.iter().find(|line| line.contains(name)).unwrap().clone();
+    assert!(of("a.py:f").contains("x: str") && of("b.py:f").contains("x: str"), "{shown:?}");
+
+    place.write("pkg/e.py", "def i(x: int) -> int: ...\n");
+    assert_eq!(show().1, Some((1, 4)), "a new file that nobody speaks of");
+    place.write("later.py", "Kind = int\n");
+    let (shown, asked) = show();
+    assert_eq!(asked, Some((1, 4)), "a new file that one speaks of");
+    assert!(shown.iter().any(|line| line.contains("d.py:h") && line.contains("x: int")));
+    std::fs::remove_file(place.project().join("pkg/e.py")).unwrap();
+    let (shown, asked) = show();
+    assert_eq!(asked, Some((0, 4)), "a file that is gone");
+    assert!(!shown.iter().any(|line| line.contains("e.py")), "{shown:?}");
+    place.write("pkg/__init__.py", "");
+    assert_eq!(show().1.unwrap().1, 0, "a folder that is a package now");
+}

@@ -304,10 +304,15 @@ fn reading_runs_nothing_and_a_warm_check_starts_nothing() {
     let canary = place.root().join("canary");
     let text = format!("open({:?}, 'w').write('ran')\n{FUNCTIONS}", canary.display().to_string());
     place.write("functions.py", &text);
-    let _ = place.polyloom(&["check"]).exits(0);
+    let check = || place.call(&["check"]).env("POLYLOOM_LOG", "debug").end().exits(0).stderr();
+    let reads = "typed functions were read";
+    assert!(check().contains(reads));
     assert!(!canary.exists(), "its source was run");
-    let told = place.call(&["check"]).env("POLYLOOM_LOG", "debug").end().exits(0).stderr();
-    assert!(!told.contains("spawner"), "{told}");
+    let told = check();
+    assert!(!told.contains(reads) && !told.contains("spawner"), "{told}");
+    // It would be told if there were something to read.
+    place.write("functions.py", format!("{text}\n"));
+    assert!(check().contains(reads));
 }
 
 #[test]
