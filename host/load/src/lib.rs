@@ -40,7 +40,7 @@ pub use manifest::{
     Broken, ByExtension, Files, Languages, broken_in, discover, kernels_in, manifests_in,
     parse_manifest, read_kernel, read_manifest,
 };
-pub use place::find_flow;
+pub use place::{find_flow, has_flow};
 pub use problem::{Code, Label, Problem, Report, Severity};
 pub use read::{Document, Format};
 pub use reference::{manifest_reference, reference};

@@ -164,3 +164,47 @@ fn what_no_change_can_touch_is_not_read_again() {
     place.write("pkg/__init__.py", "");
     assert_eq!(show().1.unwrap().1, 0, "a folder that is a package now");
 }
+
+#[test]
+fn ids_can_be_used_as_they_are_in_the_flow_that_is_near() {
+    needs!("python3");
+    let place = Place::new();
+    let id = |cwd: &str, what: &str| {
+        let ended = place.call(&["catalog", what]).cwd(place.project().join(cwd)).end();
+        let (out, told) = (ended.stdout(), ended.stderr());
+        let id =
+            out.lines().find_map(|line| line.split_whitespace().find(|it| it.contains(":half")));
+        (id.unwrap_or_else(|| panic!("{cwd} {what}: {told}")).to_owned(), told)
+    };
+    for path in ["lib/filters.py", "sub/own/filters.py", "none/filters.py"] {
+        place.write(path, &FILE[..FILE.find("def bad").unwrap()]);
+    }
+    // Nowhere is a flow.
+    assert_eq!(id("", "lib").0, "python:./lib/filters.py:half");
+    assert_eq!(id("lib", ".").0, "python:./filters.py:half");
+    assert_eq!(id("lib", "../none/filters.py").0, "python:./filters.py:half");
+    place.write("polyloom.toml", "[cells.a]\nuses = \"USE\"\nparams = { x = 1 }\n");
+    place.write("sub/polyloom.toml", "[cells.a]\nuses = \"USE\"\nparams = { x = 1 }\n");
+    let whole = place.project().join("lib/filters.py").display().to_string();
+    for (cwd, what, flow, root) in [
+        ("", "lib", "", ""),
+        ("", ".", "", ""),
+        ("", "./lib/../lib/filters.py", "", ""),
+        ("", "sub/own", "", ""),
+        ("lib", "filters.py", "", ".."),
+        ("lib", ".", "", ".."),
+        ("none", "../lib/filters.py", "", ".."),
+        ("none", &whole, "", ".."),
+        ("sub", "own/filters.py", "sub", ""),
+        ("sub/own", "filters.py", "sub", ".."),
+        ("lib", "../sub/own", "sub", &place.project().join("sub").display().to_string()),
+    ] {
+        let (id, told) = id(cwd, what);
+        assert_eq!(told.contains("ids are those of a flow"), !root.is_empty(), "{cwd}: {told}");
+        assert!(told.contains(&format!("`{root}`")) || root.is_empty(), "{cwd}: {told}");
+        let file = place.project().join(flow);
+        let text = format!("[cells.a]\nuses = \"{id}\"\nparams = {{ x = 1 }}\n");
+        std::fs::write(file.join("polyloom.toml"), text).unwrap();
+        let _ = place.call(&["check"]).cwd(file).end().exits(0);
+    }
+}

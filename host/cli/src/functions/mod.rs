@@ -149,5 +149,5 @@ fn whole_of(question: &Question<'_>, parts: Vec<CatalogPart>, reach: Reach) -> C
 }
 
 fn absolute(root: &Root) -> PathBuf {
-    std::path::absolute(root.path()).unwrap_or_else(|_| root.path().to_owned())
+    root.path().canonicalize().unwrap_or_else(|_| root.path().to_owned())
 }
