@@ -92,7 +92,10 @@ impl Found {
 
     /// The files that a location means, relative to the root.
     fn files(&mut self, root: &Path, location: &str) -> Vec<PathBuf> {
-        let path = location.strip_prefix("./").and_then(|path| below(Path::new(path)));
+        let path = match location {
+            "./" => Some(PathBuf::new()),
+            _ => location.strip_prefix("./").and_then(|path| below(Path::new(path))),
+        };
         let Some(path) = path else {
             let refused = Refused {
                 message: format!("`{location}` is no file of the project"),

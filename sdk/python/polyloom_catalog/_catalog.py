@@ -7,6 +7,7 @@ import sys
 
 from polyloom_catalog._annotations import Annotations
 from polyloom_catalog._functions import Functions
+from polyloom_catalog._imports import failing
 from polyloom_catalog._library import Library
 from polyloom_catalog._places import Places
 from polyloom_catalog._problems import (
@@ -133,6 +134,7 @@ class Reader:
         if module is None:
             return  # it has said why
         self.files = self.reach.files(module)
+        failing(module, self.library, self.problems)
         if name in getattr(sys, "stdlib_module_names", ()):
             message = f"`{name}` is the name of a module of Python's own, which this one hides"
             help = "give the file another name"

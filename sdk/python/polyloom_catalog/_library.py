@@ -55,7 +55,9 @@ class Library:
                 self._take(found)
             except SourceError as error:
                 if found.project:
-                    self._wrong[name] = row(error.code, error.message, found.shown, error.place)
+                    self._wrong[name] = row(
+                        error.code, error.message, found.shown, error.place, help=error.help
+                    )
                     self.problems.take([self._wrong[name]])
                 found = None
         self._modules[name] = found
@@ -105,6 +107,22 @@ class Library:
             if any(parts[-1] + suffix in entries for suffix in EXTENSION_SUFFIXES):
                 return True
         return False
+
+    def there(self, name: str) -> bool:
+        """Whether there may be a module of this name: source, compiled, or a folder of some."""
+        if self.find(name) is not None or self.compiled(name):
+            return True
+        first, *rest = name.split(".")
+        for folder in [self.root, *self._path]:
+            entries = self._entries(folder)
+            ours = folder == self.root
+            if any(entry.startswith("__editable__") for entry in entries):
+                return True  # which brings a finder of its own
+            if first in entries and (
+                not ours or os.path.isdir(os.path.join(folder, *name.split(".")))
+            ):
+                return True
+        return first in sys.builtin_module_names and not rest
 
     def _within(self, top: str, parts: list[str], name: str, project: bool) -> Optional[Module]:
         folder = top

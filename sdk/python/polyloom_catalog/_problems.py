@@ -32,6 +32,7 @@ DECORATOR = "PY016"
 MAY_BE_MISSING = "PY017"
 HIDES = "PY018"
 METADATA = "PY019"
+IMPORT = "PY020"
 
 MOST_PROBLEMS = 2000
 """More problems than these help nobody."""

@@ -18,6 +18,7 @@ from polyloom_catalog._known import (
     THROUGH,
     TUPLES,
 )
+from polyloom_catalog._literals import shown
 from polyloom_catalog._metadata import KNOWN as HINTS
 from polyloom_catalog._problems import CIRCULAR, NO_TYPE, UNKNOWN_NAME, Refusal
 
@@ -100,7 +101,7 @@ class Resolver:
         """What a name or an attribute in an annotation means."""
         parts = dotted_name(node)
         if parts is None:
-            raise Refusal(NO_TYPE, "is no expression of a type").at(node)
+            raise Refusal(NO_TYPE, f"`{shown(node):.60}` is no expression of a type").at(node)
         try:
             return self.name(module, ".".join(parts))
         except Refusal as refusal:

@@ -70,6 +70,12 @@ fn a_folder_is_read_by_all_whose_files_are_in_it() {
     assert!(shown.contains("javascript:./all/js/f.mjs:one"), "{shown}");
     let shown = place.call(&["catalog", "all", "--executor", "js"]).end().exits(0).stdout();
     assert!(!shown.contains("python"), "{shown}");
+    place.write("all/c/add.h", "int add(int a, int b);\n");
+    place.write("all/c/add.c", "int add(int a, int b) { return a + b; }\n");
+    let shown = place.call(&["catalog", "."]).cwd(place.project().join("all")).end().stdout();
+    for id in ["python:./filters.py:half", "javascript:./js/f.mjs:one", "c:./c/add.h:add"] {
+        assert!(shown.contains(id), "{id}: {shown}");
+    }
     let told = place.call(&["catalog", "none"]).end().exits(2).stderr();
     assert!(told.contains("no executor reads typed functions of `none`"), "{told}");
 }
