@@ -214,3 +214,18 @@ fn ids_can_be_used_as_they_are_in_the_flow_that_is_near() {
         let _ = place.call(&["check"]).cwd(file).end().exits(0);
     }
 }
+
+#[test]
+fn warnings_are_errors_where_it_is_strict() {
+    needs!("python3");
+    let place = Place::new();
+    place.write("a.py", "import nowhere_at_all\n\ndef f(x: int) -> int: ...\n");
+    let told = place.call(&["catalog", "a.py"]).end().exits(0).stderr();
+    assert!(told.contains("PY020") && told.contains("0 errors, 1 warning"), "{told}");
+    let told = place.call(&["catalog", "a.py", "--strict"]).end().exits(2).stderr();
+    assert!(told.contains("a.py:1:1") && told.contains("1 error, 0 warnings"), "{told}");
+    let json =
+        place.call(&["catalog", "a.py", "--strict", "--format", "json"]).end().exits(2).json();
+    assert_eq!(json["problems"][0]["severity"], "error");
+    assert_eq!(json["entries"].as_array().unwrap().len(), 1, "the function stands");
+}

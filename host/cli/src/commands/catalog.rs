@@ -44,11 +44,14 @@ pub fn catalog(world: &World, args: &CatalogArgs) -> Outcome {
             targets: &targets,
             allow_untyped: args.allow_untyped,
         };
-        let catalog = readers.ask(&question).map_err(|why| {
+        let mut catalog = readers.ask(&question).map_err(|why| {
             let message = format!("typed functions of `{id}` can't be read: {why}");
             Failure::new(Exit::Environment, message)
                 .hint("polyloom doctor shows what this machine lacks")
         })?;
+        if args.strict {
+            catalog.findings.iter_mut().for_each(|it| it.severity = Severity::Error);
+        }
         report.extend(catalog.report(&root));
         whole.entries.extend(catalog.entries);
         whole.types.extend(catalog.types);
