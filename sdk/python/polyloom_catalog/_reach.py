@@ -36,6 +36,11 @@ _FUTURE = 0x1000000  # annotations
 CO_OPTIMIZED = 1
 
 
+def digest(text: str) -> str:
+    """A short name for a long one."""
+    return str(sha256(text.encode("utf-8", "replace")).hexdigest()[:16])
+
+
 class Part:
     """A statement at the top level: its form, the names it uses, and whether it does more."""
 

@@ -68,6 +68,11 @@ class Definition:
         return f"{self.module.name}.{self.name}"
 
 
+def dotted(found: Union[str, Definition]) -> str:
+    """The dotted name of what was found, wherever it is known from."""
+    return found.dotted if isinstance(found, Definition) else found
+
+
 def canonical(dotted: str) -> str:
     """The one name of what has several: that of `typing` for `collections.abc`."""
     module, _, last = dotted.rpartition(".")
