@@ -9,18 +9,19 @@ import { inspect } from "node:util";
 const OWN = fileURLToPath(new URL(".", import.meta.url));
 
 /**
- * @typedef {{severity: "error", message: string, code: string | null, file: string | null,
+ * @typedef {{severity: "error" | "info", message: string, code: string | null, file: string | null,
  *   line: number | null, col: number | null, end_line: null, end_col: null}} Diagnostic
  */
 
 /**
  * @param {string} message
  * @param {{file: string, line: number, col: number | null} | null} place
+ * @param {Diagnostic["severity"]} [severity]
  * @returns {Diagnostic}
  */
-export function diagnostic(message, place = null) {
+export function diagnostic(message, place = null, severity = "error") {
   return {
-    severity: "error", message: message.slice(0, 8192), code: null, file: place?.file ?? null,
+    severity, message: message.slice(0, 8192), code: null, file: place?.file ?? null,
     line: place?.line ?? null, col: place?.col ?? null, end_line: null, end_col: null,
   };
 }
@@ -68,19 +69,24 @@ export function placeOfSyntaxError(file, source) {
 }
 
 /**
- * The first place in the cell's own file that the stack names.
+ * Code by its file, and the line of it whose columns are not the author's.
+ * @typedef {Map<string, {source: string, moved: number | null}>} Codes
+ */
+
+/**
+ * The first place that the stack names in a file of `codes`: the cell's own and, in a session, those of the cells before it.
  * @param {unknown} thrown
- * @param {string} file
- * @param {string} source
+ * @param {Codes} codes
  * @returns {{file: string, line: number, col: number | null} | null}
  */
-export function placeOf(thrown, file, source) {
-  const lines = stackOf(thrown).split("\n");
-  for (const text of lines) {
-    const at = text.indexOf(`${file}:`);
-    if (at < 0 || !/^\s*at /.test(text)) continue;
-    const [, line, col] = /^(\d+):(\d+)/.exec(text.slice(at + file.length + 1)) ?? [];
-    if (line !== undefined) return placed(file, source, Number(line), Number(col) - 1);
+export function placeOf(thrown, codes) {
+  for (const text of stackOf(thrown).split("\n")) {
+    if (!/^\s*at /.test(text)) continue;
+    for (const [file, { source, moved }] of codes) {
+      const at = text.indexOf(`${file}:`);
+      const [, line, col] = (at < 0 ? null : /^(\d+):(\d+)/.exec(text.slice(at + file.length + 1))) ?? [];
+      if (line !== undefined) return placed(file, source, Number(line), Number(line) === moved ? null : Number(col) - 1);
+    }
   }
   return null;
 }

@@ -68,6 +68,7 @@ export class Exec {
         api: this.#api(inputs), session: this.session, show: body.interactive === true ? (value) => this.#shown(value) : null,
       });
       await this.#cell.prepare();
+      this.session?.codes.set(body.code, { source: this.#source, moved: this.#cell.moved });
       channel.send(Kind.Started, id, {});
       await this.#cell.evaluate();
       this.#evaluated = true;
@@ -156,15 +157,18 @@ export class Exec {
    * @param {unknown} thrown
    * @param {{file: string, line: number, col: number | null} | null} [place]
    */
-  fail(thrown, place = placeOf(thrown, this.body.code, this.#source)) {
+  fail(thrown, place = null) {
     if (this.#done) return;
-    if (place === null && thrown instanceof SyntaxError) {
-      place = placeOfSyntaxError(this.body.code, this.#source);
-    }
-    if (place !== null && place.line === this.#cell?.moved) place = { ...place, col: null };
+    const { code } = this.body;
+    const own = { source: this.#source, moved: this.#cell?.moved ?? null };
+    place ??= placeOf(thrown, new Map([...(this.session?.codes ?? []), [code, own]]));
+    if (place === null && thrown instanceof SyntaxError) place = placeOfSyntaxError(code, this.#source);
     const isOurs = thrown instanceof PortError;
     const message = isOurs ? thrown.message : headline(thrown).replace(/^Error: (the cell )/, "$1");
     this.channel.show(Kind.Diagnostic, this.id, diagnostic(message, place));
+    // In a function of an earlier cell: and where this one called it.
+    const called = place === null || place.file === code ? null : placeOf(thrown, new Map([[code, own]]));
+    if (called !== null) this.channel.show(Kind.Diagnostic, this.id, diagnostic("it was called here", called, "info"));
     const at = place === null || isOurs ? "" : `${place.file}:${place.line}\n`;
     process.stderr.write(`${isOurs ? message : at + report(thrown)}\n`);
     this.#finish(false);

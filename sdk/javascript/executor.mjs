@@ -308,7 +308,7 @@ class Run {
     if (thrown instanceof PortError) return this.#fail({ ...told, message: thrown.message }, `error: ${thrown.message}`);
     // What is wrong with the executor itself, its author wants to see whole.
     const whole = report(thrown);
-    const ofCell = placeOf(thrown, code, "");
+    const ofCell = placeOf(thrown, new Map([[code, { source: "", moved: null }]]));
     const own = placeOutside(thrown);
     if (ofCell !== null) return this.#fail({ ...told, line: ofCell.line }, whole);
     if (own === "") return this.#fail(told, whole);

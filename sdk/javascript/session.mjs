@@ -55,6 +55,8 @@ export function door(names) {
 export class Session {
   /** @type {Set<string>} names that are there because a cell had them */
   names = new Set();
+  /** @type {import("./errors.mjs").Codes} what ran in it, the latest of each file: later cells may fail in there */
+  codes = new Map();
   #globals = Object.getOwnPropertyDescriptors(globalThis);
   #folder = process.cwd();
   #env = { ...process.env };
@@ -69,6 +71,7 @@ export class Session {
     Object.assign(process.env, this.#env);
     process.chdir(this.#folder);
     this.names.clear();
+    this.codes.clear();
   }
 
   /**

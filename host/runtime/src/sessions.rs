@@ -100,7 +100,7 @@ impl Alive {
         // What is kept is not to be what a cell fails for.
         if self.session.is_crowded(limits) {
             for key in std::mem::take(&mut self.kept) {
-                self.session.forget(&key.short()).await?;
+                let _ = self.session.forget(&key.short()).await?;
             }
         }
         if self.kept.contains(&lineage) || self.session.is_crowded(limits) {
@@ -108,9 +108,9 @@ impl Alive {
         }
         if self.kept.len() >= MOST_KEPT {
             let first = self.kept.remove(0);
-            self.session.forget(&first.short()).await?;
+            let _ = self.session.forget(&first.short()).await?;
         }
-        if self.session.snapshot(&lineage.short()).await? {
+        if self.session.snapshot(&lineage.short()).await?.is_ok() {
             self.kept.push(lineage);
         }
         Some(())
@@ -135,7 +135,7 @@ impl Alive {
     /// Goes back to a kept state; where that can't be done the session ends.
     async fn back_to(mut self, lineage: Key) -> Option<Self> {
         let is_kept = self.kept.contains(&lineage);
-        if is_kept && self.session.restore(&lineage.short()).await == Some(true) {
+        if is_kept && self.session.restore(&lineage.short()).await == Some(Ok(())) {
             return Some(Self { lineage: Some(lineage), ..self });
         }
         self.session.end();
@@ -196,24 +196,8 @@ impl Turn {
     ) -> Result<Played, Trouble> {
         let held = place.sessions.place(&self.name);
         let mut held = held.lock().await;
-        let found = match held.take() {
-            Some(alive) => Some(alive),
-            None => self.kept_by_daemon(place, attempt).await?,
-        };
-        let found = match found {
-            Some(alive) => self.goes_on(alive).await,
-            None => None,
-        };
-        let (mut alive, from) = match found {
-            Some(found) => found,
-            None if self.before.is_some() && self.replays.is_empty() => {
-                let text = format!("the session `{}` ended meanwhile; run it again", self.name);
-                return Err(Trouble::host(text));
-            }
-            None => match self.begin(place, attempt, stop).await? {
-                Some(alive) => (alive, 0),
-                None => return Ok(Played::Stopped),
-            },
+        let Some((mut alive, from)) = self.had(place, attempt, stop, held.take()).await? else {
+            return Ok(Played::Stopped);
         };
         let keeps = place.workplace.room() > 0 || alive.session.outlives();
         if keeps && alive.cells == 0 {
@@ -270,6 +254,38 @@ impl Turn {
         Ok(Played::Ran(Box::new(report), again))
     }
 
+    /// The session in the latest state on the way to this cell that is there, or begun anew, and how many of the replays it is past then; nothing where that was stopped.
+    async fn had(
+        &self,
+        place: &Place,
+        attempt: &Arc<Attempt>,
+        stop: &watch::Receiver<Stop>,
+        held: Option<Alive>,
+    ) -> Result<Option<(Alive, usize)>, Trouble> {
+        if let Some(alive) = held
+            && let Some(found) = self.goes_on(alive).await
+        {
+            return Ok(Some(found));
+        }
+        // Where the state that the daemon has kept is of no use, that session has ended: it begins another one, and is asked no third time.
+        for _ in 0..2 {
+            let Some(alive) = self.kept_by_daemon(place, attempt).await? else { break };
+            let is_new = alive.cells == 0;
+            match self.goes_on(alive).await {
+                Some(found) => return Ok(Some(found)),
+                None if is_new => break,
+                None => {}
+            }
+        }
+        if self.before.is_some() && self.replays.is_empty() {
+            let text = format!("the session `{}` ended meanwhile; run it again", self.name);
+            return Err(Trouble::host(text));
+        }
+        let wanted = Attempt { limits: self.limits.clone(), ..Attempt::clone(attempt) };
+        let begun = place.workplace.begin_session(&Arc::new(wanted), stop).await;
+        Ok(begun.map_err(|error| told(&error))?.map(|session| (Alive::new(session), 0)))
+    }
+
     /// What the daemon keeps of it.
     async fn kept_by_daemon(
         &self,
@@ -287,27 +303,6 @@ impl Turn {
                 self.name
             ))),
         }
-    }
-
-    /// A new process for it, where no daemon keeps one.
-    async fn begin(
-        &self,
-        place: &Place,
-        attempt: &Arc<Attempt>,
-        stop: &watch::Receiver<Stop>,
-    ) -> Result<Option<Alive>, Trouble> {
-        let begun = match self.kept_by_daemon(place, attempt).await? {
-            Some(alive) if alive.cells == 0 => Some(alive),
-            other => {
-                if let Some(alive) = other {
-                    alive.session.end();
-                }
-                let wanted = Attempt { limits: self.limits.clone(), ..Attempt::clone(attempt) };
-                let begun = place.workplace.begin_session(&Arc::new(wanted), stop).await;
-                begun.map_err(|error| told(&error))?.map(Alive::new)
-            }
-        };
-        Ok(begun)
     }
 
     fn id(&self) -> SessionId {

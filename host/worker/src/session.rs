@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 
 use polyloom_model::Limits;
 
-use polyloom_protocol::FromHost;
 use polyloom_protocol::handshake::feature;
 use polyloom_protocol::messages::host::{Complete, Exec, Forget, Ping, Reset, Restore, Snapshot};
 use polyloom_protocol::messages::worker::Completions;
+use polyloom_protocol::{Diagnostic, FromHost, Severity};
 use polyloom_sandbox as sandbox;
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 
 use crate::attempt::{Attempt, Live, Report, Stop};
@@ -53,6 +54,20 @@ pub struct Session {
     own: Own,
 }
 
+/// Why a state is not kept, or not gone back to; everything is as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Unkept {
+    /// They would not be in it.
+    #[error("it has files of its own, in `/cell/work`, `/tmp` or `/dev/shm`")]
+    Files,
+    /// They would not be in it, either.
+    #[error("a process that a cell has started runs beside it")]
+    Processes,
+    /// Its worker can't. A claim: it is shown.
+    #[error("{}", if .0.is_empty() { "its executor does not say why" } else { .0 })]
+    Worker(String),
+}
+
 /// What a worker consists of, as the host has counted it while nothing of a cell's could be there.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Own {
@@ -83,29 +98,32 @@ impl Session {
         self.seat.keeps()
     }
 
-    /// Keeps its state under a name; whether that could be done. Nothing: it is of no use any more.
+    /// Keeps its state under a name, or says why that can't be done. Nothing: it is of no use any more.
     ///
     /// A snapshot is of the worker's state alone. Who has files, or processes beside it, would find them as they are later, so that its state can't be kept.
-    pub async fn snapshot(&mut self, name: &str) -> Option<bool> {
-        if !self.seat.cell.has_no_files().ok()? || !self.is_alone().await {
-            return Some(false);
+    pub async fn snapshot(&mut self, name: &str) -> Option<Result<(), Unkept>> {
+        if !self.seat.cell.has_no_files().ok()? {
+            return Some(Err(Unkept::Files));
+        }
+        if !self.is_alone().await {
+            return Some(Err(Unkept::Processes));
         }
         let done = self.keep(FromHost::Snapshot(Snapshot { name: name.to_owned() })).await?;
         // One that had the name before ends a moment later: it is not counted now.
-        if done {
+        if done.is_ok() {
             self.own.names.insert(name.to_owned());
         }
         Some(done)
     }
 
     /// Goes back to a kept state; as for [`Self::snapshot`].
-    pub async fn restore(&mut self, name: &str) -> Option<bool> {
+    pub async fn restore(&mut self, name: &str) -> Option<Result<(), Unkept>> {
         // What cells have left running since would go on in a state that does not know of it.
         if !self.is_alone().await {
-            return Some(false);
+            return Some(Err(Unkept::Processes));
         }
         let done = self.keep(FromHost::Restore(Restore { name: name.to_owned() })).await?;
-        if done {
+        if done.is_ok() {
             // There were none when it was kept.
             self.seat.cell.clear().ok()?;
         }
@@ -113,9 +131,9 @@ impl Session {
     }
 
     /// Drops a kept state; as for [`Self::snapshot`].
-    pub async fn forget(&mut self, name: &str) -> Option<bool> {
+    pub async fn forget(&mut self, name: &str) -> Option<Result<(), Unkept>> {
         let done = self.keep(FromHost::Forget(Forget { name: name.to_owned() })).await?;
-        if done {
+        if done.is_ok() {
             self.own.names.remove(name);
         }
         Some(done)
@@ -128,9 +146,9 @@ impl Session {
             return Some(());
         }
         let name = "polyloom".to_owned();
-        if self.keep(FromHost::Snapshot(Snapshot { name: name.clone() })).await? {
+        if self.keep(FromHost::Snapshot(Snapshot { name: name.clone() })).await?.is_ok() {
             let with = self.seat.cell.processes();
-            self.keep(FromHost::Forget(Forget { name })).await?;
+            let _ = self.keep(FromHost::Forget(Forget { name })).await?;
             // It ends a moment after it was let go of, if it is a process at all.
             for _ in 0..ENDING {
                 let now = self.seat.cell.processes();
@@ -163,9 +181,10 @@ impl Session {
         many || usage.memory.is_some_and(|bytes| bytes > limits.memory / 2)
     }
 
-    async fn keep(&mut self, message: FromHost) -> Option<bool> {
+    async fn keep(&mut self, message: FromHost) -> Option<Result<(), Unkept>> {
         match self.seat.ask([message]).await? {
-            Answer::Kept(kept) => Some(kept.ok),
+            Answer::Kept(kept) if kept.ok => Some(Ok(())),
+            Answer::Kept(kept) => Some(Err(Unkept::Worker(kept.reason))),
             Answer::Completions(_) | Answer::Saved(_) | Answer::Pong => None,
         }
     }
@@ -313,8 +332,9 @@ impl Workplace {
             let task = task.map_err(|error| AttemptError::Watch(std::io::Error::other(error)))?;
             seat = task.map_err(AttemptError::Inputs)?;
         }
+        let told = live.clone();
         let watch = Watch::new(attempt, seat, Some(exec), live, stop, started);
-        let (report, seat) = watch.run_on().await.map_err(AttemptError::Watch)?;
+        let (mut report, seat) = watch.run_on().await.map_err(AttemptError::Watch)?;
         let Some(mut seat) = seat else { return Ok((report, None)) };
         let has_code = is_file || attempt.call.is_some();
         let folders = [("code", has_code), ("in", has_inputs), ("out", true)];
@@ -322,6 +342,12 @@ impl Workplace {
         let emptied = used.try_for_each(|(folder, _)| seat.cell.empty(folder));
         if let Err(error) = emptied {
             tracing::info!(cell = %attempt.cell, %error, "a session ends: what its cell left can't be removed");
+            let text = format!(
+                "the session ends after it, and the cells before run again for the next one: what it left in its folders can't be removed ({error})"
+            );
+            let warning = Diagnostic::new(Severity::Warning, text);
+            report.meta.diagnostics.push(warning.clone());
+            let _ = told.send(Live::Diagnostic(warning)).await;
             Session { seat, lease, own }.end();
             return Ok((report, None));
         }

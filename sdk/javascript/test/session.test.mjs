@@ -62,6 +62,22 @@ test("a cell that fails leaves what it had", () => cells(async (all) => {
   assert.equal(await all.value("1"), "1");
 }));
 
+test("an error in what an earlier cell declared leads there, and to where it was called", () => cells(async (all) => {
+  await all.run("let limit = 1;\nexport function check(n) {\n  if (n > limit) throw new RangeError(`${n} is too much`);\n}");
+  const { ok, told } = await all.run("const twice = (n) => check(2 * n);\n\ntwice(3);");
+  assert.equal(ok, false);
+  const places = told.map(({ severity, message, file, line, col }) => [severity, message, file.slice(file.lastIndexOf("/") + 1), line, col]);
+  assert.deepEqual(places, [
+    ["error", "RangeError: 6 is too much", "1.mjs", 3, 24],
+    ["info", "it was called here", "2.mjs", 1, 22],
+  ]);
+  // What this one does wrong is told with its own place alone.
+  assert.deepEqual((await all.run("\nnull.x")).told.map(({ file, line }) => [file.slice(-5), line]), [["3.mjs", 2]]);
+  // After a reset nothing of it is known.
+  all.host.send(Kind.Reset, 0n, {});
+  assert.match((await all.run("check(9)")).told[0].message, /check is not defined/);
+}));
+
 test("values are shown of last expressions only", () => cells(async (all) => {
   assert.equal(await all.value("({a: 1})"), "{ a: 1 }");
   assert.equal(await all.value("{ let q = 1; }"), undefined);

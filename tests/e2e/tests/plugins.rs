@@ -5,6 +5,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use polyloom_test_e2e::Place;
+use serde_json::json;
 
 const FLOW: &str = "[cells.a]\nlang = \"greet\"\ncode = \"Ada\"\n";
 
@@ -29,6 +30,39 @@ fn done(place: &Place, args: &[&str]) {
 fn said(place: &Place, args: &[&str]) -> String {
     let _ = place.run(args).exits(0);
     place.polyloom(&["logs", "latest", "a"]).exits(0).stdout()
+}
+
+#[test]
+fn it_is_shown_what_sessions_of_each_executor_can_do_and_how_its_cells_start() {
+    let place = Place::new();
+    let list = place.polyloom(&["plugin", "list", "--format", "json"]).exits(0).json();
+    let of = |id: &str| {
+        let all = list["executors"].as_array().unwrap();
+        all.iter().find(|it| it["id"] == id).unwrap()["abilities"].clone()
+    };
+    let abilities = |share, prompt, complete, keeps, save, starts| {
+        json!({
+            "share": share, "prompt": prompt, "complete": complete, "reset": share,
+            "snapshot": keeps, "restore": keeps, "save": save, "starts": starts,
+        })
+    };
+    assert_eq!(of("python"), abilities(true, "values", true, true, true, json!(["zygote"])));
+    assert_eq!(of("javascript"), abilities(true, "values", true, false, false, json!(["ahead"])));
+    let wasm = json!(["zygote", "instances"]);
+    assert_eq!(of("wasm"), abilities(false, "none", false, false, false, wasm));
+    assert_eq!(of("sh"), abilities(false, "alone", false, false, false, json!([])));
+    let info = place.polyloom(&["plugin", "info", "python", "--format", "json"]).exits(0).json();
+    assert_eq!(info["abilities"], of("python"));
+    let info = place.polyloom(&["plugin", "info", "javascript"]).exits(0).stdout();
+    assert!(info.contains("sessions  share, complete, reset\n"), "{info}");
+    let told = place.polyloom(&["doctor"]).exits(0).stdout();
+    let (_, table) = told.split_once("\nsessions and starts\n").unwrap();
+    let row = |id: &str| {
+        let row = table.lines().find(|line| line.starts_with(id)).unwrap();
+        row.split_whitespace().skip(1).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(row("python"), "yes values yes yes yes yes yes zygote");
+    assert_eq!(row("wasm"), "- - - - - - - zygote, instances");
 }
 
 #[test]

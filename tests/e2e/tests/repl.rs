@@ -64,12 +64,33 @@ fn what_a_cell_prints_can_not_steer_the_terminal() {
 #[test]
 fn the_state_can_be_kept_gone_back_to_and_forgotten() {
     needs!("python3");
-    let text =
-        "x = 1\n%snapshot a\nx = 2\n%restore a\nx\n%restore b\nx\n%reset\n'x' in globals()\n";
+    let text = "x = 1\n%snapshot a\nx = 2\n%restore a\nx\n%restore b\nx\n%forget a\n%restore a\n%reset\n'x' in globals()\n";
     let ended = typed(&Place::new(), &["repl"], text).exits(1);
     assert_eq!(ended.stdout(), "1\n1\nFalse\n");
-    let none = "error: there is no snapshot `b` to go back to\n";
-    assert!(ended.stderr().starts_with(none), "{}", ended.stderr());
+    let told = ended.stderr();
+    for none in [
+        "error: can't go back to `b`: no snapshot `b`, there is `a`\n",
+        "error: can't go back to `a`: no snapshot `a`, there is none\n",
+    ] {
+        assert!(told.contains(none), "{told}");
+    }
+}
+
+#[test]
+fn what_can_not_be_kept_is_told_with_its_reason() {
+    needs!("python3");
+    let long = "x".repeat(256);
+    let text = format!(
+        "%snapshot {long}\nimport threading; e = threading.Event(); t = threading.Thread(target=e.wait); t.start()\n%snapshot a\ne.set(); t.join()\nopen('f', 'w').close()\n%snapshot a\n"
+    );
+    let told = typed(&Place::new(), &["repl"], &text).exits(1).stderr();
+    for why in [
+        "error: the name of the snapshot has 256 bytes\nhint: valid: 1 to 255 bytes of text, on one line\n",
+        "error: no snapshot `a` was taken: threads are running, which a copy of the process would not have\n",
+        "error: no snapshot `a` was taken: it has files of its own, in `/cell/work`, `/tmp` or `/dev/shm`\n",
+    ] {
+        assert!(told.contains(why), "{told}");
+    }
 }
 
 #[test]

@@ -74,21 +74,29 @@ fn the_terminal_tells_which_cells_were_run_again() {
 
 #[test]
 fn an_error_in_a_function_of_an_earlier_cell_leads_to_that_cell() {
-    needs!("python3");
-    let place = Place::flow(&session(&[
-        ("a", "", "def share(x):\n    return 1 / x"),
-        ("b", "", "y = 2\nshare(0)"),
-    ]));
-    let run = place.polyloom(&["run", "--events", "-"]).exits(1);
-    let events = run.json_lines();
-    let told = |event: &&Value| event["event"] == "diagnostic";
-    let told: Vec<&Value> = events.iter().filter(told).map(|it| &it["diagnostic"]).collect();
-    let [error, caller] = told[..] else { panic!("{told:?}") };
-    // `return 1 / x` is in line 7 of the flow, `share(0)` in line 16.
-    assert_eq!((&error["file"], &error["line"]), (&json!("polyloom.toml"), &json!(7)));
-    assert_eq!(error["message"], "ZeroDivisionError: division by zero");
-    assert_eq!((&caller["file"], &caller["line"]), (&json!("polyloom.toml"), &json!(16)));
-    assert_eq!(caller["severity"], "info");
+    needs!("python3", "node");
+    let python =
+        session(&[("a", "", "def share(x):\n    return 1 / x"), ("b", "", "y = 2\nshare(0)")]);
+    let javascript = session(&[
+        ("a", "", "function share(x) {\n    return 1n / x }"),
+        ("b", "", "let y = 2\nshare(0n)"),
+    ]);
+    let javascript = javascript.replace("\"python\"", "\"javascript\"");
+    for (flow, message) in [
+        (python, "ZeroDivisionError: division by zero"),
+        (javascript, "RangeError: Division by zero"),
+    ] {
+        let run = Place::flow(&flow).polyloom(&["run", "--events", "-"]).exits(1);
+        let events = run.json_lines();
+        let told = |event: &&Value| event["event"] == "diagnostic";
+        let told: Vec<&Value> = events.iter().filter(told).map(|it| &it["diagnostic"]).collect();
+        let [error, caller] = told[..] else { panic!("{told:?}") };
+        // The `return` is in line 7 of the flow, the call in line 16.
+        assert_eq!((&error["file"], &error["line"]), (&json!("polyloom.toml"), &json!(7)));
+        assert_eq!(error["message"], message);
+        assert_eq!((&caller["file"], &caller["line"]), (&json!("polyloom.toml"), &json!(16)));
+        assert_eq!(caller["severity"], "info");
+    }
 }
 
 #[test]
@@ -182,6 +190,27 @@ fn links_and_garbage_are_refused_and_other_sessions_are_not_harmed() {
         assert_ne!(run.outcomes()["a"], "ok", "{code}");
         assert_eq!(run.outcomes()["b"], "skipped", "{code}");
         assert_eq!(run.outcomes()["other"], "ok", "{code}");
+    }
+}
+
+#[test]
+fn what_a_cell_leaves_deep_in_its_folders_goes_and_what_can_not_go_is_told() {
+    needs!("python3");
+    let nest = |depth: usize| {
+        format!(
+            "import os\nos.makedirs(os.path.join(os.environ[\"OUT\"], *[\"n\"] * {depth}))\nx = 1"
+        )
+    };
+    let place = Place::flow(&session(&[("a", "", &nest(70)), ("b", "y = \"int\"", "y = x")]));
+    assert_eq!(replayed(&place, "b"), Value::Null);
+    let place = Place::flow(&session(&[("a", "", &nest(300)), ("b", "y = \"int\"", "y = x")]));
+    let told = place.polyloom(&["run"]).exits(1).screen();
+    for words in [
+        "a │ warning: the session ends after it",
+        "can't be removed (it is nested deeper than 256 folders)",
+        "`a` was run again, and ended the session with it",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
     }
 }
 

@@ -97,7 +97,11 @@ fn a_session_is_kept_reset_gone_back_to_and_ended_by_name() {
     kept.0.edit("polyloom.toml", "append(2)", "append(4)");
     assert_eq!(kept.run("b"), ("[1, 4]".to_owned(), Value::Null));
     let told = kept.session(&["restore", "main", "other"]).exits(2).stderr();
-    assert!(told.contains("has no such snapshot"), "{told}");
+    let none = "error: session `main` has no snapshot `other`\nhint: valid: ";
+    assert!(told.starts_with(none) && told.contains("`mine`"), "{told}");
+    let _ = kept.session(&["forget", "main", "mine"]).exits(0);
+    assert!(!named(&kept.only()));
+    let _ = kept.session(&["forget", "main", "mine"]).exits(2);
     let told = kept.session(&["rm", "other"]).exits(2).stderr();
     assert!(told.contains("the daemon keeps no session `other`"), "{told}");
     let _ = kept.session(&["rm", "main"]).exits(0);
@@ -205,7 +209,7 @@ fn files_of_a_session_are_what_its_cells_left_whatever_came_between() {
     // Memory could be gone back to, the file could not.
     assert_eq!(kept.run("b"), ("ac".to_owned(), json!(["a"])));
     let told = kept.session(&["snapshot", "main", "mine"]).exits(3).stderr();
-    assert!(told.contains("with files in `/cell/work`"), "{told}");
+    assert!(told.contains("can't be kept: it has files of its own, in `/cell/work`"), "{told}");
 }
 
 #[test]
@@ -251,6 +255,58 @@ fn a_prompt_goes_on_from_a_run_and_the_next_run_from_before_the_prompt() {
     assert_eq!(kept.only()["key"], Value::Null);
     kept.0.edit("polyloom.toml", "append(2)", "append(7)");
     assert_eq!(kept.run("b"), ("[1, 7]".to_owned(), Value::Null));
+}
+
+#[test]
+fn every_command_has_one_form_for_programs() {
+    needs!("python3");
+    let kept = Kept::new(FLOW);
+    kept.run("b");
+    let state = kept.0.project().join("state");
+    let state = state.to_str().unwrap();
+    let all = |words: &[&str]| {
+        let document = kept.session(&[words, &["--format", "json"]].concat()).exits(0).json();
+        let keys: Vec<&str> = document.as_object().unwrap().keys().map(String::as_str).collect();
+        let names = [
+            "did", "file", "flow", "name", "of", "saved", "schema", "session", "snapshot",
+            "unsaved",
+        ];
+        assert_eq!((keys, &document["schema"]), (names.to_vec(), &json!("polyloom.session/1")));
+        assert_eq!(document["did"], words[0]);
+        // What it is now is what `list` says of it.
+        let now = kept.sessions().into_iter().find(|it| it["name"] == document["name"]);
+        for key in ["cells", "key", "snapshots", "process", "in_use"] {
+            assert_eq!(document["session"][key], now.clone().unwrap_or_default()[key], "{words:?}");
+        }
+        document
+    };
+    assert_eq!(all(&["snapshot", "main", "mine"])["snapshot"], "mine");
+    assert_eq!(all(&["restore", "main", "mine"])["snapshot"], "mine");
+    assert_eq!(all(&["forget", "main", "mine"])["snapshot"], "mine");
+    let saved = all(&["save", "main", state]);
+    assert_eq!((&saved["saved"], &saved["file"]), (&json!(["seen"]), &json!(state)));
+    let fork = all(&["fork", "main", "other"]);
+    assert_eq!((&fork["name"], &fork["of"]), (&json!("other"), &json!("main")));
+    assert_eq!(all(&["reset", "main"])["session"]["cells"], 0);
+    let loaded = all(&["load", "main", state]);
+    assert_eq!((&loaded["saved"], &loaded["unsaved"]), (&json!(["seen"]), &json!([])));
+    assert_eq!(all(&["rm", "other"])["session"], Value::Null);
+    let line = kept.session(&["list", "--format", "jsonl"]).exits(0).stdout();
+    assert_eq!(line.lines().count(), 1, "{line}");
+    // What goes wrong is told as by every command.
+    let wrong = kept.session(&["rm", "other", "--format", "json"]).exits(2);
+    assert_eq!(wrong.stdout(), "");
+    assert!(wrong.stderr().starts_with("error: the daemon keeps no session `other`\nhint: "));
+}
+
+#[test]
+fn a_session_more_than_the_daemon_keeps_ends_with_its_run() {
+    needs!("python3");
+    let one =
+        |at| format!("[cells.c{at}]\nlang = 'python'\nsession = 's{at}'\ncode = 'x = {at}'\n");
+    let kept = Kept::new(&(0..33).map(one).collect::<String>());
+    let _ = kept.0.polyloom(&["run"]).exits(0);
+    assert_eq!(kept.sessions().len(), 32);
 }
 
 #[test]

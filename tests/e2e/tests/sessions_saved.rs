@@ -119,9 +119,19 @@ fn a_file_that_is_no_state_changes_no_session() {
         )
     };
     for (content, said) in [
-        ("import os".to_owned(), "no saved session"),
+        (
+            "import os".to_owned(),
+            "it is no saved session\nhint: valid: a file that `polyloom session save SESSION FILE` has written",
+        ),
+        (
+            "polyloom session 2\n".to_owned(),
+            "another version of polyloom, `polyloom session 2`\nhint: valid: `polyloom session 1`",
+        ),
         (head("[[\"../x\",1]]") + "x", "can't be the name"),
-        (head("[[\"x\",2]]") + "x", "cut off"),
+        (
+            head("[[\"x\",2]]") + "x",
+            "it is cut off\nhint: it was changed, or not copied as a whole",
+        ),
         (head("[]").replace("python", "cobol"), "no language `cobol`"),
         (head("[]").replace("\"python\"", "\"sh\""), "the session is one of `python`"),
     ] {

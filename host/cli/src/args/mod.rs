@@ -452,6 +452,14 @@ pub enum SessionCommand {
         /// The snapshot's name.
         name: String,
     },
+    /// Drop a snapshot.
+    Forget {
+        /// Which session.
+        #[command(flatten)]
+        at: SessionAt,
+        /// The snapshot's name.
+        name: String,
+    },
     /// Save the state of a session in a file, as far as its executor can write it; tells what is not in it.
     Save {
         /// Which session.
@@ -488,6 +496,9 @@ pub struct SessionAt {
     /// Its flow, where several have a session of this name.
     #[arg(long, value_name = "FLOW")]
     pub flow: Option<PathBuf>,
+    /// What to print on stdout.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
 }
 
 /// `daemon`.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use polyloom_model::parse_duration;
 use polyloom_report::{Align, Table, duration};
 use polyloom_worker::Workplace;
-use polyloom_worker::daemon::{self, Client, Keeper, ServeError, Status, socket};
+use polyloom_worker::daemon::{self, Client, Keeper, Patience, ServeError, Status, socket};
 use serde_json::json;
 
 use super::socket::Signals;
@@ -68,14 +68,14 @@ pub(super) fn needed(world: &World) -> Result<Client, Failure> {
 }
 
 fn client(world: &World) -> Result<std::io::Result<Client>, Failure> {
-    Ok(Client::connect(&place(world)?))
+    Ok(Client::connect(&place(world)?, Patience::Person))
 }
 
 /// Begins one in the background, and ends once it is there.
 fn start(world: &World, idle: &str) -> Outcome {
     parse_duration(idle).map_err(|error| Failure::of(Exit::Usage, &error))?;
     let at = place(world)?;
-    match Client::connect(&at) {
+    match Client::connect(&at, Patience::Person) {
         Ok(client) => return Ok(runs_already(world, &client)),
         Err(error) if is_absent(&error) => {}
         Err(error) => return Err(stranger(&at, &error)),
@@ -99,7 +99,7 @@ fn start(world: &World, idle: &str) -> Outcome {
     // Somebody else may have been faster.
     let began = Instant::now();
     while began.elapsed() < BEGINNING {
-        if let Ok(client) = Client::connect(&at) {
+        if let Ok(client) = Client::connect(&at, Patience::Person) {
             let _ = begun.wait();
             return Ok(runs_already(world, &client));
         }
@@ -196,7 +196,7 @@ fn listen(keeper: Arc<Keeper>) -> std::io::Result<()> {
 
 fn stop(world: &World) -> Outcome {
     let at = place(world)?;
-    let lent = Client::connect(&at).ok().and_then(|client| client.status());
+    let lent = Client::connect(&at, Patience::Run).ok().and_then(|client| client.status());
     let lent = lent.map_or(0, |status| status.lent);
     // Whatever build it is of.
     let pid = match daemon::end(&at) {

@@ -51,6 +51,8 @@ pub fn doctor(world: &World, format: Format) -> Outcome {
         }
         text.push_str("\nlanguages\n");
         text.push_str(&plugin::to_text(world, &rows));
+        text.push_str("\nsessions and starts\n");
+        text.push_str(&plugin::abilities(world, &rows));
         text.push_str("\nstore\n");
         match &store {
             Ok(store) => {

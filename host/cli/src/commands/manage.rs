@@ -7,6 +7,7 @@ use polyloom_plugins::{Installed, InstalledError, Limits, Offer, Package, Plugin
 use polyloom_report::{Align, Table, escape_line};
 use serde_json::json;
 
+use super::abilities::Abilities;
 use super::fetch;
 use super::install::agree_to;
 use crate::args::Format;
@@ -207,6 +208,7 @@ pub fn info(world: &World, id: &str, format: Format) -> Outcome {
     let packages = packages(&installed, plugin);
     let asks = asks(&manifest);
     let changed = plugin.map(|plugin| installed.verify(plugin).is_err());
+    let abilities = Abilities::of(&manifest);
     if format != Format::Text {
         let document = json!({
             "schema": "polyloom.plugin/1",
@@ -222,6 +224,7 @@ pub fn info(world: &World, id: &str, format: Format) -> Outcome {
             "packages": packages,
             "aliases": manifest.aliases.iter().map(|alias| alias.as_str()).collect::<Vec<_>>(),
             "extensions": manifest.extensions,
+            "abilities": abilities,
         });
         world.screen.json(&document);
         return Ok(Exit::Ok);
@@ -236,6 +239,9 @@ pub fn info(world: &World, id: &str, format: Format) -> Outcome {
     if let Some(digest) = digest {
         row("digest", digest.to_string());
     }
+    row("sessions", abilities.session());
+    row("prompt", abilities.prompt().to_owned());
+    row("starts", abilities.starts());
     for ask in asks {
         row("asks", ask);
     }

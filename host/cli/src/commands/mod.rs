@@ -1,5 +1,6 @@
 //! One file for each group of commands. Each does one thing: load, ask the crates, print.
 
+mod abilities;
 pub mod attach;
 pub mod attack;
 pub mod cache;

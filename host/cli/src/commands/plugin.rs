@@ -10,6 +10,7 @@ use polyloom_report::{Align, Style, Table};
 use polyloom_runtime::Place;
 use serde_json::json;
 
+use super::abilities::{self, Abilities};
 use super::conformance;
 use crate::args::Format;
 use crate::failure::{Exit, Outcome};
@@ -27,6 +28,8 @@ pub struct Row {
     state: Result<String, String>,
     /// How it did when it was tested as it is now.
     grades: Option<Vec<Grade>>,
+    /// What its sessions can do, and how its cells start; none where its manifest can't be read.
+    abilities: Option<Abilities>,
 }
 
 /// Asks every executor's programs what they are.
@@ -85,6 +88,7 @@ fn row(world: &World, manifest: &Arc<Manifest>, place: &Place, flow: &Flow) -> R
         outdated: plugin.is_some_and(|plugin| world.is_outdated(plugin)),
         state,
         grades,
+        abilities: Some(Abilities::of(manifest)),
     }
 }
 
@@ -118,6 +122,7 @@ fn offered(world: &World) -> Vec<Row> {
         outdated: world.is_outdated(plugin),
         state: Err(state),
         grades: None,
+        abilities: world.installed.manifest(plugin).ok().map(|it| Abilities::of(&it)),
     });
     let offers = offers.filter(|offer| !known(offer.manifest.id.as_str())).map(|offer| Row {
         id: offer.manifest.id.to_string(),
@@ -127,6 +132,7 @@ fn offered(world: &World) -> Vec<Row> {
         outdated: false,
         state: Err(format!("not enabled ({})", offer.place.as_str())),
         grades: None,
+        abilities: Some(Abilities::of(&offer.manifest)),
     });
     let mut rows: Vec<Row> = idle.chain(offers).collect();
     rows.sort_by(|a, b| a.id.cmp(&b.id));
@@ -142,6 +148,7 @@ pub fn to_json(row: &Row) -> serde_json::Value {
         "programs": row.state.as_ref().ok(),
         "missing": row.state.as_ref().err(),
         "grades": row.grades,
+        "abilities": row.abilities,
     })
 }
 
@@ -176,6 +183,12 @@ pub fn to_text(world: &World, rows: &[Row]) -> String {
         ]);
     }
     table.render(world.screen.out, world.screen.columns)
+}
+
+/// What sessions of each can do, and how its cells start, as a table.
+pub fn abilities(world: &World, rows: &[Row]) -> String {
+    let known = rows.iter().filter_map(|row| Some((row.id.as_str(), row.abilities.as_ref()?)));
+    abilities::to_text(world, known)
 }
 
 /// The command.

@@ -14,8 +14,23 @@ use super::wire::{
 };
 use crate::order::Order;
 
-/// It answers from memory.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long who asks waits for what is answered from memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// A run, which does as well without.
+    Run,
+    /// A person, who wants to know: a daemon that is slow is no daemon that is not there.
+    Person,
+}
+
+impl Patience {
+    fn time(self) -> Duration {
+        match self {
+            Self::Run => Duration::from_millis(500),
+            Self::Person => BEGINNING,
+        }
+    }
+}
 
 /// What begins or ends an interpreter takes longer.
 const BEGINNING: Duration = Duration::from_secs(10);
@@ -44,6 +59,7 @@ pub enum Lent {
 #[derive(Debug)]
 pub struct Client {
     line: Mutex<Option<Line>>,
+    patience: Duration,
     prepared: Vec<u8>,
     but: Option<String>,
 }
@@ -63,17 +79,18 @@ pub struct Taken {
 
 impl Client {
     /// Connects to the daemon of a socket, if there is one of this very build and user.
-    pub fn connect(socket: &Path) -> io::Result<Self> {
+    pub fn connect(socket: &Path, patience: Patience) -> io::Result<Self> {
+        let patience = patience.time();
         let line = Line::connect(socket)?;
         if line.peer().is_none() {
             return Err(io::Error::other("it is another user's"));
         }
-        line.set_patience(Some(PATIENCE))?;
+        line.set_patience(Some(patience))?;
         // Who refuses may have done so before it heard anything.
         let sent = line.send(&Ask::Hello(Identity::own()?, Surroundings::own()?), &[]);
         match line.receive().or_else(|error| sent.and(Err(error)))? {
             Some((Answer::Welcome { prepared, but }, _)) => {
-                Ok(Self { line: Mutex::new(Some(line)), prepared, but })
+                Ok(Self { line: Mutex::new(Some(line)), patience, prepared, but })
             }
             Some((Answer::Refused(why), _)) => Err(io::Error::other(why)),
             _ => Err(io::ErrorKind::InvalidData.into()),
@@ -172,7 +189,7 @@ impl Client {
     }
 
     fn ask(&self, ask: &Ask) -> Option<(Answer, Vec<OwnedFd>)> {
-        self.ask_for(ask, PATIENCE)
+        self.ask_for(ask, self.patience)
     }
 
     fn ask_for(&self, ask: &Ask, patience: Duration) -> Option<(Answer, Vec<OwnedFd>)> {
@@ -226,7 +243,7 @@ impl Daemon {
     pub fn client(&self) -> Option<&Arc<Client>> {
         let connect = || {
             let socket = self.socket.as_deref()?;
-            match Client::connect(socket) {
+            match Client::connect(socket, Patience::Run) {
                 Ok(client) => match client.but() {
                     None => Some(Arc::new(client)),
                     Some(why) => {

@@ -19,7 +19,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use polyloom_sandbox as sandbox;
 use thiserror::Error;
 
-use super::sessions::{Found, Sessions};
+use super::sessions::{Found, Sessions, Unadded};
 use super::wire::{
     Answer, Ask, Identity, Line, SessionId, Status, Surroundings, Waiting, incoming, name,
 };
@@ -361,8 +361,10 @@ impl Keeper {
                 }
                 Ask::Sessions => {
                     let (all, gone) = self.pool().sessions.all();
+                    let sent = line.send(&Answer::Sessions(all), &[]);
+                    // To end them takes a moment, for which nobody has to wait.
                     drop(gone);
-                    line.send(&Answer::Sessions(all), &[])?;
+                    sent?;
                 }
                 Ask::End(id) => {
                     let (ended, gone) = self.pool().sessions.end(&id);
@@ -450,6 +452,10 @@ impl Keeper {
             (Found::Session(number), _) => number,
             (Found::InUse, _) => return line.send(&Answer::InUse, &[]),
             (Found::None, None) => return line.send(&Answer::Nothing, &[]),
+            // A run has one of its own then.
+            (Found::None, Some(_)) if self.pool().sessions.is_full() => {
+                return line.send(&Answer::Nothing, &[]);
+            }
             (Found::None, Some(bytes)) => {
                 let order = rmp_serde::from_slice::<Order>(&bytes).ok();
                 let order = order.filter(|order| order.wait == Wait::Worker);
@@ -463,10 +469,14 @@ impl Keeper {
                 let digest = digest.unwrap_or_default();
                 let added = pool.sessions.add(run, number, id, (digest, bytes), cell);
                 drop(pool);
-                // Somebody else may have begun one meanwhile.
-                if let Err(cell) = added {
+                // Others may have begun some meanwhile.
+                if let Err((why, cell)) = added {
                     drop(cell);
-                    return line.send(&Answer::InUse, &[]);
+                    let answer = match why {
+                        Unadded::Taken => Answer::InUse,
+                        Unadded::Full => Answer::Nothing,
+                    };
+                    return line.send(&answer, &[]);
                 }
                 number
             }

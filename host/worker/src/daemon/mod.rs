@@ -10,7 +10,7 @@ mod sessions;
 mod wire;
 
 pub(crate) use client::Lent;
-pub use client::{Client, Daemon, Taken, end, process};
+pub use client::{Client, Daemon, Patience, Taken, end, process};
 pub use keeper::{Keeper, ServeError};
 pub(crate) use wire::{Ask, Standing};
 pub use wire::{SessionId, SessionStatus, Status};

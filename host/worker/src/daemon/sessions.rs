@@ -43,6 +43,14 @@ pub enum Found {
     None,
 }
 
+/// Why one is not added.
+pub enum Unadded {
+    /// There is one of its name.
+    Taken,
+    /// There are too many.
+    Full,
+}
+
 impl Sessions {
     /// The session of a name, where nobody has it and it fits what is ordered.
     pub fn take(&mut self, run: u64, id: &SessionId, digest: Option<[u8; 32]>) -> (Found, Gone) {
@@ -67,9 +75,12 @@ impl Sessions {
         id: SessionId,
         (digest, order): ([u8; 32], Vec<u8>),
         cell: Box<sandbox::Sandbox>,
-    ) -> Result<(), Box<sandbox::Sandbox>> {
-        if self.0.len() >= MOST || self.0.contains_key(&id) {
-            return Err(cell);
+    ) -> Result<(), (Unadded, Box<sandbox::Sandbox>)> {
+        if self.0.contains_key(&id) {
+            return Err((Unadded::Taken, cell));
+        }
+        if self.is_full() {
+            return Err((Unadded::Full, cell));
         }
         let (standing, since) = (None, Instant::now());
         // Before anything is noted of it nobody can go on with it.
@@ -158,6 +169,11 @@ impl Sessions {
             }
             None => (Some(false), Gone::new()),
         }
+    }
+
+    /// Whether there is no room for another one.
+    pub fn is_full(&self) -> bool {
+        self.0.len() >= MOST
     }
 
     /// Whether there is none.

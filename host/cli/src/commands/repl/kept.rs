@@ -9,7 +9,7 @@ use polyloom_worker::daemon::{Client, SessionId};
 use polyloom_worker::session::{Session, Stand, present_session};
 
 use super::room::{Ground, failed};
-use crate::commands::daemon;
+use crate::commands::{daemon, session};
 use crate::failure::{Exit, Failure};
 use crate::world::World;
 
@@ -36,7 +36,7 @@ impl Kept {
         let flow = polyloom_load::find_flow(&here).unwrap_or(here);
         let flow = std::fs::canonicalize(&flow).unwrap_or(flow);
         let id = SessionId { flow, name: name.to_owned() };
-        let all = client.sessions().unwrap_or_default();
+        let all = session::all(&client)?;
         let standing = all.into_iter().find(|it| it.id == id).and_then(|it| it.standing);
         if let Some(standing) = standing.filter(|it| it.executor != manifest.id.as_str()) {
             let text =
@@ -65,7 +65,7 @@ impl Kept {
                 let new = ground.place.workplace.kept_session(base, &self.id);
                 let new = new.map_err(|error| failed(&error))?.map_err(|_| in_use())?;
                 new.ok_or_else(|| {
-                    let text = "the daemon keeps no such session: what is granted, and plugins with files of their own, stay with one run";
+                    let text = "the daemon keeps no such session: what is granted, plugins with files of their own, and all where there are no namespaces, stay with one run";
                     Failure::new(Exit::Usage, text).hint("leave out `--session`")
                 })?
             }
@@ -82,7 +82,7 @@ impl Kept {
         if let Some(name) = state.map(|it| it.short())
             && session.keeps()
             && !self.stand.kept.iter().any(|(kept, _)| *kept == name)
-            && session.snapshot(&name).await == Some(true)
+            && session.snapshot(&name).await == Some(Ok(()))
         {
             self.stand.kept.push((name, self.stand.lineage.clone()));
         }

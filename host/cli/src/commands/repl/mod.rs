@@ -273,6 +273,7 @@ impl Repl<'_> {
             Word::Reset => here.reset(ground)?,
             Word::Snapshot(name) => here.snapshot(ground, &name)?,
             Word::Restore(name) => here.restore(ground, &name)?,
+            Word::Forget(name) => here.forget(ground, &name)?,
             Word::Lang(None, _) => {
                 for (at, room) in rooms.iter().enumerate() {
                     let mark = if at == *current { "*" } else { " " };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use polyloom_model::{Kind, Manifest, Origin, Ports, Type};
 use polyloom_protocol::Outcome;
 use polyloom_protocol::messages::worker::Completions;
+use polyloom_report::escape_line;
 use polyloom_runtime::Place;
 use polyloom_worker::AttemptError;
 use polyloom_worker::attempt::{Attempt, InputFile, Report, Stop};
@@ -14,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::kept::Kept;
 use super::shown;
+use crate::commands::session;
 use crate::commands::socket::Signals;
 use crate::failure::{Exit, Failure};
 use crate::screen::Screen;
@@ -275,7 +277,7 @@ impl Room {
 
     /// Forgets everything.
     pub fn reset(&mut self, ground: &Ground) -> Result<(), Failure> {
-        self.keep(ground, async |session| session.reset().await.map(|()| true))?;
+        self.keep(ground, async |session| session.reset().await)?;
         self.stands(|stand| (stand.cells, stand.lineage) = (0, None));
         Ok(())
     }
@@ -283,16 +285,19 @@ impl Room {
     /// Keeps the state under a name.
     pub fn snapshot(&mut self, ground: &Ground, name: &str) -> Result<(), Failure> {
         self.can_keep(ground)?;
+        session::nameable(name)?;
         match self.keep(ground, async |session| session.snapshot(name).await)? {
-            true => {
+            Ok(()) => {
                 self.stands(|stand| {
                     stand.kept.retain(|(kept, _)| kept != name);
                     stand.kept.push((name.to_owned(), stand.lineage.clone()));
                 });
                 Ok(())
             }
-            false => Err(Failure::new(Exit::Failed, format!("no snapshot `{name}` was taken"))
-                .hint("a state with threads that run, or with files in `/cell/work` or `/tmp`, can't be kept")),
+            Err(why) => {
+                let text = format!("no snapshot `{}` was taken: {why}", escape_line(name));
+                Err(Failure::new(Exit::Failed, text))
+            }
         }
     }
 
@@ -300,7 +305,7 @@ impl Room {
     pub fn restore(&mut self, ground: &Ground, name: &str) -> Result<(), Failure> {
         self.can_keep(ground)?;
         match self.keep(ground, async |session| session.restore(name).await)? {
-            true => {
+            Ok(()) => {
                 self.stands(|stand| {
                     let found = stand.kept.iter().find(|(kept, _)| kept == name);
                     stand.lineage = found.and_then(|(_, lineage)| lineage.clone());
@@ -308,9 +313,24 @@ impl Room {
                 });
                 Ok(())
             }
-            false => {
-                let text = format!("there is no snapshot `{name}` to go back to");
+            Err(why) => {
+                let text = format!("can't go back to `{}`: {why}", escape_line(name));
                 Err(Failure::new(Exit::Failed, text).hint("`%snapshot NAME` keeps the state"))
+            }
+        }
+    }
+
+    /// Drops a state that was kept.
+    pub fn forget(&mut self, ground: &Ground, name: &str) -> Result<(), Failure> {
+        self.can_keep(ground)?;
+        match self.keep(ground, async |session| session.forget(name).await)? {
+            Ok(()) => {
+                self.stands(|stand| stand.kept.retain(|(kept, _)| kept != name));
+                Ok(())
+            }
+            Err(why) => {
+                let text = format!("`{}` can't be dropped: {why}", escape_line(name));
+                Err(Failure::new(Exit::Failed, text))
             }
         }
     }
@@ -321,11 +341,11 @@ impl Room {
         if can { Ok(()) } else { Err(none()) }
     }
 
-    fn keep(
+    fn keep<T>(
         &mut self,
         ground: &Ground,
-        ask: impl AsyncFnOnce(&mut Session) -> Option<bool>,
-    ) -> Result<bool, Failure> {
+        ask: impl AsyncFnOnce(&mut Session) -> Option<T>,
+    ) -> Result<T, Failure> {
         if !self.stays() {
             let text = format!("`{}` has no sessions: nothing stays", self.lang());
             return Err(Failure::new(Exit::Usage, text));

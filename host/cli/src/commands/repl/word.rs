@@ -26,6 +26,8 @@ pub enum Word {
     Snapshot(String),
     /// `%restore NAME`: go back to it.
     Restore(String),
+    /// `%forget NAME`: drop it.
+    Forget(String),
     /// `%help`.
     Help,
     /// `%quit`.
@@ -33,12 +35,13 @@ pub enum Word {
 }
 
 /// Every word, how it is used, and what it does.
-pub const WORDS: [(&str, &str, &str); 7] = [
+pub const WORDS: [(&str, &str, &str); 8] = [
     ("lang", "%lang NAME [VALUE[:TYPE]…]", "go on in another language, with values of this one"),
     ("get", "%get VALUE[:TYPE]… from NAME", "take values from another language"),
     ("reset", "%reset", "forget everything in this language"),
     ("snapshot", "%snapshot NAME", "keep the state under a name"),
     ("restore", "%restore NAME", "go back to a kept state"),
+    ("forget", "%forget NAME", "drop a kept state"),
     ("help", "%help", "show this"),
     ("quit", "%quit", "end (as Control-D does)"),
 ];
@@ -85,6 +88,7 @@ fn word(first: &str, rest: &[&str]) -> Result<Word, String> {
         "reset" => none(Word::Reset),
         "snapshot" => one(Word::Snapshot),
         "restore" => one(Word::Restore),
+        "forget" => one(Word::Forget),
         "help" => none(Word::Help),
         "quit" | "exit" => none(Word::Quit),
         other => {

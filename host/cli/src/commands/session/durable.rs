@@ -3,17 +3,20 @@
 //! What comes so is data, imports and definitions. It is no cells' state: a run that finds it begins anew, since nobody can know that a file, or what a worker makes of it,
 //! is what cells have left. A prompt goes on from it.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use polyloom_model::Manifest;
 use polyloom_protocol::messages::worker::Saved;
-use polyloom_report::{Align, Table, escape_line};
+use polyloom_report::escape_line;
+use polyloom_worker::bounded;
 use polyloom_worker::daemon::{Client, SessionId};
 use polyloom_worker::session::{Session, Stand, StateFile, forked_session, present_session};
 
-use super::state::{self, Head};
-use super::{absent, alone, found, in_use, manifest_of, reach};
+use super::state::{self, Head, Unread};
+use super::told::Told;
+use super::{absent, all, alone, find, found, in_use, lost, manifest_of, reach};
 use crate::args::SessionAt;
 use crate::commands::repl::blank;
 use crate::failure::{Exit, Failure, Outcome};
@@ -33,32 +36,37 @@ pub fn save(world: &World, at: &SessionAt, path: &Path) -> Outcome {
         unsaved,
         files: files.iter().map(|file| (file.path.clone(), file.size)).collect(),
     };
-    let name = escape_line(&at.session);
     state::write(path, &head, files).map_err(|error| {
-        let text = format!("`{}` can't be written: {error}", path.display());
-        Failure::new(Exit::Environment, text)
+        let failure =
+            Failure::new(Exit::Environment, format!("`{}` can't be written", path.display()));
+        let failure =
+            Failure { messages: [failure.messages, vec![error.to_string()]].concat(), ..failure };
+        match error.kind() {
+            io::ErrorKind::StorageFull => {
+                let folder = state::folder_of(path).display();
+                failure.hint(format!("no space is left on the disk of `{folder}`"))
+            }
+            _ => failure,
+        }
     })?;
-    world.screen.note(&format!("session `{name}` is saved in {}\n", path.display()));
-    tell(world, &saved, "saved");
-    Ok(Exit::Ok)
+    let said = format!("is saved in {}", path.display());
+    let (file, state) = (Some(path.to_owned()), Some((saved, "saved")));
+    Told { file, state, ..Told::new("save", id, said) }.show(world, &client, at.format)
 }
 
 /// Makes the state of a session, which may be a new one, that of a file.
 pub fn load(world: &World, at: &SessionAt, path: &Path) -> Outcome {
-    let (head, files) = state::read(path).map_err(|why| {
-        let text = format!("`{}` can't be loaded: {}", path.display(), escape_line(&why));
-        Failure::new(Exit::Usage, text).hint("polyloom session save NAME FILE")
-    })?;
+    let (head, files) = state::read(path).map_err(|why| unread(path, &why))?;
     let manifest = manifest_of(world, &head.executor).cloned().ok_or_else(|| {
         let text = format!("there is no language `{}`", escape_line(&head.executor));
         Failure::new(Exit::Usage, text).hint("`polyloom plugin list` shows those there are")
     })?;
     let client = reach(world)?;
-    let (client, id) = match found(world, at) {
-        Ok(found) => found,
-        Err(_) => (client, super::named_here(at)?),
+    let id = match find(&client, at)? {
+        Some(id) => id,
+        None => super::named_here(at)?,
     };
-    let there = client.sessions().unwrap_or_default();
+    let there = all(&client)?;
     let standing = there.into_iter().find(|it| it.id == id).and_then(|it| it.standing);
     if let Some(other) = standing.filter(|it| it.executor != head.executor) {
         let text = format!(
@@ -82,24 +90,25 @@ pub fn load(world: &World, at: &SessionAt, path: &Path) -> Outcome {
                 let new = place.workplace.kept_session(&base, &id);
                 let new = new.map_err(|error| Failure::of(Exit::Environment, &error))?;
                 new.map_err(|_| in_use(at))?.ok_or_else(|| {
-                    let text = "the daemon keeps no session of this language";
-                    Failure::new(Exit::Environment, text).hint("polyloom daemon status")
+                    let text = format!("the daemon can keep no session of `{}` here", manifest.id);
+                    Failure::new(Exit::Environment, text).hint(
+                        "plugins with files of their own, and all where there are no namespaces, stay with one run: `polyloom doctor`",
+                    )
                 })?
             }
         };
         into(session, stand, files, &manifest).await
     })?;
-    let name = escape_line(&at.session);
-    world.screen.note(&format!("session `{name}` is as {} has it\n", path.display()));
-    tell(world, &loaded, "loaded");
-    Ok(Exit::Ok)
+    let said = format!("is as {} has it", path.display());
+    let (file, state) = (Some(path.to_owned()), Some((loaded, "loaded")));
+    Told { file, state, ..Told::new("load", id, said) }.show(world, &client, at.format)
 }
 
 /// Begins another session with the same state, as far as that can be had; each goes its own way.
 pub fn fork(world: &World, at: &SessionAt, new: &str) -> Outcome {
     let (client, id) = found(world, at)?;
     let to = SessionId { name: new.to_owned(), ..id.clone() };
-    let there = client.sessions().unwrap_or_default();
+    let there = all(&client)?;
     if there.iter().any(|it| it.id == to) {
         let text = format!("there is a session `{}` already", escape_line(new));
         return Err(Failure::new(Exit::Usage, text)
@@ -119,10 +128,30 @@ pub fn fork(world: &World, at: &SessionAt, new: &str) -> Outcome {
         into(session, Stand::default(), files, &manifest).await
     })?;
     loaded.unsaved.extend(saved.unsaved);
-    let (name, new) = (escape_line(&at.session), escape_line(new));
-    world.screen.note(&format!("session `{new}` has what could be taken of `{name}`\n"));
-    tell(world, &loaded, "came along");
-    Ok(Exit::Ok)
+    let said = format!("has what could be taken of `{}`", escape_line(&at.session));
+    let (of, state) = (Some(at.session.clone()), Some((loaded, "came along")));
+    Told { of, state, ..Told::new("fork", to, said) }.show(world, &client, at.format)
+}
+
+/// Why a file is none to be loaded, and which would be.
+fn unread(path: &Path, why: &Unread) -> Failure {
+    let text = format!("`{}` can't be loaded: {}", path.display(), escape_line(&why.to_string()));
+    let failure = Failure::new(Exit::Usage, text);
+    match why {
+        Unread::Io(error) if error.kind() == io::ErrorKind::NotFound => {
+            failure.hint("`polyloom session save SESSION FILE` writes such a file")
+        }
+        Unread::Io(_) => failure,
+        Unread::NoFile | Unread::NoState => failure.hint(
+            "valid: a file that `polyloom session save SESSION FILE` has written, which begins with the line `polyloom session 1`",
+        ),
+        Unread::Version(_) => failure.hint(
+            "valid: `polyloom session 1`; load it with the version that has written it, or have its cells run here",
+        ),
+        Unread::Broken(_) => {
+            failure.hint("it was changed, or not copied as a whole: copy it, or save it, again")
+        }
+    }
 }
 
 type Taken = (Stand, Saved, Vec<StateFile>, Arc<Manifest>);
@@ -193,7 +222,13 @@ async fn into(
     stand.cells = stand.cells.max(1);
     session.stands(&stand);
     session.leave();
-    Ok(loaded)
+    loaded.map_err(|error| {
+        let text =
+            format!("the state can't be copied into the session's file system{}", bounded(&error));
+        let failure = Failure::new(Exit::Failed, text);
+        Failure { messages: [failure.messages, vec![error.to_string()]].concat(), ..failure }
+            .hint("the session is empty now; its cells run again with the next run of its flow")
+    })
 }
 
 fn cant(manifest: &Manifest, why: &str) -> Failure {
@@ -205,28 +240,7 @@ fn cant(manifest: &Manifest, why: &str) -> Failure {
     Failure::new(Exit::Failed, format!("the state can't be copied: {}", escape_line(why)))
 }
 
-fn lost(at: &SessionAt) -> Failure {
-    let text = format!("session `{}` gave no answer, and has ended", escape_line(&at.session));
-    Failure::new(Exit::Failed, text)
-}
-
 fn meets(place: &polyloom_runtime::Place) -> Result<(), Failure> {
     let met = place.workplace.meets(&polyloom_model::Policy::default());
     met.map_err(|error| Failure::of(Exit::Environment, &error).hint("polyloom doctor"))
-}
-
-/// Exactly what came through, and what did not. Claims of a worker: they are shown.
-fn tell(world: &World, saved: &Saved, word: &str) {
-    let mut table = Table::new(&["name", "", "why not"].map(|head| (head, Align::Left)));
-    for name in &saved.saved {
-        table.row([escape_line(name).into_owned(), word.to_owned(), String::new()]);
-    }
-    for it in &saved.unsaved {
-        let why = escape_line(&it.why).into_owned();
-        table.row([escape_line(&it.name).into_owned(), format!("not {word}"), why]);
-    }
-    if saved.saved.is_empty() && saved.unsaved.is_empty() {
-        return world.screen.print("nothing is in it\n");
-    }
-    world.screen.print(&table.render(world.screen.out, world.screen.columns));
 }

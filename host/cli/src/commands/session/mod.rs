@@ -2,56 +2,99 @@
 
 mod durable;
 mod state;
+mod told;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use polyloom_model::{ExecutorId, Manifest};
-use polyloom_report::{Align, Table, duration, escape_line};
+use polyloom_report::escape_line;
 use polyloom_worker::daemon::{Client, SessionId, SessionStatus};
-use polyloom_worker::session::{Session, Stand, present_session};
-use serde_json::{Value as Json, json};
+use polyloom_worker::session::{Session, Stand, Unkept, present_session};
 
+use self::told::Told;
 use super::daemon::present;
-use crate::args::{Format, SessionAt, SessionCommand};
+use crate::args::{SessionAt, SessionCommand};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::world::World;
+
+/// The longest name of a snapshot, in bytes: as protocol/SPEC.md has it.
+const LONGEST: usize = 255;
 
 /// The command.
 pub fn session(world: &World, command: &SessionCommand) -> Outcome {
     match command {
-        SessionCommand::List { format } => list(world, *format),
+        SessionCommand::List { format } => {
+            let all = match present(world)? {
+                Some(client) => Some(all(&client)?),
+                None => None,
+            };
+            told::list(world, all.as_deref(), *format)
+        }
         SessionCommand::Reset(at) => {
-            let done = change(world, at, async |session, stand| {
-                session.reset().await?;
-                (stand.cells, stand.lineage) = (0, None);
-                Some(true)
-            });
-            told(world, done?, at, "is as it was before its first cell")
+            let said = "is as it was before its first cell";
+            change(
+                world,
+                at,
+                |id| Told::new("reset", id, said),
+                async |session, stand| {
+                    session.reset().await?;
+                    (stand.cells, stand.lineage) = (0, None);
+                    Some(Ok(()))
+                },
+            )
         }
         SessionCommand::Snapshot { at, name } => {
-            let done = change(world, at, async |session, stand| {
-                let done = session.snapshot(name).await?;
-                if done {
-                    stand.kept.retain(|(kept, _)| kept != name);
-                    stand.kept.push((name.clone(), stand.lineage.clone()));
+            nameable(name)?;
+            let told = |id| {
+                let said = format!("is kept as `{}`", escape_line(name));
+                Told { snapshot: Some(name.clone()), ..Told::new("snapshot", id, said) }
+            };
+            change(world, at, told, async |session, stand| {
+                if let Err(why) = session.snapshot(name).await? {
+                    return Some(Err(unkept(at, "can't be kept", &why)));
                 }
-                Some(done)
-            });
-            told(world, done?, at, &format!("is kept as `{}`", escape_line(name)))
+                stand.kept.retain(|(kept, _)| kept != name);
+                stand.kept.push((name.clone(), stand.lineage.clone()));
+                Some(Ok(()))
+            })
         }
         SessionCommand::Restore { at, name } => {
-            let done = change(world, at, async |session, stand| {
-                let lineage = stand.kept.iter().find(|(kept, _)| kept == name)?.1.clone();
-                let done = session.restore(name).await?;
-                if done {
-                    stand.lineage = lineage;
-                    // It is not new: something may have been typed into it.
-                    stand.cells = stand.cells.max(1);
+            let told = |id| {
+                let said = format!("is as it was kept as `{}`", escape_line(name));
+                Told { snapshot: Some(name.clone()), ..Told::new("restore", id, said) }
+            };
+            change(world, at, told, async |session, stand| {
+                let lineage = match kept(at, stand, name) {
+                    Ok(lineage) => lineage,
+                    Err(failure) => return Some(Err(failure)),
+                };
+                let what = format!("can't go back to `{}`", escape_line(name));
+                if let Err(why) = session.restore(name).await? {
+                    return Some(Err(unkept(at, &what, &why)));
                 }
-                Some(done)
-            });
-            told(world, done?, at, &format!("is as it was kept as `{}`", escape_line(name)))
+                stand.lineage = lineage;
+                // It is not new: something may have been typed into it.
+                stand.cells = stand.cells.max(1);
+                Some(Ok(()))
+            })
+        }
+        SessionCommand::Forget { at, name } => {
+            let told = |id| {
+                let said = format!("has no snapshot `{}` any more", escape_line(name));
+                Told { snapshot: Some(name.clone()), ..Told::new("forget", id, said) }
+            };
+            change(world, at, told, async |session, stand| {
+                if let Err(failure) = kept(at, stand, name) {
+                    return Some(Err(failure));
+                }
+                let what = format!("can't drop `{}`", escape_line(name));
+                if let Err(why) = session.forget(name).await? {
+                    return Some(Err(unkept(at, &what, &why)));
+                }
+                stand.kept.retain(|(kept, _)| kept != name);
+                Some(Ok(()))
+            })
         }
         SessionCommand::Save { at, file } => durable::save(world, at, file),
         SessionCommand::Load { at, file } => durable::load(world, at, file),
@@ -59,7 +102,7 @@ pub fn session(world: &World, command: &SessionCommand) -> Outcome {
         SessionCommand::Rm(at) => {
             let (client, id) = found(world, at)?;
             match client.end_session(&id) {
-                Some(true) => told(world, Done::Yes, at, "has ended"),
+                Some(true) => Told::new("rm", id, "has ended").show(world, &client, at.format),
                 Some(false) => Err(absent(at)),
                 None => Err(in_use(at)),
             }
@@ -67,31 +110,44 @@ pub fn session(world: &World, command: &SessionCommand) -> Outcome {
     }
 }
 
-/// What became of a change.
-enum Done {
-    Yes,
-    /// The worker could not do it.
-    No,
-    /// There is no snapshot of that name, or the session is of no use any more.
-    Lost,
+/// Whether a state can be kept under a name.
+pub fn nameable(name: &str) -> Result<(), Failure> {
+    let bytes = name.len();
+    let wrong = match bytes {
+        0 => "a snapshot has to have a name".to_owned(),
+        _ if bytes > LONGEST => format!("the name of the snapshot has {bytes} bytes"),
+        _ if name.chars().any(char::is_control) => {
+            "the name of the snapshot has characters that can't be shown".to_owned()
+        }
+        _ => return Ok(()),
+    };
+    Err(Failure::new(Exit::Usage, wrong)
+        .hint(format!("valid: 1 to {LONGEST} bytes of text, on one line")))
 }
 
-fn told(world: &World, done: Done, at: &SessionAt, what: &str) -> Outcome {
-    let name = escape_line(&at.session);
-    match done {
-        Done::Yes => {
-            world.screen.note(&format!("session `{name}` {what}\n"));
-            Ok(Exit::Ok)
-        }
-        Done::No => {
-            let text = format!("the worker of session `{name}` can't do that");
-            Err(Failure::new(Exit::Environment, text)
-                .hint("a state with threads that run, or with files in `/cell/work` or `/tmp`, can't be kept; `polyloom plugin info` shows what an executor can do"))
-        }
-        Done::Lost => {
-            let text = format!("session `{name}` has no such snapshot, or has ended");
-            Err(Failure::new(Exit::Usage, text).hint("`polyloom session list` shows what there is"))
-        }
+/// The lineage of a snapshot that a session has.
+fn kept(at: &SessionAt, stand: &Stand, name: &str) -> Result<Option<String>, Failure> {
+    if let Some((_, lineage)) = stand.kept.iter().find(|(kept, _)| kept == name) {
+        return Ok(lineage.clone());
+    }
+    let (session, wanted) = (escape_line(&at.session), escape_line(name));
+    let failure =
+        Failure::new(Exit::Usage, format!("session `{session}` has no snapshot `{wanted}`"));
+    let names: Vec<_> = stand.kept.iter().map(|(kept, _)| format!("`{kept}`")).collect();
+    Err(match names.is_empty() {
+        true => failure.hint(format!("polyloom session snapshot {session} {wanted}")),
+        false => failure.hint(format!("valid: {}", names.join(", "))),
+    })
+}
+
+/// What can't be done with a session, which goes on as it was.
+fn unkept(at: &SessionAt, what: &str, why: &Unkept) -> Failure {
+    let text = format!("session `{}` {what}: {why}", escape_line(&at.session));
+    let failure = Failure::new(Exit::Environment, text);
+    match why {
+        Unkept::Files => failure.hint("have its cells leave no files: what is kept is memory"),
+        Unkept::Processes => failure.hint("have its cells wait for the processes that they start"),
+        Unkept::Worker(_) => failure.hint("`polyloom plugin info` shows what an executor can do"),
     }
 }
 
@@ -105,14 +161,15 @@ fn in_use(at: &SessionAt) -> Failure {
     Failure::new(Exit::Usage, text).hint("try again when it is over")
 }
 
-/// Does something with a session, and leaves it as it is then.
+/// Does something with a session, leaves it as it is then, and tells of it.
 fn change(
     world: &World,
     at: &SessionAt,
-    act: impl AsyncFnOnce(&mut Session, &mut Stand) -> Option<bool>,
-) -> Result<Done, Failure> {
+    told: impl FnOnce(SessionId) -> Told,
+    act: impl AsyncFnOnce(&mut Session, &mut Stand) -> Option<Result<(), Failure>>,
+) -> Outcome {
     let (client, id) = found(world, at)?;
-    alone()?.block_on(async {
+    let done = alone()?.block_on(async {
         let manifest = |name: &str| manifest_of(world, name).map(AsRef::as_ref);
         let had = present_session(&client, &id, manifest);
         let had = had.map_err(|error| Failure::of(Exit::Environment, &error))?;
@@ -121,16 +178,20 @@ fn change(
         };
         session.busy();
         let done = act(&mut session, &mut stand).await;
-        if done.is_some() || session.is_there() {
+        if done.is_some() {
             session.stands(&stand);
         }
         session.leave();
-        Ok(match done {
-            Some(true) => Done::Yes,
-            Some(false) => Done::No,
-            None => Done::Lost,
-        })
-    })
+        done.unwrap_or_else(|| Err(lost(at)))
+    });
+    done?;
+    told(id).show(world, &client, at.format)
+}
+
+/// A session whose worker was asked something, and did not answer as it should.
+fn lost(at: &SessionAt) -> Failure {
+    let text = format!("session `{}` gave no answer, and has ended", escape_line(&at.session));
+    Failure::new(Exit::Failed, text).hint("the next run of its flow begins it anew")
 }
 
 /// What waits for answers, with nothing beside.
@@ -172,12 +233,18 @@ fn named_here(at: &SessionAt) -> Result<SessionId, Failure> {
     Ok(SessionId { flow, name: at.session.clone() })
 }
 
-/// The one session that is meant.
+/// The one session that is meant, which there has to be.
 fn found(world: &World, at: &SessionAt) -> Result<(Arc<Client>, SessionId), Failure> {
     let client = reach(world)?;
+    let id = find(&client, at)?.ok_or_else(|| absent(at))?;
+    Ok((client, id))
+}
+
+/// The one session that is meant.
+fn find(client: &Client, at: &SessionAt) -> Result<Option<SessionId>, Failure> {
     let flow = flow_named(at)?;
     let here = std::env::current_dir().ok();
-    let all = client.sessions().unwrap_or_default();
+    let all = all(client)?;
     let named = |it: &&SessionStatus| {
         it.id.name == at.session && flow.as_ref().is_none_or(|flow| *flow == it.id.flow)
     };
@@ -187,8 +254,8 @@ fn found(world: &World, at: &SessionAt) -> Result<(Arc<Client>, SessionId), Fail
         fit.retain(|it| it.id.flow.parent() == here.as_deref());
     }
     match fit[..] {
-        [one] => Ok((Arc::clone(&client), one.id.clone())),
-        [] if !all.iter().any(|it| named(&it)) => Err(absent(at)),
+        [one] => Ok(Some(one.id.clone())),
+        [] if !all.iter().any(|it| named(&it)) => Ok(None),
         _ => {
             let text = format!("several flows have a session `{}`", escape_line(&at.session));
             Err(Failure::new(Exit::Usage, text).hint("name one with `--flow`"))
@@ -196,62 +263,10 @@ fn found(world: &World, at: &SessionAt) -> Result<(Arc<Client>, SessionId), Fail
     }
 }
 
-fn list(world: &World, format: Format) -> Outcome {
-    let all = present(world)?.and_then(|client| client.sessions());
-    if format != Format::Text {
-        let rows: Vec<Json> = all.iter().flatten().map(document).collect();
-        world.screen.json(
-            &json!({ "schema": "polyloom.sessions/1", "daemon": all.is_some(), "sessions": rows }),
-        );
-        return Ok(Exit::Ok);
-    }
-    let Some(all) = all else {
-        world.screen.print("no daemon runs, so that sessions end with their run: `polyloom daemon start` starts one\n");
-        return Ok(Exit::Ok);
-    };
-    if all.is_empty() {
-        world.screen.print("no sessions\n");
-        return Ok(Exit::Ok);
-    }
-    let heads = ["session", "flow", "executor", "cells", "snapshots", "process", "for", "now"];
-    let mut table = Table::new(&heads.map(|head| (head, Align::Left)));
-    for one in &all {
-        let standing = one.standing.as_ref();
-        let kept = standing.map(|it| {
-            it.kept.iter().map(|(name, _)| escape_line(name).into_owned()).collect::<Vec<_>>()
-        });
-        table.row([
-            escape_line(&one.id.name).into_owned(),
-            escape_line(&flow_of(&one.id.flow)).into_owned(),
-            standing.map(|it| it.executor.clone()).unwrap_or_default(),
-            standing.map(|it| it.cells.to_string()).unwrap_or_default(),
-            kept.unwrap_or_default().join(" "),
-            one.pid.to_string(),
-            duration(one.since_ms as f64),
-            if one.lent { "in use" } else { "waits" }.to_owned(),
-        ]);
-    }
-    world.screen.print(&table.render(world.screen.out, world.screen.columns));
-    Ok(Exit::Ok)
-}
-
-fn flow_of(flow: &Path) -> String {
-    let here = std::env::current_dir().ok();
-    let near = here.and_then(|here| flow.strip_prefix(here).ok());
-    near.unwrap_or(flow).display().to_string()
-}
-
-fn document(one: &SessionStatus) -> Json {
-    let standing = one.standing.as_ref();
-    let kept = standing.map(|it| {
-        it.kept
-            .iter()
-            .map(|(name, lineage)| json!({ "name": name, "key": lineage }))
-            .collect::<Vec<_>>()
-    });
-    json!({
-        "name": one.id.name, "flow": one.id.flow, "executor": standing.map(|it| &it.executor),
-        "cells": standing.map_or(0, |it| it.cells), "key": standing.and_then(|it| it.lineage.as_ref()),
-        "snapshots": kept.unwrap_or_default(), "process": one.pid, "since_ms": one.since_ms, "in_use": one.lent,
+/// Every session that the daemon keeps.
+pub fn all(client: &Client) -> Result<Vec<SessionStatus>, Failure> {
+    client.sessions().ok_or_else(|| {
+        Failure::new(Exit::Environment, "the daemon does not answer")
+            .hint("polyloom daemon stop, which ends its sessions, too")
     })
 }

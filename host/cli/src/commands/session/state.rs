@@ -5,14 +5,18 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Component, Path};
+use std::sync::Arc;
 
 use polyloom_worker::session::{DEPTH, MOST_FILES, StateFile};
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 const FIRST: &[u8] = b"polyloom session 1\n";
+/// How the first line of every version begins.
+const ANY: &[u8] = b"polyloom session ";
 /// The longest second line.
 const LONGEST: u64 = 4 << 20;
 
@@ -35,15 +39,45 @@ pub struct Head {
     pub files: Vec<(String, u64)>,
 }
 
+/// Why a file can't be loaded.
+#[derive(Debug, Error)]
+pub enum Unread {
+    /// It can't be read at all.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// It is a folder, or something that is no file.
+    #[error("it is no file")]
+    NoFile,
+    /// It is a file, but of something else.
+    #[error("it is no saved session")]
+    NoState,
+    /// It is one of another version of this form.
+    #[error("it is a saved session of another version of polyloom, `{0}`")]
+    Version(String),
+    /// It begins like one.
+    #[error("it is no whole saved session: {0}")]
+    Broken(String),
+}
+
+impl Unread {
+    fn broken(why: impl Into<String>) -> Self {
+        Self::Broken(why.into())
+    }
+}
+
+/// The folder that a file is to be written into.
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Writes a file that is there as a whole or not at all.
 pub fn write(path: &Path, head: &Head, files: Vec<StateFile>) -> io::Result<()> {
-    let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut part = tempfile::Builder::new().prefix(".session-").tempfile_in(folder)?;
+    let mut part = tempfile::Builder::new().prefix(".session-").tempfile_in(folder_of(path))?;
     part.write_all(FIRST)?;
     part.write_all(serde_json::to_string(head)?.as_bytes())?;
     part.write_all(b"\n")?;
     for mut file in files {
-        if io::copy(&mut file.file, &mut part)? != file.size {
+        if io::copy(&mut file.content, &mut part)? != file.size {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
@@ -52,69 +86,74 @@ pub fn write(path: &Path, head: &Head, files: Vec<StateFile>) -> io::Result<()> 
     Ok(())
 }
 
-/// Reads one; an error says what is wrong with it.
-pub fn read(path: &Path) -> Result<(Head, Vec<StateFile>), String> {
-    let cant = |error: io::Error| error.to_string();
+/// Reads one.
+pub fn read(path: &Path) -> Result<(Head, Vec<StateFile>), Unread> {
     // A FIFO is not waited for.
-    let meta = std::fs::metadata(path).map_err(cant)?;
-    if !meta.is_file() {
-        return Err("it is no file".to_owned());
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(Unread::NoFile);
     }
-    let file = File::open(path).map_err(cant)?;
-    let size = file.metadata().map_err(cant)?.size();
+    let file = File::open(path)?;
+    let size = file.metadata()?.size();
     let mut reader = BufReader::new(&file);
     let mut first = Vec::new();
-    reader.by_ref().take(FIRST.len() as u64).read_until(b'\n', &mut first).map_err(cant)?;
+    reader.by_ref().take(FIRST.len() as u64).read_until(b'\n', &mut first)?;
     if first != FIRST {
-        return Err("it is no saved session of this version of polyloom".to_owned());
+        return Err(match first.strip_prefix(ANY) {
+            Some(_) => Unread::Version(String::from_utf8_lossy(&first).trim_end().to_owned()),
+            None => Unread::NoState,
+        });
     }
     let mut line = Vec::new();
-    reader.take(LONGEST).read_until(b'\n', &mut line).map_err(cant)?;
+    reader.take(LONGEST).read_until(b'\n', &mut line)?;
     if line.last() != Some(&b'\n') {
-        return Err("its second line does not end".to_owned());
+        return Err(Unread::broken("its second line does not end"));
     }
-    let head: Head =
-        serde_json::from_slice(&line).map_err(|error| format!("its second line: {error}"))?;
+    let head: Head = serde_json::from_slice(&line)
+        .map_err(|error| Unread::broken(format!("its second line: {error}")))?;
     let mut at = (first.len() + line.len()) as u64;
     let mut names = HashSet::new();
     if head.files.len() > MOST_FILES {
-        return Err(format!("it has more than {MOST_FILES} files"));
+        return Err(Unread::broken(format!("it has more than {MOST_FILES} files")));
     }
     let mut spans = Vec::new();
     for (name, length) in &head.files {
         if !is_plain(name) || !names.insert(name) {
-            return Err(format!("`{name}` can't be the name of one of its files"));
+            let why = format!("`{name}` can't be the name of one of its files");
+            return Err(Unread::Broken(why));
         }
         spans.push((name.clone(), at, *length));
-        at = at.checked_add(*length).filter(|end| *end <= size).ok_or("it is cut off")?;
+        let end = at.checked_add(*length).filter(|end| *end <= size);
+        at = end.ok_or_else(|| Unread::broken("it is cut off"))?;
     }
     if at != size {
-        return Err("something follows its last file".to_owned());
+        return Err(Unread::broken("something follows its last file"));
     }
+    let file = Arc::new(file);
     let files = spans.into_iter().map(|(path, at, size)| {
-        let file = part(&file, at, size).map_err(cant)?;
-        Ok(StateFile { path, size, file })
+        let content = Part { file: Arc::clone(&file), at, left: size };
+        StateFile { path, size, content: Box::new(content) }
     });
-    let files = files.collect::<Result<_, String>>()?;
-    Ok((head, files))
+    Ok((head, files.collect()))
 }
 
-/// A copy of a part of a file, which nobody else has.
-fn part(file: &File, at: u64, size: u64) -> io::Result<File> {
-    let mut copy = tempfile::tempfile()?;
-    let mut buffer = vec![0; 1 << 16];
-    let mut done = 0;
-    while done < size {
-        let most = usize::try_from(size - done).unwrap_or(usize::MAX).min(buffer.len());
-        let count = file.read_at(&mut buffer[..most], at + done)?;
-        if count == 0 {
+/// A part of a file, which somebody may cut off meanwhile.
+struct Part {
+    file: Arc<File>,
+    at: u64,
+    left: u64,
+}
+
+impl Read for Part {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let count = self.file.read_at(&mut buffer[..most], self.at)?;
+        if count == 0 && most > 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        copy.write_all(&buffer[..count])?;
-        done += count as u64;
+        self.at += count as u64;
+        self.left -= count as u64;
+        Ok(count)
     }
-    copy.seek(SeekFrom::Start(0))?;
-    Ok(copy)
 }
 
 /// Whether a name leads to one place below a folder, by one way.
@@ -158,7 +197,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state");
         std::fs::write(&path, content).unwrap();
-        read(&path).err().unwrap_or_default()
+        read(&path).err().map(|error| error.to_string()).unwrap_or_default()
     }
 
     #[test]
@@ -173,13 +212,25 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_cut_off_meanwhile_is_not_taken_for_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        std::fs::write(&path, bytes(&head(&[("a", 3)]), "one")).unwrap();
+        let (_, mut files) = read(&path).unwrap();
+        File::options().write(true).open(&path).unwrap().set_len(10).unwrap();
+        let error = io::copy(&mut files[0].content, &mut io::sink()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
     fn what_is_no_state_is_refused() {
         let short = bytes(&head(&[("a", 3)]), "on");
         let long = bytes(&head(&[("a", 3)]), "ones");
         let huge = bytes(&head(&[("a", u64::MAX), ("b", 2)]), "");
         for (content, said) in [
             (&b""[..], "no saved session"),
-            (b"polyloom session 2\n{}\n", "no saved session"),
+            (b"#!/usr/bin/env python3\n", "no saved session"),
+            (b"polyloom session 2\n{}\n", "another version of polyloom, `polyloom session 2`"),
             (b"polyloom session 1\n{\"executor\"", "does not end"),
             (b"polyloom session 1\n{}\n", "missing field"),
             (&short, "cut off"),
