@@ -44,7 +44,8 @@ def find(code: str, module: str, name: str) -> Any:
     if root:
         if _roots:  # A look at all modules copies the memory of most where the process is a fork.
             for other in [m for m, of in sys.modules.items() if _below(of, _roots)]:
-                del sys.modules[other]  # of a call before this one
+                if other != "__main__":  # of a session's other cells
+                    del sys.modules[other]  # of a call before this one
         _roots[:] = [root + os.sep]
         if sys.path[:1] != [root]:
             sys.path.insert(0, root)

@@ -42,12 +42,9 @@ def _from(module: Module, node: ast.ImportFrom, library: Library) -> tuple[str, 
         return "this import leads above the flow's folder", "import it by its name from there"
     if not base:
         return "", ""
-    there = library.module(base)
+    there = _ours(library, base)
     if there is None:
-        # One that is there and can't be read has been told.
         return ("", "") if library.there(base) else (f"no module `{base}` is there", _NOT_INSTALLED)
-    if not there.project:
-        return "", ""
     open = there.stars or b"__getattr__" in there.data
     for alias in node.names:
         word = re.escape(alias.name.encode())
@@ -75,12 +72,18 @@ def _circle(module: Module, line: int, there: Module, library: Library, seen: se
                     at = f"{there.shown}:{node.lineno}"
                     return f"it is imported in a circle: {at} needs `{alias.name}` of this file"
             continue
-        inner: Optional[Module] = library.module(base) if base else None
-        if inner is not None and inner.project:
+        inner = _ours(library, base) if base else None
+        if inner is not None:
             found = _circle(module, line, inner, library, seen)
             if found:
                 return found
     return ""
+
+
+def _ours(library: Library, name: str) -> Optional[Module]:
+    """A module of the project, if it can be read: else that has been told."""
+    found = library.find(name)
+    return library.module(name) if found is not None and found.project else None
 
 
 def _bound(module: Module, name: str) -> int:

@@ -113,8 +113,8 @@ class Library:
         if self.find(name) is not None or self.compiled(name):
             return True
         first, *rest = name.split(".")
-        if first == "polyloom":
-            return True  # every cell has it
+        if first in ("polyloom", "__main__"):
+            return True  # every cell has them
         for folder in [self.root, *self._path]:
             entries = self._entries(folder)
             ours = folder == self.root

@@ -167,7 +167,8 @@ class Problems(unittest.TestCase):
         files = {
             "f.py": "import json, no_such_thing\nfrom lib import there, lost\nfrom . import lib\n"
             "from .. import up\nfrom circle import b\nimport pack.inner, spaced.deep, pack.none\n"
-            "from lib import *\nfrom polyloom import Slider\ntry:\n    import maybe\nexcept ImportError:\n    maybe = None\n"
+            "from lib import *\nfrom polyloom import Slider\n"
+            "try:\n    import maybe\nexcept ImportError:\n    maybe = None\n"
             "def a(x: int) -> int:\n    import later\n    return x\n",
             "lib.py": "there, other = 1, 2\n",
             "circle.py": "import json\nfrom f import a\nb = 1\n",

@@ -389,3 +389,32 @@ fn unions_and_tensors_of_any_type_cross_languages() {
     assert!(shown(&place, "j.u").contains("f32 [6]"));
     assert!(shown(&place, "s.z").contains("not 3"));
 }
+
+#[test]
+fn calls_and_code_share_a_session() {
+    needs!("python3");
+    let text = "import __main__\nN = 0\n\ndef count(by: int) -> int:\n    global N\n    N += by + __main__.k\n    return N\n";
+    let call = |id: &str, from: &str| {
+        format!(
+            "[cells.{id}]\nuses = 'python:./count.py:count'\nsession = 's'\ninputs = {{ by = '{from}' }}\n"
+        )
+    };
+    let code =
+        |id: &str, rest: &str| format!("[cells.{id}]\nlang = 'python'\nsession = 's'\n{rest}\n");
+    let flow = [
+        code("start", "code = 'k = 5; x = 1'\noutputs = { x = 'int' }"),
+        call("one", "start.x"),
+        call("two", "one.result"),
+        code("end", "inputs = { n = 'two.result' }\ncode = 'm = n + k'\noutputs = { m = 'int' }"),
+    ];
+    let place = place(&flow.concat());
+    place.write("count.py", text);
+    assert_eq!(place.run(&[]).exits(0).ran().len(), 4);
+    // Variables are the session's; the module of a call is made anew for each.
+    assert_eq!(shown(&place, "two.result"), "11");
+    assert_eq!(shown(&place, "end.m"), "16");
+    assert!(place.run(&[]).exits(0).ran().is_empty(), "what was done in the session is kept");
+    place.write("count.py", text.replace("by +", "by * 2 +"));
+    assert_eq!(place.run(&[]).exits(0).ran().len(), 4, "the session is made again");
+    assert_eq!(shown(&place, "end.m"), "24");
+}

@@ -81,6 +81,7 @@ fn what_is_broken_is_told_of_its_cell() {
         ("uses = 'javascript:./filters.mjs:cuont'", "`count`"),
         ("uses = 'javascript:./filters.mjs:either'\nparams = { x = true }", "`x`"),
         ("uses = 'javascript:lodash:map'", "JS004"),
+        ("uses = 'javascript:lodash:map'", "write a function around it"),
     ] {
         let place = place(&format!("[cells.it]\n{cell}\n"));
         let check = place.polyloom(&["check"]).exits(2);
