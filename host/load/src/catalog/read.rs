@@ -268,7 +268,11 @@ fn entry(executor: &str, json: Json) -> Result<Entry, String> {
     let mut names = BTreeSet::new();
     for port in inputs.iter().chain(&outputs) {
         if !names.insert(port.name.clone()) {
-            return Err(format!("two ports are called `{}`", port.name));
+            let name = &port.name;
+            return Err(match outputs.iter().any(|it| it.name == *name) {
+                true => format!("`{name}` is a parameter and a result: one needs another name"),
+                false => format!("two parameters are called `{name}`"),
+            });
         }
     }
     let tags = items(map, "tags").iter().filter_map(Json::as_str);
