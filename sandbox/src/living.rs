@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     io::{self, Read, Write},
     os::{
-        fd::{AsFd, AsRawFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
     path::Path,
@@ -23,8 +23,8 @@ use crate::{
     usage,
 };
 
-/// Levels of what is removed.
-const DEPTH: usize = 64;
+/// Levels of what is removed: each takes a descriptor.
+const DEPTH: usize = 256;
 /// Files and folders that are removed at most; a sandbox with more is ended instead.
 const ENTRIES: usize = 100_000;
 
@@ -70,7 +70,7 @@ impl Sandbox {
         }
         let before = file::bytes_used(self.root.as_fd());
         let mut left = ENTRIES;
-        remove_below(&top, DEPTH, &mut left)?;
+        remove_below(top.as_fd(), DEPTH, &mut left)?;
         let freed = before.saturating_sub(file::bytes_used(self.root.as_fd()));
         if folder != "out" && !OWN.contains(&folder) {
             self.disk_before = self.disk_before.saturating_sub(freed);
@@ -109,7 +109,19 @@ impl Sandbox {
 
     fn open_below(&self, below: &Path, flags: i32, mode: u32) -> io::Result<OwnedFd> {
         let resolve = NO_ESCAPE | RESOLVE_NO_XDEV;
-        file::openat2(self.root.as_fd(), &sys::c_path(below)?, flags, mode, resolve)
+        let (folder, below) = self.folder_of(below);
+        file::openat2(folder, &sys::c_path(below)?, flags, mode, resolve)
+    }
+
+    /// The folder below which a path is looked for. Over those of code and inputs there may be read-only mounts, which are the cell's view of them.
+    fn folder_of<'p>(&self, below: &'p Path) -> (BorrowedFd<'_>, &'p Path) {
+        let folders = self.laid.iter().zip(["code", "in"]);
+        let found = folders.filter_map(|(fd, name)| Some((fd, below.strip_prefix(name).ok()?)));
+        match found.map(|(fd, rest)| (fd.as_fd(), rest)).next() {
+            Some((folder, rest)) if rest.as_os_str().is_empty() => (folder, Path::new(".")),
+            Some(found) => found,
+            None => (self.root.as_fd(), below),
+        }
     }
 
     /// Makes files as its supervisor does, whose user they are to be; what they take is not the cell's.
@@ -129,13 +141,21 @@ fn below(path: &Path) -> io::Result<&Path> {
     path.strip_prefix(CELL_ROOT).map_err(|_| io::ErrorKind::InvalidInput.into())
 }
 
-fn remove_below(folder: &OwnedFd, depth: usize, left: &mut usize) -> io::Result<()> {
-    let Some(depth) = depth.checked_sub(1) else { return Err(io::ErrorKind::Unsupported.into()) };
+fn remove_below(folder: BorrowedFd<'_>, depth: usize, left: &mut usize) -> io::Result<()> {
+    let Some(depth) = depth.checked_sub(1) else {
+        return Err(io::Error::other(format!("it is nested deeper than {DEPTH} folders")));
+    };
+    // Read to its end first, so that a level takes one descriptor.
+    let mut names = Vec::new();
     for entry in fs::read_dir(format!("/proc/self/fd/{}", folder.as_raw_fd()))? {
-        *left = left.checked_sub(1).ok_or(io::ErrorKind::Unsupported)?;
-        let name = entry?.file_name();
+        *left = left
+            .checked_sub(1)
+            .ok_or_else(|| io::Error::other(format!("there are more than {ENTRIES} files")))?;
+        names.push(entry?.file_name());
+    }
+    for name in names {
         let name = sys::c_path(Path::new(std::ffi::OsStr::from_bytes(name.as_bytes())))?;
-        match file::unlinkat(folder.as_fd(), &name) {
+        match file::unlinkat(folder, &name) {
             Err(error) if matches!(error.raw_os_error(), Some(libc::EISDIR | libc::EPERM)) => {}
             other => {
                 other?;
@@ -144,9 +164,9 @@ fn remove_below(folder: &OwnedFd, depth: usize, left: &mut usize) -> io::Result<
         }
         let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
         let resolve = NO_ESCAPE | RESOLVE_NO_XDEV;
-        let inner = file::openat2(folder.as_fd(), &name, flags, 0, resolve)?;
-        remove_below(&inner, depth, left)?;
-        file::rmdirat(folder.as_fd(), &name)?;
+        let inner = file::openat2(folder, &name, flags, 0, resolve)?;
+        remove_below(inner.as_fd(), depth, left)?;
+        file::rmdirat(folder, &name)?;
     }
     Ok(())
 }

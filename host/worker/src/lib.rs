@@ -42,4 +42,4 @@ pub use formats::{
 pub use inputs::text_of;
 pub use normaliser::NormalForms;
 pub use polyloom_sandbox::{HOT_FROM, HotFile, MOST_HOT};
-pub use workplace::{AttemptError, Workplace, enforcement, most_open_files};
+pub use workplace::{AttemptError, Workplace, bounded, enforcement, most_open_files};

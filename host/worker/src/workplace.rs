@@ -80,11 +80,20 @@ pub enum AttemptError {
     #[error("no sandbox could be made")]
     Spawn(#[source] sandbox::SpawnError),
     /// The inputs of a cell could not be laid into the session that goes on.
-    #[error("its inputs could not be copied into the session's file system; `disk` bounds it")]
+    #[error("its inputs could not be copied into the session's file system{}", bounded(.0))]
     Inputs(#[source] std::io::Error),
     /// The runtime's own plumbing failed.
     #[error("the attempt could not be followed to its end")]
     Watch(#[source] std::io::Error),
+}
+
+/// What is full where the file system of a session is.
+#[must_use]
+pub fn bounded(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull => ", which is full: `disk` of its cells bounds it",
+        _ => "",
+    }
 }
 
 /// Open files that a process may have at most on this machine.

@@ -28,6 +28,9 @@ _MOST = 1 << 12
 _KEEP, _WAKE, _DROP, _DONE, _FAILED, _ENDED = b"k", b"w", b"d", b"o", b"f", b"e"
 _PAIR = Struct("<ii")
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+_IN_A_PIPE = 1 << 16  # man 7 pipe
+_MOST_WAITING = 1 << 20  # as `/proc/sys/fs/pipe-max-size` is
+_F_SETPIPE_SZ = 1031  # linux/fcntl.h; `fcntl` has it from Python 3.10 on
 
 
 class Refused(Exception):
@@ -92,13 +95,12 @@ class Snapshots:
                 stream.flush()
             except (OSError, ValueError, AttributeError):
                 pass  # the cell closed or replaced it
-        memory = os.memfd_create("rest")
+        waiting = _laid(rest)
         try:
-            os.write(memory, rest)
             body = _PAIR.pack(name is None, 0) + (name or "").encode()
-            _send(keeper, _WAKE + body, [memory])
+            _send(keeper, _WAKE + body, [waiting])
         finally:
-            os.close(memory)
+            os.close(waiting)
         self._answer(keeper)
         os._exit(0)
 
@@ -394,5 +396,27 @@ def _take(fds: list[int]) -> tuple[_socket.socket, bytes]:
         os.close(rest)
 
 
+def _laid(rest: bytes) -> int:
+    """A pipe with that in it. There may be no shared memory, where nobody could count it."""
+    import fcntl
+
+    try:
+        ours, theirs = os.pipe()
+        try:
+            os.set_blocking(theirs, False)
+            if len(rest) > _IN_A_PIPE:
+                fcntl.fcntl(theirs, _F_SETPIPE_SZ, min(len(rest), _MOST_WAITING))
+            if rest and os.write(theirs, rest) != len(rest):
+                raise OSError(0, "there is too much of it")
+        except OSError:
+            os.close(ours)
+            raise
+        finally:
+            os.close(theirs)
+    except OSError as error:
+        raise Refused(f"what waits on the line can't be handed over: {error.strerror}") from error
+    return ours
+
+
 def _rest(fd: int) -> bytes:
-    return os.pread(fd, os.fstat(fd).st_size, 0)
+    return b"".join(iter(lambda: os.read(fd, _IN_A_PIPE), b""))

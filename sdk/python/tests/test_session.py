@@ -7,8 +7,11 @@ import signal
 import sys
 import time
 from typing import Any
+from unittest import TestCase
 
 from conversation import TIMEOUT, Conversation
+
+from polyloom import _snapshots
 
 
 class Session(Conversation):
@@ -43,6 +46,23 @@ class Session(Conversation):
         """What an expression is in the session."""
         self.cell(f"_v = {expression}", {"_v": "any"})
         return self.host.output("_v")
+
+
+class Waiting(TestCase):
+    """What waits on the line goes from process to process."""
+
+    def test_all_of_it_is_there_again(self) -> None:
+        for size in (0, 1, 1 << 16, (1 << 16) + 1, 1 << 20):
+            rest = os.urandom(size)
+            end = _snapshots._laid(rest)
+            try:
+                self.assertEqual(_snapshots._rest(end), rest)
+            finally:
+                os.close(end)
+
+    def test_what_is_too_much_is_refused(self) -> None:
+        with self.assertRaisesRegex(_snapshots.Refused, "can't be handed over"):
+            _snapshots._laid(bytes(1 << 21))
 
 
 class States(Session):
@@ -309,6 +329,23 @@ class Durable(Session):
         self.assertEqual(sorted(told["saved"]), sorted(names))
         self.assertEqual(self.value("[n, s, b, rows]"), [1, "ü", b"\0", [{"a": 1.5}, None]])
         self.assertEqual(self.value("[P().two(), round(area(1)), dumps(n)]"), [2, 3, "1"])
+
+    def test_what_there_is_no_room_for_is_told_and_the_session_goes_on(self) -> None:
+        self.cell("n = 1\nbig = bytes(1 << 17)\nlast = 2")
+        self.cell("__import__('resource').setrlimit(1, (1 << 16, -1))")  # RLIMIT_FSIZE
+        told = self.through("Save", "out")
+        self.assertEqual(told["saved"], ["n", "last"])
+        why = "the session's own file system has no room for it; `disk` bounds that"
+        self.assertEqual(told["unsaved"], [{"name": "big", "why": f"bytes: {why}"}])
+        self.assertEqual(
+            sorted(os.listdir(self.host.cell / "state")),
+            ["0.msgpack", "1.msgpack", "state.msgpack"],
+        )
+        self.cell("__import__('resource').setrlimit(1, (1, -1))")
+        told = self.through("Save", "out")
+        self.assertEqual(told["saved"], [])
+        self.assertEqual({entry["name"] for entry in told["unsaved"]}, {"n", "big", "last"})
+        self.cell("assert n == 1")
 
     def test_a_folder_that_holds_nothing_loads_nothing(self) -> None:
         self.cell("x = 1")

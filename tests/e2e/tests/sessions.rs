@@ -194,6 +194,27 @@ fn links_and_garbage_are_refused_and_other_sessions_are_not_harmed() {
 }
 
 #[test]
+fn what_a_cell_leaves_deep_in_its_folders_goes_and_what_can_not_go_is_told() {
+    needs!("python3");
+    let nest = |depth: usize| {
+        format!(
+            "import os\nos.makedirs(os.path.join(os.environ[\"OUT\"], *[\"n\"] * {depth}))\nx = 1"
+        )
+    };
+    let place = Place::flow(&session(&[("a", "", &nest(70)), ("b", "y = \"int\"", "y = x")]));
+    assert_eq!(replayed(&place, "b"), Value::Null);
+    let place = Place::flow(&session(&[("a", "", &nest(300)), ("b", "y = \"int\"", "y = x")]));
+    let told = place.polyloom(&["run"]).exits(1).screen();
+    for words in [
+        "a │ warning: the session ends after it",
+        "can't be removed (it is nested deeper than 256 folders)",
+        "`a` was run again, and ended the session with it",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+}
+
+#[test]
 fn sessions_that_can_not_be_are_told_before_anything_runs() {
     let place = Place::flow(
         "[cells.a]\nlang = \"python\"\nsession = \"s\"\ncode = ''\n[cells.b]\nlang = \"python\"\nsession = \"s\"\nenv = { A = \"1\" }\ncode = ''\n[cells.c]\nlang = \"sh\"\nsession = \"t\"\ncode = ''\n",

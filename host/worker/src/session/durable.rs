@@ -2,6 +2,7 @@
 //! only there, in its sandbox, are they read.
 
 use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -29,8 +30,8 @@ pub struct StateFile {
     pub path: String,
     /// Its size in bytes.
     pub size: u64,
-    /// Open for reading, at its start.
-    pub file: File,
+    /// What is in it.
+    pub content: Box<dyn io::Read + Send>,
 }
 
 impl Session {
@@ -67,7 +68,7 @@ impl Session {
                     let copy = collector.copy_file(&format!("out/{path}"), LARGEST);
                     let file = File::from(copy.map_err(|refusal| format!("`{path}`: {refusal}"))?);
                     let size = file.metadata().map_err(|error| error.to_string())?.len();
-                    files.push(StateFile { path, size, file });
+                    files.push(StateFile { path, size, content: Box::new(file) });
                 }
                 Kind::Symlink | Kind::Other => return Err(format!("`{path}` is no file")),
             }
@@ -75,28 +76,41 @@ impl Session {
         Ok(files)
     }
 
-    /// Has it take over a state: what came through, and what did not (claims). Paths must be relative and plain. Nothing: the session is of no use any more.
-    pub async fn load(&mut self, files: impl IntoIterator<Item = StateFile>) -> Option<Saved> {
+    /// Has it take over a state: what came through, and what did not (claims), or why it can't be laid before its worker. Paths must be relative and plain. Nothing: the
+    /// session is of no use any more.
+    pub async fn load(
+        &mut self,
+        files: impl IntoIterator<Item = StateFile>,
+    ) -> Option<Result<Saved, io::Error>> {
         self.busy();
         // A worker that waits to be asked for the first time has its folders, too.
         self.greet().await?;
+        let loaded = match self.laid(files) {
+            Ok(()) => {
+                let path = self.seat.cell.view().path("/cell/in");
+                Ok(self.told(FromHost::Load(Load { path })).await?)
+            }
+            Err(error) => Err(error),
+        };
+        self.seat.cell.empty("in").ok()?;
+        Some(loaded)
+    }
+
+    fn laid(&mut self, files: impl IntoIterator<Item = StateFile>) -> io::Result<()> {
         let top = Path::new("/cell/in");
         let mut made = std::collections::BTreeSet::new();
-        for StateFile { path, mut file, .. } in files {
+        for StateFile { path, mut content, .. } in files {
             let at = top.join(&path);
             let folders: Vec<&Path> =
                 at.ancestors().skip(1).take_while(|folder| *folder != top).collect();
             for folder in folders.into_iter().rev() {
                 if made.insert(folder.to_owned()) {
-                    self.seat.cell.lay_folder(folder).ok()?;
+                    self.seat.cell.lay_folder(folder)?;
                 }
             }
-            self.seat.cell.lay(&at, &mut file).ok()?;
+            self.seat.cell.lay(&at, &mut content)?;
         }
-        let path = self.seat.cell.view().path("/cell/in");
-        let loaded = self.told(FromHost::Load(Load { path })).await?;
-        self.seat.cell.empty("in").ok()?;
-        Some(loaded)
+        Ok(())
     }
 
     async fn told(&mut self, message: FromHost) -> Option<Saved> {

@@ -65,7 +65,7 @@ impl Kept {
                 let new = ground.place.workplace.kept_session(base, &self.id);
                 let new = new.map_err(|error| failed(&error))?.map_err(|_| in_use())?;
                 new.ok_or_else(|| {
-                    let text = "the daemon keeps no such session: what is granted, and plugins with files of their own, stay with one run";
+                    let text = "the daemon keeps no such session: what is granted, plugins with files of their own, and all where there are no namespaces, stay with one run";
                     Failure::new(Exit::Usage, text).hint("leave out `--session`")
                 })?
             }

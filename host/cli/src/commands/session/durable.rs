@@ -3,12 +3,14 @@
 //! What comes so is data, imports and definitions. It is no cells' state: a run that finds it begins anew, since nobody can know that a file, or what a worker makes of it,
 //! is what cells have left. A prompt goes on from it.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use polyloom_model::Manifest;
 use polyloom_protocol::messages::worker::Saved;
 use polyloom_report::escape_line;
+use polyloom_worker::bounded;
 use polyloom_worker::daemon::{Client, SessionId};
 use polyloom_worker::session::{Session, Stand, StateFile, forked_session, present_session};
 
@@ -36,8 +38,17 @@ pub fn save(world: &World, at: &SessionAt, path: &Path) -> Outcome {
         files: files.iter().map(|file| (file.path.clone(), file.size)).collect(),
     };
     state::write(path, &head, files).map_err(|error| {
-        let text = format!("`{}` can't be written: {error}", path.display());
-        Failure::new(Exit::Environment, text)
+        let failure =
+            Failure::new(Exit::Environment, format!("`{}` can't be written", path.display()));
+        let failure =
+            Failure { messages: [failure.messages, vec![error.to_string()]].concat(), ..failure };
+        match error.kind() {
+            io::ErrorKind::StorageFull => {
+                let folder = state::folder_of(path).display();
+                failure.hint(format!("no space is left on the disk of `{folder}`"))
+            }
+            _ => failure,
+        }
     })?;
     let said = format!("is saved in {}", shown(path));
     let (file, state) = (Some(path.to_owned()), Some((saved, "saved")));
@@ -80,8 +91,10 @@ pub fn load(world: &World, at: &SessionAt, path: &Path) -> Outcome {
                 let new = place.workplace.kept_session(&base, &id);
                 let new = new.map_err(|error| Failure::of(Exit::Environment, &error))?;
                 new.map_err(|_| in_use(at))?.ok_or_else(|| {
-                    let text = "the daemon keeps no session of this language";
-                    Failure::new(Exit::Environment, text).hint("polyloom daemon status")
+                    let text = format!("the daemon can keep no session of `{}` here", manifest.id);
+                    Failure::new(Exit::Environment, text).hint(
+                        "plugins with files of their own, and all where there are no namespaces, stay with one run: `polyloom doctor`",
+                    )
                 })?
             }
         };
@@ -126,7 +139,10 @@ fn unread(path: &Path, why: &Unread) -> Failure {
     let text = format!("`{}` can't be loaded: {}", path.display(), escape_line(&why.to_string()));
     let failure = Failure::new(Exit::Usage, text);
     match why {
-        Unread::Io(_) => failure.hint("`polyloom session save SESSION FILE` writes such a file"),
+        Unread::Io(error) if error.kind() == io::ErrorKind::NotFound => {
+            failure.hint("`polyloom session save SESSION FILE` writes such a file")
+        }
+        Unread::Io(_) => failure,
         Unread::NoFile | Unread::NoState => failure.hint(
             "valid: a file that `polyloom session save SESSION FILE` has written, which begins with the line `polyloom session 1`",
         ),
@@ -207,7 +223,13 @@ async fn into(
     stand.cells = stand.cells.max(1);
     session.stands(&stand);
     session.leave();
-    Ok(loaded)
+    loaded.map_err(|error| {
+        let text =
+            format!("the state can't be copied into the session's file system{}", bounded(&error));
+        let failure = Failure::new(Exit::Failed, text);
+        Failure { messages: [failure.messages, vec![error.to_string()]].concat(), ..failure }
+            .hint("the session is empty now; its cells run again with the next run of its flow")
+    })
 }
 
 fn cant(manifest: &Manifest, why: &str) -> Failure {

@@ -5,9 +5,10 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Component, Path};
+use std::sync::Arc;
 
 use polyloom_worker::session::{DEPTH, MOST_FILES, StateFile};
 use serde::{Deserialize, Serialize};
@@ -66,6 +67,11 @@ impl Unread {
     }
 }
 
+/// The folder that a file is to be written into.
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Writes a file that is there as a whole or not at all.
 pub fn write(path: &Path, head: &Head, files: Vec<StateFile>) -> io::Result<()> {
     let fill = |part: &mut BufWriter<File>| {
@@ -73,7 +79,7 @@ pub fn write(path: &Path, head: &Head, files: Vec<StateFile>) -> io::Result<()> 
         part.write_all(serde_json::to_string(head)?.as_bytes())?;
         part.write_all(b"\n")?;
         for mut file in files {
-            if io::copy(&mut file.file, part)? != file.size {
+            if io::copy(&mut file.content, part)? != file.size {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
@@ -125,30 +131,32 @@ pub fn read(path: &Path) -> Result<(Head, Vec<StateFile>), Unread> {
     if at != size {
         return Err(Unread::broken("something follows its last file"));
     }
+    let file = Arc::new(file);
     let files = spans.into_iter().map(|(path, at, size)| {
-        let file = part(&file, at, size)?;
-        Ok(StateFile { path, size, file })
+        let content = Part { file: Arc::clone(&file), at, left: size };
+        StateFile { path, size, content: Box::new(content) }
     });
-    let files = files.collect::<io::Result<_>>()?;
-    Ok((head, files))
+    Ok((head, files.collect()))
 }
 
-/// A copy of a part of a file, which nobody else has.
-fn part(file: &File, at: u64, size: u64) -> io::Result<File> {
-    let mut copy = tempfile::tempfile()?;
-    let mut buffer = vec![0; 1 << 16];
-    let mut done = 0;
-    while done < size {
-        let most = usize::try_from(size - done).unwrap_or(usize::MAX).min(buffer.len());
-        let count = file.read_at(&mut buffer[..most], at + done)?;
-        if count == 0 {
+/// A part of a file, which somebody may cut off meanwhile.
+struct Part {
+    file: Arc<File>,
+    at: u64,
+    left: u64,
+}
+
+impl Read for Part {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let count = self.file.read_at(&mut buffer[..most], self.at)?;
+        if count == 0 && most > 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        copy.write_all(&buffer[..count])?;
-        done += count as u64;
+        self.at += count as u64;
+        self.left -= count as u64;
+        Ok(count)
     }
-    copy.seek(SeekFrom::Start(0))?;
-    Ok(copy)
 }
 
 /// Whether a name leads to one place below a folder, by one way.
@@ -204,6 +212,17 @@ mod tests {
         let again = folder.path().join("again");
         write(&again, &read_head, files).unwrap();
         assert_eq!(std::fs::read(&again).unwrap(), std::fs::read(&path).unwrap());
+    }
+
+    #[test]
+    fn a_file_that_is_cut_off_meanwhile_is_not_taken_for_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        std::fs::write(&path, bytes(&head(&[("a", 3)]), "one")).unwrap();
+        let (_, mut files) = read(&path).unwrap();
+        File::options().write(true).open(&path).unwrap().set_len(10).unwrap();
+        let error = io::copy(&mut files[0].content, &mut io::sink()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[test]
