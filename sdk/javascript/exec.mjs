@@ -138,8 +138,9 @@ export class Exec {
    */
   exiting(code) {
     if (this.#done) return;
-    if (code === 0) this.#collect();
-    else this.fail(new Error(`the cell ended itself with exit code ${code}`));
+    // In a session the next cell would find nobody.
+    if (code === 0 && this.session === null) this.#collect();
+    else this.fail(new Error(`the cell ended itself with exit code ${code}${this.session === null ? "" : ", and its session with it"}`));
   }
 
   #collect() {
