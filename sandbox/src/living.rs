@@ -23,8 +23,8 @@ use crate::{
     usage,
 };
 
-/// Levels of what is removed.
-const DEPTH: usize = 64;
+/// Levels of what is removed: each takes a descriptor.
+const DEPTH: usize = 256;
 /// Files and folders that are removed at most; a sandbox with more is ended instead.
 const ENTRIES: usize = 100_000;
 
@@ -70,7 +70,7 @@ impl Sandbox {
         }
         let before = file::bytes_used(self.root.as_fd());
         let mut left = ENTRIES;
-        remove_below(&top, DEPTH, &mut left)?;
+        remove_below(top.as_fd(), DEPTH, &mut left)?;
         let freed = before.saturating_sub(file::bytes_used(self.root.as_fd()));
         if folder != "out" && !OWN.contains(&folder) {
             self.disk_before = self.disk_before.saturating_sub(freed);
@@ -153,13 +153,21 @@ fn below(path: &Path) -> io::Result<&Path> {
     path.strip_prefix(CELL_ROOT).map_err(|_| io::ErrorKind::InvalidInput.into())
 }
 
-fn remove_below(folder: &OwnedFd, depth: usize, left: &mut usize) -> io::Result<()> {
-    let Some(depth) = depth.checked_sub(1) else { return Err(io::ErrorKind::Unsupported.into()) };
+fn remove_below(folder: BorrowedFd<'_>, depth: usize, left: &mut usize) -> io::Result<()> {
+    let Some(depth) = depth.checked_sub(1) else {
+        return Err(io::Error::other(format!("it is nested deeper than {DEPTH} folders")));
+    };
+    // Read to its end first, so that a level takes one descriptor.
+    let mut names = Vec::new();
     for entry in fs::read_dir(format!("/proc/self/fd/{}", folder.as_raw_fd()))? {
-        *left = left.checked_sub(1).ok_or(io::ErrorKind::Unsupported)?;
-        let name = entry?.file_name();
+        *left = left
+            .checked_sub(1)
+            .ok_or_else(|| io::Error::other(format!("there are more than {ENTRIES} files")))?;
+        names.push(entry?.file_name());
+    }
+    for name in names {
         let name = sys::c_path(Path::new(std::ffi::OsStr::from_bytes(name.as_bytes())))?;
-        match file::unlinkat(folder.as_fd(), &name) {
+        match file::unlinkat(folder, &name) {
             Err(error) if matches!(error.raw_os_error(), Some(libc::EISDIR | libc::EPERM)) => {}
             other => {
                 other?;
@@ -168,9 +176,9 @@ fn remove_below(folder: &OwnedFd, depth: usize, left: &mut usize) -> io::Result<
         }
         let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
         let resolve = NO_ESCAPE | RESOLVE_NO_XDEV;
-        let inner = file::openat2(folder.as_fd(), &name, flags, 0, resolve)?;
-        remove_below(&inner, depth, left)?;
-        file::rmdirat(folder.as_fd(), &name)?;
+        let inner = file::openat2(folder, &name, flags, 0, resolve)?;
+        remove_below(inner.as_fd(), depth, left)?;
+        file::rmdirat(folder, &name)?;
     }
     Ok(())
 }

@@ -72,6 +72,8 @@ function isModule(project, file, reached) {
   throw new SourceError("JS005", `\`${file}\` is no module to node`, place, 'call it `.mjs`, or say `"type": "module"` in a `package.json` beside it');
 }
 
+const FILES = "valid: `./FILE.mjs`, a module below the flow's folder; of a package, write a function around it there, with its types in JSDoc";
+
 /**
  * The modules that a location means, relative to the root.
  * @param {string} root
@@ -83,7 +85,7 @@ function files(root, location, tell) {
   const parts = location.split("/");
   if (parts[0] !== "." || parts.includes("..")) {
     const message = `\`${location}\` is no file of the project`;
-    tell({ code: "JS004", severity: "error", message, file: "", line: 0, col: 0, end_col: 0, object: null, help: "valid: `./FILE.mjs`" });
+    tell({ code: "JS004", severity: "error", message, file: "", line: 0, col: 0, end_col: 0, object: null, help: FILES });
     return [];
   }
   const start = path.join(...parts);

@@ -2,6 +2,7 @@
 //! and a stack without our own frames. Does not send anything.
 
 import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { inspect } from "node:util";
@@ -86,6 +87,27 @@ export function placeOf(thrown, codes) {
       const at = text.indexOf(`${file}:`);
       const [, line, col] = (at < 0 ? null : /^(\d+):(\d+)/.exec(text.slice(at + file.length + 1))) ?? [];
       if (line !== undefined) return placed(file, source, Number(line), Number(line) === moved ? null : Number(col) - 1);
+    }
+  }
+  return null;
+}
+
+/**
+ * The first place that the stack names in a file that lies with `code`: a module that it imports, or itself where it can't be linked.
+ * @param {unknown} thrown
+ * @param {string} code
+ * @returns {{file: string, line: number, col: number | null} | null}
+ */
+export function placeBeside(thrown, code) {
+  const folder = code.slice(0, code.lastIndexOf("/") + 1);
+  for (const text of stackOf(thrown).split("\n")) {
+    const at = /^(?:\s*at |file:\/\/)/.test(text) ? text.indexOf(folder) : -1;
+    const [, file, line, , col] = (at < 0 ? null : /^([^:()]+):(\d+)(:(\d+))?/.exec(text.slice(at))) ?? [];
+    if (file === undefined) continue;
+    try {
+      return placed(file, readFileSync(file, "utf8"), Number(line), col === undefined ? null : Number(col) - 1);
+    } catch {
+      return null; // it is not there any more
     }
   }
   return null;

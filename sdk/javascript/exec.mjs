@@ -7,7 +7,7 @@ import { inspect } from "node:util";
 
 import { makeApi, seededRandom } from "./api.mjs";
 import { Cell } from "./cell.mjs";
-import { diagnostic, headline, placeOf, placeOfName, placeOfSyntaxError, report } from "./errors.mjs";
+import { diagnostic, headline, placeBeside, placeOf, placeOfName, placeOfSyntaxError, report } from "./errors.mjs";
 import { Kind } from "./frames.mjs";
 import { PortError, readInput, writeOutput } from "./values.mjs";
 
@@ -138,9 +138,13 @@ export class Exec {
    */
   exiting(code) {
     if (this.#done) return;
+    const { call } = this.body;
     // In a session the next cell would find nobody.
-    if (code === 0 && this.session === null) this.#collect();
-    else this.fail(new Error(`the cell ended itself with exit code ${code}${this.session === null ? "" : ", and its session with it"}`));
+    if (this.session !== null) this.fail(new Error(`the cell ended itself with exit code ${code}, and its session with it`));
+    else if (code === 0 && call && !this.#evaluated) {
+      this.fail(new Error(`the cell ended itself before \`${call.object}\` returned`));
+    } else if (code === 0) this.#collect();
+    else this.fail(new Error(`the cell ended itself with exit code ${code}`));
   }
 
   #collect() {
@@ -148,7 +152,7 @@ export class Exec {
       try {
         writeOutput(name, type, this.#returned ? this.#returned[name] : this.#cell?.output(name), this.body.out);
       } catch (error) {
-        return this.fail(error, placeOfName(name, this.body.code, this.#source));
+        return this.fail(error, placeOfName(this.body.call?.object ?? name, this.body.code, this.#source));
       }
     }
     this.#finish(true);
@@ -163,6 +167,7 @@ export class Exec {
     const { code } = this.body;
     const own = { source: this.#source, moved: this.#cell?.moved ?? null };
     place ??= placeOf(thrown, new Map([...(this.session?.codes ?? []), [code, own]]));
+    if (place === null && this.body.call && code !== "") place = placeBeside(thrown, code);
     if (place === null && thrown instanceof SyntaxError) place = placeOfSyntaxError(code, this.#source);
     const isOurs = thrown instanceof PortError;
     const message = isOurs ? thrown.message : headline(thrown).replace(/^Error: (the cell )/, "$1");

@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::arguments::{Argument, Callable, Refused, arguments};
 use crate::declare::{Function, Place};
-use crate::files::{Reach, below};
+use crate::files::{Reach, below, read};
 use crate::parse::parse;
 use crate::program::program;
 use crate::shape::{Known, Shape};
@@ -78,6 +78,16 @@ struct Found {
     problems: Vec<Json>,
 }
 
+/// Where bytes stop being UTF-8.
+fn not_text(bytes: &[u8]) -> Option<Place> {
+    let end = std::str::from_utf8(bytes).err()?.valid_up_to();
+    let text = String::from_utf8_lossy(&bytes[..end]);
+    let line = text.split('\n').count();
+    let col = text.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    Some(Place { line: number(line), col: number(col), end_col: number(col + 1) })
+}
+
 impl Found {
     fn problem(&mut self, code: &str, file: &str, object: Option<&str>, refused: &Refused) {
         let Place { line, col, end_col } = refused.place;
@@ -92,7 +102,10 @@ impl Found {
 
     /// The files that a location means, relative to the root.
     fn files(&mut self, root: &Path, location: &str) -> Vec<PathBuf> {
-        let path = location.strip_prefix("./").and_then(|path| below(Path::new(path)));
+        let path = match location {
+            "./" => Some(PathBuf::new()),
+            _ => location.strip_prefix("./").and_then(|path| below(Path::new(path))),
+        };
         let Some(path) = path else {
             let refused = Refused {
                 message: format!("`{location}` is no file of the project"),
@@ -135,7 +148,11 @@ impl Found {
         let reach = match Reach::of(root, path) {
             Ok(reach) => reach,
             Err(why) => {
-                let refused = at(format!("`{name}` can't be read: {why}"), None);
+                let mut refused = at(format!("`{name}` can't be read: {why}"), None);
+                if let Some(place) = read(&root.join(path)).ok().and_then(|it| not_text(&it)) {
+                    refused.place = place;
+                    refused.help = Some("save it as UTF-8".to_owned());
+                }
                 return self.problem("CH002", &name, None, &refused);
             }
         };

@@ -28,8 +28,8 @@ use std::path::{Path, PathBuf};
 
 pub use canonical::to_json;
 pub use catalog::{
-    BadCatalog, Catalog, Entry as CatalogEntry, Finding, Functions, Port as CatalogPort, Question,
-    Target, Use,
+    BadCatalog, Catalog, Entry as CatalogEntry, Finding, Functions, Part as CatalogPart,
+    Port as CatalogPort, Question, Target, Use, documents,
 };
 pub use check::{Context, Loaded, Purpose, check};
 pub use codes::catalogue;
@@ -40,7 +40,7 @@ pub use manifest::{
     Broken, ByExtension, Files, Languages, broken_in, discover, kernels_in, manifests_in,
     parse_manifest, read_kernel, read_manifest,
 };
-pub use place::find_flow;
+pub use place::{find_flow, has_flow};
 pub use problem::{Code, Label, Problem, Report, Severity};
 pub use read::{Document, Format};
 pub use reference::{manifest_reference, reference};

@@ -69,6 +69,18 @@ pub fn find_flow(argument: &Path) -> Result<PathBuf, Problem> {
     }
 }
 
+/// Whether a folder is one of a flow, by the names in it.
+#[must_use]
+pub fn has_flow(folder: &Path) -> bool {
+    let is_flow = |name: &str| {
+        let ends = [".flow.toml", ".flow.json", ".flow.md", ".qmd"];
+        matches!(name, "polyloom.toml" | "polyloom.json")
+            || ends.iter().any(|it| name.ends_with(it))
+    };
+    let names = fs::read_dir(folder).into_iter().flatten().flatten();
+    names.into_iter().any(|it| it.file_name().to_str().is_some_and(is_flow) && it.path().is_file())
+}
+
 fn unreadable(path: &Path, why: &str) -> Problem {
     Problem::error(Code::Unreadable, format!("can't read `{}`: {why}", path.display()))
 }

@@ -7,7 +7,7 @@ pub use crate::codes::Code;
 use crate::source::{Position, Source, Span};
 
 /// How bad a problem is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Severity {
     /// The file is refused.
     Error,

@@ -519,7 +519,7 @@ impl Screen {
         let name = self.paint.text(Style::Strong, &name);
         let mut about = match failed {
             true if meta.outcome != Outcome::Failed => {
-                format!("{}, {}", meta.outcome, failure::evidence(meta))
+                format!("{}, {}", failure::word(meta), failure::evidence(meta))
             }
             true => failure::what(meta),
             false if meta.outcome == Outcome::Cancelled => {

@@ -57,6 +57,23 @@ fn a_failing_run_in_plain_mode() {
 }
 
 #[test]
+fn a_step_that_never_began_is_not_run_and_no_worker_is_blamed() {
+    let mut story = Story::default();
+    story.start(&[("began", "c"), ("never", "c")]);
+    story.run("began").done("began", "c", meta(Outcome::WorkerError, 5.0));
+    story.done("never", "c", meta(Outcome::WorkerError, 0.0));
+    story.at(10.0).end(Outcome::Failed, Totals { failed: 2, ..Totals::default() });
+    let text = plain(&story);
+    let line = |start: &str| text.lines().find(|it| it.starts_with(start)).unwrap().to_owned();
+    assert!(line("error: cell `began`").contains("worker_error"), "{text}");
+    assert!(
+        text.contains("never") && text.contains("not run, the host could not begin it"),
+        "{text}"
+    );
+    assert_eq!(text.matches("worker_error").count(), 2, "that of `began`, twice: {text}");
+}
+
+#[test]
 fn who_looks_late_is_told_which_run_it_is() {
     let late = |run: Option<&str>| {
         let mut story = Story::default();

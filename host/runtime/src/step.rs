@@ -474,10 +474,17 @@ impl StepRun {
                 Ok(*report)
             }
             Played::NotAgain(cell, mut report) => {
-                let why = report.explanation.take();
-                let why = why.unwrap_or_else(|| report.meta.outcome.to_string());
+                let explanation = report.explanation.take();
+                let why = match report.meta.outcome {
+                    // What it left, or what became of its process, is told of it.
+                    Outcome::Ok => "ended the session with it".to_owned(),
+                    outcome => {
+                        let why = explanation.unwrap_or_else(|| outcome.to_string());
+                        format!("did not end well: {why}")
+                    }
+                };
                 let text = format!(
-                    "for the state of session `{}`, `{cell}` was run again, and did not end well: {why}; `polyloom run -f {cell}` makes its result anew",
+                    "for the state of session `{}`, `{cell}` was run again, and {why}; `polyloom run -f {cell}` makes its result anew",
                     turn.name
                 );
                 report.meta.diagnostics.insert(0, Diagnostic::new(Severity::Error, text));

@@ -43,7 +43,7 @@ impl Workplace {
         let argv = executor.expand(template, slots);
         let (mut spec, policy) = self.question(argv, &[], Asker::Others)?;
         spec.binds = self.base_binds(executor);
-        let root = std::path::absolute(root).map_err(|error| error.to_string())?;
+        let root = root.canonicalize().map_err(|error| error.to_string())?;
         spec.binds.push(sandbox::Bind { source: root, target: PathBuf::from(ROOT) });
         let mut line = question(&view.path(ROOT)).into_bytes();
         line.push(b'\n');

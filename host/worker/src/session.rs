@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use polyloom_model::Limits;
 
-use polyloom_protocol::FromHost;
 use polyloom_protocol::handshake::feature;
 use polyloom_protocol::messages::host::{Complete, Exec, Forget, Ping, Reset, Restore, Snapshot};
 use polyloom_protocol::messages::worker::Completions;
+use polyloom_protocol::{Diagnostic, FromHost, Severity};
 use polyloom_sandbox as sandbox;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -338,8 +338,9 @@ impl Workplace {
             let task = task.map_err(|error| AttemptError::Watch(std::io::Error::other(error)))?;
             seat = task.map_err(AttemptError::Inputs)?;
         }
+        let told = live.clone();
         let watch = Watch::new(attempt, seat, Some(exec), live, stop, started);
-        let (report, seat) = watch.run_on().await.map_err(AttemptError::Watch)?;
+        let (mut report, seat) = watch.run_on().await.map_err(AttemptError::Watch)?;
         let Some(mut seat) = seat else { return Ok((report, None)) };
         let has_code = is_file || attempt.call.is_some();
         let folders = [("code", has_code), ("in", has_inputs), ("out", true)];
@@ -347,6 +348,12 @@ impl Workplace {
         let emptied = used.try_for_each(|(folder, _)| seat.cell.empty(folder));
         if let Err(error) = emptied {
             tracing::info!(cell = %attempt.cell, %error, "a session ends: what its cell left can't be removed");
+            let text = format!(
+                "the session ends after it, and the cells before run again for the next one: what it left in its folders can't be removed ({error})"
+            );
+            let warning = Diagnostic::new(Severity::Warning, text);
+            report.meta.diagnostics.push(warning.clone());
+            let _ = told.send(Live::Diagnostic(warning)).await;
             Session { seat, lease, own, bounds }.end();
             return Ok((report, None));
         }

@@ -7,7 +7,6 @@ Knows what is an argument and what may not be changed. What annotations make of 
 from __future__ import annotations
 
 import os
-import sys
 
 from polyloom import PortError
 from polyloom._annotations import Scope, Unreadable, Unresolved, annotations_of
@@ -23,7 +22,9 @@ from polyloom._function import (
     find,
     line_in,
     parameters_of,
+    place_of,
 )
+from polyloom._guard import Guard
 from polyloom._types import Type, parse
 from polyloom._values import Mismatch, conform, describe
 from polyloom._wrong import Wrong, fits
@@ -41,34 +42,24 @@ _WHOLE = {"list", "map", "record", "tensor", "table", "image"}
 """Types whose spelling says better what was expected than an annotation can."""
 
 
-def call(execution: Execution) -> dict[str, Any]:
-    """The outputs of one call, by port."""
+def call(execution: Execution) -> Call:
+    """A call that was made: its outputs, by port, are `given`."""
     spec = execution.call or {}
     module, name = str(spec.get("module")), str(spec.get("object"))
-    with _Builtins():
+    guard = Guard(execution.code, name)
+    with guard:
         function = find(execution.code, module, name)
-    return Call(execution, function, name).run()
-
-
-class _Builtins:
-    """Keeps what code that runs meanwhile does to `builtins` from all that comes after it."""
-
-    def __enter__(self) -> None:
-        self.names = sys.modules["builtins"].__dict__
-        self.before = self.names.copy()
-
-    def __exit__(self, *_: object) -> None:
-        self.names.update(self.before)
-        if self.names.keys() != self.before.keys():
-            for name in self.names.keys() - self.before.keys():
-                del self.names[name]
+    made = Call(execution, function, name, guard)
+    made.given = made.run()
+    return made
 
 
 class Call:
     """One call, from the inputs to the outputs."""
 
-    def __init__(self, execution: Execution, function: Any, name: str) -> None:
+    def __init__(self, execution: Execution, function: Any, name: str, guard: Guard) -> None:
         self.execution = execution
+        self.guard = guard
         self.function = function
         self.name = name
         inner = function
@@ -78,6 +69,7 @@ class Call:
         names = getattr(inner, "__globals__", None)
         self.scope = Scope(getattr(inner, "__module__", None) or "", names)
         self.arguments: dict[str, Any] = {}
+        self.given: dict[str, Any] = {}
         try:
             self.hints = annotations_of(inner, name)
         except Unreadable as error:
@@ -91,7 +83,7 @@ class Call:
         args, keywords = self.bind()
         kept = {name: frozen(value) for name, value in self.arguments.items()}
         try:
-            with _Builtins():
+            with self.guard:
                 result = _results.settle(self.function(*args, **keywords), self.execution)
         except SystemExit as error:
             if error.code is None or error.code == 0:
@@ -248,26 +240,10 @@ class Call:
     def error(self, name: str, message: str, code: str) -> CallError:
         """An error at the parameter `name`, or at the function."""
         error = CallError(name, message, code)
-        file = self.execution.code
-        if not file:
-            return error
-        import ast
-
-        try:
-            with open(file, "rb") as source:
-                tree = ast.parse(source.read())
-        except (OSError, SyntaxError, ValueError):
-            return error
-        for node in tree.body:
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == self.name:
-                of = node.args
-                every = [*of.posonlyargs, *of.args, *of.kwonlyargs, of.vararg, of.kwarg]
-                spot: Any = next((arg for arg in every if arg and arg.arg == name), None)
-                spot = node.returns if name == "return" else spot
-                error.place["line"] = (spot or node).lineno
-                if spot is not None:
-                    error.place["col"] = spot.col_offset + 1
-                    error.place.update(end_line=spot.end_lineno, end_col=spot.end_col_offset + 1)
+        compiled = getattr(self.inner, "__code__", None)
+        file = getattr(compiled, "co_filename", self.execution.code)
+        if file.startswith(os.path.dirname(self.execution.code) + os.sep):
+            error.place.update(place_of(file, getattr(compiled, "co_name", self.name), name))
         return error
 
 

@@ -1,6 +1,7 @@
 """Classes of records, choices and texts of the standard library, made from plain values.
 
-Dataclass, NamedTuple, TypedDict, Enum; dates, Decimal, UUID, Path.
+Dataclass, NamedTuple, TypedDict, Enum; dates, Decimal, UUID, Path; classes of attrs and models of
+pydantic.
 """
 
 from __future__ import annotations
@@ -8,12 +9,15 @@ from __future__ import annotations
 import sys
 
 from polyloom._annotations import Scope, fields_of
+from polyloom._members import members
 from polyloom._wrong import Wrong
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Optional
+
+    from polyloom._members import Member
 
     Converter = Callable[[Any], Any]
     Make = Callable[[Any, Scope], Converter]
@@ -34,12 +38,17 @@ def of_class(cls: type, args: tuple[Any, ...], scope: Scope, make: Make) -> Opti
         return _record(cls, args, make, _typed_dict)
     if issubclass(cls, tuple) and hasattr(cls, "_fields"):
         return _record(cls, args, make, _named_tuple)
-    if hasattr(cls, "__dataclass_fields__"):
-        return _record(cls, args, make, _dataclass)
-    return None
+    own = members(cls)
+    return None if own is None else _record(cls, args, make, _instance, own)
 
 
-def _record(cls: type, args: tuple[Any, ...], make: Make, of: Any) -> Converter:
+def _record(
+    cls: type,
+    args: tuple[Any, ...],
+    make: Make,
+    of: Any,
+    own: Optional[dict[str, Member]] = None,
+) -> Converter:
     """A class may contain itself, so its fields are looked at when the first value comes."""
     key = (cls, args)
     ready: list[Converter] = []
@@ -49,7 +58,11 @@ def _record(cls: type, args: tuple[Any, ...], make: Make, of: Any) -> Converter:
             scope = Scope(cls.__module__)
             scope.variables = dict(zip(getattr(cls, "__parameters__", ()), args))
             fields = {}
-            for name, hint in fields_of(cls).items():
+            known = {name: each.hint for name, each in (own or {}).items()}
+            hints = known if any(known.values()) else fields_of(cls)
+            for name, hint in hints.items():
+                if own is not None and name not in own:
+                    continue
                 origin = getattr(hint, "__origin__", hint)
                 if getattr(origin, "_name", None) == "ClassVar":
                     continue
@@ -110,29 +123,24 @@ def _named_tuple(cls: Any, fields: dict[str, Converter]) -> Converter:
     return convert
 
 
-def _dataclass(cls: Any, fields: dict[str, Converter]) -> Converter:
-    from dataclasses import MISSING
-
-    needed, after = set(), set()
-    for name, field in cls.__dataclass_fields__.items():
-        if name not in fields:
-            continue
-        if not field.init:
-            after.add(name)
-        elif field.default is MISSING and field.default_factory is MISSING:
-            needed.add(name)
+def _instance(cls: Any, fields: dict[str, Converter]) -> Converter:
+    own = members(cls) or {}
+    needed = {name for name, each in own.items() if each.needed and name in fields}
 
     def convert(value: Any) -> Any:
         found = _fields(cls, fields, value, needed)
+        keys = {name: own[name].key for name in found}
+        given = {key: found[name] for name, key in keys.items() if key is not None}
         try:
-            made = cls(**{name: each for name, each in found.items() if name not in after})
+            made = cls(**given)
         except Exception as error:
             why = f"{type(error).__name__}: {error}"
             raise Wrong(
                 f"record `{cls.__name__}`", None, f"values that it refuses: {why}"
             ) from error
-        for name in after & found.keys():
-            object.__setattr__(made, name, found[name])
+        for name, key in keys.items():
+            if key is None:
+                object.__setattr__(made, name, found[name])
         return made
 
     return convert

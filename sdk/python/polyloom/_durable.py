@@ -41,11 +41,35 @@ def save(names: dict[str, Any], out: str) -> dict[str, Any]:
                 write_output(at, {"type": kind}, out, value)
                 saved.append([name, kind, at])
         except Exception as error:
-            text = str(error) or type(error).__name__
-            unsaved.append({"name": name, "why": f"{type(value).__qualname__}: {text}"[:300]})
-    with open(os.path.join(out, INDEX), "wb") as file:
-        file.write(encode({"version": 1, "saved": saved}, VALUE_DEPTH))
+            _drop(out, str(len(saved)))
+            text = f"{type(value).__qualname__}: {_why(error)}"
+            unsaved.append({"name": name, "why": text[:300]})
+    try:
+        with open(os.path.join(out, INDEX), "wb") as file:
+            file.write(encode({"version": 1, "saved": saved}, VALUE_DEPTH))
+    except Exception as error:
+        # Without it nothing of the rest can be had again; the session goes on.
+        unsaved += [{"name": entry[0], "why": f"{INDEX}: {_why(error)}"[:300]} for entry in saved]
+        saved.clear()
+        for entry in os.listdir(out):
+            _drop(out, entry.lstrip(".").partition(".")[0])
     return {"saved": [entry[0] for entry in saved], "unsaved": unsaved}
+
+
+def _drop(out: str, name: str) -> None:
+    """Remove what was begun of a file, whose room others may need."""
+    for entry in os.listdir(out):
+        if entry.lstrip(".").partition(".")[0] == name:
+            os.unlink(os.path.join(out, entry))
+
+
+def _why(error: Exception) -> str:
+    from errno import EDQUOT, EFBIG, ENOSPC
+
+    cause = error.__cause__ or error
+    if isinstance(cause, OSError) and cause.errno in (EDQUOT, EFBIG, ENOSPC):
+        return "the session's own file system has no room for it; `disk` bounds that"
+    return str(error) or type(error).__name__
 
 
 def load(names: dict[str, Any], path: str) -> dict[str, Any]:

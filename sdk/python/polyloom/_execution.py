@@ -145,8 +145,12 @@ class Execution:
             seed_generators(self.seed)
         sys.argv[:] = [self.code, *self.argv]
         polyloom.inputs.clear()
-        self.given = call(self)
-        self._take(type(sys)("__main__"))
+        made = call(self)
+        self.given = made.given
+        try:
+            self._take(type(sys)("__main__"))
+        except polyloom.PortError as error:
+            raise made.error("return", str(error), "output") from error
         if self.given and os.getpid() == self._pid:
             from polyloom._show import show_outputs
 

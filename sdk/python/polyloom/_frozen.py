@@ -5,6 +5,8 @@ What cannot be changed is not copied, and a list of numbers is copied and compar
 
 from __future__ import annotations
 
+from polyloom._members import names
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -30,11 +32,9 @@ def frozen(value: Any) -> Any:
         return (kind, set(value))
     if isinstance(value, bytearray):
         return (kind, bytes(value))
-    if hasattr(value, "__dataclass_fields__"):
-        return (
-            kind,
-            [(name, frozen(getattr(value, name, None))) for name in value.__dataclass_fields__],
-        )
+    fields = names(kind)
+    if fields is not None:
+        return (kind, [(name, frozen(getattr(value, name, None))) for name in fields])
     if hasattr(value, "columns") and hasattr(value, "shape"):  # a frame
         return (kind, list(map(str, value.columns)), tuple(value.shape))
     return _Same(value)

@@ -44,7 +44,8 @@ def find(code: str, module: str, name: str) -> Any:
     if root:
         if _roots:  # A look at all modules copies the memory of most where the process is a fork.
             for other in [m for m, of in sys.modules.items() if _below(of, _roots)]:
-                del sys.modules[other]  # of a call before this one
+                if other != "__main__":  # of a session's other cells
+                    del sys.modules[other]  # of a call before this one
         _roots[:] = [root + os.sep]
         if sys.path[:1] != [root]:
             sys.path.insert(0, root)
@@ -70,7 +71,9 @@ def find(code: str, module: str, name: str) -> Any:
         message = f"`{module}` has no function `{name}`; there are {has}"
         raise CallError("", message, "object") from None
     if not callable(function):
-        raise CallError("", f"`{module}.{name}` is no function", "object")
+        wrong = CallError("", f"`{module}.{name}` is no function", "object")
+        wrong.place.update(place_of(code, name, "") if code else {})
+        raise wrong
     return function
 
 
@@ -121,6 +124,37 @@ def line_in(error: BaseException, code: str) -> Optional[int]:
             line = at.tb_lineno
         at = at.tb_next
     return line
+
+
+def place_of(file: str, name: str, part: str) -> dict[str, Any]:
+    """Where a parameter of a function is, or its `return` annotation; else where it begins."""
+    import ast
+
+    try:
+        with open(file, "rb") as source:
+            tree = ast.parse(source.read())
+    except (OSError, SyntaxError, ValueError):
+        return {}
+    place: dict[str, Any] = {}
+    for node in tree.body:
+        spot: Any = None
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == name:
+            of = node.args
+            every = [*of.posonlyargs, *of.args, *of.kwonlyargs, of.vararg, of.kwarg]
+            spot = next((arg for arg in every if arg and arg.arg == part), None)
+            spot = node.returns if part == "return" else spot
+        elif not any(isinstance(it, ast.Name) and it.id == name for it in _bound(node)):
+            continue
+        place = {"file": file, "line": (spot or node).lineno}
+        if spot is not None:
+            place["col"] = spot.col_offset + 1
+            place.update(end_line=spot.end_lineno, end_col=spot.end_col_offset + 1)
+    return place
+
+
+def _bound(node: Any) -> list[Any]:
+    """What a statement gives a value."""
+    return getattr(node, "targets", None) or [getattr(node, "target", None)]
 
 
 def parameters_of(function: Any) -> Optional[list[Parameter]]:

@@ -97,6 +97,7 @@ class _Execution:
 def call(function: Any) -> dict[str, Any]:
     """The outputs of one call of a function, which are written nowhere."""
     from polyloom._call import Call
+    from polyloom._guard import Guard
     from polyloom._msgpack import encode
     from polyloom._types import parse
     from polyloom._values import conform
@@ -105,7 +106,7 @@ def call(function: Any) -> dict[str, Any]:
     try:
         os.write(given, encode(1))
         execution: Any = _Execution(f"/proc/self/fd/{given}")
-        outputs = Call(execution, function, "f").run()
+        outputs = Call(execution, function, "f", Guard("", "f")).run()
     finally:
         os.close(given)
     for value in outputs.values():

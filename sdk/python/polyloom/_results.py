@@ -10,6 +10,7 @@ import sys
 
 import polyloom
 from polyloom import PortError
+from polyloom._members import names
 from polyloom._types import Type, parse
 from polyloom._values import Mismatch, describe
 
@@ -234,15 +235,18 @@ def plain(value: Any, wanted: Type, path: str) -> Any:
     if enum is not None and isinstance(value, enum.Enum):
         by_value = wanted.name in ("str", "int", "float", "bool") and isinstance(value, (int, str))
         return value.value if by_value else value.name
-    if hasattr(value, "__dataclass_fields__") and not isinstance(value, type):
-        value = {name: getattr(value, name) for name in value.__dataclass_fields__}
+    fields = None if kind in (dict, list, tuple) else names(kind)
+    if fields is not None:
+        # What `__init__` does not take is no field of the type.
+        told = [name for name in fields if not wanted.fields or name in wanted.fields]
+        value = {name: getattr(value, name) for name in told}
     elif isinstance(value, tuple) and hasattr(value, "_fields") and wanted.name != "list":
         value = dict(zip(value._fields, value))
     if isinstance(value, dict):
-        fields, item = wanted.fields, wanted.item or _ANY
+        typed, item = wanted.fields, wanted.item or _ANY
         return {
             key if isinstance(key, str) and type(key) is str else plain(key, _ANY, path): plain(
-                each, fields.get(key, item) if fields else item, f"{path}.{key}"
+                each, typed.get(key, item) if typed else item, f"{path}.{key}"
             )
             for key, each in value.items()
         }

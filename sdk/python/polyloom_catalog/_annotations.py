@@ -20,14 +20,17 @@ from polyloom_catalog._known import (
 )
 from polyloom_catalog._literals import NotLiteral, literal, shown
 from polyloom_catalog._problems import CIRCULAR, NO_TYPE, TOO_LARGE_TYPE, UNTYPABLE, Refusal
-from polyloom_catalog._resolve import Definition, Resolver
+from polyloom_catalog._resolve import Definition, Resolver, dotted
 from polyloom_catalog._shape import MOST_MEMBERS, Shape, choices, listed, mapped, nullable, union
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, Optional, Union
 
     from polyloom_catalog._source import Module
+
+    Variables = dict[str, Union[ast.expr, Shape, None]]
 
 DEEPEST = 40
 MOST_CHOICES = 1024
@@ -43,7 +46,7 @@ class Annotations:
         self._depth = 0
         self._aliases: dict[str, Optional[Shape]] = {}
         self._texts: dict[tuple[str, bytes], Shape] = {}
-        self._variables: list[dict[str, Optional[ast.expr]]] = []
+        self._variables: list[Variables] = []
 
     def read(self, module: Module, node: ast.expr, variables: Any = None) -> Shape:
         """The shape that an annotation says, `variables` being type parameters of a function."""
@@ -98,6 +101,8 @@ class Annotations:
             for names in reversed(self._variables):
                 if node.id in names:
                     bound = names[node.id]
+                    if isinstance(bound, Shape):
+                        return bound.copy()
                     if bound is None:
                         return Shape("any", {})
                     if isinstance(bound, ast.Tuple):
@@ -149,10 +154,41 @@ class Annotations:
         why = REFUSED.get(found, "")
         raise Refusal(UNTYPABLE, f"`{name:.60}` is no type of a port", why)
 
+    def given(
+        self,
+        parameters: Callable[[Definition], list[str]],
+        found: Definition,
+        args: list[ast.expr],
+        module: Module,
+    ) -> Variables:
+        """What the type variables of a definition are where `args` stand behind its name."""
+        names = parameters(found) if args else []
+        if names and len(args) > len(names):
+            message = f"`{found.name}` takes {len(names)} types, not {len(args)}"
+            raise Refusal(NO_TYPE, message)
+        return {name: self.shape(module, arg) for name, arg in zip(names, args)}
+
+    def within(self, variables: Variables) -> list[Variables]:
+        """Begin with what a definition has of type variables, and no other; what was before."""
+        before, self._variables = self._variables, [variables]
+        return before
+
+    def back(self, before: list[Variables]) -> None:
+        """Go on with what was before."""
+        self._variables = before
+
     def defined(self, found: Definition, args: list[ast.expr], module: Module) -> Shape:
         """The shape of what is defined in source."""
         if found.binding.kind == "class":
-            return self.classes.shape(found)
+            return self.classes.shape(
+                found, self.given(self.classes.parameters, found, args, module)
+            )
+        if found.binding.kind == "value" and args:
+            before = self.within(self.given(self.classes.free, found, args, module))
+            try:
+                return self._alias(found)
+            finally:
+                self.back(before)
         if found.binding.kind == "value":
             key = found.dotted
             if key in self._aliases:
@@ -161,9 +197,11 @@ class Annotations:
                     raise Refusal(CIRCULAR, f"`{found.name}` is defined by itself")
                 return shape.copy()
             self._aliases[key] = None
+            before = self.within({})
             try:
                 shape = self._alias(found)
             finally:
+                self.back(before)
                 self._aliases.pop(key, None)
             self._aliases[key] = shape
             return shape.copy()
@@ -254,6 +292,8 @@ class Annotations:
             except Refusal:
                 continue  # of somebody else
             origin, _, name = found.rpartition(".") if isinstance(found, str) else ("", "", "")
+            if _metadata.is_field(dotted(found)) and isinstance(node, ast.Call):
+                shape = _metadata.field(shape, node)
             if origin in ("polyloom", "annotated_types", "typing") and name in _metadata.KNOWN:
                 shape = _metadata.apply(
                     shape, name, node, lambda part: self.classes.member(module, part)
@@ -276,7 +316,7 @@ class Annotations:
                 inner = args[1]
                 if isinstance(inner, ast.Subscript):
                     dtype = self._dtype(module, inner.slice)
-                dims = self._dims(args[0])
+                dims = self._dims(module, args[0])
             return Shape(f"tensor<{dtype}{dims}>", {})
         if found in PLAIN:
             text, schema = PLAIN[found]
@@ -311,13 +351,29 @@ class Annotations:
         kinds = "bool, i8 to i64, u8 to u64, f32 and f64"
         raise Refusal(UNTYPABLE, f"`{found}` is no dtype of a tensor", f"tensors have {kinds}")
 
-    def _dims(self, node: ast.expr) -> str:
-        if not isinstance(node, ast.Subscript) or not isinstance(node.slice, ast.Tuple):
+    def _dims(self, module: Module, node: ast.expr) -> str:
+        """The axes of `tuple[H, W, Literal[3]]`: sizes, names of types, else numbered."""
+        if not isinstance(node, ast.Subscript):
             return ""
-        sizes = node.slice.elts
+        sizes = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
         if any(isinstance(size, ast.Constant) and size.value is ... for size in sizes):
             return ""
-        return ",[" + ",".join(f"d{at}" for at in range(len(sizes))) + "]"
+        return ",[" + ",".join(self._dim(module, size, at) for at, size in enumerate(sizes)) + "]"
+
+    def _dim(self, module: Module, node: ast.expr, at: int) -> str:
+        try:
+            if isinstance(node, ast.Subscript):
+                if self.resolver.node(module, node.value) == "typing.Literal":
+                    size = literal(node.slice)
+                    return str(size) if type(size) is int and size >= 0 else f"d{at}"
+            elif isinstance(node, ast.Name):
+                name = node.id.lower()
+                named = isinstance(self.resolver.node(module, node), Definition)
+                if named and name.isascii() and name.isalnum():
+                    return name
+        except (Refusal, NotLiteral):
+            pass
+        return f"d{at}"
 
 
 def _quoted(node: ast.Constant) -> ast.expr:

@@ -7,6 +7,7 @@ import sys
 
 from polyloom_catalog._annotations import Annotations
 from polyloom_catalog._functions import Functions
+from polyloom_catalog._imports import failing
 from polyloom_catalog._library import Library
 from polyloom_catalog._places import Places
 from polyloom_catalog._problems import (
@@ -14,10 +15,12 @@ from polyloom_catalog._problems import (
     COMPILED,
     HIDES,
     LOCATION,
+    MOST_PROBLEMS,
     NOT_FOUND,
     TOO_LARGE,
     Problems,
     Refusal,
+    row,
 )
 from polyloom_catalog._reach import Reach
 from polyloom_catalog._resolve import Definition, Resolver
@@ -31,76 +34,70 @@ if TYPE_CHECKING:
 
 MOST = 10_000
 MOST_OVERLOADS = 32
-SHARE = 64 << 10
-"""Of source, in bytes: what is less is read at once."""
 
 
 def catalog(request: dict[str, Any]) -> dict[str, Any]:
-    """The catalog, as JSON has it, of a request `{root, targets, allow_untyped}`."""
+    """The whole catalog, as JSON has it, of a request `{root, targets, allow_untyped}`."""
     reader = Reader(request)
-    whole = Whole(reader.lost)
-    for share in shares(reader.places):
-        whole.add(reader.read(share))
-    return whole.catalog()
-
-
-def shares(places: list[Place]) -> list[list[Place]]:
-    """The places in shares, each to be read by itself, whoever reads it.
-
-    What is said of classes that contain each other depends on which is met first: so shares are
-    the same on every machine.
-    """
-    found: list[list[Place]] = []
-    size = 0
-    for place in places:
-        if not found or size >= SHARE:
-            found.append([])
-            size = 0
-        found[-1].append(place)
-        size += place.size
-    return found
+    bounds = Bounds()
+    whole: dict[str, Any] = {"version": 1, "entries": [], "types": {}}
+    problems = Problems()
+    problems.take(reader.lost.found)
+    for place in reader.places:
+        part = bounds.hold(reader.read(place))
+        whole["entries"] += part.entries
+        for name, type in part.types.items():
+            whole["types"].setdefault(name, type)
+        problems.take(part.problems)
+    return {**whole, "problems": problems.found}
 
 
 class Part:
-    """What is said of a share of the places."""
+    """What is said of one place, and the project's files that it rests on.
 
-    def __init__(self, entries: list[Any], types: dict[str, Any], problems: list[Any]) -> None:
+    It depends on nothing else, whoever reads it and whatever was read before: so it is good for as
+    long as these files are what they were.
+    """
+
+    def __init__(
+        self,
+        location: str,
+        files: list[str],
+        entries: list[Any],
+        types: dict[str, Any],
+        problems: list[Any],
+    ) -> None:
+        self.location = location
+        self.files = files
         self.entries = entries
         self.types = types
         self.problems = problems
 
 
-class Whole:
-    """All parts together, in the order of their shares."""
+class Bounds:
+    """What a catalog has at most: the parts of one are held to it in their order."""
 
-    def __init__(self, problems: Problems) -> None:
-        self.entries: list[Any] = []
-        self.types: dict[str, Any] = {}
-        self.problems = problems
+    def __init__(self) -> None:
+        self._functions = MOST
+        self._problems = MOST_PROBLEMS
 
-    def add(self, part: Part) -> None:
-        """Add the next one."""
-        self.entries += part.entries
-        for name, type in part.types.items():
-            self.types.setdefault(name, type)
-        self.problems.take(part.problems)
-        if len(self.entries) > MOST:
-            del self.entries[MOST:]
+    def hold(self, part: Part) -> Part:
+        """The next part, as far as there is room, which says what is left out."""
+        self._functions -= len(part.entries)
+        if self._functions < 0 and part.entries:
+            del part.entries[self._functions :]
             message = f"there are more than {MOST} functions"
-            self.problems.add(TOO_LARGE, message, help="name fewer files")
-
-    def catalog(self) -> dict[str, Any]:
-        """As it is told."""
-        return {
-            "version": 1,
-            "entries": self.entries,
-            "types": self.types,
-            "problems": self.problems.found,
-        }
+            part.problems.insert(0, row(TOO_LARGE, message, help="name fewer files"))
+        self._problems -= len(part.problems)
+        if self._problems < 0 and part.problems:
+            del part.problems[self._problems :]
+            message = f"more than {MOST_PROBLEMS} problems"
+            part.problems.append(row(TOO_LARGE, message, help="the rest is left out"))
+        return part
 
 
 class Reader:
-    """Reads places, one share after the other. What files say is kept between them."""
+    """Reads places, one after the other. What files say is kept between them."""
 
     def __init__(self, request: dict[str, Any]) -> None:
         self.lost = self.problems = Problems()
@@ -111,29 +108,33 @@ class Reader:
         self.resolver = Resolver(self.library)
         self.reach = Reach(self.library, self.resolver)
 
-    def read(self, share: list[Place]) -> Part:
-        """What there is to say of some of the places."""
+    def read(self, place: Place) -> Part:
+        """What there is to say of a place."""
         self.problems = self.library.problems = Problems()
         self.annotations = Annotations(self.resolver)
         self.functions = Functions(self.annotations, self.problems, self.allow_untyped)
         self.entries: dict[str, dict[str, Any]] = {}
         self.asked: set[str] = set()
-        for place in share:
-            for object in place.objects:
-                if place.path is None:
-                    self._installed(place.location, object)
-                else:
-                    self._file(place.location, place.path, object)
+        self.files: list[str] = []
+        for object in place.objects:
+            if place.path is None:
+                self._installed(place.location, object)
+            else:
+                self._file(place.location, place.path, object)
         types = self.annotations.classes.types
-        return Part(list(self.entries.values()), types, self.problems.found)
+        entries = list(self.entries.values())
+        return Part(place.location, self.files, entries, types, self.problems.found)
 
     def _file(self, location: str, path: str, object: Optional[str]) -> None:
         name = path.rpartition(".")[0].replace("/", ".")
         if name.endswith(".__init__"):
             name = name[: -len(".__init__")]
+        self.files = [path]
         module = self.library.module(name)
         if module is None:
             return  # it has said why
+        self.files = self.reach.files(module)
+        failing(module, self.library, self.problems)
         if name in getattr(sys, "stdlib_module_names", ()):
             message = f"`{name}` is the name of a module of Python's own, which this one hides"
             help = "give the file another name"

@@ -9,21 +9,39 @@ import ast
 
 from polyloom_catalog._docs import Doc
 from polyloom_catalog._literals import NotLiteral, literal, shown
+from polyloom_catalog._metadata import field as metadata
 from polyloom_catalog._problems import NO_TYPE, UNTYPABLE, Refusal
-from polyloom_catalog._resolve import Definition
+from polyloom_catalog._reach import digest
+from polyloom_catalog._resolve import Definition, dotted
 from polyloom_catalog._shape import Field, Shape, choices, nullable, union, whole, word
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any, Optional
 
-    from polyloom_catalog._annotations import Annotations
+    from polyloom_catalog._annotations import Annotations, Variables
     from polyloom_catalog._source import Module
 
 ENUMS = frozenset(f"enum.{name}" for name in ("Enum", "IntEnum", "StrEnum", "ReprEnum"))
 FLAGS = frozenset(("enum.Flag", "enum.IntFlag"))
 TUPLES = frozenset(("typing.NamedTuple", "collections.namedtuple"))
 MOST_FIELDS = 1024
+LONGEST_NAME = 200
+# Decorators that make classes with fields, and calls that say more of a field, by library.
+_DECORATORS = {("dataclasses", "dataclass"): "dataclass", ("pydantic", "dataclass"): "dataclass"}
+_DECORATORS.update(
+    ((library, name), "attrs")
+    for library in ("attr", "attrs")
+    for name in "s attrs define frozen mutable dataclass".split()
+)
+_FIELDS = {
+    "dataclass": {("dataclasses", "field"), ("pydantic", "Field")},
+    "attrs": {
+        (library, name) for library in ("attr", "attrs") for name in ("ib", "attrib", "field")
+    },
+    "model": {("pydantic", "Field")},
+}
 
 
 class Classes:
@@ -35,10 +53,16 @@ class Classes:
         self._shapes: dict[str, Optional[Shape]] = {}
         self._refused: dict[str, Refusal] = {}
         self._members: dict[str, list[str]] = {}
+        self._key = ""
+        """Under what name the class that is read is collected."""
 
-    def shape(self, found: Definition) -> Shape:
-        """The shape of a class."""
+    def shape(self, found: Definition, variables: Variables) -> Shape:
+        """The shape of a class, and what its type variables are here."""
         key = found.dotted
+        if variables:
+            args = ", ".join(arg.text for arg in variables.values() if isinstance(arg, Shape))
+            short = args if len(args) <= LONGEST_NAME else digest(args)
+            key = f"{key}[{short}]"
         if key in self._refused:
             before = self._refused[key]
             raise Refusal(before.code, before.message, before.help)
@@ -48,12 +72,17 @@ class Classes:
                 return Shape("any", {"$ref": f"#/types/{key}"})
             return shape.copy()
         self._shapes[key] = None
+        outer = self.annotations.within({**_bounds(found), **variables})
+        kept, self._key = self._key, key
         try:
             shape = self._read(found)
         except Refusal as refusal:
             self._shapes.pop(key)
             self._refused[key] = refusal
             raise Refusal(refusal.code, refusal.message, refusal.help) from None
+        finally:
+            self.annotations.back(outer)
+            self._key = kept
         self._shapes[key] = shape
         return shape.copy()
 
@@ -66,9 +95,9 @@ class Classes:
                 raise Refusal(UNTYPABLE, f"the enum `{found.name}` has no member")
             shape = choices(names)
             return self._collect(found, "enum", shape, [], dict(shape.schema))
-        if kind in ("dataclass", "typeddict", "namedtuple"):
+        if kind in ("dataclass", "attrs", "model", "typeddict", "namedtuple"):
             return self.record(found, kind, self._fields(found, kind, 0))
-        help = "types are dataclasses, TypedDicts, NamedTuples and enums"
+        help = "types are dataclasses, TypedDicts, NamedTuples, enums, attrs and pydantic's models"
         if kind == "flag":
             help = "a set of flags has no port type; take a list of an enum's members"
         elif kind == "protocol":
@@ -129,8 +158,11 @@ class Classes:
                 row["default_text"] = field.default[2]
             row["doc"] = field.doc
             told.append(row)
-        self.types[found.dotted] = {
-            "name": found.name,
+        name = found.dotted
+        if self._key.startswith(f"{name}["):
+            name = self._key
+        self.types[name] = {
+            "name": name[len(found.module.name) + 1 :],
             "module": found.module.name,
             "kind": kind,
             "type": None if shape.why else shape.text,
@@ -140,8 +172,39 @@ class Classes:
             "file": found.module.shown,
             "line": getattr(node, "lineno", 1),
         }
-        shape.schema = {"$ref": f"#/types/{found.dotted}"}
+        shape.schema = {"$ref": f"#/types/{name}"}
         return shape
+
+    def parameters(self, found: Definition) -> list[str]:
+        """The names of a class's type variables, in their order."""
+        node = found.binding.node
+        bases = [base for base in getattr(node, "bases", ()) if isinstance(base, ast.Subscript)]
+        for base in bases:
+            if self._known(found.module, base.value) in ("typing.Generic", "typing.Protocol"):
+                bases = [base]
+                break
+        return list(_bounds(found)) or self._variables(found.module, bases)
+
+    def free(self, found: Definition) -> list[str]:
+        """The names of the type variables in an alias, in their order."""
+        value = getattr(found.binding.node, "value", None)
+        return list(_bounds(found)) or self._variables(found.module, [value] if value else [])
+
+    def _variables(self, module: Module, nodes: Sequence[ast.AST]) -> list[str]:
+        names: dict[str, None] = {}
+        parts = [part for node in nodes for part in ast.walk(node) if isinstance(part, ast.Name)]
+        for part in sorted(parts, key=lambda part: (part.lineno, part.col_offset)):
+            try:
+                what = self.annotations.resolver.node(module, part)
+            except Refusal:
+                continue
+            value = (
+                getattr(what.binding.node, "value", None) if isinstance(what, Definition) else None
+            )
+            if isinstance(what, Definition) and isinstance(value, ast.Call):
+                if self._known(what.module, value.func) == "typing.TypeVar":
+                    names[part.id] = None
+        return list(names)
 
     def kind(self, found: Definition, depth: int = 0) -> str:
         """What a class is: one of the kinds of types, `flag`, `protocol`, or empty."""
@@ -150,8 +213,9 @@ class Classes:
             return ""
         for decorator in node.decorator_list:
             head = decorator.func if isinstance(decorator, ast.Call) else decorator
-            if self._known(found.module, head) == "dataclasses.dataclass":
-                return "dataclass"
+            kind = _DECORATORS.get(self._library(found.module, head), "")
+            if kind:
+                return kind
         for base in node.bases:
             head = base.value if isinstance(base, ast.Subscript) else base
             if isinstance(head, ast.Call):
@@ -162,9 +226,11 @@ class Classes:
                 what = self.annotations.resolver.node(found.module, head)
             except Refusal:
                 continue
+            if dotted(what).startswith("pydantic") and dotted(what).endswith(".BaseModel"):
+                return "model"
             if isinstance(what, Definition):
                 kind = self.kind(what, depth + 1)
-                if kind in ("enum", "typeddict", "flag"):
+                if kind in ("enum", "typeddict", "flag", "model"):
                     return kind
             elif what == "typing.TypedDict":
                 return "typeddict"
@@ -177,6 +243,14 @@ class Classes:
             elif what == "typing.Protocol":
                 return "protocol"
         return ""
+
+    def _library(self, module: Module, node: ast.expr) -> tuple[str, str]:
+        """The library that a name is of, and its last part."""
+        try:
+            name = dotted(self.annotations.resolver.node(module, node))
+        except Refusal:
+            return "", ""
+        return name.partition(".")[0], name.rpartition(".")[2]
 
     def _known(self, module: Module, node: ast.expr) -> str:
         try:
@@ -197,13 +271,22 @@ class Classes:
             except Refusal:
                 continue
             if isinstance(above, Definition) and self.kind(above) == kind:
-                fields.update((each.name, each) for each in self._fields(above, kind, depth + 1))
+                args = _arguments(base)
+                given = self.annotations.given(self.parameters, above, args, found.module)
+                before = self.annotations.within({**_bounds(above), **given})
+                try:
+                    inherited = self._fields(above, kind, depth + 1)
+                finally:
+                    self.annotations.back(before)
+                fields.update((each.name, each) for each in inherited)
         total = not any(
             word.arg == "total" and isinstance(word.value, ast.Constant) and not word.value.value
             for word in node.keywords
         )
         docs = Doc(ast.get_docstring(node, clean=False) or "").params
         for at, line in enumerate(node.body):
+            if kind == "attrs" and isinstance(line, ast.Assign):
+                line = self._annotated(found, line)
             if not isinstance(line, ast.AnnAssign) or not isinstance(line.target, ast.Name):
                 continue
             field = self._field(found, kind, line, total)
@@ -236,14 +319,22 @@ class Classes:
             missing = missing or (kind == "typeddict" and not total and outer != "typing.Required")
         elif kind == "typeddict":
             missing = not total
+        if kind == "model" and (name.startswith("_") or name == "model_config"):
+            return None
         value = line.value
-        if kind == "dataclass" and isinstance(value, ast.Call):
-            if self._known(found.module, value.func) == "dataclasses.field":
-                words = {word.arg: word.value for word in value.keywords}
+        said: Optional[ast.Call] = None
+        if isinstance(value, ast.Call):
+            if self._library(found.module, value.func) in _FIELDS.get(kind, ()):
+                said = value
+                words = {word.arg: word.value for word in said.keywords}
                 init = words.get("init")
                 if isinstance(init, ast.Constant) and init.value is False:
                     return None
-                value = words.get("default") or words.get("default_factory")
+                value = words.get("default") or words.get("default_factory") or words.get("factory")
+                if value is None and said.args and kind != "dataclass":
+                    value = said.args[0]
+                if isinstance(value, ast.Constant) and value.value is ...:
+                    value = None  # pydantic's word for: it has to be given
         try:
             shape = self.annotations.shape(found.module, note)
         except Refusal as refusal:
@@ -251,10 +342,28 @@ class Classes:
             text = f"`{found.name}` is no type of a port, for its field `{name}` ({line_at}): "
             message = refusal.message if len(refusal.message) < 400 else refusal.message[:400] + "…"
             raise Refusal(refusal.code, text + message, refusal.help) from None
+        if kind == "model" and said is not None:
+            shape = metadata(shape, said)
         field = Field(name, shape, missing or value is not None)
         if value is not None:
             field.default = self.default(found.module, value)
         return field
+
+    def _annotated(self, found: Definition, line: ast.Assign) -> ast.stmt:
+        """`x = attr.ib(type=int)` as `x: int = attr.ib()`."""
+        value = line.value
+        if not isinstance(value, ast.Call) or not isinstance(line.targets[0], ast.Name):
+            return line
+        if self._library(found.module, value.func) not in _FIELDS["attrs"]:
+            return line
+        note = next((word.value for word in value.keywords if word.arg == "type"), None)
+        if note is None:
+            name = line.targets[0].id
+            at = f"{found.module.shown}:{line.lineno}"
+            message = f"the field `{name}` of `{found.name}` has no type ({at})"
+            raise Refusal(UNTYPABLE, message, f"write `{name}: float = …`, or what it is")
+        made = ast.AnnAssign(line.targets[0], note, value, 1)
+        return ast.copy_location(made, line)
 
     def default(self, module: Module, node: ast.expr) -> tuple[bool, Any, str]:
         """Whether a default is a value that can be told, the value, and else its text."""
@@ -362,3 +471,16 @@ class Classes:
             missing = outer == "typing.NotRequired" or (not total and outer != "typing.Required")
             fields.append(Field(key.value, self.annotations.shape(found.module, value), missing))
         return self.record(found, kind, fields)
+
+
+def _bounds(found: Definition) -> dict[str, Optional[ast.expr]]:
+    """The type variables of `class Box[T: int]`, with their bounds."""
+    params = getattr(found.binding.node, "type_params", ())
+    return {each.name: getattr(each, "bound", None) for each in params}
+
+
+def _arguments(node: ast.expr) -> list[ast.expr]:
+    """What stands in brackets behind a name."""
+    if not isinstance(node, ast.Subscript):
+        return []
+    return list(node.slice.elts) if isinstance(node.slice, ast.Tuple) else [node.slice]

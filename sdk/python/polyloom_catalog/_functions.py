@@ -298,7 +298,7 @@ class _Reading:
             return [self._row(name, shape, node, True)], True
         if shape.text == "null" or shape.text == "never":
             return [], False
-        if shape.fields is not None and shape.kind != "dataclass" and not shape.optional:
+        if shape.kind in ("typeddict", "namedtuple") and shape.fields and not shape.optional:
             rows = []
             for field in shape.fields:
                 if field.may_be_left_out and shape.kind == "typeddict":

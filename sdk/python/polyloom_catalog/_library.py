@@ -11,11 +11,12 @@ import os
 import sys
 from importlib.machinery import EXTENSION_SUFFIXES
 
+from polyloom_catalog._problems import row
 from polyloom_catalog._source import Module, SourceError, read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Optional
+    from typing import Any, Optional
 
     from polyloom_catalog._problems import Problems
 
@@ -32,6 +33,7 @@ class Library:
         self.problems = problems
         self.read = 0
         self._modules: dict[str, Optional[Module]] = {}
+        self._wrong: dict[str, dict[str, Any]] = {}
         self._folders: dict[str, frozenset[str]] = {}
         self._path = [place for place in sys.path if os.path.isabs(place)]
         if "site" not in sys.modules:
@@ -40,9 +42,11 @@ class Library:
     def module(self, name: str) -> Optional[Module]:
         """The module of this dotted name, where there is one and it can be read.
 
-        What is wrong with a file of the project is a problem, once.
+        What is wrong with a file of the project is a problem of whoever asks.
         """
         if name in self._modules:
+            if name in self._wrong:
+                self.problems.take([self._wrong[name]])
             return self._modules[name]
         self._modules[name] = None  # while it is looked for
         found = self.find(name)
@@ -51,9 +55,10 @@ class Library:
                 self._take(found)
             except SourceError as error:
                 if found.project:
-                    self.problems.add(
-                        error.code, error.message, file=found.shown, place=error.place
+                    self._wrong[name] = row(
+                        error.code, error.message, found.shown, error.place, help=error.help
                     )
+                    self.problems.take([self._wrong[name]])
                 found = None
         self._modules[name] = found
         return found
@@ -102,6 +107,24 @@ class Library:
             if any(parts[-1] + suffix in entries for suffix in EXTENSION_SUFFIXES):
                 return True
         return False
+
+    def there(self, name: str) -> bool:
+        """Whether there may be a module of this name: source, compiled, or a folder of some."""
+        if self.find(name) is not None or self.compiled(name):
+            return True
+        first, *rest = name.split(".")
+        if first in ("polyloom", "__main__"):
+            return True  # every cell has them
+        for folder in [self.root, *self._path]:
+            entries = self._entries(folder)
+            ours = folder == self.root
+            if any(entry.startswith("__editable__") for entry in entries):
+                return True  # which brings a finder of its own
+            if first in entries and (
+                not ours or os.path.isdir(os.path.join(folder, *name.split(".")))
+            ):
+                return True
+        return first in sys.builtin_module_names and not rest
 
     def _within(self, top: str, parts: list[str], name: str, project: bool) -> Optional[Module]:
         folder = top

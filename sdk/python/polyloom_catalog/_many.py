@@ -1,7 +1,7 @@
 """Many files, read by as many processes as there are processors: copies of the one that is asked.
 
-Each takes shares that lie beside each other, and answers with their parts; a share of which nothing
-was heard is read once more. So what is said is the same as from one process.
+Each takes places that lie beside each other, and answers with their parts; those of which nothing
+was heard are read once more. So what is said is the same as from one process.
 """
 
 from __future__ import annotations
@@ -10,45 +10,60 @@ import marshal
 import os
 from json import JSONEncoder
 
-from polyloom_catalog._catalog import Part, Reader, Whole, shares
+from polyloom_catalog._catalog import Bounds, Part, Reader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any, Optional
 
     from polyloom_catalog._places import Place
 
 MOST_PROCESSES = 16
+WORTH = 32 << 10
+"""A copy is made for this much source, in bytes."""
 
 
-def written(request: dict[str, Any]) -> str:
-    """The catalog of a request as JSON."""
+def written(request: dict[str, Any]) -> Iterator[str]:
+    """The catalog of a request: a line of JSON for each place, and one before them."""
     reader = Reader(request)
-    first, *rest = _split(shares(reader.places), _processors()) or [[]]
+    known = frozenset(request.get("known") or ())
+    places = [place for place in reader.places if place.location not in known]
+    first, *rest = _split(places, _processors()) or [[]]
     others = [(some, _begin(reader, some)) for some in rest]
-    whole = Whole(reader.lost)
-    for part in _parts(reader, first):
-        whole.add(part)
-    for some, answer in others:
-        for part in _heard(answer) or _parts(reader, some):
-            whole.add(part)
-    entries = ",".join(whole.entries)
-    told = _text({"types": whole.types, "problems": whole.problems.found})
-    return f'{{"version":1,"entries":[{entries}],{told[1:]}'
+    bounds = Bounds()
+    yield _text({"version": 1, "problems": reader.lost.found})
+    parts = iter(_parts(reader, first))
+    for place in reader.places:
+        if place.location in known:
+            yield _text({"version": 1, "location": place.location, "known": True})
+            continue
+        part = next(parts, None)
+        while part is None:
+            some, answer = others.pop(0)
+            parts = iter(_heard(answer) or _parts(reader, some))
+            part = next(parts, None)
+        yield _line(bounds.hold(part))
 
 
 _text = JSONEncoder(separators=(",", ":")).encode
 
 
-def _parts(reader: Reader, some: list[list[Place]]) -> list[Part]:
-    """What is said of shares, each entry as text."""
-    parts = [reader.read(share) for share in some]
+def _line(part: Part) -> str:
+    head = _text({"version": 1, "location": part.location, "files": part.files})
+    rest = _text({"types": part.types, "problems": part.problems})
+    return f'{head[:-1]},"entries":[{",".join(part.entries)}],{rest[1:]}'
+
+
+def _parts(reader: Reader, some: list[Place]) -> list[Part]:
+    """What is said of places, each entry as text."""
+    parts = list(map(reader.read, some))
     for part in parts:
         part.entries = list(map(_text, part.entries))
     return parts
 
 
-def _begin(reader: Reader, some: list[list[Place]]) -> Optional[tuple[int, int]]:
+def _begin(reader: Reader, some: list[Place]) -> Optional[tuple[int, int]]:
     """A copy of this process and where it answers; nothing where there can't be one."""
     try:
         answer, to = os.pipe()
@@ -61,7 +76,7 @@ def _begin(reader: Reader, some: list[list[Place]]) -> Optional[tuple[int, int]]
     try:
         parts = _parts(reader, some)
         with open(to, "wb") as file:
-            marshal.dump([(part.entries, part.types, part.problems) for part in parts], file)
+            marshal.dump([tuple(vars(part).values()) for part in parts], file)
     finally:
         os._exit(0)
 
@@ -80,15 +95,15 @@ def _heard(other: Optional[tuple[int, int]]) -> list[Part]:
         return []
 
 
-def _split(all: list[list[Place]], count: int) -> list[list[list[Place]]]:
-    """Shares for each of so many processes, as equal as may be."""
-    sizes = [sum(place.size for place in share) for share in all]
-    whole, at = sum(sizes), 0
-    found: list[list[list[Place]]] = [[] for _ in range(count)]
-    for share, size in zip(all, sizes):
-        middle = at + size / 2
-        found[min(count - 1, int(middle * count / whole)) if whole else 0].append(share)
-        at += size
+def _split(places: list[Place], count: int) -> list[list[Place]]:
+    """Places for each of so many processes at most, as equal as may be."""
+    whole, at = sum(place.size for place in places), 0
+    count = max(1, min(count, whole // WORTH))
+    found: list[list[Place]] = [[] for _ in range(count)]
+    for place in places:
+        middle = at + place.size / 2
+        found[min(count - 1, int(middle * count / whole)) if whole else 0].append(place)
+        at += place.size
     return [some for some in found if some]
 
 

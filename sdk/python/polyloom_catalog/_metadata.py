@@ -35,6 +35,38 @@ FIELDS = {
 KNOWN = frozenset([*FIELDS, *BOUNDS, "Color", "Seed", "MultiLine", "Choices", "Shape", "Dir"])
 
 
+_OF_FIELD = {
+    "ge": "Ge",
+    "gt": "Gt",
+    "le": "Le",
+    "lt": "Lt",
+    "multiple_of": "MultipleOf",
+    "min_length": "MinLen",
+    "max_length": "MaxLen",
+    "description": "Doc",
+}
+
+
+def is_field(dotted: str) -> bool:
+    """Whether a name is pydantic's `Field`."""
+    return dotted.startswith("pydantic.") and dotted.endswith(".Field")
+
+
+def field(shape: Shape, node: ast.Call) -> Shape:
+    """The shape with what pydantic's `Field(ge=0, description="…")` says of it."""
+    shape = shape.copy()
+    for word in node.keywords:
+        name = _OF_FIELD.get(word.arg or "")
+        if name and not (isinstance(word.value, ast.Constant) and word.value.value is None):
+            call = ast.copy_location(ast.Call(node.func, [word.value], []), node)
+            shape = apply(shape, name, call, _no_name)
+    return shape
+
+
+def _no_name(node: ast.expr) -> Any:
+    raise NotLiteral
+
+
 def apply(shape: Shape, name: str, node: ast.expr, value: Callable[[ast.expr], Any]) -> Shape:
     """The shape with one piece of metadata, `name` being what its class is called."""
     args: list[Any] = []

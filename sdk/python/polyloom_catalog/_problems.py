@@ -32,8 +32,9 @@ DECORATOR = "PY016"
 MAY_BE_MISSING = "PY017"
 HIDES = "PY018"
 METADATA = "PY019"
+IMPORT = "PY020"
 
-MOST = 2000
+MOST_PROBLEMS = 2000
 """More problems than these help nobody."""
 
 
@@ -52,6 +53,30 @@ class Refusal(Exception):
         if self.node is None:
             self.node = node
         return self
+
+
+def row(
+    code: str,
+    message: str,
+    file: str = "",
+    place: tuple[int, int, int] = (0, 0, 0),
+    *,
+    object: str = "",
+    help: str = "",
+    warning: bool = False,
+) -> dict[str, Any]:
+    """A problem as it is told: at a line and columns of a file, from 1."""
+    return {
+        "code": code,
+        "severity": "warning" if warning else "error",
+        "message": message,
+        "file": file,
+        "line": place[0],
+        "col": place[1],
+        "end_col": place[2],
+        "object": object,
+        "help": help,
+    }
 
 
 class Problems:
@@ -74,33 +99,21 @@ class Problems:
         place: tuple[int, int, int] = (0, 0, 0),
         warning: bool = False,
     ) -> None:
-        """Add one, at a node of a module or at a line and columns of a file, from 1."""
+        """Add one, at a node of a module or at a line and columns of a file."""
         if module is not None:
             file = module.shown
             if node is not None:
                 place = module.place(node)
-        row = {
-            "code": code,
-            "severity": "warning" if warning else "error",
-            "message": message,
-            "file": file,
-            "line": place[0],
-            "col": place[1],
-            "end_col": place[2],
-            "object": object,
-            "help": help,
-        }
-        self.take([row])
+        self.take([row(code, message, file, place, object=object, help=help, warning=warning)])
 
     def take(self, rows: list[dict[str, Any]]) -> None:
         """Add what others found."""
-        for row in rows:
-            known = tuple(row.values())
-            if known in self._known or len(self.found) > MOST:
+        for one in rows:
+            known = tuple(one.values())
+            if known in self._known or len(self.found) > MOST_PROBLEMS:
                 continue
             self._known.add(known)
-            if len(self.found) == MOST:
-                row = {**row, "code": TOO_LARGE, "severity": "error", "object": ""}
-                row["message"] = f"more than {MOST} problems"
-                row["help"] = "the rest is left out"
-            self.found.append(row)
+            if len(self.found) == MOST_PROBLEMS:
+                message = f"more than {MOST_PROBLEMS} problems"
+                one = row(TOO_LARGE, message, help="the rest is left out")
+            self.found.append(one)

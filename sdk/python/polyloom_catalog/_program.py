@@ -34,29 +34,36 @@ def main() -> int:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         print(f"error: the request can't be read: {error}", file=sys.stderr)
         return 2
-    sys.stdout.write(_deep(request) + "\n")
+    if not _deep(request):
+        return 1
     sys.stdout.flush()
     # To take apart what was made would take as long as a tenth of the reading.
     os._exit(0)
 
 
-def _deep(request: dict[str, Any]) -> str:
-    """The catalog; before Python 3.11, which counts, on a stack as deep as any source can be."""
+def _deep(request: dict[str, Any]) -> bool:
+    """Say the catalog; before Python 3.11 on a stack as deep as any source can be."""
     if sys.version_info >= (3, 11):
-        return written(request)
+        return _say(request)
     import _thread
 
-    found: list[str] = []
+    said: list[bool] = []
     done = _thread.allocate_lock()
     done.acquire()
 
     def run() -> None:
         try:
-            found.append(written(request))
+            said.append(_say(request))
         finally:
             done.release()
 
     _thread.stack_size(STACK)
     _thread.start_new_thread(run, ())
     done.acquire()
-    return found[0]
+    return bool(said)
+
+
+def _say(request: dict[str, Any]) -> bool:
+    for line in written(request):
+        sys.stdout.write(line + "\n")
+    return True

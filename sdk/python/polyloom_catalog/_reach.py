@@ -36,6 +36,11 @@ _FUTURE = 0x1000000  # annotations
 CO_OPTIMIZED = 1
 
 
+def digest(text: str) -> str:
+    """A short name for a long one."""
+    return str(sha256(text.encode("utf-8", "replace")).hexdigest()[:16])
+
+
 class Part:
     """A statement at the top level: its form, the names it uses, and whether it does more."""
 
@@ -62,6 +67,10 @@ class Reach:
         self._imports: dict[str, list[str]] = {}
         self._effects: dict[str, tuple[bytes, bool, list[tuple[Module, str]]]] = {}
         self._uses: dict[tuple[str, str, str], list[tuple[Module, str]]] = {}
+
+    def files(self, module: Module) -> list[str]:
+        """The project's files that importing it reads, relative to the root."""
+        return [found.shown for found in self._closure(module)]
 
     def of(self, module: Module, name: str) -> tuple[list[str], str]:
         """The files, relative to the root, and the digest."""

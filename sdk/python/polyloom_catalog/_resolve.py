@@ -18,6 +18,7 @@ from polyloom_catalog._known import (
     THROUGH,
     TUPLES,
 )
+from polyloom_catalog._literals import shown
 from polyloom_catalog._metadata import KNOWN as HINTS
 from polyloom_catalog._problems import CIRCULAR, NO_TYPE, UNKNOWN_NAME, Refusal
 
@@ -67,6 +68,11 @@ class Definition:
         return f"{self.module.name}.{self.name}"
 
 
+def dotted(found: Union[str, Definition]) -> str:
+    """The dotted name of what was found, wherever it is known from."""
+    return found.dotted if isinstance(found, Definition) else found
+
+
 def canonical(dotted: str) -> str:
     """The one name of what has several: that of `typing` for `collections.abc`."""
     module, _, last = dotted.rpartition(".")
@@ -100,7 +106,7 @@ class Resolver:
         """What a name or an attribute in an annotation means."""
         parts = dotted_name(node)
         if parts is None:
-            raise Refusal(NO_TYPE, "is no expression of a type").at(node)
+            raise Refusal(NO_TYPE, f"`{shown(node):.60}` is no expression of a type").at(node)
         try:
             return self.name(module, ".".join(parts))
         except Refusal as refusal:

@@ -1,7 +1,7 @@
 """One source file: its text, its syntax tree, and what each name at its top level is bound to.
 
 Nothing is run. Of branches, what is bound first counts: `try` before `except`, `if TYPE_CHECKING`
-before its `else`; a test of `sys.version_info` is answered.
+before its `else`; tests of `sys.version_info`, `sys.platform` and `os.name` are answered.
 """
 
 from __future__ import annotations
@@ -19,15 +19,19 @@ if TYPE_CHECKING:
     Function = Union[ast.FunctionDef, ast.AsyncFunctionDef]
 
 _INNER = re.compile(rb"^[ \t]+(?:from|import)[ \t]|[:;][ \t]*(?:from|import)[ \t]", re.M)
+_PLATFORM = {("platform", "sys"): sys.platform, ("name", "os"): os.name}
 LARGEST = 1 << 20
 """Of one file, in bytes. What is larger is made by a program, and no place for functions."""
 
 
 class SourceError(Exception):
-    """A file that can't be read as source: the code, the message and the line of a problem."""
+    """A file that can't be read as source: the code, message, place and help of a problem."""
 
-    def __init__(self, code: str, message: str, place: tuple[int, int, int] = (0, 0, 0)) -> None:
+    def __init__(
+        self, code: str, message: str, place: tuple[int, int, int] = (0, 0, 0), help: str = ""
+    ) -> None:
         super().__init__(message)
+        self.help = help
         self.code = code
         self.message = message
         self.place = place
@@ -149,7 +153,11 @@ def read(module: Module) -> Module:
         line = data.count(b"\n", 0, error.start) + 1
         col = error.start - data.rfind(b"\n", 0, error.start)
         what = f"is not UTF-8: byte 0x{data[error.start]:02x}"
-        raise SourceError("PY011", what, (line, col, col + 1)) from None
+        raise SourceError("PY011", what, (line, col, col + 1), "save it as UTF-8") from None
+    at = data.find(b"\0")
+    if at >= 0:
+        line, col = data.count(b"\n", 0, at) + 1, at - data.rfind(b"\n", 0, at)
+        raise SourceError("PY010", "has a null byte, which no source has", (line, col, col + 1))
     module.tree = parse(text)
     _bind(module, module.tree.body, False)
     return module
@@ -286,6 +294,15 @@ def _test(node: ast.expr) -> Optional[bool]:
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
         known = _test(node.operand)
         return None if known is None else not known
+    if (
+        isinstance(node, ast.Compare)
+        and isinstance(node.left, ast.Attribute)
+        and (node.left.attr, getattr(node.left.value, "id", "")) in _PLATFORM
+        and isinstance(node.comparators[0], ast.Constant)
+        and isinstance(node.ops[0], (ast.Eq, ast.NotEq))
+    ):
+        named = _PLATFORM[node.left.attr, getattr(node.left.value, "id", "")]
+        return (named == node.comparators[0].value) is isinstance(node.ops[0], ast.Eq)
     if (
         isinstance(node, ast.Compare)
         and len(node.ops) == 1

@@ -419,6 +419,42 @@ def f(v: %s) -> %s:
                 )
                 self.assertIn(message, error["message"])
 
+    def test_what_does_not_fit_is_told_where_the_result_is_declared(self) -> None:
+        head = "from typing import Iterator, NamedTuple\n"
+        head += "class T(NamedTuple):\n    a: int\n    b: int\n"
+        for source, outputs, message, place in (
+            (
+                "def f() -> int:\n    return 'no'",
+                {"result": "int"},
+                "`result`: expected int",
+                (5, 12),
+            ),
+            ("\ndef f(\n) -> int: ...", {"result": "int"}, "expected int, found null", (7, 6)),
+            ("def f():\n    return 'no'", {"result": "int"}, "expected int", (5, None)),
+            (
+                "def f() -> T: return T(1, 'x')",
+                {"a": "int", "b": "int"},
+                "`b`: expected int",
+                (5, 12),
+            ),
+            (
+                "def f() -> Iterator[int]:\n    yield 'no'",
+                {"result": "list<int>"},
+                "`result[0]`",
+                (5, 12),
+            ),
+            ("def f() -> T:\n    return 3", {"a": "int", "b": "int"}, "not the outputs", (5, 12)),
+        ):
+            with self.subTest(source):
+                error = self.fails(head + source, outputs=outputs)
+                self.assertIn(message, error["message"])
+                self.assertEqual((error["line"], error["col"]), place)
+        # Of a function that another file has.
+        files = {"other.py": "\ndef f() -> int:\n    return 'no'\n"}
+        error = self.fails("from other import f", outputs={"result": "int"}, files=files)
+        self.assertTrue(error["file"].endswith("/other.py"))
+        self.assertEqual((error["line"], error["col"]), (2, 12))
+
     def test_instances_become_plain(self) -> None:
         source = MODULE.replace(
             "def f(v: %s) -> str:\n    return repr(v)", "def f() -> Any:\n    return %s"
@@ -523,6 +559,28 @@ class Behaviour(Calls):
         self.assertEqual(error["message"], "importing `filters` ended the program, with status 2")
         self.assertEqual(error["line"], 2)
 
+    def test_an_end_of_the_process_is_told_with_its_line(self) -> None:
+        source = "import os\n\ndef f() -> int:\n    os._exit(0)\n"
+        error = self.fails(source)
+        self.assertEqual(error["message"], "`f` ended its process by `os._exit(0)`")
+        self.assertEqual((error["line"], error["code"]), (4, "exit"))
+        error = self.fails("import os\nos._exit(5)\n" + source)
+        self.assertEqual(error["line"], 2)
+        child = source.replace("os._exit(0)", "os.fork() or os._exit(0); return 3")
+        self.assertEqual(self.result(child), 3)
+
+    def test_what_a_function_takes_away_is_put_back(self) -> None:
+        for line in (
+            "sys.modules.clear()",
+            "sys.path.clear(); os.chdir('/'); sys.modules.clear()",
+            "sys.stdout = sys.stderr = None",
+            "os._exit = None",
+        ):
+            with self.subTest(line):
+                self.assertEqual(
+                    self.result(f"import os, sys\ndef f() -> int:\n    {line}\n    return 5"), 5
+                )
+
     def test_forks_end_where_the_function_does(self) -> None:
         source = (
             "import os\ndef f() -> int:\n    pid = os.fork()\n"
@@ -558,7 +616,8 @@ class Behaviour(Calls):
     def test_no_such_function(self) -> None:
         error = self.fails("def g(): ...\nx = 1")
         self.assertEqual(error["message"], "`filters` has no function `f`; there are `g`")
-        self.assertEqual(self.fails("f = 3")["message"], "`filters.f` is no function")
+        error = self.fails("x = 1\nf = 3")
+        self.assertEqual((error["message"], error["line"]), ("`filters.f` is no function", 2))
 
     def test_a_call_can_be_cancelled(self) -> None:
         source = (

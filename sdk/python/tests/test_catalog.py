@@ -340,7 +340,9 @@ class Installed(unittest.TestCase):
             done = subprocess.run(
                 argv, input=json.dumps(line).encode() + b"\n", stdout=subprocess.PIPE, check=True
             )
-            self.assertEqual(len(json.loads(done.stdout)["entries"]), 1)
+            first, part = map(json.loads, done.stdout.splitlines())
+            self.assertEqual(first, {"version": 1, "problems": []})
+            self.assertEqual(len(part["entries"]), 1)
             bad = subprocess.run(argv, input=b"{}\n", stderr=subprocess.PIPE, check=False)
             self.assertEqual(bad.returncode, 2)
 

@@ -115,7 +115,7 @@ class Problems(unittest.TestCase):
         rows = [
             ("def f(:\n", "PY010", (1, 7)),
             ("x = 1\ny = '\udce9'\n", "PY011", (2, 6)),
-            ("x = 1\0\n", "PY010", (1, 1)),
+            ("x = 1\0\n", "PY010", (1, 6)),
             ("#" * (1 << 20) + "\n", "PY012", (0, 0)),
             ("(" * 300 + ")" * 300, "PY010", None),
             ("x = a" + ".b" * 2000, "", None),
@@ -139,8 +139,8 @@ class Problems(unittest.TestCase):
         found = reads(files, False, ("./a.py", None))
         self.assertEqual([entry["object"] for entry in found["entries"]], ["f"])
         self.assertEqual(found["entries"][0]["files"], ["a.py", "b.py"])
-        (problem,) = found["problems"]
-        self.assertEqual((problem["code"], problem["line"]), ("PY006", 5))
+        told = [(row["code"], row["line"]) for row in found["problems"]]
+        self.assertEqual(told, [("PY020", 1), ("PY020", 2), ("PY006", 5)])
 
     def test_untyped_functions_for_exploring(self) -> None:
         text = "def f(a, b=1, c='x', d=None, *e, F=2, g: Callable = print, **h): ...\n"
@@ -162,6 +162,64 @@ class Problems(unittest.TestCase):
         )
         errors = [row for row in found["problems"] if row["severity"] == "error"]
         self.assertEqual([(row["code"], row["object"]) for row in errors], [("PY003", "g")])
+
+    def test_imports_that_fail_are_told_with_their_lines(self) -> None:
+        files = {
+            "f.py": "import json, no_such_thing\nfrom lib import there, lost\nfrom . import lib\n"
+            "from .. import up\nfrom circle import b\nimport pack.inner, spaced.deep, pack.none\n"
+            "from lib import *\nfrom polyloom import Slider\n"
+            "try:\n    import maybe\nexcept ImportError:\n    maybe = None\n"
+            "def a(x: int) -> int:\n    import later\n    return x\n",
+            "lib.py": "there, other = 1, 2\n",
+            "circle.py": "import json\nfrom f import a\nb = 1\n",
+            "pack/__init__.py": "",
+            "pack/inner.py": "",
+            "spaced/deep.py": "",
+        }
+        with tempfile.TemporaryDirectory() as root:
+            for name, text in files.items():
+                Path(root, name).parent.mkdir(exist_ok=True)
+                Path(root, name).write_text(text)
+            found = catalog({"root": root, "targets": [{"location": "./f.py"}]})
+        self.assertEqual([entry["object"] for entry in found["entries"]], ["a"])
+        told = {row["line"]: row["message"] for row in found["problems"]}
+        self.assertEqual(
+            told,
+            {
+                1: "no module `no_such_thing` is installed",
+                2: "`lib.py` has no `lost`",
+                4: "this import leads above the flow's folder",
+                5: "it is imported in a circle: circle.py:2 needs `a` of this file",
+                6: "no module `pack.none` is installed",
+            },
+        )
+        self.assertEqual(
+            {(r["code"], r["severity"]) for r in found["problems"]}, {("PY020", "warning")}
+        )
+
+    def test_bytes_that_are_no_source_are_told_where_they_are(self) -> None:
+        for data, code, place in (
+            (b"x = 1\ny = '\xe9'\n", "PY011", (2, 6)),
+            (b"# coding: latin-1\ny = '\xe9'\n", "PY011", (2, 6)),
+            (b"x = 1\n\ny\0 = 2\n", "PY010", (3, 2)),
+            ("def f(x: int) -> int: ...".encode("utf-16"), "PY011", (1, 1)),
+        ):
+            with self.subTest(data), tempfile.TemporaryDirectory() as root:
+                Path(root, "bad.py").write_bytes(data)
+                Path(root, "good.py").write_text("def f(x: int) -> int: ...")
+                found = catalog({"root": root, "targets": [{"location": "./"}]})
+                (problem,) = found["problems"]
+                self.assertEqual((problem["code"], problem["file"]), (code, "bad.py"))
+                self.assertEqual((problem["line"], problem["col"]), place)
+                self.assertEqual(len(found["entries"]), 1)
+
+    def test_of_branches_that_of_this_platform_counts(self) -> None:
+        text = (
+            "import os, sys\nif sys.platform == 'win32':\n    def f(x: str) -> str: ...\n"
+            "else:\n    def f(x: int) -> int: ...\nif os.name != 'posix':\n"
+            "    def g(x: str) -> str: ...\nelse:\n    def g(x: int) -> int: ...\n"
+        )
+        self.assertEqual([it["inputs"][0]["type"] for it in of(text)["entries"]], ["int"] * 2)
 
     def test_decorators_that_are_not_known_are_told(self) -> None:
         found = of("import functools\n@functools.lru_cache(None)\ndef f(a: int) -> int: ...\n"

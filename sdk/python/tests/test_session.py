@@ -330,6 +330,23 @@ class Durable(Session):
         self.assertEqual(self.value("[n, s, b, rows]"), [1, "ü", b"\0", [{"a": 1.5}, None]])
         self.assertEqual(self.value("[P().two(), round(area(1)), dumps(n)]"), [2, 3, "1"])
 
+    def test_what_there_is_no_room_for_is_told_and_the_session_goes_on(self) -> None:
+        self.cell("n = 1\nbig = bytes(1 << 17)\nlast = 2")
+        self.cell("__import__('resource').setrlimit(1, (1 << 16, -1))")  # RLIMIT_FSIZE
+        told = self.through("Save", "out")
+        self.assertEqual(told["saved"], ["n", "last"])
+        why = "the session's own file system has no room for it; `disk` bounds that"
+        self.assertEqual(told["unsaved"], [{"name": "big", "why": f"bytes: {why}"}])
+        self.assertEqual(
+            sorted(os.listdir(self.host.cell / "state")),
+            ["0.msgpack", "1.msgpack", "state.msgpack"],
+        )
+        self.cell("__import__('resource').setrlimit(1, (1, -1))")
+        told = self.through("Save", "out")
+        self.assertEqual(told["saved"], [])
+        self.assertEqual({entry["name"] for entry in told["unsaved"]}, {"n", "big", "last"})
+        self.cell("assert n == 1")
+
     def test_a_folder_that_holds_nothing_loads_nothing(self) -> None:
         self.cell("x = 1")
         told = self.through("Load", "path")

@@ -70,6 +70,12 @@ fn a_folder_is_read_by_all_whose_files_are_in_it() {
     assert!(shown.contains("javascript:./all/js/f.mjs:one"), "{shown}");
     let shown = place.call(&["catalog", "all", "--executor", "js"]).end().exits(0).stdout();
     assert!(!shown.contains("python"), "{shown}");
+    place.write("all/c/add.h", "int add(int a, int b);\n");
+    place.write("all/c/add.c", "int add(int a, int b) { return a + b; }\n");
+    let shown = place.call(&["catalog", "."]).cwd(place.project().join("all")).end().stdout();
+    for id in ["python:./filters.py:half", "javascript:./js/f.mjs:one", "c:./c/add.h:add"] {
+        assert!(shown.contains(id), "{id}: {shown}");
+    }
     let told = place.call(&["catalog", "none"]).end().exits(2).stderr();
     assert!(told.contains("no executor reads typed functions of `none`"), "{told}");
 }
@@ -108,4 +114,122 @@ fn source_that_means_harm_reaches_nothing() {
     place.write("good.py", FILE);
     let ended = place.call(&["catalog", "deep.py", "long.py", "good.py"]).end().exits(2);
     assert!(ended.stdout().contains("python:./good.py:half"), "{}", ended.stderr());
+}
+
+/// What the reader was asked to read, as `places` and `known`; nothing where it was not asked.
+fn read(place: &Place, what: &[&str]) -> (Vec<String>, Option<(u32, u32)>) {
+    let ended = place.call(what).env("POLYLOOM_LOG", "debug").end();
+    let (out, told) = (ended.stdout(), ended.stderr());
+    let number = |line: &str, key: &str| {
+        let (_, rest) = line.split_once(&format!("{key}="))?;
+        rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    };
+    let line = told.lines().find(|line| line.contains("typed functions were read"));
+    let asked = line.map(|line| (number(line, "places").unwrap(), number(line, "known").unwrap()));
+    (out.lines().map(str::to_owned).collect(), asked)
+}
+
+#[test]
+fn what_no_change_can_touch_is_not_read_again() {
+    needs!("python3");
+    let place = Place::new();
+    let uses = "from lib.shared import Size\n\ndef f(x: Size) -> int: ...\n";
+    place.write("pkg/a.py", uses);
+    place.write("pkg/b.py", uses);
+    place.write("pkg/c.py", "def g(x: int) -> int: ...\n");
+    place.write("pkg/d.py", "import later\n\ndef h(x: later.Kind) -> int: ...\n");
+    place.write("lib/shared.py", "Size = int\n");
+    let catalog = ["catalog", "pkg"];
+    let show = || read(&place, &catalog);
+    let (first, asked) = show();
+    assert_eq!(asked, Some((4, 0)));
+    assert_eq!(show(), (first.clone(), None), "nothing has changed");
+
+    place.write("pkg/c.py", "def g(x: float) -> int: ...\n");
+    let (shown, asked) = show();
+    assert_eq!(asked, Some((1, 3)), "its own file alone");
+    assert!(shown.iter().any(|line| line.contains(":g") && line.contains("x: float")), "{shown:?}");
+    assert_eq!(show(), (shown, None));
+
+    place.write("lib/shared.py", "Size = str\n");
+    let (shown, asked) = show();
+    assert_eq!(asked, Some((2, 2)), "those that import it");
+    let of = |name: &str| shown.iter().find(|line| line.contains(name)).unwrap().clone();
+    assert!(of("a.py:f").contains("x: str") && of("b.py:f").contains("x: str"), "{shown:?}");
+
+    place.write("pkg/e.py", "def i(x: int) -> int: ...\n");
+    assert_eq!(show().1, Some((1, 4)), "a new file that nobody speaks of");
+    place.write("later.py", "Kind = int\n");
+    let (shown, asked) = show();
+    assert_eq!(asked, Some((1, 4)), "a new file that one speaks of");
+    assert!(shown.iter().any(|line| line.contains("d.py:h") && line.contains("x: int")));
+    std::fs::remove_file(place.project().join("pkg/e.py")).unwrap();
+    let (shown, asked) = show();
+    assert_eq!(asked, Some((0, 4)), "a file that is gone");
+    assert!(!shown.iter().any(|line| line.contains("e.py")), "{shown:?}");
+    place.write("pkg/__init__.py", "");
+    assert_eq!(show().1.unwrap().1, 0, "a folder that is a package now");
+}
+
+#[test]
+fn ids_can_be_used_as_they_are_in_the_flow_that_is_near() {
+    needs!("python3");
+    let place = Place::new();
+    let id = |cwd: &str, what: &str| {
+        let ended = place.call(&["catalog", what]).cwd(place.project().join(cwd)).end();
+        let (out, told) = (ended.stdout(), ended.stderr());
+        let id =
+            out.lines().find_map(|line| line.split_whitespace().find(|it| it.contains(":half")));
+        (id.unwrap_or_else(|| panic!("{cwd} {what}: {told}")).to_owned(), told)
+    };
+    for path in ["lib/filters.py", "sub/own/filters.py", "none/filters.py"] {
+        place.write(path, &FILE[..FILE.find("def bad").unwrap()]);
+    }
+    // Nowhere is a flow.
+    assert_eq!(id("", "lib").0, "python:./lib/filters.py:half");
+    assert_eq!(id("lib", ".").0, "python:./filters.py:half");
+    assert_eq!(id("lib", "../none/filters.py").0, "python:./filters.py:half");
+    place.write("polyloom.toml", "[cells.a]\nuses = \"USE\"\nparams = { x = 1 }\n");
+    place.write("sub/polyloom.toml", "[cells.a]\nuses = \"USE\"\nparams = { x = 1 }\n");
+    let whole = place.project().join("lib/filters.py").display().to_string();
+    for (cwd, what, flow, root) in [
+        ("", "lib", "", ""),
+        ("", ".", "", ""),
+        ("", "./lib/../lib/filters.py", "", ""),
+        ("", "sub/own", "", ""),
+        ("lib", "filters.py", "", ".."),
+        ("lib", ".", "", ".."),
+        ("none", "../lib/filters.py", "", ".."),
+        ("none", &whole, "", ".."),
+        ("sub", "own/filters.py", "sub", ""),
+        ("sub/own", "filters.py", "sub", ".."),
+        ("lib", "../sub/own", "sub", &place.project().join("sub").display().to_string()),
+    ] {
+        let (id, told) = id(cwd, what);
+        assert_eq!(told.contains("ids are those of a flow"), !root.is_empty(), "{cwd}: {told}");
+        assert!(told.contains(&format!("`{root}`")) || root.is_empty(), "{cwd}: {told}");
+        let file = place.project().join(flow);
+        let text = format!("[cells.a]\nuses = \"{id}\"\nparams = {{ x = 1 }}\n");
+        std::fs::write(file.join("polyloom.toml"), text).unwrap();
+        let _ = place.call(&["check"]).cwd(file).end().exits(0);
+    }
+}
+
+#[test]
+fn warnings_are_errors_where_it_is_strict() {
+    needs!("python3");
+    let place = Place::new();
+    place.write("a.py", "import nowhere_at_all\n\ndef f(x: int) -> int: ...\n");
+    let told = place.call(&["catalog", "a.py"]).end().exits(0).stderr();
+    assert!(told.contains("PY020") && told.contains("0 errors, 1 warning"), "{told}");
+    let told = place.call(&["catalog", "a.py", "--strict"]).end().exits(2).stderr();
+    assert!(told.contains("a.py:1:1") && told.contains("1 error, 0 warnings"), "{told}");
+    let json =
+        place.call(&["catalog", "a.py", "--strict", "--format", "json"]).end().exits(2).json();
+    assert_eq!(json["problems"][0]["severity"], "error");
+    assert_eq!(json["entries"].as_array().unwrap().len(), 1, "the function stands");
+    // What every cell has is there, whatever the reader itself imports.
+    let good = "import asyncio, math, polyloom, sys, xml.etree\nfrom polyloom import Slider\n";
+    place.write("b.py", format!("{good}\ndef f(x: int) -> int: ...\n"));
+    let _ = place.call(&["catalog", "b.py", "--strict"]).end().exits(0);
 }

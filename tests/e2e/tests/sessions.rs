@@ -194,6 +194,27 @@ fn links_and_garbage_are_refused_and_other_sessions_are_not_harmed() {
 }
 
 #[test]
+fn what_a_cell_leaves_deep_in_its_folders_goes_and_what_can_not_go_is_told() {
+    needs!("python3");
+    let nest = |depth: usize| {
+        format!(
+            "import os\nos.makedirs(os.path.join(os.environ[\"OUT\"], *[\"n\"] * {depth}))\nx = 1"
+        )
+    };
+    let place = Place::flow(&session(&[("a", "", &nest(70)), ("b", "y = \"int\"", "y = x")]));
+    assert_eq!(replayed(&place, "b"), Value::Null);
+    let place = Place::flow(&session(&[("a", "", &nest(300)), ("b", "y = \"int\"", "y = x")]));
+    let told = place.polyloom(&["run"]).exits(1).screen();
+    for words in [
+        "a │ warning: the session ends after it",
+        "can't be removed (it is nested deeper than 256 folders)",
+        "`a` was run again, and ended the session with it",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+}
+
+#[test]
 fn sessions_that_can_not_be_are_told_before_anything_runs() {
     let place = Place::flow(
         "[cells.a]\nlang = \"python\"\nsession = \"s\"\ncode = ''\n[cells.b]\nlang = \"python\"\nsession = \"s\"\nenv = { A = \"1\" }\ncode = ''\n[cells.c]\nlang = \"sh\"\nsession = \"t\"\ncode = ''\n",
@@ -268,4 +289,23 @@ fn cells_in_javascript_share_the_variables_of_their_top_levels() {
     place.edit("polyloom.toml", "seen[1] + n", "seen[1] + n + 10");
     assert_eq!(replayed(&place, "c"), json!(["a", "b"]));
     assert_eq!(shown(&place, "c.z"), "14");
+}
+
+#[test]
+fn a_cell_that_ends_its_sessions_process_or_speaks_for_it_is_named() {
+    needs!("python3", "node");
+    let exits = session(&[("a", "", "process.exit(0)"), ("b", "", "1")]);
+    let run = Place::flow(&exits.replace("\"python\"", "\"javascript\"")).run(&[]).exits(1);
+    assert_eq!((run.outcome("a"), run.outcome("b")), ("failed", "skipped"));
+
+    let forged = "import gc, time, polyloom._worker as w, polyloom._frames as wire\n\
+                  [worker] = [it for it in gc.get_objects() if isinstance(it, w.Worker)]\n\
+                  worker.send(wire.DONE, 1, {'ok': True})\ntime.sleep(1)";
+    let place = Place::flow(&session(&[("a", "", forged), ("b", "", "print(1)")]));
+    for _ in 0..2 {
+        let run = place.run(&[]).exits(1);
+        assert_eq!(run.outcome("b"), "worker_error");
+        assert!(run.messages("b").contains("`a`"), "{}", run.messages("b"));
+        assert!(run.messages("b").contains("polyloom run -f a"), "{}", run.messages("b"));
+    }
 }

@@ -304,10 +304,15 @@ fn reading_runs_nothing_and_a_warm_check_starts_nothing() {
     let canary = place.root().join("canary");
     let text = format!("open({:?}, 'w').write('ran')\n{FUNCTIONS}", canary.display().to_string());
     place.write("functions.py", &text);
-    let _ = place.polyloom(&["check"]).exits(0);
+    let check = || place.call(&["check"]).env("POLYLOOM_LOG", "debug").end().exits(0).stderr();
+    let reads = "typed functions were read";
+    assert!(check().contains(reads));
     assert!(!canary.exists(), "its source was run");
-    let told = place.call(&["check"]).env("POLYLOOM_LOG", "debug").end().exits(0).stderr();
-    assert!(!told.contains("spawner"), "{told}");
+    let told = check();
+    assert!(!told.contains(reads) && !told.contains("spawner"), "{told}");
+    // It would be told if there were something to read.
+    place.write("functions.py", format!("{text}\n"));
+    assert!(check().contains(reads));
 }
 
 #[test]
@@ -383,4 +388,33 @@ fn unions_and_tensors_of_any_type_cross_languages() {
     assert_eq!(shown(&place, "j.y"), "3");
     assert!(shown(&place, "j.u").contains("f32 [6]"));
     assert!(shown(&place, "s.z").contains("not 3"));
+}
+
+#[test]
+fn calls_and_code_share_a_session() {
+    needs!("python3");
+    let text = "import __main__\nN = 0\n\ndef count(by: int) -> int:\n    global N\n    N += by + __main__.k\n    return N\n";
+    let call = |id: &str, from: &str| {
+        format!(
+            "[cells.{id}]\nuses = 'python:./count.py:count'\nsession = 's'\ninputs = {{ by = '{from}' }}\n"
+        )
+    };
+    let code =
+        |id: &str, rest: &str| format!("[cells.{id}]\nlang = 'python'\nsession = 's'\n{rest}\n");
+    let flow = [
+        code("start", "code = 'k = 5; x = 1'\noutputs = { x = 'int' }"),
+        call("one", "start.x"),
+        call("two", "one.result"),
+        code("end", "inputs = { n = 'two.result' }\ncode = 'm = n + k'\noutputs = { m = 'int' }"),
+    ];
+    let place = place(&flow.concat());
+    place.write("count.py", text);
+    assert_eq!(place.run(&[]).exits(0).ran().len(), 4);
+    // Variables are the session's; the module of a call is made anew for each.
+    assert_eq!(shown(&place, "two.result"), "11");
+    assert_eq!(shown(&place, "end.m"), "16");
+    assert!(place.run(&[]).exits(0).ran().is_empty(), "what was done in the session is kept");
+    place.write("count.py", text.replace("by +", "by * 2 +"));
+    assert_eq!(place.run(&[]).exits(0).ran(), ["end", "one", "two"]);
+    assert_eq!(shown(&place, "end.m"), "24");
 }

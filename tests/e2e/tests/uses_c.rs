@@ -224,3 +224,15 @@ fn what_is_no_cell_is_told_with_its_place_and_leaves_the_rest_alone() {
     assert_eq!(json["problems"].as_array().unwrap().len(), 2);
     assert_eq!(json["types"]["filters.mode_kind"]["doc"], "How loud.");
 }
+
+#[test]
+fn bytes_that_are_no_text_are_told_where_they_are() {
+    needs!("gcc");
+    let place = Place::new();
+    place.write("bad.h", b"int f(int a);\n/* \xc3\xa9 \xff */\n");
+    place.write("good.h", "int g(int a);\n");
+    let ended = place.call(&["catalog", "."]).end().exits(2);
+    assert!(ended.stdout().contains("c:./good.h:g"), "{}", ended.screen());
+    let told = ended.stderr();
+    assert!(told.contains("bad.h:2:6") && told.contains("save it as UTF-8"), "{told}");
+}

@@ -81,10 +81,47 @@ fn what_is_broken_is_told_of_its_cell() {
         ("uses = 'javascript:./filters.mjs:cuont'", "`count`"),
         ("uses = 'javascript:./filters.mjs:either'\nparams = { x = true }", "`x`"),
         ("uses = 'javascript:lodash:map'", "JS004"),
+        ("uses = 'javascript:lodash:map'", "of a package, write a function"),
     ] {
         let place = place(&format!("[cells.it]\n{cell}\n"));
         let check = place.polyloom(&["check"]).exits(2);
         assert!(check.stderr().contains(words), "{}", check.screen());
+    }
+}
+
+#[test]
+fn what_goes_wrong_in_a_call_is_told_at_its_line() {
+    needs!("node");
+    let typed = "/** @returns {number} */\nexport const";
+    for (file, text, words) in [
+        (
+            "exit.mjs",
+            format!("{typed} f = () => {{ process.exit(0); }};\n"),
+            "exit.mjs:2:34: error: the cell ended itself before `f` returned",
+        ),
+        (
+            "wrong.mjs",
+            format!("\n{typed} f = () => \"no\";\n"),
+            "wrong.mjs:3:14: error: output `result`: expected a number",
+        ),
+        (
+            "lost.mjs",
+            format!("import {{ lost }} from \"./filters.mjs\";\n{typed} f = () => 1;\n"),
+            "lost.mjs:1: error: SyntaxError: The requested module",
+        ),
+        (
+            "ring.mjs",
+            format!(
+                "import {{ b }} from \"./other.mjs\";\nexport const a = b;\n{typed} f = () => 1;\n"
+            ),
+            "other.mjs:2:18: error: ReferenceError: Cannot access 'a'",
+        ),
+    ] {
+        let place = place(&format!("[cells.it]\nuses = 'javascript:./{file}:f'\n"));
+        place.write(file, text);
+        place.write("other.mjs", "import { a } from \"./ring.mjs\";\nexport const b = a + 1;\n");
+        let run = place.polyloom(&["run"]).exits(1);
+        assert!(run.stderr().contains(words), "{file}: {}", run.screen());
     }
 }
 

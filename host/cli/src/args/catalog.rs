@@ -13,6 +13,9 @@ pub struct CatalogArgs {
     /// Let through what has no types: it is warned of, and takes and gives anything.
     #[arg(long)]
     pub allow_untyped: bool,
+    /// Warnings are errors.
+    #[arg(long, conflicts_with = "allow_untyped")]
+    pub strict: bool,
     /// The executor whose functions are meant where a path does not say it.
     #[arg(long, value_name = "ID")]
     pub executor: Option<String>,

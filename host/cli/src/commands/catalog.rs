@@ -1,10 +1,11 @@
 //! `polyloom catalog`: the typed functions there are, and what is wrong with those that could not be read.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use polyloom_load::{
     Catalog, CatalogEntry, CatalogPort, Functions, Question, Report, Root, Severity, Target, Use,
+    has_flow,
 };
 use polyloom_model::{ExecutorId, LEFT_OUT, Manifest, is_left_out};
 use polyloom_report::{Align, Style, Table, escape_line};
@@ -26,6 +27,7 @@ pub fn catalog(world: &World, args: &CatalogArgs) -> Outcome {
             asked.entry((manifest.id.clone(), root.clone())).or_default().push(target.clone());
         }
     }
+    let folders: BTreeSet<PathBuf> = asked.keys().map(|(_, folder)| folder.clone()).collect();
     let readers = Readers::new(world);
     let mut whole = Catalog::default();
     let mut report = Report::default();
@@ -42,11 +44,14 @@ pub fn catalog(world: &World, args: &CatalogArgs) -> Outcome {
             targets: &targets,
             allow_untyped: args.allow_untyped,
         };
-        let catalog = readers.ask(&question).map_err(|why| {
+        let mut catalog = readers.ask(&question).map_err(|why| {
             let message = format!("typed functions of `{id}` can't be read: {why}");
             Failure::new(Exit::Environment, message)
                 .hint("polyloom doctor shows what this machine lacks")
         })?;
+        if args.strict {
+            catalog.findings.iter_mut().for_each(|it| it.severity = Severity::Error);
+        }
         report.extend(catalog.report(&root));
         whole.entries.extend(catalog.entries);
         whole.types.extend(catalog.types);
@@ -71,6 +76,13 @@ pub fn catalog(world: &World, args: &CatalogArgs) -> Outcome {
             }
             let width = world.screen.columns.unwrap_or(100);
             world.screen.tell(&polyloom_load::render(&report, world.screen.err.color, width));
+            let elsewhere = folders.iter().filter(|it| it.as_path() != Path::new("."));
+            for folder in elsewhere.filter(|_| !whole.entries.is_empty()) {
+                let folder = folder.display().to_string();
+                world
+                    .screen
+                    .note(&format!("ids are those of a flow in `{}`\n", escape_line(&folder)));
+            }
             let plural = |count: usize, noun: &str| match count {
                 1 => format!("1 {noun}"),
                 _ => format!("{count} {noun}s"),
@@ -225,14 +237,35 @@ fn extensions(path: &Path) -> BTreeSet<String> {
     found
 }
 
-/// The folder that a path is looked at from, and the path there: the current one where it is below it.
+/// The folder that a path's ids are relative to, and the path there: that of the flow they can be used in, which is the current one, if it has a
+/// flow, else the nearest above the path that has one; without any the current one, or that of the path.
 fn placed(path: &Path) -> Option<(PathBuf, PathBuf)> {
-    let inside = path.components().all(|it| matches!(it, Component::Normal(_) | Component::CurDir));
-    let below: PathBuf =
-        path.components().filter(|it| matches!(it, Component::Normal(_))).collect();
-    if inside && !below.as_os_str().is_empty() {
-        return Some((PathBuf::from("."), below));
+    // Where a link leads is the reader's affair.
+    let whole = match (path.parent(), path.file_name()) {
+        (Some(above), Some(name)) => Path::new(".").join(above).canonicalize().ok()?.join(name),
+        _ => path.canonicalize().ok()?,
+    };
+    let here = Path::new(".").canonicalize().ok()?;
+    let folder = if whole.is_dir() { whole.as_path() } else { whole.parent()? };
+    let inside = whole.starts_with(&here);
+    let root = if inside && has_flow(&here) {
+        here.as_path()
+    } else {
+        let above = folder.ancestors().find(|above| has_flow(above));
+        above.unwrap_or(if inside { &here } else { folder })
+    };
+    let below = whole.strip_prefix(root).ok()?.to_owned();
+    Some((from(&here, root), below))
+}
+
+/// A folder as it is named from another one, where one is above the other.
+fn from(here: &Path, folder: &Path) -> PathBuf {
+    let dots =
+        |up: &Path| Path::new("..").components().cycle().take(up.components().count()).collect();
+    match (folder.strip_prefix(here), here.strip_prefix(folder)) {
+        (Ok(same), _) if same.as_os_str().is_empty() => PathBuf::from("."),
+        (Ok(below), _) => below.to_owned(),
+        (_, Ok(up)) => dots(up),
+        _ => folder.to_owned(),
     }
-    let whole = path.canonicalize().ok()?;
-    Some((whole.parent()?.to_owned(), PathBuf::from(whole.file_name()?)))
 }

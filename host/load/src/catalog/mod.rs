@@ -13,7 +13,7 @@ use polyloom_model::{Coercion, Manifest, PortName, ToolChoice, Type};
 use serde_json::{Value as Json, json};
 
 pub(crate) use self::fit::misfit;
-pub use self::read::BadCatalog;
+pub use self::read::{BadCatalog, Part, documents};
 use crate::files::Root;
 use crate::problem::{Report, Severity};
 
@@ -174,7 +174,7 @@ pub struct Port {
 }
 
 /// Something wrong, as a reader says it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Finding {
     /// The reader's own code.
     pub code: String,
@@ -197,9 +197,10 @@ pub struct Finding {
 }
 
 impl Catalog {
-    /// The answer of a reader, as it came from it.
-    pub fn read(executor: &str, bytes: &[u8]) -> Result<Self, BadCatalog> {
-        read::catalog(executor, bytes)
+    /// The parts of an answer together, in their order.
+    #[must_use]
+    pub fn of(parts: impl IntoIterator<Item = Part>) -> Self {
+        read::catalog(parts)
     }
 
     /// What is wrong, as it is shown beside the problems of flows.

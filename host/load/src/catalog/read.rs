@@ -1,6 +1,6 @@
 //! A reader's answer to data. It is a claim: what can't be understood is left out and told, never a panic, and never the end of the rest.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
 
 use polyloom_model::{Encoding, Type, Value, conform};
@@ -35,45 +35,110 @@ pub enum BadCatalog {
     Version,
 }
 
-pub(super) fn catalog(executor: &str, bytes: &[u8]) -> Result<Catalog, BadCatalog> {
-    let json: Json =
-        serde_json::from_slice(bytes).map_err(|error| BadCatalog::Json(error.to_string()))?;
-    let Json::Object(mut top) = json else { return Err(BadCatalog::Version) };
-    if top.get("version").and_then(Json::as_u64) != Some(VERSION) {
-        return Err(BadCatalog::Version);
-    }
-    let mut catalog = Catalog::default();
-    let mut list = |name: &str| match top.remove(name) {
-        Some(Json::Array(items)) => items,
-        _ => Vec::new(),
-    };
-    let (entries, problems) = (list("entries"), list("problems"));
-    if let Some(Json::Object(types)) = top.remove("types") {
-        catalog.types = types.into_iter().take(MOST_ENTRIES).collect();
-    }
-    catalog.findings = problems.iter().take(MOST_FINDINGS).filter_map(finding).collect();
-    let mut ids = BTreeSet::new();
-    let mut defaults = Vec::new();
-    for json in entries.into_iter().take(MOST_ENTRIES) {
-        let (object, file, line) = place(&json);
-        match entry(executor, json) {
-            Ok(entry) if ids.insert(entry.id.clone()) => {
-                defaults.extend(wrong_defaults(&entry, &catalog.types));
-                catalog.entries.push(entry);
-            }
-            Ok(entry) => {
-                let why = format!("the reader names `{}` twice", entry.id);
-                catalog.findings.push(broken(why, object, file, line));
-            }
-            Err(why) => {
-                let why = format!("what the reader says of a function can't be understood: {why}");
-                catalog.findings.push(broken(why, object, file, line));
+/// What a reader says of one place, or of all that it was asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Part {
+    /// The place; nothing where the part is no place's by itself.
+    pub location: Option<String>,
+    /// Whether it is as it was, and not said again.
+    pub known: bool,
+    /// The files in the flow's folder that it rests on, relative to that.
+    pub files: BTreeSet<PathBuf>,
+    pub(super) entries: Vec<Entry>,
+    pub(super) types: BTreeMap<String, Json>,
+    pub(super) findings: Vec<Finding>,
+}
+
+impl Part {
+    /// The part that a document of an answer is.
+    pub fn read(executor: &str, text: &str) -> Result<Self, BadCatalog> {
+        let json: Json =
+            serde_json::from_str(text).map_err(|error| BadCatalog::Json(error.to_string()))?;
+        let Json::Object(mut top) = json else { return Err(BadCatalog::Version) };
+        if top.get("version").and_then(Json::as_u64) != Some(VERSION) {
+            return Err(BadCatalog::Version);
+        }
+        let mut part = Self {
+            location: needed(&top, "location").ok().map(str::to_owned),
+            known: top.get("known").and_then(Json::as_bool).unwrap_or(false),
+            files: items(&top, "files")
+                .iter()
+                .take(MOST_FILES)
+                .filter_map(|it| it.as_str().and_then(relative))
+                .collect(),
+            ..Self::default()
+        };
+        let mut list = |name: &str| match top.remove(name) {
+            Some(Json::Array(items)) => items,
+            _ => Vec::new(),
+        };
+        let (entries, problems) = (list("entries"), list("problems"));
+        if let Some(Json::Object(types)) = top.remove("types") {
+            part.types = types.into_iter().take(MOST_ENTRIES).collect();
+        }
+        part.findings = problems.iter().take(MOST_FINDINGS).filter_map(finding).collect();
+        let mut defaults = Vec::new();
+        for json in entries.into_iter().take(MOST_ENTRIES) {
+            let (object, file, line) = place(&json);
+            match entry(executor, json) {
+                Ok(entry) => {
+                    defaults.extend(wrong_defaults(&entry, &part.types));
+                    part.entries.push(entry);
+                }
+                Err(why) => {
+                    let why =
+                        format!("what the reader says of a function can't be understood: {why}");
+                    part.findings.push(broken(why, object, file, line));
+                }
             }
         }
+        part.findings.append(&mut defaults);
+        // What it speaks of, it rests on.
+        let named = part.findings.iter().filter_map(|it| it.file.clone());
+        part.files.extend(named.filter(|path| path.is_relative()));
+        for entry in &part.entries {
+            part.files.extend(entry.file.iter().chain(&entry.files).cloned());
+        }
+        Ok(part)
     }
-    defaults.truncate(MOST_FINDINGS.saturating_sub(catalog.findings.len()));
-    catalog.findings.append(&mut defaults);
-    Ok(catalog)
+}
+
+/// The documents of an answer, a line each: one for each place, or one in all, which may have several lines.
+pub fn documents(answer: &str) -> Vec<String> {
+    let lines = || answer.lines().map(str::trim).filter(|line| !line.is_empty());
+    let each = |line: &str| line.starts_with('{') && line.ends_with('}');
+    match lines().next().is_some() && lines().all(each) {
+        true => lines().map(str::to_owned).collect(),
+        false => vec![lines().collect::<Vec<_>>().join(" ")],
+    }
+}
+
+/// The parts together, in their order. What several say is said once.
+pub(super) fn catalog(parts: impl IntoIterator<Item = Part>) -> Catalog {
+    let mut catalog = Catalog::default();
+    let mut ids = HashSet::new();
+    let mut told = HashSet::new();
+    for part in parts {
+        let mut findings = part.findings;
+        for entry in part.entries {
+            if catalog.entries.len() == MOST_ENTRIES {
+                break;
+            }
+            if ids.insert(entry.id.clone()) {
+                catalog.entries.push(entry);
+            } else {
+                let why = format!("the reader names `{}` twice", entry.id);
+                findings.push(broken(why, entry.target.object, entry.file, entry.line));
+            }
+        }
+        for (name, ty) in part.types {
+            catalog.types.entry(name).or_insert(ty);
+        }
+        findings.retain(|it| told.insert(it.clone()));
+        findings.truncate(MOST_FINDINGS.saturating_sub(catalog.findings.len()));
+        catalog.findings.append(&mut findings);
+    }
+    catalog
 }
 
 /// The defaults that are none of their port's values. The function stands: whoever gives a value can call it.
@@ -203,7 +268,11 @@ fn entry(executor: &str, json: Json) -> Result<Entry, String> {
     let mut names = BTreeSet::new();
     for port in inputs.iter().chain(&outputs) {
         if !names.insert(port.name.clone()) {
-            return Err(format!("two ports are called `{}`", port.name));
+            let name = &port.name;
+            return Err(match outputs.iter().any(|it| it.name == *name) {
+                true => format!("`{name}` is a parameter and a result: one needs another name"),
+                false => format!("two parameters are called `{name}`"),
+            });
         }
     }
     let tags = items(map, "tags").iter().filter_map(Json::as_str);
@@ -316,7 +385,7 @@ mod tests {
 
     fn read(entries: Json) -> Catalog {
         let text = json!({"version": 1, "entries": entries, "types": {}, "problems": []});
-        catalog("python", text.to_string().as_bytes()).unwrap()
+        catalog([Part::read("python", &text.to_string()).unwrap()])
     }
 
     #[test]
@@ -377,12 +446,35 @@ mod tests {
     #[test]
     fn garbage_is_no_catalog() {
         for bad in ["", "[]", "{}", "{\"version\":2}", "nul", "{\"version\":1"] {
-            assert!(catalog("python", bad.as_bytes()).is_err(), "{bad}");
+            assert!(Part::read("python", bad).is_err(), "{bad}");
         }
         let deep =
             format!("{{\"version\":1,\"entries\":{}{}}}", "[".repeat(9000), "]".repeat(9000));
-        assert!(catalog("python", deep.as_bytes()).is_err());
-        let odd = catalog("python", br#"{"version":1,"entries":{},"problems":[1,{}]}"#).unwrap();
+        assert!(Part::read("python", &deep).is_err());
+        let odd = Part::read("python", r#"{"version":1,"entries":{},"problems":[1,{}]}"#).unwrap();
         assert!(odd.entries.is_empty() && odd.findings.is_empty());
+    }
+    #[test]
+    fn an_answer_is_one_document_or_one_for_each_place() {
+        let broken = json!({"version": 1, "location": "./a.py", "entries": [3], "problems":
+            [{"code": "PY010", "severity": "error", "message": "invalid", "file": "c.py", "line": 1}]});
+        let other = json!({"version": 1, "location": "./b.py", "files": ["b.py", "../x", "lib/d.py"],
+            "entries": [one()], "problems": broken["problems"]});
+        let lines = format!("{broken}\n\n{other}\n");
+        let parts: Vec<Part> =
+            documents(&lines).iter().map(|it| Part::read("python", it).unwrap()).collect();
+        assert_eq!(parts.len(), 2);
+        assert_eq!(parts[0].files, BTreeSet::from(["c.py".into()]));
+        let files = ["a.py", "b.py", "c.py", "lib/b.py", "lib/d.py"];
+        assert_eq!(parts[1].files, files.into_iter().map(PathBuf::from).collect());
+        let whole = catalog(parts);
+        assert_eq!(whole.entries.len(), 1);
+        assert_eq!(whole.findings.len(), 2, "what both say of c.py is said once");
+
+        let pretty = serde_json::to_string_pretty(&other).unwrap();
+        assert_eq!(documents(&pretty).len(), 1);
+        assert_eq!(Part::read("python", &documents(&pretty)[0]).unwrap().entries.len(), 1);
+        let known = Part::read("python", r#"{"version":1,"location":"./a.py","known":true}"#);
+        assert!(known.unwrap().known);
     }
 }

@@ -94,7 +94,7 @@ fn kernel_ended(meta: &ExecMeta) -> bool {
 }
 
 /// What an outcome is called: of a step that was not begun, no worker has done anything wrong.
-fn word(meta: &ExecMeta) -> &'static str {
+pub(super) fn word(meta: &ExecMeta) -> &'static str {
     match meta.outcome {
         Outcome::WorkerError if never_ran(meta) => "not run",
         outcome => outcome.as_str(),

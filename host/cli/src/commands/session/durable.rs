@@ -3,6 +3,7 @@
 //! What comes so is data, imports and definitions. It is no cells' state: a run that finds it begins anew, since nobody can know that a file, or what a worker makes of it,
 //! is what cells have left. A prompt goes on from it.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -38,8 +39,17 @@ pub fn save(world: &World, at: &SessionAt, path: &Path) -> Outcome {
         files: files.iter().map(|file| (file.path.clone(), file.size)).collect(),
     };
     state::write(path, &head, files).map_err(|error| {
-        let text = format!("`{}` can't be written: {error}", path.display());
-        Failure::new(Exit::Environment, text)
+        let failure =
+            Failure::new(Exit::Environment, format!("`{}` can't be written", path.display()));
+        let failure =
+            Failure { messages: [failure.messages, vec![error.to_string()]].concat(), ..failure };
+        match error.kind() {
+            io::ErrorKind::StorageFull => {
+                let folder = state::folder_of(path).display();
+                failure.hint(format!("no space is left on the disk of `{folder}`"))
+            }
+            _ => failure,
+        }
     })?;
     let said = format!("is saved in {}", path.display());
     let (file, state) = (Some(path.to_owned()), Some((saved, "saved")));
@@ -141,7 +151,10 @@ fn unread(path: &Path, why: &Unread) -> Failure {
     let text = format!("`{}` can't be loaded: {}", path.display(), escape_line(&why.to_string()));
     let failure = Failure::new(Exit::Usage, text);
     match why {
-        Unread::Io(_) => failure.hint("`polyloom session save SESSION FILE` writes such a file"),
+        Unread::Io(error) if error.kind() == io::ErrorKind::NotFound => {
+            failure.hint("`polyloom session save SESSION FILE` writes such a file")
+        }
+        Unread::Io(_) => failure,
         Unread::NoFile | Unread::NoState => failure.hint(
             "valid: a file that `polyloom session save SESSION FILE` has written, which begins with `polyloom session 2`",
         ),

@@ -67,10 +67,14 @@ impl Unread {
     }
 }
 
+/// The folder that a file is to be written into.
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Writes a file that is there as a whole or not at all.
 pub fn write(path: &Path, head: &Head, files: Vec<StateFile>) -> io::Result<()> {
-    let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut part = tempfile::Builder::new().prefix(".session-").tempfile_in(folder)?;
+    let mut part = tempfile::Builder::new().prefix(".session-").tempfile_in(folder_of(path))?;
     let line = serde_json::to_string(head)? + "\n";
     let mut sum = Hasher::new();
     sum.update(line.as_bytes());
@@ -290,6 +294,17 @@ mod tests {
         let mut changed = written.clone();
         *changed.last_mut().unwrap() = b'x';
         assert!(wrong(&changed).contains("its checksum does not fit"), "{}", wrong(&changed));
+    }
+
+    #[test]
+    fn a_file_that_is_cut_off_meanwhile_is_not_taken_for_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        std::fs::write(&path, bytes(&head(&[("a", 3)]), "one")).unwrap();
+        let mut files = State::open(&path).unwrap().files();
+        File::options().write(true).open(&path).unwrap().set_len(10).unwrap();
+        let error = io::copy(&mut files[0].content, &mut io::sink()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[test]
