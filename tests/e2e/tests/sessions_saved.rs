@@ -169,7 +169,7 @@ fn a_worker_that_does_not_write_its_state_runs_into_the_limits_of_its_cells() {
     let kept = Kept::new();
     for (name, limit, does, said) in [
         ("hangs", "timeout = '2s'", "__import__('time').sleep(600)", "time limit 2.00s"),
-        ("spins", "cpu_time = '1s'", "[None for _ in iter(int, 1)]", "CPU time limit"),
+        ("spins", "cpu_time = '1s'", "[None for _ in iter(int, 1)]", "processor time limit 1.00s"),
         (
             "prints",
             "output_limit = '1MiB'",
