@@ -22,7 +22,10 @@ import { Kind, ProtocolError } from "./frames.mjs";
  *   reset?(): unknown,
  *   snapshot?(name: string): unknown,
  *   restore?(name: string): unknown,
+ *   forget?(name: string): unknown,
  *   complete?(code: string, cursor: number | null): Record<string, unknown>,
+ *   save?(out: string): unknown,
+ *   load?(path: string): unknown,
  *   catalog?(): unknown,
  *   report?(error: unknown): string,
  * }} Runner
@@ -104,14 +107,17 @@ export class Conversation {
       case Kind.Describe: return this.#describe(this.#runner);
       case Kind.Prepare: return this.#call((runner) => runner.prepare?.(body.code));
       case Kind.Reset: return this.#call((runner) => runner.reset?.());
-      case Kind.Snapshot: return this.#call((runner) => runner.snapshot?.(body.name));
+      case Kind.Snapshot: return this.#keep(body.name, (runner) => runner.snapshot?.(body.name));
       case Kind.Complete:
         this.#call((runner) => {
           const empty = { start: 0, end: 0, matches: [], open: false };
           this.channel.send(Kind.Completions, 0n, runner.complete?.(String(body.code), body.cursor ?? null) ?? empty);
         });
         return undefined;
-      case Kind.Restore: return this.#call((runner) => runner.restore?.(body.name));
+      case Kind.Restore: return this.#keep(body.name, (runner) => runner.restore?.(body.name));
+      case Kind.Forget: return this.#keep(body.name, (runner) => runner.forget?.(body.name));
+      case Kind.Save: return this.#call((runner) => this.#saved(runner.save?.(String(body.out))));
+      case Kind.Load: return this.#call((runner) => this.#saved(runner.load?.(String(body.path))));
       case Kind.HelloNo:
         process.stderr.write(`the host refuses this worker: ${body.reason}\n`);
         return process.exit(1);
@@ -121,6 +127,29 @@ export class Conversation {
       case Kind.Shutdown: return this.#leave(this.#exec?.status ?? 0);
       default: return undefined;
     }
+  }
+
+  /**
+   * What a hook does about a snapshot; what it throws is the reason why it can't be done. Without `kept` nobody learns of it.
+   * @param {string} name
+   * @param {(runner: Runner) => unknown} hook
+   */
+  #keep(name, hook) {
+    if (!this.#features.has("kept")) return this.#call(hook);
+    let reason = "";
+    try {
+      if (this.#runner !== null) hook(this.#runner);
+    } catch (error) {
+      reason = (error instanceof Error ? error.message : String(error)) || "it can't be done";
+    }
+    this.channel.send(Kind.Kept, 0n, { name, ok: reason === "", reason });
+  }
+
+  /** @param {unknown} came what a hook says of what came through: `{saved: [names], unsaved: {name: why}}` */
+  #saved(came) {
+    const { saved = [], unsaved = {} } = /** @type {any} */ (came ?? {});
+    const why = Object.entries(unsaved).map(([name, text]) => ({ name, why: String(text) }));
+    this.channel.send(Kind.Saved, 0n, { saved, unsaved: why });
   }
 
   /** @param {(runner: Runner) => unknown} hook */

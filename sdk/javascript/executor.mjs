@@ -32,7 +32,10 @@ const LONGEST = 8 << 10;
  * @typedef {{
  *   id: string, version: string, features?: string[], runtime?: string,
  *   exec(cx: Context): unknown, prepare?(code: string): unknown, catalog?(): unknown,
- *   reset?(): unknown, snapshot?(name: string): unknown, restore?(name: string): unknown,
+ *   reset?(): unknown, snapshot?(name: string): unknown, restore?(name: string): unknown, forget?(name: string): unknown,
+ *   complete?(code: string, cursor: number): Record<string, unknown>,
+ *   save?(out: string): unknown, load?(path: string): unknown,
+ *   call?(cx: Context, call: {module: string, object: string}): unknown,
  * }} Executor
  */
 
@@ -69,9 +72,12 @@ export class Context {
     this.#run = run;
     /** The cell's id. */
     this.cell = String(body.cell);
-    /** Path of its code, and the code. */
+    /** Path of its code, and the code; both are empty where the cell is a call of what is no file's. With the feature `source` there need be no file. */
     this.file = String(body.code);
-    this.code = fs.readFileSync(this.file, "utf8");
+    /** @type {string} */
+    this.code = body.source ?? (this.file === "" ? "" : fs.readFileSync(this.file, "utf8"));
+    /** Whether somebody waits at a prompt: the value of a last expression is to be displayed (`interactive`). */
+    this.interactive = body.interactive === true;
     /** @type {string[]} its arguments */
     this.argv = body.argv ?? [];
     /** The folder for outputs. */
@@ -257,7 +263,11 @@ class Run {
   async run() {
     try {
       this.channel.send(Kind.Started, this.id, {});
-      await this.executor.exec(new Context(this, this.body));
+      const cx = new Context(this, this.body);
+      const { call } = this.body;
+      if (call == null) await this.executor.exec(cx);
+      else if (typeof this.executor.call === "function") await this.executor.call(cx, call);
+      else throw new Failure(`there is no function \`${call.object}\` in \`${call.module}\``);
       this.#finish(true);
     } catch (error) {
       this.fail(error);
@@ -387,10 +397,26 @@ export function serve(executor, fd = inherited()) {
       reset: () => executor.reset?.(),
       snapshot: (name) => executor.snapshot?.(name),
       restore: (name) => executor.restore?.(name),
+      forget: (name) => executor.forget?.(name),
+      complete: (code, cursor) => completions(executor, code, cursor),
+      save: (out) => executor.save?.(out),
+      load: (path) => executor.load?.(path),
       catalog: () => executor.catalog?.(),
       report,
     }),
   );
+}
+
+/**
+ * What an executor says an input may go on with.
+ * @param {Executor} executor
+ * @param {string} code
+ * @param {number | null} at
+ */
+function completions(executor, code, at) {
+  const length = [...code].length;
+  const cursor = Math.min(at ?? length, length);
+  return { start: cursor, end: cursor, matches: [], open: false, ...executor.complete?.(code, cursor) };
 }
 
 const [, here, module] = process.argv;

@@ -299,3 +299,49 @@ for (const [kind, member] of [["Describe", "catalog"], ["Reset", "reset"]]) {
     ));
   }
 }
+
+const STATE = `let state = { x: 1 }; const kept = new Map();
+export default {
+  id: "up", version: "3",
+  features: ["display", "session", "snapshot", "kept", "complete", "durable", "interactive", "source", "call"],
+  exec(cx) { state[cx.code] = cx.file; if (cx.interactive) cx.display(JSON.stringify(state)); },
+  call(cx, { module, object }) { cx.output("y", module + "." + object + " " + cx.input("n")); },
+  reset() { state = {}; },
+  snapshot(name) { kept.set(name, { ...state }); },
+  restore(name) { if (!kept.has(name)) throw new Error("no snapshot " + name); state = { ...kept.get(name) }; },
+  forget(name) { kept.delete(name); },
+  complete(code, cursor) { return { start: cursor - 1, matches: Object.keys(state).filter((name) => name.startsWith(code.at(-1))) }; },
+  save(out) { fs.writeFileSync(out + "/state", JSON.stringify(state)); return { saved: Object.keys(state), unsaved: { f: "a function" } }; },
+  load(path) { state = JSON.parse(fs.readFileSync(path + "/state")); return { saved: Object.keys(state) }; },
+};
+import fs from "node:fs";`;
+
+test("state is kept, gone back to, saved and loaded by hooks", withExecutor(STATE, async (host) => {
+  const ask = async (kind, body, name) => {
+    const from = host.frames.length;
+    host.send(Kind[kind], 0n, body);
+    return (await host.frame(name, from)).body;
+  };
+  let count = 0n;
+  const exec = async (more) => {
+    const from = host.frames.length;
+    host.send(Kind.Exec, ++count, { cell: "a", code: "/no/such/file", inputs: {}, outputs: {}, out: host.path("out"), argv: [], session: true, ...more });
+    await host.frame("Done", from);
+    return host.frames.slice(from);
+  };
+  const shown = async () => JSON.parse(Buffer.from(first(await exec({ source: "y", interactive: true }), "Display").data).toString());
+  assert.deepEqual(await ask("Snapshot", { name: "a" }, "Kept"), { name: "a", ok: true, reason: "" });
+  assert.deepEqual(await shown(), { x: 1, y: "/no/such/file" });
+  assert.deepEqual(await ask("Complete", { code: "1+y", cursor: 3 }, "Completions"), { start: 2, end: 3, matches: ["y"], open: false });
+  assert.deepEqual(await ask("Save", { out: host.path("out") }, "Saved"), { saved: ["x", "y"], unsaved: [{ name: "f", why: "a function" }] });
+  assert.equal((await ask("Restore", { name: "a" }, "Kept")).ok, true);
+  assert.equal((await ask("Forget", { name: "a" }, "Kept")).ok, true);
+  assert.deepEqual(await ask("Restore", { name: "a" }, "Kept"), { name: "a", ok: false, reason: "no snapshot a" });
+  host.send(Kind.Reset, 0n, {});
+  assert.deepEqual(await ask("Load", { path: host.path("out") }, "Saved"), { saved: ["x", "y"], unsaved: [] });
+  assert.equal((await shown()).x, 1);
+  fs.writeFileSync(host.path("in/n.msgpack"), encodeAny(7));
+  const input = { n: { type: "int", path: host.path("in/n.msgpack"), encoding: "msgpack" } };
+  await exec({ code: "", call: { module: "m", object: "f" }, inputs: input, outputs: { y: { type: "str" } } });
+  assert.equal(value(host, "y"), "m.f 7");
+}, ["display", "session", "snapshot", "kept", "complete", "durable", "interactive", "source", "call"]));

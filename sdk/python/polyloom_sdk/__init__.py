@@ -17,7 +17,7 @@ has a socket of its own. Only the standard library is needed.
 from typing import TYPE_CHECKING
 
 from polyloom_sdk._context import Context, Exec, Input
-from polyloom_sdk._executor import About, Executor, executor
+from polyloom_sdk._executor import About, Completions, Executor, Saved, executor
 from polyloom_sdk._failure import Diagnostic, Failure
 from polyloom_sdk._functions import Call, Function
 from polyloom_sdk._serve import serve
@@ -25,8 +25,8 @@ from polyloom_sdk._serve import serve
 if TYPE_CHECKING:
     from polyloom_sdk._program import Ran as Ran
 
-__all__ = ["About", "Call", "Context", "Diagnostic", "Exec", "Executor", "Failure", "Function"]
-__all__ += ["Input", "Ran", "executor", "serve"]
+__all__ = ["About", "Call", "Completions", "Context", "Diagnostic", "Exec", "Executor", "Failure", "Function"]
+__all__ += ["Input", "Ran", "Saved", "executor", "serve"]
 
 
 def __getattr__(name: str) -> object:

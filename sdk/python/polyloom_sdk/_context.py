@@ -52,10 +52,16 @@ class Exec:
     deadline_ms: Optional[int] = None
     call: Optional[Call] = None
     """The function that the cell is, where it is one call; there is no code then."""
+    interactive: bool = False
+    """Whether somebody waits at a prompt: the value of a last expression is to be displayed."""
+    text: Optional[str] = None
+    """The code, where it came without a file, as it may with the feature `source`."""
 
     @cached_property
     def source(self) -> str:
         """The text of the cell's code."""
+        if self.text is not None:
+            return self.text
         try:
             return self.code.read_text("utf-8")
         except UnicodeDecodeError as error:

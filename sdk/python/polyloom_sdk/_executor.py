@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Union
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from polyloom_sdk._context import Context, Exec
     from polyloom_sdk._functions import Call, Function
@@ -19,10 +19,33 @@ BY_HOOK = {
     "session": "reset",
     "snapshot": "restore",
     "kept": "restore",
+    "complete": "complete",
+    "durable": "load",
     "catalog": "catalog",
     "call": "call",
 }
 """Features that an executor has which defines the hook."""
+
+
+@dataclass(frozen=True)
+class Completions:
+    """What an input may go on with."""
+
+    start: int
+    """The character, counted from 0, from which on a match stands in place of what was typed."""
+    matches: Sequence[str] = ()
+    """Whole words, the likeliest first."""
+    open: bool = False
+    """Whether the input is not over: another line belongs to it."""
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What came through: all names that there are, in one of both."""
+
+    saved: Sequence[str]
+    unsaved: Mapping[str, str] = field(default_factory=dict)
+    """Why the others did not."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +64,9 @@ class Executor:
     id: str = ""
     """Its id, as in its manifest."""
     version: str = ""
+    also: tuple[str, ...] = ()
+    """Features that it has without a hook: `interactive` (it looks at `exec.interactive`) and
+    `source` (it takes the code from `exec.source` alone)."""
 
     def exec(self, cx: Context, exec: Exec) -> None:
         """Run one cell. It fails by a `Failure` or any other exception; the executor lives on.
@@ -56,7 +82,7 @@ class Executor:
             for feature, hook in BY_HOOK.items()
             if getattr(type(self), hook) is not getattr(Executor, hook)
         ]
-        return About(self.id, self.version, (*ALWAYS, *own))
+        return About(self.id, self.version, (*ALWAYS, *own, *self.also))
 
     def prepare(self, code: Path) -> None:
         """Compile or import ahead of the cell with this code. What fails here is not told."""
@@ -72,6 +98,18 @@ class Executor:
 
     def forget(self, name: str) -> None:
         """Drop what was kept under a name, if there is any."""
+
+    def complete(self, code: str, cursor: int) -> Completions:
+        """What may follow in `code` at a character of it. Nobody's code should be run for that."""
+        return Completions(cursor)
+
+    def save(self, out: Path) -> Saved:
+        """Write what cells left into an empty folder, as far as that can be."""
+        return Saved((), {})
+
+    def load(self, path: Path) -> Saved:
+        """Take over what `save` wrote, from a folder. What is in there may be anybody's."""
+        return Saved((), {})
 
     def catalog(self) -> Sequence[Union[Function, dict[str, Any]]]:
         """What it offers by name: functions that cells can be calls of, for one that has `call`."""

@@ -80,6 +80,8 @@ class Run(Execution):
             self.seed,
             self.deadline_ms,
             call,
+            self.interactive,
+            self.source,
         )
         executor, cx = self._worker.executor, Context(self, exec)
         if call is None:
@@ -155,6 +157,18 @@ class Server(Worker):
             self.executor.reset()
         elif frame.kind in (wire.SNAPSHOT, wire.RESTORE, wire.FORGET):
             self._keep(frame.kind, str(frame.body.get("name")))
+        elif frame.kind == wire.COMPLETE:
+            code = str(frame.body.get("code"))
+            cursor = min(int(frame.body.get("cursor") or len(code)), len(code))
+            found = self.executor.complete(code, cursor)
+            answer = {"start": found.start, "end": cursor, "matches": list(found.matches)}
+            self.send(wire.COMPLETIONS, 0, {**answer, "open": found.open})
+        elif frame.kind in (wire.SAVE, wire.LOAD):
+            saving = frame.kind == wire.SAVE
+            do, key = (self.executor.save, "out") if saving else (self.executor.load, "path")
+            came = do(Path(str(frame.body.get(key))))
+            why = [{"name": name, "why": why} for name, why in came.unsaved.items()]
+            self.send(wire.SAVED, 0, {"saved": list(came.saved), "unsaved": why})
         elif frame.kind == wire.PREPARE:
             with suppress(Exception):  # the cell will say what is wrong
                 self.executor.prepare(Path(str(frame.body.get("code"))))
