@@ -96,6 +96,18 @@ impl Sandbox {
         usage::descendants(self.pid).len()
     }
 
+    /// Has all its processes stand still, or go on. Who is stopped so can only be ended; for one with namespaces.
+    pub fn hold(&self, still: bool) -> io::Result<()> {
+        let signal = if still { libc::SIGSTOP } else { libc::SIGCONT };
+        crate::wire::send_signal_command(self.control.as_fd(), -signal)
+    }
+
+    /// Bytes that its file system has room for.
+    pub fn room(&self) -> io::Result<u64> {
+        let stat = file::fstatfs(self.root.as_fd())?;
+        Ok(stat.f_bavail.saturating_mul(u64::try_from(stat.f_bsize).unwrap_or(0)))
+    }
+
     /// Has the highest memory counted from now on, where the kernel can: else it is the highest that there ever was.
     pub fn forget_peak(&self) -> bool {
         self.polled_peak.store(0, std::sync::atomic::Ordering::Relaxed);

@@ -455,7 +455,7 @@ pub fn receive_report(s: BorrowedFd<'_>) -> io::Result<Option<Report>> {
     }))
 }
 
-/// Host → supervisor on S: deliver this signal to the main process's group.
+/// Host → supervisor on S: deliver this signal to the main process's group, a negative one to all that are below it.
 pub fn send_signal_command(s: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     socket::send(s, &signal.to_le_bytes(), &[])
 }

@@ -139,7 +139,9 @@ export class Exec {
   exiting(code) {
     if (this.#done) return;
     const { call } = this.body;
-    if (code === 0 && call && !this.#evaluated) {
+    // In a session the next cell would find nobody.
+    if (this.session !== null) this.fail(new Error(`the cell ended itself with exit code ${code}, and its session with it`));
+    else if (code === 0 && call && !this.#evaluated) {
       this.fail(new Error(`the cell ended itself before \`${call.object}\` returned`));
     } else if (code === 0) this.#collect();
     else this.fail(new Error(`the cell ended itself with exit code ${code}`));

@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use polyloom_model::{CellId, Limits, SessionName, Value};
 use polyloom_plan::Key;
-use polyloom_protocol::Outcome;
+use polyloom_protocol::{Diagnostic, Outcome, Severity};
 use polyloom_worker::AttemptError;
 use polyloom_worker::attempt::{Attempt, Live, Origins, Report, Stop};
 use polyloom_worker::daemon::SessionId;
-use polyloom_worker::session::{Session, Stand};
+use polyloom_worker::session::{Session, Stand, Unhad};
 use tokio::sync::{mpsc, watch};
 
 use crate::place::Place;
@@ -30,6 +30,8 @@ pub struct Turn {
     pub key: Key,
     /// The key of the cell before it; the first has none.
     pub before: Option<Key>,
+    /// That cell.
+    pub previous: Option<CellId>,
     /// The cells before it, as far as the state that is there may lack them.
     pub replays: Vec<StepRun>,
     /// What its process may use: as much as any of its cells may.
@@ -181,6 +183,8 @@ pub(crate) enum Played {
     Ran(Box<Report>, Vec<CellId>),
     /// A cell before it could not be run again.
     NotAgain(CellId, Box<Report>),
+    /// The one before it has left a worker that is of no use.
+    Spoilt(CellId),
     /// It was stopped before.
     Stopped,
 }
@@ -229,14 +233,22 @@ impl Turn {
             };
             again.push(cell);
         }
-        if self.before.is_some() {
+        if let Some(previous) = &self.previous {
             let Some(kept) = alive.keep(keeps, &attempt.limits).await else {
-                let text = format!("the session `{}` can't be kept; run it again", self.name);
-                return Err(Trouble::host(text));
+                return Ok(Played::Spoilt(previous.clone()));
             };
             alive = kept;
         }
-        let (report, next) = alive.exec(place, attempt, Some(self.key), live, stop).await?;
+        let (mut report, next) = alive.exec(place, attempt, Some(self.key), live, stop).await?;
+        let broke = matches!(report.meta.outcome, Outcome::WorkerError | Outcome::Killed);
+        if let Some(previous) = self.previous.as_ref().filter(|_| broke) {
+            // What the worker said may be the other's doing: they share a process.
+            let text = format!(
+                "`{previous}` may have done this, which ran before it in the process of session `{}`; `polyloom run -f {previous}` runs it again",
+                self.name
+            );
+            report.meta.diagnostics.push(Diagnostic::new(Severity::Info, text));
+        }
         if let Some(alive) = next {
             *held = match (report.meta.outcome, self.before) {
                 (Outcome::Ok, _) => Some(alive),
@@ -298,7 +310,9 @@ impl Turn {
         let had = had.map_err(|error| Trouble::internal(&error))?;
         match had.map_err(|error| told(&error))? {
             Ok(had) => Ok(had.map(|(session, stand)| Alive::found(session, stand))),
-            Err(in_use) => Err(Trouble::host(format!(
+            // It has one of its own.
+            Err(Unhad::Full) => Ok(None),
+            Err(in_use @ Unhad::InUse) => Err(Trouble::host(format!(
                 "the session `{}` can't be had: {in_use}; `polyloom session list` shows it",
                 self.name
             ))),
@@ -336,6 +350,13 @@ impl Turn {
         alive.session.end();
         None
     }
+}
+
+/// What is said of a cell that did not end as it said.
+pub(crate) fn spoilt(session: &SessionName, cell: &CellId) -> String {
+    format!(
+        "`{cell}` has left the worker of session `{session}` of no use: it has ended its process, or spoken in its place; `polyloom run -f {cell}` runs it again"
+    )
 }
 
 fn told(error: &AttemptError) -> Trouble {

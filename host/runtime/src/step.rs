@@ -459,6 +459,10 @@ impl StepRun {
         let _ = seen.send(Live::Phase(attempt.phase.clone())).await;
         match turn.play(&self.place, &Arc::new(attempt), seen.clone(), stop).await? {
             Played::Stopped => Err(Trouble::stopped()),
+            Played::Spoilt(cell) => {
+                let text = sessions::spoilt(&turn.name, &cell);
+                Err(Trouble { outcome: Outcome::WorkerError, ..Trouble::input(text) })
+            }
             Played::Ran(mut report, again) => {
                 // Facts of the host's, whatever the worker says.
                 let extras = &mut report.meta.extras;

@@ -2,6 +2,7 @@
 //!
 //! Every fact of the result comes from here: timers, counters, wait status. What the worker says is passed on as claims.
 
+mod between;
 mod finish;
 
 use std::os::fd::OwnedFd;
@@ -27,6 +28,8 @@ use crate::parking::{Berth, Line};
 use crate::pipes::{asynchronous, oom_of, piped, read, ready_of, watched};
 use crate::talk::{Answer, Pause, Talk};
 use crate::words::Words;
+
+pub use between::{Bounds, Unanswered};
 
 /// A worker must have said hello by then, counted from the spawn.
 pub const HELLO: Duration = Duration::from_secs(20);
@@ -172,52 +175,22 @@ impl Seat {
 
     /// Says something to its worker while no cell runs, and waits for the answer, not for long. Nothing where it is not known in what state it is now.
     pub async fn ask(&mut self, messages: impl IntoIterator<Item = FromHost>) -> Option<Answer> {
-        self.ask_for(messages, FRAME).await
-    }
-
-    /// The same for what may take so long.
-    pub async fn ask_for(
-        &mut self,
-        messages: impl IntoIterator<Item = FromHost>,
-        patience: Duration,
-    ) -> Option<Answer> {
         self.greet().await?;
         let talk = self.talk.as_mut()?;
         let unsent = messages.into_iter().flat_map(|it| talk.say_between(it)).collect();
-        self.hear(unsent, patience, |talk| talk.answer.is_some()).await?;
+        self.hear(unsent, FRAME, |talk| talk.answer.is_some()).await?;
         self.talk.as_mut()?.answer.take()
     }
 
-    /// Sends bytes, and reads until it has heard what it waits for.
+    /// Sends bytes, and reads until it has heard what it waits for, not for long.
     async fn hear(
         &mut self,
-        mut unsent: Vec<u8>,
+        unsent: Vec<u8>,
         patience: Duration,
         heard: impl Fn(&Talk) -> bool,
     ) -> Option<()> {
         let (Some(worker), Some(talk)) = (&self.worker, &mut self.talk) else { return None };
-        let mut buffer = vec![0; 4096];
-        let answer = async {
-            while !unsent.is_empty() || !heard(talk) {
-                let interest =
-                    if unsent.is_empty() { Interest::READABLE } else { Interest::WRITABLE };
-                let mut ready = worker.ready(interest).await.ok()?;
-                let done = ready.try_io(|fd| match unsent.is_empty() {
-                    true => sandbox::stream::read(fd, &mut buffer),
-                    false => Ok((nix::unistd::write(fd, &unsent)?, false)),
-                });
-                match done {
-                    Err(_) => {}
-                    Ok(Ok((count, _))) if !unsent.is_empty() => drop(unsent.drain(..count)),
-                    Ok(Ok((count @ 1.., false))) => {
-                        unsent.extend(talk.on_bytes(&buffer[..count]).ok()?.send);
-                    }
-                    Ok(_) => return None,
-                }
-            }
-            Some(())
-        };
-        tokio::time::timeout(patience, answer).await.ok().flatten()
+        tokio::time::timeout(patience, converse(worker, talk, unsent, heard)).await.ok().flatten()
     }
 
     /// Takes what its cells run as inputs at a prompt.
@@ -236,6 +209,33 @@ impl Seat {
     pub fn is_there(&mut self) -> bool {
         self.worker.is_some() && self.cell.poll_exit().is_none()
     }
+}
+
+/// Sends bytes to a worker, and reads until something of it was heard. Nothing: it ended, or said what it may not.
+async fn converse(
+    worker: &AsyncFd<OwnedFd>,
+    talk: &mut Talk,
+    mut unsent: Vec<u8>,
+    heard: impl Fn(&Talk) -> bool,
+) -> Option<()> {
+    let mut buffer = vec![0; 4096];
+    while !unsent.is_empty() || !heard(talk) {
+        let interest = if unsent.is_empty() { Interest::READABLE } else { Interest::WRITABLE };
+        let mut ready = worker.ready(interest).await.ok()?;
+        let done = ready.try_io(|fd| match unsent.is_empty() {
+            true => sandbox::stream::read(fd, &mut buffer),
+            false => Ok((nix::unistd::write(fd, &unsent)?, false)),
+        });
+        match done {
+            Err(_) => {}
+            Ok(Ok((count, _))) if !unsent.is_empty() => drop(unsent.drain(..count)),
+            Ok(Ok((count @ 1.., false))) => {
+                unsent.extend(talk.on_bytes(&buffer[..count]).ok()?.send);
+            }
+            Ok(_) => return None,
+        }
+    }
+    Some(())
 }
 
 /// One attempt under watch.
@@ -414,7 +414,11 @@ impl<'a> Watch<'a> {
         let mut buffer = vec![0; 64 << 10];
         match self.until_over(&mut buffer).await? {
             Over::Ended(exit) => Ok((self.end(exit, buffer).await?, None)),
-            Over::Done => self.settle(buffer).await,
+            Over::Done => match self.cell.poll_exit() {
+                // It took its process along.
+                Some(exit) => Ok((self.end(exit, buffer).await?, None)),
+                None => self.settle(buffer).await,
+            },
         }
     }
 

@@ -46,6 +46,8 @@ pub struct Evidence {
     pub greeted: bool,
     /// The worker had said that the cell is done and did not end; the host ended it.
     pub lingered: bool,
+    /// It has ended, and was to go on with the next cell of its session.
+    pub was_to_stay: bool,
     /// Whether a Done was due.
     pub is_worker: bool,
     /// Highest memory in bytes.
@@ -210,6 +212,10 @@ pub fn decide(seen: &Evidence, limits: &Limits) -> Verdict {
         };
         return Verdict::new(Outcome::Failed, text);
     }
+    if seen.was_to_stay {
+        let text = "it ended the process of its session, which was to go on".to_owned();
+        return Verdict::new(Outcome::Failed, text);
+    }
     Verdict::new(Outcome::Ok, None)
 }
 
@@ -270,6 +276,18 @@ mod tests {
             ..Evidence::default()
         };
         assert_eq!(outcome(good), Outcome::Ok);
+    }
+
+    #[test]
+    fn a_cell_that_ends_the_process_of_its_session_has_failed() {
+        let done = Evidence {
+            exit_code: Some(0),
+            done: Some(true),
+            is_worker: true,
+            ..Evidence::default()
+        };
+        assert_eq!(outcome(done.clone()), Outcome::Ok);
+        assert_eq!(outcome(Evidence { was_to_stay: true, ..done }), Outcome::Failed);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 
 use crate::attempt::{Attempt, Live, Report, Stop};
-use crate::drive::{Seat, Watch};
+use crate::drive::{Bounds, Seat, Watch};
 use crate::inputs::{self, Laid};
 use crate::messages;
 use crate::parking::Berth;
@@ -31,8 +31,9 @@ use crate::workplace::{AttemptError, Workplace, exec_of, stopped};
 mod durable;
 mod lease;
 
-pub use durable::{DEPTH, MOST_FILES, StateFile};
-pub use lease::{InUse, Stand, forked_session, present_session};
+pub use crate::drive::Unanswered;
+pub use durable::{DEPTH, Loaded, MOST_FILES, Part, StateFile};
+pub use lease::{Stand, Unhad, forked_session, present_session};
 
 use lease::Lease;
 
@@ -52,6 +53,8 @@ pub struct Session {
     lease: Option<Lease>,
     /// Processes that are the worker's own.
     own: Own,
+    /// What the last cell might use.
+    bounds: Bounds,
 }
 
 /// Why a state is not kept, or not gone back to; everything is as it was.
@@ -245,7 +248,8 @@ impl Session {
     pub fn stands(&mut self, at: &Stand) {
         let Some(lease) = &mut self.lease else { return };
         let Some((pause, cpu)) = self.seat.pause() else { return };
-        lease.stands(pause, self.own.clone(), cpu, self.seat.cell.counted(), at);
+        let own = (self.own.clone(), self.bounds.clone());
+        lease.stands(pause, own, cpu, self.seat.cell.counted(), at);
     }
 
     /// Leaves it to the daemon where that knows how it stands; else it ends. May block.
@@ -259,7 +263,7 @@ impl Session {
 
     /// Ends it, without waiting for that.
     pub fn end(self) {
-        let Self { seat, mut lease, own: _ } = self;
+        let Self { seat, mut lease, .. } = self;
         if let Some(lease) = &mut lease {
             lease.busy();
         }
@@ -291,7 +295,8 @@ impl Workplace {
         let spawned = spawned.map_err(|error| AttemptError::Watch(std::io::Error::other(error)))?;
         let cell = spawned.map_err(AttemptError::Spawn)?;
         let seat = Seat::open(attempt, Berth { cell, line: None }).map_err(AttemptError::Watch)?;
-        Ok(Some(Session { seat: seat.stays(), lease: None, own: Own::default() }))
+        let bounds = Bounds::of(&attempt.limits);
+        Ok(Some(Session { seat: seat.stays(), lease: None, own: Own::default(), bounds }))
     }
 
     /// Runs a cell in a session. The session is given back where it is there still: where the cell ended well, or failed by itself, and left nothing that
@@ -304,7 +309,8 @@ impl Workplace {
         stop: watch::Receiver<Stop>,
     ) -> Result<(Report, Option<Session>), AttemptError> {
         let started = Instant::now();
-        let Session { mut seat, mut lease, own } = session;
+        let Session { mut seat, mut lease, own, .. } = session;
+        let bounds = Bounds::of(&attempt.limits);
         if let Some(lease) = &mut lease {
             lease.busy();
         }
@@ -348,10 +354,10 @@ impl Workplace {
             let warning = Diagnostic::new(Severity::Warning, text);
             report.meta.diagnostics.push(warning.clone());
             let _ = told.send(Live::Diagnostic(warning)).await;
-            Session { seat, lease, own }.end();
+            Session { seat, lease, own, bounds }.end();
             return Ok((report, None));
         }
-        Ok((report, Some(Session { seat, lease, own })))
+        Ok((report, Some(Session { seat, lease, own, bounds })))
     }
 }
 

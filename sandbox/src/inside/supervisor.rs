@@ -325,8 +325,12 @@ fn watch(
             let mut bytes = [0; 4];
             match socket::receive(control, &mut bytes) {
                 Ok(received) if received.length == 4 => {
-                    // The main process leads a group of its own.
-                    let _ = process::kill(-main, i32::from_le_bytes(bytes));
+                    let _ = match i32::from_le_bytes(bytes) {
+                        // Atomic against forks: a process with a pending signal cannot fork.
+                        to_all if to_all < 0 => process::kill(-1, -to_all),
+                        // The main process leads a group of its own.
+                        signal => process::kill(-main, signal),
+                    };
                 }
                 // The host is gone: ending process 1 ends everything.
                 _ => return,

@@ -62,6 +62,13 @@ test("a cell that fails leaves what it had", () => cells(async (all) => {
   assert.equal(await all.value("1"), "1");
 }));
 
+test("a cell that ends the process of its session has failed", () => cells(async (all) => {
+  await all.run("let x = 1");
+  const { ok, told } = await all.run("process.exit(0)");
+  assert.equal(ok, false);
+  assert.match(told[0].message, /exit code 0, and its session with it/);
+}));
+
 test("an error in what an earlier cell declared leads there, and to where it was called", () => cells(async (all) => {
   await all.run("let limit = 1;\nexport function check(n) {\n  if (n > limit) throw new RangeError(`${n} is too much`);\n}");
   const { ok, told } = await all.run("const twice = (n) => check(2 * n);\n\ntwice(3);");

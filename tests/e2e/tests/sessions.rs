@@ -290,3 +290,22 @@ fn cells_in_javascript_share_the_variables_of_their_top_levels() {
     assert_eq!(replayed(&place, "c"), json!(["a", "b"]));
     assert_eq!(shown(&place, "c.z"), "14");
 }
+
+#[test]
+fn a_cell_that_ends_its_sessions_process_or_speaks_for_it_is_named() {
+    needs!("python3", "node");
+    let exits = session(&[("a", "", "process.exit(0)"), ("b", "", "1")]);
+    let run = Place::flow(&exits.replace("\"python\"", "\"javascript\"")).run(&[]).exits(1);
+    assert_eq!((run.outcome("a"), run.outcome("b")), ("failed", "skipped"));
+
+    let forged = "import gc, time, polyloom._worker as w, polyloom._frames as wire\n\
+                  [worker] = [it for it in gc.get_objects() if isinstance(it, w.Worker)]\n\
+                  worker.send(wire.DONE, 1, {'ok': True})\ntime.sleep(1)";
+    let place = Place::flow(&session(&[("a", "", forged), ("b", "", "print(1)")]));
+    for _ in 0..2 {
+        let run = place.run(&[]).exits(1);
+        assert_eq!(run.outcome("b"), "worker_error");
+        assert!(run.messages("b").contains("`a`"), "{}", run.messages("b"));
+        assert!(run.messages("b").contains("polyloom run -f a"), "{}", run.messages("b"));
+    }
+}

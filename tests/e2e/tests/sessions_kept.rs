@@ -307,6 +307,49 @@ fn a_session_more_than_the_daemon_keeps_ends_with_its_run() {
     let kept = Kept::new(&(0..33).map(one).collect::<String>());
     let _ = kept.0.polyloom(&["run"]).exits(0);
     assert_eq!(kept.sessions().len(), 32);
+    // Who asks for another one is told.
+    let full = "the daemon keeps 32 sessions, which is the most\nhint: `polyloom session list`";
+    let repl = kept.0.call(&["repl", "--session", "other"]).typed("1").end().exits(1).stderr();
+    assert!(repl.contains(full), "{repl}");
+    let fork = kept.session(&["fork", "s0", "other"]).exits(3).stderr();
+    assert!(fork.contains(full), "{fork}");
+}
+
+#[test]
+fn nothing_of_a_session_runs_while_nobody_has_it() {
+    needs!("python3");
+    let code = "import os, threading; spin = lambda: [None for _ in iter(int, 1)]; threading.Thread(target=spin, daemon=True).start(); os.fork() or spin()";
+    let kept = Kept::new(&FLOW.replace("print(seen)", code));
+    let _ = kept.0.polyloom(&["run"]).exits(0);
+    let first = kept.only()["process"].as_u64().unwrap();
+    let read = |pid: u64, name: &str| {
+        std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default()
+    };
+    let below = || {
+        let (mut all, mut open) = (Vec::new(), vec![first]);
+        while let Some(pid) = open.pop() {
+            let children = read(pid, &format!("task/{pid}/children"));
+            let children = children.split_whitespace().map(|it| it.parse::<u64>().unwrap());
+            open.extend(children.clone());
+            all.extend(children);
+        }
+        all
+    };
+    let is_stopped = |pid: &u64| {
+        let stat = read(*pid, "stat");
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    };
+    assert!(below().len() >= 3, "{:?}", below());
+    assert!(eventually(SOON, || below().iter().all(is_stopped)));
+    let list = kept.session(&["list"]).exits(0).stdout();
+    assert!(list.contains("stopped"), "{list}");
+    // Who has it finds it as it was.
+    kept.0.write(
+        "polyloom.toml",
+        &(FLOW.replace("print(seen)", code)
+            + "[cells.c]\nlang = 'python'\nsession = 'main'\ncode = 'print(seen)'\n"),
+    );
+    assert_eq!(kept.run("c"), ("[1, 2]".to_owned(), Value::Null));
 }
 
 #[test]

@@ -124,8 +124,8 @@ fn a_file_that_is_no_state_changes_no_session() {
             "it is no saved session\nhint: valid: a file that `polyloom session save SESSION FILE` has written",
         ),
         (
-            "polyloom session 2\n".to_owned(),
-            "another version of polyloom, `polyloom session 2`\nhint: valid: `polyloom session 1`",
+            "polyloom session 3\n".to_owned(),
+            "another version of polyloom, `polyloom session 3`\nhint: valid: `polyloom session 2`",
         ),
         (head("[[\"../x\",1]]") + "x", "can't be the name"),
         (
@@ -140,9 +140,53 @@ fn a_file_that_is_no_state_changes_no_session() {
         assert!(told.contains(said), "{told}");
         assert_eq!(kept.one("main")["key"], key);
     }
-    // Well formed, and nonsense to its worker.
+    // Well formed, and nonsense to its worker: nothing of it is there, and all that was before.
     kept.0.write("state", &(head("[[\"state.msgpack\",3]]") + "abc"));
-    let told = kept.session(&["load", "main", "state"]).exits(0).stdout();
-    assert!(told.contains("state.msgpack") && told.contains("not loaded"), "{told}");
-    assert_eq!(kept.asked("main", "'x' in globals()"), "False\n");
+    let told = kept.session(&["load", "main", "state"]).exits(1).stderr();
+    assert!(told.contains("nothing of the state could be loaded"), "{told}");
+    assert!(
+        told.contains("state.msgpack") && told.contains("hint: the session is as it was"),
+        "{told}"
+    );
+    assert_eq!(kept.one("main")["key"], key);
+    let _ = kept.session(&["load", "new", "state"]).exits(1);
+    assert!(!kept.sessions().iter().any(|it| it["name"] == "new"));
+    // One that was saved, and changed since.
+    let _ = kept.session(&["save", "main", "state"]).exits(0);
+    let path = kept.0.project().join("state");
+    let mut bytes = std::fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let told = kept.session(&["load", "main", "state"]).exits(2).stderr();
+    assert!(told.contains("its checksum does not fit"), "{told}");
+    assert_eq!(kept.one("main")["key"], key);
+    assert_eq!(kept.asked("main", "x, odd is None"), "([1, 2, 3], False)\n");
+}
+
+#[test]
+fn a_worker_that_does_not_write_its_state_runs_into_the_limits_of_its_cells() {
+    needs!("python3");
+    let kept = Kept::new();
+    for (name, limit, does, said) in [
+        ("hangs", "timeout = '2s'", "__import__('time').sleep(600)", "time limit 2.00s"),
+        ("spins", "cpu_time = '1s'", "[None for _ in iter(int, 1)]", "processor time limit 1.00s"),
+        (
+            "prints",
+            "output_limit = '1MiB'",
+            "[print('x' * 10000) for _ in iter(int, 1)]",
+            "output limit 1 MiB",
+        ),
+    ] {
+        let code = format!(
+            "import polyloom._session as s\ndef heed(self, frame):\n    if frame.kind == s.wire.SAVE: {does}\n    return old(self, frame)\nold, s.Session.heed = s.Session.heed, heed\n"
+        );
+        let flow = format!(
+            "[cells.a]\nlang = 'python'\nsession = '{name}'\n{limit}\ncode = \"\"\"\n{code}\"\"\"\n"
+        );
+        kept.0.write("polyloom.toml", &flow);
+        let _ = kept.0.run(&[]).exits(0);
+        let told = kept.session(&["save", name, "state"]).exits(1).stderr();
+        assert!(told.contains(said) && told.contains(name), "{told}");
+        assert!(!kept.sessions().iter().any(|it| it["name"] == name));
+    }
 }

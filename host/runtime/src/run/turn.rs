@@ -33,12 +33,14 @@ impl Runner {
         let cell = self.cell(step);
         let session = cell.session.as_ref()?;
         let steps = &self.job.prepared.plan.steps;
-        let before = self.step_before(step).map(|before| steps[before.at()].key);
+        let earlier = self.step_before(step);
+        let before = earlier.map(|before| steps[before.at()].key);
+        let previous = earlier.map(|before| self.cell(before).id.clone());
         let limits = self.limits(step);
         let (name, key) = (session.name.clone(), steps[step.at()].key);
         let flow = self.job.prepared.flow.path.clone();
         let origins = self.origins(&name);
-        Some(Turn { name, flow, key, before, replays: Vec::new(), limits, origins })
+        Some(Turn { name, flow, key, before, previous, replays: Vec::new(), limits, origins })
     }
 
     /// Where the code of a session's cells stands. A name that two of them have says nothing.

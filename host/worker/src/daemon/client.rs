@@ -51,6 +51,8 @@ pub enum Lent {
     },
     /// Somebody else has it.
     InUse,
+    /// There are too many to begin it.
+    Full,
     /// There is none, and none could be begun.
     None,
 }
@@ -147,6 +149,7 @@ impl Client {
                 Lent::Session { id, about, fds, standing }
             }
             Some((Answer::InUse, _)) => Lent::InUse,
+            Some((Answer::Full, _)) => Lent::Full,
             _ => Lent::None,
         }
     }

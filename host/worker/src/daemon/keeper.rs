@@ -454,7 +454,7 @@ impl Keeper {
             (Found::None, None) => return line.send(&Answer::Nothing, &[]),
             // A run has one of its own then.
             (Found::None, Some(_)) if self.pool().sessions.is_full() => {
-                return line.send(&Answer::Nothing, &[]);
+                return line.send(&Answer::Full, &[]);
             }
             (Found::None, Some(bytes)) => {
                 let order = rmp_serde::from_slice::<Order>(&bytes).ok();
@@ -474,7 +474,7 @@ impl Keeper {
                     drop(cell);
                     let answer = match why {
                         Unadded::Taken => Answer::InUse,
-                        Unadded::Full => Answer::Nothing,
+                        Unadded::Full => Answer::Full,
                     };
                     return line.send(&answer, &[]);
                 }

@@ -12,6 +12,7 @@ mod wire;
 pub(crate) use client::Lent;
 pub use client::{Client, Daemon, Patience, Taken, end, process};
 pub use keeper::{Keeper, ServeError};
+pub(crate) use sessions::MOST as MOST_SESSIONS;
 pub(crate) use wire::{Ask, Standing};
 pub use wire::{SessionId, SessionStatus, Status};
 

@@ -1,6 +1,7 @@
 //! Sessions that the daemon keeps: processes that go on from run to run, and how each stood when somebody last said so.
 //!
-//! A session is one process's at a time. Who has it says when it does something and how it stands afterwards; one that was left in the midst of something ends.
+//! A session is one process's at a time. Who has it says when it does something and how it stands afterwards; one that was left in the midst of something ends. Where nobody
+//! has it all its processes are stopped: threads, and processes that cells have started, do nothing that no limit would end.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -10,7 +11,7 @@ use polyloom_sandbox as sandbox;
 use super::wire::{SessionId, SessionStatus, Standing};
 
 /// Sessions at once: each is a whole interpreter.
-const MOST: usize = 32;
+pub const MOST: usize = 32;
 
 /// All of them.
 #[derive(Default)]
@@ -59,7 +60,7 @@ impl Sessions {
             return (Found::InUse, Gone::new());
         }
         let fits = digest.is_none_or(|digest| digest == kept.digest);
-        if fits && kept.cell.poll_exit().is_none() {
+        if fits && kept.cell.poll_exit().is_none() && kept.cell.hold(false).is_ok() {
             kept.run = Some(run);
             return (Found::Session(kept.number), Gone::new());
         }
@@ -139,7 +140,7 @@ impl Sessions {
                 return false;
             }
             kept.run = None;
-            kept.busy || kept.cell.poll_exit().is_some()
+            kept.busy || kept.cell.poll_exit().is_some() || kept.cell.hold(true).is_err()
         });
         gone.map(|(_, kept)| kept.cell).collect()
     }

@@ -13,6 +13,7 @@ use polyloom_sandbox::stream;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::drive::Bounds;
 use crate::session::Own;
 use crate::talk::Pause;
 
@@ -22,6 +23,9 @@ const MOST: usize = 1 << 20;
 const CONNECTING: Duration = Duration::from_millis(500);
 /// Who does not take an answer within this is given up.
 const SENDING: Duration = Duration::from_secs(5);
+
+/// What is said of one that says nothing.
+const SILENT: &str = "it gives no answer: it is stopped, or has no time";
 
 /// What a run says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -66,6 +70,8 @@ pub struct Standing {
     pub pause: Pause,
     /// Processes that are its worker's own.
     pub own: Own,
+    /// What an answer of it may take.
+    pub bounds: Bounds,
     /// Processor time so far.
     pub cpu: Duration,
     /// What of its file system is no use of the cells'.
@@ -130,6 +136,8 @@ pub enum Answer {
     },
     /// Somebody else has that session.
     InUse,
+    /// There are too many sessions to begin another one.
+    Full,
     /// The sessions that there are.
     Sessions(Vec<SessionStatus>),
     /// It is done.
@@ -333,11 +341,16 @@ impl Line {
                 // Whoever sends a byte now and then is not waited for any longer.
                 let left = deadline.saturating_duration_since(Instant::now());
                 if left.is_zero() {
-                    return Err(io::ErrorKind::TimedOut.into());
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, SILENT));
                 }
                 self.stream.set_recv_timeout(Some(left))?;
             }
-            let (count, more) = stream::receive(self.as_fd(), &mut buffer[filled..])?;
+            let received = stream::receive(self.as_fd(), &mut buffer[filled..]);
+            let (count, more) = received.map_err(|error| match error.kind() {
+                // As the system tells of a patience that is over.
+                io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::TimedOut, SILENT),
+                _ => error,
+            })?;
             fds.extend(more);
             match (count, filled) {
                 (0, 0) => return Ok(false),

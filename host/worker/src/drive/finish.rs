@@ -85,6 +85,7 @@ impl<'a> Watch<'a> {
         usage.cpu = usage.cpu.saturating_sub(before);
         seen.take_in(&usage, &rest.attempt.limits);
         seen.wall_time = wall;
+        seen.was_to_stay = rest.talk.as_ref().is_some_and(|talk| talk.stays);
         let unsaid = rest.talk.as_ref().is_some_and(|talk| talk.greeted && talk.done.is_none());
         match exit.exit {
             sandbox::Exit::Code(0) if unsaid && !seen.is_worker => {

@@ -9,8 +9,8 @@ use thiserror::Error;
 
 use super::{OF_A_CELL, Own, Session};
 use crate::attempt::Attempt;
-use crate::daemon::{Ask, Client, Lent, SessionId, Standing};
-use crate::drive::Seat;
+use crate::daemon::{Ask, Client, Lent, MOST_SESSIONS, SessionId, Standing};
+use crate::drive::{Bounds, Seat};
 use crate::order::{Order, Wait};
 use crate::parking::{Berth, can_wait};
 use crate::talk::Pause;
@@ -29,8 +29,14 @@ pub struct Stand {
 
 /// Why a session of the daemon's can't be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("another run, or a terminal, has the session now")]
-pub struct InUse;
+pub enum Unhad {
+    /// It is one process's at a time.
+    #[error("another run, or a terminal, has the session now")]
+    InUse,
+    /// There are too many to begin another one.
+    #[error("the daemon keeps {MOST_SESSIONS} sessions, which is the most")]
+    Full,
+}
 
 /// What this process may do with a session of the daemon's.
 pub struct Lease {
@@ -50,14 +56,15 @@ impl Lease {
     pub fn stands(
         &mut self,
         pause: Pause,
-        own: Own,
+        (own, bounds): (Own, Bounds),
         cpu: Duration,
         counted: (u64, u64),
         at: &Stand,
     ) {
         let Stand { cells, lineage, kept } = at.clone();
         let executor = self.executor.clone();
-        let standing = Standing { pause, own, cpu, counted, executor, cells, lineage, kept };
+        let standing =
+            Standing { pause, own, bounds, cpu, counted, executor, cells, lineage, kept };
         self.client.say(&Ask::Stands(self.number, standing));
         self.known = true;
     }
@@ -82,7 +89,7 @@ impl Workplace {
         &self,
         attempt: &Attempt,
         id: &SessionId,
-    ) -> Result<Result<Option<(Session, Stand)>, InUse>, AttemptError> {
+    ) -> Result<Result<Option<(Session, Stand)>, Unhad>, AttemptError> {
         let Some(client) = self.daemon.client() else { return Ok(Ok(None)) };
         let view = self.spawner().and_then(sandbox::Spawner::view).map_err(AttemptError::Spawn)?;
         // What is of one cell alone makes no other session.
@@ -109,10 +116,10 @@ pub fn present_session<'m>(
     client: &Arc<Client>,
     id: &SessionId,
     manifest: impl FnOnce(&str) -> Option<&'m Manifest>,
-) -> std::io::Result<Result<Option<(Session, Stand)>, InUse>> {
+) -> std::io::Result<Result<Option<(Session, Stand)>, Unhad>> {
     let lent = client.session(id, None);
     let Lent::Session { standing: Some(standing), .. } = &lent else {
-        return Ok(if matches!(lent, Lent::InUse) { Err(InUse) } else { Ok(None) });
+        return Ok(if matches!(lent, Lent::InUse) { Err(Unhad::InUse) } else { Ok(None) });
     };
     match manifest(&standing.executor) {
         Some(manifest) => had(client, lent, manifest, None),
@@ -126,10 +133,10 @@ pub fn forked_session(
     of: &SessionId,
     id: &SessionId,
     base: &Attempt,
-) -> std::io::Result<Option<Session>> {
+) -> std::io::Result<Result<Option<Session>, Unhad>> {
     let lent = client.session_like(of, id);
     let had = had(client, lent, &base.executor.manifest, Some(base))?;
-    Ok(had.ok().flatten().map(|(session, _)| session))
+    Ok(had.map(|had| had.map(|(session, _)| session)))
 }
 
 fn had(
@@ -137,30 +144,31 @@ fn had(
     lent: Lent,
     manifest: &Manifest,
     attempt: Option<&Attempt>,
-) -> std::io::Result<Result<Option<(Session, Stand)>, InUse>> {
+) -> std::io::Result<Result<Option<(Session, Stand)>, Unhad>> {
     let (number, about, fds, standing) = match lent {
-        Lent::InUse => return Ok(Err(InUse)),
+        Lent::InUse => return Ok(Err(Unhad::InUse)),
+        Lent::Full => return Ok(Err(Unhad::Full)),
         Lent::None => return Ok(Ok(None)),
         Lent::Session { id, about, fds, standing } => (id, about, fds, standing),
     };
     let Some(mut cell) = sandbox::Sandbox::receive(&about, fds) else { return Ok(Ok(None)) };
     let executor = manifest.id.to_string();
     let known = standing.is_some();
-    let (seat, own, stand) = match (standing, attempt) {
+    let (seat, own, bounds, stand) = match (standing, attempt) {
         (Some(standing), _) => {
-            let Standing { pause, own, cpu, counted, cells, lineage, kept, .. } = *standing;
+            let Standing { pause, own, bounds, cpu, counted, cells, lineage, kept, .. } = *standing;
             cell.count_from(counted);
             let mut seat = Seat::resume(cell, manifest, pause)?;
             seat.cpu = cpu;
-            (seat, own, Stand { cells, lineage, kept })
+            (seat, own, bounds, Stand { cells, lineage, kept })
         }
         (None, Some(attempt)) => {
             let seat = Seat::open(attempt, Berth { cell, line: None })?.stays();
-            (seat, Own::default(), Stand::default())
+            (seat, Own::default(), Bounds::of(&attempt.limits), Stand::default())
         }
         (None, None) => return Ok(Ok(None)),
     };
     let client = Arc::clone(client);
     let lease = Some(Lease { client, number, executor, known });
-    Ok(Ok(Some((Session { seat, lease, own }, stand))))
+    Ok(Ok(Some((Session { seat, lease, own, bounds }, stand))))
 }

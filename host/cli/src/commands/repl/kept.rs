@@ -6,7 +6,7 @@ use polyloom_model::{Digest, Manifest};
 use polyloom_report::escape_line;
 use polyloom_worker::attempt::Attempt;
 use polyloom_worker::daemon::{Client, SessionId};
-use polyloom_worker::session::{Session, Stand, present_session};
+use polyloom_worker::session::{Session, Stand, Unhad, present_session};
 
 use super::room::{Ground, failed};
 use crate::commands::{daemon, session};
@@ -50,7 +50,12 @@ impl Kept {
 
     /// It as it stands, whatever its limits are, or a new one like `base`.
     pub async fn session(&mut self, ground: &Ground, base: &Attempt) -> Result<Session, Failure> {
-        let in_use = || {
+        let unhad = |why: Unhad| {
+            if why == Unhad::Full {
+                return Failure::new(Exit::Environment, why.to_string()).hint(
+                    "`polyloom session list` shows them, `polyloom session rm NAME` ends one",
+                );
+            }
             let text = format!(
                 "a run, or another terminal, has the session `{}` now",
                 escape_line(&self.id.name)
@@ -59,11 +64,11 @@ impl Kept {
         };
         let there = present_session(&self.client, &self.id, |_| Some(&self.manifest));
         let there = there.map_err(|error| Failure::of(Exit::Environment, &error))?;
-        let found = match there.map_err(|_| in_use())? {
+        let found = match there.map_err(unhad)? {
             Some(found) => found,
             None => {
                 let new = ground.place.workplace.kept_session(base, &self.id);
-                let new = new.map_err(|error| failed(&error))?.map_err(|_| in_use())?;
+                let new = new.map_err(|error| failed(&error))?.map_err(unhad)?;
                 new.ok_or_else(|| {
                     let text = "the daemon keeps no such session: what is granted, plugins with files of their own, and all where there are no namespaces, stay with one run";
                     Failure::new(Exit::Usage, text).hint("leave out `--session`")

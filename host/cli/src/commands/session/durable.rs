@@ -7,16 +7,18 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use polyloom_model::Manifest;
+use polyloom_model::{Manifest, format_size};
 use polyloom_protocol::messages::worker::Saved;
 use polyloom_report::escape_line;
 use polyloom_worker::bounded;
 use polyloom_worker::daemon::{Client, SessionId};
-use polyloom_worker::session::{Session, Stand, StateFile, forked_session, present_session};
+use polyloom_worker::session::{
+    Loaded, Session, Stand, StateFile, forked_session, present_session,
+};
 
-use super::state::{self, Head, Unread};
+use super::state::{self, Head, State, Unread};
 use super::told::Told;
-use super::{absent, all, alone, find, found, in_use, lost, manifest_of, reach};
+use super::{absent, all, alone, find, found, lost, manifest_of, reach, unhad};
 use crate::args::SessionAt;
 use crate::commands::repl::blank;
 use crate::failure::{Exit, Failure, Outcome};
@@ -57,7 +59,8 @@ pub fn save(world: &World, at: &SessionAt, path: &Path) -> Outcome {
 
 /// Makes the state of a session, which may be a new one, that of a file.
 pub fn load(world: &World, at: &SessionAt, path: &Path) -> Outcome {
-    let (head, files) = state::read(path).map_err(|why| unread(path, &why))?;
+    let state = State::open(path).map_err(|why| unread(path, &why))?;
+    let head = &state.head;
     let manifest = manifest_of(world, &head.executor).cloned().ok_or_else(|| {
         let text = format!("there is no language `{}`", escape_line(&head.executor));
         Failure::new(Exit::Usage, text).hint("`polyloom plugin list` shows those there are")
@@ -85,12 +88,12 @@ pub fn load(world: &World, at: &SessionAt, path: &Path) -> Outcome {
     let loaded = alone()?.block_on(async {
         let there = present_session(&client, &id, |_| Some(&*manifest));
         let there = there.map_err(|error| Failure::of(Exit::Environment, &error))?;
-        let (session, stand) = match there.map_err(|_| in_use(at))? {
+        let (session, stand) = match there.map_err(|why| unhad(at, why))? {
             Some(there) => there,
             None => {
                 let new = place.workplace.kept_session(&base, &id);
                 let new = new.map_err(|error| Failure::of(Exit::Environment, &error))?;
-                new.map_err(|_| in_use(at))?.ok_or_else(|| {
+                new.map_err(|why| unhad(at, why))?.ok_or_else(|| {
                     let text = format!("the daemon can keep no session of `{}` here", manifest.id);
                     Failure::new(Exit::Environment, text).hint(
                         "plugins with files of their own, and all where there are no namespaces, stay with one run: `polyloom doctor`",
@@ -98,7 +101,16 @@ pub fn load(world: &World, at: &SessionAt, path: &Path) -> Outcome {
                 })?
             }
         };
-        into(session, stand, files, &manifest).await
+        let room = session.room();
+        let fits = || match state.size() <= room {
+            true => state.verify().map_err(|why| unread(path, &why)),
+            false => {
+                let (size, room) = (format_size(state.size()), format_size(room));
+                let text = format!("its files have {size}, and the session has room for {room}");
+                Err(Failure::new(Exit::Usage, text).hint("`disk` of its cells bounds it"))
+            }
+        };
+        into(session, stand, (state.files(), !head.saved.is_empty()), &manifest, at, fits).await
     })?;
     let said = format!("is as {} has it", shown(path));
     let (file, state) = (Some(path.to_owned()), Some((loaded, "loaded")));
@@ -122,11 +134,12 @@ pub fn fork(world: &World, at: &SessionAt, new: &str) -> Outcome {
     let mut loaded = alone()?.block_on(async {
         let begun = forked_session(&client, &id, &to, &base);
         let begun = begun.map_err(|error| Failure::of(Exit::Environment, &error))?;
-        let session = begun.ok_or_else(|| {
+        let session = begun.map_err(|why| unhad(at, why))?.ok_or_else(|| {
             let text = format!("the daemon could not begin a session `{}`", escape_line(new));
             Failure::new(Exit::Environment, text).hint("polyloom session list")
         })?;
-        into(session, Stand::default(), files, &manifest).await
+        let is_something = !saved.saved.is_empty();
+        into(session, Stand::default(), (files, is_something), &manifest, at, || Ok(())).await
     })?;
     loaded.unsaved.extend(saved.unsaved);
     let said = format!("has what could be taken of `{}`", escape_line(&at.session));
@@ -144,10 +157,10 @@ fn unread(path: &Path, why: &Unread) -> Failure {
         }
         Unread::Io(_) => failure,
         Unread::NoFile | Unread::NoState => failure.hint(
-            "valid: a file that `polyloom session save SESSION FILE` has written, which begins with the line `polyloom session 1`",
+            "valid: a file that `polyloom session save SESSION FILE` has written, which begins with `polyloom session 2`",
         ),
         Unread::Version(_) => failure.hint(
-            "valid: `polyloom session 1`; load it with the version that has written it, or have its cells run here",
+            "valid: `polyloom session 2`, and `1` of earlier versions; load it with the version that has written it, or have its cells run here",
         ),
         Unread::Broken(_) => {
             failure.hint("it was changed, or not copied as a whole: copy it, or save it, again")
@@ -171,65 +184,100 @@ fn taken(
             manifest.map(AsRef::as_ref)
         });
         let there = there.map_err(|error| Failure::of(Exit::Environment, &error))?;
-        let (mut session, stand) = there.map_err(|_| in_use(at))?.ok_or_else(|| absent(at))?;
+        let (mut session, stand) =
+            there.map_err(|why| unhad(at, why))?.ok_or_else(|| absent(at))?;
         let manifest = Arc::clone(manifest.ok_or_else(|| absent(at))?);
-        let done =
-            if session.is_durable() { session.save().await } else { Some(Err(String::new())) };
+        let done = if session.is_durable() { session.save().await } else { Ok(Err(String::new())) };
         match done {
-            Some(done) => {
+            Ok(done) => {
                 session.stands(&stand);
                 session.leave();
                 let (saved, files) = done.map_err(|why| cant(&manifest, &why))?;
                 Ok((stand, saved, files, manifest))
             }
-            None => {
+            Err(why) => {
                 session.end();
-                Err(lost(at))
+                Err(lost(at, Some(&why)))
             }
         }
     })
 }
 
-/// Has a session have a state and nothing else.
+/// Has a session have a state and nothing else: these files, in which something is to be. `fits` says whether they can be had at all, before anything is done.
 async fn into(
     mut session: Session,
     mut stand: Stand,
-    files: Vec<StateFile>,
+    (files, is_something): (Vec<StateFile>, bool),
     manifest: &Manifest,
+    at: &SessionAt,
+    fits: impl FnOnce() -> Result<(), Failure>,
 ) -> Result<Saved, Failure> {
-    let gone = || {
-        let text = "the session's worker ended over it, and the session with it";
-        Failure::new(Exit::Failed, text)
-    };
     let began = match stand.cells {
         0 => session.learn().await,
         _ => session.greet().await,
     };
-    if began.is_some() && !session.is_durable() {
-        session.leave();
-        return Err(cant(manifest, ""));
+    // One that was begun for this and can't have it is nobody's.
+    let is_new = stand.cells == 0 && stand.kept.is_empty();
+    let refused = match began {
+        Some(()) if !session.is_durable() => Err(cant(manifest, "")),
+        _ => fits(),
+    };
+    if let Err(failure) = refused {
+        match is_new {
+            true => session.end(),
+            false => session.leave(),
+        }
+        return Err(failure);
     }
-    session.busy();
-    let loaded = match session.reset().await {
-        Some(()) => session.load(files).await,
-        None => None,
+    let loaded = match session.load(files, is_something).await {
+        Ok(loaded) => loaded,
+        Err(why) => {
+            session.end();
+            return Err(lost(at, Some(&why)));
+        }
     };
-    let Some(loaded) = loaded else {
+    let is_as_it_was = matches!(loaded, Loaded::Unlaid(_) | Loaded::Nothing(_, true));
+    if is_as_it_was && is_new {
         session.end();
-        return Err(gone());
+    } else {
+        if !is_as_it_was {
+            // Whatever it is now, it is no cells' state.
+            stand.lineage = None;
+            stand.cells = stand.cells.max(1);
+        }
+        session.stands(&stand);
+        session.leave();
+    }
+    let now = match (is_new, is_as_it_was) {
+        (true, true) => "there is no such session",
+        (false, true) => "the session is as it was",
+        (_, false) => "the session is empty now; its cells run again with the next run of its flow",
     };
-    // Whatever it is now, it is no cells' state.
-    stand.lineage = None;
-    stand.cells = stand.cells.max(1);
-    session.stands(&stand);
-    session.leave();
-    loaded.map_err(|error| {
-        let text =
-            format!("the state can't be copied into the session's file system{}", bounded(&error));
-        let failure = Failure::new(Exit::Failed, text);
-        Failure { messages: [failure.messages, vec![error.to_string()]].concat(), ..failure }
-            .hint("the session is empty now; its cells run again with the next run of its flow")
-    })
+    match loaded {
+        Loaded::State(saved) => Ok(saved),
+        Loaded::Nothing(saved, _) => {
+            let text = "nothing of the state could be loaded".to_owned();
+            let why = saved.unsaved.iter().take(3);
+            let why = why.map(|it| escape_line(&format!("{}: {}", it.name, it.why)).into_owned());
+            Err(Failure {
+                messages: std::iter::once(text).chain(why).collect(),
+                ..Failure::new(Exit::Failed, "")
+            }
+            .hint(now))
+        }
+        Loaded::Unlaid(error) => {
+            let text = format!(
+                "the state can't be copied into the session's file system{}",
+                bounded(&error)
+            );
+            let failure = Failure::new(Exit::Failed, text);
+            Err(Failure {
+                messages: [failure.messages, vec![error.to_string()]].concat(),
+                ..failure
+            }
+            .hint(now))
+        }
+    }
 }
 
 fn cant(manifest: &Manifest, why: &str) -> Failure {

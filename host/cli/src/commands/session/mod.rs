@@ -10,7 +10,7 @@ use std::sync::Arc;
 use polyloom_model::{ExecutorId, Manifest};
 use polyloom_report::escape_line;
 use polyloom_worker::daemon::{Client, SessionId, SessionStatus};
-use polyloom_worker::session::{Session, Stand, Unkept, present_session};
+use polyloom_worker::session::{Session, Stand, Unanswered, Unhad, Unkept, present_session};
 
 use self::told::Told;
 use super::daemon::present;
@@ -161,6 +161,15 @@ fn in_use(at: &SessionAt) -> Failure {
     Failure::new(Exit::Usage, text).hint("try again when it is over")
 }
 
+/// Why a session can't be had.
+pub fn unhad(at: &SessionAt, why: Unhad) -> Failure {
+    match why {
+        Unhad::InUse => in_use(at),
+        Unhad::Full => Failure::new(Exit::Environment, why.to_string())
+            .hint("`polyloom session list` shows them, `polyloom session rm NAME` ends one"),
+    }
+}
+
 /// Does something with a session, leaves it as it is then, and tells of it.
 fn change(
     world: &World,
@@ -173,7 +182,7 @@ fn change(
         let manifest = |name: &str| manifest_of(world, name).map(AsRef::as_ref);
         let had = present_session(&client, &id, manifest);
         let had = had.map_err(|error| Failure::of(Exit::Environment, &error))?;
-        let Some((mut session, mut stand)) = had.map_err(|_| in_use(at))? else {
+        let Some((mut session, mut stand)) = had.map_err(|why| unhad(at, why))? else {
             return Err(absent(at));
         };
         session.busy();
@@ -182,15 +191,19 @@ fn change(
             session.stands(&stand);
         }
         session.leave();
-        done.unwrap_or_else(|| Err(lost(at)))
+        done.unwrap_or_else(|| Err(lost(at, None)))
     });
     done?;
     told(id).show(world, &client, at.format)
 }
 
 /// A session whose worker was asked something, and did not answer as it should.
-fn lost(at: &SessionAt) -> Failure {
-    let text = format!("session `{}` gave no answer, and has ended", escape_line(&at.session));
+fn lost(at: &SessionAt, why: Option<&Unanswered>) -> Failure {
+    let name = escape_line(&at.session);
+    let text = match why {
+        None => format!("session `{name}` gave no answer, and has ended"),
+        Some(why) => format!("session `{name}` has ended: {why}"),
+    };
     Failure::new(Exit::Failed, text).hint("the next run of its flow begins it anew")
 }
 

@@ -126,7 +126,7 @@ fn cells(one: &SessionStatus) -> [String; 8] {
         kept.unwrap_or_default().join(" "),
         one.pid.to_string(),
         duration(one.since_ms as f64),
-        if one.lent { "in use" } else { "waits" }.to_owned(),
+        if one.lent { "in use" } else { "stopped" }.to_owned(),
     ]
 }
 
