@@ -146,6 +146,11 @@ class Function {
       else inputs.push(...this.port(parameter, this.tagged(parameter.name)));
     }
     const outputs = this.outputs();
+    const taken = new Set([...inputs, ...params].map(({ name }) => name));
+    for (const { name } of outputs.filter((port) => port !== null && taken.has(port.name))) {
+      const at = { start: found.start, name: found.name };
+      this.tell("JS006", `\`${name}\` is a parameter and a result of \`${found.name}\``, at, "give one of them another name");
+    }
     const { line, col } = placeIn(module.source, found.start);
     const text = found.comment.text.replace(/^Tags:.*$/m, "").trim();
     const tags = /^Tags:(.*)$/m.exec(found.comment.text)?.[1].split(",").map((tag) => tag.trim()).filter(Boolean) ?? [];

@@ -230,7 +230,7 @@ impl Found {
 
 fn entry(module: &str, path: &Path, reach: &Reach, function: &Function, call: &Callable) -> Json {
     let (file, object) = (path.display().to_string(), &function.name);
-    let included: Vec<&PathBuf> = reach.order.iter().take(1).chain(&reach.bodies).collect();
+    let included = reach.included();
     let folder = path.parent().unwrap_or(Path::new(""));
     let code = program(folder, &included, object, call);
     let mut hash = blake3::Hasher::new();

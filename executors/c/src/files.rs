@@ -1,6 +1,6 @@
 //! The files of a project that a header reaches: what is included with quotes, and of each header the `.c` beside it. Knows no C but that.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
@@ -106,4 +106,42 @@ impl Reach {
         reach.digest = hash.finalize().to_hex().to_string();
         Ok(reach)
     }
+
+    /// What a program that calls a function of the header includes: it, and the bodies. One without a guard can stand there once only: where a body
+    /// includes it, that does.
+    pub fn included(&self) -> Vec<&PathBuf> {
+        let twice = |header: &&PathBuf| {
+            let guarded = self.sources.get(*header).is_none_or(|it| is_guarded(&it.bytes));
+            !guarded && self.bodies.iter().any(|body| self.leads(body, header))
+        };
+        let own = self.order.first().filter(|header| !twice(header));
+        own.into_iter().chain(&self.bodies).collect()
+    }
+
+    /// Whether a file includes another one, by however many others.
+    fn leads(&self, from: &Path, to: &Path) -> bool {
+        let (mut open, mut seen) = (vec![from.to_owned()], BTreeSet::new());
+        while let Some(path) = open.pop() {
+            let Some(source) = self.sources.get(&path) else { continue };
+            let folder = path.parent().unwrap_or(Path::new(""));
+            let next = source.lexed.includes.iter().filter_map(|name| below(&folder.join(name)));
+            for path in next {
+                if path == to {
+                    return true;
+                }
+                if seen.insert(path.clone()) {
+                    open.push(path);
+                }
+            }
+        }
+        false
+    }
+}
+
+/// Whether a header says that it counts once: its first line for the preprocessor is a test, or it has `#pragma once`.
+fn is_guarded(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    let mut lines = text.lines().filter_map(|line| line.trim_start().strip_prefix('#'));
+    let first = lines.clone().next().is_some_and(|line| line.trim_start().starts_with("if"));
+    first || lines.any(|line| line.split_whitespace().eq(["pragma", "once"]))
 }

@@ -631,7 +631,13 @@ fn prepare_failure(world: &World, error: &PrepareError) -> Failure {
                     ids.next().map(|it| format!("polyloom plugin install {}", it.again()));
                 return failure;
             }
-            let asked = errors.iter().any(|(error, _)| matches!(error, Broken { .. }));
+            // How a program of ours is asked is nothing that anybody can change.
+            let asked = errors.iter().any(|(error, _)| match error {
+                Broken { executor, .. } => {
+                    world.manifest(executor).is_some_and(|it| it.path.is_some())
+                }
+                Missing { .. } | NotBuilt(_) => false,
+            });
             failure.hint = Some(if installs.is_empty() && !asked {
                 "polyloom doctor shows what this machine lacks".to_owned()
             } else if installs.is_empty() {

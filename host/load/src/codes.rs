@@ -81,6 +81,7 @@ codes! {
     Claimed = "PL061", "name claimed twice", "Two executors claim one id or alias; neither gets it.";
     BadPattern = "PL062", "bad pattern", "A regular expression of a manifest can't be read, is too large or lacks its groups.";
     NotRunnable = "PL063", "manifest can't run", "The manifest's kind and its tables don't fit together.";
+    Impure = "PL065", "not pure", "`check --purity`: a cell whose function has the tag `pure` gave something else when it ran again, or could not be run.";
     Legacy = "PL064", "executor of before", "An executor is a function `_exec(code, g)`: it runs, with a manifest that was made for it. Written with `polyloom_sdk` it has progress, line numbers and values. A warning.";
 }
 

@@ -302,6 +302,12 @@ pub const CELL: &[Key] = &[
         "A typed function as this cell, in place of `lang`, code and `outputs`: `EXECUTOR:LOCATION:OBJECT`, e.g. `python:./filters.py:blur`. Its parameters are the inputs, its results the outputs.",
     ),
     key(
+        "untyped",
+        Shape::Bool,
+        "false",
+        "Lets `uses` name a function without types, such as most that are installed: what has no type is what its default or docs say, else `any`.",
+    ),
+    key(
         "flow",
         Shape::Text,
         "",

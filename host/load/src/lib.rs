@@ -26,6 +26,8 @@ mod tree;
 
 use std::path::{Path, PathBuf};
 
+use polyloom_model::ToolChoice;
+
 pub use canonical::to_json;
 pub use catalog::{
     BadCatalog, Catalog, Entry as CatalogEntry, Finding, Functions, Part as CatalogPart,
@@ -97,6 +99,23 @@ pub fn load(argument: &Path, config: &Config<'_>) -> Loaded {
 #[must_use]
 pub fn check_all(arguments: &[PathBuf], config: &Config<'_>) -> Vec<Loaded> {
     arguments.iter().map(|argument| load(argument, config)).collect()
+}
+
+/// Which programs the flow in a folder chooses for executors; none where there is no flow, or none that can be read.
+#[must_use]
+pub fn tools_in(folder: &Path, languages: &Languages) -> Vec<ToolChoice> {
+    let (Ok((path, document)), Ok(root)) = (document(folder), Root::open(folder)) else {
+        return Vec::new();
+    };
+    let context = Context {
+        languages,
+        root: Some(&root),
+        purpose: Purpose::Check,
+        given: &Given::default(),
+        functions: None,
+        within: &[],
+    };
+    check::tools(&document, &path, &context)
 }
 
 /// Reads the flow file that `argument` means, without checking what it says.

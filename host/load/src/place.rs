@@ -81,6 +81,12 @@ pub fn has_flow(folder: &Path) -> bool {
     names.into_iter().any(|it| it.file_name().to_str().is_some_and(is_flow) && it.path().is_file())
 }
 
+/// Whether there is a file that can be run.
+pub(crate) fn is_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
 fn unreadable(path: &Path, why: &str) -> Problem {
     Problem::error(Code::Unreadable, format!("can't read `{}`: {why}", path.display()))
 }

@@ -161,9 +161,9 @@ PL003
    ·   ╰── nobody reads this
  8 │ [cell.b]
    ╰────
-  help: valid: `lang`, `file`, `uses`, `flow`, `inputs`, `outputs`, `params`, `env`, `secrets`,
-        `argv`, `stdin`, `timeout`, `soft_timeout`, `grace`, `memory`, `retry_memory`, `cpus`,
-        `cpu_time`, `pids`, `open_files`, `disk`, `inodes`, `output_limit`, `artifacts`,
+  help: valid: `lang`, `file`, `uses`, `untyped`, `flow`, `inputs`, `outputs`, `params`, `env`,
+        `secrets`, `argv`, `stdin`, `timeout`, `soft_timeout`, `grace`, `memory`, `retry_memory`,
+        `cpus`, `cpu_time`, `pids`, `open_files`, `disk`, `inodes`, `output_limit`, `artifacts`,
         `artifact_size`, `retries`, `cache`, `policy`, `enforce`, `session`, `seed`, `when`,
         `map`, `allow`, `tags`, `doc`, `code`
 
@@ -979,7 +979,8 @@ PL045
     ·                                                             ──┬──
     ·                                                               ╰── gives int
     ╰────
-  help: this needs a coercion, and the flow is `strict`
+  help: this needs a coercion, and the flow is `strict`: convert in a cell between them, or leave
+        `strict` out of `[flow]`
 "#);
 }
 

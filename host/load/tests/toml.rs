@@ -54,6 +54,8 @@ fn folder() -> tempfile::TempDir {
     std::fs::create_dir(folder.path().join("data")).unwrap();
     std::fs::write(folder.path().join("data/weather.csv"), "a,b\n").unwrap();
     std::fs::write(folder.path().join("load.py"), "print(1)\n").unwrap();
+    std::fs::create_dir_all(folder.path().join(".venv/bin")).unwrap();
+    std::os::unix::fs::symlink("/bin/sh", folder.path().join(".venv/bin/python")).unwrap();
     folder
 }
 

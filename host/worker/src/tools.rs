@@ -300,7 +300,7 @@ fn locate(tool: &Tool, chosen: Option<&Path>, around: &Surroundings) -> Option<(
         let name = base.cloned().unwrap_or_else(|| name.to_owned());
         if chosen.components().count() > 1 {
             // The sandbox shows it at the same place, which has to be an absolute one.
-            let program = std::path::absolute(chosen).ok()?;
+            let program = climbed(&std::path::absolute(chosen).ok()?)?;
             return executable(&program).then_some((name, program));
         }
         let program = around.path.iter().find_map(|dir| candidate(&dir.join(chosen), around))?;
@@ -323,6 +323,18 @@ fn locate(tool: &Tool, chosen: Option<&Path>, around: &Surroundings) -> Option<(
         })
     };
     prefix.and_then(|prefix| in_order(&[prefix])).or_else(|| in_order(&around.path))
+}
+
+/// The same path without `..`: what is before the last one is taken without links, as the system takes it; the links behind it stand.
+fn climbed(path: &Path) -> Option<PathBuf> {
+    let parts: Vec<Component<'_>> = path.components().collect();
+    let Some(last) = parts.iter().rposition(|part| *part == Component::ParentDir) else {
+        return Some(path.to_owned());
+    };
+    let above: PathBuf = parts[..=last].iter().collect();
+    let mut whole = std::fs::canonicalize(above).ok()?;
+    whole.extend(&parts[last + 1..]);
+    Some(whole)
 }
 
 /// An absolute path that climbs nowhere.
@@ -516,6 +528,20 @@ mod tests {
         let question = ["-I", "-c", "\nimport os, sys\nprint(sys.version)\n", "--version"];
         let question: Vec<String> = question.iter().map(|&word| word.to_owned()).collect();
         assert_eq!(short(&question), "-I -c import os, sys… --version");
+    }
+
+    #[test]
+    fn a_path_that_climbs_is_taken_as_the_system_takes_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let real = folder.path().canonicalize().unwrap();
+        std::fs::create_dir_all(real.join("deep/flow")).unwrap();
+        std::fs::create_dir_all(real.join("deep/env/bin")).unwrap();
+        std::os::unix::fs::symlink("deep/flow", real.join("flow")).unwrap();
+        std::os::unix::fs::symlink("/bin/sh", real.join("deep/env/bin/python")).unwrap();
+        let found = climbed(&real.join("flow/../env/bin/python"));
+        assert_eq!(found, Some(real.join("deep/env/bin/python")));
+        assert_eq!(climbed(Path::new("/a/link")), Some("/a/link".into()));
+        assert_eq!(climbed(&real.join("none/../x")), None);
     }
 
     #[test]

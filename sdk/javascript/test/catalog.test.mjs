@@ -98,6 +98,7 @@ test("what is wrong is told where it is, and the others stand", () => {
     ["/** @param {Map} a @returns {number} */\nexport function f(a) {}", "JS002 3:13 `Map` is the type of no port"],
     ["/** @returns {number} */\nexport function f([a]) {}", "JS003 4:19 an array that is taken apart has no name"],
     ["/** @typedef {{a: T}} T */\n/** @returns {T} */\nexport function f() {}", "JS002 3:15 `T` holds itself: no port is as deep as that"],
+    ["/** @param {number} x\n * @returns {{x: number, y: number}} */\nexport function f(x) {}", "JS006 5:17 `x` is a parameter and a result of `f`"],
   ];
   for (const [source, words] of cases) {
     const catalog = read({ "m.mjs": good + source });

@@ -168,7 +168,12 @@ def _from_text(cls: Any) -> Converter:
         text = value[:-1] + "+00:00" if zone and value[-1:] in ("Z", "z") else value
         try:
             return cls.fromisoformat(text) if hasattr(cls, "fromisoformat") else cls(text)
-        except (ValueError, ArithmeticError):
+        except (ValueError, ArithmeticError) as error:
+            why = str(error)
+            # Of the right form, and there is none: `day is out of range for month`.
+            if " in " in why or "out of range" in why:
+                what = expected.replace(" as text", f" that there is ({why})")
+                raise Wrong(what, value) from None
             raise Wrong(expected, value) from None
 
     return convert

@@ -34,6 +34,9 @@ def describe(
         place = getattr(error, "place", None)  # of a call
         fields.update({"line": _assignment(code, error.port)} if place is None else place)
         return fields
+    if isinstance(error, ModuleNotFoundError):
+        version = ".".join(map(str, sys.version_info[:3]))
+        fields["message"] += f"\nit ran with Python {version}: {sys.executable}"
     if cancelled and isinstance(error, KeyboardInterrupt):
         fields.update(severity="info", message="cancelled here")
     if isinstance(error, SyntaxError) and _beside(error.filename, code):

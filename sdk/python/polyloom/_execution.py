@@ -198,7 +198,11 @@ class Execution:
     def _describe(self, error: BaseException) -> dict[str, Any]:
         from polyloom._diagnose import describe
 
-        return describe(error, self.code, self.cancelled, self.shared)
+        told = describe(error, self.code, self.cancelled, self.shared)
+        if isinstance(error, SystemExit) and self.call is not None:
+            name = str(self.call.get("object"))
+            told["message"] = f"`{name}` ended the program before it returned ({told['message']})"
+        return told
 
     def _leave_child(self, error: Optional[BaseException]) -> None:
         """A forked child that comes to the end of the cell must not go on as a second worker."""

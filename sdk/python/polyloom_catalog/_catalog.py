@@ -14,6 +14,7 @@ from polyloom_catalog._problems import (
     CLASH,
     COMPILED,
     HIDES,
+    INTERNAL,
     LOCATION,
     MOST_PROBLEMS,
     NOT_FOUND,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 MOST = 10_000
 MOST_OVERLOADS = 32
+OURS = "this is an error of polyloom's reader: please report it; write it otherwise until then"
 
 
 def catalog(request: dict[str, Any]) -> dict[str, Any]:
@@ -117,10 +119,14 @@ class Reader:
         self.asked: set[str] = set()
         self.files: list[str] = []
         for object in place.objects:
-            if place.path is None:
-                self._installed(place.location, object)
-            else:
-                self._file(place.location, place.path, object)
+            try:
+                if place.path is None:
+                    self._installed(place.location, object)
+                else:
+                    self._file(place.location, place.path, object)
+            except Exception as error:
+                file = place.path or place.location
+                self.problems.add(INTERNAL, _failed(error), file=file, help=OURS)
         types = self.annotations.classes.types
         entries = list(self.entries.values())
         return Part(place.location, self.files, entries, types, self.problems.found)
@@ -155,8 +161,12 @@ class Reader:
             help = "write a function around it in a file of your own, or install its stubs"
             self.problems.add(COMPILED, message, file=location, help=help)
         else:
-            message = f"no module `{location}` is installed"
-            help = "install it in the environment of the cell; a file begins with `./`"
+            version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+            message = f"no module `{location}` is installed for Python {version}: {sys.executable}"
+            help = (
+                "install it there, or name another interpreter: that of an active VIRTUAL_ENV, or"
+                ' `[executors.python]` `python = ".venv/bin/python"`; a file begins with `./`'
+            )
             self.problems.add(NOT_FOUND, message, file=location, help=help)
 
     def _module(self, module: Module, location: str, object: Optional[str]) -> None:
@@ -191,6 +201,18 @@ class Reader:
         if len(self.entries) > MOST:
             return  # nobody hears of more
         try:
+            self._named(module, location, name, id, asked)
+        except Exception as error:  # the others stand
+            binding = module.bindings.get(name)
+            node = binding.node if binding is not None else None
+            if isinstance(error, RecursionError):
+                self.problems.add("PY007", "is nested too deep", module, node, object=name)
+            else:
+                message = f"`{name}`: {_failed(error)}"
+                self.problems.add(INTERNAL, message, module, node, object=name, help=OURS)
+
+    def _named(self, module: Module, location: str, name: str, id: str, asked: bool) -> None:
+        try:
             found = self.resolver.function(module, name)
         except Refusal as refusal:
             if asked:
@@ -216,11 +238,7 @@ class Reader:
         node = self._chosen(found, binding)
         if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             return
-        try:
-            row = self.functions.entry(found.module, node, name)
-        except RecursionError:
-            self.problems.add("PY007", "is nested too deep", found.module, node, object=name)
-            return
+        row = self.functions.entry(found.module, node, name, location)
         if row is None:
             return
         path = location[2:] if location.startswith("./") else location.replace(".", "/")
@@ -257,16 +275,24 @@ class Reader:
         if _is_overload(node):
             overloads.append(node)  # of a stub
         kept = self.functions.problems
+        good: list[ast.AST] = []
         try:
             for overload in overloads[:MOST_OVERLOADS]:
                 self.functions.problems = Problems()
                 if isinstance(overload, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                    row = self.functions.entry(found.module, overload, found.name)
-                    if row is not None and not self.functions.problems.found:
+                    if self.functions.entry(found.module, overload, found.name) is None:
+                        continue
+                    if not self.functions.problems.found:
                         return overload
+                    good.append(overload)
         finally:
             self.functions.problems = kept
-        return overloads[0]
+        return (good or overloads)[0]
+
+
+def _failed(error: Exception) -> str:
+    """What is said where the reader itself failed."""
+    return f"can't be read: {type(error).__name__}: {error}"[:400]
 
 
 def _is_overload(node: ast.AST) -> bool:

@@ -77,10 +77,10 @@ class Classes:
         try:
             shape = self._read(found)
         except Refusal as refusal:
-            self._shapes.pop(key)
             self._refused[key] = refusal
             raise Refusal(refusal.code, refusal.message, refusal.help) from None
         finally:
+            self._shapes.pop(key, None)
             self.annotations.back(outer)
             self._key = kept
         self._shapes[key] = shape

@@ -40,6 +40,7 @@ CHANGES = frozenset(["contextlib.contextmanager", "contextlib.asynccontextmanage
 
 
 MOST_PORTS = 256
+LEFT = "it keeps its default"
 _PORT = re.compile("[a-z][a-z0-9_]{0,63}").fullmatch
 
 
@@ -57,7 +58,7 @@ def port_name(name: str) -> str:
 
 
 class Left(Exception):
-    """A parameter that is no port: it keeps its default."""
+    """Why a parameter is no port: it keeps its default."""
 
 
 class Functions:
@@ -68,19 +69,30 @@ class Functions:
         self.problems = problems
         self.allow = allow_untyped
 
-    def entry(self, module: Module, node: Function, name: str) -> Optional[dict[str, Any]]:
-        """Everything of the entry that the function says itself; None where it is refused."""
-        return _Reading(self, module, node, name).entry()
+    def entry(
+        self, module: Module, node: Function, name: str, location: str = ""
+    ) -> Optional[dict[str, Any]]:
+        """Everything of the entry that the function says itself; None where it is refused.
+
+        `location` is where it is asked for.
+        """
+        return _Reading(self, module, node, name, location).entry()
 
 
 class _Reading:
-    def __init__(self, all: Functions, module: Module, node: Function, name: str) -> None:
+    def __init__(
+        self, all: Functions, module: Module, node: Function, name: str, location: str
+    ) -> None:
         self.all = all
         self.module = module
         self.node = node
         self.name = name
+        self.location = location
         self.good = True
         self.context = False
+        self.wrapped = False
+        self.left: list[tuple[str, str, ast.AST]] = []
+        """Parameters that keep their defaults, and why: of no interest where it is refused."""
         self.doc = Doc(_docstring(node))
         self.tags = list(self.doc.tags)
         self.variables = _variables(node)
@@ -121,6 +133,8 @@ class _Reading:
             self.say(TOO_LARGE_TYPE, f"has more than {MOST_PORTS} ports", self.node)
         if not self.good:
             return None
+        for code, message, node in self.left:
+            self.say(code, message, node, LEFT, True)
         return {
             "title": self.name.replace("_", " ").strip().capitalize(),
             "doc": self.doc.text,
@@ -177,7 +191,7 @@ class _Reading:
         if why:
             left = default is not None or variadic is not None
             message = f"`{name}` is no name of a port: {why}"
-            help = "it keeps its default" if left else "give the parameter another name"
+            help = LEFT if left else "give the parameter another name"
             self.say(NO_PORT_NAME, message, arg, help, left)
             return
         try:
@@ -205,12 +219,19 @@ class _Reading:
                     shape = _told(shape, nullable(shape))
                 elif required:
                     required = False
-        except Left:
+        except Left as left:
+            self.left.append((UNTYPED_PARAMETER, str(left), arg))
             return
         except Refusal as refusal:
             message = f"parameter `{name}`: {refusal.message}"
-            left = self.all.allow and (default is not None or variadic is not None)
-            self.say(refusal.code, message, refusal.node or arg, refusal.help, left)
+            # Nobody can mend what is installed: what needs not be given is not.
+            left = default is not None or variadic is not None
+            left = left and (self.all.allow or not self.module.project)
+            if left:
+                self.left.append((refusal.code, message, refusal.node or arg))
+            else:
+                help = refusal.help or self._wrap()
+                self.say(refusal.code, message, refusal.node or arg, help)
             return
         ports.append(self._row(name, shape, arg, required, variadic, default))
 
@@ -220,8 +241,12 @@ class _Reading:
                 return self.all.annotations.read(self.module, arg.annotation, self.variables)
             except Refusal as refusal:
                 raise refusal.at(arg.annotation) from None
-        message = f"parameter `{arg.arg}` has no type"
+        message = f"`{self.name}`: parameter `{arg.arg}` has no type"
+        if not (self.all.allow or self.module.project) and (default is not None or variadic):
+            raise Left(message)
         help = f"write `{arg.arg}: float` or what it is"
+        if not self.module.project:
+            help = self._wrap("`untyped = true` in its cell takes it as it is; or")
         self.say(UNTYPED_PARAMETER, message, arg, help, self.all.allow)
         said = _said(self.doc.types.get(arg.arg, ""))
         if said is not None:
@@ -232,10 +257,25 @@ class _Reading:
                 return Shape("float|int", {"type": "number"})  # `0` may be either
             if known is not None and known[0] in ("bool", "float", "str"):
                 return Shape(known[0], dict(known[1]))
-        first = [*self.node.args.posonlyargs, *self.node.args.args][0]
-        if arg is first and default is None and "array" in self.doc.types.get("", ""):
+        first = [*self.node.args.posonlyargs, *self.node.args.args][:1]
+        if [arg] == first and default is None and "array" in self.doc.types.get("", ""):
             return Shape("tensor<any>", {})  # what gives an array takes one
         return Shape("any", {})
+
+    def _wrap(self, first: str = "it is installed:") -> str:
+        """What to do, once, where nobody can mend the function: its file is not the project's."""
+        if self.module.project or self.wrapped:
+            return ""
+        self.wrapped = True
+        node = self.node.args
+        plain = [*node.posonlyargs, *node.args]
+        names = [arg.arg for arg in plain[: len(plain) - len(node.defaults)]][:4]
+        takes = ", ".join(f"{name}: float" for name in names)
+        called = f"{self.location or self.module.name}.{self.name}({', '.join(names)})"
+        return (
+            f"{first} use a function of your own around it, with its types, such as"
+            f" `def {self.name}({takes}) -> float: return {called}`"
+        )
 
     def _is_context(self, node: ast.expr) -> bool:
         if isinstance(node, ast.Constant):
@@ -278,7 +318,10 @@ class _Reading:
         node = self.node.returns
         if node is None:
             help = "write `-> float` or what it gives; `-> None` for nothing"
-            self.say(UNTYPED_RETURN, "has no return type", self.node, help, self.all.allow)
+            if not self.module.project:
+                help = self._wrap("`untyped = true` in its cell takes it as it is; or")
+            message = f"`{self.name}` has no return type"
+            self.say(UNTYPED_RETURN, message, self.node, help, self.all.allow)
             said = _said(self.doc.types.get("", ""))
             return [self._row("result", said or Shape("any", {}), self.node, True)], False
         try:
@@ -287,7 +330,7 @@ class _Reading:
             return self._given(shape, node)
         except Refusal as refusal:
             message = f"return: {refusal.message}"
-            self.say(refusal.code, message, refusal.node or node, refusal.help)
+            self.say(refusal.code, message, refusal.node or node, refusal.help or self._wrap())
             return [], False
 
     def _given(self, shape: Shape, node: ast.expr) -> tuple[list[dict[str, Any]], bool]:

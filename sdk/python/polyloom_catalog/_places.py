@@ -67,12 +67,13 @@ class Places:
         elif path.endswith((".py", ".pyi")):
             self._file(location, path, object)
         elif not os.path.lexists(full):
-            self.problems.add(NOT_FOUND, f"`{location}` is not there", file=path, help=_HELP)
+            self.problems.add(NOT_FOUND, f"`{location}` is not there", file=path, help=_HELP, location=location)
         else:
             self._misplaced(location, "is no Python file")
 
     def _misplaced(self, location: str, why: str) -> None:
-        self.problems.add(LOCATION, f"`{location}` {why}", file=location, help=_HELP)
+        message = f"`{location}` {why}"
+        self.problems.add(LOCATION, message, file=location, help=_HELP, location=location)
 
     def _folder(self, full: str, path: str, location: str) -> None:
         found = 0
@@ -90,21 +91,21 @@ class Places:
                 found += 1
                 if found > MOST_MODULES:
                     message = f"`{location}` has more than {MOST_MODULES} modules"
-                    self.problems.add(TOO_LARGE, message, file=path, help="name them one by one")
+                    self.problems.add(TOO_LARGE, message, file=path, help="name them one by one", location=location)
                     return
                 inner = os.path.relpath(os.path.join(folder, name), self.library.root)
                 if name[:-3].isidentifier():
                     self._file(f"./{inner}", inner, None)
         if not found:
             message = f"`{location}` has no Python file"
-            self.problems.add(NOT_FOUND, message, file=path or ".")
+            self.problems.add(NOT_FOUND, message, file=path or ".", location=location)
 
     def _file(self, location: str, path: str, object: Optional[str]) -> None:
         name = path.rpartition(".")[0]
         if "." in name or not name:
             self._misplaced(location, "has a `.` in its name, which no module can have")
         elif not os.path.lexists(f"{self.library.root}/{path}"):
-            self.problems.add(NOT_FOUND, f"`{location}` is not there", file=path)
+            self.problems.add(NOT_FOUND, f"`{location}` is not there", file=path, location=location)
         else:
             self._add(location, path, object)
 

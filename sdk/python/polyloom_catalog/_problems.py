@@ -33,6 +33,7 @@ MAY_BE_MISSING = "PY017"
 HIDES = "PY018"
 METADATA = "PY019"
 IMPORT = "PY020"
+INTERNAL = "PY021"
 
 MOST_PROBLEMS = 2000
 """More problems than these help nobody."""
@@ -64,9 +65,13 @@ def row(
     object: str = "",
     help: str = "",
     warning: bool = False,
+    location: str = "",
 ) -> dict[str, Any]:
-    """A problem as it is told: at a line and columns of a file, from 1."""
-    return {
+    """A problem as it is told: at a line and columns of a file, from 1.
+
+    `location` is what was asked for, where the problem is none of a place that was read.
+    """
+    told = {
         "code": code,
         "severity": "warning" if warning else "error",
         "message": message,
@@ -77,6 +82,7 @@ def row(
         "object": object,
         "help": help,
     }
+    return {**told, "location": location} if location else told
 
 
 class Problems:
@@ -98,13 +104,15 @@ class Problems:
         file: str = "",
         place: tuple[int, int, int] = (0, 0, 0),
         warning: bool = False,
+        location: str = "",
     ) -> None:
         """Add one, at a node of a module or at a line and columns of a file."""
         if module is not None:
             file = module.shown
             if node is not None:
                 place = module.place(node)
-        self.take([row(code, message, file, place, object=object, help=help, warning=warning)])
+        told = {"object": object, "help": help, "location": location}
+        self.take([row(code, message, file, place, warning=warning, **told)])
 
     def take(self, rows: list[dict[str, Any]]) -> None:
         """Add what others found."""

@@ -193,6 +193,7 @@ def f(n: int, *, seed: Annotated[int, Seed()] = 5) -> int:
         self.assertEqual(self.result(source, {"n": 1}), 5)
 
 
+ENDED = "`f` ended the program before it returned"
 MODULE = """
 from __future__ import annotations
 import enum, typing, datetime, decimal, uuid, collections, pathlib
@@ -306,6 +307,11 @@ class Conversion(Calls):
             ("Kernel", {"size": -1}, "refuses: ValueError: size is negative"),
             ("tuple[int, str]", [1], "`v`: expected list of 2, found list of 1"),
             ("datetime.date", "no", '`v`: expected a date as text, found str "no"'),
+            (
+                "datetime.date",
+                "2024-02-30",
+                '`v`: expected a date that there is (day is out of range for month), found str "2',
+            ),
             ("uuid.UUID", "no", '`v`: expected a UUID as text, found str "no"'),
             ("set[Any]", [[1]], "expected items that a set can hold"),
         ):
@@ -551,10 +557,10 @@ class Behaviour(Calls):
 
     def test_exits(self) -> None:
         error = self.fails("import sys\ndef f() -> int:\n    sys.exit()\n")
-        self.assertEqual(error["message"], "`f` ended the program before it returned")
+        self.assertEqual(error["message"], ENDED)
         self.assertEqual(error["line"], 3)
         error = self.fails("import sys\ndef f() -> int:\n    sys.exit(3)\n")
-        self.assertEqual((error["message"], error["line"]), ("SystemExit: 3", 3))
+        self.assertEqual((error["message"], error["line"]), (f"{ENDED} (SystemExit: 3)", 3))
         error = self.fails("import sys\nsys.exit(2)\ndef f() -> int: ...\n")
         self.assertEqual(error["message"], "importing `filters` ended the program, with status 2")
         self.assertEqual(error["line"], 2)
@@ -599,7 +605,9 @@ class Behaviour(Calls):
 
     def test_imports_that_fail(self) -> None:
         error = self.fails("import nothing_like_it\ndef f() -> int: ...")
-        self.assertEqual(error["message"], "ModuleNotFoundError: No module named 'nothing_like_it'")
+        told, ran = error["message"].split("\n")
+        self.assertEqual(told, "ModuleNotFoundError: No module named 'nothing_like_it'")
+        self.assertTrue(ran.startswith("it ran with Python 3.") and ran.endswith(sys.executable))
         self.assertEqual(error["line"], 1)
         files = {"other.py": "import filters\nfrom filters import f"}
         error = self.fails("\nimport other\ndef f() -> int: ...", files=files)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 import tempfile
 import unittest
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from test_catalog import HEAD, of, reads
 
@@ -272,7 +274,7 @@ class Problems(unittest.TestCase):
                     parts[at] = picked.choice(words)
                 else:
                     del parts[at : at + picked.randint(1, 6)]
-            of((" " if seed % 2 else "").join(parts), bool(seed % 3), head="")
+            self.whole(of((" " if seed % 2 else "").join(parts), bool(seed % 3), head=""))
 
     def test_random_annotations_never_raise(self) -> None:
         names = (
@@ -295,7 +297,65 @@ class Problems(unittest.TestCase):
             text = f"X = {note(0)}\n@dataclass\nclass D:\n    a: {note(0)}\n    b: {note(0)} = 1\n"
             for at in range(6):
                 text += f"def f{at}(a: {note(0)}, *b: {note(0)}, c: D, d: X) -> {note(0)}: ...\n"
-            of(text, bool(seed % 2))
+            self.whole(of(text, bool(seed % 2)))
+
+    def whole(self, found: dict[str, Any]) -> None:
+        """That nothing went wrong but what is wrong with the source."""
+        told = [row["message"] for row in found["problems"] if row["code"] == "PY021"]
+        self.assertEqual(told, [])
+
+    def test_what_takes_any_number_of_untyped_values_leaves_the_others_alone(self) -> None:
+        found = of(GOOD + "def f(*args): ...\ndef g(**kw) -> int: ...", head="")
+        self.assertEqual([entry["object"] for entry in found["entries"]], ["good"])
+        told = [(row["code"], row["object"], row["line"]) for row in found["problems"]]
+        self.assertEqual(told, [("PY001", "f", 2), ("PY002", "f", 2), ("PY001", "g", 3)])
+        found = of("def f(*args): ...\ndef g(**kw): ...", allow=True, head="")
+        types = [port["type"] for entry in found["entries"] for port in entry["inputs"]]
+        self.assertEqual(types, ["list<any>"])
+
+    def test_what_the_reader_fails_at_is_one_function(self) -> None:
+        def fail(self: Any, *_: Any) -> None:
+            raise IndexError("of ours")
+
+        text = "from dataclasses import dataclass\n@dataclass\nclass A:\n    x: int\n"
+        text += f"def f(a: A) -> int: ...\n{GOOD}"
+        with mock.patch("polyloom_catalog._classes.Classes._fields", fail):
+            found = of(text, head="")
+        self.assertEqual([entry["object"] for entry in found["entries"]], ["good"])
+        (problem,) = found["problems"]
+        self.assertEqual((problem["code"], problem["object"], problem["line"]), ("PY021", "f", 5))
+        self.assertIn("IndexError: of ours", problem["message"])
+
+    def test_what_is_installed_keeps_defaults_that_have_no_type(self) -> None:
+        library = (
+            "def left(x: float, keep=None, where: Lost = 1, *rest, **more) -> float: ...\n"
+            "def bare(x, y, z=1): ...\ndef lost(x: Lost) -> int: ...\n"
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "some_library.py").write_text(library)
+            with mock.patch.object(sys, "path", [*sys.path, folder]):
+                names = [("some_library", name) for name in ("left", "bare", "lost")]
+                found = reads({}, False, *names)
+                loose = reads({}, True, *names)
+        (entry,) = found["entries"]
+        self.assertEqual([port["name"] for port in entry["inputs"]], ["x"])
+        self.assertEqual(entry["params"], [])
+        rows = [(row["object"], row["code"], row["severity"]) for row in found["problems"]]
+        kept = [("left", code, "warning") for code in ("PY001", "PY004", "PY001", "PY001")]
+        bare = [("bare", code, "error") for code in ("PY001", "PY001", "PY002")]
+        self.assertEqual(rows, [*kept, *bare, ("lost", "PY004", "error")])
+        helps = [row["help"] for row in found["problems"]]
+        self.assertEqual(helps[:4], ["it keeps its default"] * 4)
+        around = "def bare(x: float, y: float) -> float: return some_library.bare(x, y)"
+        self.assertIn(around, helps[4])
+        self.assertIn("untyped = true", helps[4])
+        self.assertEqual(helps[5:7], ["", ""], "once for each function")
+        self.assertEqual([entry["object"] for entry in loose["entries"]], ["left", "bare"])
+
+    def test_what_has_no_place_says_what_was_asked_for(self) -> None:
+        found = reads({"a.py": GOOD}, False, ("./lost.py", "f"), ("./a.py", "good"))
+        self.assertEqual([row["location"] for row in found["problems"]], ["./lost.py"])
+        self.assertEqual(len(found["entries"]), 1)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ fn functions_are_shown_and_problems_are_where_they_are() {
     let (out, err) = (ended.stdout(), ended.stderr());
     assert!(
         out.contains(
-            "python:./filters.py:half  x: float, by?: float  result: float  A part of it."
+            "python:./filters.py:half  x: float, by: float = 2.0  result: float  A part of it."
         ),
         "{out}"
     );
@@ -31,6 +31,26 @@ fn functions_are_shown_and_problems_are_where_they_are() {
     assert_eq!(json["entries"][0]["params"][0]["default"], 2.0);
     assert!(json["coercions"].as_array().unwrap().iter().any(|it| it["name"] == "widen"));
     assert_eq!(json["version"], 1);
+}
+
+#[test]
+fn defaults_bounds_and_choices_are_shown() {
+    needs!("python3");
+    let place = Place::new();
+    place.write(
+        "f.py",
+        "from typing import Annotated, Literal\nfrom annotated_types import Gt\nfrom polyloom import Slider\n\
+         def f(a: Annotated[float, Slider(0, 10)] = 4.0, b: Literal[1, 2] = 1, c: Annotated[int, Gt(3)] = 7, d: Literal['x', 'y'] = 'x') -> None: ...\n",
+    );
+    let out = place.call(&["catalog", "f.py"]).end().exits(0).stdout();
+    for words in [
+        "a: float (0 to 10) = 4.0",
+        "b: int (1, 2) = 1",
+        "c: int (greater than 3) = 7",
+        "d: enum{x,y} = \"x\"",
+    ] {
+        assert!(out.replace('\n', " ").contains(words), "{words}: {out}");
+    }
 }
 
 #[test]

@@ -373,6 +373,120 @@ fn purity_is_checked_by_running_twice() {
 }
 
 #[test]
+fn what_is_impure_is_in_the_document() {
+    needs!("python3");
+    let flow = "[cells.clock]\nuses = \"python:./pure.py:clock\"\nparams = { x = 1 }\n";
+    let place = Place::flow(flow);
+    let clock = "import time\ndef clock(x: int) -> float:\n    \"\"\"The time.\n\n    Tags: pure\n    \"\"\"\n    return time.time()\n";
+    place.write("pure.py", clock);
+    let json = place.call(&["check", "--purity", "--format", "json"]).end().exits(1).json();
+    assert_eq!((&json["errors"], &json["problems"][0]["code"]), (&1.into(), &"PL065".into()));
+    place.write("pure.py", clock.replace("time.time()", "1 / 0"));
+    let json = place.call(&["check", "--purity", "--format", "json"]).end().exits(1).json();
+    let told = json["problems"][0]["message"].as_str().unwrap();
+    assert!(told.contains("did not end well"), "{json}");
+}
+
+#[test]
+fn each_problem_is_at_the_cell_that_it_is_of() {
+    needs!("python3");
+    let flow = "[cells.a]\nuses = \"python:./json.py:f\"\nparams = { x = 1 }\n\
+        [cells.c]\nuses = \"python:./functions.py:lost\"\n\
+        [cells.g]\nuses = \"python:nosuch_library:f\"\n\
+        [cells.m]\nuses = \"python:statistics:mean\"\n\
+        [cells.n]\nuses = \"python:nosuch_library:mean\"\n\
+        [cells.o]\nuses = \"python:./gone.py:mean\"\n";
+    let place = place(flow);
+    place.write("json.py", "def f(x: int) -> int:\n    return x\n");
+    let json = place.call(&["check", "--format", "json"]).end().exits(2).json();
+    let at = |code: &str, words: &str| {
+        let all = json["problems"].as_array().unwrap().iter();
+        let all =
+            all.filter(|it| it["code"] == code && it["message"].as_str().unwrap().contains(words));
+        all.map(|it| it["labels"][0]["line"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(at("PY018", "`json`"), [2], "{json}");
+    assert_eq!(at("PY013", "`lost`"), [5], "{json}");
+    assert_eq!(at("PY013", "`nosuch_library`"), [7], "{json}");
+    assert_eq!(at("PY002", "`mean` has no return type"), [9], "{json}");
+    assert_eq!(at("PL030", "gone.py"), [13], "{json}");
+}
+
+#[test]
+fn an_untyped_function_is_a_cell_where_the_cell_says_so() {
+    needs!("python3");
+    let flow = |with: &str| {
+        format!("[cells.a]\nuses = \"python:./loose.py:f\"\n{with}params = {{ a = [1, 2] }}\n")
+    };
+    let place = Place::flow(&flow(""));
+    place.write("loose.py", "def f(a, by=2.0):\n    return {\"most\": max(a) * by}\n");
+    let told = place.call(&["check"]).end().exits(2).stderr();
+    assert!(told.contains("`f`: parameter `a` has no type"), "{told}");
+    place.write("polyloom.toml", flow("untyped = true\n"));
+    let told = place.call(&["check"]).end().exits(0).stderr();
+    assert!(told.contains("no problems"), "{told}");
+    let _ = place.run(&[]).exits(0);
+    assert!(shown(&place, "a.result").contains("4"), "{}", shown(&place, "a.result"));
+    place.write("polyloom.toml", "[cells.a]\nlang = \"sh\"\nuntyped = true\ncode = \"true\"\n");
+    let told = place.call(&["check"]).end().exits(2).stderr();
+    assert!(told.contains("`untyped` has no place without `uses`"), "{told}");
+}
+
+#[test]
+fn the_interpreter_of_the_flow_is_told_once_and_heeded_everywhere() {
+    needs!("python3");
+    let cells =
+        [cell("a", "later", "params = { x = 1 }"), cell("b", "items", "params = { count = 1 }")];
+    let flow =
+        |program: &str| format!("[executors.python]\npython = \"{program}\"\n{}", cells.concat());
+    let place = place(&flow("../env/bin/python3"));
+    let check = || place.call(&["check", "--format", "json"]).end().exits(2).json();
+    for (program, code) in [("../env/bin/python3", "PL030"), ("/bin/false", "PL058")] {
+        place.write("polyloom.toml", flow(program));
+        let json = check();
+        assert_eq!(
+            (&json["errors"], &json["problems"][0]["labels"][0]["line"]),
+            (&1.into(), &2.into()),
+            "{json}"
+        );
+        assert_eq!(json["problems"][0]["code"], code, "{json}");
+    }
+    // An environment beside the flow's folder.
+    let bin = place.project().parent().unwrap().join("env/bin");
+    let mut venv = std::process::Command::new("python3");
+    venv.args(["-m", "venv", "--without-pip"]).arg(bin.parent().unwrap());
+    let made = venv.status().unwrap();
+    assert!(made.success());
+    let packages = std::fs::read_dir(bin.with_file_name("lib")).unwrap().next().unwrap().unwrap();
+    let library = packages.path().join("site-packages/of_the_flow.py");
+    std::fs::write(library, "def f(x: int) -> int:\n    return x\n").unwrap();
+    let used = "[cells.c]\nuses = \"python:of_the_flow:f\"\nparams = { x = 1 }\n";
+    place.write("polyloom.toml", flow("../env/bin/python3") + used);
+    let _ = place.run(&[]).exits(0);
+    let shown = place.call(&["catalog", "python:of_the_flow"]).end().exits(0).stdout();
+    assert!(shown.contains("python:of_the_flow:f"), "{shown}");
+    let typed = place.call(&["repl"]).typed("import of_the_flow\nof_the_flow.f(41)\n").end();
+    assert!(typed.stdout().contains("41"), "{}", typed.screen());
+    let info = place.call(&["plugin", "info", "python"]).end().exits(0).stdout();
+    assert!(info.contains("env/bin/python3") && info.contains("aliases"), "{info}");
+    place.write("polyloom.toml", used);
+    let told = place.call(&["check"]).end().exits(2).stderr();
+    assert!(told.contains("`of_the_flow` is installed for Python 3"), "{told}");
+    assert!(told.contains("[executors.python]"), "{told}");
+}
+
+#[test]
+fn what_can_be_no_constant_is_to_be_wired() {
+    needs!("python3");
+    let place = Place::flow("[cells.a]\nuses = \"python:./f.py:f\"\nparams = { v = [3.0, 4.0] }\n");
+    place.write("f.py", "import numpy as np\ndef f(v: np.ndarray) -> float: ...\n");
+    let told = place.call(&["check"]).end().exits(2).stderr();
+    assert!(told.contains("make it in a cell and wire it"), "{told}");
+    let told = place.call(&["run", "--seed", "banana"]).end().exits(2).stderr();
+    assert!(told.contains("a seed is a whole number"), "{told}");
+}
+
+#[test]
 fn unions_and_tensors_of_any_type_cross_languages() {
     needs!("python3", "node");
     let place = Place::flow(

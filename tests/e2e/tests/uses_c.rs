@@ -159,6 +159,17 @@ fn arrays_are_tensors_and_their_sizes_are_no_ports() {
 }
 
 #[test]
+fn a_header_without_a_guard_stands_in_a_program_once() {
+    needs!("gcc");
+    let place =
+        Place::flow("[cells.a]\nuses = 'c:./pair.h:sum'\nparams = { p = { x = 1, y = 2 } }\n");
+    place.write("pair.h", "struct pair { int x, y; };\nint sum(struct pair p);\n");
+    place.write("pair.c", "#include \"pair.h\"\nint sum(struct pair p) { return p.x + p.y; }\n");
+    let run = place.polyloom(&["run"]);
+    assert_eq!(run.code(), 0, "{}", run.screen());
+}
+
+#[test]
 fn what_does_not_fit_fails_the_cell_by_its_name() {
     needs!("gcc");
     for (cell, told) in [

@@ -7,7 +7,7 @@ use super::Format;
 /// `catalog`.
 #[derive(Debug, Args, Clone)]
 pub struct CatalogArgs {
-    /// Files and folders of functions (`filters.py`), and ids (`python:scipy.ndimage`, `python:./filters.py:blur`).
+    /// Files and folders of functions (`filters.py`), and ids (`python:numpy.linalg`, `python:./filters.py:blur`). What is installed is that of the interpreter that the flow in this folder names, if it does.
     #[arg(required = true, value_name = "PATH|ID")]
     pub of: Vec<String>,
     /// Let through what has no types: it is warned of, and takes and gives anything.

@@ -105,8 +105,12 @@ pub struct FlowArgs {
     #[arg(long, value_name = "FILE")]
     pub params_file: Option<PathBuf>,
     /// What random numbers of typed functions are derived from, in place of the flow's `seed`.
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = seed)]
     pub seed: Option<i64>,
+}
+
+fn seed(text: &str) -> Result<i64, String> {
+    text.parse().map_err(|_| "a seed is a whole number of 64 bits, such as 7".to_owned())
 }
 
 /// Which cells.

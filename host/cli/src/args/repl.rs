@@ -7,7 +7,7 @@ use super::PermissionArgs;
 /// `repl`.
 #[derive(Debug, Args, Clone)]
 pub struct ReplArgs {
-    /// The language to begin with; `%lang` goes on in another.
+    /// The language to begin with; `%lang` goes on in another. Its program is the one that the flow in this folder names in `[executors.ID]`, if it does.
     #[arg(long, value_name = "LANG", default_value = "python")]
     pub lang: String,
     /// A session that the daemon keeps: of the flow in this folder, or of the folder. A daemon is started where there is none.

@@ -9,6 +9,7 @@ use polyloom_load::{
 };
 use polyloom_model::{ExecutorId, LEFT_OUT, Manifest, is_left_out};
 use polyloom_report::{Align, Style, Table, escape_line};
+use serde_json::Value as Json;
 
 use crate::args::{CatalogArgs, Format};
 use crate::failure::{Exit, Failure, Outcome};
@@ -37,10 +38,11 @@ pub fn catalog(world: &World, args: &CatalogArgs) -> Outcome {
             Failure::new(Exit::Usage, message)
         })?;
         let Some(manifest) = world.manifest(&id) else { continue };
+        let tools = polyloom_load::tools_in(&folder, &world.languages);
         let question = Question {
             manifest,
             root: &root,
-            tools: &[],
+            tools: &tools,
             targets: &targets,
             allow_untyped: args.allow_untyped,
         };
@@ -110,8 +112,12 @@ fn table(entries: &[CatalogEntry]) -> Table {
     for entry in entries {
         let line = |text: &str| escape_line(text).into_owned();
         let input = |port: &CatalogPort| {
-            let mark = if port.required { "" } else { "?" };
-            line(&format!("{}{mark}: {}", port.name, brief(&port.ty.to_string())))
+            let default = port.default.as_ref().map(|it| format!(" = {}", brief(it)));
+            // What has a default may be left out.
+            let mark = if port.required || default.is_some() { "" } else { "?" };
+            let bounds = bounds(port).map(|it| format!(" ({it})")).unwrap_or_default();
+            let (name, ty) = (&port.name, brief(&port.ty.to_string()));
+            line(&format!("{name}{mark}: {ty}{bounds}{}", default.unwrap_or_default()))
         };
         let inputs: Vec<String> = entry.inputs.iter().map(input).collect();
         let outputs: Vec<String> = entry
@@ -127,6 +133,29 @@ fn table(entries: &[CatalogEntry]) -> Table {
         ]);
     }
     table
+}
+
+/// The choices or the range that a port's schema leaves of its type, in short.
+fn bounds(port: &CatalogPort) -> Option<String> {
+    const MOST: usize = 6;
+    if let Some(choices) = port.schema.get("enum").and_then(Json::as_array) {
+        // An enum says them itself.
+        let plain = !port.ty.to_string().starts_with("enum{");
+        let shown: Vec<String> = choices.iter().take(MOST).map(Json::to_string).collect();
+        let more = if choices.len() > MOST { ", …" } else { "" };
+        return plain.then(|| format!("{}{more}", shown.join(", ")));
+    }
+    let bound = |key: &str| port.schema.get(key).filter(|it| it.is_number());
+    let low = bound("minimum").map(|it| (it, "at least"));
+    let low = low.or_else(|| bound("exclusiveMinimum").map(|it| (it, "greater than")));
+    let high = bound("maximum").map(|it| (it, "at most"));
+    let high = high.or_else(|| bound("exclusiveMaximum").map(|it| (it, "less than")));
+    Some(match (low, high) {
+        (Some((low, "at least")), Some((high, "at most"))) => format!("{low} to {high}"),
+        (Some((low, above)), Some((high, below))) => format!("{above} {low}, {below} {high}"),
+        (Some((bound, word)), None) | (None, Some((bound, word))) => format!("{word} {bound}"),
+        (None, None) => return None,
+    })
 }
 
 /// A type as it fits into a line.
@@ -203,7 +232,7 @@ fn target<'w>(
         }
         _ => Err(usage(format!("there is no file or folder `{text}`")).hint(format!(
             "what is installed is named with its language: `polyloom catalog python:{}`",
-            if dotted { text } else { "statistics" }
+            if dotted { text } else { "numpy.linalg" }
         ))),
     }
 }

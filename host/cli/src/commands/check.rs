@@ -32,6 +32,12 @@ pub fn check(world: &World, flows: &[PathBuf], purity: bool, format: Format) -> 
         }
         report.extend(loaded.report);
     }
+    let sound = !report.has_errors();
+    if purity && sound && harmed.is_ok() {
+        for (path, flow) in &whole {
+            report.problems.extend(super::purity::purity(world, path, flow)?);
+        }
+    }
     let (errors, warnings) = (report.errors(), report.warnings());
     match format {
         Format::Json | Format::Jsonl => {
@@ -64,16 +70,9 @@ pub fn check(world: &World, flows: &[PathBuf], purity: bool, format: Format) -> 
             world.screen.note(&text);
         }
     }
-    if errors > 0 {
+    if !sound {
         return Ok(Exit::Usage);
     }
     harmed?;
-    let mut exit = Exit::Ok;
-    for (path, flow) in whole.iter().filter(|_| purity) {
-        match super::purity::purity(world, path, flow)? {
-            Exit::Ok => {}
-            other => exit = other,
-        }
-    }
-    Ok(exit)
+    Ok(if errors > 0 { Exit::Failed } else { Exit::Ok })
 }

@@ -209,6 +209,12 @@ pub fn info(world: &World, id: &str, format: Format) -> Outcome {
     let asks = asks(&manifest);
     let changed = plugin.map(|plugin| installed.verify(plugin).is_err());
     let abilities = Abilities::of(&manifest);
+    // Nothing is asked of one that does not run.
+    let ready = runs || plugin.is_some_and(|it| it.enabled && changed == Some(false));
+    let programs = match world.manifest(&manifest.id).filter(|_| ready) {
+        Some(manifest) => programs(world, manifest)?,
+        None => Ok(Vec::new()),
+    };
     if format != Format::Text {
         let document = json!({
             "schema": "polyloom.plugin/1",
@@ -225,6 +231,8 @@ pub fn info(world: &World, id: &str, format: Format) -> Outcome {
             "aliases": manifest.aliases.iter().map(|alias| alias.as_str()).collect::<Vec<_>>(),
             "extensions": manifest.extensions,
             "abilities": abilities,
+            "programs": programs.as_ref().ok(),
+            "missing": programs.as_ref().err(),
         });
         world.screen.json(&document);
         return Ok(Exit::Ok);
@@ -242,14 +250,65 @@ pub fn info(world: &World, id: &str, format: Format) -> Outcome {
     row("sessions", abilities.session());
     row("prompt", abilities.prompt().to_owned());
     row("starts", abilities.starts());
-    for ask in asks {
-        row("asks", ask);
+    for ask in &asks {
+        let (label, text) = labelled(ask);
+        row(label, text.to_owned());
+    }
+    match programs {
+        Ok(programs) => {
+            for found in programs {
+                row("found", format!("{}: {}", found.program, found.identity));
+            }
+        }
+        Err(missing) => row("missing", missing),
     }
     for package in packages {
         row("has", package);
     }
     world.screen.print(&table.render(world.screen.out, world.screen.columns));
     Ok(Exit::Ok)
+}
+
+/// A program of an executor's that was found.
+#[derive(serde::Serialize)]
+struct Program {
+    tool: String,
+    program: String,
+    /// What it says it is.
+    identity: String,
+}
+
+/// The programs of an executor as a flow in the current folder would have them, or what is missing.
+fn programs(
+    world: &World,
+    manifest: &std::sync::Arc<Manifest>,
+) -> Result<Result<Vec<Program>, String>, Failure> {
+    let place = world.readers_place()?;
+    let here = Path::new(".");
+    let tools = polyloom_load::tools_in(here, &world.languages);
+    Ok(place.executor(manifest, &tools, here).map_err(|error| error.to_string()).map(|executor| {
+        let found = executor.tools.iter().map(|(tool, found)| Program {
+            tool: tool.clone(),
+            program: found.program.display().to_string(),
+            identity: found.identity.lines().next().unwrap_or_default().trim().to_owned(),
+        });
+        found.collect()
+    }))
+}
+
+/// What a manifest asks for, as a row of a table.
+fn labelled(ask: &str) -> (&'static str, &str) {
+    let labels = [
+        ("is also called ", "aliases"),
+        ("takes files ", "files"),
+        ("runs the program ", "runs"),
+        ("runs its own file ", "own file"),
+        ("has the ability ", "ability"),
+        ("has its machine code in ", "library"),
+        ("has its code in WebAssembly, ", "component"),
+    ];
+    let label = labels.iter().find_map(|(words, label)| Some((*label, ask.strip_prefix(words)?)));
+    label.unwrap_or(("is", ask.strip_prefix("is ").unwrap_or(ask)))
 }
 
 /// The Python packages that a plugin is of, and runs with where it has an environment of its own.

@@ -4,27 +4,30 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use polyloom_load::{Code, Problem};
 use polyloom_model::{Flow, Role};
 use polyloom_report::escape_line;
 use serde_json::Value as Json;
 
-use crate::failure::{Exit, Failure, Outcome};
+use crate::failure::{Exit, Failure};
 use crate::world::World;
 
 /// Digests of outputs by cell.
 type Results = BTreeMap<String, BTreeMap<String, String>>;
 
-/// Runs the pure cells of a flow twice. Says which of them gave something else the second time.
-pub fn purity(world: &World, path: &Path, flow: &Flow) -> Outcome {
+/// Runs the pure cells of a flow twice. What gave something else the second time is a problem.
+pub fn purity(world: &World, path: &Path, flow: &Flow) -> Result<Vec<Problem>, Failure> {
     let mut cells = Vec::new();
     pure(flow, "", &mut cells);
     if cells.is_empty() {
         world.screen.note("no cell of it is a function with the tag `pure`\n");
-        return Ok(Exit::Ok);
+        return Ok(Vec::new());
     }
-    let first = once(path, &cells)?;
-    let second = once(path, &cells)?;
-    let mut impure = 0;
+    let (Some(first), Some(second)) = (once(path, &cells)?, once(path, &cells)?) else {
+        let message = "a run of the pure cells did not end well: nothing is compared";
+        return Ok(vec![Problem::error(Code::Impure, message).help("it has said why")]);
+    };
+    let mut impure = Vec::new();
     for (cell, outputs) in &first {
         let again = second.get(cell);
         let differs = outputs.iter().filter(|(port, digest)| {
@@ -32,19 +35,24 @@ pub fn purity(world: &World, path: &Path, flow: &Flow) -> Outcome {
         });
         let ports: Vec<&str> = differs.map(|(port, _)| port.as_str()).collect();
         if !ports.is_empty() {
-            impure += 1;
             let ports = ports.iter().map(|port| format!("`{}`", escape_line(port)));
             let ports = ports.collect::<Vec<_>>().join(", ");
             let cell = escape_line(cell);
-            world.screen.tell(&format!(
-                "error: the cell `{cell}` is tagged `pure`, and gave another {ports} when it ran again\n\
-                 hint: take the tag away, or what differs from run to run: time, randomness without `seed`, the order of sets\n"
+            let message = format!(
+                "the cell `{cell}` is tagged `pure`, and gave another {ports} when it ran again"
+            );
+            impure.push(Problem::error(Code::Impure, message).help(
+                "take the tag away, or what differs from run to run: time, randomness without `seed`, the order of sets",
             ));
         }
     }
     let noun = if first.len() == 1 { "pure cell" } else { "pure cells" };
-    world.screen.note(&format!("{} {noun} ran twice, {impure} gave something else\n", first.len()));
-    Ok(if impure > 0 { Exit::Failed } else { Exit::Ok })
+    world.screen.note(&format!(
+        "{} {noun} ran twice, {} gave something else\n",
+        first.len(),
+        impure.len()
+    ));
+    Ok(impure)
 }
 
 fn pure(flow: &Flow, within: &str, cells: &mut Vec<String>) {
@@ -59,8 +67,8 @@ fn pure(flow: &Flow, within: &str, cells: &mut Vec<String>) {
     }
 }
 
-/// One run of them, by this very program: a run is a process of its own, as a person would start it.
-fn once(path: &Path, cells: &[String]) -> Result<Results, Failure> {
+/// One run of them, nothing where it did not end well, by this very program: a run is a process of its own, as a person would start it.
+fn once(path: &Path, cells: &[String]) -> Result<Option<Results>, Failure> {
     let environment = |why: String| Failure::new(Exit::Environment, why);
     let own = std::env::current_exe().map_err(|error| environment(error.to_string()))?;
     let run = Command::new(own)
@@ -74,7 +82,7 @@ fn once(path: &Path, cells: &[String]) -> Result<Results, Failure> {
         .map_err(|error| environment(format!("the flow could not be run: {error}")))?;
     let document: Json = serde_json::from_slice(&run.stdout).unwrap_or_default();
     if !run.status.success() {
-        return Err(Failure::new(Exit::Failed, "a run did not end well: nothing is compared"));
+        return Ok(None);
     }
     let mut results = Results::new();
     for cell in document["cells"].as_array().into_iter().flatten() {
@@ -88,5 +96,5 @@ fn once(path: &Path, cells: &[String]) -> Result<Results, Failure> {
             |(port, it): (&String, &Json)| Some((port.clone(), it["digest"].as_str()?.to_owned()));
         results.insert(id.to_owned(), outputs.filter_map(digest).collect());
     }
-    Ok(results)
+    Ok(Some(results))
 }

@@ -194,6 +194,8 @@ pub struct Finding {
     pub end_col: u32,
     /// The function it speaks of.
     pub object: Option<String>,
+    /// The locations that it was found at; none where the reader does not say.
+    pub locations: Vec<String>,
 }
 
 impl Catalog {

@@ -1,6 +1,6 @@
 //! A reader's answer to data. It is a claim: what can't be understood is left out and told, never a panic, and never the end of the rest.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 
 use polyloom_model::{Encoding, Type, Value, conform};
@@ -93,6 +93,9 @@ impl Part {
             }
         }
         part.findings.append(&mut defaults);
+        for finding in part.findings.iter_mut().filter(|it| it.locations.is_empty()) {
+            finding.locations.extend(part.location.clone());
+        }
         // What it speaks of, it rests on.
         let named = part.findings.iter().filter_map(|it| it.file.clone());
         part.files.extend(named.filter(|path| path.is_relative()));
@@ -117,7 +120,7 @@ pub fn documents(answer: &str) -> Vec<String> {
 pub(super) fn catalog(parts: impl IntoIterator<Item = Part>) -> Catalog {
     let mut catalog = Catalog::default();
     let mut ids = HashSet::new();
-    let mut told = HashSet::new();
+    let mut told: HashMap<Finding, usize> = HashMap::new();
     for part in parts {
         let mut findings = part.findings;
         for entry in part.entries {
@@ -134,9 +137,17 @@ pub(super) fn catalog(parts: impl IntoIterator<Item = Part>) -> Catalog {
         for (name, ty) in part.types {
             catalog.types.entry(name).or_insert(ty);
         }
-        findings.retain(|it| told.insert(it.clone()));
-        findings.truncate(MOST_FINDINGS.saturating_sub(catalog.findings.len()));
-        catalog.findings.append(&mut findings);
+        for finding in findings {
+            let same = Finding { locations: Vec::new(), ..finding.clone() };
+            match told.get(&same) {
+                Some(at) => catalog.findings[*at].locations.extend(finding.locations),
+                None if catalog.findings.len() == MOST_FINDINGS => break,
+                None => {
+                    told.insert(same, catalog.findings.len());
+                    catalog.findings.push(finding);
+                }
+            }
+        }
     }
     catalog
 }
@@ -181,6 +192,7 @@ fn wrong_defaults<'e>(
             col: number(json.get("col")),
             end_col: 0,
             object: entry.target.object.clone(),
+            locations: vec![entry.target.location.clone()],
         })
     })
 }
@@ -223,6 +235,7 @@ fn broken(message: String, object: Option<String>, file: Option<PathBuf>, line: 
         col: 0,
         end_col: 0,
         object,
+        locations: Vec::new(),
     }
 }
 
@@ -337,6 +350,7 @@ fn finding(json: &Json) -> Option<Finding> {
         col: number(map.get("col")),
         end_col: number(map.get("end_col")),
         object: some(text(map.get("object"))),
+        locations: some(text(map.get("location"))).into_iter().collect(),
     })
 }
 

@@ -80,6 +80,12 @@ impl<'l> Check<'_, 'l> {
         let sub = is_flow.and_then(|node| self.sub_flow(&id, map, node));
         let uses = map.get("uses").filter(|_| is_flow.is_none());
         let function = uses.and_then(|node| self.function(&id, map, node));
+        if let Some(entry) = map.entry("untyped").filter(|_| uses.is_none()) {
+            let message = "`untyped` has no place without `uses`";
+            self.findings
+                .error(Code::BadUse, &entry.key.span, message, "")
+                .help("it lets a function without types be a cell; leave it out");
+        }
         let (manifest, code) = match (&function, uses.or(is_flow)) {
             (Some(function), _) => (Some(function.manifest), Some(function.code.clone())),
             (None, Some(_)) => (None, None),
@@ -94,8 +100,7 @@ impl<'l> Check<'_, 'l> {
         let Outputs { types: outputs, marks, known: outputs_known } = match (is_flow, &sub) {
             (None, _) if uses.is_none() => output::read(self, map, &mut taken, Typed::Must),
             (None, _) => match &function {
-                // A function may take and give something under one name.
-                Some(it) => self.function_outputs(&it.entry, map, &mut Taken::new()),
+                Some(it) => self.function_outputs(&it.entry, map, &mut taken),
                 None => Outputs::default(),
             },
             (Some(_), Some(sub)) => {

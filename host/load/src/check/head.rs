@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use polyloom_model::ToolChoice;
+use polyloom_model::{Manifest, ToolChoice};
 
 use super::Check;
 use crate::files::Root;
 use crate::findings::{Findings, shown, suggestion};
 use crate::keys::FLOW;
+use crate::place::is_program;
 use crate::problem::Code;
 use crate::tree::Node;
 
@@ -75,16 +76,38 @@ impl Check<'_, '_> {
                         let message = format!("the program of `{tool}` can't be empty");
                         self.findings.error(Code::BadValue, &entry.node.span, message, "");
                     }
-                    Some(program) => tools.push(ToolChoice {
-                        executor: manifest.id.clone(),
-                        tool: tool.to_owned(),
-                        program: PathBuf::from(program),
-                    }),
+                    Some(program) => {
+                        let program = PathBuf::from(program);
+                        self.chosen(manifest, tool, &program, &entry.node);
+                        tools.push(ToolChoice {
+                            executor: manifest.id.clone(),
+                            tool: tool.to_owned(),
+                            program,
+                        });
+                    }
                     None => {}
                 }
             }
         }
         tools
+    }
+}
+
+impl Check<'_, '_> {
+    /// Tells of a program that is not there. A bare name is looked for where the flow runs.
+    fn chosen(&mut self, manifest: &Manifest, tool: &str, program: &Path, node: &Node) {
+        self.functions.chosen(&manifest.id, &node.span);
+        let Some(root) = self.context.root.filter(|_| program.components().count() > 1) else {
+            return;
+        };
+        if !is_program(&root.path().join(program)) {
+            let path = shown(&program.to_string_lossy());
+            let message = format!("no program is at `{path}`");
+            self.findings.error(Code::MissingFile, &node.span, message, "").help(format!(
+                "valid: a path of the flow's folder or a whole one, e.g. `{tool} = \".venv/bin/{tool}\"`, or a name on PATH"
+            ));
+            self.functions.unread(&manifest.id);
+        }
     }
 }
 

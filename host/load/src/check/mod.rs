@@ -84,22 +84,17 @@ pub struct Loaded {
     pub report: Report,
 }
 
+/// Which programs a document chooses for executors. What is wrong with it is not told.
+#[must_use]
+pub(crate) fn tools(document: &Document, path: &Path, context: &Context<'_>) -> Vec<ToolChoice> {
+    let node = document.root.as_map().and_then(|top| top.get("executors"));
+    node.map(|node| Check::new(document, path, context).tools(node)).unwrap_or_default()
+}
+
 /// Checks a document. `path` is the flow file as it was named.
 #[must_use]
 pub fn check(document: &Document, path: &Path, context: &Context<'_>) -> Loaded {
-    let check = Check {
-        document,
-        context,
-        path,
-        findings: Findings::new(&document.source),
-        seen: files::Seen::default(),
-        read: sub::Read::default(),
-        functions: uses::Known::default(),
-        limits: Partial::default(),
-        habits: Habits::default(),
-        ports: HashSet::new(),
-    };
-    check.run()
+    Check::new(document, path, context).run()
 }
 
 /// What a cell that is a flow is called where others have a language.
@@ -122,6 +117,23 @@ pub(crate) struct Check<'a, 'l> {
     habits: Habits,
     /// Names of ports that were found right: cells have the same ones again and again.
     ports: HashSet<PortName>,
+}
+
+impl<'a, 'l> Check<'a, 'l> {
+    fn new(document: &'a Document, path: &'a Path, context: &'a Context<'l>) -> Self {
+        Self {
+            document,
+            context,
+            path,
+            findings: Findings::new(&document.source),
+            seen: files::Seen::default(),
+            read: sub::Read::default(),
+            functions: uses::Known::default(),
+            limits: Partial::default(),
+            habits: Habits::default(),
+            ports: HashSet::new(),
+        }
+    }
 }
 
 impl<'l> Check<'_, 'l> {

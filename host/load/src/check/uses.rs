@@ -6,22 +6,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use polyloom_model::{
-    Call, CellId, Code as CellCode, ExecutorId, Manifest, Mark, Mismatch, Origin, PortName,
-    ToolChoice, Value,
+    Call, CellId, Code as CellCode, Encoding, ExecutorId, Manifest, Mark, Mismatch, Origin,
+    PortName, ToolChoice, Type, Value,
 };
 use serde_json::Value as Json;
 
 use super::cell::{Draft, Taken};
 use super::files::report_file_error;
 use super::output::{self, Outputs};
-use super::wire::Board;
+use super::wire::{Board, brief};
 use super::{Check, files::report_outside};
 use crate::catalog::{Catalog, Entry, Finding, Question, Target, Use, misfit};
 use crate::files::{FileError, relative};
 use crate::findings::{list, shown, suggestion};
 use crate::problem::{Code, Problem, Severity};
 use crate::source::{Source, Span};
-use crate::tree::{self, Map, Node};
+use crate::tree::{self, Data, Map, Node};
 
 /// What has no place beside `uses`, and where it is said instead.
 const REFUSED: [(&str, &str); 5] = [
@@ -37,16 +37,45 @@ const LARGEST: usize = 64 << 20;
 /// The functions that the cells of a flow use.
 #[derive(Default)]
 pub(super) struct Known {
-    entries: BTreeMap<(ExecutorId, Target), Arc<Entry>>,
+    entries: BTreeMap<(Asked, Target), Arc<Entry>>,
     contents: BTreeMap<PathBuf, Arc<[u8]>>,
     /// The named types of their schemas.
     types: BTreeMap<ExecutorId, BTreeMap<String, Json>>,
-    /// Executors whose reader could not be asked, and why.
-    unread: BTreeMap<ExecutorId, String>,
+    /// Executors whose reader could not be asked, and why, until that is told.
+    unread: BTreeMap<ExecutorId, Option<String>>,
+    /// Where the flow says which program serves an executor.
+    chosen: BTreeMap<ExecutorId, Span>,
     /// Functions that are not there for a reason that has been told.
-    told: BTreeSet<(ExecutorId, Target)>,
+    told: BTreeSet<(Asked, Target)>,
     /// Where functions are named.
-    named: BTreeMap<Target, Span>,
+    named: BTreeMap<(Asked, Target), Span>,
+    /// Which programs readers are asked with.
+    tools: Vec<ToolChoice>,
+}
+
+impl Known {
+    /// Heeds that the flow names a program of this executor there.
+    pub(super) fn chosen(&mut self, executor: &ExecutorId, span: &Span) {
+        self.chosen.entry(executor.clone()).or_insert_with(|| span.clone());
+    }
+
+    /// Heeds that this executor can't be asked, which has been told.
+    pub(super) fn unread(&mut self, executor: &ExecutorId) {
+        self.unread.insert(executor.clone(), None);
+    }
+}
+
+/// Who is asked for functions, and how.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Asked {
+    executor: ExecutorId,
+    /// Whether what has no types is let through.
+    untyped: bool,
+}
+
+/// Whether a cell lets a function without types through. What is no `true` or `false` is told elsewhere.
+fn untyped(cell: &Map) -> bool {
+    cell.get("untyped").is_some_and(|node| matches!(node.data, Data::Bool(true)))
 }
 
 /// A function that a cell is.
@@ -60,25 +89,31 @@ pub(super) struct Function<'l> {
 impl<'l> Check<'_, 'l> {
     /// Asks for the functions of all cells. What is wrong with how they are named is told cell by cell.
     pub(super) fn ask(&mut self, cells: &[tree::Entry], tools: &[ToolChoice]) {
-        let mut wanted: BTreeMap<&ExecutorId, (&'l Manifest, BTreeSet<Target>)> = BTreeMap::new();
-        let nodes = cells.iter().filter_map(|cell| cell.node.as_map()?.get("uses"));
-        for node in nodes {
+        let mut wanted: BTreeMap<Asked, (&'l Manifest, BTreeSet<Target>)> = BTreeMap::new();
+        for cell in cells.iter().filter_map(|cell| cell.node.as_map()) {
+            let Some(node) = cell.get("uses") else { continue };
             let read = node.as_str().and_then(Use::read);
             let Some(it) = read.filter(|it| it.target.object.is_some()) else { continue };
-            self.functions.named.entry(it.target.clone()).or_insert_with(|| node.span.clone());
             let Some(manifest) = self.context.languages.find(&it.executor) else { continue };
+            let asked = Asked { executor: manifest.id.clone(), untyped: untyped(cell) };
+            let key = (asked.clone(), it.target.clone());
+            self.functions.named.entry(key).or_insert_with(|| node.span.clone());
             let missing = it.target.is_path() && self.local(&it.target).is_err();
             if manifest.has_functions() && !missing {
-                let targets = wanted.entry(&manifest.id).or_insert((manifest, BTreeSet::new()));
+                let targets = wanted.entry(asked).or_insert((manifest, BTreeSet::new()));
                 targets.1.insert(it.target);
             }
         }
-        for (id, (manifest, targets)) in wanted {
+        self.functions.tools = tools.to_vec();
+        for (asked, (manifest, targets)) in wanted {
+            if self.functions.unread.contains_key(&asked.executor) {
+                continue;
+            }
             let targets: Vec<Target> = targets.into_iter().collect();
-            match self.question(manifest, tools, &targets) {
-                Ok(catalog) => self.learn(id, &targets, catalog),
+            match self.question(manifest, &targets, asked.untyped) {
+                Ok(catalog) => self.learn(&asked, &targets, catalog),
                 Err(why) => {
-                    self.functions.unread.insert(id.clone(), why);
+                    self.functions.unread.insert(asked.executor, Some(why));
                 }
             }
         }
@@ -87,59 +122,75 @@ impl<'l> Check<'_, 'l> {
     fn question(
         &self,
         manifest: &Manifest,
-        tools: &[ToolChoice],
         targets: &[Target],
+        allow_untyped: bool,
     ) -> Result<Catalog, String> {
+        let tools = &self.functions.tools[..];
         match (self.context.functions, self.context.root) {
             (Some(functions), Some(root)) => {
-                functions.ask(&Question { manifest, root, tools, targets, allow_untyped: false })
+                functions.ask(&Question { manifest, root, tools, targets, allow_untyped })
             }
             _ => Err("nobody can be asked for it here".to_owned()),
         }
     }
 
-    fn learn(&mut self, id: &ExecutorId, targets: &[Target], catalog: Catalog) {
+    fn learn(&mut self, asked: &Asked, targets: &[Target], catalog: Catalog) {
         let Catalog { entries, findings, contents, types } = catalog;
-        self.functions.types.insert(id.clone(), types);
-        self.functions.contents.extend(contents);
+        let known = &mut self.functions;
+        known.types.entry(asked.executor.clone()).or_default().extend(types);
+        known.contents.extend(contents);
         let mut found = BTreeSet::new();
         for entry in entries {
             found.insert(entry.target.clone());
-            self.functions.entries.insert((id.clone(), entry.target.clone()), Arc::new(entry));
+            known.entries.insert((asked.clone(), entry.target.clone()), Arc::new(entry));
         }
-        let missing: Vec<&Target> = targets.iter().filter(|it| !found.contains(it)).collect();
         let mut sources = BTreeMap::new();
         for finding in &findings {
-            // A problem of a function that nobody uses is none of this flow's; one of a whole file is, where something of it is missing.
-            let of = |target: &&Target| match &finding.object {
-                Some(object) => target.object.as_ref() == Some(object),
-                None => true,
+            // A problem of a function that nobody uses is none of this flow's; one of a whole file is, where something of it is used.
+            let of = |target: &&Target| {
+                let there = &finding.locations;
+                (there.is_empty() || there.contains(&target.location))
+                    && (finding.object.is_none() || target.object == finding.object)
             };
-            if !targets.iter().any(|target| of(&target)) {
+            let (missing, there): (Vec<&Target>, Vec<&Target>) =
+                targets.iter().filter(of).partition(|it| !found.contains(it));
+            let quiet = finding.severity == Severity::Warning
+                // Who asked for it has said so; nobody can mend what is installed.
+                && (asked.untyped || finding.file.as_ref().is_some_and(|it| it.is_absolute()));
+            if (missing.is_empty() && there.is_empty()) || (missing.is_empty() && quiet) {
                 continue;
             }
-            // What has no line is shown where it is named.
-            let here = |target: &&&Target| {
-                let file = target.location.strip_prefix("./").map(Path::new);
-                file.is_some_and(|file| finding.file.as_deref() == Some(file))
-            };
-            let all = || missing.iter().filter(|it| of(it));
-            let named = all().find(here).or_else(|| all().next());
-            let named = named.and_then(|it| self.functions.named.get(it)).cloned();
             let mut problem = match finding.line {
                 0 => bare_problem(finding),
                 _ => to_problem(finding, self.context.root, &mut sources),
             };
-            if let Some(span) = named.filter(|_| problem.labels.is_empty()) {
-                problem = problem.at(&self.findings.source, span, "");
-            }
-            if missing.iter().any(of) {
-                if problem.severity == Severity::Error {
-                    let told = missing.iter().filter(|it| of(it));
-                    self.functions.told.extend(told.map(|it| (id.clone(), (*it).clone())));
+            // What has no line is shown where it is named.
+            if problem.labels.is_empty() {
+                let file = |target: &&Target| {
+                    let file = target.location.strip_prefix("./").map(Path::new);
+                    file.is_some_and(|file| finding.file.as_deref() == Some(file))
+                };
+                let all = if missing.is_empty() { &there } else { &missing };
+                let own: Vec<&Target> = match finding.locations.is_empty() {
+                    true => all
+                        .iter()
+                        .copied()
+                        .find(file)
+                        .or(all.first().copied())
+                        .into_iter()
+                        .collect(),
+                    false => all.clone(),
+                };
+                let named = own.into_iter().map(|it| (asked.clone(), it.clone()));
+                for span in named.filter_map(|key| self.functions.named.get(&key)) {
+                    problem = problem.at(&self.findings.source, span.clone(), "");
                 }
-            } else {
+            }
+            if missing.is_empty() {
                 problem.severity = Severity::Warning;
+            } else if problem.severity == Severity::Error {
+                let told = missing.into_iter().map(|it| (asked.clone(), it.clone()));
+                self.functions.told.extend(told);
             }
             self.findings.problems.push(problem);
         }
@@ -163,7 +214,7 @@ impl<'l> Check<'_, 'l> {
             let message = format!("`{}` is not the id of a function", shown(text));
             self.findings
                 .error(Code::BadUse, &node.span, message, "")
-                .help("valid: `EXECUTOR:LOCATION:OBJECT`, e.g. `python:./filters.py:blur`, `python:statistics:mean`");
+                .help("valid: `EXECUTOR:LOCATION:OBJECT`, e.g. `python:./filters.py:blur`, `python:numpy.linalg:det`");
             return None;
         };
         let languages = self.context.languages;
@@ -185,6 +236,9 @@ impl<'l> Check<'_, 'l> {
             self.findings.error(Code::BadUse, &node.span, message, "").help(help);
             return None;
         }
+        if let Some(node) = map.get("untyped") {
+            self.findings.flag("untyped", node);
+        }
         self.refuse(id, map, node, manifest);
         if target.is_path()
             && let Err(error) = self.local(&target)
@@ -199,7 +253,8 @@ impl<'l> Check<'_, 'l> {
             }
             return None;
         }
-        let key = (manifest.id.clone(), target);
+        let asked = Asked { executor: manifest.id.clone(), untyped: untyped(map) };
+        let key = (asked, target);
         let Some(entry) = self.functions.entries.get(&key).cloned() else {
             self.absent(manifest, key, node);
             return None;
@@ -237,23 +292,31 @@ impl<'l> Check<'_, 'l> {
     }
 
     /// Tells of a function that is not there.
-    fn absent(&mut self, manifest: &Manifest, key: (ExecutorId, Target), node: &Node) {
+    fn absent(&mut self, manifest: &Manifest, key: (Asked, Target), node: &Node) {
         let span = &node.span;
-        if let Some(why) = self.functions.unread.get(&key.0) {
+        if let Some(why) = self.functions.unread.get_mut(&key.0.executor) {
+            // What is wrong with its program is told once, where that is named.
+            let Some(why) = why.take() else { return };
+            let chosen = self.functions.chosen.get(&manifest.id);
+            let help = match chosen {
+                Some(_) => {
+                    "the flow names its program; `polyloom doctor` shows those that are found"
+                }
+                None => "`polyloom doctor` shows what this machine lacks",
+            };
+            let span = chosen.unwrap_or(span).clone();
             let message = format!("typed functions of `{}` can't be read: {why}", manifest.id);
-            self.findings
-                .error(Code::BadCatalog, span, message, "")
-                .help("`polyloom doctor` shows what this machine lacks");
+            self.findings.error(Code::BadCatalog, &span, message, "").help(help);
             return;
         }
         if self.functions.told.contains(&key) {
             return;
         }
-        let (_, target) = &key;
+        let (asked, target) = &key;
         let object = target.object.clone().unwrap_or_default();
         // Asked only where something is wrong: to name what there is.
         let whole = [Target { location: target.location.clone(), object: None }];
-        let catalog = self.question(manifest, &[], &whole).unwrap_or_default();
+        let catalog = self.question(manifest, &whole, asked.untyped).unwrap_or_default();
         let names: Vec<String> =
             catalog.entries.iter().filter_map(|entry| entry.target.object.clone()).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -388,8 +451,20 @@ impl<'l> Check<'_, 'l> {
         label: String,
     ) {
         let message = format!("the value of `{name}` does not fit: {wrong}");
-        let help = draft.function.as_ref().map(|it| {
-            format!("`polyloom catalog {} --format json` shows what it takes", shown(&it.id))
+        let help = draft.function.as_ref().map(|it| match it.input(name.as_str()) {
+            Some(port) if port.ty.encoding() != Encoding::Msgpack => {
+                let files = match port.ty {
+                    Type::File | Type::Image | Type::Table | Type::Tensor(..) => {
+                        ", or bring it from a file, `file:PATH`"
+                    }
+                    _ => "",
+                };
+                format!(
+                    "{} is no constant: make it in a cell and wire it, `inputs = {{ {name} = \"CELL.PORT\" }}`{files}",
+                    brief(&port.ty)
+                )
+            }
+            _ => format!("`polyloom catalog {} --format json` shows what it takes", shown(&it.id)),
         });
         self.findings.error(Code::BadValue, span, message, label).help_opt(help);
     }

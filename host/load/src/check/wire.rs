@@ -184,7 +184,7 @@ impl Check<'_, '_> {
         } else if can_connect(ty, target, false) == Connection::Refused {
             own
         } else {
-            "this needs a coercion, and the flow is `strict`".to_owned()
+            "this needs a coercion, and the flow is `strict`: convert in a cell between them, or leave `strict` out of `[flow]`".to_owned()
         };
         self.findings
             .error(

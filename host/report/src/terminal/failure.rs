@@ -51,6 +51,8 @@ const MISSING_FILE: [&str; 4] =
 const SET_BY_FLAG: &str = "(set by `--limit`)";
 /// What they say where no more files can be opened.
 const MANY_FILES: [&str; 2] = ["Too many open files", "EMFILE"];
+/// What Python says of a module that is not there.
+const MISSING_MODULE: [&str; 1] = ["ModuleNotFoundError"];
 /// What they say where there is no network.
 const NO_NETWORK: [&str; 5] = [
     "Name or service not known",
@@ -349,6 +351,10 @@ impl Failure {
             }
             Outcome::Failed if self.says(&MANY_FILES) => hint(
                 "it may have run into its limit of open files: `open_files`, 1024 without it",
+            ),
+            Outcome::Failed if self.says(&MISSING_MODULE) => hint(
+                "modules are those of the interpreter that ran, which is that of VIRTUAL_ENV, else the one on PATH; `[executors.python]` \
+                 `python = \".venv/bin/python\"` in the flow names another. Files of the project can be imported by functions (`uses`) alone",
             ),
             Outcome::Failed if self.says(&MISSING_FILE) => hint(
                 "cells see only their inputs: give it the file, `inputs = { name = \"file:PATH\" }`",

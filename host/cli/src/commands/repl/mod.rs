@@ -106,10 +106,12 @@ fn ground(world: &World, place: Arc<Place>, policy: &Policy) -> Result<Ground, F
     Ok(Ground { runtime: runtime()?, place, screen: world.screen })
 }
 
-/// What is asked of an executor outside of a flow, with nothing in it: what inputs at a prompt are made from.
+/// What is asked of an executor outside of a flow, with nothing in it, its programs those that a flow in the current folder chooses: what inputs at a prompt are made from.
 pub fn blank(world: &World, place: &Place, manifest: &Arc<Manifest>) -> Result<Attempt, Failure> {
     world.unharmed_executor(&manifest.id)?;
-    let executor = place.executor(manifest, &[], Path::new("."));
+    let here = Path::new(".");
+    let tools = polyloom_load::tools_in(here, &world.languages);
+    let executor = place.executor(manifest, &tools, here);
     let executor = executor.map_err(|error| {
         Failure::of(Exit::Environment, &error).hint("polyloom doctor shows what this machine lacks")
     })?;
