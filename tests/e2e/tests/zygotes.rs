@@ -80,6 +80,33 @@ fn all_but_the_first_cells_are_forks() {
 }
 
 #[test]
+fn many_cells_in_a_row_take_turns_in_two_zygotes() {
+    needs!("python3");
+    // Which zygote a cell is of is told by when that was started.
+    let code = "import os\nborn = open(f'/proc/{os.getppid()}/stat').read().rpartition(')')[2].split()[19]\nprint(born, os.getppid(), os.getpid())";
+    let started = "a second zygote is started beside the first";
+    for (count, two) in [(8, false), (16, true)] {
+        let place = row(&vec![code; count]);
+        let call = ["run", "--format", "jsonl", "--no-cache", "-j1"];
+        let ended = place.call(&call).env("POLYLOOM_LOG", "debug").end();
+        let run = Told::ended(&ended);
+        let mut born = std::collections::BTreeSet::new();
+        let possible = possible(&run);
+        for at in 1..count {
+            let printed = run.printed(&format!("c{at}"));
+            let (zygote, rest) = printed.split_once(' ').unwrap();
+            born.insert(zygote.to_owned());
+            assert!(!possible || rest == format!("{ZYGOTE} 2\n"), "c{at}: {printed}");
+        }
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        if possible && processors > 1 {
+            assert_eq!(ended.stderr().matches(started).count(), usize::from(two), "of {count}");
+            assert!(born.len() <= 1 + usize::from(two), "{born:?}");
+        }
+    }
+}
+
+#[test]
 fn nothing_of_a_cell_is_in_the_next() {
     needs!("python3");
     // Put together only while it runs: no code has these bytes.
