@@ -406,7 +406,11 @@ impl Service<'_> {
         let few = files.is_ok_and(|files| files <= MOST_LEFT);
         if !large && few && self.is_soon_alone() && ipc::is_empty().unwrap_or(false) {
             return match wire::send_ended(control, status) {
-                Ok(()) => After::GoOn,
+                Ok(()) => {
+                    // While the host reads what was left, at which the copy does not look.
+                    self.ask_ahead();
+                    After::GoOn
+                }
                 Err(_) => After::End,
             };
         }
@@ -460,7 +464,6 @@ impl Service<'_> {
                 _ => remove(&entry.path(), entry.file_type()?.is_dir())?,
             }
         }
-        self.ask_ahead();
         Ok(())
     }
 }

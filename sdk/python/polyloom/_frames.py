@@ -69,8 +69,12 @@ class Frame:
 class Connection:
     """One end of a W socket. Sending is safe from any thread, receiving is for one at a time."""
 
-    def __init__(self, sock: _socket.socket) -> None:
-        self.sock = sock
+    sock: _socket.socket
+
+    def __init__(self, sock: Optional[_socket.socket] = None) -> None:
+        """Without a socket it has one later, by `adopt`."""
+        if sock is not None:
+            self.sock = sock
         self.when_full: Callable[[], object] = self.poll
         """What to do while the host does not read: what has arrived must go on being read."""
         # Two counts with one writer each, since threads and a signal may meet here.
@@ -103,8 +107,8 @@ class Connection:
         self.send_encoded(PONG, 0, b"\x81\xa1n\xcf" + n.to_bytes(8, "big"))
 
     def send_preamble(self) -> None:
-        """Open our direction."""
-        self.sock.sendall(PREAMBLE)
+        """Open our direction, together with the first frame."""
+        self._held = PREAMBLE
 
     def send(self, kind: int, exec_id: int, body: dict[str, Any]) -> None:
         """Send one frame whole. For kinds under credit there should be some left."""
@@ -257,8 +261,10 @@ def _count(value: Any) -> int:
     return 1 + sum(map(_count, value)) if type(value) is list else 1
 
 
-def adopt(fd: int) -> Connection:
+def adopt(fd: int, connection: Optional[Connection] = None) -> Connection:
     """Take over the inherited socket, out of the way of `os.closerange(3, …)` and of children."""
+    if connection is None:
+        connection = Connection()
     import fcntl
 
     try:
@@ -268,7 +274,8 @@ def adopt(fd: int) -> Connection:
     except OSError:  # the limit on descriptors is lower than that
         os.set_inheritable(fd, False)
     os.set_blocking(fd, True)
-    return Connection(_socket.socket(fileno=fd))
+    connection.sock = _socket.socket(fileno=fd)
+    return connection
 
 
 def signal_arrivals(connection: Connection, signal: int) -> None:

@@ -13,39 +13,29 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 SOURCE = "import sys\ndef f(a: int, *, b: int = 1) -> int:\n    return [b, a][0]\nx = f(1)"
 
 
-def rehearse(calls: bool) -> None:
-    """Do what nearly every cell does; all that a call of a function does, where the next is one.
+def rehearse(calls: bool, has_come: Callable[[], bool]) -> None:
+    """Do what nearly every cell does, and what a call of a function does, where the next is one.
 
-    A copy is made while the cell before it runs. Where all processors work it is waited for, so
-    that what is done here has to be worth it there, too.
+    A cell that has come is not kept waiting: it does these things itself.
     """
+    if has_come():
+        return
     try:
         __import__("polyloom.rehearsal")
     except ImportError:
         pass
     try:
-        if calls:
-            call(cell()["f"])
-        else:
-            plain()
+        function = cell()["f"]
+        if calls and not has_come():
+            call(function)
     except Exception:
         pass  # the cell will see
-
-
-def plain() -> None:
-    """Code is compiled and run, values go out and come in, a file is read."""
-    from polyloom._msgpack import decode, encode
-
-    names: dict[str, Any] = {"__name__": "rehearsal"}
-    exec(compile(SOURCE, "/cell/code/rehearsal.py", "exec", dont_inherit=True), names)
-    decode(encode({"x": [names["x"], 2.5, "text", None, True, b""]}))
-    with open(__file__, "rb") as file:
-        file.read(1)
 
 
 def cell() -> dict[str, Any]:

@@ -52,6 +52,9 @@ class Worker:
         self._uninterruptible = 1
         self._interrupted = False
         self._lent = False
+        self._prepared = False
+        self.is_copy = False
+        """Whether this is the copy of a zygote, which is there for one cell or one session."""
 
     def serve(self) -> int:
         """Greet, run cells until told to stop, and return the exit code of the process."""
@@ -65,13 +68,17 @@ class Worker:
             text = f"kind {answer.kind} instead of an answer to Hello"
             raise wire.ProtocolError("wrong_state", text)
         self.features = frozenset(answer.body.get("features") or ())
-        self._prepare_process()
+        self.prepare()
+        # Harmless where nobody expects it: by default it is ignored.
+        wire.signal_arrivals(self.connection, SIGURG)
         while True:
             frame = self._waiting.pop(0) if self._waiting else self.connection.receive()
             if self._session is None and self.needs_session(frame) and not self._begin():
                 continue  # what the frame asked for was done in a process before this one
             if frame.kind == wire.EXEC:
                 self._execute(frame)
+                if self.is_copy and self._session is None:
+                    return self.exit_code  # the next cell has a copy of its own
             elif frame.kind == wire.PING:
                 n = frame.body.get("n")
                 if type(n) is not int or not 0 <= n < 1 << 64:
@@ -249,11 +256,13 @@ class Worker:
         if self.current is not None:
             self.look()
 
-    def _prepare_process(self) -> None:
+    def prepare(self) -> None:
+        """Make this process the worker's, once; what will be a copy of a zygote may do so ahead."""
+        if self._prepared:
+            return
+        self._prepared = True
         set_signal(SIGINT, self._interrupt)
         set_signal(SIGTERM, self._interrupt)
-        # Harmless where nobody expects it: by default it is ignored.
-        wire.signal_arrivals(self.connection, SIGURG)
         self.connection.when_full = self.look
         os.register_at_fork(
             before=self._before_fork,
@@ -323,17 +332,19 @@ def main(of: Callable[[wire.Connection], Worker] = Worker) -> int:
 
     With `POLYLOOM_ZYGOTE` this is a zygote, and each of its copies comes to serve its own.
     """
+    connection = wire.Connection()
+    worker = of(connection)
     line = os.environ.pop("POLYLOOM_ZYGOTE", "")
     if line.isdigit():
         from polyloom._zygote import serve
 
-        serve(int(line))
+        serve(int(line), worker.prepare)
+        worker.is_copy = True
     fd = os.environ.pop("POLYLOOM_W", "")
     if not fd.isdigit():
         _complain("`POLYLOOM_W` names no socket; this program is started by `polyloom run`")
         return 2
-    connection = wire.adopt(int(fd))
-    worker = of(connection)
+    wire.adopt(int(fd), connection)
     try:
         return worker.serve()
     except wire.ConnectionClosed:

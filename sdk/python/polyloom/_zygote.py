@@ -34,10 +34,13 @@ _SIGKILL = 9
 _exit: Optional[Callable[[int], object]] = None
 
 
-def serve(fd: int) -> None:
-    """Make cells until the supervisor is gone. Returns in each of them, and never in the zygote."""
+def serve(fd: int, prepare: Callable[[], None]) -> None:
+    """Make cells until the supervisor is gone. Returns in each of them, and never in the zygote.
+
+    What a copy can do before it knows its cell, `prepare` included, is done as soon as it is there.
+    """
     global _exit
-    restore, _exit = _restore()
+    die_with_parent, restore, _exit = _restore()
     calls = os.environ.pop("POLYLOOM_CALLS", "") == "1"
     _warm()
     line = _socket.socket(fileno=fd)
@@ -51,19 +54,28 @@ def serve(fd: int) -> None:
         # The copy takes the cell's message: nothing of one is ever in the memory of the next.
         pid = os.fork()
         if pid == 0:
+            die_with_parent()
+            prepare()
+            os.environ.clear()
             if size == 1:
-                rehearse(calls)
+                rehearse(calls, lambda: _is_there(line))
             _become(line, restore)
             return
         line.send(_TOLD.pack(BEGAN, pid))
         _, status = os.waitpid(pid, 0)
-        try:
-            line.recv(1, _socket.MSG_PEEK | _socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            line.send(_TOLD.pack(ENDED, status))
-        else:
+        if _is_there(line):
             break  # it did not
+        line.send(_TOLD.pack(ENDED, status))
     os._exit(0)
+
+
+def _is_there(line: _socket.socket) -> bool:
+    """Whether there is a message, or nobody who could send one."""
+    try:
+        line.recv(1, _socket.MSG_PEEK | _socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _become(line: _socket.socket, restore: Callable[[], None]) -> None:
@@ -96,7 +108,6 @@ def _become(line: _socket.socket, restore: Callable[[], None]) -> None:
         os.setresuid(user, user, user)
         restore()
         os.chdir("/cell/work")
-        os.environb.clear()
         for pair in message[_HEADER.size :].split(b"\0"):
             name, equals, value = pair.partition(b"=")
             if equals:
@@ -151,24 +162,29 @@ def leave(code: int) -> None:
     _exit(code)
 
 
-def _restore() -> tuple[Callable[[], None], Callable[[int], object]]:
-    """What gives a process back to itself after a change of user, and C's own way to end one."""
+def _restore() -> tuple[Callable[[], None], Callable[[], None], Callable[[int], object]]:
+    """What ties a process to its parent, which a change of user undoes; what gives it back to
+    itself after that; and C's own way to end one."""
     try:
         import ctypes
 
         libc = ctypes.CDLL(None)
         # Version 3 of capset(2), and no capabilities.
         header, none = (ctypes.c_uint32 * 2)(0x20080522), (ctypes.c_uint32 * 6)()
+        prctl, capset = libc.prctl, libc.capset
+
+        def die_with_parent() -> None:
+            prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
 
         def restore() -> None:
             # It could not read its own /proc/self/environ.
-            libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
-            libc.prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
-            if libc.capset(header, none) != 0:
+            prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
+            die_with_parent()
+            if capset(header, none) != 0:
                 raise OSError("capset")
 
         # The lock is kept: no other thread of Python's goes on meanwhile.
-        return restore, ctypes.PyDLL(None).exit
+        return die_with_parent, restore, ctypes.PyDLL(None).exit
     except Exception as error:
         _unable(f"no zygote without ctypes: {error!r}")
 

@@ -95,9 +95,19 @@ class Zygotes(unittest.TestCase):
         self.assertEqual(_rehearsal.call(names["f"]), {"result": 1})
         before = _state()
         with mock.patch.object(_call.Call, "bind", side_effect=ValueError):
-            _rehearsal.rehearse(True)
-        _rehearsal.rehearse(True)
+            _rehearsal.rehearse(True, lambda: False)
+        _rehearsal.rehearse(True, lambda: False)
         self.assertEqual(_state(), before)
+
+    def test_a_cell_that_has_come_is_kept_waiting_by_no_rehearsal(self) -> None:
+        from polyloom import _rehearsal
+
+        said = iter([False, True])
+        with mock.patch.object(_rehearsal, "call", side_effect=AssertionError) as called:
+            _rehearsal.rehearse(True, lambda: next(said))
+        with mock.patch.object(_rehearsal, "cell", side_effect=AssertionError) as ran:
+            _rehearsal.rehearse(True, lambda: True)
+        self.assertEqual((called.call_count, ran.call_count), (0, 0))
 
     def test_what_prints_when_it_is_loaded_makes_it_none(self) -> None:
         line = self.start(POLYLOOM_PRELOAD="this")

@@ -278,8 +278,9 @@ impl Rest<'_> {
             };
             let sealed = Arc::clone(&cell);
             // Nothing to be looked at is no reason to go to another thread.
-            let nothing =
-                writers != Writers::Gone && attempt.outputs.is_empty() && claims.is_empty();
+            let nothing = matches!(attempt.phase, Phase::Run { .. })
+                && attempt.outputs.is_empty()
+                && claims.is_empty();
             let collect = move || match attempt.phase {
                 Phase::Head => collect::head(&sealed).map(Taken::Program),
                 Phase::Compile { .. } => collect::program(&sealed).map(Taken::Program),
