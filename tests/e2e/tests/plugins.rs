@@ -212,7 +212,7 @@ fn who_runs_a_plugin_keeps_it_and_no_longer() {
 fn names_are_taken_once() {
     let place = offered();
     let info = place.polyloom(&["plugin", "info", "bash"]).exits(0).stdout();
-    assert!(info.contains("bundled") && info.contains("runs the program bash"), "{info}");
+    assert!(info.contains("bundled") && info.contains("runs      bash\n"), "{info}");
     let info = place.polyloom(&["plugin", "info", "py", "--format", "json"]).exits(0).json();
     assert_eq!((&info["id"], &info["installed"]), (&"python".into(), &false.into()));
     let _ = place.polyloom(&["plugin", "info", "nobody"]).exits(2);
