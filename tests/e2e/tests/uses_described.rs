@@ -61,7 +61,7 @@ fn a_worker_says_what_functions_it_has() {
     assert!(place.polyloom(&["run"]).exits(0).stderr().contains("3 cached"));
     let shown = place.polyloom(&["catalog", "words:text"]);
     assert!(shown.stdout().contains("words:text:repeat"), "{}", shown.screen());
-    assert!(shown.stdout().contains("text: str, times?: int"), "{}", shown.screen());
+    assert!(shown.stdout().contains("text: str, times: int = 2"), "{}", shown.screen());
     assert!(shown.stderr().contains("can't be understood"), "{}", shown.screen());
 }
 
