@@ -225,9 +225,8 @@ class _Reading:
         except Refusal as refusal:
             message = f"parameter `{name}`: {refusal.message}"
             # Nobody can mend what is installed: what needs not be given is not.
-            left = default is not None or variadic is not None
-            left = left and (self.all.allow or not self.module.project)
-            if left:
+            spare = default is not None or variadic is not None
+            if spare and (self.all.allow or not self.module.project):
                 self.left.append((refusal.code, message, refusal.node or arg))
             else:
                 help = refusal.help or self._wrap()

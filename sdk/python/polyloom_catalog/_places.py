@@ -67,7 +67,8 @@ class Places:
         elif path.endswith((".py", ".pyi")):
             self._file(location, path, object)
         elif not os.path.lexists(full):
-            self.problems.add(NOT_FOUND, f"`{location}` is not there", file=path, help=_HELP, location=location)
+            message = f"`{location}` is not there"
+            self.problems.add(NOT_FOUND, message, file=path, help=_HELP, location=location)
         else:
             self._misplaced(location, "is no Python file")
 
@@ -91,7 +92,8 @@ class Places:
                 found += 1
                 if found > MOST_MODULES:
                     message = f"`{location}` has more than {MOST_MODULES} modules"
-                    self.problems.add(TOO_LARGE, message, file=path, help="name them one by one", location=location)
+                    help = "name them one by one"
+                    self.problems.add(TOO_LARGE, message, file=path, help=help, location=location)
                     return
                 inner = os.path.relpath(os.path.join(folder, name), self.library.root)
                 if name[:-3].isidentifier():

@@ -25,8 +25,8 @@ from polyloom_sdk._serve import serve
 if TYPE_CHECKING:
     from polyloom_sdk._program import Ran as Ran
 
-__all__ = ["About", "Call", "Completions", "Context", "Diagnostic", "Exec", "Executor", "Failure", "Function"]
-__all__ += ["Input", "Ran", "Saved", "executor", "serve"]
+__all__ = ["About", "Call", "Completions", "Context", "Diagnostic", "Exec", "Executor", "Failure"]
+__all__ += ["Function", "Input", "Ran", "Saved", "executor", "serve"]
 
 
 def __getattr__(name: str) -> object:
