@@ -93,7 +93,7 @@ def reads(files: dict[str, str], allow: bool = False, *asked: tuple[str, Any]) -
 
 
 def without_libraries(found: dict[str, Any]) -> dict[str, Any]:
-    """The same, without warnings of libraries that this interpreter has not: they are read by name."""
+    """The same, without warnings of libraries that this interpreter has not: read by name."""
     missing = re.compile("PY020 no module `.*` is (there|installed)")
     told = found["problems"]
     found["problems"] = [
