@@ -464,10 +464,8 @@ impl StepRun {
                 Err(Trouble { outcome: Outcome::WorkerError, ..Trouble::input(text) })
             }
             Played::Ran(mut report, again) => {
-                // Facts of the host's, whatever the worker says.
-                let extras = &mut report.meta.extras;
-                extras.retain(|name, _| name != "replayed" && name != "session");
                 if !again.is_empty() {
+                    let extras = &mut report.meta.extras;
                     extras.insert("replayed".to_owned(), sessions::names(&again));
                     extras.insert("session".to_owned(), Value::Str(turn.name.to_string()));
                 }

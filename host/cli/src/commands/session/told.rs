@@ -72,11 +72,10 @@ impl Told {
 fn table(world: &World, saved: &Saved, word: &str) {
     let mut table = Table::new(&["name", "", "why not"].map(|head| (head, Align::Left)));
     for name in &saved.saved {
-        table.row([escape_line(name).into_owned(), word.to_owned(), String::new()]);
+        table.row([name.as_str(), word, ""]);
     }
     for it in &saved.unsaved {
-        let why = escape_line(&it.why).into_owned();
-        table.row([escape_line(&it.name).into_owned(), format!("not {word}"), why]);
+        table.row([it.name.as_str(), &format!("not {word}"), &it.why]);
     }
     if saved.saved.is_empty() && saved.unsaved.is_empty() {
         return world.screen.print("nothing is in it\n");
