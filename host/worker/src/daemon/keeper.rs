@@ -592,6 +592,7 @@ impl Keeper {
             lent: pool.lent,
             wanted: pool.asked,
             found: pool.found,
+            sessions: pool.sessions.len(),
             idle_ms: millis(self.idle),
         }
     }

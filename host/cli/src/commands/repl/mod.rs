@@ -30,18 +30,23 @@ use crate::failure::{Exit, Failure, Outcome};
 use crate::permission::{self, Settled};
 use crate::world::{VERSION, World, data_folder};
 
+/// The language of who names none.
+const USUAL: &str = "python";
+
 /// The command.
 pub fn repl(world: &World, args: &ReplArgs) -> Outcome {
-    if args.session.is_some() {
+    let mut lang = args.lang.clone();
+    if let Some(name) = &args.session {
         // Before anything asks whether there is one.
-        daemon::needed(world)?;
+        let client = daemon::needed(world)?;
+        lang = lang.map_or_else(|| kept::language(&client, name), |lang| Ok(Some(lang)))?;
     }
     let place = world.place(world.store()?)?;
     let (granted, policy) = permission::named(world, &place, &args.permissions)?;
     let ground = ground(world, place, &policy.over(&Policy::default()))?;
     let name = args.session.clone();
     let mut repl = Repl { world, ground, granted, policy, rooms: Vec::new(), current: 0, name };
-    repl.current = repl.room(&args.lang)?;
+    repl.current = repl.room(lang.as_deref().unwrap_or(USUAL))?;
     if let Some(name) = &args.session {
         repl.keep(name)?;
     }
