@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use polyloom_model::{Kind, Limit, Manifest};
 use polyloom_protocol::Diagnostic;
 use polyloom_protocol::FromHost;
+use polyloom_protocol::handshake::feature;
 use polyloom_protocol::messages::host::Exec;
 use polyloom_protocol::meta::{Severity, Times};
 use polyloom_sandbox as sandbox;
@@ -514,7 +515,11 @@ impl<'a> Watch<'a> {
         match stop {
             Stop::No => {}
             Stop::Interrupt => {
-                self.ask_worker(LONGEST_FAREWELL);
+                // Who is kept busy by code reads no message.
+                let by_signal = self.talk.as_ref().is_some_and(|it| it.may(feature::INTERRUPT));
+                if self.ask_worker(LONGEST_FAREWELL) && by_signal {
+                    let _ = self.cell.signal(nix::sys::signal::Signal::SIGINT as i32);
+                }
             }
             Stop::Gracefully => {
                 // One whose time is over already has an end of its own.
@@ -646,6 +651,18 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// Passes on what was printed before something is shown, which is in the pipes by now.
+    async fn pass_printed_on(&mut self, buffer: &mut [u8]) {
+        for (pipe, capture) in [(&self.stdout, &mut self.out), (&self.stderr, &mut self.err)] {
+            // Whether the runtime has heard of it or not; once, since what comes meanwhile was printed later.
+            if let Ok(count) = nix::unistd::read(pipe.get_ref(), buffer) {
+                capture.push(&buffer[..count]);
+            }
+        }
+        self.on_output();
+        self.pass_text_on(true).await;
+    }
+
     fn hides_stderr(&self) -> bool {
         use polyloom_model::DiagnosticsFormat::Gcc;
         let spec = self.attempt.executor.manifest.diagnostics.as_ref();
@@ -724,6 +741,9 @@ impl<'a> Watch<'a> {
                 self.flush_worker();
                 self.on_output();
                 for live in reaction.live {
+                    if matches!(live, Live::Display { .. }) {
+                        self.pass_printed_on(buffer).await;
+                    }
                     self.on_live(live).await;
                 }
             }
