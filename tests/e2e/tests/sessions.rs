@@ -207,6 +207,36 @@ fn a_cell_that_ends_badly_is_told_as_itself_and_none_behind_it_ran() {
 }
 
 #[test]
+fn a_cell_that_speaks_for_a_later_one_ends_alone() {
+    needs!("python3");
+    let forge = "import gc\nworker = [it for it in gc.get_objects() if type(it).__name__ == 'Worker'][0]\nworker.done(worker.current.id + 2, True, {})";
+    let mut codes = vec!["x = 1"; 24];
+    codes[12] = forge;
+    let run = Place::flow(&plain(&codes)).run(&[]).exits(1);
+    for (at, expected) in [(11, "ok"), (12, "worker_error"), (13, "skipped"), (14, "skipped")] {
+        assert_eq!(run.outcome(&format!("c{at}")), expected, "c{at}");
+    }
+    assert!(run.messages("c12").contains("broke the protocol"), "{}", run.messages("c12"));
+}
+
+#[test]
+fn an_interrupt_ends_the_cell_that_runs_among_those_that_were_sent_ahead() {
+    needs!("python3");
+    let mut codes = vec!["x = 1"; 24];
+    codes[12] = "import time\nprint('ready', flush=True)\ntime.sleep(3600)";
+    let place = Place::flow(&plain(&codes));
+    let mut running = place.call(&["run", "--events", "-"]).start();
+    running.until_printed("c12", "ready");
+    running.signal(Signal::INT);
+    let events = running.end().json_lines();
+    let ended = |cell: &str| {
+        let of = |it: &&serde_json::Value| it["event"] == "step.finished" && it["cell"] == cell;
+        events.iter().find(of).unwrap()["meta"]["outcome"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(["c12", "c13"].map(ended), ["cancelled", "skipped"]);
+}
+
+#[test]
 fn a_cell_among_others_of_its_session_is_tried_again() {
     needs!("python3");
     let mut codes = vec!["seen = globals().get('seen', 0) + 1"; 20];
