@@ -6,7 +6,7 @@
 
 mod ahead;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,6 +35,8 @@ const TEMPORARY: [&str; 2] = ["/tmp", "/var/tmp"];
 const FEW: usize = 4;
 /// After so many that failed there is no more trying.
 const MOST_FAILURES: u32 = 2;
+/// A second zygote takes as long to start as some such cells take longer without it.
+pub const WORTH_TWO: usize = 8;
 
 /// What cells of one sandbox have in common.
 pub struct Ground {
@@ -282,7 +284,8 @@ fn is_own(bind: &sandbox::Bind) -> bool {
 struct Known {
     ground: Arc<Ground>,
     failures: u32,
-    waiting: Vec<sandbox::Parked>,
+    /// The one that waits longest first.
+    waiting: VecDeque<sandbox::Parked>,
 }
 
 /// The patterns of manifests, each of which is built once.
@@ -380,13 +383,13 @@ impl Grounds {
     /// Puts a cell into a sandbox that waits or is worth making; its time counts from `started`, then.
     pub fn cell(
         self: &Arc<Self>,
-        spawner: &sandbox::Spawner,
+        place: &Arc<Workplace>,
         attempt: &Attempt,
         policy: &sandbox::Policy,
         spec: &sandbox::Spec,
-        daemon: &Daemon,
         started: &mut Instant,
     ) -> Shared {
+        let Ok(spawner) = place.spawner() else { return Shared::Never };
         let Some(ground) = Ground::of(attempt, policy, spec, &self.patterns) else {
             return Shared::Never;
         };
@@ -406,14 +409,14 @@ impl Grounds {
             Found::Waiting(parked) => (*parked, Home::Here),
             Found::Nothing if ground.learns() => {
                 let plain = Attempt { learnt: Vec::new(), ..attempt.clone() };
-                return self.cell(spawner, &plain, policy, spec, daemon, started);
+                return self.cell(place, &plain, policy, spec, started);
             }
             Found::Nothing => return Shared::Never,
             found => {
                 let order = ground.order(policy);
                 // Other runs than this one may have other files beside the manifest.
                 let open = ground.executor.folder().is_none();
-                let there = open.then(|| waits_there(daemon, &order)).flatten();
+                let there = open.then(|| waits_there(&place.daemon, &order)).flatten();
                 match (there, found) {
                     (Some(taken), _) => taken,
                     (None, Found::First) => return Shared::Later,
@@ -424,6 +427,10 @@ impl Grounds {
                             let start = ground.zygote.as_ref();
                             let learnt = start.map(|it| it.learnt.join(",")).unwrap_or_default();
                             tracing::debug!(%executor, learnt, "{what} waits for cells");
+                            let many = zygote && attempt.coming >= WORTH_TWO;
+                            if many && place.has_a_spare_processor() {
+                                self.park_another(place, &ground, order);
+                            }
                             (parked, Home::Here)
                         }
                         // What its cells load may be too much for a zygote, or nothing that can be shared.
@@ -433,7 +440,7 @@ impl Grounds {
                             *started = Instant::now();
                             (0..MOST_FAILURES).for_each(|_| self.failed(&ground));
                             let plain = Attempt { learnt: Vec::new(), ..attempt.clone() };
-                            return self.cell(spawner, &plain, policy, spec, daemon, started);
+                            return self.cell(place, &plain, policy, spec, started);
                         }
                         Err(error) => {
                             let why = "no sandbox could be made for many cells";
@@ -465,11 +472,24 @@ impl Grounds {
         }
     }
 
-    /// What there is for a cell; `soon`: another of its kind follows at once.
+    /// Makes a second zygote beside the first, which nobody waits for: what will be the next cell but one gets ready in the one while a cell is in the other.
+    fn park_another(self: &Arc<Self>, place: &Arc<Workplace>, ground: &Arc<Ground>, order: Order) {
+        let (grounds, place, ground) = (Arc::clone(self), Arc::clone(place), Arc::clone(ground));
+        let executor = &ground.executor.manifest.id;
+        tracing::debug!(%executor, "a second zygote is started beside the first");
+        // Where it fails, there is the first one.
+        drop(tokio::task::spawn_blocking(move || {
+            let parked = place.spawner().ok()?.park(order.policy(), &order.spec()).ok()?;
+            grounds.wait(&ground, parked);
+            Some(())
+        }));
+    }
+
+    /// What there is for a cell; `soon`: another of its kind follows at once. Of several the one that has waited longest is the most ready.
     fn look_for(&self, ground: &Arc<Ground>, soon: bool) -> Found {
         let mut known = self.known();
         let Some(at) = known.iter().position(|kind| kind.ground.is_like(ground)) else {
-            let kind = Known { ground: Arc::clone(ground), failures: 0, waiting: Vec::new() };
+            let kind = Known { ground: Arc::clone(ground), failures: 0, waiting: VecDeque::new() };
             known.insert(0, kind);
             let most = known.len().min(MOST_KINDS);
             let forgotten = known.split_off(most);
@@ -482,7 +502,7 @@ impl Grounds {
         known[..=at].rotate_right(1);
         let kind = &mut known[0];
         let found = loop {
-            match kind.waiting.pop() {
+            match kind.waiting.pop_front() {
                 Some(mut parked) => match parked.is_there() {
                     true => break Found::Waiting(Box::new(parked)),
                     false => gone.push(parked),
@@ -513,7 +533,7 @@ impl Grounds {
     fn wait(&self, ground: &Ground, parked: sandbox::Parked) {
         let mut known = self.known();
         if let Some(kind) = known.iter_mut().find(|kind| kind.ground.is_like(ground)) {
-            kind.waiting.push(parked);
+            kind.waiting.push_back(parked);
         }
         let most = FEW.max(2 * self.peak.load(Ordering::Relaxed));
         let mut surplus =

@@ -39,6 +39,7 @@ pub use ask::Asker;
 pub use formats::{
     check_arrow, check_file, check_npy, extension_of, media_of, read_value, sniff_image,
 };
+pub use grounds::WORTH_TWO;
 pub use inputs::text_of;
 pub use normaliser::NormalForms;
 pub use polyloom_sandbox::{HOT_FROM, HotFile, MOST_HOT};

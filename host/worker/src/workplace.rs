@@ -356,10 +356,7 @@ impl Workplace {
                 return Ok((Berth { cell, line: None }, exec, started, true, next));
             }
             let shared = match may_share {
-                true => {
-                    let daemon = &place.daemon;
-                    place.grounds.cell(spawner, &wanted, &policy, &spec, daemon, &mut started)
-                }
+                true => place.grounds.cell(&place, &wanted, &policy, &spec, &mut started),
                 false => {
                     place.grounds.missed(&wanted, &policy, &spec);
                     Shared::Later
@@ -422,7 +419,7 @@ impl Workplace {
         }
     }
 
-    fn has_a_spare_processor(&self) -> bool {
+    pub(crate) fn has_a_spare_processor(&self) -> bool {
         static PROCESSORS: OnceLock<usize> = OnceLock::new();
         let ask = || std::thread::available_parallelism().map_or(1, usize::from);
         let processors = *PROCESSORS.get_or_init(ask);

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use polyloom_test_e2e::{Place, Running, is_root, needs, skip};
 use rustix::process::Signal;
@@ -75,6 +75,33 @@ fn all_but_the_first_cells_are_forks() {
     if possible(&run) {
         for cell in ["c1", "c2", "c3", "c4", "c5"] {
             assert_eq!(run.printed(cell), format!("{ZYGOTE} 2\n"), "{cell}");
+        }
+    }
+}
+
+#[test]
+fn many_cells_in_a_row_take_turns_in_two_zygotes() {
+    needs!("python3");
+    // Where things lie is drawn once for each zygote.
+    let code = "import os\nprint(id(os), os.getppid(), os.getpid())";
+    let started = "a second zygote is started beside the first";
+    for (count, two) in [(8, false), (60, true)] {
+        let place = row(&vec![code; count]);
+        let call = ["run", "--format", "jsonl", "--no-cache", "-j1"];
+        let ended = place.call(&call).env("POLYLOOM_LOG", "debug").end();
+        let run = Told::ended(&ended);
+        let possible = possible(&run);
+        let mut zygotes = BTreeSet::new();
+        for at in 1..count {
+            let printed = run.printed(&format!("c{at}"));
+            let (place, rest) = printed.split_once(' ').unwrap();
+            zygotes.insert(place.to_owned());
+            assert!(!possible || rest == format!("{ZYGOTE} 2\n"), "c{at}: {printed}");
+        }
+        let spare = std::thread::available_parallelism().is_ok_and(|count| count.get() > 1);
+        if possible && spare {
+            let said = ended.stderr().matches(started).count();
+            assert_eq!((said, zygotes.len()), (usize::from(two), 1 + usize::from(two)), "{count}");
         }
     }
 }

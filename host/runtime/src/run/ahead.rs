@@ -5,6 +5,7 @@ use std::sync::Arc;
 use polyloom_model::{Kind, WorkerSpec};
 use polyloom_plan::{Action, StepIndex};
 use polyloom_schedule::State;
+use polyloom_worker::WORTH_TWO;
 use polyloom_worker::executor::Executor;
 
 use super::Runner;
@@ -17,11 +18,14 @@ const LOOKED_AT: usize = 1000;
 const ENOUGH: usize = 4;
 
 impl Runner {
-    /// How many cells are coming that can take a worker which is started like that of `step`.
+    /// How many cells are coming that can take a worker which is started like that of `step`, or a fork of its zygote; not more than it is of use to know.
     pub(super) fn coming(&self, step: StepIndex, executor: &Executor) -> usize {
-        if !matches!(executor.manifest.kind, Kind::Worker(WorkerSpec { ahead: true, .. })) {
-            return 0;
-        }
+        let kind = &executor.manifest.kind;
+        let enough = match kind {
+            Kind::Worker(WorkerSpec { ahead: true, .. }) => ENOUGH,
+            kind if kind.zygote().is_some() => WORTH_TWO,
+            _ => return 0,
+        };
         let prepared = &self.job.prepared;
         let limits = self.limits(step);
         let takes = |later: &StepIndex| {
@@ -32,6 +36,7 @@ impl Runner {
                 && matches!(state, Some(State::Waiting | State::Deciding | State::Ready))
                 && cell.executor == executor.manifest.id
                 && cell.env.is_empty()
+                && cell.session.is_none()
                 && cell.asks.is_empty()
                 && cell.secrets.is_empty()
                 && cell.stdin.is_none()
@@ -40,7 +45,7 @@ impl Runner {
         let first = step.at() + 1;
         let after = first..prepared.plan.steps.len().min(first + LOOKED_AT);
         let after = after.filter_map(|at| u32::try_from(at).ok()).map(StepIndex);
-        after.filter(takes).take(ENOUGH).count()
+        after.filter(takes).take(enough).count()
     }
 
     /// Tells the workplace of attempts that may come.
