@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use polyloom_model::{Kind, Limits, Origin, Policy, PortName, Ports, Type};
+use polyloom_model::{Call, Kind, Limits, Origin, Policy, PortName, Ports, Type};
 use polyloom_protocol::Diagnostic;
 use polyloom_protocol::meta::Severity;
 use polyloom_worker::attempt::{
@@ -62,6 +62,8 @@ pub struct Order<'a> {
     pub timeout: Option<Duration>,
     /// How it is stopped when it has printed something.
     pub stop: Option<Stop>,
+    /// The function of this name is called; the code is its module.
+    pub function: Option<&'a str>,
 }
 
 /// The end of a cell.
@@ -190,6 +192,18 @@ impl<'a> Bench<'a> {
         }
         attempt.argv = order.argv;
         attempt.stdin = order.stdin;
+        if let Some(name) = order.function {
+            attempt.code_name = format!("{name}.{}", self.extension());
+            attempt.call = Some(Arc::new(Call {
+                id: format!("{}:{}:{name}", self.executor.manifest.id, attempt.code_name),
+                module: name.to_owned(),
+                object: name.to_owned(),
+                digest: String::new(),
+                files: Vec::new(),
+                seeded: false,
+                pure: false,
+            }));
+        }
         if let Some(timeout) = order.timeout {
             attempt.limits.timeout = timeout;
         }

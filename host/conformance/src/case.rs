@@ -24,7 +24,7 @@ pub enum Level {
     Session,
     /// State can be kept under a name and restored.
     Snapshot,
-    /// It tells what it offers.
+    /// It tells what it offers, and functions can be called.
     Catalog,
 }
 
@@ -130,7 +130,13 @@ impl Case {
             Kind::Worker(worker) => self.name != "once" || worker.once.is_some(),
             Kind::Command(_) => true,
         };
-        speaks && takes && made && self.feature.is_none_or(|feature| declares(manifest, feature))
+        // Who tells of functions has its own ones, and none of a module.
+        let reads = self.name != "call" || !declares(manifest, "catalog");
+        speaks
+            && takes
+            && made
+            && reads
+            && self.feature.is_none_or(|feature| declares(manifest, feature))
     }
 
     /// The name of a code that it needs and that is not there.
@@ -521,6 +527,46 @@ pub const CASES: &[Case] = &[
             &["set"],
             talks::complete,
             "Completions of a part of the code for a Complete",
+        ),
+    ),
+    with(
+        "durable",
+        talk(
+            Session,
+            "durable",
+            &["set", "get"],
+            talks::durable,
+            "after Save, Reset and Load of what Save wrote `get` prints `42`; what came through is named each time",
+        ),
+    ),
+    with(
+        "interactive",
+        talk(
+            Session,
+            "interactive",
+            &["shown"],
+            talks::interactive,
+            "the value 42 of a last expression is a Display in an Exec that is interactive, and in no other",
+        ),
+    ),
+    with(
+        "source",
+        talk(
+            Session,
+            "source",
+            &["hello"],
+            talks::source,
+            "code that comes with its Exec runs, though there is no file of it",
+        ),
+    ),
+    with(
+        "call",
+        talk(
+            Catalog,
+            "call",
+            &["double"],
+            cells::call,
+            "the function `double` of the module `double` (`n`, an int, times two) is called with 21 and gives 42; a text as `n` fails, and the diagnostic names `n`",
         ),
     ),
     with(

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use polyloom_model::Type;
-use polyloom_protocol::Outcome;
-use polyloom_worker::attempt::{Collected, Live, Stop};
+use polyloom_protocol::{Outcome, Value};
+use polyloom_worker::attempt::{Collected, Content, InputFile, Live, Stop};
 
-use crate::bench::{Bench, Check, Got, Order, Seen, quoted};
+use crate::bench::{Bench, Check, Got, Order, Seen, port_name, quoted};
 
 /// Beyond its grace, an end is given so much for the machine.
 const SLACK: Duration = Duration::from_millis(1500);
@@ -269,6 +269,43 @@ fn showed(bench: &Bench<'_>, snippet: &str, right: impl Fn(&Live) -> bool) -> Ch
         seen.heard.iter().map(|(_, live)| quoted(&format!("{live:?}"))).collect();
     let words = if all.is_empty() { "nothing was shown".to_owned() } else { all.join(", ") };
     Err(seen.got(words))
+}
+
+pub fn call(bench: &Bench<'_>) -> Check {
+    let port = port_name("n")?;
+    let twice = |value: Value| {
+        let input = InputFile {
+            port: port.clone(),
+            ty: Type::Int,
+            content: Content::Value(value.to_msgpack().into()),
+            extension: String::new(),
+            media: None,
+        };
+        bench.run(Order {
+            code: bench.code("double"),
+            inputs: vec![input],
+            outputs: vec![("result", Type::Int)],
+            function: Some("double"),
+            ..Order::default()
+        })
+    };
+    let seen = twice(Value::Int(21))?;
+    ended_well(&seen)?;
+    let result = seen.report.outputs.get(&port_name("result")?);
+    let bytes = result.map(|output| crate::samples::bytes(&output.content));
+    let bytes = bytes.transpose().map_err(|error| seen.got(error))?.unwrap_or_default();
+    match Value::from_msgpack(&bytes) {
+        Ok(Value::Int(42)) => {}
+        Ok(value) => return Err(seen.got(format!("`result` is {}", quoted(&value.to_json())))),
+        Err(error) => return Err(seen.got(format!("`result` is no value: {error}"))),
+    }
+    let seen = twice(Value::from("big"))?;
+    let told = seen.report.meta.diagnostics.iter().any(|told| told.message.contains("`n`"));
+    match seen.report.meta.outcome {
+        Outcome::Failed if told => Ok(()),
+        Outcome::Failed => Err(seen.got("no diagnostic named the argument `n`, which was a text")),
+        _ => Err(seen.got(format!("for a text as `n`: {}", seen.end()))),
+    }
 }
 
 pub fn extra(bench: &Bench<'_>) -> Check {

@@ -141,6 +141,21 @@ impl<'b> Line<'b> {
         self.exec.session = true;
     }
 
+    /// Changes what asks for cells from here on.
+    pub fn ask(&mut self, change: impl FnOnce(&mut Exec)) {
+        change(&mut self.exec);
+    }
+
+    /// Gives a code another path, at which there need be nothing.
+    pub fn named(&mut self, code: &str, path: String) {
+        self.codes.insert(code.to_owned(), path);
+    }
+
+    /// The folder for outputs.
+    pub fn out(&self) -> &str {
+        &self.exec.out
+    }
+
     /// Asks for a cell of that code.
     pub fn exec(&mut self, code: &str, exec: u64) -> Result<(), Got> {
         let message = self.message(code);

@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 use polyloom_model::{PortName, Type};
 use polyloom_protocol::frame::{HEADER, Header, PREAMBLE, flag};
 use polyloom_protocol::messages::host::{
-    Cancel, Complete, Credit, Describe, Exec, Forget, HelloNo, Ping, Prepare, Reset, Restore,
-    Shutdown, Snapshot,
+    Cancel, Complete, Credit, Describe, Exec, Forget, HelloNo, Load, Ping, Prepare, Reset, Restore,
+    Save, Shutdown, Snapshot,
 };
 use polyloom_protocol::{FromHost, FromWorker, Severity, Value};
 use polyloom_sandbox::Exit;
 
 use crate::bench::{Bench, Check, quoted};
-use crate::line::{Agree, Line, exit_words};
+use crate::declares;
+use crate::line::{Agree, Heard, Line, exit_words};
 
 /// A kind of the host's that version 1 does not have.
 const UNKNOWN: u8 = 120;
@@ -369,6 +370,80 @@ pub fn complete(bench: &Bench<'_>) -> Check {
             Err(line.got(format!("a part from {} to {} of one character", told.start, told.end)))
         }
         (_, message) => Err(line.got(format!("`{}` came", message.name()))),
+    }
+}
+
+/// Asks for the state to be written or taken over: the names that came through.
+fn saved(line: &mut Line<'_>, message: &FromHost) -> Result<Vec<String>, crate::bench::Got> {
+    line.say(0, message)?;
+    match line.hear()? {
+        (_, FromWorker::Saved(saved)) if !saved.saved.is_empty() => Ok(saved.saved),
+        (_, FromWorker::Saved(saved)) => {
+            let why = saved.unsaved.iter().map(|it| format!("{}: {}", it.name, it.why));
+            let why = why.collect::<Vec<_>>().join("; ");
+            Err(line.got(format!("Saved for `{}` names nothing: {why}", message.name())))
+        }
+        (_, other) => Err(line.got(format!("`{}` came", other.name()))),
+    }
+}
+
+pub fn durable(bench: &Bench<'_>) -> Check {
+    let mut line = shared(bench, &["set", "get"])?;
+    line.run_well("set")?;
+    let folder = line.out().to_owned();
+    let names = saved(&mut line, &FromHost::Save(Save { out: folder.clone() }))?;
+    match kept(&mut line)? {
+        printed if printed == "42\n" => {}
+        printed => {
+            return Err(line.got(format!("after Save `get` printed {}", quoted(&printed))));
+        }
+    }
+    line.say(0, &FromHost::Reset(Reset {}))?;
+    let again = saved(&mut line, &FromHost::Load(Load { path: folder }))?;
+    if let Some(lost) = names.iter().find(|name| !again.contains(name)) {
+        return Err(line.got(format!("`{lost}` was saved and not loaded")));
+    }
+    match kept(&mut line)? {
+        printed if printed == "42\n" => Ok(()),
+        printed => Err(line.got(format!("after Load `get` printed {}", quoted(&printed)))),
+    }
+}
+
+pub fn interactive(bench: &Bench<'_>) -> Check {
+    let mut line = shared(bench, &["shown"])?;
+    let shown = |heard: &Heard| {
+        let data = heard.messages.iter().find_map(|message| match message {
+            FromWorker::Display(shown) => Some(String::from_utf8_lossy(&shown.data).into_owned()),
+            _ => None,
+        });
+        data
+    };
+    let heard = line.run_well("shown")?;
+    if let Some(data) = shown(&heard) {
+        return Err(line.got(format!("{} was shown where nobody waits", quoted(&data))));
+    }
+    line.ask(|exec| exec.interactive = true);
+    let heard = line.run_well("shown")?;
+    match shown(&heard) {
+        Some(data) if data.contains("42") => Ok(()),
+        Some(data) => Err(line.got(format!("{} was shown", quoted(&data)))),
+        None => Err(line.got("no Display came")),
+    }
+}
+
+pub fn source(bench: &Bench<'_>) -> Check {
+    let mut line = Line::greeted(bench, &[], Agree::All)?;
+    if declares(&bench.executor.manifest, "session") {
+        line.share();
+    }
+    let code = bench.code("hello").to_owned();
+    line.ask(|exec| exec.source = Some(code));
+    // A name for messages: there is no such file.
+    line.named("hello", format!("/cell/code/none.{}", bench.extension()));
+    line.run_well("hello")?;
+    match line.printed() {
+        printed if printed == "hello\n" => Ok(()),
+        printed => Err(line.got(format!("printed {}", quoted(&printed)))),
     }
 }
 

@@ -224,13 +224,13 @@ fn state_executor(place: &Place, flaw: &str, features: &str) -> String {
     );
     let folder = place.executors().join("state");
     fs::write(folder.join("state.py"), include_str!("state.py")).unwrap();
-    let codes = "hello = 'print(\"hello\")'\nset = 'x = 42'\nchange = 'x = 7'\nget = 'print(x if \"x\" in globals() else None)'\n\
+    let codes = "hello = 'print(\"hello\")'\nset = 'x = 42'\nchange = 'x = 7'\nget = 'print(x if \"x\" in globals() else None)'\nshown = 'x = 42'\n\
                  environment = 'import os; print(os.environ.get(\"POLYLOOM_W\", \"\"))'\n";
     fs::write(folder.join("conformance.toml"), codes).unwrap();
     folder.to_str().unwrap().to_owned()
 }
 
-const ALL: &str = "\"session\", \"snapshot\", \"catalog\", \"prepare\", \"display\"";
+const ALL: &str = "\"session\", \"snapshot\", \"catalog\", \"prepare\", \"display\", \"durable\", \"interactive\", \"source\"";
 
 /// Flaws, and the cases that find them.
 fn found(flaws: &[(&str, &[&str])]) {
@@ -270,6 +270,17 @@ fn sessions_snapshots_and_catalogues_have_marks_of_their_own() {
 }
 
 #[test]
+fn what_a_session_is_asked_for_by_people_is_tried() {
+    found(&[
+        ("unsaved", &["durable"]),
+        ("unloaded", &["durable"]),
+        ("eager", &["interactive"]),
+        ("shy", &["interactive"]),
+        ("illiterate", &["source"]),
+    ]);
+}
+
+#[test]
 fn a_worker_that_takes_messages_amiss_is_found_out() {
     found(&[
         ("absent-minded", &["done"]),
@@ -284,7 +295,7 @@ fn a_worker_that_takes_messages_amiss_is_found_out() {
 #[test]
 fn a_worker_that_ends_amiss_is_found_out() {
     found(&[
-        ("chatty", &["shrunk"]),
+        ("chatty", &["shrunk", "interactive"]),
         ("announcing", &["environment"]),
         ("orphaned", &["end_of_file"]),
         ("undying", &["hello"]),

@@ -13,7 +13,7 @@ use polyloom_worker::daemon::{Client, SessionId, SessionStatus};
 use polyloom_worker::session::{Session, Stand, Unanswered, Unhad, Unkept, present_session};
 
 use self::told::Told;
-use super::daemon::present;
+use super::daemon::visited;
 use crate::args::{SessionAt, SessionCommand};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::world::World;
@@ -25,7 +25,7 @@ const LONGEST: usize = 255;
 pub fn session(world: &World, command: &SessionCommand) -> Outcome {
     match command {
         SessionCommand::List { format } => {
-            let all = match present(world)? {
+            let all = match visited(world)? {
                 Some(client) => Some(all(&client)?),
                 None => None,
             };
@@ -218,7 +218,7 @@ fn manifest_of<'w>(world: &'w World, name: &str) -> Option<&'w Arc<Manifest>> {
 }
 
 fn reach(world: &World) -> Result<Arc<Client>, Failure> {
-    present(world)?.map(Arc::new).ok_or_else(|| {
+    visited(world)?.map(Arc::new).ok_or_else(|| {
         let text = "no daemon runs: sessions end with their run then";
         Failure::new(Exit::Usage, text).hint("polyloom daemon start")
     })
