@@ -230,7 +230,7 @@ def again(bench: Common) -> None:
 
 def cold(bench: Common) -> None:
     """Many trivial cells, none of which ever ran: the share of one in the whole process."""
-    count = 20 if bench.quick else 500
+    count = 20 if bench.quick else 2_000
     ninja = bench.folder / "make"
     ninja.mkdir()
     rules = [f"all: {' '.join(f'c{i}' for i in range(count))}\n"]
@@ -251,6 +251,10 @@ def cold(bench: Common) -> None:
         bench.row("cold", f"{lang}, a cell (of {count})", ours.seconds / count * 1e3, target)
         bench.rows[-1].runs = 1 if bench.quick else 3
         if lang == "python":
+            beside = bench.peer("ray", count)
+            if beside is not None:
+                bench.row("cold", "Ray, a task, no sandbox", beside)
+                bench.ratio("cold", "python / Ray", ours.seconds / count * 1e3 / beside, 1.0)
             megabytes = ours.memory / 1e6
             bench.rows.append(
                 Row("cold", f"the host's memory, {count} cells", megabytes, "MB", 100)

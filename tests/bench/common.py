@@ -178,3 +178,20 @@ class Common:
             return TOOLS.parent
         self.note(f"no {' and '.join(modules)} in target/bench: what needs that is left out")
         return None
+
+    def peer(self, name: str, count: int) -> float | None:
+        """What another program takes for a piece of the same work (peers.py), in ms: the median
+        of some, where it is in target/bench."""
+        python = TOOLS / "python"
+        env = {**self.env, "PATH": f"{TOOLS}:{self.env['PATH']}"}
+        argv = [str(python), str(Path(__file__).with_name("peers.py")), name, str(count)]
+        found = []
+        for _ in range(1 if self.quick else 3):
+            done = None
+            if python.exists():
+                done = subprocess.run(argv, check=False, capture_output=True, text=True, env=env)
+            if done is None or done.returncode != 0:
+                self.note(f"no {name} in target/bench: nothing to compare with")
+                return None
+            found.append(float(done.stdout.split()[-1]))
+        return statistics.median(found)

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from cells import walls
-from common import Common
+from common import Common, in_turn
 
 # Takes and gives what the functions of a real package do; KIND and NUMBER make each one its own.
 MODULE = '''"""Functions of the kind KIND."""
@@ -137,3 +137,23 @@ def session(bench: Common) -> None:
     wall, whole = walls(bench, bench.project("session", text))
     bench.row("session", "a cell of a live session, to its end", wall, 0.1)
     bench.row("session", "a cell of a live session, in all", whole)
+    trip = bench.peer("ipykernel", 20 if bench.quick else 300)
+    if trip is not None:
+        bench.row("session", "ipykernel, a round trip", trip)
+        bench.ratio("session", "to its end / ipykernel", wall / trip, 1 / 80)
+    # With what many cells have: a value that is kept, and one that is taken.
+    count = 200 if bench.quick else 10_000
+    text = ""
+    for number in range(count):
+        edge = f'inputs = {{ a = "c{number - 100}.x" }}\n' if number >= 100 else ""
+        text += f'[cells.c{number}]\nlang = "python"\nsession = "s"\noutputs = {{ x = "int" }}\n{edge}'
+        text += f"code = 'x = {number}'\n"
+    project = bench.project("trusted", text)
+    subjects = {"ours": lambda: bench.polyloom(project, "run", "-q", "-F")}
+    ours = in_turn(1 if bench.quick else 3, subjects)["ours"].seconds / count * 1e3
+    bench.row("session", f"a cell of {count:,}, whole command", ours)
+    for name, what, target in [("ray", "Ray, a task", 0.1), ("dask", "Dask, a task of threads", 0.5)]:
+        beside = bench.peer(name, count)
+        if beside is not None:
+            bench.row("session", what, beside)
+            bench.ratio("session", f"a cell of {count:,} / {name.capitalize()}", ours / beside, target)

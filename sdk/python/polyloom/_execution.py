@@ -27,7 +27,7 @@ class Execution:
     interrupted = False
     displayed = 0
     exit_code = 0
-    leaves = False
+    quits = False
 
     def __init__(self, worker: Worker, frame: wire.Frame) -> None:
         body = frame.body
@@ -75,8 +75,8 @@ class Execution:
         if self.shared:
             self.exit_code = 0  # the worker lives on
         extras: dict[str, Any] = {"cancelled": True} if self.cancelled else {}
-        if self.leaves:
-            extras["leaves"] = True
+        if self.quits:
+            extras["quits"] = True
         if not self.shared:
             loaded = SHELF.loaded()
             if loaded:
@@ -174,7 +174,7 @@ class Execution:
 
     def _exit(self, error: SystemExit) -> bool:
         code = error.code
-        self.leaves = self.interactive
+        self.quits = self.interactive
         if code is None or code == 0:
             self._take(sys.modules["__main__"])
             return True

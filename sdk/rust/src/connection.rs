@@ -44,6 +44,9 @@ pub enum ServeError {
     /// The executor's catalog is none.
     #[error("there is no catalog: {0}")]
     Catalog(Failure),
+    /// What cells left can be neither saved nor loaded.
+    #[error("no state is saved or loaded: {0}")]
+    Durable(Failure),
     /// A message of this side cannot be sent.
     #[error("message cannot be sent")]
     Encode(#[from] EncodeError),

@@ -43,7 +43,7 @@ pub use serve::{About, Executor, serve, serve_on};
 
 pub use polyloom_protocol::handshake::feature;
 pub use polyloom_protocol::messages::host::{Call, Encoding, Exec, Input, Output};
-pub use polyloom_protocol::messages::worker::LogLevel;
+pub use polyloom_protocol::messages::worker::{Completions, LogLevel, Saved, Unsaved};
 pub use polyloom_protocol::npy::{Dtype, Npy};
 pub use polyloom_protocol::seed::cell_seed;
 pub use polyloom_protocol::{Diagnostic, Severity, Value};

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use polyloom_protocol::handshake::VERSION;
 use polyloom_protocol::messages::ErrorMessage;
-use polyloom_protocol::messages::host::{Call, Forget, Restore, Snapshot};
-use polyloom_protocol::messages::worker::{Done, Hello, Pong, Started};
+use polyloom_protocol::messages::host::{Call, Complete, Forget, Load, Restore, Save, Snapshot};
+use polyloom_protocol::messages::worker::{Completions, Done, Hello, Pong, Saved, Started};
 use polyloom_protocol::{Diagnostic, FromHost, FromWorker, Value, Violation};
 
 use crate::connection::{Connection, ServeError};
@@ -85,6 +86,33 @@ pub trait Executor {
         Ok(())
     }
 
+    /// What may follow in code that somebody types at a prompt, of which all is given, at a character of it. Asked between cells, only with the
+    /// feature `complete`: nothing of the code is to be run for it.
+    fn complete(&mut self, code: &str, cursor: usize) -> Completions {
+        let (_, at) = (code, u32::try_from(cursor).unwrap_or(u32::MAX));
+        Completions { start: at, end: at, ..Completions::default() }
+    }
+
+    /// Writes what cells left into an empty folder, in a form of its own, and says what of it could be written and why the rest could not. Only asked
+    /// with the feature `durable`.
+    ///
+    /// # Errors
+    /// Why nothing can be; the host is told, and the executor ends.
+    fn save(&mut self, out: &Path) -> Result<Saved, Failure> {
+        let _ = out;
+        Ok(Saved::default())
+    }
+
+    /// Takes over what [`Executor::save`] wrote, and says what of it is there now. What is in the folder may be anybody's. Only asked with the feature
+    /// `durable`.
+    ///
+    /// # Errors
+    /// Why nothing can be; the host is told, and the executor ends.
+    fn load(&mut self, path: &Path) -> Result<Saved, Failure> {
+        let _ = path;
+        Ok(Saved::default())
+    }
+
     /// Runs a cell that is one call of a function of its [`Executor::catalog`]: the inputs are arguments, what it gives the outputs. A param that the cell
     /// leaves out is no input. Only asked with the feature `call`.
     ///
@@ -122,6 +150,7 @@ pub fn serve_on(stream: UnixStream, mut executor: impl Executor) -> Result<(), S
     let told = match &result {
         Err(ServeError::Violation(violation)) => Some((violation.name(), violation.to_string())),
         Err(error @ ServeError::Catalog(_)) => Some(("catalog", short(error.to_string()))),
+        Err(error @ ServeError::Durable(_)) => Some(("durable", short(error.to_string()))),
         Ok(()) | Err(_) => None,
     };
     if let Some((code, text)) = told {
@@ -185,13 +214,20 @@ fn converse(connection: &mut Connection, executor: &mut impl Executor) -> Result
             FromHost::Error(error) => {
                 return Err(ServeError::Reported { code: error.code, text: error.text });
             }
-            // Late ones for a finished exec, kinds of later versions, and of features that are not offered here.
-            FromHost::Credit(_)
-            | FromHost::Cancel(_)
-            | FromHost::Complete(_)
-            | FromHost::Save(_)
-            | FromHost::Load(_)
-            | FromHost::Unknown { .. } => {}
+            FromHost::Complete(Complete { code, cursor }) => {
+                let found = executor.complete(&code, cursor as usize);
+                connection.send(0, &FromWorker::Completions(found))?;
+            }
+            FromHost::Save(Save { out }) => {
+                let saved = executor.save(Path::new(&out)).map_err(ServeError::Durable)?;
+                connection.send(0, &FromWorker::Saved(saved))?;
+            }
+            FromHost::Load(Load { path }) => {
+                let loaded = executor.load(Path::new(&path)).map_err(ServeError::Durable)?;
+                connection.send(0, &FromWorker::Saved(loaded))?;
+            }
+            // Late ones for a finished exec, and kinds of later versions.
+            FromHost::Credit(_) | FromHost::Cancel(_) | FromHost::Unknown { .. } => {}
             FromHost::HelloOk(_) | FromHost::HelloNo(_) => return wrong(&message, "idle"),
         }
     }
@@ -226,6 +262,6 @@ fn run(
     if let Some(lost) = lost {
         return Err(lost);
     }
-    let done = Done { ok: result.is_ok(), session_changed, extras };
+    let done = Done { ok: result.is_ok(), session_changed, extras, leaves: false };
     connection.send(id, &FromWorker::Done(done))
 }

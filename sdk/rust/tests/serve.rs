@@ -12,14 +12,15 @@ use std::thread::{JoinHandle, spawn};
 
 use polyloom_protocol::frame::{Decoder, PREAMBLE};
 use polyloom_protocol::messages::host::{
-    Cancel, Credit, Describe, Encoding, Exec, Forget, HelloNo, HelloOk, Input, Ping, Prepare,
-    Reset, Restore, Shutdown, Snapshot,
+    Cancel, Complete, Credit, Describe, Encoding, Exec, Forget, HelloNo, HelloOk, Input, Load,
+    Ping, Prepare, Reset, Restore, Save, Shutdown, Snapshot,
 };
 use polyloom_protocol::npy::Npy;
 use polyloom_protocol::state::State;
 use polyloom_protocol::{Accept, Conversation, FromHost, FromWorker};
 use polyloom_sdk::{
-    About, Context, Dtype, Executor, Failure, LogLevel, ServeError, Value, serve_on,
+    About, Completions, Context, Dtype, Executor, Failure, LogLevel, Saved, ServeError, Unsaved,
+    Value, serve_on,
 };
 
 /// Its cells say what to do in a word.
@@ -29,9 +30,8 @@ struct Sample(Vec<String>);
 impl Executor for Sample {
     fn describe(&self) -> About {
         let mut about = About::new("sample", "1");
-        about
-            .features
-            .extend(["session", "snapshot", "kept", "prepare", "catalog"].map(str::to_owned));
+        let also = ["session", "snapshot", "kept", "prepare", "catalog", "complete", "durable"];
+        about.features.extend(also.map(str::to_owned));
         about
     }
 
@@ -56,6 +56,25 @@ impl Executor for Sample {
     fn forget(&mut self, name: &str) -> Result<(), Failure> {
         self.0.push(format!("forget {name}"));
         Ok(())
+    }
+
+    fn complete(&mut self, code: &str, cursor: usize) -> Completions {
+        let begun: String = code.chars().take(cursor).collect();
+        let found = self.0.iter().filter(|word| word.starts_with(&begun)).cloned().collect();
+        let open = code.ends_with('(');
+        Completions { start: 0, end: begun.chars().count() as u32, matches: found, open }
+    }
+
+    fn save(&mut self, out: &Path) -> Result<Saved, Failure> {
+        fs::write(out.join("words"), self.0.join(","))?;
+        let why = Unsaved { name: "socket".into(), why: "it is open".into() };
+        Ok(Saved { saved: self.0.clone(), unsaved: vec![why] })
+    }
+
+    fn load(&mut self, path: &Path) -> Result<Saved, Failure> {
+        let words = fs::read_to_string(path.join("words"))?;
+        self.0 = words.split(',').map(str::to_owned).collect();
+        Ok(Saved { saved: self.0.clone(), unsaved: Vec::new() })
     }
 
     fn catalog(&mut self) -> Result<Vec<BTreeMap<String, Value>>, Failure> {
@@ -386,6 +405,39 @@ fn a_host_that_wants_to_know_hears_what_was_kept() {
         assert_eq!((&*kept.name, kept.ok, &*kept.reason), (name, ok, reason));
     }
     host.finish();
+}
+
+#[test]
+fn what_cells_left_is_completed_saved_and_loaded() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().to_string_lossy().into_owned();
+    let mut host = Host::agreed(&["session", "prepare", "complete", "durable"]);
+    host.send(0, FromHost::Prepare(Prepare { code: "größe".into() }));
+    host.send(0, FromHost::Complete(Complete { code: "prepare grö(".into(), cursor: 11 }));
+    let FromWorker::Completions(found) = host.receive() else { panic!("no completions") };
+    assert_eq!((found.start, found.end, found.open), (0, 11, true));
+    assert_eq!(found.matches, ["prepare größe"]);
+
+    host.send(0, FromHost::Save(Save { out: place.clone() }));
+    let FromWorker::Saved(saved) = host.receive() else { panic!("not saved") };
+    assert_eq!(saved.saved, ["prepare größe"]);
+    assert_eq!((&*saved.unsaved[0].name, &*saved.unsaved[0].why), ("socket", "it is open"));
+
+    host.send(0, FromHost::Reset(Reset {}));
+    host.send(0, FromHost::Load(Load { path: place }));
+    let FromWorker::Saved(loaded) = host.receive() else { panic!("not loaded") };
+    assert_eq!((loaded.saved.len(), loaded.unsaved.len()), (1, 0));
+    host.exec(1, "heard", folder.path());
+    let messages = host.until_done();
+    let Some(FromWorker::Done(done)) = messages.last() else { panic!("no done") };
+    assert_eq!(done.extras["heard"], Value::from("prepare größe"));
+
+    // What is no state is told, and ends the executor.
+    host.send(0, FromHost::Load(Load { path: "/no/such/folder".into() }));
+    let FromWorker::Error(error) = host.receive() else { panic!("no error") };
+    assert_eq!(error.code, "durable");
+    assert!(error.text.contains("No such file"), "{}", error.text);
+    assert!(matches!(host.worker.join().unwrap(), Err(ServeError::Durable(_))));
 }
 
 #[test]

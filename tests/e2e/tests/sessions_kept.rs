@@ -80,6 +80,22 @@ fn a_state_outlives_its_run_and_an_edit_goes_on_from_it() {
 }
 
 #[test]
+fn a_shell_of_other_limits_deals_with_what_is_there() {
+    needs!("python3", "nice");
+    let kept = Kept::new(FLOW);
+    kept.run("b");
+    let through = |words: &[&str]| {
+        kept.0.call_through(&["nice", "-n", "7"], &[&["session"], words].concat()).end().exits(0)
+    };
+    assert!(through(&["snapshot", "main", "mine"]).stderr().contains("kept as `mine`"));
+    assert!(through(&["restore", "main", "mine"]).stderr().contains("as it was kept as `mine`"));
+    // A look makes no store where there is none.
+    let none = kept.0.root().join("elsewhere");
+    let listed = kept.0.call(&["session", "list"]).env("POLYLOOM_STORE", &none).end().exits(0);
+    assert!(!none.exists(), "{}", listed.screen());
+}
+
+#[test]
 fn a_session_is_kept_reset_gone_back_to_and_ended_by_name() {
     needs!("python3");
     let kept = Kept::new(FLOW);

@@ -40,15 +40,24 @@ fn environment(error: &dyn std::error::Error) -> Failure {
     Failure::of(Exit::Environment, error)
 }
 
-/// Where its socket is.
+/// Where its socket is, if there is one: as the store has its folder, which nothing of is opened.
 fn place(world: &World) -> Result<PathBuf, Failure> {
-    // The store makes its folder.
-    Ok(socket(world.store()?.root()))
+    let folder = world.store_folder()?;
+    Ok(socket(&folder.canonicalize().unwrap_or(folder)))
 }
 
 /// The connection to the daemon, where there is one.
 pub(super) fn present(world: &World) -> Result<Option<Client>, Failure> {
-    match client(world)? {
+    there(world, client(world)?)
+}
+
+/// The same, for who has nothing made by it.
+pub(super) fn visited(world: &World) -> Result<Option<Client>, Failure> {
+    there(world, Client::visit(&place(world)?))
+}
+
+fn there(world: &World, client: std::io::Result<Client>) -> Result<Option<Client>, Failure> {
+    match client {
         Ok(client) => Ok(Some(client)),
         Err(error) if is_absent(&error) => Ok(None),
         Err(error) => Err(stranger(&place(world)?, &error)),

@@ -82,6 +82,15 @@ pub struct Taken {
 impl Client {
     /// Connects to the daemon of a socket, if there is one of this very build and user.
     pub fn connect(socket: &Path, patience: Patience) -> io::Result<Self> {
+        Self::greet(socket, patience, Some(Surroundings::own()?))
+    }
+
+    /// Connects for a person who wants to know of what it has, or to change that. It makes nothing then: what it would be made in is not compared.
+    pub fn visit(socket: &Path) -> io::Result<Self> {
+        Self::greet(socket, Patience::Person, None)
+    }
+
+    fn greet(socket: &Path, patience: Patience, around: Option<Surroundings>) -> io::Result<Self> {
         let patience = patience.time();
         let line = Line::connect(socket)?;
         if line.peer().is_none() {
@@ -89,7 +98,7 @@ impl Client {
         }
         line.set_patience(Some(patience))?;
         // Who refuses may have done so before it heard anything.
-        let sent = line.send(&Ask::Hello(Identity::own()?, Surroundings::own()?), &[]);
+        let sent = line.send(&Ask::Hello(Identity::own()?, around), &[]);
         match line.receive().or_else(|error| sent.and(Err(error)))? {
             Some((Answer::Welcome { prepared, but }, _)) => {
                 Ok(Self { line: Mutex::new(Some(line)), patience, prepared, but })

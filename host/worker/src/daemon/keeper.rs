@@ -334,15 +334,18 @@ impl Keeper {
         if let Err(why) = self.is_like(line, &other) {
             return line.send(&Answer::Refused(why), &[]);
         }
-        let differs = self.around.differs(&around);
+        let differs = around.as_ref().and_then(|around| self.around.differs(around));
         let but = differs.map(|what| format!("the daemon was started with other {what}"));
         let lends = but.is_none();
+        let makes = lends && around.is_some();
         let welcome = Answer::Welcome { prepared: self.prepared.clone(), but };
         line.send(&welcome, &[])?;
         line.set_patience(None)?;
         while let Some((ask, _)) = line.receive()? {
             match ask {
-                Ask::Session(id, order) if lends => self.lend(line, run, id, order)?,
+                Ask::Session(id, order) if makes || (lends && order.is_none()) => {
+                    self.lend(line, run, id, order)?;
+                }
                 Ask::Like(of, id) if lends => {
                     let order = self.pool().sessions.order(&of, &id);
                     match order {
@@ -377,7 +380,7 @@ impl Keeper {
                     line.send(&answer, &[])?;
                 }
                 Ask::Hello(..) => line.send(&welcome, &[])?,
-                Ask::Take(order) if lends => self.give(line, &order, lent)?,
+                Ask::Take(order) if makes => self.give(line, &order, lent)?,
                 Ask::Take(_) => line.send(&Answer::Nothing, &[])?,
                 Ask::Back(id) => self.take_back(lent.remove(&id)),
                 Ask::Status => line.send(&Answer::Status(self.status()), &[])?,

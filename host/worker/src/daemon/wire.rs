@@ -30,8 +30,8 @@ const SILENT: &str = "it gives no answer: it is stopped, or has no time";
 /// What a run says.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Ask {
-    /// First of all.
-    Hello(Identity, Surroundings),
+    /// First of all. Who says nothing of its surroundings has nothing made by it: it asks, and deals with what is there.
+    Hello(Identity, Option<Surroundings>),
     /// It wants what waits by this order, and the like of it next time.
     Take(Vec<u8>),
     /// What it took of this number can be used again. No answer.

@@ -173,7 +173,7 @@ struct Repl<'w> {
     current: usize,
     name: Option<String>,
     /// What ran has asked to leave.
-    leaves: bool,
+    quits: bool,
 }
 
 impl<'w> Repl<'w> {
@@ -185,7 +185,7 @@ impl<'w> Repl<'w> {
         name: Option<String>,
     ) -> Self {
         let rooms = Vec::new();
-        Self { world, ground, granted, policy, rooms, current: 0, name, leaves: false }
+        Self { world, ground, granted, policy, rooms, current: 0, name, quits: false }
     }
 
     /// Reads and runs to the end. `code` is there to be had by arrow-up.
@@ -226,7 +226,7 @@ impl<'w> Repl<'w> {
                 false
             });
             well &= ok;
-            if repl.leaves {
+            if repl.quits {
                 break;
             }
         }
@@ -294,7 +294,7 @@ impl<'w> Repl<'w> {
     fn run(&mut self, text: &str) -> Result<bool, Failure> {
         let ran =
             self.rooms[self.current].run(&self.ground, text, Vec::new(), Default::default())?;
-        self.leaves = ran.leaves();
+        self.quits = ran.quits();
         Ok(self.told(self.current, &ran))
     }
 

@@ -68,7 +68,7 @@ pub fn end(screen: Screen, room: &Room, ran: &Ran) {
     let label = screen.err.text(Style::Bad, "error:");
     if ran.interrupted && !ran.is_ok() {
         screen.tell("interrupted\n");
-    } else if !ran.is_ok() && !ran.leaves() {
+    } else if !ran.is_ok() && !ran.quits() {
         let errors = meta.diagnostics.iter().filter(|it| it.severity == Severity::Error);
         let mut told = false;
         let source = |file: &str, line, count| room.lines(file, line, count);

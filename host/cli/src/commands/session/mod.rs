@@ -13,7 +13,7 @@ use polyloom_worker::daemon::{Client, SessionId, SessionStatus};
 use polyloom_worker::session::{Session, Stand, Unanswered, Unhad, Unkept, present_session};
 
 use self::told::Told;
-use super::daemon::present;
+use super::daemon::visited;
 use super::install::said_yes;
 use crate::args::{SessionAt, SessionCommand};
 use crate::failure::{Exit, Failure, Outcome};
@@ -26,7 +26,7 @@ const LONGEST: usize = 255;
 pub fn session(world: &World, command: &SessionCommand) -> Outcome {
     match command {
         SessionCommand::List { format } => {
-            let all = match present(world)? {
+            let all = match visited(world)? {
                 Some(client) => Some(all(&client)?),
                 None => None,
             };
@@ -234,7 +234,7 @@ fn manifest_of<'w>(world: &'w World, name: &str) -> Option<&'w Arc<Manifest>> {
 }
 
 fn reach(world: &World) -> Result<Arc<Client>, Failure> {
-    present(world)?.map(Arc::new).ok_or_else(|| {
+    visited(world)?.map(Arc::new).ok_or_else(|| {
         let text = "no daemon runs: sessions end with their run then";
         Failure::new(Exit::Usage, text).hint("polyloom daemon start")
     })
