@@ -50,15 +50,17 @@ def serve(fd: int, prepare: Callable[[], None]) -> None:
         size = len(line.recv(2, _socket.MSG_PEEK))
         if size == 0:
             break
+        spare = False
         if size == 1:
-            line.recv(1)  # a cell may come, for which the copy waits
+            # A cell may come, for which the copy waits; a processor may be free meanwhile.
+            spare = line.recv(1) != b"\0"
         # The copy takes the cell's message: nothing of one is ever in the memory of the next.
         pid = os.fork()
         if pid == 0:
             libc.die_with_parent()
             prepare()
             os.environ.clear()
-            if size == 1:
+            if spare:
                 rehearse(calls, lambda: _is_there(line))
             _become(line, libc)
             return
