@@ -42,7 +42,7 @@ def serve(fd: int, prepare: Callable[[], None]) -> None:
     global _libc
     libc = _libc = _load_libc()
     calls = os.environ.pop("POLYLOOM_CALLS", "") == "1"
-    _warm()
+    _warm(calls)
     libc.settle()
     line = _socket.socket(fileno=fd)
     line.send(_TOLD.pack(WARM, FORKS_AHEAD))
@@ -174,12 +174,15 @@ def _load_libc() -> Libc:
         _unable(f"no zygote without ctypes: {error!r}")
 
 
-def _warm() -> None:
+def _warm(calls: bool) -> None:
     """Load what nearly every cell needs, and what this zygote is asked to."""
     import fcntl  # noqa: F401
     import warnings  # noqa: F401
 
-    from polyloom import _call, _execution, _inputs, _msgpack, _outputs, _results, _show, _values  # noqa: F401  # noqa: F401
+    from polyloom import _execution, _inputs, _msgpack, _outputs, _results, _show, _values  # noqa: F401
+
+    if calls:
+        from polyloom import _call  # noqa: F401
 
     # The first compilation in a process makes the types of the syntax tree.
     exec(compile("None", "", "exec"), {})
