@@ -24,7 +24,7 @@ pub use connect::{Coercion, Connection, Mismatch, can_connect, conform, value_in
 pub use digest::{Digest, DigestError};
 pub use flow::{
     Axis, Cell, Code, Flow, Input, Items, ItemsOf, Mark, Origin, Param, Retries, Role, Session,
-    Source, Stdin, SubFlow, ToolChoice,
+    Settings, Source, Stdin, SubFlow, ToolChoice,
 };
 pub use glob::{Listed, Match, Matches, Shelf, Target, fits_pattern, glob, matching};
 pub use ids::{CellId, ExecutorId, NameError, ParamName, PortName, SessionName};

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use polyloom_events::{Event, Phase, Stage, Stream as Channel, Totals};
 use polyloom_model::{
-    CellId, Digest, Levels, Limit, LimitLines, Limits, Policy, PortName, Preset, SessionName,
+    Cell, CellId, Digest, Levels, Limit, Limits, Policy, PortName, Preset, SessionName,
     Source,
 };
 use polyloom_plan::{Action, Artifact, Feed, Recorded, StepIndex};
@@ -455,7 +455,7 @@ impl Runner {
         }
     }
 
-    fn cell(&self, step: StepIndex) -> &polyloom_model::Cell {
+    fn cell(&self, step: StepIndex) -> &Cell {
         let index = self.job.prepared.plan.steps[step.at()].index;
         &self.job.prepared.flow.cells[index.at()]
     }
@@ -619,7 +619,7 @@ impl Runner {
         // It stays the step's end, should the next attempt never begin.
         let Some(end) = &self.slots[step.at()].end else { return };
         let (mut meta, explanation) = (end.meta.clone(), end.explanation.clone());
-        explain(&mut meta, explanation, &self.cell(step).lines);
+        explain(&mut meta, explanation, self.cell(step));
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         let (cell, meta) = (self.name(step), Box::new(meta));
         self.stream.say(Event::StepRetried { cell, attempt, delay_ms, meta });
@@ -753,7 +753,7 @@ impl Runner {
                     self.keep_failure(step, &meta, explanation.as_ref());
                 }
                 let index = self.job.prepared.plan.steps[step.at()].index;
-                explain(&mut meta, explanation, &self.job.prepared.flow.cells[index.at()].lines);
+                explain(&mut meta, explanation, &self.job.prepared.flow.cells[index.at()]);
                 meta
             }
             (Ended::Cached, _) => ExecMeta::new(Outcome::Cached),
@@ -805,16 +805,16 @@ impl Runner {
 
 /// The sentence about a limit goes with the diagnostics, first: it is what the person has to read.
 /// It points to the line of the flow file that sets the limit.
-fn explain(meta: &mut ExecMeta, explanation: Option<String>, lines: &LimitLines) {
+fn explain(meta: &mut ExecMeta, explanation: Option<String>, cell: &Cell) {
     let Some(text) = explanation else { return };
     let told = meta.diagnostics.iter().any(|diagnostic| diagnostic.message == text);
     // An exit code is in the result already; beside the error that caused it, it says nothing.
     if !told && meta.outcome != Outcome::Failed {
         let mut diagnostic = Diagnostic::new(Severity::Error, text);
-        match meta.limit.as_ref().map(|limit| lines.of(&limit.name)) {
+        match meta.limit.as_ref().map(|limit| cell.limit_line(&limit.name)) {
             Some(0) => diagnostic.message.push_str(" (set by `--limit`)"),
             Some(line) => {
-                diagnostic.file = Some(lines.path.display().to_string());
+                diagnostic.file = Some(cell.lines.path.display().to_string());
                 diagnostic.line = Some(line);
             }
             None => {}

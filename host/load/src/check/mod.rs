@@ -27,8 +27,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use polyloom_model::{
-    Cell, CellId, Code as CellCode, Encoding, Flow, Origin, Param, ParamName, PortName, Role,
-    Session, ToolChoice,
+    Cell, CellId, Code as CellCode, Encoding, Flow, Manifest, Origin, Param, ParamName, PortName,
+    Role, Session, Settings, ToolChoice,
 };
 
 pub(crate) use self::uses::to_problem;
@@ -112,9 +112,13 @@ pub(crate) struct Check<'a, 'l> {
     seen: files::Seen,
     read: sub::Read,
     functions: uses::Known,
+    /// The flow file's name relative to the root, for the origin of inline code.
+    file: Arc<Path>,
     /// `[defaults]`.
     limits: Partial,
     habits: Habits,
+    /// The settings of cells that say nothing of theirs, by their executors.
+    usual: Vec<(&'l Manifest, Arc<Settings>)>,
     /// Names of ports that were found right: cells have the same ones again and again.
     ports: HashSet<PortName>,
 }
@@ -129,8 +133,10 @@ impl<'a, 'l> Check<'a, 'l> {
             seen: files::Seen::default(),
             read: sub::Read::default(),
             functions: uses::Known::default(),
+            file: file_name(document, path).into(),
             limits: Partial::default(),
             habits: Habits::default(),
+            usual: Vec::new(),
             ports: HashSet::new(),
         }
     }
@@ -328,58 +334,42 @@ impl<'l> Check<'_, 'l> {
         }
         (params, report)
     }
+}
 
-    /// The flow file's name relative to the root, for the origin of inline code.
-    fn file_name(&self) -> &str {
-        self.path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_else(|| self.document.source.name())
-    }
+fn file_name<'a>(document: &'a Document, path: &'a Path) -> &'a Path {
+    let name = path.file_name().filter(|name| name.to_str().is_some());
+    name.map_or_else(|| Path::new(document.source.name()), Path::new)
 }
 
 fn finish(draft: Draft<'_>, (inputs, map): wire::Filled, before: Option<CellId>) -> Option<Cell> {
     let (role, executor, code) = match draft.sub {
         Some(sub) => {
-            let origin = Origin { path: sub.flow.path.clone(), first_line: 1 };
+            let origin = Origin { path: sub.flow.path.as_path().into(), first_line: 1 };
             let code = CellCode { name: String::new(), bytes: Arc::from([]), origin };
             (Role::Flow(sub), FLOW_LANG.parse().ok()?, code)
         }
         None => (Role::Program, draft.manifest?.id.clone(), draft.code?),
     };
+    let mut settings = draft.settings;
+    if !map.is_empty() || draft.session.is_some() {
+        let settings = Arc::make_mut(&mut settings);
+        settings.map = map;
+        settings.session = draft.session.map(|session| Session { name: session.name, before });
+    }
     Some(Cell {
         declared: draft.id.clone(),
         id: draft.id,
         role,
-        folder: PathBuf::new(),
-        items: Vec::new(),
-        gate: None,
         executor,
         code,
-        call: draft.call,
-        map,
-        when: draft.when,
         inputs,
         outputs: draft
             .outputs
             .into_iter()
             .map(|(name, ty)| Some((name, ty?)))
             .collect::<Option<_>>()?,
-        marks: draft.marks,
-        env: draft.env,
-        secrets: draft.secrets,
-        argv: draft.argv,
-        stdin: draft.stdin,
-        limits: draft.limits,
-        lines: draft.lines,
-        retries: draft.habits.retries,
-        cache: draft.habits.cache,
-        policy: draft.habits.policy,
-        asks: draft.asks,
-        seed: draft.seed,
-        session: draft.session.map(|session| Session { name: session.name, before }),
-        tags: draft.tags,
-        doc: draft.doc,
+        line: draft.line,
+        settings,
     })
 }
 

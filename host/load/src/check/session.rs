@@ -93,13 +93,14 @@ impl Check<'_, '_> {
         let id = |manifest: &Manifest| manifest.id.clone();
         // What is not known has been told.
         let both = first.manifest.zip(other.manifest);
+        let (a, b) = (&first.settings, &other.settings);
         let same = [
             ("lang", both.is_none_or(|(a, b)| id(a) == id(b))),
-            ("env", first.env == other.env),
-            ("allow", first.asks == other.asks),
-            ("secrets", first.secrets == other.secrets),
-            ("policy", first.habits.policy.preset == other.habits.policy.preset),
-            ("enforce", first.habits.policy.enforce == other.habits.policy.enforce),
+            ("env", a.env == b.env),
+            ("allow", a.asks == b.asks),
+            ("secrets", a.secrets == b.secrets),
+            ("policy", a.policy.preset == b.policy.preset),
+            ("enforce", a.policy.enforce == b.policy.enforce),
         ];
         for (key, _) in same.iter().filter(|(_, same)| !same) {
             let message = format!(

@@ -62,7 +62,7 @@ impl Check<'_, '_> {
     /// Whether a condition asks for values.
     fn asked(&mut self, board: &Board<'_, '_>, own: usize, inputs: &Ports<Input>) {
         let draft = &board.drafts[own];
-        let Some(when) = &draft.when else { return };
+        let Some(when) = &draft.settings.when else { return };
         for name in when.inputs() {
             let known =
                 draft.wires.contains_key(name.as_str()) || draft.axes.contains_key(name.as_str());
