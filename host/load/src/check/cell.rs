@@ -20,6 +20,7 @@ use crate::files::{MAX_CODE, relative};
 use crate::findings::{Findings, list, shown, suggestion};
 use crate::keys::{CELL, STDIN};
 use crate::manifest::ByExtension;
+use crate::parts::Parts;
 use crate::problem::Code;
 use crate::source::Span;
 use crate::tree::{Data, Entry, Key, Map, Node};
@@ -49,6 +50,9 @@ pub(crate) struct Draft<'l> {
     /// Where it begins.
     pub line: u32,
 }
+
+/// All cells that have an id, in the order of the file.
+pub(crate) type Drafts<'l> = Parts<Draft<'l>>;
 
 /// What most cells say, and nothing more.
 const USUAL: [&str; 6] = ["lang", "file", "code", "inputs", "params", "outputs"];
@@ -113,7 +117,8 @@ impl<'l> Check<'_, 'l> {
             let ports = || wires.keys().chain(axes.keys());
             let stdin = map.get("stdin").and_then(|node| self.stdin(node, ports()));
             let session = self.session(&id, map, manifest);
-            let own = Settings { when, env, secrets, stdin, call, marks, ..self.settings(manifest) };
+            let own =
+                Settings { when, env, secrets, stdin, call, marks, ..self.settings(manifest) };
             (when_span, session, Arc::new(self.said(own, map)))
         };
         Draft {

@@ -6,7 +6,7 @@ use std::collections::{BinaryHeap, HashMap};
 use polyloom_model::{CellId, Manifest, SessionName};
 
 use super::Check;
-use super::cell::Draft;
+use super::cell::{Draft, Drafts};
 use super::wire::Edge;
 use crate::findings::list;
 use crate::problem::Code;
@@ -66,7 +66,7 @@ impl Check<'_, '_> {
     /// For each cell that of its session which comes before it. Cells of a session that can't be in one process are told.
     pub(super) fn sessions(
         &mut self,
-        drafts: &[Draft<'_>],
+        drafts: &Drafts<'_>,
         edges: &[Vec<Edge>],
     ) -> Vec<Option<CellId>> {
         let mut before = vec![None; drafts.len()];
