@@ -21,8 +21,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use polyloom_events::{Event, Phase, Stage, Stream as Channel, Totals};
 use polyloom_model::{
-    Cell, CellId, Digest, Levels, Limit, Limits, Policy, PortName, Preset, SessionName,
-    Source,
+    Cell, CellId, Digest, Levels, Limit, Limits, Policy, PortName, Preset, SessionName, Source,
 };
 use polyloom_plan::{Action, Artifact, Feed, Recorded, StepIndex};
 use polyloom_protocol::Outcome;
@@ -30,7 +29,6 @@ use polyloom_protocol::messages::worker::LogLevel;
 use polyloom_protocol::meta::{Diagnostic, ExecMeta, Severity};
 use polyloom_schedule::{
     Because, Cause, Command, Ended, Finish, KeepGoing, Options, Retry, RunOutcome, Schedule,
-    StepSpec,
 };
 use polyloom_store::{Flight, History, KeptRow, ResultRow, RunWriter, StepRow};
 use polyloom_worker::attempt::{self, Live, Stop};
@@ -137,16 +135,11 @@ pub struct Rest {
     _held: Option<Box<Held>>,
 }
 
-type Held = (Prepared, Vec<Slot>, Vec<StepSpec>, Schedule);
+type Held = (Prepared, Vec<Slot>, Schedule);
 
 impl Rest {
-    pub(crate) fn new(
-        prepared: Prepared,
-        slots: Vec<Slot>,
-        specs: Vec<StepSpec>,
-        schedule: Schedule,
-    ) -> Self {
-        Self { _held: Some(Box::new((prepared, slots, specs, schedule))) }
+    pub(crate) fn new(prepared: Prepared, slots: Vec<Slot>, schedule: Schedule) -> Self {
+        Self { _held: Some(Box::new((prepared, slots, schedule))) }
     }
 
     /// Leaves it to the end of the process. It holds memory only: no file, no lock, no thread.
@@ -227,7 +220,6 @@ pub struct Runner {
     pub(crate) job: Job,
     stream: Stream,
     pub(crate) schedule: Schedule,
-    pub(crate) specs: Vec<StepSpec>,
     pub(crate) slots: Vec<Slot>,
     /// Steps whose plan has been said, in the plan's order.
     said: usize,
@@ -279,8 +271,7 @@ impl Runner {
         let plan = &job.prepared.plan;
         let flow = &job.prepared.flow;
         let options = Options { jobs: job.jobs, keep_going: job.keep_going };
-        let specs: Vec<StepSpec> = plan.steps.iter().map(StepSpec::from).collect();
-        let mut schedule = Schedule::new(&specs, options);
+        let mut schedule = Schedule::of_plan(plan, options);
         if !plan.later.is_empty() {
             schedule = schedule.growing();
         }
@@ -310,7 +301,6 @@ impl Runner {
         let mut runner = Self {
             stream,
             schedule,
-            specs,
             slots,
             said: 0,
             starts: Starts::default(),
