@@ -411,6 +411,23 @@ impl Flow {
         cell.seed.or_else(|| cell.call.as_ref().filter(|call| call.seeded).map(|_| derived()))
     }
 
+    /// The same flow with other cells.
+    #[must_use]
+    pub fn with_cells(&self, cells: Vec<Cell>) -> Self {
+        Self {
+            name: self.name.clone(),
+            doc: self.doc.clone(),
+            path: self.path.clone(),
+            root: self.root.clone(),
+            params: self.params.clone(),
+            strict: self.strict,
+            seed: self.seed,
+            tools: self.tools.clone(),
+            cells,
+            outputs: self.outputs.clone(),
+        }
+    }
+
     /// The cell of that id.
     #[must_use]
     pub fn cell(&self, id: &CellId) -> Option<&Cell> {

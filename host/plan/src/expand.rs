@@ -106,7 +106,7 @@ pub fn templates(flow: &Arc<Flow>) -> Result<Arc<Flow>, ExpandError> {
     for cell in &flow.cells {
         maker.cell(cell.clone(), 0)?;
     }
-    Ok(Arc::new(with_cells(flow, maker.cells)))
+    Ok(Arc::new(flow.with_cells(maker.cells)))
 }
 
 /// Expands a flow.
@@ -131,22 +131,7 @@ pub fn expand(flow: &Flow, found: &AllFound) -> Result<Expanded, ExpandError> {
         open
     });
     let open = open.collect();
-    Ok(Expanded { flow: with_cells(flow, cells), open })
-}
-
-fn with_cells(flow: &Flow, cells: Vec<Cell>) -> Flow {
-    Flow {
-        name: flow.name.clone(),
-        doc: flow.doc.clone(),
-        path: flow.path.clone(),
-        root: flow.root.clone(),
-        params: flow.params.clone(),
-        strict: flow.strict,
-        seed: flow.seed,
-        tools: flow.tools.clone(),
-        cells,
-        outputs: flow.outputs.clone(),
-    }
+    Ok(Expanded { flow: flow.with_cells(cells), open })
 }
 
 /// What outputs of cells that are flows are called inside of them.

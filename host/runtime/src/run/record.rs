@@ -244,7 +244,7 @@ impl Runner {
         self.tell_declined();
         let lost = self.late.lost;
         let outcome = match self.outcome.unwrap_or(RunOutcome::Ok) {
-            RunOutcome::Ok if lost > 0 => RunOutcome::Failed,
+            RunOutcome::Ok if lost > 0 || self.unplanned => RunOutcome::Failed,
             outcome => outcome,
         };
         let counted = self.schedule.totals();
