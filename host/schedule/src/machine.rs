@@ -173,7 +173,14 @@ impl Schedule {
             return;
         }
         if let Some(because) = self.mode.because() {
-            self.enter(step, State::Ended(Ended::Skipped(because)));
+            // A result stands however the run ends.
+            let ended = match self.entries[step.at()] {
+                Entry::Cached => Ended::Cached,
+                Entry::LeftOut | Entry::Decide | Entry::Start => {
+                    Ended::Skipped(self.failed_before(step).unwrap_or(because))
+                }
+            };
+            self.enter(step, State::Ended(ended));
             return;
         }
         match self.entries[step.at()] {
@@ -184,6 +191,16 @@ impl Schedule {
                 None => self.open(step),
             },
         }
+    }
+
+    /// Where steps are skipped because of a failure: whether it is one of what this step is made from.
+    fn failed_before(&self, step: StepIndex) -> Option<Because> {
+        let Mode::Draining(_) = self.mode else { return None };
+        self.specs[step.at()].needs.iter().find_map(|need| match self.states[need.at()] {
+            State::Ended(Ended::Failed) => Some(Because::Upstream(*need)),
+            State::Ended(Ended::Skipped(because @ Because::Upstream(_))) => Some(because),
+            _ => None,
+        })
     }
 
     /// Why a step can't begin because of one that had ended before it was added.

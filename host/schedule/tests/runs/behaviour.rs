@@ -460,11 +460,18 @@ fn steps_that_are_added_too_late_end_with_what_they_need() {
 
     let mut schedule = grown("", KeepGoing::No);
     assert_eq!(show(&schedule.start()), "start 0");
+    assert_eq!(on(&mut schedule, "fail 0"), "0 failed");
+    let answer = show(&schedule.grow(steps("0, , c, 2 1, 3"), Growth::Over));
+    let ends = "1 skipped by 0, 2 stopped by 0, 3 cached, 4 skipped by 0, 5 stopped by 0";
+    assert_eq!(answer, format!("{ends}, finish failed"));
+
+    let mut schedule = grown("", KeepGoing::No);
+    assert_eq!(show(&schedule.start()), "start 0");
     assert_eq!(on(&mut schedule, "int"), "cancel 0");
     assert_eq!(on(&mut schedule, "cancelled 0"), "0 cancelled");
     assert_eq!(
-        show(&schedule.grow(steps("0, "), Growth::Over)),
-        "1 interrupted, 2 interrupted, finish interrupted"
+        show(&schedule.grow(steps("0, , c, 3"), Growth::Over)),
+        "1 interrupted, 2 interrupted, 3 cached, 4 interrupted, finish interrupted"
     );
     let mut schedule = grown("-", KeepGoing::No);
     assert_eq!(show(&schedule.start()), "0 left out");
