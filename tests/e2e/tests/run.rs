@@ -371,7 +371,7 @@ fn what_is_planned_of_a_step_is_told_before_anything_else_of_it() {
 /// A flow of 10,000 cells of which each reads two others, the first one fails and the last reads none.
 fn large() -> Place {
     let cells = (0..10_000).map(|i: usize| {
-        let code = if i == 0 { "exit 1" } else { "echo 0 > $OUT/x" };
+        let code = if i == 0 { "exit 1".to_owned() } else { format!("echo {i} > $OUT/x") };
         let inputs = match i {
             0 | 1 | 9_999 => String::new(),
             _ => format!("a = 'c{}.x', b = 'c{}.x'", i / 2, i.saturating_sub(100)),
