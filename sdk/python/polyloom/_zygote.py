@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn, Optional
 
+    from polyloom._libc import Libc
+
 BEGAN, ENDED, WARM = 1, 2, 3
 FORKS_AHEAD = 1
 MOST_DESCRIPTORS = 32
@@ -29,9 +31,7 @@ MOST_BYTES = 1 << 18
 EXIT_UNABLE = 4
 _HEADER = Struct("<II")
 _TOLD = Struct("<Ii")
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4  # linux/prctl.h
-_SIGKILL = 9
-_exit: Optional[Callable[[int], object]] = None
+_libc: Optional[Libc] = None
 
 
 def serve(fd: int, prepare: Callable[[], None]) -> None:
@@ -39,10 +39,11 @@ def serve(fd: int, prepare: Callable[[], None]) -> None:
 
     What a copy can do before it knows its cell, `prepare` included, is done as soon as it is there.
     """
-    global _exit
-    die_with_parent, restore, _exit = _restore()
+    global _libc
+    libc = _libc = _load_libc()
     calls = os.environ.pop("POLYLOOM_CALLS", "") == "1"
     _warm()
+    libc.settle()
     line = _socket.socket(fileno=fd)
     line.send(_TOLD.pack(WARM, FORKS_AHEAD))
     while True:
@@ -54,12 +55,12 @@ def serve(fd: int, prepare: Callable[[], None]) -> None:
         # The copy takes the cell's message: nothing of one is ever in the memory of the next.
         pid = os.fork()
         if pid == 0:
-            die_with_parent()
+            libc.die_with_parent()
             prepare()
             os.environ.clear()
             if size == 1:
                 rehearse(calls, lambda: _is_there(line))
-            _become(line, restore)
+            _become(line, libc)
             return
         line.send(_TOLD.pack(BEGAN, pid))
         _, status = os.waitpid(pid, 0)
@@ -78,7 +79,7 @@ def _is_there(line: _socket.socket) -> bool:
     return True
 
 
-def _become(line: _socket.socket, restore: Callable[[], None]) -> None:
+def _become(line: _socket.socket, libc: Libc) -> None:
     """From here on this is the cell's process; nothing of the cell's has run in it yet."""
     try:
         room = _socket.CMSG_SPACE(MOST_DESCRIPTORS * calcsize("i"))
@@ -106,7 +107,7 @@ def _become(line: _socket.socket, restore: Callable[[], None]) -> None:
         os.setgroups([])
         os.setresgid(user, user, user)
         os.setresuid(user, user, user)
-        restore()
+        libc.restore()
         os.chdir("/cell/work")
         for pair in message[_HEADER.size :].split(b"\0"):
             name, equals, value = pair.partition(b"=")
@@ -131,7 +132,7 @@ def leave(code: int) -> None:
     That would touch, and so copy, nearly all of its memory. What the cell has made is let go:
     its threads are waited for, its objects have their ends, what is buffered is written.
     """
-    if _exit is None:
+    if _libc is None:
         return
     import atexit
 
@@ -159,32 +160,14 @@ def leave(code: int) -> None:
             stream.flush()
         except (OSError, ValueError, AttributeError):
             code = code or 120  # as Python says it
-    _exit(code)
+    _libc.exit(code)
 
 
-def _restore() -> tuple[Callable[[], None], Callable[[], None], Callable[[int], object]]:
-    """What ties a process to its parent, which a change of user undoes; what gives it back to
-    itself after that; and C's own way to end one."""
+def _load_libc() -> Libc:
     try:
-        import ctypes
+        from polyloom._libc import Libc
 
-        libc = ctypes.CDLL(None)
-        # Version 3 of capset(2), and no capabilities.
-        header, none = (ctypes.c_uint32 * 2)(0x20080522), (ctypes.c_uint32 * 6)()
-        prctl, capset = libc.prctl, libc.capset
-
-        def die_with_parent() -> None:
-            prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
-
-        def restore() -> None:
-            # It could not read its own /proc/self/environ.
-            prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
-            die_with_parent()
-            if capset(header, none) != 0:
-                raise OSError("capset")
-
-        # The lock is kept: no other thread of Python's goes on meanwhile.
-        return die_with_parent, restore, ctypes.PyDLL(None).exit
+        return Libc()
     except Exception as error:
         _unable(f"no zygote without ctypes: {error!r}")
 

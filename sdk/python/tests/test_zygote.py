@@ -9,6 +9,7 @@ import socket
 import struct
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import unittest
 from pathlib import Path
@@ -108,6 +109,24 @@ class Zygotes(unittest.TestCase):
         with mock.patch.object(_rehearsal, "cell", side_effect=AssertionError) as ran:
             _rehearsal.rehearse(True, lambda: True)
         self.assertEqual((called.call_count, ran.call_count), (0, 0))
+
+    def test_a_program_that_loaded_nothing_ends_without_its_libraries_and_loses_nothing(self) -> None:
+        code = (
+            "import sys; sys.path.insert(0, sys.argv[1])\n"
+            "import ctypes; from polyloom._libc import Libc\n"
+            "libc = Libc(); print(libc.has_loaded()); libc.settle(); print(libc.has_loaded())\n"
+            "exec(sys.argv[2]); print(libc.has_loaded(), flush=True)\n"
+            "ctypes.CDLL(None).printf(b'said by C\\n'); libc.exit(7)"
+        )
+        library = next(iter(Path(sysconfig.get_config_var("DESTSHARED")).glob("_testcapi.*")), None)
+        loads = [("pass", "False")]
+        if library is not None:
+            loads.append((f"ctypes.CDLL({str(library)!r})", "True"))
+        for load, loaded in loads:
+            argv = [sys.executable, "-c", code, str(WORKER.parent), load]
+            ran = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=60)
+            said = f"True\nFalse\n{loaded}\nsaid by C\n"
+            self.assertEqual((ran.returncode, ran.stdout, ran.stderr), (7, said, ""))
 
     def test_what_prints_when_it_is_loaded_makes_it_none(self) -> None:
         line = self.start(POLYLOOM_PRELOAD="this")

@@ -85,25 +85,27 @@ fn many_cells_in_a_row_take_turns_in_two_zygotes() {
     // Where things lie is drawn once for each zygote.
     let code = "import os\nprint(id(os), os.getppid(), os.getpid())";
     let started = "a second zygote is started beside the first";
-    for (count, two) in [(8, false), (60, true)] {
-        let place = row(&vec![code; count]);
+    // How often a second one was started, and how many there were.
+    let ran = |count| {
         let call = ["run", "--format", "jsonl", "--no-cache", "-j1"];
-        let ended = place.call(&call).env("POLYLOOM_LOG", "debug").end();
+        let ended = row(&vec![code; count]).call(&call).env("POLYLOOM_LOG", "debug").end();
         let run = Told::ended(&ended);
-        let possible = possible(&run);
         let mut zygotes = BTreeSet::new();
+        let possible = possible(&run);
         for at in 1..count {
             let printed = run.printed(&format!("c{at}"));
             let (place, rest) = printed.split_once(' ').unwrap();
             zygotes.insert(place.to_owned());
             assert!(!possible || rest == format!("{ZYGOTE} 2\n"), "c{at}: {printed}");
         }
-        let spare = std::thread::available_parallelism().is_ok_and(|count| count.get() > 1);
-        if possible && spare {
-            let said = ended.stderr().matches(started).count();
-            assert_eq!((said, zygotes.len()), (usize::from(two), 1 + usize::from(two)), "{count}");
-        }
-    }
+        possible.then(|| (ended.stderr().matches(started).count(), zygotes.len()))
+    };
+    let spare = std::thread::available_parallelism().is_ok_and(|count| count.get() > 1);
+    let Some((few, _)) = ran(8).filter(|_| spare) else { return };
+    assert_eq!(few, 0);
+    // Nobody waits for the second one, and a busy machine takes its time to start it.
+    let took_turns = |count| ran(count).is_some_and(|(said, zygotes)| said > 0 && zygotes > 1);
+    assert!(took_turns(60) || took_turns(300));
 }
 
 #[test]
