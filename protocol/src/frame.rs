@@ -192,6 +192,20 @@ impl Decoder {
         self.start < self.buffer.len()
     }
 
+    /// How many whole frames of a kind wait to be taken, as far as their headers tell.
+    #[must_use]
+    pub fn waiting(&self, kind: u8) -> usize {
+        let mut rest = &self.buffer[self.start..];
+        let mut count = 0;
+        while let Some((header, body)) = rest.split_first_chunk::<HEADER>() {
+            let Ok(header) = Header::parse(header) else { break };
+            let Some(next) = body.get(header.length as usize..) else { break };
+            count += usize::from(header.kind == kind);
+            rest = next;
+        }
+        count
+    }
+
     /// Whether the peer's preamble has come.
     #[must_use]
     pub fn greeted(&self) -> bool {

@@ -1,6 +1,8 @@
 //! The host's side of a conversation with one worker, as a pure state machine. It knows no socket and
 //! no clock, and believes nothing: it says only whether a message may come now.
 
+use std::collections::VecDeque;
+
 use crate::messages::{FromHost, FromWorker};
 use crate::{Frame, Violation};
 
@@ -37,6 +39,12 @@ pub struct Running {
     pub started: bool,
     /// Metered bytes it may still send; negative once overdrawn.
     pub credit: i64,
+}
+
+impl Running {
+    fn new(exec: u64) -> Self {
+        Self { exec, started: false, credit: signed(START_CREDIT) }
+    }
 }
 
 /// What to do with a frame that is allowed.
@@ -78,6 +86,8 @@ pub struct Misuse {
 pub struct Conversation {
     state: State,
     last_exec: u64,
+    /// Execs that were sent behind the one that runs, in order. They are run only as far as each before them ended well and left nothing.
+    behind: VecDeque<u64>,
     late: u32,
     owed: Owed,
 }
@@ -101,7 +111,8 @@ impl Conversation {
     /// A conversation in which nothing has been said.
     #[must_use]
     pub fn new() -> Self {
-        Self { state: State::New, last_exec: 0, late: 0, owed: Owed::default() }
+        let behind = VecDeque::new();
+        Self { state: State::New, last_exec: 0, behind, late: 0, owed: Owed::default() }
     }
 
     /// One that goes on between two execs, of which the last had this id: another process of the host's has had it until now.
@@ -175,9 +186,16 @@ impl Conversation {
         let next = match (message, self.state, exec) {
             (FromHost::HelloOk(_), State::Hello, 0) => State::Idle,
             (FromHost::HelloNo(_), State::New | State::Hello, 0) => State::Dead,
-            (FromHost::Exec(_), State::Idle, exec) if exec > self.last_exec => {
+            (FromHost::Exec(it), State::Idle, exec) if exec > self.last_exec && it.after == 0 => {
                 self.last_exec = exec;
-                State::Busy(Running { exec, started: false, credit: signed(START_CREDIT) })
+                State::Busy(Running::new(exec))
+            }
+            (FromHost::Exec(it), State::Busy(_), exec)
+                if exec > self.last_exec && it.after == self.last_exec =>
+            {
+                self.last_exec = exec;
+                self.behind.push_back(exec);
+                self.state
             }
             (FromHost::Cancel(_), State::Busy(running), exec) if exec == running.exec => {
                 State::Cancelling(running)
@@ -208,7 +226,9 @@ impl Conversation {
                 State::Idle
             }
             (FromHost::Shutdown(_), State::Idle, 0) => State::Draining(None),
-            (FromHost::Shutdown(_), State::Busy(running) | State::Cancelling(running), 0) => {
+            (FromHost::Shutdown(_), State::Busy(running) | State::Cancelling(running), 0)
+                if self.behind.is_empty() =>
+            {
                 State::Draining(Some(running))
             }
             (FromHost::Shutdown(_), State::Draining(_), 0) => self.state,
@@ -309,7 +329,10 @@ impl Conversation {
         wrong_state: Violation,
     ) -> Result<Accept, Violation> {
         let name = message.name();
-        let is_done = matches!(message, FromWorker::Done(_));
+        let (is_done, goes_on) = match &message {
+            FromWorker::Done(done) => (true, done.ok && !done.leaves),
+            _ => (false, false),
+        };
         let running = match &mut self.state {
             State::New | State::Hello | State::Dead => return Err(wrong_state),
             State::Idle | State::Draining(None) => None,
@@ -318,7 +341,10 @@ impl Conversation {
             }
         };
         let Some(running) = running.filter(|running| running.exec == exec) else {
-            // Ids grow on a connection, so an id up to the last one that is not running is finished.
+            if self.behind.contains(&exec) {
+                return Err(wrong_state);
+            }
+            // Ids grow on a connection, so an id up to the last one that neither runs nor waits is finished, or is never run.
             if exec == 0 || exec > self.last_exec {
                 return Err(Violation::UnknownExec { exec });
             }
@@ -344,6 +370,10 @@ impl Conversation {
             running.credit = running.credit.saturating_sub_unsigned(length as u64);
         }
         if is_done {
+            if !goes_on {
+                self.behind.clear();
+            }
+            let next = self.behind.pop_front().map(Running::new);
             self.state = match self.state {
                 State::Draining(_) => State::Draining(None),
                 State::New
@@ -351,7 +381,7 @@ impl Conversation {
                 | State::Idle
                 | State::Busy(_)
                 | State::Cancelling(_)
-                | State::Dead => State::Idle,
+                | State::Dead => next.map_or(State::Idle, State::Busy),
             };
         }
         Ok(Accept::Deliver(message))

@@ -93,6 +93,55 @@ fn a_cell_runs_and_the_worker_ends() {
     assert_eq!(talk.on_end(), End::Clean);
 }
 
+/// An exec that is sent behind another.
+fn behind(after: u64) -> FromHost {
+    let FromHost::Exec(exec) = exec() else { unreachable!() };
+    FromHost::Exec(Exec { after, ..exec })
+}
+
+#[test]
+fn execs_behind_the_running_one_take_their_turns() {
+    let mut talk = busy();
+    talk.on_send(&behind(2), 3).unwrap();
+    talk.on_send(&behind(3), 4).unwrap();
+    talk.on_send(&behind(3), 5).expect_err("4 is the last one");
+    talk.on_send(&exec(), 5).expect_err("it follows none");
+    talk.on_send(&FromHost::Cancel(Cancel { grace_ms: 1 }), 3).expect_err("not its turn");
+    for exec in [2, 3, 4] {
+        talk.on_message(FromWorker::Started(Started {}), exec, 1).unwrap();
+        talk.on_message(log(1), exec, 5).unwrap();
+        talk.on_message(done(), exec, 5).unwrap();
+    }
+    assert_eq!(talk.state(), State::Idle);
+    talk.on_send(&behind(4), 5).expect_err("4 is done");
+    talk.on_send(&exec(), 5).unwrap();
+}
+
+#[test]
+fn nothing_runs_behind_an_exec_that_failed_or_leaves_something() {
+    for (ok, leaves) in [(false, false), (true, true)] {
+        let mut talk = busy();
+        talk.on_send(&behind(2), 3).unwrap();
+        talk.on_send(&behind(3), 4).unwrap();
+        talk.on_send(&FromHost::Shutdown(Shutdown { grace_ms: 1 }), 0).expect_err("others wait");
+        let done = Done { ok, leaves, ..Done::default() };
+        talk.on_message(FromWorker::Done(done), 2, 5).unwrap();
+        assert_eq!(talk.state(), State::Idle);
+        talk.on_send(&exec(), 4).expect_err("it was never run, and is not to be");
+        talk.on_send(&exec(), 5).unwrap();
+        talk.on_message(FromWorker::Started(Started {}), 5, 1).unwrap();
+    }
+}
+
+#[test]
+fn an_exec_says_nothing_before_its_turn() {
+    for message in [FromWorker::Started(Started {}), log(1), done()] {
+        let mut talk = busy();
+        talk.on_send(&behind(2), 3).unwrap();
+        assert_eq!(violation(&mut talk, message, 3), "wrong_state");
+    }
+}
+
 #[test]
 fn a_cancelled_exec_still_owes_its_done() {
     let mut talk = busy();

@@ -303,6 +303,9 @@ pub trait Sink: Send {
     /// Takes one record; called in order from the runtime's loop, so it must not block for long.
     fn record(&mut self, record: &Record);
 
+    /// No further record comes at this moment: what was taken is to be passed on, if somebody waits for it.
+    fn told(&mut self) {}
+
     /// Takes `count` steps whose results stand, where it need not see each of them; `false` where it does, and then gets their records.
     fn stood(&mut self, _count: u64) -> bool {
         false

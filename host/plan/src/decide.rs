@@ -325,7 +325,10 @@ impl<'a> Decision<'a> {
             }
             (None, _) => {
                 supplies = self.supplies(cell, place);
-                let fed = self.follows_one(cell) || !supplies.is_empty();
+                // What the cell before it in its session gives is in both of its keys: under the one there is what was found under the other.
+                let follows = self.follows_one(cell)
+                    && (self.on.graph.gate(cell).is_some() || self.recorded(cell).is_some());
+                let fed = follows || !supplies.is_empty();
                 let (action, check, reason) = self.why(cell, fed);
                 let check = match (check, own.condition()) {
                     (Check::Nothing, Some(_)) => Check::Condition,

@@ -8,7 +8,7 @@ use polyloom_protocol::meta::Outcome;
 
 use crate::escape::json_text;
 
-/// Writes every record at once, for a reader that follows along.
+/// Writes every record at once, those of one moment together, for a reader that follows along.
 pub struct Jsonl {
     out: Box<dyn Write + Send>,
     buffer: Vec<u8>,
@@ -83,6 +83,12 @@ fn is_chatter(event: &Event) -> bool {
 impl Sink for Jsonl {
     fn record(&mut self, record: &Record) {
         self.append(record);
+        if self.buffer.len() > HOLD {
+            self.pass_on();
+        }
+    }
+
+    fn told(&mut self) {
         self.pass_on();
     }
 
@@ -99,10 +105,21 @@ pub struct Recording(Arc<Mutex<Held>>);
 
 struct Held {
     lines: Jsonl,
+    /// When the last record was, and the last one that was passed on.
+    at_ms: f64,
     passed_ms: f64,
+    /// Whether something is in it that is not to be lost.
+    due: bool,
 }
 
-/// Chatter held back at most.
+impl Held {
+    fn pass_on(&mut self) {
+        self.lines.pass_on();
+        (self.passed_ms, self.due) = (self.at_ms, false);
+    }
+}
+
+/// Bytes held back at most.
 const HOLD: usize = 64 << 10;
 const HOLD_MS: f64 = 250.0;
 
@@ -110,13 +127,18 @@ impl Recording {
     /// Writes to `out`, a file opened for appending.
     #[must_use]
     pub fn new(out: Box<dyn Write + Send>) -> Self {
-        Self(Arc::new(Mutex::new(Held { lines: Jsonl::new(out), passed_ms: 0.0 })))
+        Self(Arc::new(Mutex::new(Held {
+            lines: Jsonl::new(out),
+            at_ms: 0.0,
+            passed_ms: 0.0,
+            due: false,
+        })))
     }
 
     /// Passes on what is held back. A run that has fallen silent does not do so by itself; to be called now and then,
     /// and by whoever wants to read the record as it is now.
     pub fn pass_on(&self) {
-        self.lock().lines.pass_on();
+        self.lock().pass_on();
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {
@@ -134,9 +156,17 @@ impl Sink for Recording {
         let mut held = self.lock();
         held.lines.append(record);
         let late = record.at_ms - held.passed_ms > HOLD_MS;
-        if !is_chatter(&record.event) || late || held.lines.buffer.len() > HOLD {
-            held.lines.pass_on();
-            held.passed_ms = record.at_ms;
+        held.due |= late || !is_chatter(&record.event);
+        held.at_ms = record.at_ms;
+        if held.lines.buffer.len() > HOLD {
+            held.pass_on();
+        }
+    }
+
+    fn told(&mut self) {
+        let mut held = self.lock();
+        if held.due {
+            held.pass_on();
         }
     }
 

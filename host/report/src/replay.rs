@@ -45,6 +45,7 @@ pub fn replay(reader: &mut dyn BufRead, sinks: &mut [Box<dyn Sink>]) -> Result<u
         count += 1;
         for sink in &mut *sinks {
             sink.record(&record);
+            sink.told();
         }
     }
     sinks.iter_mut().try_for_each(|sink| sink.finish()).map_err(ReplayError::Write)?;

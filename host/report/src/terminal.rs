@@ -39,6 +39,8 @@ const WIDEST_NAME: usize = 48;
 const BESIDE_NAME: usize = 40;
 /// The longest language that is shown whole: `jupyter:python3` and longer names of kernels.
 const WIDEST_LANG: usize = 24;
+/// Bytes that wait at most to be written with what comes at the same moment.
+const HOLD: usize = 64 << 10;
 /// Failures told in full.
 const MAX_FAILURES: usize = 10;
 
@@ -155,7 +157,16 @@ impl Sink for Terminal {
     fn record(&mut self, record: &Record) {
         let mut screen = self.lock();
         screen.take(record);
-        screen.draw(record.at_ms, live::When::Due);
+        if screen.live.is_some() || screen.ready.len() > HOLD {
+            screen.draw(record.at_ms, live::When::Due);
+        }
+    }
+
+    fn told(&mut self) {
+        let mut screen = self.lock();
+        if screen.live.is_none() {
+            screen.write();
+        }
     }
 
     fn stood(&mut self, count: u64) -> bool {

@@ -22,6 +22,7 @@ fn lines_are_records_and_come_at_once() {
     let story = failing();
     for (i, record) in story.records.iter().enumerate() {
         sink.record(record);
+        sink.told();
         assert_eq!(out.text().lines().count(), i + 1);
     }
     sink.finish().unwrap();
@@ -59,6 +60,7 @@ fn a_recording_keeps_chatter_back_but_no_result() {
     let mut sink = Recording::new(out.boxed());
     for record in &failing().records {
         sink.record(record);
+        sink.told();
         let Event::StepFinished { meta, .. } = &record.event else { continue };
         if meta.outcome != Outcome::Cached {
             assert_eq!(out.text().lines().count() as u64, record.seq);
@@ -98,6 +100,27 @@ fn a_recording_writes_cached_steps_many_at_once() {
     sink.finish().unwrap();
     let count = writes.0.load(Ordering::Relaxed);
     assert!((1..100).contains(&count), "{count} writes");
+}
+
+#[test]
+fn what_comes_at_one_moment_leaves_in_one_write() {
+    let writes = || (Writes::default(), Writes::default(), Writes::default());
+    let (lines, recording, terminal) = writes();
+    let mut sinks: [Box<dyn Sink>; 3] = [
+        Box::new(Jsonl::new(Box::new(lines.clone()))),
+        Box::new(Recording::new(Box::new(recording.clone()))),
+        Box::new(Terminal::new(Box::new(terminal.clone()), Options::default())),
+    ];
+    for sink in &mut sinks {
+        for seq in 1..=20 {
+            let event = Event::Warning { text: "x".to_owned() };
+            sink.record(&Record { seq, at_ms: 0.0, event });
+        }
+        sink.told();
+    }
+    for writes in [lines, recording, terminal] {
+        assert_eq!(writes.0.load(Ordering::Relaxed), 1);
+    }
 }
 
 #[test]

@@ -3,7 +3,8 @@
 //! A session's state is known by its lineage alone: the key of the cell that ran in it last, which holds the keys of all before that. No word of a worker
 //! counts. A state that is not there is made anew, by running those cells again in a new process; what they give then is thrown away, since their results are known.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -34,6 +35,8 @@ pub struct Turn {
     pub previous: Option<CellId>,
     /// The cells before it, as far as the state that is there may lack them.
     pub replays: Vec<StepRun>,
+    /// The cells after it that are to be sent to the session's worker before their turn, without those that have been.
+    pub behind: Vec<StepRun>,
     /// What its process may use: as much as any of its cells may.
     pub limits: Limits,
     /// Where the code of the session's cells stands.
@@ -51,14 +54,21 @@ struct Alive {
     named: Vec<(String, Option<String>)>,
     /// How many cells have run in it.
     cells: u64,
+    /// The keys of the cells that its worker goes on with by itself.
+    ahead: VecDeque<Key>,
+    /// So many of them there may be: the more, the longer no cell has left something that ends that.
+    depth: usize,
 }
 
+/// So many cells wait with a session's worker at most.
+const MOST_AHEAD: usize = 16;
 /// So many states of a session are kept, each a process of its own; the one that was kept first goes.
 const MOST_KEPT: usize = 16;
 
 impl Alive {
     fn new(session: Session) -> Self {
-        Self { session, lineage: None, kept: Vec::new(), named: Vec::new(), cells: 0 }
+        let (kept, named, ahead) = Default::default();
+        Self { session, lineage: None, kept, named, cells: 0, ahead, depth: 0 }
     }
 
     /// One of the daemon's, as it was left.
@@ -70,7 +80,7 @@ impl Alive {
         };
         let kept = stand.kept.iter().filter_map(own).collect();
         let named = stand.kept.into_iter().filter(|it| own(it).is_none()).collect();
-        Self { session, lineage, kept, named, cells: stand.cells }
+        Self { lineage, kept, named, cells: stand.cells, ..Self::new(session) }
     }
 
     /// Lets the daemon know how it stands, where it is one of its.
@@ -86,7 +96,7 @@ impl Alive {
 
     /// Keeps the state as it is now, where there will be runs that may go back to it; nothing where the session is of no use any more.
     async fn keep(mut self, wanted: bool, limits: &Limits) -> Option<Self> {
-        let Some(lineage) = self.lineage.filter(|_| wanted && self.session.keeps()) else {
+        let Some(lineage) = self.lineage.filter(|_| wanted && self.keeps()) else {
             return Some(self);
         };
         match self.kept_now(lineage, limits).await {
@@ -96,6 +106,11 @@ impl Alive {
                 None
             }
         }
+    }
+
+    /// Whether its state can be kept: not while its worker goes on by itself.
+    fn keeps(&self) -> bool {
+        self.ahead.is_empty() && self.session.keeps()
     }
 
     async fn kept_now(&mut self, lineage: Key, limits: &Limits) -> Option<()> {
@@ -118,19 +133,48 @@ impl Alive {
         Some(())
     }
 
-    /// Runs a cell of this key, and what is left of the session then.
+    /// Whether a cell can run in it as it is: its state is the one that the cell before has left, and its worker goes on with no other cell.
+    fn is_at(&mut self, before: Option<Key>, key: Key) -> bool {
+        let is_next = match self.ahead.front() {
+            Some(next) => *next == key,
+            None => self.session.is_there(),
+        };
+        is_next && self.lineage == before
+    }
+
+    /// How far behind the next cell those are that its worker is to be sent with that one.
+    fn wanted(&self) -> Range<usize> {
+        let waiting = self.ahead.len().saturating_sub(1);
+        match self.session.queues() && waiting <= self.depth / 2 {
+            true => waiting..self.depth,
+            false => 0..0,
+        }
+    }
+
+    /// Runs a cell of this key, and what is left of the session then. Those `behind` it are sent to its worker with it.
     async fn exec(
         self,
         place: &Place,
         attempt: &Arc<Attempt>,
         key: Option<Key>,
+        behind: Vec<(Key, Arc<Attempt>)>,
         live: mpsc::Sender<Live>,
         stop: &watch::Receiver<Stop>,
     ) -> Result<(Report, Option<Self>), Trouble> {
-        let Self { session, lineage: _, kept, named, cells } = self;
-        let ran = place.workplace.exec(session, attempt, live, stop.clone()).await;
+        let Self { session, lineage: _, kept, named, cells, mut ahead, depth } = self;
+        let sent = session.queue().front().cloned();
+        let attempt = sent.as_ref().unwrap_or(attempt);
+        ahead.pop_front();
+        let (keys, behind): (Vec<Key>, Vec<_>) = behind.into_iter().unzip();
+        ahead.extend(keys);
+        let ran = place.workplace.exec(session, attempt, behind, live, stop.clone()).await;
         let (report, next) = ran.map_err(|error| told(&error))?;
-        let alive = |session| Self { session, lineage: key, kept, named, cells: cells + 1 };
+        let alive = |session: Session| {
+            // It may not have taken all of them, and goes on with none where this one left something.
+            ahead.truncate(session.queue().len());
+            let depth = if session.leaves() { 0 } else { (2 * depth + 1).min(MOST_AHEAD) };
+            Self { session, lineage: key, kept, named, cells: cells + 1, ahead, depth }
+        };
         Ok((report, next.map(alive)))
     }
 
@@ -158,11 +202,18 @@ impl Sessions {
         Arc::clone(all.entry(name.clone()).or_default())
     }
 
-    /// Whether a session is alive, nobody uses it, and its state is this one.
-    pub fn stands_at(&self, name: &SessionName, lineage: Option<Key>) -> bool {
+    /// Whether a session is alive, nobody uses it, and a cell of this key can run in it as it is, after one of the key before; then how far behind it
+    /// those are that are to be sent with it.
+    pub fn stands_at(
+        &self,
+        name: &SessionName,
+        before: Option<Key>,
+        key: Key,
+    ) -> Option<Range<usize>> {
         let place = self.place(name);
-        let Ok(mut held) = place.try_lock() else { return false };
-        held.as_mut().is_some_and(|it| it.lineage == lineage && it.session.is_there())
+        let mut held = place.try_lock().ok()?;
+        let alive = held.as_mut()?;
+        alive.is_at(before, key).then(|| alive.wanted())
     }
 
     /// Ends those that nobody uses, and waits for that; those of the daemon are left to it.
@@ -220,7 +271,7 @@ impl Turn {
             // What it shows was shown when it ran.
             let (silent, _) = mpsc::channel(1);
             let key = step.turn.as_ref().map(|turn| turn.key);
-            let (report, next) = alive.exec(place, &earlier, key, silent, stop).await?;
+            let (report, next) = alive.exec(place, &earlier, key, Vec::new(), silent, stop).await?;
             alive = match (report.meta.outcome, next) {
                 (Outcome::Ok, Some(next)) => next,
                 (Outcome::Cancelled, _) => return Ok(Played::Stopped),
@@ -239,7 +290,8 @@ impl Turn {
             };
             alive = kept;
         }
-        let (mut report, next) = alive.exec(place, attempt, Some(self.key), live, stop).await?;
+        let (key, behind) = (Some(self.key), self.attempts_behind(keeps));
+        let (mut report, next) = alive.exec(place, attempt, key, behind, live, stop).await?;
         let broke = matches!(report.meta.outcome, Outcome::WorkerError | Outcome::Killed);
         if let Some(previous) = self.previous.as_ref().filter(|_| broke) {
             // What the worker said may be the other's doing: they share a process.
@@ -264,6 +316,15 @@ impl Turn {
             }
         }
         Ok(Played::Ran(Box::new(report), again))
+    }
+
+    /// The cells behind it, as far as they can be made ready now: what is amiss with one is told when it is its turn. None where states are to be kept between them.
+    fn attempts_behind(&self, keeps: bool) -> Vec<(Key, Arc<Attempt>)> {
+        let ready = |step: &StepRun| {
+            let key = step.turn.as_ref()?.key;
+            Some((key, Arc::new(step.attempt(None).ok()?)))
+        };
+        self.behind.iter().filter(|_| !keeps).map_while(ready).collect()
     }
 
     /// The session in the latest state on the way to this cell that is there, or begun anew, and how many of the replays it is past then; nothing where that was stopped.
@@ -327,7 +388,12 @@ impl Turn {
 
     /// A session that is alive, in the latest state on the way to this cell that it has, and how many of the replays it is past then.
     async fn goes_on(&self, mut alive: Alive) -> Option<(Alive, usize)> {
-        if !alive.session.is_there() {
+        if !alive.ahead.is_empty() && !alive.is_at(self.before, self.key) {
+            // Its worker has gone on with another cell.
+            alive.session.end();
+            return None;
+        }
+        if alive.ahead.is_empty() && !alive.session.is_there() {
             return None;
         }
         let is_new = alive.cells == 0;

@@ -55,6 +55,7 @@ impl Stream {
             }
             self.hand_out(now, event);
         }
+        self.sinks.iter_mut().for_each(|sink| sink.told());
     }
 
     /// Hands an event to every sink, or holds it behind those that are held.
@@ -87,6 +88,7 @@ impl Stream {
                 all = records(first, at_ms).unwrap_or_default();
             }
             all.iter().for_each(|record| sink.record(record));
+            sink.told();
         }
         self.seq += 2 * steps;
     }

@@ -5,6 +5,7 @@
 mod between;
 mod finish;
 
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use polyloom_model::{Kind, Limit, Manifest};
 use polyloom_protocol::Diagnostic;
 use polyloom_protocol::FromHost;
+use polyloom_protocol::handshake::feature;
 use polyloom_protocol::messages::host::Exec;
 use polyloom_protocol::meta::{Severity, Times};
 use polyloom_sandbox as sandbox;
@@ -25,7 +27,7 @@ use crate::gate::{self, Gate};
 use crate::messages;
 use crate::outcome::Evidence;
 use crate::parking::{Berth, Line};
-use crate::pipes::{asynchronous, oom_of, piped, read, ready_of, watched};
+use crate::pipes::{asynchronous, conversed, is_empty, oom_of, piped, read, readable, room, send};
 use crate::talk::{Answer, Pause, Talk};
 use crate::words::Words;
 
@@ -58,6 +60,32 @@ enum Over {
     Done,
 }
 
+/// What is to be seen to.
+enum Cause {
+    /// Its first process may have ended.
+    Exit,
+    /// Its time is over.
+    Wall,
+    /// It takes longer than it was expected to.
+    Soft,
+    /// Somebody wants it to end.
+    Stop(Stop),
+    /// The kernel tells of its memory.
+    Memory,
+    /// The gate has refused something.
+    Refused(String),
+    /// It is time to look.
+    Tick,
+    /// It has printed something.
+    Printed { stderr: bool },
+    /// A plain program says something.
+    Words,
+    /// Its worker says something.
+    Worker,
+    /// There is room for what is to be sent to its worker.
+    Room,
+}
+
 fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
@@ -78,6 +106,19 @@ pub struct Seat {
     refusals: mpsc::Receiver<String>,
     /// Processor time of the attempts before.
     pub cpu: Duration,
+    /// What is still to be sent to its worker.
+    unsent: Vec<u8>,
+    /// What each of the next attempts has used, where they were done together.
+    share: Option<Share>,
+}
+
+/// What several attempts of a session have used of which the host heard at once: a part for each of them.
+#[derive(Clone, Copy)]
+struct Share {
+    /// As many attempts are still to have theirs.
+    left: usize,
+    wall: Duration,
+    usage: sandbox::Usage,
 }
 
 impl Seat {
@@ -109,7 +150,7 @@ impl Seat {
         let (Kind::Worker(spec), Some(socket)) = (&manifest.kind, cell.take_worker()) else {
             return Err(std::io::ErrorKind::Unsupported.into());
         };
-        let worker = watched(socket, Interest::READABLE | Interest::WRITABLE)?;
+        let worker = conversed(socket)?;
         let talk = Talk::resumed(manifest, spec, pause);
         let (_, refusals) = mpsc::channel(REFUSALS);
         Self::at(cell, Some(Line { worker, talk }), None, refusals)
@@ -150,8 +191,47 @@ impl Seat {
             gate,
             refusals,
             cpu: Duration::ZERO,
+            unsent: Vec::new(),
+            share: None,
             cell,
         })
+    }
+
+    /// Has its worker run a cell, as soon as it is there.
+    pub fn run(&mut self, exec: Exec) {
+        if let Some(talk) = &mut self.talk {
+            self.unsent.extend(talk.ask(exec));
+        }
+    }
+
+    /// Has its worker run a cell behind those that it was asked to run.
+    pub fn run_behind(&mut self, exec: Exec) {
+        if let Some(talk) = &mut self.talk {
+            self.unsent.extend(talk.ask_behind(exec));
+        }
+    }
+
+    /// Turns to the cell that its worker has gone on with.
+    pub fn go_on(&mut self) {
+        if let Some(talk) = &mut self.talk {
+            talk.go_on();
+        }
+    }
+
+    /// Whether its worker goes on with another cell by itself.
+    pub fn is_followed(&self) -> bool {
+        self.talk.as_ref().is_some_and(Talk::is_followed)
+    }
+
+    /// Whether its last cell left something, by what its worker said.
+    pub fn leaves(&self) -> bool {
+        self.talk.as_ref().is_some_and(|talk| talk.leaves)
+    }
+
+    /// Whether its worker can be asked to run cells behind the one that it runs.
+    pub fn queues(&self) -> bool {
+        self.talk.as_ref().is_some_and(|talk| talk.greeted)
+            && [feature::QUEUE, feature::SOURCE].into_iter().all(|it| self.may(it))
     }
 
     /// Has its worker go on after each of its cells.
@@ -212,30 +292,31 @@ impl Seat {
 }
 
 /// Sends bytes to a worker, and reads until something of it was heard. Nothing: it ended, or said what it may not.
-async fn converse(
+pub async fn converse(
     worker: &AsyncFd<OwnedFd>,
     talk: &mut Talk,
     mut unsent: Vec<u8>,
     heard: impl Fn(&Talk) -> bool,
 ) -> Option<()> {
     let mut buffer = vec![0; 4096];
-    while !unsent.is_empty() || !heard(talk) {
-        let interest = if unsent.is_empty() { Interest::READABLE } else { Interest::WRITABLE };
-        let mut ready = worker.ready(interest).await.ok()?;
-        let done = ready.try_io(|fd| match unsent.is_empty() {
-            true => sandbox::stream::read(fd, &mut buffer),
-            false => Ok((nix::unistd::write(fd, &unsent)?, false)),
-        });
-        match done {
+    loop {
+        send(worker, &mut unsent).ok()?;
+        if !unsent.is_empty() {
+            room(Some(worker)).await.ok()?;
+            continue;
+        }
+        if heard(talk) {
+            return Some(());
+        }
+        let mut ready = worker.readable().await.ok()?;
+        match ready.try_io(|fd| sandbox::stream::read(fd, &mut buffer)) {
             Err(_) => {}
-            Ok(Ok((count, _))) if !unsent.is_empty() => drop(unsent.drain(..count)),
             Ok(Ok((count @ 1.., false))) => {
                 unsent.extend(talk.on_bytes(&buffer[..count]).ok()?.send);
             }
             Ok(_) => return None,
         }
     }
-    Some(())
 }
 
 /// One attempt under watch.
@@ -249,6 +330,7 @@ pub struct Watch<'a> {
     oom: Option<AsyncFd<OwnedFd>>,
     talk: Option<Talk>,
     unsent: Vec<u8>,
+    share: Option<Share>,
     /// Where a plain program says something, and what it has said.
     say: Option<AsyncFd<OwnedFd>>,
     words: Words,
@@ -278,22 +360,21 @@ pub struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    /// Watches what is done in a seat from `started` on.
+    /// Watches what is done in a seat from `started` on: an exec, or what its worker was asked to run.
     pub fn new(
         attempt: &'a Arc<Attempt>,
-        seat: Seat,
+        mut seat: Seat,
         exec: Option<Exec>,
         live: mpsc::Sender<Live>,
         stop: watch::Receiver<Stop>,
         started: Instant,
     ) -> Self {
         let spawned = Instant::now();
-        let Seat { cell, control, stdout, stderr, worker, oom, mut talk, .. } = seat;
-        let Seat { say, gate, refusals, cpu, .. } = seat;
-        let mut unsent = Vec::new();
-        if let (Some(talk), Some(exec)) = (&mut talk, exec) {
-            unsent = talk.ask(exec);
+        if let Some(exec) = exec {
+            seat.run(exec);
         }
+        let Seat { cell, control, stdout, stderr, worker, oom, talk, .. } = seat;
+        let Seat { say, gate, refusals, cpu, unsent, share, .. } = seat;
         // One that waited has greeted before.
         let greeted = talk.as_ref().is_none_or(|talk| talk.greeted).then_some(spawned);
         let keep = if attempt.phase.compiles() { COMPILER } else { TAIL };
@@ -312,6 +393,7 @@ impl<'a> Watch<'a> {
             cpu,
             talk,
             unsent,
+            share,
             say,
             words: Words::new(attempt.mask().cloned(), cell.view().path("/cell/out")),
             out: Capture::new(keep, attempt.mask()),
@@ -412,8 +494,11 @@ impl<'a> Watch<'a> {
     /// Watches a cell of a session until it is done; the seat is there for the next one, unless it went wrong.
     pub async fn run_on(mut self) -> std::io::Result<(Report, Option<Seat>)> {
         let mut buffer = vec![0; 64 << 10];
+        // What its worker has said of it before its turn.
+        self.heed(&[]).await;
         match self.until_over(&mut buffer).await? {
             Over::Ended(exit) => Ok((self.end(exit, buffer).await?, None)),
+            Over::Done if self.is_followed() => self.settle(buffer).await,
             Over::Done => match self.cell.poll_exit() {
                 // It took its process along.
                 Some(exit) => Ok((self.end(exit, buffer).await?, None)),
@@ -448,60 +533,103 @@ impl<'a> Watch<'a> {
             if self.is_done() {
                 return Ok(Over::Done);
             }
-            // Writability is only of interest while something waits: it is there nearly always.
-            let interest = if self.unsent.is_empty() {
-                Interest::READABLE
-            } else {
-                Interest::READABLE | Interest::WRITABLE
-            };
-            tokio::select! {
+            let cause = tokio::select! {
                 biased;
-                ready = self.control.readable() => {
-                    let mut guard = ready?;
-                    match self.cell.poll_exit() {
-                        Some(fact) => return Ok(Over::Ended(fact)),
-                        None => guard.clear_ready(),
+                ready = self.control.readable() => ready.map(|_| Cause::Exit)?,
+                () = &mut wall, if !self.seen.wall => Cause::Wall,
+                () = &mut soft, if soft_due.is_some() => Cause::Soft,
+                changed = stop.changed(), if stop_open => match changed {
+                    Ok(()) => Cause::Stop(*stop.borrow_and_update()),
+                    Err(_) => {
+                        stop_open = false;
+                        continue;
+                    }
+                },
+                ready = oom_of(self.oom.as_ref()), if self.oom.is_some() => ready.map(|()| Cause::Memory)?,
+                Some(text) = self.refusals.recv(), if self.gate.is_some() => Cause::Refused(text),
+                _ = tick.tick() => Cause::Tick,
+                ready = self.stdout.readable(), if !self.out.ended => ready.map(|_| Cause::Printed { stderr: false })?,
+                ready = self.stderr.readable(), if !self.err.ended => ready.map(|_| Cause::Printed { stderr: true })?,
+                ready = readable(self.say.as_ref()), if self.say.is_some() => ready.map(|()| Cause::Words)?,
+                ready = readable(self.worker.as_ref()), if self.worker.is_some() => ready.map(|()| Cause::Worker)?,
+                ready = room(self.worker.as_ref()), if !self.unsent.is_empty() => ready.map(|()| Cause::Room)?,
+            };
+            if self.is_followed() && self.is_past(&cause, buffer).await {
+                continue;
+            }
+            match cause {
+                Cause::Exit => {
+                    let exit = self.control.try_io(Interest::READABLE, |_| {
+                        self.cell.poll_exit().ok_or_else(|| ErrorKind::WouldBlock.into())
+                    });
+                    if let Ok(fact) = exit {
+                        return Ok(Over::Ended(fact));
                     }
                 }
-                () = &mut wall, if !self.seen.wall => {
+                Cause::Wall => {
                     self.on_time(Stage::Term);
                     self.tell_pending().await;
                 }
-                () = &mut soft, if soft_due.is_some() => {
+                Cause::Soft => {
                     soft_due = None;
                     self.on_time(Stage::Warning);
                     self.tell_pending().await;
                 }
-                changed = stop.changed(), if stop_open => match changed {
-                    Ok(()) => self.on_stop(*stop.borrow_and_update()),
-                    Err(_) => stop_open = false,
-                },
-                ready = oom_of(self.oom.as_ref()), if self.oom.is_some() => {
-                    ready?;
-                    self.on_usage();
-                }
-                Some(text) = self.refusals.recv(), if self.gate.is_some() => {
+                Cause::Stop(stop) => self.on_stop(stop),
+                Cause::Memory => drop(self.on_usage()),
+                Cause::Refused(text) => {
                     self.on_live(Live::Diagnostic(Diagnostic::new(Severity::Warning, text))).await;
                 }
-                _ = tick.tick() => self.on_tick().await,
-                ready = self.stdout.readable(), if !self.out.ended => {
-                    read(&mut ready?, &mut self.out, buffer);
+                Cause::Tick => self.on_tick().await,
+                Cause::Printed { stderr } => {
+                    let (pipe, capture) = match stderr {
+                        false => (&self.stdout, &mut self.out),
+                        true => (&self.stderr, &mut self.err),
+                    };
+                    read(pipe, capture, buffer);
                     self.on_output();
                 }
-                ready = self.stderr.readable(), if !self.err.ended => {
-                    read(&mut ready?, &mut self.err, buffer);
-                    self.on_output();
-                }
-                ready = ready_of(self.say.as_ref(), Interest::READABLE), if self.say.is_some() => {
-                    ready?;
-                    self.on_words(buffer).await;
-                }
-                ready = ready_of(self.worker.as_ref(), interest), if self.worker.is_some() => {
-                    ready?;
-                    self.on_worker(buffer).await;
-                }
+                Cause::Words => self.on_words(buffer).await,
+                Cause::Worker => self.on_worker(buffer).await,
+                Cause::Room => self.flush_worker(),
             }
         }
+    }
+
+    /// Whether its worker goes on with another cell when it is done with this one.
+    fn is_followed(&self) -> bool {
+        self.talk.as_ref().is_some_and(Talk::is_followed)
+    }
+
+    /// Whether what was seen is of a cell that follows this one: this one is done, by what the worker has said until now, or has printed nothing.
+    ///
+    /// The worker begins no cell while something of the one before is in a pipe. So what was there before it was last heard of is this cell's,
+    /// with all that has come to it since.
+    async fn is_past(&mut self, cause: &Cause, buffer: &mut [u8]) -> bool {
+        let pipe = match cause {
+            Cause::Worker | Cause::Room => return false,
+            Cause::Printed { stderr: false } => Some(&self.stdout),
+            Cause::Printed { stderr: true } => Some(&self.stderr),
+            Cause::Exit
+            | Cause::Wall
+            | Cause::Soft
+            | Cause::Stop(_)
+            | Cause::Memory
+            | Cause::Refused(_)
+            | Cause::Tick
+            | Cause::Words => None,
+        };
+        if pipe.is_some_and(is_empty) {
+            return true;
+        }
+        while let Some(worker) = self.worker.as_ref().filter(|_| !self.is_done()) {
+            // The runtime may not have heard yet of what is there.
+            match sandbox::stream::read(worker.get_ref(), buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+                read => self.on_read(read, buffer).await,
+            }
+        }
+        self.is_done()
     }
 
     /// Whether a cell of a session is done, and nothing was done about it that ends the session.
@@ -539,7 +667,7 @@ impl<'a> Watch<'a> {
     }
 
     /// Looks at the counters; ends the cell where a limit is passed that the kernel does not hold by itself.
-    fn on_usage(&mut self) {
+    fn on_usage(&mut self) -> sandbox::Usage {
         let mut usage = self.cell.usage();
         usage.cpu = usage.cpu.saturating_sub(self.cpu);
         let attempt = Arc::clone(self.attempt);
@@ -566,6 +694,7 @@ impl<'a> Watch<'a> {
             self.seen.cpu = true;
             self.kill_for(Limit::CpuTime, u64::try_from(usage.cpu.as_millis()).ok());
         }
+        usage
     }
 
     /// A host that was itself stopped (a Ctrl-Z) has heard nothing meanwhile: what was due from the worker in that time may
@@ -654,17 +783,9 @@ impl<'a> Watch<'a> {
 
     fn flush_worker(&mut self) {
         let Some(worker) = &self.worker else { return };
-        while !self.unsent.is_empty() {
-            match worker.try_io(Interest::WRITABLE, |fd| {
-                nix::unistd::write(fd, &self.unsent).map_err(std::io::Error::from)
-            }) {
-                Ok(sent) => {
-                    self.unsent.drain(..sent);
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
-                // The worker closed its end; what it is is decided by how it ends.
-                Err(_) => self.unsent.clear(),
-            }
+        if send(worker, &mut self.unsent).is_err() {
+            // The worker closed its end; what it is is decided by how it ends.
+            self.unsent.clear();
         }
     }
 
@@ -672,7 +793,10 @@ impl<'a> Watch<'a> {
     fn on_taken(&mut self) {
         let (Some(worker), Some(talk)) = (&self.worker, &mut self.talk) else { return };
         // Where the kernel can't say, a worker is believed.
-        if self.unsent.is_empty() && sandbox::stream::all_taken(worker.get_ref()).unwrap_or(true) {
+        if talk.grants()
+            && self.unsent.is_empty()
+            && sandbox::stream::all_taken(worker.get_ref()).unwrap_or(true)
+        {
             self.unsent.extend(talk.on_taken());
         }
     }
@@ -681,6 +805,11 @@ impl<'a> Watch<'a> {
         self.flush_worker();
         let Some(worker) = &self.worker else { return };
         let read = worker.try_io(Interest::READABLE, |fd| sandbox::stream::read(fd, buffer));
+        self.on_read(read, buffer).await;
+    }
+
+    /// Takes in what was read of the worker: so many bytes, and whether descriptors came with them.
+    async fn on_read(&mut self, read: std::io::Result<(usize, bool)>, buffer: &[u8]) {
         let bytes = match read {
             Ok((1.., true)) => {
                 self.violated(
@@ -690,7 +819,7 @@ impl<'a> Watch<'a> {
                 return;
             }
             Ok((count @ 1.., false)) => &buffer[..count],
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
             // Its end is closed: as a rule the process is about to end, too.
             Ok((0, _)) | Err(_) => {
                 self.worker = None;
@@ -703,6 +832,11 @@ impl<'a> Watch<'a> {
         }
         // Asked after the read: whatever credit these bytes were sent under was taken before.
         self.on_taken();
+        self.heed(bytes).await;
+    }
+
+    /// Takes in what the worker has said.
+    async fn heed(&mut self, bytes: &[u8]) {
         let Some(talk) = &mut self.talk else { return };
         let frames = talk.frames;
         let reaction = talk.on_bytes(bytes);

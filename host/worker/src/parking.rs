@@ -11,14 +11,13 @@ use std::time::Instant;
 
 use polyloom_model::{Kind, WorkerSpec};
 use polyloom_sandbox as sandbox;
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::drive::HELLO;
+use crate::drive::{HELLO, converse};
 use crate::executor::Executor;
 use crate::mask::Mask;
 use crate::order::{Order, Wait};
-use crate::pipes::watched;
+use crate::pipes::conversed;
 use crate::talk::Talk;
 
 /// A cell's file system is made in such pieces: a file that takes as many as before has room.
@@ -67,33 +66,8 @@ impl Line {
         mask: Option<&Arc<Mask>>,
     ) -> std::io::Result<Option<Self>> {
         let Some(socket) = cell.take_worker() else { return Ok(None) };
-        let worker = watched(socket, Interest::READABLE | Interest::WRITABLE)?;
+        let worker = conversed(socket)?;
         Ok(Some(Self { worker, talk: Talk::new(&executor.manifest, spec, mask.cloned()) }))
-    }
-
-    /// Talks until the worker has greeted and was answered.
-    async fn greet(&mut self) -> std::io::Result<()> {
-        let mut buffer = [0; 4096];
-        let mut unsent = Vec::new();
-        while !self.talk.greeted || !unsent.is_empty() {
-            let interest = if unsent.is_empty() { Interest::READABLE } else { Interest::WRITABLE };
-            let mut ready = self.worker.ready(interest).await?;
-            let done = ready.try_io(|fd| match unsent.is_empty() {
-                true => sandbox::stream::read(fd, &mut buffer),
-                false => Ok((nix::unistd::write(fd, &unsent)?, false)),
-            });
-            match done {
-                Err(_) => {}
-                Ok(Err(error)) => return Err(error),
-                Ok(Ok((count, _))) if !unsent.is_empty() => drop(unsent.drain(..count)),
-                Ok(Ok((count @ 1.., false))) => {
-                    let said = self.talk.on_bytes(&buffer[..count]);
-                    unsent.extend(said.map_err(std::io::Error::other)?.send);
-                }
-                Ok(Ok(_)) => return Err(std::io::ErrorKind::ConnectionReset.into()),
-            }
-        }
-        Ok(())
     }
 }
 
@@ -280,10 +254,10 @@ impl Parking {
 /// A sandbox whose worker has greeted and was answered; nothing where it does not.
 pub async fn greeted(mut cell: sandbox::Sandbox, executor: &Executor) -> Option<Berth> {
     let mut line = Line::open(&mut cell, executor, None).ok().flatten()?;
-    let answer = tokio::time::timeout(HELLO, line.greet()).await;
-    match answer {
-        Ok(Ok(())) => Some(Berth { cell, line: Some(line) }),
-        Ok(Err(_)) | Err(_) => {
+    let greeting = converse(&line.worker, &mut line.talk, Vec::new(), |talk| talk.greeted);
+    match tokio::time::timeout(HELLO, greeting).await {
+        Ok(Some(())) => Some(Berth { cell, line: Some(line) }),
+        Ok(None) | Err(_) => {
             // Its end is waited for where waiting does not matter.
             drop(tokio::task::spawn_blocking(move || drop(cell)));
             None

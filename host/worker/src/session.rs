@@ -3,7 +3,7 @@
 //! What the cells are, and what state is wanted, is the caller's. Files of a cell are laid and taken away by the host while the worker waits; what a cell
 //! leaves is copied, since processes of the session may go on. Where anything goes wrong, the session ends.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -43,6 +43,8 @@ const ENDING: usize = 15;
 const AT_ONCE: usize = 1 << 20;
 /// Longer code lies in a file.
 const MOST_SOURCE: usize = 64 << 10;
+/// The longest code of a cell that is sent before its turn: all that wait together fit a socket.
+const MOST_QUEUED: usize = 4 << 10;
 /// Variables that tell of one cell; those of a session are not of one.
 const OF_A_CELL: [&str; 3] = ["POLYLOOM_CELL", "POLYLOOM_DEADLINE_MS", "POLYLOOM_SEED"];
 
@@ -55,6 +57,8 @@ pub struct Session {
     own: Own,
     /// What the last cell might use.
     bounds: Bounds,
+    /// The cells that its worker goes on with by itself.
+    queue: VecDeque<Arc<Attempt>>,
 }
 
 /// Why a state is not kept, or not gone back to; everything is as it was.
@@ -90,6 +94,28 @@ impl Own {
 }
 
 impl Session {
+    fn new(seat: Seat, lease: Option<Lease>, own: Own, bounds: Bounds) -> Self {
+        Self { seat, lease, own, bounds, queue: VecDeque::new() }
+    }
+
+    /// The cells that its worker goes on with by itself, in order: each can only be the next that is executed.
+    #[must_use]
+    pub fn queue(&self) -> &VecDeque<Arc<Attempt>> {
+        &self.queue
+    }
+
+    /// Whether its worker can be sent cells before their turn.
+    #[must_use]
+    pub fn queues(&self) -> bool {
+        self.seat.queues()
+    }
+
+    /// Whether its last cell left something that the host had to take first, so that nothing could run behind it.
+    #[must_use]
+    pub fn leaves(&self) -> bool {
+        self.seat.leaves()
+    }
+
     /// Whether its worker is there, as far as is known.
     pub fn is_there(&mut self) -> bool {
         self.seat.is_there()
@@ -296,56 +322,53 @@ impl Workplace {
         let cell = spawned.map_err(AttemptError::Spawn)?;
         let seat = Seat::open(attempt, Berth { cell, line: None }).map_err(AttemptError::Watch)?;
         let bounds = Bounds::of(&attempt.limits);
-        Ok(Some(Session { seat: seat.stays(), lease: None, own: Own::default(), bounds }))
+        Ok(Some(Session::new(seat.stays(), None, Own::default(), bounds)))
     }
 
-    /// Runs a cell in a session. The session is given back where it is there still: where the cell ended well, or failed by itself, and left nothing that
+    /// Runs a cell in a session. `behind` are cells that are to be run after it and after those that wait: the first of them are sent to the worker at once, as
+    /// far as it goes on with such by itself.
+    ///
+    /// The session is given back where it is there still: where the cell ended well, or failed by itself, and left nothing that
     /// is in the way. What one that failed has done to the state is the caller's to undo.
     pub async fn exec(
         &self,
         session: Session,
         attempt: &Arc<Attempt>,
+        behind: Vec<Arc<Attempt>>,
         live: mpsc::Sender<Live>,
         stop: watch::Receiver<Stop>,
     ) -> Result<(Report, Option<Session>), AttemptError> {
         let started = Instant::now();
-        let Session { mut seat, mut lease, own, .. } = session;
+        let Session { mut seat, mut lease, own, mut queue, .. } = session;
         let bounds = Bounds::of(&attempt.limits);
         if let Some(lease) = &mut lease {
             lease.busy();
         }
-        let view = seat.cell.view().clone();
-        let laid = inputs::lay(&attempt.inputs, false, &view);
-        let code = messages::code_path(attempt);
-        let has_inputs = !attempt.inputs.is_empty();
-        let bytes: usize = laid.files.iter().map(|file| file.bytes.len()).sum();
-        // What is installed is in view already.
-        let named = attempt.call.is_none() || !attempt.code_name.is_empty();
-        let path = if named { view.path(&code) } else { String::new() };
-        let source = source_of(&seat, attempt);
-        let is_file = named && source.is_none();
-        let exec = exec_of(attempt, path, laid.exec.clone(), &view);
-        let exec = Exec { session: true, source, ..exec };
-        let lay = {
-            let attempt = Arc::clone(attempt);
-            let code = is_file.then(|| PathBuf::from(code));
-            move |seat: &mut Seat| lay(&mut seat.cell, code.as_deref(), &attempt, &laid)
-        };
-        if bytes <= AT_ONCE && laid_at_once(attempt) {
-            lay(&mut seat).map_err(AttemptError::Inputs)?;
-        } else {
-            let task = tokio::task::spawn_blocking(move || lay(&mut seat).map(|()| seat)).await;
-            let task = task.map_err(|error| AttemptError::Watch(std::io::Error::other(error)))?;
-            seat = task.map_err(AttemptError::Inputs)?;
+        let mut used = vec!["out"];
+        match queue.pop_front() {
+            Some(_) => seat.go_on(),
+            None => seat = begin(seat, attempt, &mut used).await?,
+        }
+        if seat.queues() && is_plain(queue.back().unwrap_or(attempt)) {
+            for attempt in behind.into_iter().take_while(|attempt| is_plain(attempt)) {
+                let exec = plain_exec(&seat, &attempt);
+                seat.run_behind(exec);
+                queue.push_back(attempt);
+            }
         }
         let told = live.clone();
-        let watch = Watch::new(attempt, seat, Some(exec), live, stop, started);
+        let watch = Watch::new(attempt, seat, None, live, stop, started);
         let (mut report, seat) = watch.run_on().await.map_err(AttemptError::Watch)?;
         let Some(mut seat) = seat else { return Ok((report, None)) };
-        let has_code = is_file || attempt.call.is_some();
-        let folders = [("code", has_code), ("in", has_inputs), ("out", true)];
-        let mut used = folders.into_iter().filter(|(_, used)| *used);
-        let emptied = used.try_for_each(|(folder, _)| seat.cell.empty(folder));
+        let emptied = match seat.is_followed() {
+            // It has left nothing, and the next one may be at it.
+            true => Ok(()),
+            false => used.into_iter().try_for_each(|folder| seat.cell.empty(folder)),
+        };
+        if !seat.is_followed() {
+            queue.clear();
+        }
+        let session = Session { seat, lease, own, bounds, queue };
         if let Err(error) = emptied {
             tracing::info!(cell = %attempt.cell, %error, "a session ends: what its cell left can't be removed");
             let text = format!(
@@ -354,18 +377,69 @@ impl Workplace {
             let warning = Diagnostic::new(Severity::Warning, text);
             report.meta.diagnostics.push(warning.clone());
             let _ = told.send(Live::Diagnostic(warning)).await;
-            Session { seat, lease, own, bounds }.end();
+            session.end();
             return Ok((report, None));
         }
-        Ok((report, Some(Session { seat, lease, own, bounds })))
+        Ok((report, Some(session)))
     }
 }
 
+/// Lays what a cell needs and has it run; notes the folders that it uses.
+async fn begin(
+    mut seat: Seat,
+    attempt: &Arc<Attempt>,
+    used: &mut Vec<&'static str>,
+) -> Result<Seat, AttemptError> {
+    let view = seat.cell.view().clone();
+    let laid = inputs::lay(&attempt.inputs, false, &view);
+    let code = messages::code_path(attempt);
+    let bytes: usize = laid.files.iter().map(|file| file.bytes.len()).sum();
+    // What is installed is in view already.
+    let named = attempt.call.is_none() || !attempt.code_name.is_empty();
+    let path = if named { view.path(&code) } else { String::new() };
+    let source = source_of(attempt).filter(|_| seat.may(feature::SOURCE));
+    let is_file = named && source.is_none();
+    used.extend((is_file || attempt.call.is_some()).then_some("code"));
+    used.extend((!attempt.inputs.is_empty()).then_some("in"));
+    let exec = exec_of(attempt, path, laid.exec.clone(), &view);
+    let exec = Exec { session: true, source, ..exec };
+    let lay = {
+        let attempt = Arc::clone(attempt);
+        let code = is_file.then(|| PathBuf::from(code));
+        move |seat: &mut Seat| lay(&mut seat.cell, code.as_deref(), &attempt, &laid)
+    };
+    if bytes <= AT_ONCE && laid_at_once(attempt) {
+        lay(&mut seat).map_err(AttemptError::Inputs)?;
+    } else {
+        let task = tokio::task::spawn_blocking(move || lay(&mut seat).map(|()| seat)).await;
+        let task = task.map_err(|error| AttemptError::Watch(std::io::Error::other(error)))?;
+        seat = task.map_err(AttemptError::Inputs)?;
+    }
+    seat.run(exec);
+    Ok(seat)
+}
+
+/// Whether a cell is nothing but code: nothing lies in a folder for it or is expected there, and nothing of it has to be counted for it alone.
+fn is_plain(attempt: &Attempt) -> bool {
+    let bare = attempt.inputs.is_empty() && attempt.outputs.is_empty() && attempt.stdin.is_none();
+    bare && attempt.secrets.is_none()
+        && attempt.limits.cpu_time.is_none()
+        && attempt.code.len() <= MOST_QUEUED
+        && source_of(attempt).is_some()
+}
+
+/// The message for such a cell.
+fn plain_exec(seat: &Seat, attempt: &Attempt) -> Exec {
+    let view = seat.cell.view();
+    let path = view.path(&messages::code_path(attempt));
+    let exec = exec_of(attempt, path, Vec::new(), view);
+    Exec { session: true, source: source_of(attempt), ..exec }
+}
+
 /// The code of a cell where its message has room for it: nobody has to make a file of it, and to take that away.
-fn source_of(seat: &Seat, attempt: &Attempt) -> Option<String> {
+fn source_of(attempt: &Attempt) -> Option<String> {
     let fits = attempt.call.is_none() && attempt.code.len() <= MOST_SOURCE;
-    let text = std::str::from_utf8(&attempt.code).ok().filter(|_| fits)?;
-    seat.may(feature::SOURCE).then(|| text.to_owned())
+    std::str::from_utf8(&attempt.code).ok().filter(|_| fits).map(str::to_owned)
 }
 
 /// Whether all its inputs are values.

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use polyloom_model::{ExecutorId, Manifest, Value, WorkerSpec};
 use polyloom_protocol::frame::{Decoder, PREAMBLE};
 use polyloom_protocol::handshake::{Offer, VERSION, feature, negotiate, refusal};
-use polyloom_protocol::messages::Version;
 use polyloom_protocol::messages::host::{Cancel, Credit, Describe, Exec, Shutdown};
 use polyloom_protocol::messages::worker::{Completions, Kept, Saved};
+use polyloom_protocol::messages::{Version, kind};
 use polyloom_protocol::meta::{Diagnostic, Severity};
 use polyloom_protocol::state::{Accept, Conversation, State};
 use polyloom_protocol::{FromHost, FromWorker, Violation};
@@ -20,6 +20,9 @@ use crate::mask::Mask;
 
 /// More results beyond the declared ones are left where they are.
 const MOST_ARTIFACTS: usize = 64;
+
+/// Credit of so many bytes goes back at once.
+const GRANT: u64 = 64 << 10;
 
 /// What came of some bytes.
 #[derive(Debug, Default)]
@@ -60,6 +63,8 @@ pub struct Talk {
     exec: Option<Exec>,
     /// The number of the present exec; from 1.
     number: u64,
+    /// The number of the last exec that was sent: the worker goes on with others behind the present one where it is larger.
+    last: u64,
     /// Whether the worker goes on after its cell.
     pub stays: bool,
     /// What was agreed that both may use.
@@ -82,6 +87,8 @@ pub struct Talk {
     pub done: Option<bool>,
     /// What Done claimed of the session.
     pub session_changed: bool,
+    /// Whether the exec left something that the host has to take before another may run: a claim.
+    pub leaves: bool,
     /// The executor's own facts: claims.
     pub extras: BTreeMap<String, Value>,
     /// Results beyond the declared outputs: name and path below the output folder. Claims.
@@ -101,6 +108,7 @@ impl Talk {
             declared: spec.features.clone(),
             exec: None,
             number: 0,
+            last: 0,
             stays: false,
             agreed: Vec::new(),
             answer: None,
@@ -114,6 +122,7 @@ impl Talk {
             metered: 0,
             done: None,
             session_changed: false,
+            leaves: false,
             extras: BTreeMap::new(),
             artifacts: Vec::new(),
             greeted: false,
@@ -126,7 +135,8 @@ impl Talk {
         let Pause { agreed, number } = pause;
         let (decoder, conversation) = (Decoder::resumed(), Conversation::resumed(number));
         let new = Self::new(manifest, spec, None);
-        Self { agreed, number, decoder, conversation, greeted: true, stays: true, ..new }
+        let last = number;
+        Self { agreed, number, last, decoder, conversation, greeted: true, stays: true, ..new }
     }
 
     /// What another process needs to go on; nothing while something is under way.
@@ -138,15 +148,45 @@ impl Talk {
     /// Asks for `exec` as soon as the worker has said hello; gives what is to be sent now.
     pub fn ask(&mut self, exec: Exec) -> Vec<u8> {
         let mut out = Vec::new();
-        self.number += 1;
-        (self.owed, self.granted, self.metered) = (0, 0, 0);
-        (self.done, self.session_changed) = (None, false);
-        (self.extras, self.artifacts) = Default::default();
+        self.begin(self.last + 1);
+        self.last = self.number;
         self.exec = Some(exec);
         if self.greeted {
             self.say_exec(&mut out);
         }
         out
+    }
+
+    /// Turns to the exec that was sent behind the one which is done. What has come of it already is heard of with the next bytes.
+    pub fn go_on(&mut self) {
+        debug_assert!(self.is_followed(), "nothing was sent behind");
+        self.begin(self.number + 1);
+    }
+
+    fn begin(&mut self, number: u64) {
+        self.number = number;
+        (self.owed, self.granted, self.metered) = (0, 0, 0);
+        (self.done, self.session_changed, self.leaves) = (None, false, false);
+        (self.extras, self.artifacts) = Default::default();
+    }
+
+    /// Sends an exec behind all that were sent, where the worker takes such; gives what is to be sent now.
+    pub fn ask_behind(&mut self, exec: Exec) -> Vec<u8> {
+        let mut out = Vec::new();
+        let after = self.last;
+        self.last += 1;
+        self.say(FromHost::Exec(Exec { after, ..exec }), self.last, &mut out);
+        out
+    }
+
+    /// Whether its worker goes on with another exec when it is done with the present one.
+    pub fn is_followed(&self) -> bool {
+        self.last > self.number
+    }
+
+    /// How many execs behind the present one are done, by what has come.
+    pub fn done_ahead(&self) -> usize {
+        if self.is_followed() { self.decoder.waiting(kind::DONE) } else { 0 }
     }
 
     /// Sends the exec that waits, as far as its worker understands it.
@@ -191,6 +231,11 @@ impl Talk {
         self.decoder.mid_frame()
     }
 
+    /// Whether it matters that the worker has taken everything that was sent to it.
+    pub fn grants(&self) -> bool {
+        self.granted > 0 || self.owed >= GRANT
+    }
+
     /// Hears that the worker has taken everything that was sent to it; gives what is to be sent then. Only now does credit count: a worker
     /// that does not read has none, however much the host has granted. Nothing else is sent before that, or it would not be known which part was taken.
     pub fn on_taken(&mut self) -> Vec<u8> {
@@ -204,8 +249,8 @@ impl Talk {
 
     /// Credit goes back in large pieces, so that a chatty cell does not cost a message each.
     fn grant(&mut self, out: &mut Vec<u8>) {
-        let running = matches!(self.conversation.state(), State::Busy(_));
-        if self.granted == 0 && self.owed >= 64 << 10 && running {
+        let running = self.is_running();
+        if self.granted == 0 && self.owed >= GRANT && running {
             self.granted = std::mem::take(&mut self.owed);
             let message = FromHost::Credit(Credit { bytes: self.granted });
             if let Ok(bytes) = message.encode(self.number) {
@@ -214,11 +259,17 @@ impl Talk {
         }
     }
 
+    /// Whether the present exec runs, and was not told to stop.
+    fn is_running(&self) -> bool {
+        self.done.is_none() && matches!(self.conversation.state(), State::Busy(_))
+    }
+
     /// Takes bytes from the worker. An error is a violation in words; the worker is to be killed.
     pub fn on_bytes(&mut self, bytes: &[u8]) -> Result<Reaction, String> {
         let mut reaction = Reaction::default();
         self.decoder.feed(bytes);
-        loop {
+        // What comes after that is of the exec behind it.
+        while self.done.is_none() || !self.is_followed() {
             let frame = match self.decoder.next_frame() {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
@@ -239,7 +290,7 @@ impl Talk {
     /// The message that asks the worker to stop, where one may be sent.
     pub fn cancel(&mut self, grace_ms: u64) -> Vec<u8> {
         let mut out = Vec::new();
-        if matches!(self.conversation.state(), State::Busy(_)) {
+        if self.is_running() {
             self.say(FromHost::Cancel(Cancel { grace_ms }), self.number, &mut out);
         }
         out
@@ -370,6 +421,11 @@ impl Talk {
             FromWorker::Done(done) => {
                 self.done = Some(done.ok);
                 self.session_changed = done.session_changed;
+                self.leaves = done.leaves;
+                if !done.ok || done.leaves {
+                    // Those behind it are not run: their numbers are used up.
+                    self.number = self.last;
+                }
                 self.extras = done.extras;
                 if !self.stays {
                     let shutdown = FromHost::Shutdown(Shutdown { grace_ms: 2000 });
@@ -547,7 +603,7 @@ mod tests {
             Value::Map([(text.clone(), Value::Int(1))].into()),
         ]);
         let extras = [(text.clone(), value)].into();
-        let done = Done { ok: true, session_changed: false, extras };
+        let done = Done { ok: true, extras, ..Done::default() };
         let messages = [
             hello("x", &[]),
             started,
@@ -563,6 +619,86 @@ mod tests {
         let bytes = "[105, 116, 32, 105, 115, 32, 42, 42, 42, 33]";
         assert_eq!(told.matches(bytes).count(), 2, "{told}");
         assert_eq!(told.matches("it is ***!").count(), 11, "{told}");
+    }
+
+    /// A talk with a worker that was sent so many execs.
+    fn queue(count: u64) -> Talk {
+        let mut manifest = manifest();
+        let features = ["session", "queue"];
+        let Kind::Worker(spec) = &mut manifest.kind else { unreachable!() };
+        spec.features = features.map(str::to_owned).into();
+        let Kind::Worker(spec) = &manifest.kind else { unreachable!() };
+        let mut talk = Talk { stays: true, ..Talk::new(&manifest, spec, None) };
+        let (_, hello) = hello("x", &features);
+        let bytes = [&PREAMBLE[..], &hello.encode(0).unwrap()].concat();
+        talk.on_bytes(&bytes).unwrap();
+        assert!(talk.greeted && talk.may(feature::QUEUE));
+        let exec = Exec { cell: "a".to_owned(), session: true, ..Exec::default() };
+        assert!(!talk.ask(exec.clone()).is_empty());
+        for _ in 1..count {
+            assert!(!talk.ask_behind(exec.clone()).is_empty());
+        }
+        talk
+    }
+
+    #[test]
+    fn what_comes_of_a_queued_exec_is_heard_of_at_its_turn() {
+        let mut talk = queue(4);
+        let exec = Exec { cell: "a".to_owned(), session: true, ..Exec::default() };
+        let started = || FromWorker::Started(Default::default());
+        let log = |text: &str| {
+            let text = text.to_owned();
+            FromWorker::Log(Log { level: LogLevel::Info, text })
+        };
+        let done = |ok| FromWorker::Done(Done { ok, ..Done::default() });
+        let said = [
+            (1, started()),
+            (1, log("one")),
+            (1, done(true)),
+            (2, started()),
+            (2, log("two")),
+            (2, done(false)),
+        ];
+        let bytes: Vec<u8> =
+            said.iter().flat_map(|(exec, message)| message.encode(*exec).unwrap()).collect();
+        let live = format!("{:?}", talk.on_bytes(&bytes).unwrap().live);
+        assert!(live.contains("one") && !live.contains("two"), "{live}");
+        assert_eq!((talk.done, talk.done_ahead(), talk.is_followed()), (Some(true), 1, true));
+        assert!(talk.pause().is_none() && talk.cancel(0).is_empty());
+        talk.go_on();
+        assert_eq!(talk.done, None);
+        let live = format!("{:?}", talk.on_bytes(&[]).unwrap().live);
+        assert!(live.contains("two"), "{live}");
+        // Nothing runs behind one that failed, and nothing has its number.
+        assert_eq!((talk.done, talk.done_ahead(), talk.is_followed()), (Some(false), 0, false));
+        assert_eq!(talk.pause().unwrap().number, 4);
+        assert!(!talk.ask(exec).is_empty());
+        assert!(talk.on_bytes(&started().encode(5).unwrap()).is_ok());
+    }
+
+    #[test]
+    fn a_queued_exec_that_is_heard_of_before_its_turn_is_a_violation() {
+        for said in [vec![2], vec![1, 3]] {
+            let mut talk = queue(3);
+            let done =
+                |exec: &u64| FromWorker::Done(Done { ok: true, ..Done::default() }).encode(*exec);
+            let bytes: Vec<u8> = said.iter().flat_map(|exec| done(exec).unwrap()).collect();
+            let mut heard = talk.on_bytes(&bytes);
+            if said.len() > 1 {
+                talk.go_on();
+                heard = talk.on_bytes(&[]);
+            }
+            assert!(heard.unwrap_err().contains("broke the protocol"), "{said:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_run_behind_one_that_leaves_something() {
+        let mut talk = queue(3);
+        let done = Done { ok: true, leaves: true, ..Done::default() };
+        talk.on_bytes(&FromWorker::Done(done).encode(1).unwrap()).unwrap();
+        assert_eq!((talk.done, talk.is_followed()), (Some(true), false));
+        assert!(talk.pause().is_some());
     }
 
     #[test]

@@ -119,12 +119,20 @@ pub struct Exec {
     /// The code itself, in place of the file that `code` then only names. Needs the feature `source`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// The function to be called. A worker without the feature never sees this key, nor one of the three above.
+    /// The exec that this one is sent behind, before the host has heard of its end; 0: none. Needs the feature `queue`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub after: u64,
+    /// The function to be called. A worker without the feature never sees this key, nor one of the four above.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call: Option<Call>,
     /// The cell's whole environment, in place of the worker's. Needs the feature `instances`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(exec: &u64) -> bool {
+    *exec == 0
 }
 
 /// Stop the exec; `Done` is still due. After the grace the host kills.

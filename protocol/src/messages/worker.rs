@@ -103,6 +103,9 @@ pub struct Done {
     /// Whether session state changed.
     #[serde(default)]
     pub session_changed: bool,
+    /// Whether it leaves something that the host has to take first: no exec that was sent behind it is run. Needs the feature `queue`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leaves: bool,
 }
 
 /// Answer to `Describe`: what an executor with a catalogue offers.

@@ -78,7 +78,7 @@ pub fn from_worker() -> Vec<Json> {
                 media: Some("text/plain".into()),
             }),
         ),
-        (1, FromWorker::Done(Done { ok: true, session_changed: false, extras: BTreeMap::new() })),
+        (1, FromWorker::Done(Done { ok: true, ..Done::default() })),
         (
             u64::MAX,
             FromWorker::Done(Done {
@@ -88,6 +88,7 @@ pub fn from_worker() -> Vec<Json> {
                     ("bytes", Value::Bytes(vec![1, 2])),
                     ("list", Value::List(vec![Value::Int(-1), Value::Float(f64::NAN)])),
                 ]),
+                leaves: true,
             }),
         ),
         (
@@ -172,6 +173,7 @@ pub fn from_host() -> Vec<Json> {
         source: Some("temps.mean()".into()),
         ..bare.clone()
     };
+    let behind = Exec { session: true, after: 4, ..bare.clone() };
     let call = Exec {
         code: "/cell/code/filters.py".into(),
         call: Some(Call { module: "filters".into(), object: "gaussian".into() }),
@@ -191,6 +193,7 @@ pub fn from_host() -> Vec<Json> {
         (2, FromHost::Exec(bare)),
         (3, FromHost::Exec(call)),
         (4, FromHost::Exec(typed)),
+        (5, FromHost::Exec(behind)),
         (1, FromHost::Cancel(Cancel { grace_ms: 1000 })),
         (1, FromHost::Credit(Credit { bytes: 65_536 })),
         (0, FromHost::Describe(Describe {})),

@@ -10,6 +10,7 @@ import linecache
 import sys
 
 from polyloom import _frames as wire
+from polyloom._leavings import Leavings
 from polyloom._snapshots import Refused, Snapshots
 
 TYPE_CHECKING = False
@@ -24,6 +25,7 @@ class Session:
 
     def __init__(self, worker: Worker) -> None:
         self.snapshots = Snapshots()
+        self.leavings = Leavings()
         self.module: Any = type(sys)("__main__")
         self._worker = worker
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 VERSION = polyloom.__version__
 FEATURES = ["call", "cancel.soft", "display", "progress", "session", "snapshot", "kept"]
-FEATURES += ["complete", "durable", "interactive", "source"]
+FEATURES += ["complete", "durable", "interactive", "source", "queue"]
 EXIT_PROTOCOL = 3
 _OF_SESSIONS = {wire.RESET, wire.SNAPSHOT, wire.RESTORE, wire.FORGET}
 _OF_SESSIONS |= {wire.COMPLETE, wire.SAVE, wire.LOAD}
@@ -52,6 +52,8 @@ class Worker:
         self._uninterruptible = 1
         self._interrupted = False
         self._lent = False
+        # The exec behind which another one is run that was sent before the host heard of its end.
+        self._followed = 0
         self._prepared = False
         self.is_copy = False
         """Whether this is the copy of a zygote, which is there for one cell or one session."""
@@ -143,6 +145,8 @@ class Worker:
     def _execute(self, frame: wire.Frame) -> None:
         if not isinstance(frame.body.get("code"), str):
             raise wire.ProtocolError("bad_message", "an Exec without `code`")
+        if frame.body.get("after", 0) not in (0, self._followed):
+            return
         self._interrupted = False
         self.connection.begin(frame.exec_id)
         execution = self.execution(frame)
@@ -158,16 +162,33 @@ class Worker:
         self.current = polyloom._current = None
         set_signal(SIGURG, SIG_DFL)
         changed = execution.session_changed
-        if ok and changed and not extras:
+        leaves = self._leaves(frame)
+        self._followed = frame.exec_id if ok and not leaves else 0
+        if ok and changed and not extras and not leaves:
             self.connection.send_encoded(wire.DONE, frame.exec_id, _WENT_WELL)
         else:
-            self.done(frame.exec_id, ok, extras, changed)
+            more = {"leaves": True} if leaves else {}
+            self.done(frame.exec_id, ok, extras, session_changed=changed, **more)
         self.exit_code = execution.exit_code
 
-    def done(self, exec_id: int, ok: bool, extras: dict[str, Any], changed: bool = False) -> None:
+    def done(
+        self,
+        exec_id: int,
+        ok: bool,
+        extras: dict[str, Any],
+        *,
+        session_changed: bool = False,
+        **more: Any,
+    ) -> None:
         """Say that an Exec is done."""
-        done = encode({"extras": extras, "ok": ok, "session_changed": changed})
-        self.connection.send_encoded(wire.DONE, exec_id, done)
+        done = {"extras": extras, "ok": ok, "session_changed": session_changed, **more}
+        self.connection.send_encoded(wire.DONE, exec_id, encode(done))
+
+    def _leaves(self, frame: wire.Frame) -> bool:
+        """Whether the host has to take something before another exec begins."""
+        if self._session is None or "queue" not in self.features:
+            return False
+        return self._session.leavings.any(str(frame.body.get("out")))
 
     def send(self, kind: int, exec_id: int, body: dict[str, Any]) -> None:
         main = get_ident() == self._main

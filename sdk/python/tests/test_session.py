@@ -127,6 +127,57 @@ class States(Session):
         self.assertIs(self.host.finish(exec_id)["ok"], False)
 
 
+class Queues(Session):
+    def queue(self, *sources: str) -> list[int]:
+        """Send execs in one piece, each behind the one before; their ids."""
+        self.host.greet()
+        ids: list[int] = []
+        with self.host.together():
+            for source in sources:
+                after = ids[-1] if ids else 0
+                more = {"session": True, "in_message": True, "after": after}
+                ids.append(self.host.start(source, **more))
+        return ids
+
+    def test_execs_run_in_their_order_each_to_its_done(self) -> None:
+        for exec_id in self.queue("x = [1]", "x.append(2)", "x.append(sum(x))"):
+            self.assertIs(self.host.finish(exec_id)["ok"], True)
+        self.assertEqual([kind for kind, _ in self.host.seen], ["Started", "Done"] * 3)
+        self.assertEqual(self.value("x"), [1, 2, 3])
+        self.assertEqual(self.host.end(), 0)
+
+    def test_what_is_behind_a_failed_one_is_not_run(self) -> None:
+        ids = self.queue("x = 1", "x = 2; 1 / 0", "x = 3", "x = 4")
+        done = [self.host.finish(exec_id)["ok"] for exec_id in ids[:2]]
+        self.assertEqual(done, [True, False])
+        self.assertEqual(self.value("x"), 2)
+        self.assertEqual(len(self.host.of("Started")), 3)
+
+    def test_what_is_behind_one_that_leaves_something_is_not_run(self) -> None:
+        leave = "import os\nopen(os.environ['OUT'] + '/left', 'w').close()"
+        first, second, _ = self.queue("x = 1", leave, "x = 2")
+        self.assertNotIn("leaves", self.host.finish(first))
+        self.assertIs(self.host.finish(second)["leaves"], True)
+        (self.host.cell / "out" / "left").unlink()
+        self.assertEqual(self.value("x"), 1)
+        self.assertEqual(len(self.host.of("Started")), 3)
+
+    def test_what_comes_behind_one_that_is_done_is_run(self) -> None:
+        (first,) = self.queue("x = 1")
+        self.host.finish(first)
+        second = self.host.start("x += 1", session=True, in_message=True, after=first)
+        self.assertIs(self.host.finish(second)["ok"], True)
+        self.assertEqual(self.value("x"), 2)
+
+    def test_what_is_behind_one_that_is_cancelled_is_not_run(self) -> None:
+        first, _ = self.queue("import time\nx = print(1)\ntime.sleep(60)", "x = 2")
+        while "1" not in self.host.text("stdout"):
+            time.sleep(0.001)
+        self.host.send("Cancel", first, {"grace_ms": 1000})
+        self.assertIs(self.host.finish(first)["ok"], False)
+        self.assertIsNone(self.value("x"))
+
+
 class Kept(Session):
     def test_a_snapshot_is_gone_back_to_more_than_once(self) -> None:
         self.cell("x = [1]")

@@ -262,6 +262,6 @@ fn run(
     if let Some(lost) = lost {
         return Err(lost);
     }
-    let done = Done { ok: result.is_ok(), session_changed, extras };
+    let done = Done { ok: result.is_ok(), session_changed, extras, leaves: false };
     connection.send(id, &FromWorker::Done(done))
 }

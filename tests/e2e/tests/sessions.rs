@@ -145,6 +145,123 @@ fn limits_hold_for_each_cell_and_end_the_session() {
     assert_eq!(run.outcomes()["b"], "timed_out");
 }
 
+/// Cells that are nothing but code, which are sent to the session's worker before it is their turn.
+fn plain(codes: &[&str]) -> String {
+    let names: Vec<String> = (0..codes.len()).map(|at| format!("c{at:02}")).collect();
+    let cells: Vec<_> =
+        names.iter().zip(codes).map(|(name, code)| (name.as_str(), "", *code)).collect();
+    session(&cells)
+}
+
+#[test]
+fn what_a_cell_prints_is_its_own_however_soon_the_next_one_runs() {
+    needs!("python3");
+    let ways = [
+        "x = 1",
+        "print('printed')",
+        "import os\nos.write(1, b'written\\n')",
+        "import sys\nprint('complained', file=sys.stderr)",
+        "import subprocess\nsubprocess.run(['echo', 'echoed'])",
+        "import polyloom\npolyloom.log('logged')",
+        "import os\nopen(os.environ['OUT'] + '/left', 'w').close()",
+    ];
+    let codes: Vec<&str> = ways.into_iter().cycle().take(42).collect();
+    let place = Place::flow(&plain(&codes));
+    let events = place.polyloom(&["run", "--events", "-"]).exits(0).json_lines();
+    let said = |cell: &str| -> String {
+        let logs = events.iter().filter(|it| it["event"] == "log" && it["cell"] == cell);
+        logs.map(|it| it["text"].as_str().unwrap()).collect()
+    };
+    let words = ["", "printed", "written", "complained", "echoed", "logged", ""];
+    for (at, word) in words.iter().cycle().take(codes.len()).enumerate() {
+        assert_eq!(said(&format!("c{at:02}")).trim_end(), *word, "c{at:02}");
+    }
+}
+
+#[test]
+fn a_cell_that_ends_badly_is_told_as_itself_and_none_behind_it_ran() {
+    needs!("python3");
+    for (code, limit, outcome) in [
+        ("1 / 0", "", "failed"),
+        ("import os\nos._exit(3)", "", "failed"),
+        ("import os\nos.kill(os.getpid(), 9)", "", "killed"),
+        ("import time\ntime.sleep(60)", "timeout = \"300ms\"\ngrace = \"100ms\"\n", "timed_out"),
+        ("while True: print('x' * 1000)", "output_limit = \"64KiB\"\n", "output_exceeded"),
+        ("x = bytearray(1 << 30)", "", "out_of_memory"),
+    ] {
+        let mut codes = vec!["x = 1"; 24];
+        codes[12] = code;
+        let flow = plain(&codes).replacen("[cells.c12]\n", &format!("[cells.c12]\n{limit}"), 1);
+        let flow = format!("[defaults]\nmemory = \"128MiB\"\n{flow}");
+        let run = Place::flow(&flow).run(&[]).exits(1);
+        for at in 0..24 {
+            let cell = format!("c{at:02}");
+            let expected = match at {
+                ..12 => "ok",
+                12 => outcome,
+                _ => "skipped",
+            };
+            assert_eq!(run.outcome(&cell), expected, "{cell} of `{code}`");
+        }
+    }
+}
+
+#[test]
+fn a_cell_that_speaks_for_a_later_one_ends_alone() {
+    needs!("python3");
+    let forge = "import gc\nworker = [it for it in gc.get_objects() if type(it).__name__ == 'Worker'][0]\nworker.done(worker.current.id + 2, True, {})";
+    let mut codes = vec!["x = 1"; 24];
+    codes[12] = forge;
+    let run = Place::flow(&plain(&codes)).run(&[]).exits(1);
+    for (at, expected) in [(11, "ok"), (12, "worker_error"), (13, "skipped"), (14, "skipped")] {
+        assert_eq!(run.outcome(&format!("c{at}")), expected, "c{at}");
+    }
+    assert!(run.messages("c12").contains("broke the protocol"), "{}", run.messages("c12"));
+}
+
+#[test]
+fn an_interrupt_ends_the_cell_that_runs_among_those_that_were_sent_ahead() {
+    needs!("python3");
+    let mut codes = vec!["x = 1"; 24];
+    codes[12] = "import time\nprint('ready', flush=True)\ntime.sleep(3600)";
+    let place = Place::flow(&plain(&codes));
+    let mut running = place.call(&["run", "--events", "-"]).start();
+    running.until_printed("c12", "ready");
+    running.signal(Signal::INT);
+    let events = running.end().json_lines();
+    let ended = |cell: &str| {
+        let of = |it: &&serde_json::Value| it["event"] == "step.finished" && it["cell"] == cell;
+        events.iter().find(of).unwrap()["meta"]["outcome"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(["c12", "c13"].map(ended), ["cancelled", "skipped"]);
+}
+
+#[test]
+fn a_cell_among_others_of_its_session_is_tried_again() {
+    needs!("python3");
+    let mut codes = vec!["seen = globals().get('seen', 0) + 1"; 20];
+    codes[10] = "import os\nassert seen == 10\nif os.path.exists('/nowhere') or not globals().get('again'): 1 / 0";
+    let flow = plain(&codes).replacen("[cells.c10]\n", "[cells.c10]\nretries = 1\n", 1);
+    let run = Place::flow(&flow).run(&[]).exits(1);
+    // What is tried again finds the state that those before it leave, not that of a failed attempt.
+    assert_eq!(run.outcome("c10"), "failed");
+    assert!(run.messages("c10").contains("ZeroDivisionError"), "{}", run.messages("c10"));
+}
+
+#[test]
+fn cells_with_results_among_plain_ones_leave_them_whole() {
+    needs!("python3");
+    let plain: Vec<String> = (0..20).map(|at| format!("p{at:02}")).collect();
+    let mut cells = vec![("a", "x = \"int\"", "n = 1\nx = n")];
+    cells.extend(plain.iter().map(|name| (name.as_str(), "", "n += 1")));
+    cells.insert(11, ("m", "y = \"int\"", "y = n"));
+    cells.push(("z", "w = \"int\"", "w = n"));
+    let place = Place::flow(&session(&cells));
+    let _ = place.run(&[]).exits(0);
+    let shown = ["a.x", "m.y", "z.w"].map(|port| shown(&place, port));
+    assert_eq!(shown, ["1", "11", "21"]);
+}
+
 #[test]
 fn what_a_process_of_the_session_does_to_a_result_afterwards_is_too_late() {
     needs!("python3");

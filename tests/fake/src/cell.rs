@@ -158,7 +158,7 @@ impl Cell<'_> {
                 self.copy()?;
                 let claims = ["exit_code", "wall_ms", "peak_memory"];
                 let extras = claims.map(|name| (name.to_owned(), Value::Int(0))).into();
-                let done = Done { ok: true, session_changed: false, extras };
+                let done = Done { ok: true, extras, ..Done::default() };
                 wire.send(id, &FromWorker::Done(done))?;
             }
             During::Hang => self.hang(wire)?,

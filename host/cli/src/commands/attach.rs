@@ -120,6 +120,7 @@ impl Face {
         match self {
             Self::Text(terminal) => {
                 terminal.record(&Answer::record(line)?);
+                terminal.told();
                 Ok(true)
             }
             Self::Lines(out) => {

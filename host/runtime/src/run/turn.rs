@@ -1,20 +1,27 @@
 //! A step's turn in its session: which cells come before it, and what their process may use.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
 
 use polyloom_model::{Cell, Limits, Origin, SessionName};
-use polyloom_plan::StepIndex;
+use polyloom_plan::{Action, Check, StepIndex};
+use polyloom_schedule::State;
 use polyloom_worker::attempt::Origins;
 
 use super::Runner;
 use crate::sessions::Turn;
+use crate::step::StepRun;
+
+/// Among how many steps after one the next of its session is looked for.
+const LOOKED_AT: usize = 64;
 
 impl Runner {
     /// The turn of a step that is about to run, with the cells that may have to be run again for it.
     pub(super) fn turn(&self, step: StepIndex) -> Option<Turn> {
         let mut turn = self.bare_turn(step)?;
-        if self.job.place.sessions.stands_at(&turn.name, turn.before) {
+        if let Some(wanted) = self.job.place.sessions.stands_at(&turn.name, turn.before, turn.key) {
+            turn.behind = self.behind(step, wanted);
             return Some(turn);
         }
         turn.limits = self.limits_of(step, &turn);
@@ -40,7 +47,46 @@ impl Runner {
         let (name, key) = (session.name.clone(), steps[step.at()].key);
         let flow = self.job.prepared.flow.path.clone();
         let origins = self.origins(&name);
-        Some(Turn { name, flow, key, before, previous, replays: Vec::new(), limits, origins })
+        let (replays, behind) = Default::default();
+        Some(Turn { name, flow, key, before, previous, replays, behind, limits, origins })
+    }
+
+    /// Steps so far behind a step which may be sent to the session's worker before their turn.
+    fn behind(&self, step: StepIndex, wanted: Range<usize>) -> Vec<StepRun> {
+        // Where states are kept for later runs, each cell waits until that of the one before is.
+        if wanted.is_empty() || self.job.place.workplace.room() > 0 {
+            return Vec::new();
+        }
+        let all = std::iter::successors(Some(step), |last| self.step_behind(*last)).skip(1);
+        let wanted = all.take(wanted.end).skip(wanted.start);
+        wanted.map(|step| StepRun { turn: self.bare_turn(step), ..self.step_run(step) }).collect()
+    }
+
+    /// The next step of a session, where nothing but what becomes of the one before it decides whether it runs, and it is given nothing.
+    fn step_behind(&self, step: StepIndex) -> Option<StepIndex> {
+        let cell = self.cell(step);
+        let steps = &self.job.prepared.plan.steps;
+        let first = step.at() + 1;
+        let later = first..steps.len().min(first + LOOKED_AT);
+        let follows = |at: &usize| {
+            let session = self.job.prepared.flow.cells[steps[*at].index.at()].session.as_ref();
+            session.is_some_and(|session| session.before.as_ref() == Some(&cell.id))
+        };
+        let at = later.into_iter().find(follows)?;
+        let (planned, next) = (&steps[at], StepIndex(u32::try_from(at).ok()?));
+        let own = self.cell(next);
+        let sure = planned.action == Action::Run
+            && planned.check == Check::Nothing
+            && planned.needs == [step]
+            && self.schedule.state(next) == Some(State::Waiting);
+        let bare = own.is_program()
+            && own.call.is_none()
+            && own.inputs.is_empty()
+            && own.outputs.is_empty()
+            && own.stdin.is_none()
+            && own.asks.is_empty()
+            && own.secrets.is_empty();
+        (sure && bare && !self.job.permits.contains_key(&own.declared)).then_some(next)
     }
 
     /// Where the code of a session's cells stands. A name that two of them have says nothing.

@@ -12,7 +12,7 @@ use polyloom_sandbox as sandbox;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
-use super::{DRAIN, KILL, Seat, Watch, millis};
+use super::{DRAIN, KILL, Seat, Share, Watch, millis};
 use crate::attempt::{Attempt, Collected, Live, Output, Phase, Report, Start};
 use crate::capture::Capture;
 use crate::collect::{self, Problem, Writers};
@@ -104,14 +104,16 @@ impl<'a> Watch<'a> {
     }
 
     /// Ends the watch of a cell of a session that is done: what it has printed is in the pipes by now, and its files are copied, since the process goes on.
+    /// Where that goes on with another cell, this one has left nothing, and what is there is of that.
     pub(super) async fn settle(
         mut self,
         mut buffer: Vec<u8>,
     ) -> std::io::Result<(Report, Option<Seat>)> {
         let ended = Instant::now();
-        let wall = ended - self.started;
+        let is_followed = self.is_followed();
         let mut times = self.times(ended);
-        for (pipe, capture) in [(&self.stdout, &mut self.out), (&self.stderr, &mut self.err)] {
+        let pipes = [(&self.stdout, &mut self.out), (&self.stderr, &mut self.err)];
+        for (pipe, capture) in pipes.into_iter().filter(|_| !is_followed) {
             while let Ok(count @ 1..) = nix::unistd::read(pipe.get_ref(), &mut buffer) {
                 capture.push(&buffer[..count]);
             }
@@ -123,7 +125,8 @@ impl<'a> Watch<'a> {
         self.out.finish();
         self.err.finish();
         self.pass_text_on(true).await;
-        self.on_usage();
+        let wall = self.share(ended - self.started);
+        times.run_ms = times.run_ms.min(millis(wall));
         self.tell_pending().await;
         let cpu = self.cpu + self.seen.cpu_time;
         let (mut rest, cell, _) = self.apart();
@@ -152,6 +155,24 @@ impl<'a> Watch<'a> {
         Ok((report, seat))
     }
 
+    /// Reads the counters, for all cells of which the host has heard at once that they are done: each has used as much as the others. Gives the time of one.
+    fn share(&mut self, wall: Duration) -> Duration {
+        let mut share = match self.share.take().filter(|share| share.left > 0) {
+            Some(share) => share,
+            None => {
+                let mut usage = self.on_usage();
+                let left = 1 + self.talk.as_ref().map_or(0, Talk::done_ahead);
+                let parts = u32::try_from(left).unwrap_or(u32::MAX);
+                usage.cpu /= parts;
+                Share { left, wall: wall / parts, usage }
+            }
+        };
+        share.left -= 1;
+        self.seen.take_in(&share.usage, &self.attempt.limits);
+        self.share = Some(share);
+        share.wall
+    }
+
     /// What has been seen and said, without the sandbox that it was about; and the processor time that was used there before.
     fn apart(self) -> (Rest<'a>, sandbox::Sandbox, Duration) {
         let hidden = self.hides_stderr();
@@ -163,6 +184,8 @@ impl<'a> Watch<'a> {
             oom: self.oom,
             gate: self.gate,
             refusals: self.refusals,
+            unsent: self.unsent,
+            share: self.share,
         };
         let rest = Rest {
             attempt: self.attempt,
@@ -186,9 +209,10 @@ impl<'a> Watch<'a> {
         for (pipe, capture) in [(&self.stdout, &mut self.out), (&self.stderr, &mut self.err)] {
             while !capture.ended {
                 match tokio::time::timeout_at(deadline, pipe.readable()).await {
-                    Ok(ready) => read(&mut ready?, capture, buffer),
+                    Ok(ready) => drop(ready?),
                     Err(_) => break,
                 }
+                read(pipe, capture, buffer);
             }
         }
         Ok(())
@@ -204,12 +228,29 @@ struct Ears {
     oom: Option<AsyncFd<OwnedFd>>,
     gate: Option<Gate>,
     refusals: mpsc::Receiver<String>,
+    unsent: Vec<u8>,
+    share: Option<Share>,
 }
 
 impl Ears {
     fn seat(self, cell: sandbox::Sandbox, talk: Option<Talk>, cpu: Duration) -> Seat {
-        let Self { control, stdout, stderr, worker, oom, gate, refusals } = self;
-        Seat { cell, control, stdout, stderr, worker, oom, talk, say: None, gate, refusals, cpu }
+        let Self { control, stdout, stderr, worker, oom, gate, refusals, unsent, share } = self;
+        let say = None;
+        Seat {
+            cell,
+            control,
+            stdout,
+            stderr,
+            worker,
+            oom,
+            talk,
+            say,
+            gate,
+            refusals,
+            cpu,
+            unsent,
+            share,
+        }
     }
 }
 

@@ -170,5 +170,5 @@ fn had(
     };
     let client = Arc::clone(client);
     let lease = Some(Lease { client, number, executor, known });
-    Ok(Ok(Some((Session { seat, lease, own, bounds }, stand))))
+    Ok(Ok(Some((Session::new(seat, lease, own, bounds), stand))))
 }

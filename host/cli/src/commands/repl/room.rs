@@ -168,7 +168,7 @@ impl Room {
         let attempt = self.attempt("", self.base.inputs.clone(), Ports::new());
         let (live, heard) = mpsc::channel(64);
         let showing = tokio::spawn(shown::live(ground.screen, heard));
-        let ran = workplace.exec(session, &attempt, live, stop).await;
+        let ran = workplace.exec(session, &attempt, Vec::new(), live, stop).await;
         let _ = showing.await;
         match ran.map_err(|error| failed(&error))? {
             (report, Some(session)) if report.meta.outcome == Outcome::Ok => Ok(session),
@@ -215,7 +215,7 @@ impl Room {
         let workplace = &ground.place.workplace;
         let work = async {
             match session {
-                Some(session) => workplace.exec(session, &attempt, live, stopped).await,
+                Some(session) => workplace.exec(session, &attempt, Vec::new(), live, stopped).await,
                 None => Ok((workplace.attempt(&attempt, live, stopped).await?, None)),
             }
         };

@@ -104,6 +104,7 @@ impl Streams {
     /// Says something that is of no run.
     pub fn say(&mut self, at_ms: f64, event: Event) {
         self.record(&Record { seq: 0, at_ms, event });
+        self.told();
     }
 
     fn lock(&self) -> MutexGuard<'_, Numbered> {
@@ -123,6 +124,10 @@ impl Sink for Streams {
         for stream in streams {
             stream.record(other.as_ref().unwrap_or(record));
         }
+    }
+
+    fn told(&mut self) {
+        self.lock().streams.iter_mut().for_each(|stream| stream.told());
     }
 
     /// Where nothing is written, nobody has to see anything.
