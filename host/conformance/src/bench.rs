@@ -221,7 +221,7 @@ impl<'a> Bench<'a> {
             code_name: format!("case.{}", self.extension()),
             call: None,
             code: code.as_bytes().into(),
-            origin: Origin { path: crate::FILE.into(), first_line: 1 },
+            origin: Origin { path: Path::new(crate::FILE).into(), first_line: 1 },
             beside: Default::default(),
             inputs: Vec::new(),
             outputs: Ports::new(),
@@ -242,6 +242,7 @@ impl<'a> Bench<'a> {
             policy: Policy::default(),
             granted: Granted::default(),
             coming: 0,
+            spare: true,
             learnt: Vec::new(),
         })
     }

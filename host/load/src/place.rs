@@ -112,10 +112,12 @@ pub(crate) fn read_text(path: &Path) -> Result<Arc<Source>, Problem> {
         unreadable(path, &why)
     };
     // Asked before opening: to open a pipe is to wait for its other end.
-    if !fs::metadata(path).map_err(failed)?.is_file() {
+    let meta = fs::metadata(path).map_err(failed)?;
+    if !meta.is_file() {
         return Err(unreadable(path, "it is not a regular file"));
     }
-    let mut bytes = Vec::new();
+    let room = usize::try_from(meta.len().min(MAX_FLOW)).unwrap_or_default();
+    let mut bytes = Vec::with_capacity(room + 1);
     fs::File::open(path)
         .and_then(|file| file.take(MAX_FLOW + 1).read_to_end(&mut bytes))
         .map_err(failed)?;
