@@ -1,5 +1,6 @@
 //! One language at the prompt: its sandbox, and what was typed there. Knows neither lines nor words.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -160,8 +161,10 @@ impl Room {
         let extension = self.base.executor.manifest.extensions.first();
         let extension = extension.map_or("txt", String::as_str);
         let name = |number: usize| format!("{number}.{extension}");
-        let origin =
-            |number: usize| Origin { path: format!("input {number}").into(), first_line: 1 };
+        let origin = |number: usize| Origin {
+            path: Path::new(&format!("input {number}")).into(),
+            first_line: 1,
+        };
         Arc::new(Attempt {
             code_name: name(number),
             code: code.as_bytes().into(),

@@ -354,7 +354,7 @@ impl Session<'_> {
             ));
         }
         let place = Arc::new(self.place.now(crate::world::unix_ms()));
-        let ready = self.asked.ready(self.world, flow, &place)?;
+        let ready = self.asked.ready(self.world, flow, &place, World::prepare)?;
         if let Some(history) = &ready.history {
             self.open(history);
         }
