@@ -136,7 +136,7 @@ impl Trouble {
     }
 
     /// A task of the host's own did not come to its end.
-    pub(crate) fn internal(error: &tokio::task::JoinError) -> Self {
+    pub(crate) fn internal(error: &dyn std::fmt::Display) -> Self {
         Self::host(format!("an internal step failed: {error}"))
     }
 
@@ -189,7 +189,7 @@ impl StepEnd {
     }
 
     /// The end of a step whose task did not come to one.
-    pub fn broken(error: &tokio::task::JoinError) -> Self {
+    pub fn broken(error: &dyn std::fmt::Display) -> Self {
         Trouble::internal(error).end()
     }
 }
