@@ -151,7 +151,8 @@ impl<'a> Watch<'a> {
         let whole = [Outcome::Ok, Outcome::Failed, Outcome::OutputMissing];
         let whole = if is_worker { &whole[..] } else { &whole[..1] };
         let goes_on = whole.contains(&report.meta.outcome);
-        let seat = kept.filter(|_| goes_on).map(|ears| ears.seat(cell, talk, cpu));
+        let kept = kept.filter(|_| goes_on);
+        let seat = kept.map(|ears| Seat { buffer, ..ears.seat(cell, talk, cpu) });
         Ok((report, seat))
     }
 
@@ -235,7 +236,7 @@ struct Ears {
 impl Ears {
     fn seat(self, cell: sandbox::Sandbox, talk: Option<Talk>, cpu: Duration) -> Seat {
         let Self { control, stdout, stderr, worker, oom, gate, refusals, unsent, share } = self;
-        let say = None;
+        let (say, buffer) = (None, Vec::new());
         Seat {
             cell,
             control,
@@ -250,6 +251,7 @@ impl Ears {
             cpu,
             unsent,
             share,
+            buffer,
         }
     }
 }
