@@ -227,6 +227,7 @@ pub fn write_order(
         parked,
         zygote: spec.zygote,
         ahead: spec.ahead,
+        spare: spec.spare,
         limits: OrderLimits {
             files: limits.files,
             disk: limits.disk,

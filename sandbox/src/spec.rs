@@ -39,6 +39,8 @@ pub struct Spec {
     pub zygote: bool,
     /// Whether the program is started before its files are there, in a parked sandbox; see [`crate::Spawner::fill`].
     pub ahead: bool,
+    /// Whether a processor is likely to have nothing to do after this cell, so that a zygote's next one may get ready on it.
+    pub spare: bool,
     /// Whether its programs can make terminals (`/dev/ptmx`, `/dev/pts`), which are nobody else's. Without a mount namespace there are none.
     pub terminals: bool,
 }

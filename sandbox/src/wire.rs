@@ -130,8 +130,14 @@ pub struct Next {
 /// Host → supervisor: what was left for and by the last cell is to go. No signal has this number.
 pub const CLEAR: i32 = 0;
 
-/// What a supervisor tells its zygote when a cell may come: to fork now what will take the cell's message. No cell's is as short.
-pub const AHEAD: &[u8; 1] = b"\0";
+/// What a supervisor tells its zygote when a cell may come: to fork now what will take the cell's message, and whether there is a processor for it to get ready
+/// on. No cell's is as short.
+pub fn ahead_message(spare: bool) -> [u8; AHEAD] {
+    [spare.into()]
+}
+
+/// Bytes of that message.
+pub const AHEAD: usize = 1;
 
 /// What a supervisor tells its zygote before the variables of the environment, each of which ends with a zero byte: the user of the cell, and how many
 /// files of control groups it is to join by; u32 each, little endian. Descriptors come with it: the three streams, W, and those.
@@ -202,6 +208,8 @@ pub struct Order {
     pub zygote: bool,
     /// Whether the program of a parked sandbox's cell is started before the files of the cell are there: they come with an order of their own.
     pub ahead: bool,
+    /// Whether a processor has nothing to do while what will be the next cell gets ready.
+    pub spare: bool,
     pub limits: OrderLimits,
 }
 

@@ -50,7 +50,7 @@ pub fn serve(calls: Seccomp) {
     tell(Told::Warm { ahead: true });
     // The copy takes the message: nothing of one cell's is ever in the memory of the next.
     while let Ok(Some(length @ 1..)) = socket::is_waiting(line.as_fd(), socket::Wait::Yes) {
-        if length == AHEAD.len() && socket::receive(line.as_fd(), &mut [0; AHEAD.len()]).is_err() {
+        if length == AHEAD && socket::receive(line.as_fd(), &mut [0; AHEAD]).is_err() {
             break;
         }
         // SAFETY: there is one thread.

@@ -242,6 +242,7 @@ impl<'a> Bench<'a> {
             policy: Policy::default(),
             granted: Granted::default(),
             coming: 0,
+            spare: true,
             learnt: Vec::new(),
         })
     }

@@ -82,6 +82,7 @@ pub async fn alone(
         limits: cell.limits.clone(),
         flight: None,
         coming: 0,
+        spare: true,
         history: None,
         turn: None,
         unix_ms: place.unix_ms,

@@ -707,6 +707,7 @@ impl Runner {
             limits: self.limits(step),
             flight: self.is_shared(step).then(|| self.content_key(step)),
             coming: self.coming(step, executor),
+            spare: self.schedule.live() < polyloom_worker::processors(),
             history: self.job.project.clone().zip(Some(prepared.name())),
             turn: None,
             unix_ms: unix_ms(),

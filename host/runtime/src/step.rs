@@ -69,6 +69,8 @@ pub struct StepRun {
     pub flight: Option<Key>,
     /// As many cells like it are coming.
     pub coming: usize,
+    /// Whether less runs than there are processors.
+    pub spare: bool,
     /// Where it is known what cells have loaded, and the flow's name there.
     pub history: Option<(Arc<History>, Arc<str>)>,
     /// Its part in a session.
@@ -522,6 +524,7 @@ impl StepRun {
             policy: self.policy.clone(),
             granted: Granted::default(),
             coming: self.coming,
+            spare: self.spare,
             learnt: Vec::new(),
         }
     }

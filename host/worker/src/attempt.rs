@@ -58,6 +58,8 @@ pub struct Attempt {
     pub granted: Granted,
     /// As many cells like it are coming, as far as that is known: workers may be started for them.
     pub coming: usize,
+    /// Whether less runs than there are processors.
+    pub spare: bool,
     /// What its worker said last time that it has loaded: a claim.
     pub learnt: Vec<String>,
 }

@@ -428,7 +428,7 @@ impl Grounds {
                             let learnt = start.map(|it| it.learnt.join(",")).unwrap_or_default();
                             tracing::debug!(%executor, learnt, "{what} waits for cells");
                             let many = zygote && attempt.coming >= WORTH_TWO;
-                            if many && place.has_a_spare_processor() {
+                            if many && attempt.spare {
                                 self.park_another(place, &ground, order);
                             }
                             (parked, Home::Here)

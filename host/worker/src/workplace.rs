@@ -420,11 +420,8 @@ impl Workplace {
         }
     }
 
-    pub(crate) fn has_a_spare_processor(&self) -> bool {
-        static PROCESSORS: OnceLock<usize> = OnceLock::new();
-        let ask = || std::thread::available_parallelism().map_or(1, usize::from);
-        let processors = *PROCESSORS.get_or_init(ask);
-        self.present.load(Ordering::Relaxed) < processors
+    fn has_a_spare_processor(&self) -> bool {
+        self.present.load(Ordering::Relaxed) < processors()
     }
 
     /// Starts the sandbox of an attempt and leaves all else to the caller: the watching, and the conversation where it is a worker's. The message is the
@@ -458,6 +455,7 @@ impl Workplace {
             binds: self.base_binds(executor),
             // Kernels that stand for a program at a prompt speak to it through one.
             terminals: executor.manifest.kind.kernel().is_some(),
+            spare: attempt.spare,
             ..sandbox::Spec::default()
         };
         let of_installed = attempt.call.is_some() && attempt.code_name.is_empty();
@@ -558,6 +556,12 @@ impl Workplace {
         let policy = Self::policy(attempt, laid);
         (spec, policy, exec)
     }
+}
+
+/// How many processors there are.
+pub fn processors() -> usize {
+    static PROCESSORS: OnceLock<usize> = OnceLock::new();
+    *PROCESSORS.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 
 /// The message that asks a worker for a cell.

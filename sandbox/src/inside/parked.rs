@@ -110,6 +110,7 @@ impl Place<'_> {
             room,
             mounted: Vec::new(),
             forks_ahead: false,
+            spare: true,
             told: false,
             waiting: None,
             cell: None,
@@ -156,6 +157,8 @@ struct Service<'a> {
     mounted: Vec<CString>,
     /// Whether the zygote forks before there is a cell, and the process that waits for one. There is none while a cell is there.
     forks_ahead: bool,
+    /// Whether there is a processor for that one to get ready on.
+    spare: bool,
     waiting: Option<i32>,
     /// Whether the host knows that the zygote can be asked.
     told: bool,
@@ -258,7 +261,7 @@ impl Service<'_> {
         if let Some(line) = self.place.handles.line.as_ref().filter(|_| self.forks_ahead) {
             number_next_process(1);
             // One that does not read is not asked; it will be told of a cell all the same.
-            let _ = socket::send_now(line.as_fd(), wire::AHEAD, &[]);
+            let _ = socket::send_now(line.as_fd(), &wire::ahead_message(self.spare), &[]);
         }
     }
 
@@ -348,6 +351,7 @@ impl Service<'_> {
             return Ok(After::GoOn);
         }
         self.busy = true;
+        self.spare = order.spare;
         self.unfilled = order.ahead && self.zygote.is_none();
         self.cell = self.waiting.take();
         if self.cell.is_none() {

@@ -353,18 +353,19 @@ fn be_zygote(how: &str) {
         "fat" => std::mem::forget(vec![1_u8; 300 << 20]),
         _ => {}
     }
-    tell(3, i32::from(how == "ahead"));
+    tell(3, i32::from(matches!(how, "ahead" | "spare")));
     let mut two = [0_u8; 2];
     // SAFETY: room for two bytes.
-    let mut hear = |flags| unsafe { libc::recv(LINE, two.as_mut_ptr().cast(), 2, flags) };
+    let hear =
+        |two: &mut [u8; 2], flags| unsafe { libc::recv(LINE, two.as_mut_ptr().cast(), 2, flags) };
     loop {
-        match hear(libc::MSG_PEEK) {
+        match hear(&mut two, libc::MSG_PEEK) {
             ..=0 => return,
-            1 => drop(hear(0)),
+            1 => drop(hear(&mut two, 0)),
             _ => {}
         }
         match how {
-            "ahead" | "late" => {}
+            "ahead" | "late" | "spare" => {}
             "exit" => process::exit(1),
             "unread" => {
                 tell(1, 77);
@@ -380,7 +381,8 @@ fn be_zygote(how: &str) {
         let child = fork();
         if child == 0 {
             match how {
-                "ahead" | "late" => forked(),
+                "ahead" | "late" => forked(None),
+                "spare" => forked(Some(two[0])),
                 _ => process::exit(1),
             }
         }
@@ -392,8 +394,8 @@ fn be_zygote(how: &str) {
     }
 }
 
-/// The first steps of a cell, in the order of the specification.
-fn forked() -> ! {
+/// The first steps of a cell, in the order of the specification; it is told the byte by which its zygote was asked.
+fn forked(spare: Option<u8>) -> ! {
     const LINE: i32 = 3;
     let (mut bytes, mut control) = (vec![0_u8; 1 << 18], [0_u64; 64]);
     // SAFETY: all pointers refer to live buffers of the sizes given; descriptors that come are ours.
@@ -432,7 +434,9 @@ fn forked() -> ! {
         text.split_once('=')
     });
     use std::os::unix::process::CommandExt as _;
-    let error = process::Command::new("sh").arg("/cell/code/main.sh").env_clear().envs(env).exec();
+    let told = spare.map(|byte| ("SPARE", byte.to_string()));
+    let mut cell = process::Command::new("sh");
+    let error = cell.arg("/cell/code/main.sh").env_clear().envs(env).envs(told).exec();
     panic!("{error}");
 }
 

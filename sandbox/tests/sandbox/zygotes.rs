@@ -32,6 +32,7 @@ pub const CASES: &[Case] = &[
     ("what_is_read_of_a_cell_keeps_its_zygote_from_the_next", |lab| ways(lab, readers)),
     ("a_copy_of_a_zygote_has_only_the_calls_of_its_cell", narrowed),
     ("files_can_come_to_a_program_that_waits", ahead),
+    ("a_zygote_that_forks_ahead_is_told_whether_a_processor_is_free", spare),
     ("a_bad_zygote_makes_no_cell", bad_zygotes),
     ("what_does_not_come_up_is_no_zygote", no_zygotes),
     ("a_program_that_is_not_there_ends_its_parked_sandbox", no_program),
@@ -380,6 +381,21 @@ fn narrowed(lab: &Lab) {
         let expected = format!("{errno} {errno} {errno} {errno} OWN POLYLOOM_W /cell/work");
         assert_eq!(told, expected, "{}", done.stderr);
         assert_eq!(done.fact.exit, Exit::Code(0));
+        drop(done);
+        next = pool.take().unwrap();
+    }
+}
+
+fn spare(lab: &Lab) {
+    if !possible(lab) {
+        return;
+    }
+    let pool = Pool::default();
+    let mut next = zygote(lab, "spare");
+    // Of each cell the next one's fork is told.
+    for (spare, told) in [(false, 1), (true, 0), (true, 1), (false, 1)] {
+        let done = finish(fork(lab, next, &Spec { spare, ..cell("echo $SPARE") }, &pool));
+        assert_eq!(done.stdout, format!("{told}\n"), "{}", done.stderr);
         drop(done);
         next = pool.take().unwrap();
     }

@@ -42,7 +42,7 @@ def serve(fd: int, prepare: Callable[[], None]) -> None:
     global _libc
     libc = _libc = _load_libc()
     calls = os.environ.pop("POLYLOOM_CALLS", "") == "1"
-    _warm()
+    _warm(calls)
     libc.settle()
     line = _socket.socket(fileno=fd)
     line.send(_TOLD.pack(WARM, FORKS_AHEAD))
@@ -50,15 +50,17 @@ def serve(fd: int, prepare: Callable[[], None]) -> None:
         size = len(line.recv(2, _socket.MSG_PEEK))
         if size == 0:
             break
+        spare = False
         if size == 1:
-            line.recv(1)  # a cell may come, for which the copy waits
+            # A cell may come, for which the copy waits; a processor may be free meanwhile.
+            spare = line.recv(1) != b"\0"
         # The copy takes the cell's message: nothing of one is ever in the memory of the next.
         pid = os.fork()
         if pid == 0:
             libc.die_with_parent()
             prepare()
             os.environ.clear()
-            if size == 1:
+            if spare:
                 rehearse(calls, lambda: _is_there(line))
             _become(line, libc)
             return
@@ -172,12 +174,15 @@ def _load_libc() -> Libc:
         _unable(f"no zygote without ctypes: {error!r}")
 
 
-def _warm() -> None:
+def _warm(calls: bool) -> None:
     """Load what nearly every cell needs, and what this zygote is asked to."""
     import fcntl  # noqa: F401
     import warnings  # noqa: F401
 
-    from polyloom import _call, _execution, _inputs, _msgpack, _outputs, _results, _show, _values  # noqa: F401  # noqa: F401
+    from polyloom import _execution, _inputs, _msgpack, _outputs, _results, _show, _values  # noqa: F401
+
+    if calls:
+        from polyloom import _call  # noqa: F401
 
     # The first compilation in a process makes the types of the syntax tree.
     exec(compile("None", "", "exec"), {})

@@ -56,9 +56,9 @@ class Zygotes(unittest.TestCase):
     def test_says_that_a_cell_began_and_how_it_ended(self) -> None:
         line = self.start()
         self.assertEqual(self.told(line), (3, 1))
-        for ahead in (False, True, False):
-            if ahead:
-                line.send(b"\0")
+        for ahead in (None, b"\1", b"\0", None):
+            if ahead is not None:
+                line.send(ahead)
                 began = self.told(line)
             with tempfile.TemporaryFile() as procs, tempfile.TemporaryFile() as printed:
                 null = os.open(os.devnull, os.O_RDWR)
@@ -67,7 +67,7 @@ class Zygotes(unittest.TestCase):
                 rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))
                 line.sendmsg([message], [rights])
                 os.close(null)
-                kind, pid = began if ahead else self.told(line)
+                kind, pid = began if ahead is not None else self.told(line)
                 self.assertEqual(kind, 1)
                 self.assertGreater(pid, 1)
                 # Here is no `/cell/work`, and perhaps no right to change the user.

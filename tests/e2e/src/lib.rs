@@ -14,8 +14,8 @@ mod screen;
 pub use call::{Call, Ended, Running};
 pub use facts::Run;
 pub use machine::{
-    binary, carry_log_over, eventually, fake, groups_of_the_dead, is_root, missing, processes_with,
-    skip,
+    binary, carry_log_over, eventually, fake, groups_of_the_dead, is_root, libraries, missing,
+    processes_with, skip,
 };
 pub use place::Place;
 pub use screen::{screen, without_numbers};

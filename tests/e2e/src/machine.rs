@@ -57,6 +57,21 @@ pub fn missing(programs: &[&str]) -> bool {
     true
 }
 
+/// An environment of Python's with numpy, pandas and others, which `tests/run python` makes, or `POLYLOOM_VENV` names. Tells it where there is none.
+#[must_use]
+pub fn libraries() -> Option<PathBuf> {
+    let venv = std::env::var_os("POLYLOOM_VENV").map(PathBuf::from).unwrap_or_else(|| {
+        let test = std::env::current_exe().unwrap();
+        // target/debug/deps/TEST
+        test.ancestors().nth(3).unwrap().join("venv")
+    });
+    if venv.join("bin/python").exists() {
+        return Some(venv);
+    }
+    skip("there is no Python with numpy (`tests/run python` makes one)");
+    None
+}
+
 /// Says that the current test can't be done here, and why.
 pub fn skip(why: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();

@@ -112,15 +112,7 @@ fn sweep() {
 /// The same flow and seed give the same bytes, by `run -o` too; another seed gives others.
 #[test]
 fn glitch() {
-    let venv = std::env::var_os("POLYLOOM_VENV").map(PathBuf::from).unwrap_or_else(|| {
-        let test = std::env::current_exe().unwrap();
-        // target/debug/deps/TEST
-        test.ancestors().nth(3).unwrap().join("venv")
-    });
-    if !venv.join("bin/python").exists() {
-        skip("there is no Python with numpy (`tests/run python` makes one)");
-        return;
-    }
+    let Some(venv) = libraries() else { return };
     let place = Place::example("glitch");
     let call = |args: &[&str]| {
         let words: Vec<&str> = ["run", "--format", "json"].iter().chain(args).copied().collect();

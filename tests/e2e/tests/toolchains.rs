@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use polyloom_test_e2e::{Place, needs, skip};
+use polyloom_test_e2e::{Place, libraries, needs, skip};
 
 /// Runs one cell of a flow that has more `head`; what it printed.
 #[track_caller]
@@ -224,16 +224,8 @@ fn python_multiprocessing() {
 
 #[test]
 fn python_with_numpy() {
-    let venv = std::env::var_os("POLYLOOM_VENV").map(PathBuf::from).unwrap_or_else(|| {
-        let test = std::env::current_exe().unwrap();
-        // target/debug/deps/TEST
-        test.ancestors().nth(3).unwrap().join("venv")
-    });
+    let Some(venv) = libraries() else { return };
     let python = venv.join("bin/python");
-    if !python.exists() {
-        skip("there is no Python with numpy (`tests/run python` makes one)");
-        return;
-    }
     let code = r#"
 import os, numpy as np
 a = np.arange(1_000_000, dtype=np.float64).reshape(1000, 1000)

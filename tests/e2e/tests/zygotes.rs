@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use polyloom_test_e2e::{Place, Running, is_root, needs, skip};
+use polyloom_test_e2e::{Place, Running, is_root, libraries, needs, skip};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -414,6 +414,51 @@ fn what_a_cell_loaded_last_time_is_loaded_before_the_next_fork_and_out_of_sight(
     let third = run();
     assert_eq!(third.printed("c3"), "True True this True True\n");
     assert!(third.0["c3"]["extras"].get("loaded").is_none());
+}
+
+#[test]
+fn libraries_that_take_long_to_load_are_loaded_once_and_do_the_same() {
+    let Some(venv) = libraries() else { return };
+    // Below something, so that it is learnt; and first of all, so that it is read.
+    let codes = [
+        "def f():\n    import pandas as pd\n    return pd\npd = f()\n\
+         print(pd.DataFrame({'a': [3, 1], 'b': ['x', 'y']}).sort_values('a').to_csv(), pd.Timestamp('2024-03-31 12:00', tz='Europe/Berlin'))",
+        "import pyarrow as pa\nimport pyarrow.compute as pc\nt = pa.table({'a': [3, 1, 2]})\nprint(pc.sum(t['a']), t.sort_by('a')['a'].to_pylist())",
+    ];
+    let threads = "\nimport os, numpy\nprint(len(os.listdir('/proc/self/task')))\nprint(numpy.random.random(), end='')";
+    let cell = |at: usize| {
+        let code = codes[at / 4];
+        format!(
+            "[cells.c{at}]\nlang = \"python\"\nmemory = \"1GiB\"\ncode = '''\n{code}{threads}\n'''\n"
+        )
+    };
+    let place = Place::flow(&(0..8).map(cell).collect::<String>());
+    let run = || {
+        let words = ["run", "--format", "jsonl", "--no-cache", "-j1", "-k"];
+        Told::ended(&place.call(&words).env("VIRTUAL_ENV", &venv).end())
+    };
+    let first = run();
+    let _ = run();
+    let third = run();
+    let mut draws = BTreeSet::new();
+    for at in 0..8 {
+        let cell = format!("c{at}");
+        let (one, other) = (first.printed(&cell), third.printed(&cell));
+        let apart = |text: &str| {
+            let (rest, drawn) = text.rsplit_once('\n').unwrap();
+            (rest.to_owned(), drawn.to_owned())
+        };
+        assert_eq!(apart(&one).0, apart(&other).0);
+        draws.insert(apart(&one).1);
+        draws.insert(apart(&other).1);
+    }
+    // No cell has the random numbers of another.
+    assert_eq!(draws.len(), 16);
+    if possible(&first) {
+        let ahead = |cell: &str| third.0[cell]["extras"]["preloaded"].clone();
+        let loaded = ["c0", "c1", "c2", "c3"].map(ahead);
+        assert!(loaded.contains(&serde_json::json!(["pandas"])), "{loaded:?}");
+    }
 }
 
 #[test]

@@ -141,6 +141,7 @@ pub fn blank(world: &World, place: &Place, manifest: &Arc<Manifest>) -> Result<A
         policy: Policy::default(),
         granted: Granted::default(),
         coming: 0,
+        spare: true,
         learnt: Vec::new(),
     })
 }
