@@ -492,17 +492,35 @@ impl World {
         history: Option<&History>,
         select: &Select,
     ) -> Result<Prepared, Failure> {
-        let name = flow_name(&flow.path);
+        self.planned(&flow_name(&flow.path), history, select, |wanted| {
+            polyloom_runtime::prepare(place, Arc::clone(&flow), |id| self.manifest(id), wanted)
+        })
+    }
+
+    /// The plan of a flow for a run that makes the rest of it, where it is that of the first cells alone.
+    pub fn begin(
+        &self,
+        place: &Place,
+        flow: Arc<Flow>,
+        history: Option<&History>,
+        select: &Select,
+    ) -> Result<Prepared, Failure> {
+        self.planned(&flow_name(&flow.path), history, select, |wanted| {
+            polyloom_runtime::begin(place, Arc::clone(&flow), |id| self.manifest(id), wanted)
+        })
+    }
+
+    fn planned(
+        &self,
+        flow_name: &str,
+        history: Option<&History>,
+        select: &Select,
+        plan: impl FnOnce(&Wanted<'_>) -> Result<Prepared, PrepareError>,
+    ) -> Result<Prepared, Failure> {
         let selection = select.selection()?;
-        let wanted = Wanted {
-            selection: &selection,
-            force: select.how(),
-            unix_ms: unix_ms(),
-            history,
-            flow_name: &name,
-        };
-        polyloom_runtime::prepare(place, flow, |id| self.manifest(id), &wanted)
-            .map_err(|error| prepare_failure(self, &error))
+        let (force, unix_ms) = (select.how(), unix_ms());
+        let wanted = Wanted { selection: &selection, force, unix_ms, history, flow_name };
+        plan(&wanted).map_err(|error| prepare_failure(self, &error))
     }
 }
 

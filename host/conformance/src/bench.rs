@@ -221,7 +221,7 @@ impl<'a> Bench<'a> {
             code_name: format!("case.{}", self.extension()),
             call: None,
             code: code.as_bytes().into(),
-            origin: Origin { path: crate::FILE.into(), first_line: 1 },
+            origin: Origin { path: Path::new(crate::FILE).into(), first_line: 1 },
             beside: Default::default(),
             inputs: Vec::new(),
             outputs: Ports::new(),

@@ -22,6 +22,12 @@ impl Findings {
         Self { source: Arc::clone(source), problems: Vec::new(), comparisons: 200_000 }
     }
 
+    /// The same text's, for one of that many parts of it that are looked at by themselves.
+    pub fn part(&self, parts: usize) -> Self {
+        let comparisons = self.comparisons / parts.max(1);
+        Self { source: Arc::clone(&self.source), problems: Vec::new(), comparisons }
+    }
+
     /// Adds an error at a place; more can be said by the builder it returns.
     pub fn error(
         &mut self,

@@ -13,6 +13,7 @@ mod fmt;
 mod given;
 mod keys;
 mod manifest;
+mod parts;
 mod place;
 mod problem;
 mod read;

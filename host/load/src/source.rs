@@ -3,6 +3,9 @@
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
+/// Bytes of one stretch of a text.
+const STRETCH: usize = 1024;
+
 /// Bytes `start..end` of a text.
 pub type Span = Range<usize>;
 
@@ -22,6 +25,8 @@ pub struct Source {
     text: String,
     /// Where each line begins; never empty.
     lines: Vec<usize>,
+    /// For each stretch of the text the line that holds its first byte: of a long text, no line is looked for among all.
+    stretches: Vec<usize>,
     shown: OnceLock<String>,
 }
 
@@ -34,8 +39,15 @@ impl Source {
             text.drain(..'\u{feff}'.len_utf8());
         }
         let mut lines = vec![0];
-        lines.extend(text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(i, _)| i + 1));
-        Arc::new(Self { name: name.into(), text, lines, shown: OnceLock::new() })
+        lines.extend(text.match_indices('\n').map(|(at, _)| at + 1));
+        let mut stretches = Vec::with_capacity(text.len() / STRETCH + 1);
+        for (line, start) in lines.iter().enumerate() {
+            // All that begin before this line does begin in those before it.
+            while stretches.len() * STRETCH < *start {
+                stretches.push(line - 1);
+            }
+        }
+        Arc::new(Self { name: name.into(), text, lines, stretches, shown: OnceLock::new() })
     }
 
     /// The name: a path as the user wrote it, or what stands for one.
@@ -72,7 +84,11 @@ impl Source {
 
     /// The index, from 0, of the line that holds a byte.
     pub(crate) fn line_index(&self, offset: usize) -> usize {
-        self.lines.partition_point(|start| *start <= offset).saturating_sub(1)
+        let stretch = offset / STRETCH;
+        let from = self.stretches.get(stretch).or(self.stretches.last()).copied().unwrap_or(0);
+        let to = self.stretches.get(stretch + 1).map_or(self.lines.len(), |line| line + 1);
+        let lines = &self.lines[from..to];
+        from + lines.partition_point(|start| *start <= offset).saturating_sub(1)
     }
 
     /// The bytes of a line by its index from 0, without its end; the last line for any greater index.
@@ -122,6 +138,22 @@ fn number(count: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_are_found_anywhere_in_a_long_text() {
+        for text in ["", "\n", &"\n".repeat(5000), &"a".repeat(5000), &"ab\n".repeat(3000)] {
+            let long = format!("{text}{}\n{text}", "x".repeat(3000));
+            for text in [text, &long] {
+                let source = Source::new("x", text);
+                let mut line = 0;
+                for offset in 0..=text.len() {
+                    assert_eq!(source.line_index(offset), line, "{offset}");
+                    line += usize::from(text.as_bytes().get(offset) == Some(&b'\n'));
+                }
+                assert_eq!(source.line_index(usize::MAX), line);
+            }
+        }
+    }
 
     #[test]
     fn columns_count_characters_and_lines_end_before_their_break() {

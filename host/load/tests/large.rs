@@ -62,6 +62,36 @@ fn ten_thousand_problems_are_reported_in_a_moment() {
 }
 
 #[test]
+fn problems_of_a_large_flow_are_told_from_the_top_however_many_look_for_them() {
+    let mut text = String::new();
+    for cell in 0..20_000 {
+        let lang = if cell % 5000 == 7 { "pyhton" } else { "python" };
+        let name = if cell % 7000 == 9 { format!("'c {cell}'") } else { format!("c{cell}") };
+        let from = if cell % 3000 == 0 { 99_999 } else { cell / 2 };
+        let ty = if cell % 11_000 == 11 { "strng" } else { "int" };
+        writeln!(
+            text,
+            "[cells.{name}]\nlang = '{lang}'\ncode = ''\noutputs = {{ out = '{ty}' }}\ninputs = {{ i = 'c{from}.out' }}"
+        )
+        .unwrap();
+    }
+    let found = || polyloom_load::render(&check("x.toml", &text, None).report, false, 100);
+    let loaded = check("x.toml", &text, None);
+    let at = |problem: &polyloom_load::Problem| problem.labels[0].span.start;
+    assert!(loaded.report.problems.is_sorted_by_key(at));
+    let count = |part: &str| {
+        loaded.report.problems.iter().filter(|problem| problem.message.contains(part)).count()
+    };
+    assert_eq!(count("pyhton"), 4);
+    assert_eq!(count("`c99999`"), 7);
+    assert_eq!(count("strng"), 2);
+    assert_eq!(count("`c 9`") + count("`c 7009`") + count("`c 14009`"), 3);
+    for _ in 0..3 {
+        assert_eq!(found(), found());
+    }
+}
+
+#[test]
 fn a_ring_of_10_000_cells_is_one_problem() {
     let text = flow(10_000, |cell| vec![(cell + 9_999) % 10_000]);
     let (loaded, _) = timed("a ring of 10,000 cells", &text);

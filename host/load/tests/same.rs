@@ -96,8 +96,9 @@ fn said(name: &str, text: &str) -> String {
         .unwrap_or_else(|| panic!("{}", polyloom_load::render(&loaded.report, false, 100)));
     flow.path = "x".into();
     for cell in &mut flow.cells {
-        cell.code.origin.path = "x".into();
+        cell.code.origin.path = std::path::Path::new("x").into();
         cell.code.origin.first_line = 0;
+        cell.line = 0;
         cell.lines = Default::default();
     }
     format!("{flow:#?}")

@@ -78,7 +78,7 @@ fn a_whole_flow_is_understood() {
     assert_eq!((load.limits.timeout.as_secs(), load.retries.count, load.limits.pids), (60, 2, 256));
 
     assert_eq!(stats.code.name, "stats.c");
-    assert_eq!(stats.code.origin.path, std::path::Path::new("weather.flow.toml"));
+    assert_eq!(*stats.code.origin.path, *std::path::Path::new("weather.flow.toml"));
     let line = WEATHER.lines().position(|line| line.starts_with("int main")).unwrap() + 1;
     assert_eq!(stats.code.origin.first_line as usize, line);
     assert_eq!(stats.inputs["days"].ty.to_string(), "list<float>");

@@ -1,7 +1,8 @@
 //! The graph file once understood. Cells keep the order of the file; edges are inputs that name a cell's port.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::ops::{Deref, DerefMut};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,7 +62,7 @@ pub struct Param {
     pub doc: Option<String>,
 }
 
-/// One cell.
+/// One cell. What is said of it beside its code and its ports is in its settings, and is read as if it were its own.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cell {
     /// Its id.
@@ -70,6 +71,36 @@ pub struct Cell {
     pub declared: CellId,
     /// What it is.
     pub role: Role,
+    /// The executor that runs it; for a cell that is no program, what it is called instead.
+    pub executor: ExecutorId,
+    /// Its code; empty for a cell that is no program, and for a call of what is installed.
+    pub code: Code,
+    /// Its inputs by port.
+    pub inputs: Ports<Input>,
+    /// Its outputs by port.
+    pub outputs: Ports<Type>,
+    /// The line of the flow file where it begins, from 1.
+    pub line: u32,
+    /// The rest. Most cells of a large flow say nothing more, and have one of these together; whoever changes it has one of its own.
+    pub settings: Arc<Settings>,
+}
+
+impl Deref for Cell {
+    type Target = Settings;
+    fn deref(&self) -> &Settings {
+        &self.settings
+    }
+}
+
+impl DerefMut for Cell {
+    fn deref_mut(&mut self) -> &mut Settings {
+        Arc::make_mut(&mut self.settings)
+    }
+}
+
+/// What is said of a cell beside its code and its ports.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
     /// The folder of its own flow, relative to that of the outermost one; empty in that one. What it asks for, its secrets and the
     /// patterns of its map are relative to it.
     pub folder: PathBuf,
@@ -77,20 +108,12 @@ pub struct Cell {
     pub items: Vec<ItemsOf>,
     /// The gate it is behind.
     pub gate: Option<CellId>,
-    /// The executor that runs it; for a cell that is no program, what it is called instead.
-    pub executor: ExecutorId,
-    /// Its code; empty for a cell that is no program, and for a call of what is installed.
-    pub code: Code,
     /// The function that it calls, where it does.
     pub call: Option<Arc<Call>>,
     /// One step for each item, or for each combination of the items of several axes. None: it is one step.
     pub map: Vec<Axis>,
     /// It is left out where the answer is no.
     pub when: Option<When>,
-    /// Its inputs by port.
-    pub inputs: Ports<Input>,
-    /// Its outputs by port.
-    pub outputs: Ports<Type>,
     /// What is said of keeping outputs, by port. No part of the key.
     pub marks: BTreeMap<PortName, Mark>,
     /// Environment beyond the fixed one.
@@ -121,6 +144,34 @@ pub struct Cell {
     pub tags: Vec<String>,
     /// One line for people.
     pub doc: Option<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            folder: PathBuf::new(),
+            items: Vec::new(),
+            gate: None,
+            call: None,
+            map: Vec::new(),
+            when: None,
+            marks: BTreeMap::new(),
+            env: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            argv: Vec::new(),
+            stdin: None,
+            limits: Limits::default(),
+            lines: LimitLines::default(),
+            retries: Retries::default(),
+            cache: true,
+            policy: Policy::default(),
+            asks: BTreeSet::new(),
+            seed: None,
+            session: None,
+            tags: Vec::new(),
+            doc: None,
+        }
+    }
 }
 
 /// What a cell is.
@@ -252,7 +303,7 @@ pub struct Code {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     /// The flow file, or the file beside it, relative to the flow's root.
-    pub path: PathBuf,
+    pub path: Arc<Path>,
     /// From 1.
     pub first_line: u32,
 }
@@ -339,6 +390,12 @@ impl Cell {
         self.marks.iter().map(|(port, mark)| (port.to_string(), *mark)).collect()
     }
 
+    /// The line to edit for another limit. Line 0 is the command line.
+    #[must_use]
+    pub fn limit_line(&self, key: &str) -> u32 {
+        self.lines.keys.get(key).copied().unwrap_or(self.line)
+    }
+
     /// Whether an executor runs it.
     #[must_use]
     pub fn is_program(&self) -> bool {
@@ -352,6 +409,23 @@ impl Flow {
     pub fn seed_of(&self, cell: &Cell) -> Option<i64> {
         let derived = || polyloom_protocol::seed::cell_seed(self.seed, cell.id.as_str());
         cell.seed.or_else(|| cell.call.as_ref().filter(|call| call.seeded).map(|_| derived()))
+    }
+
+    /// The same flow with other cells.
+    #[must_use]
+    pub fn with_cells(&self, cells: Vec<Cell>) -> Self {
+        Self {
+            name: self.name.clone(),
+            doc: self.doc.clone(),
+            path: self.path.clone(),
+            root: self.root.clone(),
+            params: self.params.clone(),
+            strict: self.strict,
+            seed: self.seed,
+            tools: self.tools.clone(),
+            cells,
+            outputs: self.outputs.clone(),
+        }
     }
 
     /// The cell of that id.

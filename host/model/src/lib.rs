@@ -6,6 +6,7 @@
 mod call;
 mod connect;
 mod digest;
+mod each;
 mod flow;
 mod glob;
 mod ids;
@@ -22,9 +23,10 @@ mod when;
 pub use call::Call;
 pub use connect::{Coercion, Connection, Mismatch, can_connect, conform, value_in_short};
 pub use digest::{Digest, DigestError};
+pub use each::each;
 pub use flow::{
     Axis, Cell, Code, Flow, Input, Items, ItemsOf, Mark, Origin, Param, Retries, Role, Session,
-    Source, Stdin, SubFlow, ToolChoice,
+    Settings, Source, Stdin, SubFlow, ToolChoice,
 };
 pub use glob::{Listed, Match, Matches, Shelf, Target, fits_pattern, glob, matching};
 pub use ids::{CellId, ExecutorId, NameError, ParamName, PortName, SessionName};

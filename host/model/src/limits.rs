@@ -279,23 +279,13 @@ impl Limit {
     }
 }
 
-/// Where a cell's limits are set in the flow file, and where others would be. Line 0 is the command line.
+/// Where a cell's limits are set in the flow file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LimitLines {
     /// The flow file, relative to the flow's root.
     pub path: PathBuf,
-    /// The line where the cell begins, from 1.
-    pub cell: u32,
-    /// The lines of those that are set, by key; in the cell itself or in `[defaults]`.
+    /// The lines of those that are set, by key; in the cell itself or in `[defaults]`. Line 0 is the command line.
     pub keys: BTreeMap<String, u32>,
-}
-
-impl LimitLines {
-    /// The line to edit for another limit.
-    #[must_use]
-    pub fn of(&self, key: &str) -> u32 {
-        self.keys.get(key).copied().unwrap_or(self.cell)
-    }
 }
 
 /// A duration or size that can't be read.

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use polyloom_model::{Cell, CellId, Flow, Input, Mark, PortName, Role};
+use polyloom_model::{CellId, Flow, Mark, PortName, Role};
 use polyloom_protocol::meta::Outcome;
 use thiserror::Error;
 
@@ -69,6 +69,13 @@ pub fn plan(request: &Request<'_>) -> Result<Plan, PlanError> {
     let mut decision = Decision::new(request);
     decision.spread()?;
     Ok(decision.plan())
+}
+
+/// Cells that are known to be left out.
+struct LeftOut {
+    cells: Vec<bool>,
+    /// Whether there is one.
+    some: bool,
 }
 
 struct Decision<'a> {
@@ -178,11 +185,10 @@ impl<'a> Decision<'a> {
             if !self.runs[cell.at()] {
                 continue;
             }
-            for consumer in self.on.graph.consumers(cell) {
-                if self.within[consumer.at()] {
-                    self.follows[consumer.at()] |= !self.runs[consumer.at()];
-                    self.run(consumer);
-                }
+            let waits = |it: CellIndex| self.within[it.at()] && !self.runs[it.at()];
+            for consumer in self.on.graph.consumers_that(cell, waits) {
+                self.follows[consumer.at()] = true;
+                self.run(consumer);
             }
         }
         Ok(())
@@ -254,14 +260,15 @@ impl<'a> Decision<'a> {
     fn plan(&self) -> Plan {
         let count = self.listed.len();
         let mut later = vec![false; count];
-        for &cell in self.on.graph.order() {
+        let open = self.on.flow.cells.iter().any(|cell| matches!(cell.role, Role::Open));
+        for &cell in self.on.graph.order().iter().filter(|_| open) {
             let own = &self.on.flow.cells[cell.at()];
             later[cell.at()] = self.listed[cell.at()]
                 && (matches!(own.role, Role::Open)
                     || self.on.graph.producers(cell).iter().any(|it| later[it.at()]));
         }
         let mut place: Vec<Option<StepIndex>> = vec![None; count];
-        let mut left = vec![false; count];
+        let mut left = LeftOut { cells: vec![false; count], some: false };
         let mut all = Vec::with_capacity(self.listed.iter().filter(|&&listed| listed).count());
         let mut now = 0;
         for wanted in [false, true] {
@@ -271,7 +278,8 @@ impl<'a> Decision<'a> {
                 }
                 let next = u32::try_from(all.len()).expect("there are no more steps than cells");
                 let step = self.step(cell, &place, &left);
-                left[cell.at()] = step.action == Action::Skip;
+                left.cells[cell.at()] = step.action == Action::Skip;
+                left.some |= step.action == Action::Skip;
                 all.push(step);
                 place[cell.at()] = Some(StepIndex(next));
             }
@@ -284,14 +292,15 @@ impl<'a> Decision<'a> {
     }
 
     /// Why a cell is left out, if it is known already that it is.
-    fn left_out(&self, cell: CellIndex, left: &[bool]) -> Option<Reason> {
+    fn left_out(&self, cell: CellIndex, left: &LeftOut) -> Option<Reason> {
         let own = &self.on.flow.cells[cell.at()];
         // What gathers goes without those of its steps that are left out.
         let decisive = match own.role {
+            _ if !left.some => Vec::new(),
             Role::Gather => self.on.graph.gate(cell).into_iter().collect(),
             _ => self.on.graph.producers(cell),
         };
-        if let Some(producer) = decisive.into_iter().find(|it| left[it.at()]) {
+        if let Some(producer) = decisive.into_iter().find(|it| left.cells[it.at()]) {
             return Some(Reason::LeftOut(self.on.graph.id(producer).clone()));
         }
         let when = own.condition().filter(|_| self.says_no(cell))?;
@@ -302,7 +311,7 @@ impl<'a> Decision<'a> {
         sure.then(|| Reason::When(when.to_string()))
     }
 
-    fn step(&self, cell: CellIndex, place: &[Option<StepIndex>], left: &[bool]) -> Step {
+    fn step(&self, cell: CellIndex, place: &[Option<StepIndex>], left: &LeftOut) -> Step {
         let keyed = self.keyed(cell);
         let own = &self.on.flow.cells[cell.at()];
         let mut supplies = Vec::new();
@@ -310,12 +319,12 @@ impl<'a> Decision<'a> {
             (Some(reason), _) => (Action::Skip, Check::Nothing, reason),
             (None, Some(result)) if !self.runs[cell.at()] => {
                 if self.replayed[cell.at()] {
-                    supplies = self.supplies(own, place);
+                    supplies = self.supplies(cell, place);
                 }
                 (Action::Cached(result.clone()), Check::Nothing, Reason::UpToDate)
             }
             (None, _) => {
-                supplies = self.supplies(own, place);
+                supplies = self.supplies(cell, place);
                 // What the cell before it in its session gives is in both of its keys: under the one there is what was found under the other.
                 let follows = self.follows_one(cell)
                     && (self.on.graph.gate(cell).is_some() || self.recorded(cell).is_some());
@@ -361,15 +370,14 @@ impl<'a> Decision<'a> {
     }
 
     /// Where its inputs come from, in the order in which they are gathered.
-    fn supplies(&self, own: &Cell, place: &[Option<StepIndex>]) -> Vec<Supply> {
-        let supply = |(input, wired): (&PortName, &'_ Input)| {
-            let from = wired.source.ports().filter_map(|(id, output)| {
-                let step = place[self.on.graph.index(id.as_str())?.at()]?;
-                Some(Supply { input: input.clone(), step, output: output.clone() })
-            });
-            from.collect::<Vec<_>>()
+    fn supplies(&self, cell: CellIndex, place: &[Option<StepIndex>]) -> Vec<Supply> {
+        let supply = |edge: Edge<'_>| {
+            let step = place[edge.producer.at()]?;
+            Some(Supply { input: edge.input.clone(), step, output: edge.output.clone() })
         };
-        own.inputs.iter().flat_map(supply).collect()
+        let mut all: Vec<Supply> = self.on.graph.edges(cell).filter_map(supply).collect();
+        all.reverse();
+        all
     }
 
     /// Whether its gate, or the cell before it in its session, runs.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use polyloom_model::{
     Axis, Cell, CellId, Code, Flow, Input, Items, NameError, Origin, ParamName, PortName, Ports,
-    Retries, Role, Source, SubFlow, Type, Value, When,
+    Role, Settings, Source, SubFlow, Type, Value, When,
 };
 use thiserror::Error;
 
@@ -106,7 +106,7 @@ pub fn templates(flow: &Arc<Flow>) -> Result<Arc<Flow>, ExpandError> {
     for cell in &flow.cells {
         maker.cell(cell.clone(), 0)?;
     }
-    Ok(Arc::new(with_cells(flow, maker.cells)))
+    Ok(Arc::new(flow.with_cells(maker.cells)))
 }
 
 /// Expands a flow.
@@ -131,22 +131,7 @@ pub fn expand(flow: &Flow, found: &AllFound) -> Result<Expanded, ExpandError> {
         open
     });
     let open = open.collect();
-    Ok(Expanded { flow: with_cells(flow, cells), open })
-}
-
-fn with_cells(flow: &Flow, cells: Vec<Cell>) -> Flow {
-    Flow {
-        name: flow.name.clone(),
-        doc: flow.doc.clone(),
-        path: flow.path.clone(),
-        root: flow.root.clone(),
-        params: flow.params.clone(),
-        strict: flow.strict,
-        seed: flow.seed,
-        tools: flow.tools.clone(),
-        cells,
-        outputs: flow.outputs.clone(),
-    }
+    Ok(Expanded { flow: flow.with_cells(cells), open })
 }
 
 /// What outputs of cells that are flows are called inside of them.
@@ -228,7 +213,8 @@ impl<'a> Maker<'a> {
             return Err(too_many());
         }
         let mut cell = cell;
-        cell.items.extend(cell.map.iter().flat_map(Axis::items_of));
+        let given = cell.map.iter().flat_map(Axis::items_of).collect::<Vec<_>>();
+        cell.items.extend(given);
         let mut steps = Vec::with_capacity(count);
         for number in 0..count {
             let step = item(&cell, &axes, number)?;
@@ -283,7 +269,7 @@ impl<'a> Maker<'a> {
                 }
             }
             cell.folder = joined(&outer.folder, &sub.folder);
-            cell.code.origin.path = cell.folder.join(&cell.code.origin.path);
+            cell.code.origin.path = cell.folder.join(&cell.code.origin.path).into();
             cell.lines.path = cell.folder.join(&cell.lines.path);
             cell.items.clone_from(&outer.items);
             if let Some(session) = &mut cell.session {
@@ -424,22 +410,27 @@ fn open(cell: Cell) -> Cell {
 
 fn bare(cell: Cell, role: Role, inputs: Ports<Input>, lang: &str) -> Cell {
     let origin = Origin { path: cell.code.origin.path.clone(), first_line: 1 };
+    let settings = Settings {
+        folder: cell.folder.clone(),
+        items: cell.items.clone(),
+        gate: cell.gate.clone(),
+        when: cell.when.clone(),
+        marks: cell.marks.clone(),
+        limits: cell.limits.clone(),
+        lines: cell.lines.clone(),
+        cache: cell.cache,
+        policy: cell.policy.clone(),
+        tags: cell.tags.clone(),
+        doc: cell.doc.clone(),
+        ..Settings::default()
+    };
     Cell {
         role,
         executor: lang.parse().unwrap_or_else(|_| cell.executor.clone()),
         code: Code { name: String::new(), bytes: Arc::from([]), origin },
-        call: None,
-        map: Vec::new(),
         inputs,
         outputs: cell.outputs.iter().map(|(port, ty)| (port.clone(), ty.gathered())).collect(),
-        env: BTreeMap::new(),
-        secrets: BTreeMap::new(),
-        argv: Vec::new(),
-        stdin: None,
-        retries: Retries::default(),
-        asks: std::collections::BTreeSet::new(),
-        seed: None,
-        session: None,
+        settings: Arc::new(settings),
         ..cell
     }
 }

@@ -213,7 +213,8 @@ impl Graph {
         &self.inner[to(cell)]
     }
 
-    /// The edges into a cell that carry data, in no promised order; two inputs may come from one producer.
+    /// The edges into a cell that carry data, from its last input to its first, and of what an input gathers from the last to the first; two
+    /// inputs may come from one producer.
     pub fn edges(&self, cell: CellIndex) -> impl Iterator<Item = Edge<'_>> {
         let all = self.inner.edges_directed(to(cell), Direction::Incoming);
         all.filter_map(|edge| match edge.weight() {
@@ -250,6 +251,18 @@ impl Graph {
     pub fn consumers(&self, cell: CellIndex) -> Vec<CellIndex> {
         let all = self.inner.edges_directed(to(cell), Direction::Outgoing);
         sorted(all.filter(|edge| edge.weight().counts()).map(|edge| from(edge.target())))
+    }
+
+    /// Those of its consumers for which `wanted` holds. Without any, it costs no memory.
+    #[must_use]
+    pub fn consumers_that(
+        &self,
+        cell: CellIndex,
+        wanted: impl Fn(CellIndex) -> bool,
+    ) -> Vec<CellIndex> {
+        let all = self.inner.edges_directed(to(cell), Direction::Outgoing);
+        let all = all.filter(|edge| edge.weight().counts()).map(|edge| from(edge.target()));
+        sorted(all.filter(|cell| wanted(*cell)))
     }
 
     /// The cells that a cell goes after without reading from them, each once, in the order of the file.
@@ -301,6 +314,10 @@ fn from(vertex: NodeIndex) -> CellIndex {
 
 /// Kahn's algorithm; of the cells that could come next, the first of the file does.
 fn order(inner: &DiGraph<CellId, Wire>) -> Result<Vec<CellIndex>, GraphError> {
+    // Nearly every flow is written in such an order.
+    if inner.edge_references().all(|edge| edge.source() < edge.target()) {
+        return Ok(inner.node_indices().map(from).collect());
+    }
     let mut missing: Vec<u32> = vec![0; inner.node_count()];
     for edge in inner.edge_references() {
         missing[edge.target().index()] += 1;

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use polyloom_model::{
     Ask, Cell, CellId, Digest, ExecutorId, Flow, ParamName, PortName, Role, Session, Source, Stdin,
-    Type, Value,
+    Type, Value, each,
 };
 use thiserror::Error;
 
@@ -59,29 +59,71 @@ pub enum KeyError {
 /// The key of every cell, in topological order. Limits, retries, tags, docs, ids and the place of the code decide no
 /// result and are not keyed.
 pub fn keys(flow: &Flow, graph: &Graph, facts: &Facts) -> Result<Vec<Keyed>, KeyError> {
-    let mut maker = Maker {
+    let made: Vec<OnceLock<Option<Key>>> = graph.order().iter().map(|_| OnceLock::new()).collect();
+    let maker = || Maker {
         flow,
         facts,
         schema: Part::new(Digest::of(SCHEMA.as_bytes()), SCHEMA),
         params: HashMap::new(),
         ports: HashMap::new(),
-        keys: vec![None; graph.len()],
+        keys: &made,
         graph,
     };
+    // Whoever has a part waits only for those before it: its cells' producers are there, or are being made by somebody who waits for none of these.
+    let part = if graph.len() < FEW { FEW } else { PART };
+    let parts = each(graph.order().chunks(part), maker, |maker, cells| {
+        // Who waits for one of them hears, too, that it has none.
+        let _waiting = Waiting { cells, keys: &made };
+        cells.iter().map(|&cell| maker.keyed(cell)).collect::<Result<Vec<_>, _>>()
+    });
     let mut all = Vec::with_capacity(graph.len());
-    for &index in graph.order() {
-        let parts = maker.parts(&flow.cells[index.at()])?;
-        let key = Key::of(&parts);
-        maker.keys[index.at()] = Some(key);
-        all.push(Keyed { cell: index, key, parts: Arc::new(parts) });
+    for part in parts {
+        match part {
+            Ok(keyed) => all.extend(keyed),
+            Err(Unkeyed::Itself(error)) => return Err(error),
+            Err(Unkeyed::Producer) => {}
+        }
     }
     Ok(all)
+}
+
+/// Fewer cells are keyed in less time than a thread is worth.
+const FEW: usize = 2048;
+
+/// So many cells are keyed by one thread before another takes the next: fewer than stand between most cells and those that they read.
+const PART: usize = 32;
+
+/// Why a cell has no key.
+enum Unkeyed {
+    Itself(KeyError),
+    /// One that it reads, which comes before it, has none.
+    Producer,
+}
+
+impl From<KeyError> for Unkeyed {
+    fn from(error: KeyError) -> Self {
+        Self::Itself(error)
+    }
 }
 
 /// What people are told in the place of an executor.
 pub(crate) const GATHERS: &str = "gathers the steps of a map";
 pub(crate) const OPEN: &str = "waits for the items of its map";
 const GATES: &str = "asks the condition of a flow";
+
+/// Keys that others may be waiting for. However their making ends, they do not wait any longer.
+struct Waiting<'a> {
+    cells: &'a [CellIndex],
+    keys: &'a [OnceLock<Option<Key>>],
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        for cell in self.cells {
+            self.keys[cell.at()].get_or_init(|| None);
+        }
+    }
+}
 
 struct Maker<'a> {
     flow: &'a Flow,
@@ -92,12 +134,26 @@ struct Maker<'a> {
     params: HashMap<&'a ParamName, Part>,
     /// By their message.
     ports: HashMap<Vec<u8>, Part>,
-    /// By cell, as far as they are made.
-    keys: Vec<Option<Key>>,
+    /// By cell, as far as they are made; nothing for one that has none.
+    keys: &'a [OnceLock<Option<Key>>],
 }
 
 impl<'a> Maker<'a> {
-    fn parts(&mut self, cell: &'a Cell) -> Result<KeyParts, KeyError> {
+    fn keyed(&mut self, cell: CellIndex) -> Result<Keyed, Unkeyed> {
+        let parts = self.parts(&self.flow.cells[cell.at()])?;
+        let key = Key::of(&parts);
+        self.keys[cell.at()].get_or_init(|| Some(key));
+        Ok(Keyed { cell, key, parts: Arc::new(parts) })
+    }
+
+    /// The key of a cell that this one comes after.
+    fn before(&self, cell: &CellId) -> Result<Key, Unkeyed> {
+        // A graph that was made of this flow has all producers, and its order puts them first.
+        let at = self.graph.index(cell.as_str()).expect("producers are in the graph");
+        self.keys[at.at()].wait().ok_or(Unkeyed::Producer)
+    }
+
+    fn parts(&mut self, cell: &'a Cell) -> Result<KeyParts, Unkeyed> {
         let mut parts = Vec::with_capacity(8 + cell.inputs.len() + cell.env.len());
         parts.push((PartName::Schema, self.schema.clone()));
         match cell.role {
@@ -173,15 +229,16 @@ impl<'a> Maker<'a> {
             parts.push((PartName::Seed, Part::new(digest, &seed.to_string())));
         }
         if let Some(session) = &cell.session {
-            parts.push((PartName::Session, self.lineage(session)));
+            parts.push((PartName::Session, self.lineage(session)?));
         }
         Ok(parts.into_iter().collect())
     }
 
     /// What was done in a session before: the key of the cell before it holds all that came before that.
-    fn lineage(&self, session: &Session) -> Part {
+    fn lineage(&self, session: &Session) -> Result<Part, Unkeyed> {
         let before = session.before.as_ref();
-        let key = before.and_then(|id| self.keys[self.graph.index(id.as_str())?.at()]);
+        let there = before.filter(|id| self.graph.index(id.as_str()).is_some());
+        let key = there.map(|id| self.before(id)).transpose()?;
         let mut message = Message::new("polyloom.key/2 session");
         match key {
             Some(key) => message.digest(&key.0),
@@ -191,7 +248,7 @@ impl<'a> Maker<'a> {
             Some(id) => format!("{}, after {id}", session.name),
             None => format!("{}, from the start", session.name),
         };
-        Part::new(message.finish(), &text)
+        Ok(Part::new(message.finish(), &text))
     }
 
     /// The names and types of ports. Many cells have the same, so each list is digested once.
@@ -224,20 +281,12 @@ impl<'a> Maker<'a> {
         part
     }
 
-    fn input(
-        &mut self,
-        cell: &Cell,
-        port: &PortName,
-        source: &'a Source,
-    ) -> Result<Part, KeyError> {
+    fn input(&mut self, cell: &Cell, port: &PortName, source: &'a Source) -> Result<Part, Unkeyed> {
         Ok(match source {
             Source::Port(id, output) => {
-                let producer = self.graph.index(id.as_str()).and_then(|at| self.keys[at.at()]);
-                // A graph that was made of this flow has all producers, and its order puts them first.
-                let key = producer.expect("producers come before their consumers");
                 let mut message = Message::new("polyloom.key/2 edge");
-                message.digest(&key.0).text(output.as_str());
-                Part::new(message.finish(), &format!("{id}.{output}"))
+                message.digest(&self.before(id)?.0).text(output.as_str());
+                Part::new(message.finish(), &[id.as_str(), ".", output.as_str()].concat())
             }
             Source::Param(name) => {
                 if let Some(part) = self.params.get(name) {
@@ -270,9 +319,7 @@ impl<'a> Maker<'a> {
                 let mut message = Message::new("polyloom.key/2 edges");
                 message.count(ports.len());
                 for (id, output) in ports {
-                    let producer = self.graph.index(id.as_str()).and_then(|at| self.keys[at.at()]);
-                    let key = producer.expect("producers come before their consumers");
-                    message.digest(&key.0).text(output.as_str());
+                    message.digest(&self.before(id)?.0).text(output.as_str());
                 }
                 let unit = if ports.len() == 1 { "step" } else { "steps" };
                 Part::new(message.finish(), &format!("{} {unit}", ports.len()))

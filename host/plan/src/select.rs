@@ -270,6 +270,12 @@ impl Selected {
 }
 
 impl Selection {
+    /// Whether all cells of any flow are meant.
+    #[must_use]
+    pub fn is_all(&self) -> bool {
+        self.cells.is_empty() && self.from.is_empty() && self.until.is_empty()
+    }
+
     /// The cells of `flow` that are meant: those of the selectors, cut by `--from` and by `--until`.
     pub fn resolve(&self, flow: &Flow, graph: &Graph) -> Result<Selected, SelectError> {
         let all = |selectors: &[Selector]| {

@@ -80,8 +80,7 @@ impl Runner {
             self.announce();
             let specs: Vec<_> =
                 self.job.prepared.plan.steps[first..].iter().map(StepSpec::from).collect();
-            self.specs.extend_from_slice(&specs);
-            let commands = self.schedule.grow(&specs, growth);
+            let commands = self.schedule.grow(specs, growth);
             self.commands.extend(commands);
             self.obey();
             self.commit();

@@ -6,6 +6,7 @@ mod alone;
 mod bytecode;
 mod conditions;
 mod files;
+mod first;
 mod flight;
 mod gather;
 mod grow;
@@ -39,7 +40,7 @@ pub use items::ItemsError;
 pub use libraries::tell as tell_libraries;
 pub use permit::Permit;
 pub use place::{Executors, Inode, Place};
-pub use prepare::{PrepareError, Prepared, Wanted, action_of, prepare};
+pub use prepare::{PrepareError, Prepared, Wanted, action_of, begin, prepare};
 pub use programs::tell as tell_programs;
 pub use run::{
     Carried, Failures, Job, PolicyWord, Rest, Runner, Standing, Summary, Word, standing,

@@ -62,6 +62,8 @@ pub struct Prepared {
     pub marks: Marks,
     /// The store's count of changes before it was asked anything.
     pub(crate) changes: Option<u64>,
+    /// Where this is the plan of the first cells of a large flow: what plans the whole flow.
+    pub(crate) others: Option<Box<Prepared>>,
 }
 
 /// Why there is no plan.
@@ -148,6 +150,35 @@ pub fn prepare<'m>(
     manifest: impl Fn(&ExecutorId) -> Option<&'m Arc<Manifest>>,
     wanted: &Wanted<'_>,
 ) -> Result<Prepared, PrepareError> {
+    let (mut prepared, missing) = unplanned(place, flow, manifest, wanted)?;
+    prepared.settle(place, wanted, &Progress::default())?;
+    prepared.with_tools(missing)
+}
+
+/// Makes the plan for a run. That of a large flow may be the plan of its first cells alone: the run plans the others while they run.
+pub fn begin<'m>(
+    place: &Place,
+    flow: Arc<Flow>,
+    manifest: impl Fn(&ExecutorId) -> Option<&'m Arc<Manifest>>,
+    wanted: &Wanted<'_>,
+) -> Result<Prepared, PrepareError> {
+    let (mut prepared, missing) = unplanned(place, flow, manifest, wanted)?;
+    if missing.is_empty()
+        && let Some(first) = prepared.first(place, wanted)?
+    {
+        return Ok(first);
+    }
+    prepared.settle(place, wanted, &Progress::default())?;
+    prepared.with_tools(missing)
+}
+
+/// What a plan is made of, and the executors whose programs are missing.
+fn unplanned<'m>(
+    place: &Place,
+    flow: Arc<Flow>,
+    manifest: impl Fn(&ExecutorId) -> Option<&'m Arc<Manifest>>,
+    wanted: &Wanted<'_>,
+) -> Result<(Prepared, BTreeMap<ExecutorId, ToolError>), PrepareError> {
     tracing::debug!(flow = wanted.flow_name, "a plan is made");
     let templates = templates(&flow)?;
     let executors = place.executors(&templates, &manifest);
@@ -175,7 +206,7 @@ pub fn prepare<'m>(
         // What the code of steps that are added later is known by is not asked for while a run goes on.
         normal::digests(place, &templates, executors.ready.iter(), &facts.executors);
     }
-    let mut prepared = Prepared {
+    let prepared = Prepared {
         written: flow.clone(),
         templates,
         flow,
@@ -197,26 +228,28 @@ pub fn prepare<'m>(
         long_unused: Vec::new(),
         marks: Vec::new(),
         changes: place.store.changes().ok(),
+        others: None,
     };
-    prepared.settle(place, wanted, &Progress::default())?;
-    let mut needed = Vec::new();
-    for (id, error) in executors.missing {
-        let runs = prepared.plan.all().filter(|step| step.action.may_run());
-        let cells: Vec<CellId> = runs
-            .filter(|step| prepared.flow.cells[step.index.at()].executor == id)
-            .map(|step| step.cell.clone())
-            .collect();
-        if !cells.is_empty() {
-            needed.push((error, cells));
-        }
-    }
-    if !needed.is_empty() {
-        return Err(PrepareError::Tools(needed));
-    }
-    Ok(prepared)
+    Ok((prepared, executors.missing))
 }
 
 impl Prepared {
+    /// The plan, if no cell of it that may run is of an executor whose programs are missing.
+    fn with_tools(self, missing: BTreeMap<ExecutorId, ToolError>) -> Result<Self, PrepareError> {
+        let mut needed = Vec::new();
+        for (id, error) in missing {
+            let runs = self.plan.all().filter(|step| step.action.may_run());
+            let cells: Vec<CellId> = runs
+                .filter(|step| self.flow.cells[step.index.at()].executor == id)
+                .map(|step| step.cell.clone())
+                .collect();
+            if !cells.is_empty() {
+                needed.push((error, cells));
+            }
+        }
+        if needed.is_empty() { Ok(self) } else { Err(PrepareError::Tools(needed)) }
+    }
+
     /// Whether each result that stands is the one that its cell had last, as far as the history knows.
     pub fn is_known(&self, history: &History) -> Result<bool, Fault> {
         let stand = self.plan.steps.iter().filter(|step| matches!(step.action, Action::Cached(_)));
@@ -252,7 +285,14 @@ impl Prepared {
         unix_ms: u64,
         progress: &Progress,
     ) -> Result<Self, PrepareError> {
-        let mut next = Self {
+        let mut next = self.anew();
+        next.settle_again(place, history, unix_ms, progress)?;
+        Ok(next)
+    }
+
+    /// The same, not planned yet.
+    pub(crate) fn anew(&self) -> Self {
+        Self {
             written: Arc::clone(&self.written),
             templates: Arc::clone(&self.templates),
             flow: Arc::clone(&self.flow),
@@ -270,20 +310,26 @@ impl Prepared {
             long_unused: Vec::new(),
             marks: Vec::new(),
             changes: None,
-        };
-        let wanted = Wanted {
-            selection: &self.wanted.selection,
-            force: self.wanted.force,
-            unix_ms,
-            history,
-            flow_name: &self.wanted.flow_name,
-        };
-        next.settle(place, &wanted, progress)?;
-        Ok(next)
+            others: None,
+        }
+    }
+
+    /// Plans what was asked for, in a run that goes on.
+    pub(crate) fn settle_again(
+        &mut self,
+        place: &Place,
+        history: Option<&History>,
+        unix_ms: u64,
+        progress: &Progress,
+    ) -> Result<(), PrepareError> {
+        let Kept { selection, force, flow_name } = self.wanted.clone();
+        let wanted =
+            Wanted { selection: &selection, force, unix_ms, history, flow_name: &flow_name };
+        self.settle(place, &wanted, progress)
     }
 
     /// Expands and plans, as far as it goes: each time more items are known, there may be more to be known.
-    fn settle(
+    pub(crate) fn settle(
         &mut self,
         place: &Place,
         wanted: &Wanted<'_>,

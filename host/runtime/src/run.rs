@@ -21,16 +21,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use polyloom_events::{Event, Phase, Stage, Stream as Channel, Totals};
 use polyloom_model::{
-    CellId, Digest, Levels, Limit, LimitLines, Limits, Policy, PortName, Preset, SessionName,
-    Source,
+    Cell, CellId, Digest, Levels, Limit, Limits, Policy, PortName, Preset, SessionName, Source,
 };
 use polyloom_plan::{Action, Artifact, Feed, Recorded, StepIndex};
 use polyloom_protocol::Outcome;
 use polyloom_protocol::messages::worker::LogLevel;
 use polyloom_protocol::meta::{Diagnostic, ExecMeta, Severity};
 use polyloom_schedule::{
-    Because, Cause, Command, Ended, Finish, KeepGoing, Options, Retry, RunOutcome, Schedule,
-    StepSpec,
+    Because, Cause, Command, Ended, Finish, Growth, KeepGoing, Options, Retry, RunOutcome,
+    Schedule, StepSpec,
 };
 use polyloom_store::{Flight, History, KeptRow, ResultRow, RunWriter, StepRow};
 use polyloom_worker::attempt::{self, Live, Stop};
@@ -47,7 +46,7 @@ use crate::flight::Known;
 use crate::gather::gather;
 use crate::permit::Permit;
 use crate::place::Place;
-use crate::prepare::{Prepared, action_of};
+use crate::prepare::{PrepareError, Prepared, action_of};
 use crate::step::{StepEnd, StepRun, artifact_meta};
 use crate::stream::Stream;
 use crate::words::chain;
@@ -137,16 +136,11 @@ pub struct Rest {
     _held: Option<Box<Held>>,
 }
 
-type Held = (Prepared, Vec<Slot>, Vec<StepSpec>, Schedule);
+type Held = (Prepared, Vec<Slot>, Schedule);
 
 impl Rest {
-    pub(crate) fn new(
-        prepared: Prepared,
-        slots: Vec<Slot>,
-        specs: Vec<StepSpec>,
-        schedule: Schedule,
-    ) -> Self {
-        Self { _held: Some(Box::new((prepared, slots, specs, schedule))) }
+    pub(crate) fn new(prepared: Prepared, slots: Vec<Slot>, schedule: Schedule) -> Self {
+        Self { _held: Some(Box::new((prepared, slots, schedule))) }
     }
 
     /// Leaves it to the end of the process. It holds memory only: no file, no lock, no thread.
@@ -170,6 +164,8 @@ enum Happened {
     Waited(StepIndex),
     /// An attempt goes on without this run.
     Released(StepIndex, Running),
+    /// All cells are planned, of which the first run already.
+    Planned(Result<Box<Prepared>, PrepareError>),
 }
 
 /// What a step gave: made in this run, or part of a recorded result, which is not copied for it.
@@ -227,7 +223,6 @@ pub struct Runner {
     pub(crate) job: Job,
     stream: Stream,
     pub(crate) schedule: Schedule,
-    pub(crate) specs: Vec<StepSpec>,
     pub(crate) slots: Vec<Slot>,
     /// Steps whose plan has been said, in the plan's order.
     said: usize,
@@ -243,6 +238,8 @@ pub struct Runner {
     /// Rights to make results, kept until these are committed.
     flights: Vec<Flight>,
     environment: bool,
+    /// Whether it goes on without cells that could not be planned.
+    unplanned: bool,
     moved: bool,
     late: Late,
     /// Attempts of the run before, by cell.
@@ -279,9 +276,8 @@ impl Runner {
         let plan = &job.prepared.plan;
         let flow = &job.prepared.flow;
         let options = Options { jobs: job.jobs, keep_going: job.keep_going };
-        let specs: Vec<StepSpec> = plan.steps.iter().map(StepSpec::from).collect();
-        let mut schedule = Schedule::new(&specs, options);
-        if !plan.later.is_empty() {
+        let mut schedule = Schedule::of_plan(plan, options);
+        if !plan.later.is_empty() || job.prepared.others.is_some() {
             schedule = schedule.growing();
         }
         stream.say(Event::RunStarted {
@@ -290,27 +286,17 @@ impl Runner {
             flow: flow.name.clone(),
             path: flow.path.display().to_string(),
             started_unix_ms: unix_ms(),
-            cells: plan.all().count() as u64,
+            cells: job.prepared.count() as u64,
             written: job.prepared.written_cells(),
             jobs: u32::try_from(job.jobs.get()).unwrap_or(u32::MAX),
             version: job.place.version.to_owned(),
             changed: job.changed.clone(),
         });
-        if let Err(error) = job.place.store.touch(&job.prepared.long_unused, job.place.unix_ms) {
-            tracing::warn!(error = %chain(&error), "the use of results could not be noted");
-        }
-        if let Err(error) = job.place.store.mark(&job.prepared.marks) {
-            tracing::warn!(error = %chain(&error), "what the flow says of keeping outputs could not be noted");
-        }
-        for text in &job.prepared.warnings {
-            stream.say(Event::Warning { text: text.clone() });
-        }
         let (sender, receiver) = mpsc::channel(256);
         let slots = Vec::with_capacity(plan.steps.len());
         let mut runner = Self {
             stream,
             schedule,
-            specs,
             slots,
             said: 0,
             starts: Starts::default(),
@@ -322,6 +308,7 @@ impl Runner {
             nothing_runs: false,
             flights: Vec::new(),
             environment: false,
+            unplanned: false,
             moved: false,
             late: Late::default(),
             carried,
@@ -337,9 +324,24 @@ impl Runner {
             origins: OnceLock::new(),
             job,
         };
+        runner.take_note();
         runner.make_room();
         runner.await_items();
         runner
+    }
+
+    /// Notes which results are used, and says what the person has to hear of the plan.
+    fn take_note(&mut self) {
+        let (place, prepared) = (&self.job.place, &mut self.job.prepared);
+        if let Err(error) = place.store.touch(&prepared.long_unused, place.unix_ms) {
+            tracing::warn!(error = %chain(&error), "the use of results could not be noted");
+        }
+        if let Err(error) = place.store.mark(&prepared.marks) {
+            tracing::warn!(error = %chain(&error), "what the flow says of keeping outputs could not be noted");
+        }
+        for text in std::mem::take(&mut prepared.warnings) {
+            self.stream.say(Event::Warning { text });
+        }
     }
 
     pub(crate) fn warn(&mut self, text: String) {
@@ -400,11 +402,9 @@ impl Runner {
         let mut timer_open = deadline.is_some();
         let mut words_open = true;
         let first = self.schedule.start();
-        // Where results stand, all of them end at once.
-        let ends = first.iter().any(|command| matches!(command, Command::End { .. }));
-        self.say_planned(if ends { self.slots.len() } else { SAID });
-        self.commands.extend(first);
+        self.begin_with(first);
         self.settle();
+        self.plan_others();
         while self.outcome.is_none() || !self.late.ends.is_empty() {
             tokio::select! {
                 happened = self.receiver.recv() => {
@@ -442,6 +442,47 @@ impl Runner {
         self.finish()
     }
 
+    /// Says what is planned of steps that are to be begun or ended.
+    fn begin_with(&mut self, commands: Vec<Command>) {
+        // Where results stand, all of them end at once.
+        let ends = commands.iter().any(|command| matches!(command, Command::End { .. }));
+        self.say_planned(if ends { self.slots.len() } else { SAID });
+        self.commands.extend(commands);
+    }
+
+    /// Has the others planned, where these are the first cells of a large flow.
+    fn plan_others(&mut self) {
+        let Some(others) = self.job.prepared.take_others() else { return };
+        let (place, history) = (Arc::clone(&self.job.place), self.job.project.clone());
+        let sender = self.sender.clone();
+        tokio::task::spawn_blocking(move || {
+            let planned = others.plan(&place, history.as_deref());
+            // Nobody listens where the run is over.
+            let _ = sender.blocking_send(Happened::Planned(planned));
+        });
+    }
+
+    /// Adds the others to the first cells.
+    fn on_planned(&mut self, planned: Result<Box<Prepared>, PrepareError>) {
+        let first = self.slots.len();
+        match planned {
+            Ok(prepared) => {
+                self.job.prepared = *prepared;
+                self.take_note();
+                self.make_room();
+            }
+            Err(error) => {
+                self.warn(format!("the other cells could not be planned: {}", chain(&error)));
+                self.environment = true;
+                self.unplanned = true;
+            }
+        }
+        let steps = &self.job.prepared.plan.steps[first..];
+        let specs: Vec<_> = steps.iter().map(StepSpec::from).collect();
+        let commands = self.schedule.grow(specs, Growth::Over);
+        self.begin_with(commands);
+    }
+
     fn on(&mut self, happened: Happened) {
         match happened {
             Happened::Seen(step, seen) => self.on_seen(step, seen),
@@ -452,10 +493,11 @@ impl Runner {
             Happened::Ended(step, end) => self.on_ended(step, end),
             Happened::Copied(step, problem) => self.on_copied(step, problem),
             Happened::Released(step, running) => self.on_released(step, running),
+            Happened::Planned(planned) => self.on_planned(planned),
         }
     }
 
-    fn cell(&self, step: StepIndex) -> &polyloom_model::Cell {
+    fn cell(&self, step: StepIndex) -> &Cell {
         let index = self.job.prepared.plan.steps[step.at()].index;
         &self.job.prepared.flow.cells[index.at()]
     }
@@ -619,7 +661,7 @@ impl Runner {
         // It stays the step's end, should the next attempt never begin.
         let Some(end) = &self.slots[step.at()].end else { return };
         let (mut meta, explanation) = (end.meta.clone(), end.explanation.clone());
-        explain(&mut meta, explanation, &self.cell(step).lines);
+        explain(&mut meta, explanation, self.cell(step));
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         let (cell, meta) = (self.name(step), Box::new(meta));
         self.stream.say(Event::StepRetried { cell, attempt, delay_ms, meta });
@@ -759,7 +801,7 @@ impl Runner {
                     self.keep_failure(step, &meta, explanation.as_ref());
                 }
                 let index = self.job.prepared.plan.steps[step.at()].index;
-                explain(&mut meta, explanation, &self.job.prepared.flow.cells[index.at()].lines);
+                explain(&mut meta, explanation, &self.job.prepared.flow.cells[index.at()]);
                 meta
             }
             (Ended::Cached, _) => ExecMeta::new(Outcome::Cached),
@@ -811,16 +853,16 @@ impl Runner {
 
 /// The sentence about a limit goes with the diagnostics, first: it is what the person has to read.
 /// It points to the line of the flow file that sets the limit.
-fn explain(meta: &mut ExecMeta, explanation: Option<String>, lines: &LimitLines) {
+fn explain(meta: &mut ExecMeta, explanation: Option<String>, cell: &Cell) {
     let Some(text) = explanation else { return };
     let told = meta.diagnostics.iter().any(|diagnostic| diagnostic.message == text);
     // An exit code is in the result already; beside the error that caused it, it says nothing.
     if !told && meta.outcome != Outcome::Failed {
         let mut diagnostic = Diagnostic::new(Severity::Error, text);
-        match meta.limit.as_ref().map(|limit| lines.of(&limit.name)) {
+        match meta.limit.as_ref().map(|limit| cell.limit_line(&limit.name)) {
             Some(0) => diagnostic.message.push_str(" (set by `--limit`)"),
             Some(line) => {
-                diagnostic.file = Some(lines.path.display().to_string());
+                diagnostic.file = Some(cell.lines.path.display().to_string());
                 diagnostic.line = Some(line);
             }
             None => {}

@@ -70,8 +70,7 @@ impl Schedule {
     /// The machine for a plan.
     #[must_use]
     pub fn of_plan(plan: &Plan, options: Options) -> Self {
-        let steps: Vec<_> = plan.steps.iter().map(StepSpec::from).collect();
-        Self::new(&steps, options)
+        Self::made(plan.steps.iter().map(StepSpec::from).collect(), options)
     }
 
     /// The machine for these steps.
@@ -80,6 +79,10 @@ impl Schedule {
     /// If a step needs one that is not before it; a plan never does.
     #[must_use]
     pub fn new(steps: &[StepSpec], options: Options) -> Self {
+        Self::made(steps.to_vec(), options)
+    }
+
+    fn made(steps: Vec<StepSpec>, options: Options) -> Self {
         let mut schedule = Self {
             states: Vec::with_capacity(steps.len()),
             entries: Vec::with_capacity(steps.len()),
@@ -112,7 +115,7 @@ impl Schedule {
     ///
     /// # Panics
     /// If a step needs one that is not before it.
-    pub fn grow(&mut self, steps: &[StepSpec], growth: Growth) -> Vec<Command> {
+    pub fn grow(&mut self, steps: Vec<StepSpec>, growth: Growth) -> Vec<Command> {
         let first = self.states.len();
         self.growing = growth == Growth::GoesOn;
         self.add(steps);
@@ -122,10 +125,14 @@ impl Schedule {
         self.answer()
     }
 
-    fn add(&mut self, steps: &[StepSpec]) {
+    fn add(&mut self, steps: Vec<StepSpec>) {
         let first = self.states.len();
-        self.specs.extend_from_slice(steps);
-        for (at, step) in steps.iter().enumerate() {
+        if self.specs.is_empty() {
+            self.specs = steps;
+        } else {
+            self.specs.extend(steps);
+        }
+        for (at, step) in self.specs[first..].iter().enumerate() {
             let index =
                 StepIndex(u32::try_from(first + at).expect("a plan's steps are counted in u32"));
             let mut missing = 0;
@@ -166,7 +173,14 @@ impl Schedule {
             return;
         }
         if let Some(because) = self.mode.because() {
-            self.enter(step, State::Ended(Ended::Skipped(because)));
+            // A result stands however the run ends.
+            let ended = match self.entries[step.at()] {
+                Entry::Cached => Ended::Cached,
+                Entry::LeftOut | Entry::Decide | Entry::Start => {
+                    Ended::Skipped(self.failed_before(step).unwrap_or(because))
+                }
+            };
+            self.enter(step, State::Ended(ended));
             return;
         }
         match self.entries[step.at()] {
@@ -177,6 +191,16 @@ impl Schedule {
                 None => self.open(step),
             },
         }
+    }
+
+    /// Where steps are skipped because of a failure: whether it is one of what this step is made from.
+    fn failed_before(&self, step: StepIndex) -> Option<Because> {
+        let Mode::Draining(_) = self.mode else { return None };
+        self.specs[step.at()].needs.iter().find_map(|need| match self.states[need.at()] {
+            State::Ended(Ended::Failed) => Some(Because::Upstream(*need)),
+            State::Ended(Ended::Skipped(because @ Because::Upstream(_))) => Some(because),
+            _ => None,
+        })
     }
 
     /// Why a step can't begin because of one that had ended before it was added.
@@ -220,6 +244,12 @@ impl Schedule {
     #[must_use]
     pub fn state(&self, step: StepIndex) -> Option<State> {
         self.states.get(step.at()).copied()
+    }
+
+    /// All steps, as they were added.
+    #[must_use]
+    pub fn specs(&self) -> &[StepSpec] {
+        &self.specs
     }
 
     /// Attempts that run now.

@@ -367,3 +367,46 @@ fn what_is_planned_of_a_step_is_told_before_anything_else_of_it() {
     assert!(planned.iter().eq((0..1500).map(|i| format!("c{i}")).collect::<Vec<_>>().iter()));
     assert_eq!(ended, 1500);
 }
+
+/// A flow of 10,000 cells of which each reads two others, the first one fails and the last reads none.
+fn large() -> Place {
+    let cells = (0..10_000).map(|i: usize| {
+        let code = if i == 0 { "exit 1".to_owned() } else { format!("echo {i} > $OUT/x") };
+        let inputs = match i {
+            0 | 1 | 9_999 => String::new(),
+            _ => format!("a = 'c{}.x', b = 'c{}.x'", i / 2, i.saturating_sub(100)),
+        };
+        format!("[cells.c{i}]\nlang = 'sh'\ncode = '{code}'\ninputs = {{ {inputs} }}\noutputs = {{ x = 'int' }}\n")
+    });
+    Place::flow(&cells.collect::<String>())
+}
+
+/// What is planned of cells: the action and the reason of each, in their order.
+fn planned(steps: &[Value]) -> Vec<String> {
+    steps.iter().map(|it| format!("{} {} {}", it["cell"], it["action"], it["reason"])).collect()
+}
+
+#[test]
+fn the_first_cells_of_a_large_flow_begin_before_the_others_are_planned() {
+    let place = large();
+    let _ = place.polyloom(&["run", "c9999"]).exits(0);
+    let plan = place.polyloom(&["run", "--dry-run", "--format", "json"]).exits(0).json();
+    let run = || place.call(&["run", "-q", "-j", "1", "--format", "jsonl"]);
+    let run = run().env("POLYLOOM_LOG", "debug").end().exits(1);
+    assert!(run.stderr().contains("the first cells are planned"));
+    let events = run.json_lines();
+    let of =
+        |name: &str| events.iter().filter(|it| it["event"] == name).cloned().collect::<Vec<_>>();
+    assert_eq!(of("run.started")[0]["cells"], 10_000);
+    let steps = of("step.planned");
+    assert_eq!(planned(&steps), planned(plan["steps"].as_array().unwrap()));
+    assert_eq!(steps[9_999]["action"], "cached");
+    let totals = &of("run.finished")[0]["totals"];
+    assert_eq!(
+        (&totals["failed"], &totals["cached"], &totals["skipped"]),
+        (&1.into(), &1.into(), &9_998.into())
+    );
+    // What it failed of is known, and stays so when it runs again.
+    let again = place.polyloom(&["run", "--dry-run", "--format", "json"]).exits(0).json();
+    assert!(planned(again["steps"].as_array().unwrap())[0].contains("failed"));
+}

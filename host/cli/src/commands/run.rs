@@ -31,7 +31,7 @@ use self::streams::Streams;
 pub use self::streams::trace;
 use super::retention;
 use super::socket::{Interrupts, Signals, Watched};
-use crate::args::{Format, Progress as ProgressFlag, RunArgs};
+use crate::args::{Format, Progress as ProgressFlag, RunArgs, Select};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::permission::{self, Settled};
 use crate::screen::Screen;
@@ -73,7 +73,7 @@ fn go(world: &World, args: RunArgs) -> Outcome {
     let flow = asked.told(world, loaded)?;
     // Held to the end of the process: to free a large one takes a while.
     let _held = std::mem::ManuallyDrop::new(Arc::clone(&flow));
-    let ready = asked.ready(world, flow, &place)?;
+    let ready = asked.ready(world, flow, &place, World::begin)?;
     let done = ready.prepared.plan.is_done();
     if !done {
         // The spawner must be there before the runtime's threads are.
@@ -146,6 +146,10 @@ struct Ready {
     permits: HashMap<CellId, Permit>,
     policy: PolicyWord,
 }
+
+/// A way to make a plan.
+type Prepare =
+    fn(&World, &Place, Arc<Flow>, Option<&History>, &Select) -> Result<Prepared, Failure>;
 
 /// What there was before a run.
 #[derive(Default)]
@@ -236,14 +240,20 @@ impl Asked {
         Ok(Arc::new(flow))
     }
 
-    /// Its plan.
-    fn ready(&self, world: &World, flow: Arc<Flow>, place: &Arc<Place>) -> Result<Ready, Failure> {
+    /// Its plan, made by one of the ways to make one.
+    fn ready(
+        &self,
+        world: &World,
+        flow: Arc<Flow>,
+        place: &Arc<Place>,
+        prepare: Prepare,
+    ) -> Result<Ready, Failure> {
         if self.args.locked {
             super::lock::hold(world, place, &flow)?;
         }
         let history = open_history(world, &flow.root, &place.store);
         let select = &self.args.select;
-        let mut prepared = world.prepare(place, Arc::clone(&flow), history.as_deref(), select)?;
+        let mut prepared = prepare(world, place, Arc::clone(&flow), history.as_deref(), select)?;
         let folder = history.as_ref().map(|history| history.place().folder());
         let Settled { mut permits, policy, open: _ } =
             permission::settle(world, place, &prepared, &self.args.permissions, folder)?;
@@ -360,16 +370,21 @@ pub fn limit(flow: &mut Flow, words: &str) -> Result<(), Failure> {
 /// Starts the spawner. Where it can start no cell of the plan at all, that is told once and no run begins.
 fn able(place: &Place, prepared: &Prepared, word: &PolicyWord) -> Result<(), Failure> {
     let mut policies: Vec<Policy> = Vec::new();
-    let runs = prepared.plan.all().filter(|step| step.action.may_run());
-    let cells = runs.map(|step| &prepared.flow.cells[step.index.at()]);
-    for cell in cells.filter(|cell| cell.is_program() || matches!(cell.role, Role::Open)) {
-        let wanted = word.over(&cell.policy);
+    let programs =
+        prepared.may_run().filter(|cell| cell.is_program() || matches!(cell.role, Role::Open));
+    // Cells that say nothing of it have the settings of their neighbours.
+    let mut last = None;
+    for settings in programs.map(|cell| &cell.settings) {
+        if last.replace(settings).is_some_and(|last| Arc::ptr_eq(last, settings)) {
+            continue;
+        }
+        let wanted = word.over(&settings.policy);
         if !policies.contains(&wanted) {
             policies.push(wanted);
         }
     }
-    let mut first = prepared.plan.all().filter(|step| step.action.may_run());
-    let one = first.next().map(|step| &prepared.flow.cells[step.index.at()]);
+    let mut first = prepared.may_run();
+    let one = first.next();
     // A cell alone that has no inputs is as a rule all that an edit made stale, and may find everything waiting.
     if first.next().is_some() || one.is_some_and(|cell| !cell.inputs.is_empty()) {
         let _ = place.workplace.begin();

@@ -21,7 +21,7 @@ use crate::problem::{Report, Severity};
 pub const VERSION: u64 = 1;
 
 /// Who asks readers for what a check wants to know.
-pub trait Functions: fmt::Debug {
+pub trait Functions: fmt::Debug + Sync {
     /// What there is of what is asked for. An error is one of the machine's or the reader's, in one line.
     fn ask(&self, question: &Question<'_>) -> Result<Catalog, String>;
 }

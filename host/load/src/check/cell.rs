@@ -1,12 +1,12 @@
 //! One cell as written, before it is wired to the others.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use polyloom_model::{
-    Ask, Call, CellId, Code as CellCode, LimitLines, Limits, Manifest, Mark, Origin, PortName,
-    Ports, SecretHandle, Stdin, SubFlow, Type, When,
+    CellId, Code as CellCode, LimitLines, Limits, Manifest, Origin, PortName, Ports, Settings,
+    Stdin, SubFlow, Type, When,
 };
 
 use super::allow;
@@ -17,9 +17,10 @@ use super::output::{self, Outputs, Typed};
 use super::{Check, files::report_file_error, session, sub};
 use crate::catalog::Entry as Function;
 use crate::files::{MAX_CODE, relative};
-use crate::findings::{list, shown, suggestion};
+use crate::findings::{Findings, list, shown, suggestion};
 use crate::keys::{CELL, STDIN};
 use crate::manifest::ByExtension;
+use crate::parts::Parts;
 use crate::problem::Code;
 use crate::source::Span;
 use crate::tree::{Data, Entry, Key, Map, Node};
@@ -33,31 +34,28 @@ pub(crate) struct Draft<'l> {
     pub wires: Wires,
     /// What it is mapped over.
     pub axes: Wires,
-    pub when: Option<When>,
+    /// Where its condition stands.
     pub when_span: Span,
-    /// The function that it is, and the call of it.
+    /// The function that it is.
     pub function: Option<Arc<Function>>,
-    pub call: Option<Arc<Call>>,
     /// The flow that it is.
     pub sub: Option<Arc<SubFlow>>,
     /// Nothing where the type can't be read.
     pub outputs: Ports<Option<Type>>,
     /// Whether every output was understood: only then is a port that is not there an error.
     pub outputs_known: bool,
-    pub marks: BTreeMap<PortName, Mark>,
-    pub env: BTreeMap<String, String>,
-    pub secrets: BTreeMap<String, SecretHandle>,
-    pub argv: Vec<String>,
-    pub stdin: Option<Stdin>,
-    pub limits: Limits,
-    pub lines: LimitLines,
-    pub habits: Habits,
-    pub seed: Option<i64>,
     pub session: Option<session::Wanted>,
-    pub asks: BTreeSet<Ask>,
-    pub tags: Vec<String>,
-    pub doc: Option<String>,
+    /// Without what it is mapped over and its session.
+    pub settings: Arc<Settings>,
+    /// Where it begins.
+    pub line: u32,
 }
+
+/// All cells that have an id, in the order of the file.
+pub(crate) type Drafts<'l> = Parts<Draft<'l>>;
+
+/// What most cells say, and nothing more.
+const USUAL: [&str; 6] = ["lang", "file", "code", "inputs", "params", "outputs"];
 
 /// Who has a name already, for messages.
 pub(super) type Taken<'d> = BTreeMap<&'d str, (Span, &'static str)>;
@@ -108,31 +106,21 @@ impl<'l> Check<'_, 'l> {
             }
             (Some(_), None) => Outputs::default(),
         };
-        let (when, when_span) = self.when(map);
-        let env = self.env(map, &mut taken);
-        let secrets = self.secrets(map, &taken);
-        let findings = &mut self.findings;
-        let argv =
-            map.get("argv").and_then(|node| findings.texts("argv", node)).unwrap_or_default();
-        let tags =
-            map.get("tags").and_then(|node| findings.texts("tags", node)).unwrap_or_default();
-        let seed = map.get("seed").and_then(|node| findings.int("seed", node, i64::MIN, i64::MAX));
-        let session = self.session(&id, map, manifest);
-        let findings = &mut self.findings;
-        let doc = map.get("doc").and_then(|node| findings.text("doc", node)).map(str::to_owned);
-        let asks = map.get("allow").map(|node| allow::read(findings, node)).unwrap_or_default();
-        let mut own = self.habits.clone();
-        habits(findings, map, &mut own);
-        let base = manifest.map_or_else(Limits::default, |manifest| manifest.limits.clone());
-        let set = Partial::read(findings, map);
-        let limits = set.over(&self.limits.over(&base));
-        let lines = LimitLines {
-            cell: findings.source.line(entry.key.span.start),
-            keys: self.limits.lines().chain(set.lines()).collect(),
-            path: PathBuf::from(self.file_name()),
+        let call = function.as_ref().map(|it| Arc::clone(&it.call));
+        let usual = map.entries.iter().all(|entry| USUAL.contains(&entry.key.text.as_str()));
+        let (when_span, session, settings) = if usual && marks.is_empty() && call.is_none() {
+            (0..0, None, self.usual(manifest))
+        } else {
+            let (when, when_span) = self.when(map);
+            let env = self.env(map, &mut taken);
+            let secrets = self.secrets(map, &taken);
+            let ports = || wires.keys().chain(axes.keys());
+            let stdin = map.get("stdin").and_then(|node| self.stdin(node, ports()));
+            let session = self.session(&id, map, manifest);
+            let own =
+                Settings { when, env, secrets, stdin, call, marks, ..self.settings(manifest) };
+            (when_span, session, Arc::new(self.said(own, map)))
         };
-        let stdin =
-            map.get("stdin").and_then(|node| self.stdin(node, wires.keys().chain(axes.keys())));
         Draft {
             id,
             span: entry.key.span.clone(),
@@ -140,26 +128,64 @@ impl<'l> Check<'_, 'l> {
             code,
             wires,
             axes,
-            when,
             when_span,
-            call: function.as_ref().map(|it| Arc::clone(&it.call)),
             function: function.map(|it| it.entry),
             sub,
             outputs,
             outputs_known,
-            marks,
-            env,
-            secrets,
-            argv,
-            stdin,
-            limits,
-            lines,
-            habits: own,
-            seed,
             session,
-            asks,
-            tags,
-            doc,
+            settings,
+            line: self.findings.source.line(entry.key.span.start),
+        }
+    }
+
+    /// The settings of a cell that says nothing of them.
+    fn usual(&mut self, manifest: Option<&'l Manifest>) -> Arc<Settings> {
+        let Some(manifest) = manifest else { return Arc::new(self.settings(None)) };
+        let known = self.usual.iter().find(|(other, _)| std::ptr::eq(*other, manifest));
+        if let Some((_, settings)) = known {
+            return Arc::clone(settings);
+        }
+        let settings = Arc::new(self.settings(Some(manifest)));
+        self.usual.push((manifest, Arc::clone(&settings)));
+        settings
+    }
+
+    /// What holds for every cell of an executor that does not say otherwise.
+    fn settings(&self, manifest: Option<&Manifest>) -> Settings {
+        let Habits { retries, cache, policy } = self.habits.clone();
+        let base = manifest.map_or_else(Limits::default, |manifest| manifest.limits.clone());
+        let lines =
+            LimitLines { path: self.file.to_path_buf(), keys: self.limits.lines().collect() };
+        let limits = self.limits.over(&base);
+        Settings { retries, cache, policy, limits, lines, ..Settings::default() }
+    }
+
+    /// The same settings with what a cell says of them.
+    fn said(&mut self, mut settings: Settings, map: &Map) -> Settings {
+        let findings = &mut self.findings;
+        let texts = |findings: &mut Findings, key| {
+            map.get(key).and_then(|node| findings.texts(key, node)).unwrap_or_default()
+        };
+        settings.argv = texts(findings, "argv");
+        settings.tags = texts(findings, "tags");
+        let seed = map.get("seed");
+        settings.seed = seed.and_then(|node| findings.int("seed", node, i64::MIN, i64::MAX));
+        let doc = map.get("doc").and_then(|node| findings.text("doc", node));
+        settings.doc = doc.map(str::to_owned);
+        settings.asks =
+            map.get("allow").map(|node| allow::read(findings, node)).unwrap_or_default();
+        let Settings { retries, cache, policy, .. } = settings;
+        let mut own = Habits { retries, cache, policy };
+        habits(findings, map, &mut own);
+        let set = Partial::read(findings, map);
+        settings.lines.keys.extend(set.lines());
+        Settings {
+            retries: own.retries,
+            cache: own.cache,
+            policy: own.policy,
+            limits: set.over(&settings.limits),
+            ..settings
         }
     }
 
@@ -274,11 +300,11 @@ impl<'l> Check<'_, 'l> {
                 };
                 let first_line = self.document.first_line(node);
                 let origin = if self.document.is_line_by_line(node, text, first_line) {
-                    Origin { path: PathBuf::from(self.file_name()), first_line }
+                    Origin { path: Arc::clone(&self.file), first_line }
                 } else {
                     // Its lines are not lines of the file: they are counted within the code.
                     Origin {
-                        path: PathBuf::from(format!("{}#{id}", self.file_name())),
+                        path: Path::new(&format!("{}#{id}", self.file.display())).into(),
                         first_line: 1,
                     }
                 };
@@ -313,7 +339,7 @@ impl<'l> Check<'_, 'l> {
             },
             None => Vec::new(),
         };
-        let origin = Origin { path, first_line: 1 };
+        let origin = Origin { path: path.into(), first_line: 1 };
         Some(CellCode { name, bytes: Arc::from(bytes), origin })
     }
 

@@ -96,7 +96,7 @@ impl Check<'_, '_> {
 impl Check<'_, '_> {
     /// Tells of a program that is not there. A bare name is looked for where the flow runs.
     fn chosen(&mut self, manifest: &Manifest, tool: &str, program: &Path, node: &Node) {
-        self.functions.chosen(&manifest.id, &node.span);
+        self.learned().chosen(&manifest.id, &node.span);
         let Some(root) = self.context.root.filter(|_| program.components().count() > 1) else {
             return;
         };
@@ -106,7 +106,7 @@ impl Check<'_, '_> {
             self.findings.error(Code::MissingFile, &node.span, message, "").help(format!(
                 "valid: a path of the flow's folder or a whole one, e.g. `{tool} = \".venv/bin/{tool}\"`, or a name on PATH"
             ));
-            self.functions.unread(&manifest.id);
+            self.learned().unread(&manifest.id);
         }
     }
 }

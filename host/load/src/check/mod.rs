@@ -27,25 +27,27 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use polyloom_model::{
-    Cell, CellId, Code as CellCode, Encoding, Flow, Origin, Param, ParamName, PortName, Role,
-    Session, ToolChoice,
+    Cell, CellId, Code as CellCode, Encoding, Flow, Manifest, Origin, Param, ParamName, PortName,
+    Role, Session, Settings, ToolChoice, each,
 };
 
 pub(crate) use self::uses::to_problem;
 pub(crate) use env::{By, check_variable, fixed};
 
-use self::cell::Draft;
+use self::cell::{Draft, Drafts};
 use self::head::{name_of, parent};
 use self::limits::{Habits, Partial, habits};
+use self::wire::Edge;
 use crate::catalog::Functions;
 use crate::files::Root;
 use crate::findings::{Findings, shown};
 use crate::given::{Given, give};
 use crate::keys::{DEFAULTS, TOP};
 use crate::manifest::Languages;
+use crate::parts::{PART, Parts, each_part};
 use crate::problem::{Code, Problem, Report};
 use crate::read::{Document, Format};
-use crate::tree::Map;
+use crate::tree::{Entry, Map};
 
 /// What the flow is checked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,10 +113,14 @@ pub(crate) struct Check<'a, 'l> {
     findings: Findings,
     seen: files::Seen,
     read: sub::Read,
-    functions: uses::Known,
+    functions: Arc<uses::Known>,
+    /// The flow file's name relative to the root, for the origin of inline code.
+    file: Arc<Path>,
     /// `[defaults]`.
     limits: Partial,
     habits: Habits,
+    /// The settings of cells that say nothing of theirs, by their executors.
+    usual: Vec<(&'l Manifest, Arc<Settings>)>,
     /// Names of ports that were found right: cells have the same ones again and again.
     ports: HashSet<PortName>,
 }
@@ -128,9 +134,11 @@ impl<'a, 'l> Check<'a, 'l> {
             findings: Findings::new(&document.source),
             seen: files::Seen::default(),
             read: sub::Read::default(),
-            functions: uses::Known::default(),
+            functions: Arc::default(),
+            file: file_name(document, path).into(),
             limits: Partial::default(),
             habits: Habits::default(),
+            usual: Vec::new(),
             ports: HashSet::new(),
         }
     }
@@ -206,36 +214,14 @@ impl<'l> Check<'_, 'l> {
             return None;
         }
         self.ask(entries, tools);
-        let mut drafts: Vec<Draft<'l>> = Vec::with_capacity(entries.len());
-        let mut by_id: HashMap<&str, Option<usize>> = HashMap::with_capacity(entries.len());
-        for entry in entries {
-            let text = entry.key.text.as_str();
-            by_id.insert(text, None);
-            let Some(map) = self.cell_table(entry) else { continue };
-            let id = match CellId::declared(text) {
-                Ok(id) => id,
-                Err(error) => {
-                    let lower = text.to_ascii_lowercase().replace([' ', '.'], "-");
-                    let help = CellId::declared(&lower).ok().map(|id| format!("try `{id}`"));
-                    self.findings
-                        .error(Code::BadName, &entry.key.span, error.to_string(), "")
-                        .help_opt(help);
-                    continue;
-                }
-            };
-            by_id.insert(text, Some(drafts.len()));
-            let draft = self.cell(id, entry, map);
-            drafts.push(draft);
-        }
+        let drafts = self.drafts(entries);
+        let by_id = by_id(entries, &drafts);
         let board = wire::Board { drafts: &drafts, by_id: &by_id, params, strict };
-        let mut inputs = Vec::with_capacity(drafts.len());
-        let mut edges = Vec::with_capacity(drafts.len());
-        for own in 0..drafts.len() {
-            let (wired, from) = self.wire(&board, own);
-            inputs.push(wired);
-            edges.push(from);
-        }
+        let wired = self.by_parts(drafts.len(), |check, own| check.wire(&board, own));
         let outputs = top.get("outputs").map(|node| self.flow_outputs(node, &board));
+        let (inputs, edges): (Vec<_>, Vec<_>) =
+            wired.into_iter().map(|part| part.into_iter().unzip::<_, _, Vec<_>, Vec<_>>()).unzip();
+        let edges: Vec<Vec<Edge>> = edges.into_iter().flatten().collect();
         for cycle in order::cycles(&edges) {
             self.report_cycle(&drafts, &cycle);
         }
@@ -243,13 +229,90 @@ impl<'l> Check<'_, 'l> {
         if self.findings.has_errors() {
             return None;
         }
-        let all = drafts.into_iter().zip(inputs).zip(before);
-        let cells: Option<Vec<Cell>> =
-            all.map(|((draft, wired), before)| finish(draft, wired, before)).collect();
-        Some((cells?, outputs.unwrap_or_default()))
+        let parts = drafts.into_parts().into_iter().zip(inputs).zip(before.chunks(PART));
+        let cells = each(
+            parts,
+            || (),
+            |(), ((drafts, inputs), before)| {
+                let all = drafts.into_iter().zip(inputs).zip(before.iter().cloned());
+                all.map(|((draft, wired), before)| finish(draft, wired, before)).collect()
+            },
+        );
+        let cells: Option<Vec<Vec<Cell>>> = cells.into_iter().collect();
+        let mut all = Vec::with_capacity(entries.len());
+        cells?.into_iter().for_each(|part| all.extend(part));
+        Some((all, outputs.unwrap_or_default()))
     }
 
-    fn cell_table<'d>(&mut self, entry: &'d crate::tree::Entry) -> Option<&'d Map> {
+    /// The cells that have an id.
+    fn drafts(&mut self, entries: &[Entry]) -> Drafts<'l> {
+        let is_flow =
+            |entry: &Entry| entry.node.as_map().is_some_and(|it| it.get("flow").is_some());
+        if entries.iter().any(is_flow) || !self.functions.is_whole() {
+            // What is wrong with a flow that is a cell, or with who could not be asked, is told once, so that one has to look at all of them.
+            let all: Vec<_> = entries.iter().filter_map(|entry| self.draft(entry)).collect();
+            return Parts::new(vec![all]);
+        }
+        let made = self.by_parts(entries.len(), |check, at| check.draft(&entries[at]));
+        Parts::new(made.into_iter().map(|part| part.into_iter().flatten().collect()).collect())
+    }
+
+    /// Looks at that many things on all processors. What is found is as if one had looked at all of them in turn.
+    fn by_parts<T: Send>(
+        &mut self,
+        count: usize,
+        look: impl Fn(&mut Self, usize) -> T + Sync,
+    ) -> Vec<Vec<T>> {
+        let parts = count.div_ceil(PART);
+        let whole = &*self;
+        let made = each_part(count, |range| {
+            let mut check = whole.part(parts);
+            let made: Vec<T> = range.map(|at| look(&mut check, at)).collect();
+            (made, check.findings.problems)
+        });
+        let mut all = Vec::with_capacity(made.len());
+        for (made, problems) in made {
+            self.findings.problems.extend(problems);
+            all.push(made);
+        }
+        all
+    }
+
+    /// One that looks at one of so many parts.
+    fn part(&self, parts: usize) -> Self {
+        Self {
+            document: self.document,
+            context: self.context,
+            path: self.path,
+            findings: self.findings.part(parts),
+            seen: files::Seen::default(),
+            read: sub::Read::default(),
+            functions: Arc::clone(&self.functions),
+            file: Arc::clone(&self.file),
+            limits: self.limits.clone(),
+            habits: self.habits.clone(),
+            usual: Vec::new(),
+            ports: HashSet::new(),
+        }
+    }
+
+    fn draft(&mut self, entry: &Entry) -> Option<Draft<'l>> {
+        let map = self.cell_table(entry)?;
+        let text = entry.key.text.as_str();
+        match CellId::declared(text) {
+            Ok(id) => Some(self.cell(id, entry, map)),
+            Err(error) => {
+                let lower = text.to_ascii_lowercase().replace([' ', '.'], "-");
+                let help = CellId::declared(&lower).ok().map(|id| format!("try `{id}`"));
+                self.findings
+                    .error(Code::BadName, &entry.key.span, error.to_string(), "")
+                    .help_opt(help);
+                None
+            }
+        }
+    }
+
+    fn cell_table<'d>(&mut self, entry: &'d Entry) -> Option<&'d Map> {
         if entry.node.as_map().is_none() {
             let message = format!(
                 "the cell `{}` is {}, not a table",
@@ -263,7 +326,7 @@ impl<'l> Check<'_, 'l> {
         entry.node.as_map()
     }
 
-    fn report_cycle(&mut self, drafts: &[Draft<'_>], cycle: &[(usize, std::ops::Range<usize>)]) {
+    fn report_cycle(&mut self, drafts: &Drafts<'_>, cycle: &[(usize, std::ops::Range<usize>)]) {
         const SHOWN: usize = 8;
         let name = |(index, _): &(usize, _)| wire::id(drafts, *index).to_string();
         // Begin with the cell that is first in the file, so that the message does not depend on the search.
@@ -328,58 +391,54 @@ impl<'l> Check<'_, 'l> {
         }
         (params, report)
     }
+}
 
-    /// The flow file's name relative to the root, for the origin of inline code.
-    fn file_name(&self) -> &str {
-        self.path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_else(|| self.document.source.name())
+/// The places of cells by id; nothing for one whose id is not valid.
+fn by_id<'d>(entries: &'d [Entry], drafts: &Drafts<'_>) -> HashMap<&'d str, Option<usize>> {
+    let mut drafts = drafts.iter().enumerate().peekable();
+    let mut by_id = HashMap::with_capacity(entries.len());
+    for entry in entries {
+        let text = entry.key.text.as_str();
+        let draft = drafts.next_if(|(_, draft)| draft.id.as_str() == text);
+        by_id.insert(text, draft.map(|(own, _)| own));
     }
+    by_id
+}
+
+fn file_name<'a>(document: &'a Document, path: &'a Path) -> &'a Path {
+    let name = path.file_name().filter(|name| name.to_str().is_some());
+    name.map_or_else(|| Path::new(document.source.name()), Path::new)
 }
 
 fn finish(draft: Draft<'_>, (inputs, map): wire::Filled, before: Option<CellId>) -> Option<Cell> {
     let (role, executor, code) = match draft.sub {
         Some(sub) => {
-            let origin = Origin { path: sub.flow.path.clone(), first_line: 1 };
+            let origin = Origin { path: sub.flow.path.as_path().into(), first_line: 1 };
             let code = CellCode { name: String::new(), bytes: Arc::from([]), origin };
             (Role::Flow(sub), FLOW_LANG.parse().ok()?, code)
         }
         None => (Role::Program, draft.manifest?.id.clone(), draft.code?),
     };
+    let mut settings = draft.settings;
+    if !map.is_empty() || draft.session.is_some() {
+        let settings = Arc::make_mut(&mut settings);
+        settings.map = map;
+        settings.session = draft.session.map(|session| Session { name: session.name, before });
+    }
     Some(Cell {
         declared: draft.id.clone(),
         id: draft.id,
         role,
-        folder: PathBuf::new(),
-        items: Vec::new(),
-        gate: None,
         executor,
         code,
-        call: draft.call,
-        map,
-        when: draft.when,
         inputs,
         outputs: draft
             .outputs
             .into_iter()
             .map(|(name, ty)| Some((name, ty?)))
             .collect::<Option<_>>()?,
-        marks: draft.marks,
-        env: draft.env,
-        secrets: draft.secrets,
-        argv: draft.argv,
-        stdin: draft.stdin,
-        limits: draft.limits,
-        lines: draft.lines,
-        retries: draft.habits.retries,
-        cache: draft.habits.cache,
-        policy: draft.habits.policy,
-        asks: draft.asks,
-        seed: draft.seed,
-        session: draft.session.map(|session| Session { name: session.name, before }),
-        tags: draft.tags,
-        doc: draft.doc,
+        line: draft.line,
+        settings,
     })
 }
 

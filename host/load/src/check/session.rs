@@ -6,7 +6,7 @@ use std::collections::{BinaryHeap, HashMap};
 use polyloom_model::{CellId, Manifest, SessionName};
 
 use super::Check;
-use super::cell::Draft;
+use super::cell::{Draft, Drafts};
 use super::wire::Edge;
 use crate::findings::list;
 use crate::problem::Code;
@@ -66,7 +66,7 @@ impl Check<'_, '_> {
     /// For each cell that of its session which comes before it. Cells of a session that can't be in one process are told.
     pub(super) fn sessions(
         &mut self,
-        drafts: &[Draft<'_>],
+        drafts: &Drafts<'_>,
         edges: &[Vec<Edge>],
     ) -> Vec<Option<CellId>> {
         let mut before = vec![None; drafts.len()];
@@ -93,13 +93,14 @@ impl Check<'_, '_> {
         let id = |manifest: &Manifest| manifest.id.clone();
         // What is not known has been told.
         let both = first.manifest.zip(other.manifest);
+        let (a, b) = (&first.settings, &other.settings);
         let same = [
             ("lang", both.is_none_or(|(a, b)| id(a) == id(b))),
-            ("env", first.env == other.env),
-            ("allow", first.asks == other.asks),
-            ("secrets", first.secrets == other.secrets),
-            ("policy", first.habits.policy.preset == other.habits.policy.preset),
-            ("enforce", first.habits.policy.enforce == other.habits.policy.enforce),
+            ("env", a.env == b.env),
+            ("allow", a.asks == b.asks),
+            ("secrets", a.secrets == b.secrets),
+            ("policy", a.policy.preset == b.policy.preset),
+            ("enforce", a.policy.enforce == b.policy.enforce),
         ];
         for (key, _) in same.iter().filter(|(_, same)| !same) {
             let message = format!(

@@ -35,7 +35,7 @@ const REFUSED: [(&str, &str); 5] = [
 const LARGEST: usize = 64 << 20;
 
 /// The functions that the cells of a flow use.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Known {
     entries: BTreeMap<(Asked, Target), Arc<Entry>>,
     contents: BTreeMap<PathBuf, Arc<[u8]>>,
@@ -62,6 +62,11 @@ impl Known {
     /// Heeds that this executor can't be asked, which has been told.
     pub(super) fn unread(&mut self, executor: &ExecutorId) {
         self.unread.insert(executor.clone(), None);
+    }
+
+    /// Whether everybody who was asked has answered.
+    pub(super) fn is_whole(&self) -> bool {
+        self.unread.is_empty()
     }
 }
 
@@ -97,14 +102,14 @@ impl<'l> Check<'_, 'l> {
             let Some(manifest) = self.context.languages.find(&it.executor) else { continue };
             let asked = Asked { executor: manifest.id.clone(), untyped: untyped(cell) };
             let key = (asked.clone(), it.target.clone());
-            self.functions.named.entry(key).or_insert_with(|| node.span.clone());
+            self.learned().named.entry(key).or_insert_with(|| node.span.clone());
             let missing = it.target.is_path() && self.local(&it.target).is_err();
             if manifest.has_functions() && !missing {
                 let targets = wanted.entry(asked).or_insert((manifest, BTreeSet::new()));
                 targets.1.insert(it.target);
             }
         }
-        self.functions.tools = tools.to_vec();
+        self.learned().tools = tools.to_vec();
         for (asked, (manifest, targets)) in wanted {
             if self.functions.unread.contains_key(&asked.executor) {
                 continue;
@@ -113,10 +118,15 @@ impl<'l> Check<'_, 'l> {
             match self.question(manifest, &targets, asked.untyped) {
                 Ok(catalog) => self.learn(&asked, &targets, catalog),
                 Err(why) => {
-                    self.functions.unread.insert(asked.executor, Some(why));
+                    self.learned().unread.insert(asked.executor, Some(why));
                 }
             }
         }
+    }
+
+    /// What is known of functions, to add to it.
+    pub(super) fn learned(&mut self) -> &mut Known {
+        Arc::make_mut(&mut self.functions)
     }
 
     fn question(
@@ -136,7 +146,7 @@ impl<'l> Check<'_, 'l> {
 
     fn learn(&mut self, asked: &Asked, targets: &[Target], catalog: Catalog) {
         let Catalog { entries, findings, contents, types } = catalog;
-        let known = &mut self.functions;
+        let known = self.learned();
         known.types.entry(asked.executor.clone()).or_default().extend(types);
         known.contents.extend(contents);
         let mut found = BTreeSet::new();
@@ -190,7 +200,7 @@ impl<'l> Check<'_, 'l> {
                 problem.severity = Severity::Warning;
             } else if problem.severity == Severity::Error {
                 let told = missing.into_iter().map(|it| (asked.clone(), it.clone()));
-                self.functions.told.extend(told);
+                self.learned().told.extend(told);
             }
             self.findings.problems.push(problem);
         }
@@ -294,9 +304,10 @@ impl<'l> Check<'_, 'l> {
     /// Tells of a function that is not there.
     fn absent(&mut self, manifest: &Manifest, key: (Asked, Target), node: &Node) {
         let span = &node.span;
-        if let Some(why) = self.functions.unread.get_mut(&key.0.executor) {
+        if let Some(why) = self.functions.unread.get(&key.0.executor) {
             // What is wrong with its program is told once, where that is named.
-            let Some(why) = why.take() else { return };
+            let Some(why) = why.clone() else { return };
+            self.learned().unread(&manifest.id);
             let chosen = self.functions.chosen.get(&manifest.id);
             let help = match chosen {
                 Some(_) => {
@@ -374,7 +385,7 @@ impl<'l> Check<'_, 'l> {
         }
         let name = path.as_ref().map(|path| path.to_string_lossy().into_owned());
         let origin =
-            Origin { path: path.unwrap_or_else(|| PathBuf::from(&entry.id)), first_line: 1 };
+            Origin { path: path.unwrap_or_else(|| PathBuf::from(&entry.id)).into(), first_line: 1 };
         let code = CellCode { name: name.unwrap_or_default(), bytes: own, origin };
         let call = Call {
             id: entry.id.clone(),

@@ -8,7 +8,7 @@ use polyloom_model::{
     can_connect, conform,
 };
 
-use super::cell::Draft;
+use super::cell::{Draft, Drafts};
 use super::files::{report_file_error, report_outside};
 use super::input::{Form, Wire};
 use super::params::Params;
@@ -21,7 +21,7 @@ use crate::source::Span;
 /// What is known when wires are drawn.
 pub(crate) struct Board<'c, 'l> {
     /// The cells that have an id.
-    pub drafts: &'c [Draft<'l>],
+    pub drafts: &'c Drafts<'l>,
     /// Their places by id; nothing for a cell whose id is not valid.
     pub by_id: &'c HashMap<&'c str, Option<usize>>,
     pub params: &'c Params,
@@ -62,7 +62,7 @@ impl Check<'_, '_> {
     /// Whether a condition asks for values.
     fn asked(&mut self, board: &Board<'_, '_>, own: usize, inputs: &Ports<Input>) {
         let draft = &board.drafts[own];
-        let Some(when) = &draft.when else { return };
+        let Some(when) = &draft.settings.when else { return };
         for name in when.inputs() {
             let known =
                 draft.wires.contains_key(name.as_str()) || draft.axes.contains_key(name.as_str());
@@ -387,6 +387,6 @@ pub(super) fn brief(ty: &Type) -> String {
 }
 
 /// The name of a cell for cycle messages.
-pub(crate) fn id<'c>(drafts: &'c [Draft<'_>], index: usize) -> &'c CellId {
+pub(crate) fn id<'c>(drafts: &'c Drafts<'_>, index: usize) -> &'c CellId {
     &drafts[index].id
 }

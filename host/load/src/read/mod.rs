@@ -114,9 +114,8 @@ impl Document {
 
 /// Whether a text has the character itself, or what may be its escape in some format: most have neither, and their trees are not looked through.
 fn may_hold_nul(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    bytes.contains(&0)
-        || bytes.windows(2).any(|two| two[0] == b'\\' && matches!(two[1], b'u' | b'U' | b'x'))
+    let escape = |at: usize| matches!(text.as_bytes().get(at + 1), Some(b'u' | b'U' | b'x'));
+    text.contains('\0') || text.match_indices('\\').any(|(at, _)| escape(at))
 }
 
 /// No argument, path or variable can carry a NUL, so that no text of a file may.

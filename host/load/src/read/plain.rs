@@ -7,7 +7,9 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::HashSet;
+use std::ops::Range;
 
+use polyloom_model::each;
 use toml_parser::decoder::{Encoding, ScalarKind};
 use toml_parser::lexer::{Token, TokenKind};
 use toml_parser::parser::{EventReceiver, parse_document};
@@ -20,10 +22,50 @@ const DEPTH: usize = 32;
 /// A table that is named again is looked for among so many entries; names are compared one by one up to here.
 const FEW: usize = 16;
 
+/// A piece of a long text has about so many bytes.
+const PIECE: usize = 512 << 10;
+
 /// The document, if it is plain.
 pub(super) fn read(text: &str) -> Option<Node> {
+    read_by(text, PIECE)
+}
+
+/// The same by pieces of about so many bytes.
+pub(super) fn read_by(text: &str, size: usize) -> Option<Node> {
+    let pieces = pieces(text, size).into_iter();
+    let mut pieces = each(pieces, || (), |(), piece| read_piece(text, piece)).into_iter();
+    let mut root = pieces.next()??;
+    for piece in pieces {
+        join(&mut root, piece?, text)?;
+    }
+    let unique = has_unique_names(&root) && inner(&root).all(has_unique_names);
+    unique.then_some(root)
+}
+
+/// Cuts a long text where a line begins with a header of two names. If what is before it is a whole document, which is found out when it is read,
+/// it is one: no text and no list goes on there.
+fn pieces(text: &str, size: usize) -> Vec<Range<usize>> {
+    let header = |at: &usize| {
+        let line = text[at + 1..].lines().next().unwrap_or_default();
+        line.ends_with(']') && line.bytes().filter(|byte| *byte == b'.').count() == 1
+    };
+    let mut pieces = Vec::with_capacity(text.len() / size + 1);
+    let mut start = 0;
+    while let Some(rest) = text.as_bytes().get(start + size..) {
+        // Brackets and line breaks are never within a character.
+        let from = start + size;
+        let cuts = rest.windows(2).enumerate().filter(|(_, two)| two == b"\n[");
+        let Some(cut) = cuts.map(|(at, _)| from + at).find(header) else { break };
+        pieces.push(start..cut + 1);
+        start = cut + 1;
+    }
+    pieces.push(start..text.len());
+    pieces
+}
+
+fn read_piece(text: &str, piece: Range<usize>) -> Option<Node> {
     let failed = Cell::new(false);
-    let mut tree = Tree::new(Source::new(text), &failed);
+    let mut tree = Tree::new(text, piece, &failed);
     // From header to header: there are never many tokens, and what is not plain ends it early.
     let mut tokens: Vec<Token> = Vec::new();
     let mut depth = 0_usize;
@@ -46,12 +88,38 @@ pub(super) fn read(text: &str) -> Option<Node> {
     }
     tree.add(&tokens)?;
     tree.end_table()?;
-    is_unique(&tree.root).then_some(tree.root)
+    // What is further out is seen when all pieces are there.
+    let unique = inner(&tree.root).flat_map(inner).all(is_unique);
+    unique.then_some(tree.root)
+}
+
+/// Adds the tables of the next piece, as if it had been read on.
+fn join(root: &mut Node, piece: Node, text: &str) -> Option<()> {
+    let Data::Map(piece) = piece.data else { return None };
+    let entries = entries(root)?;
+    for mut entry in piece.entries {
+        // Named only on the way to others.
+        let implied = entry.node.span == entry.key.span;
+        let from = entries.len().saturating_sub(FEW);
+        let same = |own: &&mut Entry| own.key.text == entry.key.text;
+        match entries[from..].iter_mut().rev().find(same).filter(|_| implied) {
+            Some(own) => {
+                is_open(&own.node, text).then_some(())?;
+                self::entries(&mut own.node)?.append(self::entries(&mut entry.node)?);
+            }
+            None => entries.push(entry),
+        }
+    }
+    Some(())
 }
 
 /// The document as far as it was read.
 struct Tree<'t> {
+    /// The piece that is read.
     source: Source<'t>,
+    /// The whole text, and where in it the piece begins.
+    text: &'t str,
+    base: usize,
     /// Whether the text was found not to be plain: no event counts any more.
     failed: &'t Cell<bool>,
     /// All tables but the last.
@@ -72,10 +140,16 @@ struct Open {
 }
 
 impl<'t> Tree<'t> {
-    fn new(source: Source<'t>, failed: &'t Cell<bool>) -> Self {
+    fn new(text: &'t str, piece: Range<usize>, failed: &'t Cell<bool>) -> Self {
         let root = Node { span: 0..0, data: Data::Map(Map::default()) };
         let open = vec![Open { node: root.clone(), keys: 0 }];
-        Self { source, failed, root, open, keys: Vec::new(), rooms: Vec::new() }
+        let (base, source) = (piece.start, Source::new(&text[piece]));
+        Self { source, text, base, failed, root, open, keys: Vec::new(), rooms: Vec::new() }
+    }
+
+    /// A place in the whole text.
+    fn span(&self, at: At) -> Range<usize> {
+        self.base + at.start()..self.base + at.end()
     }
 
     /// Takes a whole number of lines.
@@ -95,7 +169,7 @@ impl<'t> Tree<'t> {
     /// Begins what is filled from here on, if it is not too deep.
     fn begin(&mut self, at: At, data: Data) -> bool {
         self.take(|tree| {
-            let node = Node { span: at.start()..at.end(), data };
+            let node = Node { span: tree.span(at), data };
             tree.open.push(Open { node, keys: tree.keys.len() });
             (tree.open.len() < DEPTH).then_some(())
         });
@@ -127,7 +201,7 @@ impl<'t> Tree<'t> {
     fn end_at(&mut self, at: At) {
         self.take(|tree| {
             let mut node = tree.end()?;
-            node.span.end = at.end();
+            node.span.end = tree.span(at).end;
             tree.value(node)
         });
     }
@@ -144,7 +218,7 @@ impl<'t> Tree<'t> {
             self.root = node;
             return Some(());
         }
-        put(&mut self.root, self.keys.drain(..), node, self.source.input())
+        put(&mut self.root, self.keys.drain(..), node, self.text)
     }
 
     fn value(&mut self, node: Node) -> Option<()> {
@@ -153,7 +227,7 @@ impl<'t> Tree<'t> {
             items.push(node);
             return Some(());
         }
-        put(&mut open.node, self.keys.drain(open.keys..), node, self.source.input())
+        put(&mut open.node, self.keys.drain(open.keys..), node, self.text)
     }
 }
 
@@ -165,8 +239,9 @@ impl EventReceiver for Tree<'_> {
 
     fn std_table_close(&mut self, at: At, _: &mut dyn ErrorSink) {
         self.take(|tree| {
+            let end = tree.span(at).end;
             let table = tree.open.last_mut()?;
-            table.node.span.end = at.end();
+            table.node.span.end = end;
             table.keys = tree.keys.len();
             Some(())
         });
@@ -196,7 +271,7 @@ impl EventReceiver for Tree<'_> {
         self.take(|tree| {
             let mut text = Cow::Borrowed("");
             tree.raw(at, encoding)?.decode_key(&mut text, error);
-            tree.keys.push(Key { text: (&*text).into(), span: at.start()..at.end() });
+            tree.keys.push(Key { text: (&*text).into(), span: tree.span(at) });
             (tree.keys.len() < DEPTH).then_some(())
         });
     }
@@ -213,7 +288,7 @@ impl EventReceiver for Tree<'_> {
                 ScalarKind::Float => Data::Float(text.parse().ok()?),
                 ScalarKind::DateTime => return None,
             };
-            tree.value(Node { span: at.start()..at.end(), data })
+            tree.value(Node { span: tree.span(at), data })
         });
     }
 
@@ -244,10 +319,7 @@ fn put(
             entries.push(Entry { key, node });
         }
         table = &mut entries[at].node;
-        // Nothing is added to a table in braces.
-        if text.as_bytes().get(table.span.start) == Some(&b'{') {
-            return None;
-        }
+        is_open(table, text).then_some(())?;
     }
     entries(table)?.push(Entry { key: last, node });
     Some(())
@@ -260,20 +332,34 @@ fn entries(table: &mut Node) -> Option<&mut Vec<Entry>> {
     }
 }
 
+/// Nothing is added to a table in braces.
+fn is_open(table: &Node, text: &str) -> bool {
+    text.as_bytes().get(table.span.start) != Some(&b'{')
+}
+
 /// Whether no table in it has a name twice.
 fn is_unique(node: &Node) -> bool {
-    let entries = match &node.data {
-        Data::Map(map) => &map.entries,
-        Data::List(items) => return items.iter().all(is_unique),
-        _ => return true,
+    has_unique_names(node) && inner(node).all(is_unique)
+}
+
+/// The values in a table or a list.
+fn inner(node: &Node) -> impl Iterator<Item = &Node> {
+    let (items, entries) = match &node.data {
+        Data::Map(map) => (&[][..], &map.entries[..]),
+        Data::List(items) => (&items[..], &[][..]),
+        _ => (&[][..], &[][..]),
     };
+    items.iter().chain(entries.iter().map(|entry| &entry.node))
+}
+
+fn has_unique_names(node: &Node) -> bool {
+    let Data::Map(Map { entries }) = &node.data else { return true };
     let mut names = entries.iter().map(|entry| entry.key.text.as_str());
-    let unique = if entries.len() <= FEW {
+    if entries.len() <= FEW {
         let before = |at: usize| entries[..at].iter().map(|entry| entry.key.text.as_str());
         names.enumerate().all(|(at, name)| before(at).all(|other| other != name))
     } else {
         let mut seen = HashSet::with_capacity(entries.len());
         names.all(|name| seen.insert(name))
-    };
-    unique && entries.iter().all(|entry| is_unique(&entry.node))
+    }
 }

@@ -157,11 +157,14 @@ mod tests {
 
     /// Whether the text is plain. Where it is, both readers say the same of it.
     fn is_plain(text: &str) -> bool {
-        let Some(tree) = plain::read(text) else { return false };
-        let all = whole(&Source::new("x.toml", text));
-        let all = all.unwrap_or_else(|problems| panic!("{text:?} is plain: {problems:?}"));
-        assert_eq!(format!("{tree:?}"), format!("{all:?}"), "{text:?}");
-        true
+        // In pieces, it may be found not to be plain where it is.
+        let trees = [plain::read(text), plain::read_by(text, 1)];
+        for tree in trees.iter().flatten() {
+            let all = whole(&Source::new("x.toml", text));
+            let all = all.unwrap_or_else(|problems| panic!("{text:?} is plain: {problems:?}"));
+            assert_eq!(format!("{tree:?}"), format!("{all:?}"), "{text:?}");
+        }
+        trees[0].is_some()
     }
 
     #[test]
@@ -234,6 +237,27 @@ mod tests {
         let many: String = (0..40).map(|i| format!("[a{i}.b]\n")).collect();
         assert!(is_plain(&many));
         assert!(plain::read(&format!("{many}[a3.c]")).is_none());
+        // Long texts are read in pieces.
+        let cell =
+            |i: usize| format!("[cells.c{i}]\na = '{}'\nb = {{ c = [1, 2] }}\n", "x".repeat(900));
+        let many = |count: usize| (0..count).map(cell).collect::<String>();
+        let head = "[flow]\nname = 'x'\n[params.a]\ndefault = 1\n";
+        assert!(is_plain(&format!("{head}{}", many(2000))));
+        assert!(is_plain(&format!("{}{head}[cells.d]\n", many(2000))));
+        assert!(is_plain(&format!("[cells]\n{}[cells.c1999.e]\n", many(2000))));
+        assert!(is_plain(&format!("[cells.c0]\n{}[cells.c1]\na = 1\n", "# x\n".repeat(400_000))));
+        // Headers in texts and in lists are none.
+        let code = format!("[cells.a]\ncode = '''\n{}'''\n", "[cells.a]\n".repeat(200_000));
+        assert!(plain::read(&code).is_none() && whole(&Source::new("", &*code)).is_ok());
+        let code = format!("[cells.a]\ncode = '''\n{}'''\n[cells.b]\n", "x\n".repeat(900_000));
+        assert!(is_plain(&code));
+        for bad in
+            ["[cells.c3]\n", "[cells]\n", "[cells.c3.b]\n", "[cells.z\n", "[cells.z]\na = {\n"]
+        {
+            assert!(plain::read(&format!("{}{bad}", many(2000))).is_none(), "{bad}");
+            assert!(plain::read(&format!("{}{bad}{}", many(1000), many(2000))).is_none(), "{bad}");
+        }
+        assert!(plain::read(&format!("cells = {{}}\n{}", many(2000))).is_none());
         // As deep as it may be, and deeper.
         let nested = |depth| format!("a = {}{}", "[".repeat(depth), "]".repeat(depth));
         assert!(is_plain(&nested(30)));

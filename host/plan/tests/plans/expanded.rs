@@ -1,7 +1,7 @@
 //! Flows with maps and flows within them: what they expand to, what of it runs again, what is left out.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use polyloom_model::{
@@ -185,7 +185,7 @@ fn part() -> Flow {
     y.code = Code {
         name: "y.py".into(),
         bytes: b"y"[..].into(),
-        origin: Origin { path: "y.py".into(), first_line: 1 },
+        origin: Origin { path: Path::new("y.py").into(), first_line: 1 },
     };
     world.flow.outputs = [(port("out"), ("y".parse().unwrap(), port("out")))].into();
     world.flow
@@ -208,7 +208,7 @@ fn a_flow_in_a_flow_is_its_cells_under_its_name() {
     assert_eq!(source("usual"), Source::Value(Value::Int(5)));
     assert_eq!(source("file"), Source::File("parts/d.csv".into()));
     assert_eq!(source("in0"), Source::Port("s/x".parse().unwrap(), port("out")));
-    assert_eq!(y.code.origin.path, PathBuf::from("parts/y.py"));
+    assert_eq!(*y.code.origin.path, *Path::new("parts/y.py"));
     assert!(y.asks.contains(&polyloom_model::Ask::Read("fonts".into())));
     assert_eq!(y.folder, PathBuf::from("parts"));
     let z = plain.flow.cell(&"z".parse().unwrap()).unwrap();
@@ -228,7 +228,7 @@ fn a_flow_in_a_flow_in_a_flow_reads_below_its_own_folder() {
     let y = plain.flow.cell(&"t/s/y".parse().unwrap()).unwrap();
     assert_eq!(y.folder, PathBuf::from("parts/parts"));
     assert_eq!(y.inputs[&port("file")].source, Source::File("parts/parts/d.csv".into()));
-    assert_eq!(y.code.origin.path, PathBuf::from("parts/parts/y.py"));
+    assert_eq!(*y.code.origin.path, *Path::new("parts/parts/y.py"));
 }
 
 #[test]

@@ -4,13 +4,13 @@
 //! until it is named here.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use polyloom_model::{
     Ask, Call, Cell, Code, Digest, Flow, Input, LimitLines, Manifest, Mark, Param, Policy, Ports,
-    Preset, Source, Stdin, ToolChoice, Type, Value,
+    Preset, Settings, Source, Stdin, ToolChoice, Type, Value,
 };
 use polyloom_plan::{ExecutorFacts, Key, KeyParts, Part, PartName, diff};
 
@@ -54,20 +54,18 @@ all!(PARTS, word,
 all!(
     CELL,
     cell_fields,
-    Cell {
-        id,
-        declared,
-        role,
+    Cell { id, declared, role, executor, code, inputs, outputs, line, settings }
+);
+all!(
+    SETTINGS,
+    settings_fields,
+    Settings {
         folder,
         items,
         gate,
-        executor,
-        code,
         call,
         map,
         when,
-        inputs,
-        outputs,
         marks,
         env,
         secrets,
@@ -197,7 +195,7 @@ const ROWS: &[Row] = &[
     ("code name", "code", BELOW_A, |w| a(w).code.name = "a.pyw".into()),
     ("code name", "", "", |w| a(w).code.name = "renamed.py".into()),
     ("code origin", "", "", |w| a(w).code.origin.first_line = 99),
-    ("code origin", "", "", |w| a(w).code.origin.path = "moved/a.py".into()),
+    ("code origin", "", "", |w| a(w).code.origin.path = Path::new("moved/a.py").into()),
     // A call: its function and what that reaches, and nothing else of its file.
     ("call", "code", "f", |w| w.cell("f").call = call("wasm:./f.wasm:add", "1")),
     // Executors and their programs: the cells of that language.
@@ -280,7 +278,9 @@ const ROWS: &[Row] = &[
     }),
     ("gate", "", "", |w| a(w).gate = Some("f".parse().unwrap())),
     ("has_value", "", "", |w| w.flow.params.get_mut("year").unwrap().has_value = false),
-    ("lines", "", "", |w| a(w).lines = LimitLines::default()),
+    ("line", "", "", |w| a(w).line = 99),
+    ("lines", "", "", |w| a(w).lines = LimitLines { path: "x".into(), ..Default::default() }),
+    ("settings", "", "", |w| a(w).tags.push("x".into())),
     ("retries", "", "", |w| a(w).retries.count = 9),
     ("cache", "", "", |w| a(w).cache = false),
     ("policy", "", "", |w| a(w).policy = Policy { preset: Preset::Strict, ..Policy::default() }),
@@ -374,7 +374,7 @@ fn a_call_is_keyed_by_what_its_function_reaches_and_not_by_its_file() {
 fn no_field_and_no_part_is_without_a_row() {
     let rows: BTreeSet<&str> = ROWS.iter().flat_map(|row| row.0.split(' ')).collect();
     // A cell's new name needs its consumers to follow, and what gathers reads others: tests of their own.
-    let fields = [CELL, CODE, INPUT, FLOW, PARAM, FACTS].concat();
+    let fields = [CELL, SETTINGS, CODE, INPUT, FLOW, PARAM, FACTS].concat();
     for field in fields.into_iter().filter(|field| !matches!(*field, "id" | "role")) {
         assert!(rows.contains(field), "`{field}` has no row");
     }

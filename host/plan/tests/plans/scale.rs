@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use polyloom_plan::{Answers, Force, Graph, Previous, Request, Selection, keys, plan};
+use polyloom_plan::{Answers, Force, Graph, Keyed, Previous, Request, Selection, keys, plan};
 use polyloom_protocol::meta::Outcome;
 
 use crate::world::{World, cell, recorded};
@@ -19,6 +19,42 @@ fn best<T>(work: impl Fn() -> T) -> (Duration, T) {
         let next = timed();
         if next.0 < best.0 { next } else { best }
     })
+}
+
+/// So many cells, each of which reads the one before it and one far before.
+fn chained(count: usize) -> World {
+    let mut world = World::new("x");
+    world.flow.cells.clear();
+    for i in 0..count {
+        let from = [i.checked_sub(1), i.checked_sub(500)];
+        let from: Vec<String> = from.into_iter().flatten().map(|at| format!("c{at}")).collect();
+        let from: Vec<&str> = from.iter().map(String::as_str).collect();
+        world.flow.cells.push(cell(&format!("c{i}"), &from));
+    }
+    world
+}
+
+#[test]
+fn keys_are_the_same_however_many_make_them() {
+    let keys_of = |count: usize| {
+        let world = chained(count);
+        keys(&world.flow, &Graph::new(&world.flow).unwrap(), &world.facts).unwrap()
+    };
+    let told = |keyed: &Keyed| format!("{keyed:?}");
+    // A few are made by one thread.
+    let (few, many) = (keys_of(2000), keys_of(6000));
+    assert_eq!(many.len(), 6000);
+    assert!(few.iter().map(told).eq(many[..2000].iter().map(told)));
+}
+
+#[test]
+fn what_a_key_lacks_is_told_of_the_first_cell_though_others_wait_for_it() {
+    let mut world = chained(6000);
+    for at in [3100, 3101, 5000] {
+        world.flow.cells[at].executor = "unheard".parse().unwrap();
+    }
+    let error = keys(&world.flow, &Graph::new(&world.flow).unwrap(), &world.facts).unwrap_err();
+    assert!(error.to_string().contains("cell `c3100`"), "{error}");
 }
 
 #[test]

@@ -1,12 +1,11 @@
 //! A flow that can be edited, a store that remembers, and a runtime that follows plans: all in memory.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use polyloom_model::{
-    Cell, CellId, Code, Digest, Flow, Input, Limits, Origin, Param, PortName, Role, Source, Type,
-    Value,
+    Cell, CellId, Code, Digest, Flow, Input, Origin, Param, PortName, Role, Source, Type, Value,
 };
 use polyloom_plan::{
     Action, Answers, Artifact, Check, ExecutorFacts, Facts, Feed, Force, Graph, Key, Keyed, Part,
@@ -244,34 +243,15 @@ pub fn cell(id: &str, from: &[&str]) -> Cell {
         id: id.parse().unwrap(),
         declared: id.parse().unwrap(),
         role: Role::Program,
-        folder: PathBuf::new(),
-        items: Vec::new(),
-        gate: None,
-        map: Vec::new(),
-        when: None,
         executor: "python".parse().unwrap(),
         code: Code {
             name: format!("{id}.py"),
             bytes: id.as_bytes().into(),
-            origin: Origin { path: PathBuf::from("polyloom.toml"), first_line: 1 },
+            origin: Origin { path: Path::new("polyloom.toml").into(), first_line: 1 },
         },
-        call: None,
         inputs: from.iter().enumerate().map(wire).collect(),
         outputs: [(port("out"), Type::Any)].into(),
-        marks: BTreeMap::new(),
-        env: BTreeMap::new(),
-        secrets: BTreeMap::new(),
-        argv: Vec::new(),
-        stdin: None,
-        limits: Limits::default(),
-        lines: Default::default(),
-        retries: Default::default(),
-        cache: true,
-        policy: Default::default(),
-        asks: Default::default(),
-        seed: None,
-        session: None,
-        tags: Vec::new(),
-        doc: None,
+        line: 1,
+        settings: Default::default(),
     }
 }

@@ -244,7 +244,7 @@ impl Runner {
         self.tell_declined();
         let lost = self.late.lost;
         let outcome = match self.outcome.unwrap_or(RunOutcome::Ok) {
-            RunOutcome::Ok if lost > 0 => RunOutcome::Failed,
+            RunOutcome::Ok if lost > 0 || self.unplanned => RunOutcome::Failed,
             outcome => outcome,
         };
         let counted = self.schedule.totals();
@@ -270,7 +270,7 @@ impl Runner {
             Timed { cell: self.name(step), wall_ms, start_ms }
         };
         let mut critical: Vec<Timed> =
-            critical_path(&self.specs, &spans).into_iter().map(timed).collect();
+            critical_path(self.schedule.specs(), &spans).into_iter().map(timed).collect();
         // Who needs what is on its way to the disk begins before that is there.
         for at in 1..critical.len() {
             let next = critical[at].start_ms;
@@ -306,8 +306,8 @@ impl Runner {
             }
         }
         let Self { environment, moved, released: carried, .. } = self;
-        let Self { job, slots, specs, schedule, .. } = self;
-        let rest = Rest::new(job.prepared, slots, specs, schedule);
+        let Self { job, slots, schedule, .. } = self;
+        let rest = Rest::new(job.prepared, slots, schedule);
         Summary { outcome, totals, wall_ms, environment, moved, unwritten, carried, rest }
     }
 }

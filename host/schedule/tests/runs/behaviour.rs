@@ -437,13 +437,13 @@ fn steps_that_are_added_fit_in_with_those_that_are_there() {
     assert_eq!(show(&schedule.start()), "start 0, start 1");
     assert_eq!(on(&mut schedule, "ok 0"), "0 ok");
     let added = steps("0, 1, 2 c, 2 3 g");
-    assert_eq!(show(&schedule.grow(&added, Growth::GoesOn)), "4 cached, start 2");
+    assert_eq!(show(&schedule.grow(added, Growth::GoesOn)), "4 cached, start 2");
     assert_eq!(on(&mut schedule, "ok 1"), "1 ok, start 3");
     assert_eq!(on(&mut schedule, "ok 2"), "2 ok");
     assert_eq!(on(&mut schedule, "ok 3"), "3 ok, start 5");
     assert_eq!(on(&mut schedule, "ok 5"), "5 ok");
     assert!(schedule.is_idle());
-    assert_eq!(show(&schedule.grow(&[], Growth::Over)), "finish ok");
+    assert_eq!(show(&schedule.grow(Vec::new(), Growth::Over)), "finish ok");
 }
 
 #[test]
@@ -452,7 +452,7 @@ fn steps_that_are_added_too_late_end_with_what_they_need() {
     assert_eq!(show(&schedule.start()), "start 0, start 1");
     assert_eq!(on(&mut schedule, "fail 0"), "0 failed");
     assert_eq!(
-        show(&schedule.grow(&steps("0, 2, 1"), Growth::Over)),
+        show(&schedule.grow(steps("0, 2, 1"), Growth::Over)),
         "2 skipped by 0, 3 skipped by 0"
     );
     assert_eq!(on(&mut schedule, "ok 1"), "1 ok, start 4");
@@ -460,15 +460,22 @@ fn steps_that_are_added_too_late_end_with_what_they_need() {
 
     let mut schedule = grown("", KeepGoing::No);
     assert_eq!(show(&schedule.start()), "start 0");
+    assert_eq!(on(&mut schedule, "fail 0"), "0 failed");
+    let answer = show(&schedule.grow(steps("0, , c, 2 1, 3"), Growth::Over));
+    let ends = "1 skipped by 0, 2 stopped by 0, 3 cached, 4 skipped by 0, 5 stopped by 0";
+    assert_eq!(answer, format!("{ends}, finish failed"));
+
+    let mut schedule = grown("", KeepGoing::No);
+    assert_eq!(show(&schedule.start()), "start 0");
     assert_eq!(on(&mut schedule, "int"), "cancel 0");
     assert_eq!(on(&mut schedule, "cancelled 0"), "0 cancelled");
     assert_eq!(
-        show(&schedule.grow(&steps("0, "), Growth::Over)),
-        "1 interrupted, 2 interrupted, finish interrupted"
+        show(&schedule.grow(steps("0, , c, 3"), Growth::Over)),
+        "1 interrupted, 2 interrupted, 3 cached, 4 interrupted, finish interrupted"
     );
     let mut schedule = grown("-", KeepGoing::No);
     assert_eq!(show(&schedule.start()), "0 left out");
-    let answer = show(&schedule.grow(&steps("0, 1, 0 g"), Growth::Over));
+    let answer = show(&schedule.grow(steps("0, 1, 0 g"), Growth::Over));
     assert_eq!(answer, "1 left out by 0, 2 left out by 0, start 3");
     assert_eq!(on(&mut schedule, "ok 3"), "3 ok, finish ok");
 }

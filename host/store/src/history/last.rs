@@ -87,13 +87,32 @@ fn stood<'c>(
     cells: &[&'c str],
     attempts: &HashMap<String, Previous>,
 ) -> Result<HashMap<&'c str, Stood>, rusqlite::Error> {
-    let mut find = index.prepare_cached("SELECT id FROM kept WHERE cell = ?1")?;
+    let mut find =
+        index.prepare_cached("SELECT cell, id FROM kept WHERE cell >= ?1 ORDER BY cell")?;
     let mut place = index.prepare_cached("SELECT rowid FROM runs WHERE id = ?1")?;
     // Runs come in the order of their rows; one that is gone came before all that are there.
     let mut places: HashMap<&str, i64> = HashMap::new();
     let mut candidates: HashMap<u32, (&str, i64)> = HashMap::new();
-    for cell in cells {
-        let attempted = match attempts.get(*cell) {
+    let mut sorted = cells.to_vec();
+    sorted.sort_unstable();
+    let mut sorted = sorted.into_iter().peekable();
+    while let Some(cell) = sorted.next() {
+        let mut ids = Vec::new();
+        let mut rows = find.query([cell])?;
+        let next = loop {
+            let Some(row) = rows.next()? else { break None };
+            let there = row.get_ref(0)?.as_str()?;
+            if there != cell {
+                break Some(there);
+            }
+            ids.push(row.get(1)?);
+        };
+        // The next that there is: of those before it there is none.
+        while sorted.next_if(|other| next.is_none_or(|next| *other < next)).is_some() {}
+        if ids.is_empty() {
+            continue;
+        }
+        let attempted = match attempts.get(cell) {
             None => 0,
             Some(previous) => match places.get(previous.run.as_str()) {
                 Some(place) => *place,
@@ -105,9 +124,7 @@ fn stood<'c>(
                 }
             },
         };
-        for id in find.query_map([cell], |row| row.get(0))? {
-            candidates.insert(id?, (cell, attempted));
-        }
+        candidates.extend(ids.into_iter().map(|id| (id, (cell, attempted))));
     }
     let mut stood = HashMap::new();
     let Some(oldest) = candidates.values().map(|(_, attempted)| *attempted).min() else {

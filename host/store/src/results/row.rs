@@ -18,16 +18,24 @@ const COLUMNS: &str =
 pub(super) fn rows_of(index: &Connection, keys: &[Digest]) -> Result<Vec<Raw>, rusqlite::Error> {
     // One read transaction: otherwise every statement takes and drops the WAL's read lock.
     let snapshot = index.unchecked_transaction()?;
-    let mut found = Vec::with_capacity(keys.len());
-    let sql = format!("SELECT {COLUMNS} FROM results WHERE key = ?1");
+    let mut found = Vec::new();
+    let sql = format!("SELECT {COLUMNS} FROM results WHERE key >= ?1 ORDER BY key LIMIT 1");
     let mut statement = snapshot.prepare_cached(&sql)?;
     // In the order of the index: neighbours share its pages.
     let mut sorted: Vec<_> = keys.iter().collect();
     sorted.sort_unstable();
     sorted.dedup();
-    for key in sorted {
+    let mut sorted = sorted.into_iter().peekable();
+    while let Some(key) = sorted.next() {
         let mut rows = statement.query([key.as_bytes()])?;
-        found.extend(rows.next()?.and_then(read));
+        let Some(row) = rows.next()? else { break };
+        let there = row.get_ref(0)?.as_bytes()?;
+        if there == key.as_bytes() {
+            found.extend(read(row));
+        } else {
+            // The next that there is: of those before it there is none.
+            while sorted.next_if(|other| &other.as_bytes()[..] < there).is_some() {}
+        }
     }
     Ok(found)
 }
