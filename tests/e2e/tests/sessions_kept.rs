@@ -93,6 +93,9 @@ fn a_shell_of_other_limits_deals_with_what_is_there() {
     let none = kept.0.root().join("elsewhere");
     let listed = kept.0.call(&["session", "list"]).env("POLYLOOM_STORE", &none).end().exits(0);
     assert!(!none.exists(), "{}", listed.screen());
+    std::fs::write(&none, "").unwrap();
+    let listed = kept.0.call(&["session", "list"]).env("POLYLOOM_STORE", &none).end().exits(3);
+    assert!(listed.stderr().contains("elsewhere/daemon`: Not a directory"), "{}", listed.stderr());
 }
 
 #[test]

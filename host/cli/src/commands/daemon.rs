@@ -137,16 +137,17 @@ fn runs_already(world: &World, client: &Client) -> Exit {
 
 /// A daemon that does not speak with this program, or a socket that can't be one's.
 fn stranger(at: &Path, error: &std::io::Error) -> Failure {
-    let failure = environment(error);
+    let place = polyloom_report::escape_line(&at.display().to_string()).into_owned();
     if std::os::unix::net::SocketAddr::from_pathname(at).is_err() {
-        let place = polyloom_report::escape_line(&at.display().to_string()).into_owned();
         let text = format!("the path `{place}` is too long for a socket");
         return Failure::new(Exit::Environment, text)
             .hint("a store elsewhere (POLYLOOM_STORE) can have a daemon");
     }
+    let text = format!("no daemon can be asked at `{place}`: {error}");
+    let failure = Failure::new(Exit::Environment, text);
     match daemon::process(at) {
         Ok(_) => failure.hint("`polyloom daemon stop` ends it"),
-        Err(_) => failure,
+        Err(_) => failure.hint("the store is a folder of your own; `POLYLOOM_STORE` names another"),
     }
 }
 
