@@ -28,11 +28,12 @@ pub mod feature {
     pub const DURABLE: &str = "durable";
     pub const INTERACTIVE: &str = "interactive";
     pub const SOURCE: &str = "source";
+    pub const INTERRUPT: &str = "interrupt";
     pub const QUEUE: &str = "queue";
     /// Of the workers that `[instances]` of a manifest names; all of them have it.
     pub const INSTANCES: &str = "instances";
     /// What `[worker]` of a manifest may name: every name above but the last.
-    pub const ALL: [&str; 14] = [
+    pub const ALL: [&str; 15] = [
         CANCEL_SOFT,
         DISPLAY,
         PROGRESS,
@@ -46,6 +47,7 @@ pub mod feature {
         DURABLE,
         INTERACTIVE,
         SOURCE,
+        INTERRUPT,
         QUEUE,
     ];
 }

@@ -4,17 +4,17 @@
 use std::{
     fs::{self, File},
     io::{self, Read, Write},
-    os::{
-        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-        unix::ffi::OsStrExt,
-    },
-    path::Path,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
 };
+
+use serde::{Deserialize, Serialize};
 
 use crate::{
     CELL_ROOT,
     collect::{Collector, Refusal},
     sandbox::Sandbox,
+    spec::Spec,
     sys::{
         self,
         file::{self, NO_ESCAPE, RESOLVE_NO_XDEV},
@@ -30,6 +30,47 @@ const ENTRIES: usize = 100_000;
 
 /// Folders that a cell can write to, and that no host lays anything into.
 const OWN: [&str; 3] = ["work", "tmp", "shm"];
+
+/// Mount points in these folders, by their paths below the cell's own file system. They are the host's, as are the folders on the way to them: no files of the cell's.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Points(Vec<PathBuf>);
+
+/// Whose an entry in one of these folders is.
+enum Whose {
+    /// Something of the host's is in view there.
+    Point,
+    /// Such a thing is below.
+    Way,
+    Cells,
+}
+
+impl Points {
+    /// Those of a sandbox that is made by an order.
+    pub fn of(spec: &Spec) -> Self {
+        let openings = spec.openings.iter().map(|it| &it.target);
+        let targets = spec.binds.iter().map(|it| &it.target).chain(openings);
+        let below = targets.filter_map(|target| {
+            let tmp = ["/tmp", "/var/tmp"].iter().find_map(|tmp| target.strip_prefix(tmp).ok());
+            let below = tmp.map(|rest| Path::new("tmp").join(rest));
+            below.or_else(|| target.strip_prefix(CELL_ROOT).ok().map(Path::to_owned))
+        });
+        let mut points: Vec<PathBuf> =
+            below.filter(|it| OWN.iter().any(|own| it.starts_with(own))).collect();
+        // What is below another one lies in what is in view there.
+        points.sort();
+        points.dedup_by(|later, earlier| later.starts_with(earlier));
+        Self(points)
+    }
+
+    fn whose(&self, path: &Path) -> Whose {
+        let below = || self.0.iter().filter(|point| point.starts_with(path));
+        match below().next() {
+            None => Whose::Cells,
+            Some(_) if below().any(|point| point == path) => Whose::Point,
+            Some(_) => Whose::Way,
+        }
+    }
+}
 
 impl Sandbox {
     /// Makes a file that the cell finds and, where there are two users, can't change. It is none of the cell's use of its disk.
@@ -69,8 +110,8 @@ impl Sandbox {
             return Ok(());
         }
         let before = file::bytes_used(self.root.as_fd());
-        let mut left = ENTRIES;
-        remove_below(top.as_fd(), DEPTH, &mut left)?;
+        let mut removal = Removal { points: &self.points, left: ENTRIES };
+        removal.below(top.as_fd(), Path::new(folder), DEPTH)?;
         let freed = before.saturating_sub(file::bytes_used(self.root.as_fd()));
         if folder != "out" && !OWN.contains(&folder) {
             self.disk_before = self.disk_before.saturating_sub(freed);
@@ -78,13 +119,24 @@ impl Sandbox {
         Ok(())
     }
 
-    /// Whether the cell has no files of its own: nothing lies where it can write.
+    /// Whether the cell has no files of its own: nothing lies where it can write, but for what the host has put there.
     pub fn has_no_files(&self) -> io::Result<bool> {
-        for folder in OWN {
+        let mut open: Vec<PathBuf> = OWN.iter().map(PathBuf::from).collect();
+        while let Some(folder) = open.pop() {
             let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
-            let top = self.open_below(Path::new(folder), flags, 0)?;
-            if !file::is_empty(top.as_fd())? {
-                return Ok(false);
+            let top = self.open_below(&folder, flags, 0)?;
+            if file::is_empty(top.as_fd())? {
+                continue;
+            }
+            let Whose::Way = self.points.whose(&folder) else { return Ok(false) };
+            for entry in entries(top.as_fd())? {
+                let entry = entry?;
+                let path = folder.join(entry.file_name());
+                match self.points.whose(&path) {
+                    Whose::Point => {}
+                    Whose::Way if entry.file_type()?.is_dir() => open.push(path),
+                    Whose::Way | Whose::Cells => return Ok(false),
+                }
             }
         }
         Ok(true)
@@ -114,9 +166,16 @@ impl Sandbox {
         self.groups.forget_peak()
     }
 
-    /// Removes all files of the cell's own.
+    /// Removes all files of the cell's own. An error: what the host has put among them is not in its place any more.
     pub fn clear(&mut self) -> io::Result<()> {
-        OWN.iter().try_for_each(|folder| self.empty(folder))
+        OWN.iter().try_for_each(|folder| self.empty(folder))?;
+        self.points.0.iter().try_for_each(|point| {
+            match self.open_below(point, libc::O_PATH | libc::O_NOFOLLOW, 0) {
+                // By a descriptor in the cell's own mount namespace, which leads further.
+                Err(error) if error.raw_os_error() == Some(libc::EXDEV) => Ok(()),
+                other => other.map(drop),
+            }
+        })
     }
 
     fn open_below(&self, below: &Path, flags: i32, mode: u32) -> io::Result<OwnedFd> {
@@ -153,34 +212,59 @@ fn below(path: &Path) -> io::Result<&Path> {
     path.strip_prefix(CELL_ROOT).map_err(|_| io::ErrorKind::InvalidInput.into())
 }
 
-fn remove_below(folder: BorrowedFd<'_>, depth: usize, left: &mut usize) -> io::Result<()> {
-    let Some(depth) = depth.checked_sub(1) else {
-        return Err(io::Error::other(format!("it is nested deeper than {DEPTH} folders")));
-    };
-    // Read to its end first, so that a level takes one descriptor.
-    let mut names = Vec::new();
-    for entry in fs::read_dir(format!("/proc/self/fd/{}", folder.as_raw_fd()))? {
-        *left = left
-            .checked_sub(1)
-            .ok_or_else(|| io::Error::other(format!("there are more than {ENTRIES} files")))?;
-        names.push(entry?.file_name());
-    }
-    for name in names {
-        let name = sys::c_path(Path::new(std::ffi::OsStr::from_bytes(name.as_bytes())))?;
-        match file::unlinkat(folder, &name) {
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EISDIR | libc::EPERM)) => {}
-            other => {
-                other?;
-                continue;
+fn entries(folder: BorrowedFd<'_>) -> io::Result<fs::ReadDir> {
+    fs::read_dir(format!("/proc/self/fd/{}", folder.as_raw_fd()))
+}
+
+/// Removes what is not the host's.
+struct Removal<'p> {
+    points: &'p Points,
+    /// So much may still be removed.
+    left: usize,
+}
+
+impl Removal<'_> {
+    /// What is in a folder, whose path `at` is below the cell's own file system.
+    fn below(&mut self, folder: BorrowedFd<'_>, at: &Path, depth: usize) -> io::Result<()> {
+        let Some(depth) = depth.checked_sub(1) else {
+            return Err(io::Error::other(format!("it is nested deeper than {DEPTH} folders")));
+        };
+        // Read to its end first, so that a level takes one descriptor.
+        let mut names = Vec::new();
+        for entry in entries(folder)? {
+            self.left = self
+                .left
+                .checked_sub(1)
+                .ok_or_else(|| io::Error::other(format!("there are more than {ENTRIES} files")))?;
+            names.push(entry?.file_name());
+        }
+        for name in names {
+            let path = at.join(&name);
+            let whose = self.points.whose(&path);
+            let name = sys::c_path(Path::new(&name))?;
+            match whose {
+                // Its mount would go with it.
+                Whose::Point => continue,
+                Whose::Way => {}
+                Whose::Cells => match file::unlinkat(folder, &name) {
+                    Err(error)
+                        if matches!(error.raw_os_error(), Some(libc::EISDIR | libc::EPERM)) => {}
+                    other => {
+                        other?;
+                        continue;
+                    }
+                },
+            }
+            let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+            let resolve = NO_ESCAPE | RESOLVE_NO_XDEV;
+            let inner = file::openat2(folder, &name, flags, 0, resolve)?;
+            self.below(inner.as_fd(), &path, depth)?;
+            if let Whose::Cells = whose {
+                file::rmdirat(folder, &name)?;
             }
         }
-        let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
-        let resolve = NO_ESCAPE | RESOLVE_NO_XDEV;
-        let inner = file::openat2(folder, &name, flags, 0, resolve)?;
-        remove_below(inner.as_fd(), depth, left)?;
-        file::rmdirat(folder, &name)?;
+        Ok(())
     }
-    Ok(())
 }
 
 impl Collector {

@@ -16,6 +16,7 @@ use crate::{
     cgroup::{Groups, Told},
     disk::{Disk, Measure},
     enforcement::Enforcement,
+    living::Points,
     parked::Parked,
     sandbox::Sandbox,
     view::View,
@@ -41,6 +42,7 @@ struct About {
     groups: Told,
     /// Folders of its code and inputs.
     laid: u8,
+    points: Points,
     /// Whether there are its standard output, its standard error, and the socket of its worker.
     streams: [bool; 3],
     /// What a parked one holds.
@@ -74,6 +76,7 @@ impl Sandbox {
             enforcement: self.enforcement.clone(),
             groups,
             laid: u8::try_from(self.laid.len()).ok()?,
+            points: self.points.clone(),
             streams: streams.map(Option::is_some),
             held,
         };
@@ -106,6 +109,7 @@ impl Sandbox {
             pid: about.pid,
             root,
             laid,
+            points: about.points,
             space: None,
             owner: about.owner,
             disk_before: about.disk_before,

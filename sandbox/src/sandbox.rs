@@ -18,6 +18,7 @@ use crate::{
     collect::Collector,
     disk::{Disk, Measure},
     enforcement::Enforcement,
+    living::Points,
     parked::Lease,
     sys::{self, file, process, socket},
     usage::{Usage, open_files, read_tree},
@@ -37,6 +38,8 @@ pub struct Sandbox {
     pub(crate) root: OwnedFd,
     /// The folders of its code and its inputs, where they can be told from what it sees.
     pub(crate) laid: Vec<OwnedFd>,
+    /// Where something of the host's is in view in folders that the cell can write to.
+    pub(crate) points: Points,
     /// Its mount namespace, once it has ended and left something large in memory.
     pub(crate) space: Option<Arc<OwnedFd>>,
     /// The supervisor's user on the host, where it has one.

@@ -21,6 +21,7 @@ use crate::{
     launch::{
         Ends, Launched, PATIENCE, SHORT_PATIENCE, borrowed_stdin, bytes, given, taken, write_order,
     },
+    living::Points,
     missing,
     policy::{Limits, Network, Policy, Seccomp},
     probe::achieved,
@@ -435,6 +436,7 @@ impl Spawner {
                 disk,
                 root: launched.root,
                 laid: launched.laid,
+                points: Points::of(spec),
                 space: None,
                 owner,
                 stdout: Some(launched.stdout),

@@ -108,6 +108,14 @@ function setGlobal(name, value) {
   return Reflect.defineProperty(globalThis, name, { value, writable: true, enumerable: true, configurable: true });
 }
 
+const ignore = () => {};
+
+/** Has SIGINT be no end of the process. */
+export function outliveInterrupts() {
+  process.off("SIGINT", ignore);
+  process.on("SIGINT", ignore);
+}
+
 /** The global function that takes the value of a last expression. */
 const SHOW = "__polyloom_show";
 
@@ -174,10 +182,14 @@ export class Cell {
     });
   }
 
-  /** Runs the top level of the code to its end. */
+  /** Runs the top level of the code to its end. In a session SIGINT ends what keeps the process busy there. */
   async evaluate() {
+    const breakOnSigint = Boolean(this.exec.session);
     try {
-      await this.#module.evaluate();
+      const evaluated = this.#module.evaluate({ breakOnSigint });
+      // The engine has put its own handler in the place of ours, and takes it away with the default for it.
+      if (breakOnSigint) outliveInterrupts();
+      await evaluated;
     } finally {
       this.exec.session?.adopt(this.#module);
     }

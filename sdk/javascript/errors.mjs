@@ -18,11 +18,12 @@ const OWN = fileURLToPath(new URL(".", import.meta.url));
  * @param {string} message
  * @param {{file: string, line: number, col: number | null} | null} place
  * @param {Diagnostic["severity"]} [severity]
+ * @param {string | null} [code]
  * @returns {Diagnostic}
  */
-export function diagnostic(message, place = null, severity = "error") {
+export function diagnostic(message, place = null, severity = "error", code = null) {
   return {
-    severity, message: message.slice(0, 8192), code: null, file: place?.file ?? null,
+    severity, message: message.slice(0, 8192), code, file: place?.file ?? null,
     line: place?.line ?? null, col: place?.col ?? null, end_line: null, end_col: null,
   };
 }
@@ -71,7 +72,7 @@ export function placeOfSyntaxError(file, source) {
 
 /**
  * Code by its file, and the line of it whose columns are not the author's.
- * @typedef {Map<string, {source: string, moved: number | null}>} Codes
+ * @typedef {Map<string, {source: string, moved: number | null, cell?: string}>} Codes
  */
 
 /**

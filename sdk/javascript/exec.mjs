@@ -6,7 +6,7 @@ import process from "node:process";
 import { inspect } from "node:util";
 
 import { makeApi, seededRandom } from "./api.mjs";
-import { Cell } from "./cell.mjs";
+import { Cell, outliveInterrupts } from "./cell.mjs";
 import { diagnostic, headline, placeBeside, placeOf, placeOfName, placeOfSyntaxError, report } from "./errors.mjs";
 import { Kind } from "./frames.mjs";
 import { PortError, readInput, writeOutput } from "./values.mjs";
@@ -62,13 +62,14 @@ export class Exec {
       for (const [name, input] of Object.entries(body.inputs ?? {})) inputs[name] = readInput(name, input);
       process.argv = [process.argv[0], body.code, ...(body.argv ?? [])];
       if (body.seed != null) Math.random = seededRandom(body.seed);
+      if (this.session !== null) outliveInterrupts();
       if (body.call) return await this.#call(inputs);
       this.#cell = new Cell({
         file: body.code, source: this.#source, inputs, outputs: Object.keys(body.outputs ?? {}),
         api: this.#api(inputs), session: this.session, show: body.interactive === true ? (value) => this.#shown(value) : null,
       });
       await this.#cell.prepare();
-      this.session?.codes.set(body.code, { source: this.#source, moved: this.#cell.moved });
+      this.session?.codes.set(body.code, { source: this.#source, moved: this.#cell.moved, cell: body.cell });
       channel.send(Kind.Started, id, {});
       await this.#cell.evaluate();
       this.#evaluated = true;
@@ -164,6 +165,8 @@ export class Exec {
    */
   fail(thrown, place = null) {
     if (this.#done) return;
+    // Whoever did that knows.
+    if (/** @type {any} */ (thrown)?.code === "ERR_SCRIPT_EXECUTION_INTERRUPTED") return this.#finish(false);
     const { code } = this.body;
     const own = { source: this.#source, moved: this.#cell?.moved ?? null };
     place ??= placeOf(thrown, new Map([...(this.session?.codes ?? []), [code, own]]));
@@ -174,9 +177,15 @@ export class Exec {
     this.channel.show(Kind.Diagnostic, this.id, diagnostic(message, place));
     // In a function of an earlier cell: and where this one called it.
     const called = place === null || place.file === code ? null : placeOf(thrown, new Map([[code, own]]));
-    if (called !== null) this.channel.show(Kind.Diagnostic, this.id, diagnostic("it was called here", called, "info"));
+    if (called !== null) {
+      const there = this.session?.codes.get(place?.file ?? "")?.cell ?? this.body.cell;
+      const text = there === this.body.cell ? "it was called here" : `cell \`${this.body.cell}\` called it here; it is of cell \`${there}\``;
+      this.channel.show(Kind.Diagnostic, this.id, diagnostic(text, called, "info", "caller"));
+    }
     const at = place === null || isOurs ? "" : `${place.file}:${place.line}\n`;
-    process.stderr.write(`${isOurs ? message : at + report(thrown)}\n`);
+    // At a prompt the host shows the place.
+    const isShown = this.body.interactive === true && (place !== null || isOurs);
+    if (!isShown) process.stderr.write(`${isOurs ? message : at + report(thrown)}\n`);
     this.#finish(false);
   }
 

@@ -6,7 +6,7 @@ import process from "node:process";
 import { Conversation, inherited } from "./conversation.mjs";
 
 const about = {
-  executor: "javascript", version: "1", features: ["call", "cancel.soft", "complete", "display", "interactive", "progress", "session"],
+  executor: "javascript", version: "1", features: ["call", "cancel.soft", "complete", "display", "interactive", "interrupt", "progress", "session"],
   runtime: `node ${process.version}`,
 };
 // Loaded while the host reads the Hello.

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from cells import flow, spawned, walls
 from common import Common, Row, Took, in_turn, took
 
 HELLO_C = """#include <stdio.h>
@@ -47,8 +48,8 @@ def compiling(bench: Common) -> None:
         if new:
             serial += 1
             code = text.replace("SERIAL", str(serial))
-            flow = f"[cells.a]\nlang = \"{lang}\"\ncode = '''\n{code}\n'''\n"
-            (project / "polyloom.toml").write_text(flow)
+            cells = f"[cells.a]\nlang = \"{lang}\"\ncode = '''\n{code}\n'''\n"
+            (project / "polyloom.toml").write_text(cells)
         events = project / "events.jsonl"
         run = bench.polyloom(project, "run", "-q", "-F", "--events", str(events))
         return run if whole else Took(cell_time(events), 0)
@@ -79,9 +80,9 @@ def compiling(bench: Common) -> None:
     def row(what: str, value: float, unit: str = "ms", target: float | None = None) -> None:
         bench.rows.append(Row("compile", what, value, unit, target, repeat))
 
-    for lang, program, title, target in (
-        ("c", "gcc", "C", 55),
-        ("cpp", "g++", "C++ with <iostream>", 150),
+    for lang, program, title, target, text in (
+        ("c", "gcc", "C", 55, HELLO_C),
+        ("cpp", "g++", "C++ with <iostream>", 150, HELLO_CPP),
     ):
         if program not in times:
             continue
@@ -96,6 +97,12 @@ def compiling(bench: Common) -> None:
         bare_ms, cached = times[f"{lang} program"], times[f"{lang} cached"]
         row("its program alone", bare_ms)
         row(f"{title}, compiled before", cached, "ms", bare_ms + 2.5)
+        # In a row they have sandboxes that wait, as cells mostly do.
+        cells = flow(bench, lang, text.replace("SERIAL", "NUMBER"))
+        in_a_row, _ = walls(bench, bench.project(f"{lang}-row", cells))
+        alone = spawned(bench, [str(folder / f"bare-{lang}")])
+        row("its program alone, spawned", alone)
+        row(f"{title}, compiled before, in a row, to its end", in_a_row, "ms", alone + 1)
     if "tcc first" in times:
         row("C by tcc, first time", times["tcc first"], "ms", 10)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import subprocess
+from functools import partial
 from pathlib import Path
 
 from cells import walls
@@ -141,19 +142,24 @@ def session(bench: Common) -> None:
     if trip is not None:
         bench.row("session", "ipykernel, a round trip", trip)
         bench.ratio("session", "to its end / ipykernel", wall / trip, 1 / 80)
-    # With what many cells have: a value that is kept, and one that is taken.
     count = 200 if bench.quick else 10_000
-    text = ""
-    for number in range(count):
-        edge = f'inputs = {{ a = "c{number - 100}.x" }}\n' if number >= 100 else ""
-        text += f'[cells.c{number}]\nlang = "python"\nsession = "s"\noutputs = {{ x = "int" }}\n{edge}'
-        text += f"code = 'x = {number}'\n"
-    project = bench.project("trusted", text)
-    subjects = {"ours": lambda: bench.polyloom(project, "run", "-q", "-F")}
-    ours = in_turn(1 if bench.quick else 3, subjects)["ours"].seconds / count * 1e3
-    bench.row("session", f"a cell of {count:,}, whole command", ours)
-    for name, what, target in [("ray", "Ray, a task", 0.1), ("dask", "Dask, a task of threads", 0.5)]:
+    ours = {}
+    for kind in ("bare", "handed"):
+        text = ""
+        for number in range(count):
+            text += f'[cells.c{number}]\nlang = "python"\nsession = "s"\n'
+            if kind == "handed":
+                text += 'outputs = { x = "int" }\n'
+                text += f'inputs = {{ a = "c{number - 100}.x" }}\n' if number >= 100 else ""
+            text += f"code = 'x = {number}'\n"
+        project = bench.project(f"session-{kind}", text)
+        subjects = {kind: partial(bench.polyloom, project, "run", "-q", "-F")}
+        took = in_turn(1 if bench.quick else 3, subjects)[kind]
+        ours[kind] = took.seconds / count * 1e3
+    bench.row("session", f"a cell of {count:,}, whole command", ours["bare"])
+    bench.row("session", "the same, each giving and taking a number", ours["handed"])
+    for name, what, target in [("ray", "Ray", 0.1), ("dask", "Dask's threads", 0.5)]:
         beside = bench.peer(name, count)
         if beside is not None:
-            bench.row("session", what, beside)
-            bench.ratio("session", f"a cell of {count:,} / {name.capitalize()}", ours / beside, target)
+            bench.row("session", f"{what}, a task of {count:,}", beside)
+            bench.ratio("session", f"a cell of {count:,} / {what}", ours["bare"] / beside, target)

@@ -412,11 +412,10 @@ pub fn durable(bench: &Bench<'_>) -> Check {
 pub fn interactive(bench: &Bench<'_>) -> Check {
     let mut line = shared(bench, &["shown"])?;
     let shown = |heard: &Heard| {
-        let data = heard.messages.iter().find_map(|message| match message {
+        heard.messages.iter().find_map(|message| match message {
             FromWorker::Display(shown) => Some(String::from_utf8_lossy(&shown.data).into_owned()),
             _ => None,
-        });
-        data
+        })
     };
     let heard = line.run_well("shown")?;
     if let Some(data) = shown(&heard) {

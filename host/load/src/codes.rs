@@ -83,6 +83,7 @@ codes! {
     NotRunnable = "PL063", "manifest can't run", "The manifest's kind and its tables don't fit together.";
     Impure = "PL065", "not pure", "`check --purity`: a cell whose function has the tag `pure` gave something else when it ran again, or could not be run.";
     Legacy = "PL064", "executor of before", "An executor is a function `_exec(code, g)`: it runs, with a manifest that was made for it. Written with `polyloom_sdk` it has progress, line numbers and values. A warning.";
+    TooMany = "PL066", "too many problems", "Of one file ten thousand problems are listed, and the others counted. A warning, if all of these are.";
 }
 
 impl fmt::Display for Code {

@@ -3,15 +3,20 @@
 
 use std::sync::Arc;
 
-use crate::problem::{Code, Problem, Severity};
+use crate::problem::{Code, Problem, Report, Severity};
 use crate::source::{Source, Span};
+
+/// So many problems of one text are told, and the others counted: no one reads them, and a hostile file has millions.
+const MOST: usize = 10_000;
 
 /// Problems of one text, being collected.
 pub(crate) struct Findings {
     /// The text.
     pub source: Arc<Source>,
-    /// What was found.
-    pub problems: Vec<Problem>,
+    /// What was found first.
+    problems: Vec<Problem>,
+    /// What is only counted: errors, and all.
+    more: (usize, usize),
     /// Word comparisons left. Suggestions are a courtesy: a file with thousands of wrong names
     /// must not cost thousands times thousands of comparisons.
     comparisons: usize,
@@ -19,13 +24,61 @@ pub(crate) struct Findings {
 
 impl Findings {
     pub fn new(source: &Arc<Source>) -> Self {
-        Self { source: Arc::clone(source), problems: Vec::new(), comparisons: 200_000 }
+        let (source, problems) = (Arc::clone(source), Vec::new());
+        Self { source, problems, more: (0, 0), comparisons: 200_000 }
     }
 
     /// The same text's, for one of that many parts of it that are looked at by themselves.
     pub fn part(&self, parts: usize) -> Self {
         let comparisons = self.comparisons / parts.max(1);
-        Self { source: Arc::clone(&self.source), problems: Vec::new(), comparisons }
+        Self { comparisons, ..Self::new(&self.source) }
+    }
+
+    /// Takes over what was found in a part, or in another text.
+    pub fn absorb(&mut self, part: Self) {
+        self.extend(part.problems);
+        self.more = (self.more.0 + part.more.0, self.more.1 + part.more.1);
+    }
+
+    /// Adds problems that were found elsewhere.
+    pub fn extend(&mut self, problems: impl IntoIterator<Item = Problem>) {
+        problems.into_iter().for_each(|problem| {
+            self.push(problem);
+        });
+    }
+
+    /// Adds a problem; whether it is one that is told.
+    pub fn push(&mut self, problem: Problem) -> bool {
+        let is_told = !self.is_full();
+        if is_told {
+            self.problems.push(problem);
+        } else {
+            self.more.0 += usize::from(problem.severity == Severity::Error);
+            self.more.1 += 1;
+        }
+        is_told
+    }
+
+    /// Whether what is found from now on is only counted.
+    pub fn is_full(&self) -> bool {
+        self.problems.len() >= MOST
+    }
+
+    /// How many problems there are.
+    pub fn count(&self) -> usize {
+        self.problems.len() + self.more.1
+    }
+
+    /// All that was found, in the order of the text.
+    pub fn into_report(self) -> Report {
+        let mut report = Report { problems: self.problems };
+        report.sort();
+        if let (errors, more @ 1..) = self.more {
+            let message = format!("and {more} more, which are not listed");
+            let problem = Problem::error(Code::TooMany, message);
+            report.problems.push(if errors > 0 { problem } else { problem.warning() });
+        }
+        report
     }
 
     /// Adds an error at a place; more can be said by the builder it returns.
@@ -36,12 +89,14 @@ impl Findings {
         message: impl Into<String>,
         label: impl Into<String>,
     ) -> Found<'_> {
-        self.problems.push(Problem::error(code, message).at(&self.source, span.clone(), label));
-        Found(self)
+        let problem = Problem::error(code, message).at(&self.source, span.clone(), label);
+        let is_told = self.push(problem);
+        Found { findings: self, is_told }
     }
 
     pub fn has_errors(&self) -> bool {
-        self.problems.iter().any(|problem| problem.severity == Severity::Error)
+        let is_error = |problem: &Problem| problem.severity == Severity::Error;
+        self.more.0 > 0 || self.problems.iter().any(is_error)
     }
 
     /// The word most like `word`, if one is alike at all.
@@ -78,11 +133,14 @@ impl Findings {
 }
 
 /// The problem added last, to say more about it.
-pub(crate) struct Found<'f>(&'f mut Findings);
+pub(crate) struct Found<'f> {
+    findings: &'f mut Findings,
+    is_told: bool,
+}
 
 impl Found<'_> {
     fn last(&mut self) -> Option<&mut Problem> {
-        self.0.problems.last_mut()
+        self.findings.problems.last_mut().filter(|_| self.is_told)
     }
 
     pub fn help(mut self, help: impl Into<String>) -> Self {
@@ -100,7 +158,7 @@ impl Found<'_> {
     }
 
     pub fn also(mut self, span: &Span, label: impl Into<String>) -> Self {
-        let source = Arc::clone(&self.0.source);
+        let source = Arc::clone(&self.findings.source);
         if let Some(problem) = self.last() {
             problem.labels.push(crate::problem::Label {
                 source,
@@ -112,8 +170,9 @@ impl Found<'_> {
     }
 
     pub fn warning(mut self) -> Self {
-        if let Some(problem) = self.last() {
-            problem.severity = Severity::Warning;
+        match self.last() {
+            Some(problem) => problem.severity = Severity::Warning,
+            None => self.findings.more.0 = self.findings.more.0.saturating_sub(1),
         }
         self
     }

@@ -45,7 +45,7 @@ pub(crate) fn give(
                     let places = (&entry.key.span, &entry.node.span);
                     set(&mut findings, params, &entry.key.text, places, &mut names, |_| value);
                 }
-                report.problems.extend(findings.problems);
+                report.extend(findings.into_report());
             }
             Err(problems) => report.problems.extend(problems),
         }
@@ -65,7 +65,7 @@ pub(crate) fn give(
                     .help("e.g. `-p year=2013`");
             }
         }
-        report.problems.extend(findings.problems);
+        report.extend(findings.into_report());
     }
     (report, names)
 }

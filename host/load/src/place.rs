@@ -13,6 +13,11 @@ use crate::source::Source;
 /// A flow file may be this long.
 const MAX_FLOW: u64 = 32 << 20;
 
+/// A folder's flow file before all others, and how the names of others end: tables, and documents with cells in them.
+const FIRST: &str = "polyloom.toml";
+const TABLES: [&str; 3] = ["polyloom.json", ".flow.toml", ".flow.json"];
+const DOCUMENTS: [&str; 2] = [".flow.md", ".qmd"];
+
 /// The flow file that an argument means: the file itself, or a folder's `polyloom.toml`, else the only
 /// `*.flow.toml`, `*.flow.json`, `*.flow.md` or `*.qmd` in it, else the only Markdown file that has a cell.
 pub fn find_flow(argument: &Path) -> Result<PathBuf, Problem> {
@@ -22,7 +27,7 @@ pub fn find_flow(argument: &Path) -> Result<PathBuf, Problem> {
     if !argument.is_dir() {
         return Ok(argument.to_owned());
     }
-    let first = argument.join("polyloom.toml");
+    let first = argument.join(FIRST);
     if first.is_file() {
         return Ok(first);
     }
@@ -39,9 +44,9 @@ pub fn find_flow(argument: &Path) -> Result<PathBuf, Problem> {
         };
         names.iter().filter(ends).map(String::as_str).collect()
     };
-    let mut flows = named(&["polyloom.json", ".flow.toml", ".flow.json"]);
+    let mut flows = named(&TABLES);
     if flows.is_empty() {
-        flows = named(&[".flow.md", ".qmd"]);
+        flows = named(&DOCUMENTS);
     }
     if flows.is_empty() {
         // Most Markdown is prose: only a file with a cell in it is a flow.
@@ -73,9 +78,8 @@ pub fn find_flow(argument: &Path) -> Result<PathBuf, Problem> {
 #[must_use]
 pub fn has_flow(folder: &Path) -> bool {
     let is_flow = |name: &str| {
-        let ends = [".flow.toml", ".flow.json", ".flow.md", ".qmd"];
-        matches!(name, "polyloom.toml" | "polyloom.json")
-            || ends.iter().any(|it| name.ends_with(it))
+        let hidden = name.starts_with('.');
+        name == FIRST || !hidden && TABLES.iter().chain(&DOCUMENTS).any(|it| name.ends_with(it))
     };
     let names = fs::read_dir(folder).into_iter().flatten().flatten();
     names.into_iter().any(|it| it.file_name().to_str().is_some_and(is_flow) && it.path().is_file())

@@ -10,7 +10,7 @@ use miette::{
 };
 use serde_json::{Value, json};
 
-use crate::problem::{Label, Problem, Report, Severity};
+use crate::problem::{Code, Label, Problem, Report, Severity};
 use crate::source::Source;
 
 /// So many problems are drawn; the others are one line each.
@@ -31,7 +31,9 @@ pub fn render(report: &Report, color: bool, width: usize) -> String {
         .without_syntax_highlighting();
     let mut text = String::new();
     let mut after = Lines(String::new());
-    for (index, problem) in report.problems.iter().enumerate() {
+    let (uncounted, problems): (Vec<_>, Vec<_>) =
+        report.problems.iter().partition(|problem| problem.code == Code::TooMany);
+    for (index, problem) in problems.iter().enumerate() {
         if index < PICTURES {
             let picture = Picture::new(problem);
             // The handler can only fail where the text it writes to does, and a String never does.
@@ -44,10 +46,10 @@ pub fn render(report: &Report, color: bool, width: usize) -> String {
         }
     }
     text.push_str(&after.0);
-    if let Some(more) = report.problems.len().checked_sub(PICTURES + LINES).filter(|more| *more > 0)
-    {
+    if let Some(more) = problems.len().checked_sub(PICTURES + LINES).filter(|more| *more > 0) {
         text.push_str(&format!("and {more} more\n"));
     }
+    uncounted.iter().for_each(|problem| text.push_str(&format!("{problem}\n")));
     // Trailing blanks are nobody's and make snapshots fragile.
     let mut lines = Lines(String::with_capacity(text.len()));
     text.lines().for_each(|line| lines.push(line.trim_end()));

@@ -53,12 +53,41 @@ fn a_chain_of_100_000_cells_does_not_overflow() {
 fn ten_thousand_problems_are_reported_in_a_moment() {
     let text = flow(10_000, |cell| vec![cell + 20_000, cell + 30_000]);
     let (loaded, took) = timed("20,000 problems", &text);
-    assert_eq!(loaded.report.errors(), 20_000);
+    // No one reads them all.
+    assert_eq!(loaded.report.errors(), 10_001);
+    let last = loaded.report.problems.last().unwrap().to_string();
+    assert_eq!(last, "error[PL066]: and 10000 more, which are not listed");
     let start = Instant::now();
     let picture = polyloom_load::render(&loaded.report, false, 100);
     println!("drawn: {} KiB in {} ms", picture.len() / 1024, start.elapsed().as_millis());
-    assert!(picture.ends_with("more\n") && picture.len() < 200_000);
+    let end = "and 9560 more\nerror[PL066]: and 10000 more, which are not listed\n";
+    assert!(picture.ends_with(end) && picture.len() < 200_000);
     assert!(took < Duration::from_secs(20), "{took:?}");
+}
+
+#[test]
+fn unknown_tables_without_number_are_reported_in_a_moment() {
+    let text: String = (0..300_000).map(|at| format!("[x{at}]\n")).collect();
+    let (loaded, took) = timed("300,000 unknown tables", &text);
+    assert!(loaded.flow.is_none());
+    assert_eq!(loaded.report.problems.len(), 10_001);
+    assert!(took < Duration::from_secs(40), "{took:?}");
+}
+
+#[test]
+fn an_error_behind_too_many_warnings_is_one() {
+    // Nobody has given values for them yet.
+    let mut text = "[params]\n".to_owned();
+    (0..10_100).for_each(|at| writeln!(text, "p{at} = {{ type = 'int' }}").unwrap());
+    let inputs: String = (0..10_100).map(|at| format!("i{at} = 'param:p{at}'\n")).collect();
+    let cell = |lang: &str| {
+        format!("{text}[cells.a]\nlang = '{lang}'\ncode = ''\n[cells.a.inputs]\n{inputs}")
+    };
+    let loaded = check("x.toml", &cell("python"), None);
+    assert_eq!((loaded.report.errors(), loaded.report.warnings()), (0, 10_001));
+    assert!(loaded.flow.is_some());
+    let loaded = check("x.toml", &cell("pyhton"), None);
+    assert!(loaded.flow.is_none() && loaded.report.has_errors());
 }
 
 #[test]

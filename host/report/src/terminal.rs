@@ -23,7 +23,7 @@ use crate::escape::escape_line;
 use crate::paint::{Paint, Style, fit, fit_ends, pad, width};
 use crate::units;
 use failure::Failure;
-pub use failure::excerpt;
+pub use failure::{excerpt, is_caller};
 use log::Log;
 pub use options::{Options, Progress, SourceLines, Verbosity};
 

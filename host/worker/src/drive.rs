@@ -642,7 +642,11 @@ impl<'a> Watch<'a> {
         match stop {
             Stop::No => {}
             Stop::Interrupt => {
-                self.ask_worker(LONGEST_FAREWELL);
+                // Who is kept busy by code reads no message.
+                let by_signal = self.talk.as_ref().is_some_and(|it| it.may(feature::INTERRUPT));
+                if self.ask_worker(LONGEST_FAREWELL) && by_signal {
+                    let _ = self.cell.signal(nix::sys::signal::Signal::SIGINT as i32);
+                }
             }
             Stop::Gracefully => {
                 // One whose time is over already has an end of its own.
@@ -775,6 +779,22 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// Passes on what was printed before something is shown. That is in the pipes by now, whether the runtime has heard of it or not.
+    async fn pass_printed_on(&mut self) {
+        // Where another cell follows it may be that one's.
+        if !self.is_followed() {
+            let mut buffer = vec![0; 64 << 10];
+            for (pipe, capture) in [(&self.stdout, &mut self.out), (&self.stderr, &mut self.err)] {
+                // Once: what comes meanwhile was printed later.
+                if let Ok(count) = nix::unistd::read(pipe.get_ref(), &mut buffer) {
+                    capture.push(&buffer[..count]);
+                }
+            }
+        }
+        self.on_output();
+        self.pass_text_on(true).await;
+    }
+
     fn hides_stderr(&self) -> bool {
         use polyloom_model::DiagnosticsFormat::Gcc;
         let spec = self.attempt.executor.manifest.diagnostics.as_ref();
@@ -858,6 +878,9 @@ impl<'a> Watch<'a> {
                 self.flush_worker();
                 self.on_output();
                 for live in reaction.live {
+                    if matches!(live, Live::Display { .. }) {
+                        self.pass_printed_on().await;
+                    }
                     self.on_live(live).await;
                 }
             }

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use polyloom_sandbox as sandbox;
 use serde::{Deserialize, Serialize};
 
-use crate::executor::Executor;
+use crate::executor::{Executor, ONCE};
 use crate::parking::{PIECE, laid_bytes};
 
 /// What is to wait for a cell.
@@ -78,6 +78,15 @@ impl Order {
         let bytes = rmp_serde::to_vec(self).ok()?;
         let digest = *blake3::hash(&bytes).as_bytes();
         Some((bytes, digest))
+    }
+
+    /// What orders have in common whose sessions are alike. A worker that began before anything was made once for its kind, as its bytecode is, has started
+    /// more slowly: what it does is the same.
+    #[must_use]
+    pub fn session(&self) -> Option<[u8; 32]> {
+        let binds = self.binds.iter().filter(|(_, target)| target != ONCE);
+        let bare = Self { binds: binds.cloned().collect(), ..self.clone() };
+        bare.told().map(|(_, digest)| digest)
     }
 
     /// What waits, for people.

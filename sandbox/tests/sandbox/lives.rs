@@ -3,16 +3,17 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
-use polyloom_sandbox::{Exit, Limits, Mechanism, Policy, SpawnError, sweep};
+use polyloom_sandbox::{Bind, Exit, Limits, Mechanism, Policy, Sandbox, SpawnError, Stdin, sweep};
 
 use crate::{
     Case,
-    support::{LONG, Lab, shell},
+    support::{LONG, Lab, drain, shell},
 };
 
 pub const CASES: &[Case] = &[
@@ -25,6 +26,7 @@ pub const CASES: &[Case] = &[
     ("cells_die_with_a_killed_spawner_and_the_host_is_told", spawner_death),
     ("spawner_outlives_the_thread_that_started_it", short_thread),
     ("dropping_a_sandbox_ends_it", dropped),
+    ("what_the_host_shows_below_tmp_is_no_file_of_the_cells", shown_below_tmp),
     ("a_hundred_cells_leave_nothing", many),
     ("cells_run_side_by_side", parallel),
     ("a_sandbox_costs_at_most_six_milliseconds", cost),
@@ -65,7 +67,7 @@ fn soft(lab: &Lab) {
     let deadline = Instant::now() + LONG;
     while text.is_empty() && Instant::now() < deadline {
         sandbox.wait(Duration::from_millis(5));
-        crate::support::drain(&mut out, &mut text);
+        drain(&mut out, &mut text);
     }
     sandbox.signal(libc::SIGTERM).unwrap();
     assert_eq!(sandbox.wait(LONG).unwrap().exit, Exit::Code(42));
@@ -107,6 +109,57 @@ fn short_thread(_: &Lab) {
     let lab = std::thread::spawn(Lab::open).join().unwrap();
     let done = lab.shell("sleep 0.1; echo on");
     assert_eq!(done.stdout, "on\n");
+}
+
+/// Has a cell that reads commands do one; whether it could.
+fn does(cell: &mut Sandbox, commands: &mut impl Write, out: &mut OwnedFd, code: &str) -> bool {
+    writeln!(commands, "{code} && echo done || echo not").unwrap();
+    let (mut text, deadline) = (Vec::new(), Instant::now() + LONG);
+    while !text.ends_with(b"\n") {
+        assert!(Instant::now() < deadline, "{code}");
+        cell.wait(Duration::from_millis(2));
+        drain(out, &mut text);
+    }
+    text == b"done\n"
+}
+
+fn shown_below_tmp(lab: &Lab) {
+    if !lab.has(Mechanism::Files) {
+        return;
+    }
+    let top =
+        std::env::temp_dir().join(format!("polyloom-shown-{}-{}", lab.mode(), std::process::id()));
+    let target = top.join("a/b");
+    fs::create_dir_all(&target).unwrap();
+    fs::write(target.join("theirs"), "").unwrap();
+    let (stdin, mut commands) = std::io::pipe().unwrap();
+    let mut spec = shell("while read -r line; do eval \"$line\"; done");
+    spec.binds = vec![Bind { source: target.clone(), target: target.clone() }];
+    spec.stdin = Stdin::Fd(stdin.into());
+    let mut cell = lab.start(&spec, Limits::default());
+    let mut out = cell.take_stdout().unwrap();
+    let (shown, way) = (target.display(), top.display());
+    assert!(does(&mut cell, &mut commands, &mut out, &format!("test -e {shown}/theirs")));
+    assert!(cell.has_no_files().unwrap());
+    // The folders on the way are the supervisor's; where there is one user they are the cell's, too.
+    for (own, can) in
+        [("/tmp".to_owned(), true), (way.to_string(), false), (format!("{way}/a"), false)]
+    {
+        let make = format!("mkdir {own}/own 2>/dev/null && echo > {own}/own/file");
+        let made = does(&mut cell, &mut commands, &mut out, &make);
+        assert!(made || !can, "{own}");
+        assert_eq!(cell.has_no_files().unwrap(), !made, "{own}");
+        cell.clear().unwrap();
+        assert!(cell.has_no_files().unwrap(), "{own}");
+    }
+    // Once they are somewhere else, what is in the cell's folders is its own.
+    if does(&mut cell, &mut commands, &mut out, &format!("mv {way} /tmp/away 2>/dev/null")) {
+        assert!(!cell.has_no_files().unwrap());
+        assert!(cell.clear().is_err());
+    }
+    assert!(target.join("theirs").exists());
+    drop(cell);
+    fs::remove_dir_all(top).unwrap();
 }
 
 fn dropped(lab: &Lab) {

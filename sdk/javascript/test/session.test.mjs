@@ -69,6 +69,18 @@ test("a cell that ends the process of its session has failed", () => cells(async
   assert.match(told[0].message, /exit code 0, and its session with it/);
 }));
 
+test("an interrupt ends what keeps the process busy, and nothing else", () => cells(async (all) => {
+  await all.run("let x = 1");
+  const busy = all.run("x = 2; console.log('on'); while (true) {}");
+  while (!all.host.stdout.includes("on")) await new Promise((resolve) => all.host.child.stdout.once("data", resolve));
+  all.host.child.kill("SIGINT");
+  const { ok, told } = await busy;
+  assert.deepEqual([ok, told], [false, []]);
+  // One that comes late.
+  all.host.child.kill("SIGINT");
+  assert.equal(await all.value("x"), "2");
+}));
+
 test("an error in what an earlier cell declared leads there, and to where it was called", () => cells(async (all) => {
   await all.run("let limit = 1;\nexport function check(n) {\n  if (n > limit) throw new RangeError(`${n} is too much`);\n}");
   const { ok, told } = await all.run("const twice = (n) => check(2 * n);\n\ntwice(3);");

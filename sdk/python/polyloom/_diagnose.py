@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # By the code's own word: the module's file may be bytecode that lies elsewhere.
 _HERE = os.path.dirname(os.path.abspath((lambda: 0).__code__.co_filename))
+CALLER = "caller"
 _OURS = (_HERE + os.sep, _HERE + "_sdk" + os.sep)
 
 
@@ -55,8 +56,13 @@ def describe(
     return fields
 
 
-def caller(error: BaseException, fields: dict[str, Any], code: str) -> Optional[dict[str, Any]]:
-    """Where the cell of the file `code` called what an earlier one of its session had defined."""
+def caller(
+    error: BaseException, fields: dict[str, Any], code: str, cells: dict[str, str]
+) -> Optional[dict[str, Any]]:
+    """Where the cell of the file `code` called what an earlier one of its session had defined.
+
+    `cells` has the names of the session's cells by their files.
+    """
     if not code or fields.get("file") == code or fields.get("line") is None:
         return None
     at = error.__traceback__
@@ -65,8 +71,13 @@ def caller(error: BaseException, fields: dict[str, Any], code: str) -> Optional[
         if at.tb_frame.f_code.co_filename == code:
             line = at.tb_lineno
         at = at.tb_next
-    told = {"severity": "info", "message": "it was called here", "file": code, "line": line}
-    return told if line is not None else None
+    if line is None:
+        return None
+    here, there = cells.get(code), cells.get(str(fields.get("file")))
+    text = "it was called here"
+    if here and there and here != there:
+        text = f"cell `{here}` called it here; it is of cell `{there}`"
+    return {"severity": "info", "message": text, "code": CALLER, "file": code, "line": line}
 
 
 def _beside(file: Optional[str], code: str) -> bool:
@@ -87,11 +98,17 @@ def headline(error: BaseException) -> str:
     return f"{name}: {text}" if text else name
 
 
-def print_exception(error: BaseException) -> None:
-    """Print a traceback to stderr that begins in the cell's code, not in the worker's."""
+def print_exception(error: BaseException, prompt: str = "") -> None:
+    """Print a traceback to stderr that begins in the cell's code, not in the worker's.
+
+    At a prompt, whose input is the file `prompt`, one that has no other code's lines is not: the
+    host shows the place.
+    """
     current = polyloom._current
     try:
         at = _trim(error)
+        if prompt and not _leads_out(error, prompt):
+            return
         if current is not None and current.shared and sys.excepthook is sys.__excepthook__:
             # The interpreter's own way looks for lines in files, and theirs may be gone.
             import traceback
@@ -101,6 +118,17 @@ def print_exception(error: BaseException) -> None:
             sys.excepthook(type(error), error, at)
     except Exception:
         print(headline(error), file=sys.stderr)
+
+
+def _leads_out(error: BaseException, code: str) -> bool:
+    if error.__cause__ is not None or error.__context__ is not None:
+        return True
+    at = error.__traceback__
+    while at is not None:
+        if not _beside(at.tb_frame.f_code.co_filename, code):
+            return True
+        at = at.tb_next
+    return False
 
 
 def _trim(error: BaseException) -> Optional[TracebackType]:

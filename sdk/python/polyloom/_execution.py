@@ -27,6 +27,7 @@ class Execution:
     interrupted = False
     displayed = 0
     exit_code = 0
+    quits = False
 
     def __init__(self, worker: Worker, frame: wire.Frame) -> None:
         body = frame.body
@@ -74,6 +75,8 @@ class Execution:
         if self.shared:
             self.exit_code = 0  # the worker lives on
         extras: dict[str, Any] = {"cancelled": True} if self.cancelled else {}
+        if self.quits:
+            extras["quits"] = True
         if not self.shared:
             loaded = SHELF.loaded()
             if loaded:
@@ -101,7 +104,7 @@ class Execution:
             source = source.encode()  # as a file: its first lines may name an encoding
         module: Any = self._worker.session().module if self.shared else type(sys)("__main__")
         if self.shared:
-            self._worker.session().remember(self.code, source)
+            self._worker.session().remember(self.code, source, self.cell)
         if self.interactive:
             from polyloom._prompt import compiled
 
@@ -171,6 +174,7 @@ class Execution:
 
     def _exit(self, error: SystemExit) -> bool:
         code = error.code
+        self.quits = self.interactive
         if code is None or code == 0:
             self._take(sys.modules["__main__"])
             return True
@@ -185,13 +189,13 @@ class Execution:
         from polyloom._diagnose import print_exception
 
         if not quiet and not isinstance(error, polyloom.PortError):
-            print_exception(error)
+            print_exception(error, self.code if self.interactive else "")
         told = self._describe(error)
         self.diagnose(told)
         if self.shared:
             from polyloom._diagnose import caller
 
-            called = caller(error, told, self.code)
+            called = caller(error, told, self.code, self._worker.session().cells)
             if called is not None:
                 self.diagnose(called)
 
@@ -244,8 +248,9 @@ class Execution:
         return "display" in self._worker.features
 
     def display(self, media: str, data: bytes) -> None:
-        """Send a Display frame."""
+        """Send a Display frame, after what was printed before it."""
         if "display" in self._worker.features:
+            _flush()
             self._worker.send_credited(wire.DISPLAY, self.id, {"media": media, "data": data})
 
     def artifact(self, name: str, path: str, media: Optional[str]) -> None:

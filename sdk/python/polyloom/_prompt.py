@@ -71,7 +71,7 @@ def complete(names: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
         usual = set_signal(SIGALRM, _enough)
         try:
             setitimer(ITIMER_REAL, PATIENCE)
-            matches = _matches(names, owner, begun)
+            matches = _matches(names, code[:start], owner, begun)
         except BaseException:
             pass  # an object of the session that cannot say, or takes too long
         finally:
@@ -108,10 +108,15 @@ def _enough(number: int, frame: object) -> None:
     raise TimeoutError
 
 
-def _matches(names: dict[str, Any], owner: str, begun: str) -> list[str]:
+def _matches(names: dict[str, Any], before: str, owner: str, begun: str) -> list[str]:
     import builtins
 
-    if owner:
+    from polyloom._modules import importable
+
+    imported = importable(before)
+    if imported is not None:
+        found = imported
+    elif owner:
         first, *rest = owner.rstrip(".").split(".")
         value = names[first] if first in names else getattr(builtins, first)
         for name in rest:

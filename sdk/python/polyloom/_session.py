@@ -27,6 +27,7 @@ class Session:
         self.snapshots = Snapshots()
         self.leavings = Leavings()
         self.module: Any = type(sys)("__main__")
+        self.cells: dict[str, str] = {}
         self._worker = worker
 
     def begin(self) -> bool:
@@ -36,8 +37,9 @@ class Session:
         self._worker.take_over(rest)
         return rest is None
 
-    def remember(self, path: str, source: Union[str, bytes]) -> None:
+    def remember(self, path: str, source: Union[str, bytes], cell: str) -> None:
         """Keep code for tracebacks: its file may be gone when a later exec fails in it."""
+        self.cells[path] = cell
         text = source if isinstance(source, str) else source.decode("utf-8", "replace")
         linecache.cache[path] = (len(text), None, text.splitlines(True), path)
 

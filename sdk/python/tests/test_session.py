@@ -330,6 +330,40 @@ class Prompt(Session):
         self.assertEqual(self.complete("nothing.x", 9), ("x", []))
         self.assertEqual(self.complete("", 5), ("", self.complete("", 0)[1]))
 
+    def test_imports_are_completed_and_nothing_is_imported(self) -> None:
+        work = str(self.host.cell / "packages")
+        os.makedirs(os.path.join(work, "pack", "inner"))
+        for path, text in (
+            ("pack/__init__.py", "raise SystemExit"),
+            (
+                "pack/inner/deep.py",
+                "import os\nclass Deepest: pass\nx, _y = 1, 2\n1 / 0",
+            ),
+        ):
+            with open(os.path.join(work, path), "w") as file:
+                file.write(text)
+        self.cell(f"import sys; sys.path.insert(0, {work!r})")
+        for code, words in (
+            ("import pac", ["pack"]),
+            ("import os, pack.in", ["inner"]),
+            ("from pack.inner import de", ["deep"]),
+            ("from pack.inner.deep import D", ["Deepest"]),
+            ("from pack.inner.deep import x, o", ["os"]),
+            ("x = 1; from pack imp", ["import"]),
+            ("from sys import getrefc", ["getrefcount"]),
+            ("import no.such.th", []),
+        ):
+            self.assertEqual(self.complete(code, len(code))[1], words, code)
+        if sys.version_info >= (3, 10):
+            self.assertEqual(self.complete("from math import flo", 20)[1], ["floor"])
+        self.cell("assert not [name for name in sys.modules if name.startswith('pack')]")
+
+    def test_who_exits_at_a_prompt_leaves(self) -> None:
+        for code, ok in (("exit()", True), ("raise SystemExit(3)", False)):
+            done = self.attempt(code, interactive=True)
+            self.assertEqual((done["ok"], done["extras"].get("quits")), (ok, True), code)
+        self.assertNotIn("quits", self.attempt("raise SystemExit")["extras"])
+
     def is_open(self, code: str) -> bool:
         """Whether more has to be typed."""
         self.host.send("Complete", 0, {"code": code, "cursor": 0})

@@ -26,6 +26,11 @@ fn functions_are_shown_and_problems_are_where_they_are() {
     assert!(err.contains("1 function: "), "{err}");
     let ended = place.call(&["catalog", "filters.py", "--allow-untyped"]).end().exits(0);
     assert!(ended.stdout().contains("python:./filters.py:bad"), "{}", ended.stdout());
+    let err = ended.stderr();
+    assert!(err.ends_with("warnings (`-v` shows them)\n") && !err.contains("PY001"), "{err}");
+    let told =
+        place.call(&["catalog", "filters.py", "--allow-untyped", "-v"]).end().exits(0).stderr();
+    assert!(told.ends_with("warnings\n") && told.contains("PY001"), "{told}");
     let json = place.call(&["catalog", "python:./filters.py:half", "--format", "json"]).end();
     let json = json.exits(0).json();
     assert_eq!(json["entries"][0]["params"][0]["default"], 2.0);

@@ -4,10 +4,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
-use polyloom_test_e2e::{Place, Run, needs, skip};
+use polyloom_test_e2e::{Place, Run, libraries, needs};
 
 /// `cell outcome`, then `cell.port type digest` of its outputs.
 fn told(run: &Run) -> String {

@@ -119,7 +119,7 @@ fn languages_share_values() {
         "{err}"
     );
     assert!(err.contains("error: `shell` has no sessions: it has no values to take\n"), "{err}");
-    assert!(err.contains("output `nothing` was not set"), "{err}");
+    assert!(err.contains("error: `nothing` can't be had from `python`: was not set\n"), "{err}");
 }
 
 #[test]
@@ -143,7 +143,69 @@ fn bad_beginnings_say_what_is_wrong() {
     let ended = typed(&Place::new(), &["repl", "--lang", "klingon"], "").exits(2);
     assert!(ended.stderr().starts_with("error: there is no language `klingon`\nhint: "));
     let ended = typed(&Place::new(), &["repl", "--lang", "cpp"], "").exits(2);
-    assert!(ended.stderr().starts_with("error: `cpp` is compiled: there is no prompt for it\n"));
+    let told = "error: `cpp` is compiled: compiled languages have no prompt\nhint: write it as a cell of a flow\n";
+    assert_eq!(ended.stderr(), told);
+}
+
+#[test]
+fn an_error_is_told_once_and_where_it_was_called_from() {
+    needs!("python3");
+    let text = "def f():\n    return 1 / 0\n\nf()\n";
+    let ended = typed(&Place::new(), &["repl"], text).exits(1);
+    let told = "error: ZeroDivisionError: division by zero (in input 1)\n       1 │ def f():\n  >    2 │     return 1 / 0\n         │            ^\n\
+                input 2: it was called here\n  >    1 │ f()\n";
+    assert_eq!(ended.stderr(), told);
+    // What leads through other code is told as Python tells it.
+    let ended = typed(&Place::new(), &["repl"], "import json\njson.loads('{')\n").exits(1).stderr();
+    assert!(ended.starts_with("Traceback") && ended.contains("json/decoder.py"), "{ended}");
+    assert_eq!(ended.matches("JSONDecodeError").count(), 1, "{ended}");
+}
+
+#[test]
+fn an_error_in_javascript_is_told_once_and_where_it_was_called_from() {
+    needs!("node");
+    let text = "function f() {\n  throw new Error('no');\n}\nf()\nnope\n";
+    let ended = typed(&Place::new(), &["repl", "--lang", "js"], text).exits(1);
+    let told = "error: Error: no (in input 1)\n       1 │ function f() {\n  >    2 │   throw new Error('no');\n         │         ^\n       3 │ }\n\
+                input 2: it was called here\n  >    1 │ f()\nerror: ReferenceError: nope is not defined\n  >    1 │ nope\n";
+    assert_eq!(ended.stderr(), told);
+}
+
+#[test]
+fn who_exits_leaves() {
+    needs!("python3");
+    for (text, code) in
+        [("exit()", 0), ("quit()", 0), ("import sys; sys.exit(0)", 0), ("exit(3)", 1)]
+    {
+        let ended = typed(&Place::new(), &["repl"], &format!("{text}\nprint(1)\n")).exits(code);
+        assert_eq!((ended.stdout(), ended.stderr()), (String::new(), String::new()), "{text}");
+    }
+}
+
+#[test]
+fn what_is_shown_comes_after_what_was_printed_before() {
+    needs!("python3", "node");
+    let python = "import polyloom\nfor n in range(50): print(f'{n}.', end=''); polyloom.display(f'<{n}>')\n\n";
+    let javascript = "for (let n = 0; n < 50; n++) { process.stdout.write(`${n}.`); polyloom.display(`<${n}>`); }\n";
+    for (lang, text) in [("python", python), ("javascript", javascript)] {
+        let out = typed(&Place::new(), &["repl", "--lang", lang], text).exits(0).stdout();
+        // Two pipes do not say what was printed after it.
+        for n in 0..50 {
+            let (before, _) = out.split_once(&format!("<{n}>\n")).unwrap();
+            assert!(before.contains(&format!("{n}.")), "{n}: {out}");
+        }
+    }
+}
+
+#[test]
+fn a_value_that_can_not_be_carried_is_told_with_a_type_that_can() {
+    needs!("python3", "node");
+    let text = "class DataFrame: pass\n\ndf = DataFrame()\n%lang js df\n%lang js nothing\n%lang\n";
+    let ended = typed(&Place::new(), &["repl"], text).exits(1);
+    assert_eq!(ended.stdout(), "* python\n  javascript\n");
+    let told = "error: `df` can't be had from `python`: expected a plain value, found `DataFrame`\nhint: say what it is: `df:table`\n\
+                error: `nothing` can't be had from `python`: was not set\n";
+    assert_eq!(ended.stderr(), told);
 }
 
 #[test]
@@ -163,6 +225,31 @@ fn an_interrupt_stops_what_runs_and_keeps_the_state() {
     drop(stdin);
     let ended = child.wait_with_output().unwrap();
     assert_eq!(String::from_utf8_lossy(&ended.stderr), "interrupted\n");
+}
+
+#[test]
+fn an_interrupt_stops_code_that_keeps_javascript_busy() {
+    needs!("node");
+    let place = Place::new();
+    let mut command = place.call(&["repl", "--lang", "js"]).into_command();
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap()).lines();
+    writeln!(stdin, "let x = 7").unwrap();
+    for code in [
+        "console.log('on'); while (true) {}",
+        "console.log('on'); await new Promise((done) => setTimeout(done, 600000))",
+    ] {
+        writeln!(stdin, "{code}").unwrap();
+        assert_eq!(out.next().unwrap().unwrap(), "on");
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        writeln!(stdin, "x").unwrap();
+        assert_eq!(out.next().unwrap().unwrap(), "7");
+    }
+    drop(stdin);
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&ended.stderr), "interrupted\ninterrupted\n");
 }
 
 const FLOW: &str = "
@@ -191,8 +278,23 @@ fn the_sandbox_of_a_cell_that_failed_is_opened_with_its_inputs() {
     let ended = typed(&place, &["run", "-i", "bad"], text).exits(0);
     assert_eq!(ended.stdout(), "([1, 2, 3], 4)\n'me'\nFalse\n");
     assert_eq!(ended.stderr(), "inputs of `bad`: at, xs\n");
-    let ended = typed(&place, &["run", "-i", "nope"], "").exits(2);
-    assert!(ended.stderr().starts_with("error: "), "{}", ended.stderr());
+}
+
+#[test]
+fn a_cell_that_has_no_prompt_is_told_with_what_works() {
+    needs!("python3");
+    let place = Place::flow(
+        "[cells.native]\nlang = \"c\"\ncode = \"\"\n[cells.kept]\nlang = \"python\"\nsession = \"main\"\ncode = \"\"\n",
+    );
+    let said = |cell: &str, code| typed(&place, &["run", "-i", cell], "").exits(code).stderr();
+    let compiled =
+        "error: `c` is compiled: compiled languages have no prompt\nhint: polyloom run native\n";
+    assert_eq!(said("native", 2), compiled);
+    let none =
+        "error: there is no cell `other`\nhint: `polyloom expand` shows the cells there are\n";
+    assert_eq!(said("other", 2), none);
+    let session = "note: the state of the session of `kept` is not here; `polyloom repl --session main` goes on in what a daemon keeps of it\n";
+    assert_eq!(said("kept", 0), session);
 }
 
 /// Types what it is told to on a terminal of its own, and waits for what it is to see: pairs of texts, then the command.
@@ -258,6 +360,28 @@ fn a_terminal_has_editing_completion_history_and_control_c() {
         &["repl"],
         &[("> ", "variety = 1\r"), ("> ", "\x1b[A\x1b[A\r"), ("\n3\r\n", ""), ("> ", "\x04")],
     );
+}
+
+#[test]
+fn what_is_typed_ahead_is_kept_and_words_and_imports_are_completed() {
+    needs!("python3");
+    let steps = [
+        ("> ", "import time; print('o' + 'n', flush=True); time.sleep(1)\r"),
+        // While it runs.
+        ("on\r\n", "ahead = 40\rahead + 2\r"),
+        ("\n42\r\n", ""),
+        ("> ", "from asyn\t.event\timport AbstractEventLoopPol\t\r"),
+        ("> ", "AbstractEventLoopPolicy.__name__\r"),
+        ("'AbstractEventLoopPolicy'", ""),
+        ("> ", "%snapshot mine\r"),
+        ("> ", "ahead = 1\r"),
+        ("> ", "%rest\t mi\t\r"),
+        ("> ", "ahead\r"),
+        ("\n40\r\n", ""),
+        ("> ", "%lang pyt\t\r"),
+        ("> ", "exit()\r"),
+    ];
+    at_a_terminal(&Place::new(), &["repl"], &steps);
 }
 
 #[test]

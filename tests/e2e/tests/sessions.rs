@@ -95,7 +95,11 @@ fn an_error_in_a_function_of_an_earlier_cell_leads_to_that_cell() {
         assert_eq!((&error["file"], &error["line"]), (&json!("polyloom.toml"), &json!(7)));
         assert_eq!(error["message"], message);
         assert_eq!((&caller["file"], &caller["line"]), (&json!("polyloom.toml"), &json!(16)));
-        assert_eq!(caller["severity"], "info");
+        assert_eq!((&caller["severity"], &caller["code"]), (&json!("info"), &json!("caller")));
+        let shown = Place::flow(&flow).polyloom(&["run"]).exits(1).stderr();
+        let line = "polyloom.toml:16: info: cell `b` called it here; it is of cell `a`\n";
+        let column = line.replace(":16:", ":16:1:");
+        assert!(shown.contains(line) || shown.contains(&column), "{shown}");
     }
 }
 

@@ -315,6 +315,114 @@ fn every_command_has_one_form_for_programs() {
     assert!(wrong.stderr().starts_with("error: the daemon keeps no session `other`\nhint: "));
 }
 
+/// A flow whose interpreter is one of its own, below `/tmp` as the place is.
+fn with_interpreter() -> Kept {
+    let place = Place::new();
+    let made = std::process::Command::new("python3")
+        .args(["-m", "venv", "--without-pip"])
+        .arg(place.project().join("env"))
+        .status();
+    assert!(made.unwrap().success());
+    let chosen = "[executors.python]\npython = 'env/bin/python'\n";
+    place.write("polyloom.toml", format!("{chosen}{FLOW}"));
+    let _ = place.polyloom(&["daemon", "start"]).exits(0);
+    Kept(place)
+}
+
+#[test]
+fn an_interpreter_below_tmp_is_no_file_of_the_session() {
+    needs!("python3");
+    let kept = with_interpreter();
+    kept.run("b");
+    let process = kept.only()["process"].clone();
+    let _ = kept.session(&["snapshot", "main", "mine"]).exits(0);
+    let _ = kept.session(&["reset", "main"]).exits(0);
+    let _ = kept.session(&["restore", "main", "mine"]).exits(0);
+    assert_eq!(kept.only()["process"], process);
+    kept.0.edit("polyloom.toml", "append(2)", "append(3)");
+    assert_eq!(kept.run("b"), ("[1, 3]".to_owned(), Value::Null));
+}
+
+#[test]
+fn the_first_edit_with_a_new_interpreter_runs_nothing_again() {
+    needs!("python3");
+    let kept = with_interpreter();
+    // Its bytecode is made meanwhile, and is in view of what begins later.
+    assert_eq!(kept.run("b"), ("[1, 2]".to_owned(), Value::Null));
+    let process = kept.only()["process"].clone();
+    kept.0.edit("polyloom.toml", "append(2)", "append(3)");
+    assert_eq!(kept.run("b"), ("[1, 3]".to_owned(), Value::Null));
+    assert_eq!(kept.only()["process"], process);
+}
+
+#[test]
+fn a_session_of_another_folder_is_ended_only_where_that_is_said() {
+    needs!("python3");
+    let kept = Kept::new(FLOW);
+    kept.run("b");
+    let elsewhere = kept.0.root().join("home");
+    let rm = |more: &[&str]| {
+        kept.0.call(&[&["session", "rm", "main"], more].concat()).cwd(&elsewhere).end()
+    };
+    let told = rm(&[]).exits(2).stderr();
+    assert!(told.contains("nobody was asked whether the session `main` of `"), "{told}");
+    assert!(told.contains("hint: `--yes`, or `--flow "), "{told}");
+    assert_eq!(kept.sessions().len(), 1);
+    let _ = rm(&["--yes"]).exits(0);
+    kept.run("b");
+    let flow = kept.0.project().join("polyloom.toml");
+    kept.0.edit("polyloom.toml", "append(2)", "append(3)");
+    kept.run("b");
+    let _ = rm(&["--flow", flow.to_str().unwrap()]).exits(0);
+    assert_eq!(kept.sessions(), Vec::<Value>::new());
+}
+
+#[test]
+fn a_prompt_finds_the_language_of_a_session_that_there_is() {
+    needs!("python3", "node");
+    let kept =
+        Kept::new("[cells.a]\nlang = 'javascript'\nsession = 'main'\ncode = 'const x = 42'\n");
+    kept.run("a");
+    let typed =
+        |args: &[&str]| kept.0.call(&[&["repl", "--session"], args].concat()).typed("x\n").end();
+    assert_eq!(typed(&["main"]).exits(0).stdout(), "42\n");
+    let told = typed(&["main", "--lang", "python"]).exits(2).stderr();
+    assert!(
+        told.contains("the session `main` is one of `javascript`\nhint: --lang javascript"),
+        "{told}"
+    );
+    // A new one is one of Python.
+    assert!(typed(&["other"]).exits(1).stderr().contains("NameError"));
+}
+
+#[test]
+fn a_daemon_says_what_it_keeps() {
+    needs!("python3");
+    let kept = Kept::new(FLOW);
+    let status = || kept.0.polyloom(&["daemon", "status"]).exits(0).stdout();
+    assert!(status().contains("it ends after 1h00m without a run\n"), "{}", status());
+    kept.run("b");
+    let told = "it keeps 1 session (`polyloom session list`), and ends after 1h00m without a run once there are none\n";
+    assert!(status().contains(told), "{}", status());
+}
+
+#[test]
+fn a_watch_that_ends_leaves_the_session_to_the_daemon() {
+    needs!("python3");
+    let kept = Kept::new(FLOW);
+    let mut watch = kept.0.call(&["run", "--watch", "--events", "-"]).start();
+    let is_over = |event: &Value| event["event"] == "run.finished";
+    watch.until(is_over);
+    kept.0.edit("polyloom.toml", "append(2)", "append(3)");
+    watch.until_printed("b", "[1, 3]");
+    watch.until(is_over);
+    let process = kept.only()["process"].clone();
+    watch.signal(Signal::INT);
+    let _ = watch.end().exits(130);
+    assert_eq!(kept.only()["process"], process);
+    assert_eq!(kept.only()["in_use"], json!(false));
+}
+
 #[test]
 fn a_session_more_than_the_daemon_keeps_ends_with_its_run() {
     needs!("python3");

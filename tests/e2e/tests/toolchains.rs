@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use polyloom_test_e2e::{Place, libraries, needs, skip};
+use polyloom_test_e2e::{Place, libraries, needs};
 
 /// Runs one cell of a flow that has more `head`; what it printed.
 #[track_caller]

@@ -489,7 +489,14 @@ pub enum SessionCommand {
         new: String,
     },
     /// End a session, and all of its snapshots.
-    Rm(SessionAt),
+    Rm {
+        /// Which session.
+        #[command(flatten)]
+        at: SessionAt,
+        /// Do not ask, where it is of a flow in another folder.
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 /// Which session.

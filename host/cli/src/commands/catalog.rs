@@ -73,7 +73,8 @@ pub fn catalog(world: &World, args: &CatalogArgs) -> Outcome {
             }
             let (errors, warnings) = (report.errors(), report.warnings());
             // Who lets untyped ones through knows; what they are is told to who asks.
-            if args.allow_untyped && world.screen.verbosity < 1 {
+            let is_quiet = args.allow_untyped && world.screen.verbosity < 1 && warnings > 0;
+            if is_quiet {
                 report.problems.retain(|it| it.severity == Severity::Error);
             }
             let width = world.screen.columns.unwrap_or(100);
@@ -90,10 +91,11 @@ pub fn catalog(world: &World, args: &CatalogArgs) -> Outcome {
                 _ => format!("{count} {noun}s"),
             };
             world.screen.note(&format!(
-                "{}: {}, {}\n",
+                "{}: {}, {}{}\n",
                 plural(whole.entries.len(), "function"),
                 plural(errors, "error"),
-                plural(warnings, "warning")
+                plural(warnings, "warning"),
+                if is_quiet { " (`-v` shows them)" } else { "" }
             ));
         }
     }

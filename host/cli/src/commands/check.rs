@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use polyloom_load::{Given, Purpose, Report};
+use polyloom_load::{Code, Given, Purpose, Report};
 
 use crate::args::Format;
 use crate::failure::{Exit, Outcome};
@@ -59,10 +59,12 @@ pub fn check(world: &World, flows: &[PathBuf], purity: bool, format: Format) -> 
                 _ => format!("{count} {noun}s"),
             };
             let files = plural(flows.len(), "flow");
+            let too_many = report.problems.iter().any(|it| it.code == Code::TooMany);
             let text = match (errors, warnings) {
                 (0, 0) => format!("{files} with {}: no problems\n", plural(cells, "cell")),
                 _ => format!(
-                    "{files}: {}, {}\n",
+                    "{files}: {}{}, {}\n",
+                    if too_many { "at least " } else { "" },
                     plural(errors, "error"),
                     plural(warnings, "warning")
                 ),

@@ -262,15 +262,22 @@ fn status(world: &World, format: Format) -> Outcome {
 
 fn text(world: &World, status: &Status) -> String {
     let told = |ms: u64| duration(ms as f64);
-    let mut text = format!(
-        "process {}, for {}; {} of {} sandboxes that runs wanted were waiting; {} in use now; ends after {} without a run\n",
-        status.pid,
-        told(status.up_ms),
-        status.found,
-        status.wanted,
-        status.lent,
-        told(status.idle_ms),
-    );
+    let Status { pid, found, wanted, lent, .. } = status;
+    let mut text = format!("the daemon runs (process {pid}), for {} now\n", told(status.up_ms));
+    text.push_str(&match wanted {
+        0 => "no run has asked for a sandbox yet\n".to_owned(),
+        _ => format!(
+            "runs have asked for {wanted} sandboxes, and found {found} of them waiting; {lent} are in use now\n"
+        ),
+    });
+    let idle = told(status.idle_ms);
+    text.push_str(&match status.sessions {
+        0 => format!("it ends after {idle} without a run\n"),
+        count => format!(
+            "it keeps {count} {} (`polyloom session list`), and ends after {idle} without a run once there are none\n",
+            if count == 1 { "session" } else { "sessions" },
+        ),
+    });
     if !status.waiting.is_empty() {
         let heads = ["waits", "program", "process", "for"].map(|head| (head, Align::Left));
         let mut table = Table::new(&heads);

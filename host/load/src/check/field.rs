@@ -35,6 +35,10 @@ impl Findings {
         keys: &[Key],
         place: &dyn Display,
     ) -> Option<&'static str> {
+        if self.is_full() {
+            self.error(Code::UnknownKey, span, "", "");
+            return None;
+        }
         let names: Vec<&'static str> = keys.iter().map(|key| key.name).collect();
         let synonym =
             SYNONYMS.iter().find(|(theirs, ours)| *theirs == text && names.contains(ours));
@@ -117,10 +121,10 @@ impl Findings {
             }
             return None;
         };
-        let before = self.problems.len();
+        let before = self.count();
         let texts =
             items.iter().filter_map(|item| self.text(key, item).map(str::to_owned)).collect();
-        (self.problems.len() == before).then_some(texts)
+        (self.count() == before).then_some(texts)
     }
 
     /// Texts by name; the names are checked by the caller.

@@ -165,9 +165,8 @@ impl<'l> Check<'_, 'l> {
         }
         let cells = self.cells(top, &declared, head.strict, &tools);
         let (params, given) = self.params(declared);
-        let mut report = Report { problems: self.findings.problems };
         // Found cell by cell and then wire by wire; read from the top.
-        report.sort();
+        let mut report = self.findings.into_report();
         report.extend(given);
         let flow = cells.filter(|_| !report.has_errors()).map(|(cells, outputs)| Flow {
             name: head.name.unwrap_or_else(|| name_of(self.path, self.context.root)),
@@ -268,11 +267,11 @@ impl<'l> Check<'_, 'l> {
         let made = each_part(count, |range| {
             let mut check = whole.part(parts);
             let made: Vec<T> = range.map(|at| look(&mut check, at)).collect();
-            (made, check.findings.problems)
+            (made, check.findings)
         });
         let mut all = Vec::with_capacity(made.len());
-        for (made, problems) in made {
-            self.findings.problems.extend(problems);
+        for (made, findings) in made {
+            self.findings.absorb(findings);
             all.push(made);
         }
         all

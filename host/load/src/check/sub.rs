@@ -102,7 +102,7 @@ impl Check<'_, '_> {
         let (document, below) = match (read, root.below(&folder)) {
             (Ok(document), Ok(below)) => (document, below),
             (Err(problems), _) => {
-                self.findings.problems.extend(problems);
+                self.findings.extend(problems);
                 return None;
             }
             (_, Err(error)) => {
@@ -120,7 +120,7 @@ impl Check<'_, '_> {
             within: &within,
         };
         let loaded = check(&document, &whole, &context);
-        self.findings.problems.extend(loaded.report.problems);
+        self.findings.extend(loaded.report.problems);
         Some(Arc::new(SubFlow { flow: loaded.flow?, folder }))
     }
 

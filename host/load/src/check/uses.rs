@@ -202,7 +202,7 @@ impl<'l> Check<'_, 'l> {
                 let told = missing.into_iter().map(|it| (asked.clone(), it.clone()));
                 self.learned().told.extend(told);
             }
-            self.findings.problems.push(problem);
+            self.findings.push(problem);
         }
     }
 

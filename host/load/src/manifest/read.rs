@@ -35,8 +35,7 @@ pub fn parse_manifest(source: &Arc<Source>, path: Option<&Path>) -> (Option<Mani
     let mut findings = Findings::new(source);
     refuse_nul(&root, &mut findings);
     let manifest = root.as_map().and_then(|top| read(&mut findings, top, path));
-    let mut report = Report { problems: findings.problems };
-    report.sort();
+    let report = findings.into_report();
     (manifest.filter(|_| !report.has_errors()), report)
 }
 

@@ -78,10 +78,10 @@ impl Document {
         if may_hold_nul(source.text()) {
             refuse_nul(&root, &mut findings);
         }
-        if findings.problems.is_empty() {
+        if findings.count() == 0 {
             Ok(Self { source: Arc::clone(source), format, root })
         } else {
-            Err(findings.problems)
+            Err(findings.into_report().problems)
         }
     }
 

@@ -22,6 +22,8 @@ pub(super) struct Failure {
     lang: String,
     meta: ExecMeta,
     errors: Vec<Diagnostic>,
+    /// Where it called what the first error is in.
+    called: Option<Diagnostic>,
 }
 
 /// Whether an outcome counts as a failure.
@@ -61,6 +63,15 @@ const NO_NETWORK: [&str; 5] = [
     "EAI_AGAIN",
     "UnknownHostException",
 ];
+
+/// The code of an info that says where a cell called what an error is in.
+const CALLER: &str = "caller";
+
+/// Whether a diagnostic says where the cell called what its error is in: the code of an earlier cell of its session.
+#[must_use]
+pub fn is_caller(diagnostic: &Diagnostic) -> bool {
+    diagnostic.severity == Severity::Info && diagnostic.code.as_deref() == Some(CALLER)
+}
 
 /// Whether every output is there, and one of them can't be taken as what it is declared as.
 fn malformed(meta: &ExecMeta) -> bool {
@@ -200,7 +211,7 @@ pub(super) fn headline(diagnostic: &Diagnostic) -> String {
     let _ = write!(text, "{}: ", diagnostic.severity);
     let message = diagnostic.message.trim_end();
     text.push_str(message.lines().next().unwrap_or_default());
-    if let Some(code) = &diagnostic.code {
+    if let Some(code) = diagnostic.code.as_deref().filter(|code| *code != CALLER) {
         let _ = write!(text, " [{code}]");
     }
     log::cut(&escape_line(&text))
@@ -213,7 +224,8 @@ impl Failure {
         if errors.is_empty() {
             errors = seen;
         }
-        Self { cell: cell.to_owned(), lang: lang.to_owned(), meta: meta.clone(), errors }
+        let called = meta.diagnostics.iter().find(|it| is_caller(it)).cloned();
+        Self { cell: cell.to_owned(), lang: lang.to_owned(), meta: meta.clone(), errors, called }
     }
 
     /// One line, for lists of many.
@@ -247,6 +259,12 @@ impl Failure {
             }
             if let Some(source) = &screen.options.source {
                 out.push_str(&excerpt(source, error));
+            }
+        }
+        if let Some(called) = &self.called {
+            let _ = writeln!(out, "  {}", headline(called));
+            if let Some(source) = &screen.options.source {
+                out.push_str(&excerpt(source, called));
             }
         }
         if self.errors.len() > MAX_DIAGNOSTICS {

@@ -448,7 +448,11 @@ impl Keeper {
 
     /// Hands over a session, begun now where there is none of that name that fits the order.
     fn lend(&self, line: &Line, run: u64, id: SessionId, order: Option<Vec<u8>>) -> io::Result<()> {
-        let digest = order.as_deref().map(|order| *blake3::hash(order).as_bytes());
+        let read = order.as_deref().and_then(|bytes| rmp_serde::from_slice::<Order>(bytes).ok());
+        let digest = read.as_ref().and_then(Order::session);
+        if order.is_some() && digest.is_none() {
+            return line.send(&Answer::Nothing, &[]);
+        }
         let (found, gone) = self.pool().sessions.take(run, &id, digest);
         drop(gone);
         let number = match (found, order) {
@@ -460,8 +464,7 @@ impl Keeper {
                 return line.send(&Answer::Full, &[]);
             }
             (Found::None, Some(bytes)) => {
-                let order = rmp_serde::from_slice::<Order>(&bytes).ok();
-                let order = order.filter(|order| order.wait == Wait::Worker);
+                let order = read.filter(|order| order.wait == Wait::Worker);
                 let made = order.map(|order| self.make(&order));
                 let Some(Ok(Item::Started { cell, .. })) = made else {
                     return line.send(&Answer::Nothing, &[]);
@@ -592,6 +595,7 @@ impl Keeper {
             lent: pool.lent,
             wanted: pool.asked,
             found: pool.found,
+            sessions: pool.sessions.len(),
             idle_ms: millis(self.idle),
         }
     }

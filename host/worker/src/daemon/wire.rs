@@ -243,7 +243,9 @@ pub struct Status {
     pub wanted: u64,
     /// How many of those waited.
     pub found: u64,
-    /// After so many milliseconds without a run it ends.
+    /// Sessions that it keeps.
+    pub sessions: usize,
+    /// After so many milliseconds without a run it ends, where it keeps no session.
     pub idle_ms: u64,
 }
 

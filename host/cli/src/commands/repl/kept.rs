@@ -13,6 +13,16 @@ use crate::commands::{daemon, session};
 use crate::failure::{Exit, Failure};
 use crate::world::World;
 
+/// The language of the session of this name that the flow in this folder, or the folder, has; none where there is no such session.
+pub fn language(client: &Client, name: &str) -> Result<Option<String>, Failure> {
+    executor(client, &session::here(name)?)
+}
+
+fn executor(client: &Client, id: &SessionId) -> Result<Option<String>, Failure> {
+    let there = session::all(client)?.into_iter().find(|it| it.id == *id);
+    Ok(there.and_then(|it| it.standing).map(|standing| standing.executor))
+}
+
 /// A session that goes on when the prompt is over.
 pub struct Kept {
     client: Arc<Client>,
@@ -31,19 +41,11 @@ impl Kept {
                 Failure::new(Exit::Environment, why.to_owned()).hint("polyloom daemon stop")
             );
         }
-        let here = std::env::current_dir();
-        let here = here.map_err(|error| Failure::of(Exit::Environment, &error))?;
-        let flow = polyloom_load::find_flow(&here).unwrap_or(here);
-        let flow = std::fs::canonicalize(&flow).unwrap_or(flow);
-        let id = SessionId { flow, name: name.to_owned() };
-        let all = session::all(&client)?;
-        let standing = all.into_iter().find(|it| it.id == id).and_then(|it| it.standing);
-        if let Some(standing) = standing.filter(|it| it.executor != manifest.id.as_str()) {
-            let text =
-                format!("the session `{}` is one of `{}`", escape_line(name), standing.executor);
-            return Err(
-                Failure::new(Exit::Usage, text).hint(format!("--lang {}", standing.executor))
-            );
+        let id = session::here(name)?;
+        let there = executor(&client, &id)?;
+        if let Some(there) = there.filter(|there| there != manifest.id.as_str()) {
+            let text = format!("the session `{}` is one of `{there}`", escape_line(name));
+            return Err(Failure::new(Exit::Usage, text).hint(format!("--lang {there}")));
         }
         Ok(Self { client, id, manifest: Arc::clone(manifest), stand: Stand::default() })
     }

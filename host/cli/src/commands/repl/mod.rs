@@ -30,18 +30,27 @@ use crate::failure::{Exit, Failure, Outcome};
 use crate::permission::{self, Settled};
 use crate::world::{VERSION, World, data_folder};
 
+/// The language of who names none.
+const USUAL: &str = "python";
+
+/// What to do about a cell that there is not.
+const EXPAND: &str = "`polyloom expand` shows the cells there are";
+
 /// The command.
 pub fn repl(world: &World, args: &ReplArgs) -> Outcome {
-    if args.session.is_some() {
+    let mut lang = args.lang.clone();
+    if let Some(name) = &args.session {
         // Before anything asks whether there is one.
-        daemon::needed(world)?;
+        let client = daemon::needed(world)?;
+        lang = lang.map_or_else(|| kept::language(&client, name), |lang| Ok(Some(lang)))?;
     }
     let place = world.place(world.store()?)?;
     let (granted, policy) = permission::named(world, &place, &args.permissions)?;
     let ground = ground(world, place, &policy.over(&Policy::default()))?;
     let name = args.session.clone();
-    let mut repl = Repl { world, ground, granted, policy, rooms: Vec::new(), current: 0, name };
-    repl.current = repl.room(&args.lang)?;
+    let mut repl = Repl::new(world, ground, granted, policy, name);
+    repl.current = repl.room(lang.as_deref().unwrap_or(USUAL))?;
+    repl.warn();
     if let Some(name) = &args.session {
         repl.keep(name)?;
     }
@@ -60,15 +69,26 @@ pub fn within(world: &World, args: &RunArgs, cell: &str) -> Outcome {
     let place = world.place(Arc::clone(&store))?;
     let history = world.history(&flow.root, &store).ok();
     let select = Select { selectors: vec![cell.to_owned()], force: true, ..Select::default() };
-    let prepared = world.prepare(&place, Arc::new(flow), history.as_deref(), &select)?;
+    let prepared = world.prepare(&place, Arc::new(flow), history.as_deref(), &select);
+    let prepared = prepared.map_err(|failure| match failure {
+        Failure { exit: Exit::Usage, hint: None, .. } => failure.hint(EXPAND),
+        failure => failure,
+    })?;
     let folder = history.as_ref().map(|history| history.place().folder());
     let Settled { permits, policy, .. } =
         permission::settle(world, &place, &prepared, &args.permissions, folder)?;
     let found = prepared.flow.cells.iter().find(|it| it.id.as_str() == cell);
+    let manifest = found.and_then(|found| world.manifest(&found.executor));
+    manifest.map_or(Ok(()), |manifest| {
+        room::opens(manifest).map_err(|failure| failure.hint(format!("polyloom run {cell}")))
+    })?;
     let permit = found.and_then(|found| permits.get(&found.declared)).cloned();
     let wanted = policy.over(&found.map(|found| found.policy.clone()).unwrap_or_default());
-    if let Some(found) = found.filter(|found| found.session.is_some()) {
-        let text = format!("note: the state of the session of `{}` is not here\n", found.id);
+    if let Some((found, session)) = found.and_then(|it| Some((it, it.session.as_ref()?))) {
+        let text = format!(
+            "note: the state of the session of `{}` is not here; `polyloom repl --session {}` goes on in what a daemon keeps of it\n",
+            found.id, session.name
+        );
         world.screen.note(&text);
     }
     let ground = ground(world, place, &wanted)?;
@@ -77,13 +97,10 @@ pub fn within(world: &World, args: &RunArgs, cell: &str) -> Outcome {
     let alone = ground.runtime.block_on(alone).map_err(|error| {
         let hint = match &error {
             AloneError::NotMade { from, .. } => format!("polyloom run --until {from}"),
-            AloneError::NoCell(_) | AloneError::Refused(_) => {
-                "`polyloom expand` shows the cells there are".to_owned()
-            }
+            AloneError::NoCell(_) | AloneError::Refused(_) => EXPAND.to_owned(),
         };
         Failure::of(Exit::Failed, &error).hint(hint)
     })?;
-    room::opens(&alone.executor.manifest)?;
     let code = String::from_utf8_lossy(&alone.code).into_owned();
     let inputs: Vec<&str> = alone.inputs.iter().map(|input| input.port.as_str()).collect();
     if !inputs.is_empty() {
@@ -92,8 +109,9 @@ pub fn within(world: &World, args: &RunArgs, cell: &str) -> Outcome {
     let granted = alone.granted.clone();
     let room = Room::new(Attempt { outputs: Default::default(), call: None, ..alone });
     let name = Some(cell.to_owned());
-    let mut repl = Repl { world, ground, granted, policy, rooms: Vec::new(), current: 0, name };
+    let mut repl = Repl::new(world, ground, granted, policy, name);
     repl.enter(room);
+    repl.warn();
     repl.go(code.trim_end())
 }
 
@@ -155,9 +173,22 @@ struct Repl<'w> {
     rooms: Vec<Room>,
     current: usize,
     name: Option<String>,
+    /// What ran has asked to leave.
+    quits: bool,
 }
 
-impl Repl<'_> {
+impl<'w> Repl<'w> {
+    fn new(
+        world: &'w World,
+        ground: Ground,
+        granted: Granted,
+        policy: PolicyWord,
+        name: Option<String>,
+    ) -> Self {
+        let rooms = Vec::new();
+        Self { world, ground, granted, policy, rooms, current: 0, name, quits: false }
+    }
+
     /// Reads and runs to the end. `code` is there to be had by arrow-up.
     fn go(self, code: &str) -> Outcome {
         let screen = self.ground.screen;
@@ -196,6 +227,9 @@ impl Repl<'_> {
                 false
             });
             well &= ok;
+            if repl.quits {
+                break;
+            }
         }
         let mut repl = repl.borrow_mut();
         let Repl { rooms, ground, .. } = &mut *repl;
@@ -222,7 +256,7 @@ impl Repl<'_> {
         if let Some(known) = known {
             return Ok(known);
         }
-        room::opens(manifest)?;
+        room::opens(manifest).map_err(|failure| failure.hint("write it as a cell of a flow"))?;
         let blank = blank(self.world, &self.ground.place, manifest)?;
         let room = Room::new(Attempt {
             policy: self.policy.over(&Policy::default()),
@@ -246,19 +280,22 @@ impl Repl<'_> {
     }
 
     fn enter(&mut self, room: Room) -> usize {
-        if !room.stays() {
-            let text =
-                format!("note: `{}` keeps nothing: each input is a cell of its own\n", room.lang());
-            self.ground.screen.note(&text);
-        }
         self.rooms.push(room);
         self.rooms.len() - 1
+    }
+
+    /// Says what is to be known of the present room.
+    fn warn(&mut self) {
+        if let Some(text) = self.rooms[self.current].warning() {
+            self.ground.screen.note(&text);
+        }
     }
 
     /// Runs what was typed; whether it went well.
     fn run(&mut self, text: &str) -> Result<bool, Failure> {
         let ran =
             self.rooms[self.current].run(&self.ground, text, Vec::new(), Default::default())?;
+        self.quits = ran.quits();
         Ok(self.told(self.current, &ran))
     }
 
@@ -289,6 +326,7 @@ impl Repl<'_> {
                 let went = self.carry(&values, from, to)?;
                 if went {
                     self.current = to;
+                    self.warn();
                 }
                 return Ok(went);
             }
@@ -312,6 +350,9 @@ impl Repl<'_> {
         }
         let ports = values.iter().map(carry::port).collect::<Result<_, _>>()?;
         let ran = self.rooms[from].run(&self.ground, "", Vec::new(), ports)?;
+        if let Some(failure) = carry::refused(values, self.rooms[from].lang(), &ran.report) {
+            return Err(failure);
+        }
         if !self.told(from, &ran) {
             return Ok(false);
         }
@@ -324,14 +365,42 @@ impl Repl<'_> {
     }
 }
 
+impl Repl<'_> {
+    /// What a line that begins with `%` may go on with; the line is what follows that.
+    fn complete_word(&mut self, line: &str) -> (usize, Vec<String>) {
+        let begun = line.rsplit(' ').next().unwrap_or_default();
+        let earlier: Vec<&str> = line[..line.len() - begun.len()].split_whitespace().collect();
+        let Self { world, ground, rooms, current, .. } = self;
+        let named = |room: &mut Room| {
+            let at = u32::try_from(begun.chars().count()).unwrap_or(u32::MAX);
+            let words = room.complete(ground, begun, at).filter(|_| !begun.is_empty());
+            words.map(|words| words.matches).unwrap_or_default()
+        };
+        let mut found: Vec<String> = match earlier[..] {
+            [] => word::WORDS.iter().map(|(name, ..)| (*name).to_owned()).collect(),
+            ["lang"] | ["get", .., "from"] => {
+                world.languages.all().map(|it| it.id.to_string()).collect()
+            }
+            ["lang", ..] => named(&mut rooms[*current]),
+            ["get", ref values @ ..] => {
+                let others = rooms.iter_mut().enumerate().filter(|(at, _)| at != current);
+                let names = others.flat_map(|(_, room)| named(room));
+                names.chain((!values.is_empty()).then(|| "from".to_owned())).collect()
+            }
+            ["restore"] => rooms[*current].states().map(str::to_owned).collect(),
+            _ => Vec::new(),
+        };
+        found.retain(|name| name.starts_with(begun));
+        found.sort();
+        found.dedup();
+        (1 + line.len() - begun.len(), found)
+    }
+}
+
 impl Listener for Repl<'_> {
     fn complete(&mut self, text: &str, at: usize) -> (usize, Vec<String>) {
-        if let Some(begun) = text.get(..at).and_then(|text| text.strip_prefix('%'))
-            && !begun.contains(' ')
-        {
-            let words = word::WORDS.iter().map(|(name, ..)| *name);
-            let fits = words.filter(|name| name.starts_with(begun));
-            return (0, fits.map(|name| format!("%{name}")).collect());
+        if let Some(line) = text.get(..at).and_then(|text| text.strip_prefix('%')) {
+            return self.complete_word(line);
         }
         let place = |characters: u32| {
             text.char_indices().nth(characters as usize).map_or(text.len(), |(byte, _)| byte)

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use polyloom_model::{Kind, Manifest, Origin, Ports, Type};
-use polyloom_protocol::Outcome;
 use polyloom_protocol::messages::worker::Completions;
+use polyloom_protocol::{Outcome, Value};
 use polyloom_report::escape_line;
 use polyloom_runtime::Place;
 use polyloom_worker::AttemptError;
@@ -13,6 +14,7 @@ use polyloom_worker::attempt::{Attempt, InputFile, Report, Stop};
 use polyloom_worker::session::{Session, Stand};
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
 
 use super::kept::Kept;
 use super::shown;
@@ -23,6 +25,9 @@ use crate::screen::Screen;
 
 /// Nobody is asked about a longer input: it is taken as it is.
 const LONGEST: usize = 32 << 10;
+
+/// What runs stops within this when it is asked to, or takes no notice.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What all rooms stand on.
 pub struct Ground {
@@ -40,6 +45,10 @@ pub struct Room {
     typed: Vec<String>,
     /// The session of the daemon's that it is.
     kept: Option<Kept>,
+    /// Whether it was said that nothing stays.
+    warned: bool,
+    /// Names of states that were kept here.
+    states: Vec<String>,
 }
 
 /// What an input came to.
@@ -56,14 +65,19 @@ impl Ran {
     pub fn is_ok(&self) -> bool {
         self.report.meta.outcome == Outcome::Ok
     }
+
+    /// Whether the code asked to leave, as `exit()` does.
+    pub fn quits(&self) -> bool {
+        self.report.meta.extras.get("quits") == Some(&Value::Bool(true))
+    }
 }
 
 /// Whether there can be a prompt in a language at all.
 pub fn opens(manifest: &Manifest) -> Result<(), Failure> {
     match &manifest.kind {
         Kind::Command(command) if command.compile.is_some() => {
-            let text = format!("`{}` is compiled: there is no prompt for it", manifest.id);
-            Err(Failure::new(Exit::Usage, text).hint("write it as a cell of a flow"))
+            let text = format!("`{}` is compiled: compiled languages have no prompt", manifest.id);
+            Err(Failure::new(Exit::Usage, text))
         }
         Kind::Command(_) | Kind::Worker(_) => Ok(()),
     }
@@ -72,7 +86,8 @@ pub fn opens(manifest: &Manifest) -> Result<(), Failure> {
 impl Room {
     /// One in which nothing runs yet.
     pub fn new(base: Attempt) -> Self {
-        Self { base, session: None, typed: Vec::new(), kept: None }
+        let (typed, states) = (Vec::new(), Vec::new());
+        Self { base, session: None, typed, kept: None, warned: false, states }
     }
 
     /// The same, as a session that goes on when the prompt is over.
@@ -105,6 +120,25 @@ impl Room {
     /// The language.
     pub fn lang(&self) -> &str {
         self.base.executor.manifest.id.as_str()
+    }
+
+    /// What is to be said to who comes in for the first time.
+    pub fn warning(&mut self) -> Option<String> {
+        let first = !std::mem::replace(&mut self.warned, true);
+        let text =
+            || format!("note: `{}` keeps nothing: each input is a cell of its own\n", self.lang());
+        (first && !self.stays()).then(text)
+    }
+
+    /// What the last input is called in messages.
+    pub fn last(&self) -> String {
+        format!("input {}", self.typed.len())
+    }
+
+    /// Names of states that can be gone back to, as far as this prompt knows.
+    pub fn states(&self) -> impl Iterator<Item = &str> {
+        let kept = self.kept.iter().flat_map(|kept| &kept.stand.kept).map(|(name, _)| name);
+        self.states.iter().chain(kept).map(String::as_str)
     }
 
     /// A line of what was typed and the lines after it.
@@ -221,11 +255,20 @@ impl Room {
         };
         tokio::pin!(work);
         let mut interrupts = 0;
+        let (patience, mut said) = (sleep_until(Instant::now()), false);
+        tokio::pin!(patience);
         let ended = loop {
             tokio::select! {
                 ended = &mut work => break ended,
+                () = &mut patience, if interrupts == 1 && !said => {
+                    said = true;
+                    let state = if stays { ", and its state with it" } else { "" };
+                    let text = format!("it does not stop; Ctrl-C again ends it at once{state}\n");
+                    ground.screen.note(&text);
+                }
                 () = signals.next() => {
                     interrupts += 1;
+                    patience.as_mut().reset(Instant::now() + PATIENCE);
                     stop.send_replace(match interrupts {
                         1 if stays => Stop::Interrupt,
                         1 => Stop::Gracefully,
@@ -291,6 +334,8 @@ impl Room {
         session::nameable(name)?;
         match self.keep(ground, async |session| session.snapshot(name).await)? {
             Ok(()) => {
+                self.states.retain(|kept| kept != name);
+                self.states.push(name.to_owned());
                 self.stands(|stand| {
                     stand.kept.retain(|(kept, _)| kept != name);
                     stand.kept.push((name.to_owned(), stand.lineage.clone()));

@@ -3,9 +3,9 @@
 use std::io::Cursor;
 
 use polyloom_protocol::Outcome;
-use polyloom_protocol::meta::Severity;
+use polyloom_protocol::meta::{Diagnostic, Severity};
 use polyloom_report::{
-    PreviewOptions, Style, Subject, escape, escape_line, excerpt, preview, size,
+    PreviewOptions, Style, Subject, escape, escape_line, excerpt, is_caller, preview, size,
 };
 use polyloom_worker::attempt::Live;
 use tokio::sync::mpsc;
@@ -68,14 +68,27 @@ pub fn end(screen: Screen, room: &Room, ran: &Ran) {
     let label = screen.err.text(Style::Bad, "error:");
     if ran.interrupted && !ran.is_ok() {
         screen.tell("interrupted\n");
-    } else if !ran.is_ok() {
+    } else if !ran.is_ok() && !ran.quits() {
         let errors = meta.diagnostics.iter().filter(|it| it.severity == Severity::Error);
         let mut told = false;
         let source = |file: &str, line, count| room.lines(file, line, count);
+        let last = room.last();
+        // The language's own way to say it ends with it.
+        let is_told =
+            |it: &Diagnostic| meta.stderr.text.trim_end().ends_with(it.message.trim_end());
         for error in errors.take(MOST) {
-            told = true;
-            screen.tell(&format!("{label} {}\n", escape(&error.message)));
+            if !std::mem::replace(&mut told, true) && is_told(error) {
+                break;
+            }
+            let place = error.file.as_deref().filter(|file| *file != last);
+            let place = place.filter(|file| file.starts_with("input "));
+            let place = place.map(|file| format!(" (in {file})")).unwrap_or_default();
+            screen.tell(&format!("{label} {}{place}\n", escape(&error.message)));
             screen.tell(&excerpt(source, error));
+            if let Some(called) = meta.diagnostics.iter().find(|it| is_caller(it)) {
+                screen.tell(&format!("{last}: {}\n", escape(&called.message)));
+                screen.tell(&excerpt(source, called));
+            }
         }
         let why = ran.report.explanation.as_deref().map(escape_line);
         let of_itself = matches!(meta.outcome, Outcome::Failed | Outcome::OutputMissing);

@@ -174,6 +174,8 @@ pub fn watch(world: &World, mut asked: Asked) -> Outcome {
     if let Some(server) = session.server.take() {
         runtime.block_on(server.finish(code as u8));
     }
+    // Those of the daemon go on.
+    runtime.block_on(session.place.sessions.end());
     // Blocking tasks of attempts that were killed may still be reading; nobody waits for them.
     runtime.shutdown_background();
     exit
@@ -304,6 +306,7 @@ impl Session<'_> {
         let Some(lost) = self.lost() else { return Ok(false) };
         self.world.screen.note(&format!("warning: {lost}; this watch begins anew\n"));
         let old = std::mem::replace(&mut self.place, place(self.world, &self.streams)?);
+        self.runtime.block_on(old.sessions.end());
         // What waited there may take a while to end.
         self.runtime.spawn_blocking(move || drop(old));
         self.planned = None;

@@ -14,6 +14,7 @@ use polyloom_worker::session::{Session, Stand, Unanswered, Unhad, Unkept, presen
 
 use self::told::Told;
 use super::daemon::visited;
+use super::install::said_yes;
 use crate::args::{SessionAt, SessionCommand};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::world::World;
@@ -99,8 +100,14 @@ pub fn session(world: &World, command: &SessionCommand) -> Outcome {
         SessionCommand::Save { at, file } => durable::save(world, at, file),
         SessionCommand::Load { at, file } => durable::load(world, at, file),
         SessionCommand::Fork { at, new } => durable::fork(world, at, new),
-        SessionCommand::Rm(at) => {
+        SessionCommand::Rm { at, yes } => {
             let (client, id) = found(world, at)?;
+            // By its name alone it may be one that nobody thinks of here.
+            let is_meant = *yes || at.flow.is_some() || here(&at.session)? == id;
+            if !is_meant && !is_confirmed(world, &id)? {
+                world.screen.tell("nothing was ended\n");
+                return Ok(Exit::Failed);
+            }
             match client.end_session(&id) {
                 Some(true) => Told::new("rm", id, "has ended").show(world, &client, at.format),
                 Some(false) => Err(absent(at)),
@@ -108,6 +115,15 @@ pub fn session(world: &World, command: &SessionCommand) -> Outcome {
             }
         }
     }
+}
+
+/// Whether a person means the session of a flow that is not here.
+fn is_confirmed(world: &World, id: &SessionId) -> Result<bool, Failure> {
+    let (name, flow) = (escape_line(&id.name), id.flow.display().to_string());
+    let flow = escape_line(&flow);
+    let what = format!("the session `{name}` of `{flow}`, which is not here, may be ended");
+    said_yes(world, &what, &format!("the session `{name}` is one of `{flow}`: end it?"))
+        .map_err(|failure| failure.hint(format!("`--yes`, or `--flow {flow}`, ends it")))
 }
 
 /// Whether a state can be kept under a name.
@@ -232,18 +248,21 @@ fn flow_named(at: &SessionAt) -> Result<Option<PathBuf>, Failure> {
     Ok(Some(std::fs::canonicalize(&file).unwrap_or(file)))
 }
 
-/// The session of this name that the flow in this folder would have, as `repl --session` has it.
+/// The session of this name that the flow in this folder would have, or the folder where there is none: as `repl --session` has it.
+pub fn here(name: &str) -> Result<SessionId, Failure> {
+    let here = std::env::current_dir();
+    let here = here.map_err(|error| Failure::of(Exit::Environment, &error))?;
+    let flow = polyloom_load::find_flow(&here).unwrap_or(here);
+    let flow = std::fs::canonicalize(&flow).unwrap_or(flow);
+    Ok(SessionId { flow, name: name.to_owned() })
+}
+
+/// The session of this name that the named flow would have, or the one in this folder.
 fn named_here(at: &SessionAt) -> Result<SessionId, Failure> {
-    let flow = match flow_named(at)? {
-        Some(flow) => flow,
-        None => {
-            let here = std::env::current_dir();
-            let here = here.map_err(|error| Failure::of(Exit::Environment, &error))?;
-            let flow = polyloom_load::find_flow(&here).unwrap_or(here);
-            std::fs::canonicalize(&flow).unwrap_or(flow)
-        }
-    };
-    Ok(SessionId { flow, name: at.session.clone() })
+    match flow_named(at)? {
+        Some(flow) => Ok(SessionId { flow, name: at.session.clone() }),
+        None => here(&at.session),
+    }
 }
 
 /// The one session that is meant, which there has to be.
