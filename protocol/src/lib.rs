@@ -3,6 +3,7 @@
 //! Pure data in memory: no socket, no clock, no thread, no crate of ours. `SPEC.md` beside this
 //! crate is the normative text; `vectors/` holds the bytes that prove an implementation.
 
+pub mod achieved;
 pub mod check;
 pub mod flatbuffer;
 pub mod frame;

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::Value;
+use crate::achieved::Achieved;
 use crate::messages::text_enum;
 
 /// How an attempt ended, or why there was none. Decided by the host from its own evidence.
@@ -389,7 +390,7 @@ pub struct ExecMeta {
     pub extras: BTreeMap<String, Value>,
     /// What the sandbox achieved, mechanism by mechanism.
     #[serde(default)]
-    pub enforcement: Vec<Enforcement>,
+    pub enforcement: Achieved,
     /// What was asked of the sandbox, and what was granted.
     #[serde(default)]
     pub policy: Option<PolicyMeta>,
@@ -418,7 +419,7 @@ impl ExecMeta {
             diagnostics: Vec::new(),
             session_changed: false,
             extras: BTreeMap::new(),
-            enforcement: Vec::new(),
+            enforcement: Achieved::default(),
             policy: None,
             limit: None,
             times: None,

@@ -275,7 +275,7 @@ mod tests {
         let mut meta = ExecMeta::new(Outcome::Ok);
         meta.exit_code = Some(0);
         let (mechanism, detail) = ("memory".to_owned(), "polled".to_owned());
-        meta.enforcement = vec![Enforcement { mechanism, level: Level::Partial, detail }];
+        meta.enforcement = vec![Enforcement { mechanism, level: Level::Partial, detail }].into();
         change(&mut meta);
         let event = Event::StepFinished {
             cell: "x9".to_owned(),
@@ -344,7 +344,10 @@ mod tests {
         let partial =
             case("needs = { memory = \"partial\" }\n[case.expect]\noutcome = [\"failed\"]");
         assert!(matches!(judge(&partial, &ended(|_| {})).0, Verdict::Failed(_)));
-        let whole = ended(|meta| meta.enforcement[0].level = Level::Full);
+        let whole = ended(|meta| {
+            let row = Enforcement { level: Level::Full, ..meta.enforcement[0].clone() };
+            meta.enforcement = vec![row].into();
+        });
         assert!(matches!(judge(&full, &whole).0, Verdict::Failed(_)));
     }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use polyloom_events::{Event, Record, Sink};
-use polyloom_protocol::meta::{ArtifactMeta, Diagnostic, Enforcement, LimitMeta, Outcome};
+use polyloom_protocol::achieved::Achieved;
+use polyloom_protocol::meta::{ArtifactMeta, Diagnostic, LimitMeta, Outcome};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -50,7 +51,7 @@ pub struct CellDocument {
     /// Messages about its code.
     pub diagnostics: Vec<Diagnostic>,
     /// What the sandbox achieved.
-    pub enforcement: Vec<Enforcement>,
+    pub enforcement: Achieved,
     /// Its outputs by port.
     pub outputs: BTreeMap<String, OutputDocument>,
 }
@@ -133,7 +134,7 @@ impl Gathered {
                 exit_code: None,
                 limit: None,
                 diagnostics: Vec::new(),
-                enforcement: Vec::new(),
+                enforcement: Achieved::default(),
                 outputs: BTreeMap::new(),
             });
             run.cells.len() - 1

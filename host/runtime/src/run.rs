@@ -702,8 +702,13 @@ impl Runner {
         slot.started_ms.get_or_insert(now);
         slot.begun_ms = now;
         let (seen, heard) = mpsc::channel(64);
-        // A task of its own: whatever becomes of it, the loop hears of an end.
-        let work = tokio::spawn(run.run(seen, stopped));
+        // Whatever becomes of it, the loop hears of an end. Of thousands of cells that are over as soon as they are looked at, none has a task of its own,
+        // unless it may go on without this run.
+        let alone = run.turn.is_none() || self.job.place.workplace.room() > 0;
+        let work = match alone {
+            true => carry::apart(run.run(seen, stopped)),
+            false => carry::caught(run.run(seen, stopped)),
+        };
         self.follow(step, Running { heard, work });
     }
 

@@ -37,6 +37,8 @@ use crate::words::chain;
 
 /// Larger values are refused as inputs: they would have to be in memory whole.
 const LARGEST_VALUE: u64 = 256 << 20;
+/// A value of no more bytes than this is with the results, in no file of its own.
+const LIGHT: u64 = 8 << 10;
 /// Larger content is refused on stdin.
 const LARGEST_STDIN: u64 = 256 << 20;
 /// Compiling may take this long and this much, whatever the cell's own limits are.
@@ -138,7 +140,7 @@ impl Trouble {
     }
 
     /// A task of the host's own did not come to its end.
-    pub(crate) fn internal(error: &tokio::task::JoinError) -> Self {
+    pub(crate) fn internal(error: &dyn std::fmt::Display) -> Self {
         Self::host(format!("an internal step failed: {error}"))
     }
 
@@ -191,7 +193,7 @@ impl StepEnd {
     }
 
     /// The end of a step whose task did not come to one.
-    pub fn broken(error: &tokio::task::JoinError) -> Self {
+    pub fn broken(error: &dyn std::fmt::Display) -> Self {
         Trouble::internal(error).end()
     }
 }
@@ -314,7 +316,10 @@ impl StepRun {
             extras.insert("compiled_ms".to_owned(), Value::Float(ms));
             extras.extend(head.map(|lines| ("compiled_head".to_owned(), Value::Str(lines))));
         }
-        let end = match report.outputs.is_empty() && report.extra.is_empty() {
+        let mut outputs = report.outputs.values().chain(report.extra.values());
+        let is_light =
+            |it: &Collected| matches!(it, Collected::Bytes(it) if it.len() as u64 <= LIGHT);
+        let end = match outputs.all(|output| is_light(&output.content)) {
             true => self.keep(report)?,
             false => {
                 let step = Arc::clone(&self);
@@ -327,9 +332,12 @@ impl StepRun {
 
     /// Whether to get its inputs takes no longer than to ask a thread for them that may wait.
     fn is_light(&self) -> bool {
-        self.cell().inputs.values().all(|input| match &input.source {
+        let light = |it: &Artifact| it.ty.encoding() == Encoding::Msgpack && it.size <= LIGHT;
+        let is_light = |port| self.edges.get(port).is_some_and(light);
+        self.cell().inputs.iter().all(|(port, input)| match &input.source {
             Source::Param(_) | Source::Value(_) => true,
-            Source::Port(..) | Source::Ports(_) | Source::Item | Source::File(_) => false,
+            Source::Port(..) => is_light(port),
+            Source::Ports(_) | Source::Item | Source::File(_) => false,
         })
     }
 

@@ -133,11 +133,20 @@ pub fn hold_open(root: &Path) -> Option<HeldOpen> {
 /// A log of more pages than this is carried over by who made it so: what is in a log is read page by page.
 const LONG_LOG: u32 = 100;
 
+/// The same for who goes on to write: to carry it over waits for the disk twice, and what is written again before is carried over once.
+const GROWING_LOG: u32 = 8192;
+
 /// Has a connection leave the log as it is when it is closed: the next one reads it, and whoever makes it long carries it over. Whatever is at its name by
 /// then is not touched.
 pub(crate) fn leave_log(connection: &Connection) -> Result<(), rusqlite::Error> {
-    connection.pragma_update(None, "wal_autocheckpoint", LONG_LOG)?;
+    let_log_grow(connection, false)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map(drop)
+}
+
+/// Whether a connection goes on to write, so that the log may grow until it does not.
+pub(crate) fn let_log_grow(connection: &Connection, goes_on: bool) -> Result<(), rusqlite::Error> {
+    let most = if goes_on { GROWING_LOG } else { LONG_LOG };
+    connection.pragma_update(None, "wal_autocheckpoint", most)
 }
 
 /// Whether other processes may have the index open at the same time.

@@ -230,3 +230,20 @@ fn runs_are_pruned_by_age_and_the_newest_stays() {
     fs::remove_dir_all(history.place().folder().join("runs")).unwrap();
     assert_eq!(history.prune(&keep(1)).unwrap(), 1);
 }
+
+#[test]
+fn the_log_of_a_run_is_carried_over_once_it_has_ended() {
+    let root = tempfile::tempdir().unwrap();
+    let history = open(root.path());
+    let run = history.begin(&new(START)).unwrap();
+    let index = root.path().join("project/.polyloom/index.db");
+    let size = || fs::metadata(&index).unwrap().len();
+    let before = size();
+    for batch in 0..20 {
+        let name = |at: usize| step(&format!("c{batch}-{at}"), Outcome::Ok, &"x".repeat(1000));
+        run.record_steps(&(0..50).map(name).collect::<Vec<_>>()).unwrap();
+        assert_eq!(size(), before, "batch {batch}");
+    }
+    run.finish(&end()).unwrap();
+    assert!(size() > before + 1_000_000, "{} bytes", size());
+}

@@ -110,6 +110,8 @@ pub struct Seat {
     unsent: Vec<u8>,
     /// What each of the next attempts has used, where they were done together.
     share: Option<Share>,
+    /// Where bytes are read to, once there was an attempt.
+    buffer: Vec<u8>,
 }
 
 /// What several attempts of a session have used of which the host heard at once: a part for each of them.
@@ -193,6 +195,7 @@ impl Seat {
             cpu: Duration::ZERO,
             unsent: Vec::new(),
             share: None,
+            buffer: Vec::new(),
             cell,
         })
     }
@@ -331,6 +334,7 @@ pub struct Watch<'a> {
     talk: Option<Talk>,
     unsent: Vec<u8>,
     share: Option<Share>,
+    buffer: Vec<u8>,
     /// Where a plain program says something, and what it has said.
     say: Option<AsyncFd<OwnedFd>>,
     words: Words,
@@ -374,7 +378,7 @@ impl<'a> Watch<'a> {
             seat.run(exec);
         }
         let Seat { cell, control, stdout, stderr, worker, oom, talk, .. } = seat;
-        let Seat { say, gate, refusals, cpu, unsent, share, .. } = seat;
+        let Seat { say, gate, refusals, cpu, unsent, share, buffer, .. } = seat;
         // One that waited has greeted before.
         let greeted = talk.as_ref().is_none_or(|talk| talk.greeted).then_some(spawned);
         let keep = if attempt.phase.compiles() { COMPILER } else { TAIL };
@@ -394,6 +398,7 @@ impl<'a> Watch<'a> {
             talk,
             unsent,
             share,
+            buffer,
             say,
             words: Words::new(attempt.mask().cloned(), cell.view().path("/cell/out")),
             out: Capture::new(keep, attempt.mask()),
@@ -493,7 +498,8 @@ impl<'a> Watch<'a> {
 
     /// Watches a cell of a session until it is done; the seat is there for the next one, unless it went wrong.
     pub async fn run_on(mut self) -> std::io::Result<(Report, Option<Seat>)> {
-        let mut buffer = vec![0; 64 << 10];
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.resize(64 << 10, 0);
         // What its worker has said of it before its turn.
         self.heed(&[]).await;
         match self.until_over(&mut buffer).await? {

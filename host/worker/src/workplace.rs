@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use polyloom_model::{Calls, Kind, Limits, Policy, Preset, Type, Value};
+use polyloom_protocol::achieved::Achieved;
 use polyloom_protocol::messages::host::{
     Call as ExecCall, Exec, Input as ExecInput, Output as ExecOutput,
 };
@@ -623,9 +624,24 @@ pub(crate) async fn stopped(stop: &mut watch::Receiver<Stop>) {
     tokio::time::sleep(BEGINNING).await;
 }
 
+/// What was achieved last: for most sandboxes it is the same.
+static LAST: Mutex<Option<(sandbox::Enforcement, Achieved)>> = Mutex::new(None);
+
 /// The host's summary of what the sandbox achieved.
 #[must_use]
-pub fn enforcement(of: &sandbox::Enforcement) -> Vec<Enforcement> {
+pub fn enforcement(of: &sandbox::Enforcement) -> Achieved {
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*last {
+        Some((known, achieved)) if known == of => achieved.clone(),
+        Some(_) | None => {
+            let achieved = Achieved::from(summary(of));
+            *last = Some((of.clone(), achieved.clone()));
+            achieved
+        }
+    }
+}
+
+fn summary(of: &sandbox::Enforcement) -> Vec<Enforcement> {
     let level = |level| match level {
         sandbox::Level::None => Level::None,
         sandbox::Level::Partial => Level::Partial,

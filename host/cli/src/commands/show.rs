@@ -379,7 +379,7 @@ fn show_step(
     if !meta.enforcement.is_empty() {
         let mut table =
             Table::new(&[("enforcement", Align::Left), ("level", Align::Left), ("", Align::Left)]);
-        for row in &meta.enforcement {
+        for row in meta.enforcement.iter() {
             table.row([row.mechanism.as_str(), row.level.as_str(), &row.detail]);
         }
         text.push_str(&table.render(paint, world.screen.columns));

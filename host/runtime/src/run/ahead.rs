@@ -20,6 +20,10 @@ const ENOUGH: usize = 4;
 impl Runner {
     /// How many cells are coming that can take a worker which is started like that of `step`, or a fork of its zygote; not more than it is of use to know.
     pub(super) fn coming(&self, step: StepIndex, executor: &Executor) -> usize {
+        // A session has a worker of its own.
+        if self.cell(step).session.is_some() {
+            return 0;
+        }
         let kind = &executor.manifest.kind;
         let enough = match kind {
             Kind::Worker(WorkerSpec { ahead: true, .. }) => ENOUGH,

@@ -1,6 +1,10 @@
 //! A run whose place is taken by that of a newer plan: attempts that the newer plan needs as they are go on in its run, the others end.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::Poll;
 
 use polyloom_events::{Event, Phase};
 use polyloom_model::{Cell, CellId, Limits, Policy};
@@ -10,7 +14,6 @@ use polyloom_protocol::meta::ExecMeta;
 use polyloom_schedule::{Cause, Finish};
 use polyloom_worker::attempt::{Live, Start, Stop};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
 
 use super::{Happened, PolicyWord, Runner};
 use crate::prepare::Prepared;
@@ -47,7 +50,26 @@ impl Made {
 /// An attempt, seen from the loop.
 pub(super) struct Running {
     pub(super) heard: mpsc::Receiver<Live>,
-    pub(super) work: JoinHandle<StepEnd>,
+    pub(super) work: Work,
+}
+
+/// What an attempt comes to. It always does come to something.
+pub(super) type Work = Pin<Box<dyn Future<Output = StepEnd> + Send>>;
+
+/// An attempt that goes on in a task of its own.
+pub(super) fn apart(attempt: impl Future<Output = StepEnd> + Send + 'static) -> Work {
+    let task = tokio::spawn(attempt);
+    Box::pin(async { task.await.unwrap_or_else(|error| StepEnd::broken(&error)) })
+}
+
+/// An attempt that goes on as far as it is waited for.
+pub(super) fn caught(attempt: impl Future<Output = StepEnd> + Send + 'static) -> Work {
+    let mut attempt = Box::pin(attempt);
+    Box::pin(poll_fn(move |cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| attempt.as_mut().poll(cx)));
+        // It is not polled again after that.
+        polled.unwrap_or_else(|_| Poll::Ready(StepEnd::broken(&"it panicked")))
+    }))
 }
 
 /// An attempt that goes on in another run than it was begun in.
@@ -121,18 +143,22 @@ impl Runner {
         self.slots[step.at()].release = Some(release);
         let sender = self.sender.clone();
         tokio::spawn(async move {
-            loop {
-                let seen = tokio::select! {
+            let end = loop {
+                tokio::select! {
+                    biased;
                     Ok(()) = &mut released => {
                         let _ = sender.send(Happened::Released(step, running)).await;
                         return;
                     }
-                    seen = running.heard.recv() => seen,
-                };
-                let Some(seen) = seen else { break };
+                    Some(seen) = running.heard.recv() => {
+                        let _ = sender.send(Happened::Seen(step, seen)).await;
+                    }
+                    end = &mut running.work => break end,
+                }
+            };
+            while let Some(seen) = running.heard.recv().await {
                 let _ = sender.send(Happened::Seen(step, seen)).await;
             }
-            let end = running.work.await.unwrap_or_else(|error| StepEnd::broken(&error));
             let _ = sender.send(Happened::Ended(step, Box::new(end))).await;
         });
     }

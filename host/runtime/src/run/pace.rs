@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 /// For each moment that a commit took, the next one is so many later.
 const REST: u32 = 4;
-/// Nothing that has ended waits longer than this before it is committed and said.
-const LONGEST: Duration = Duration::from_millis(50);
+/// Nothing that has ended waits longer than this before it is committed and said. What is committed together shares pages of the indexes.
+const LONGEST: Duration = Duration::from_millis(200);
 
 /// The pace of a run's commits.
 pub(super) struct Pace {

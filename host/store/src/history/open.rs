@@ -227,7 +227,25 @@ impl History {
         &self,
         body: impl FnOnce(&rusqlite::Transaction<'_>) -> Result<T, rusqlite::Error>,
     ) -> Result<T, Fault> {
+        self.write_of(false, body)
+    }
+
+    /// The same for a run that goes on to write.
+    pub(super) fn write_on<T>(
+        &self,
+        body: impl FnOnce(&rusqlite::Transaction<'_>) -> Result<T, rusqlite::Error>,
+    ) -> Result<T, Fault> {
+        self.write_of(true, body)
+    }
+
+    fn write_of<T>(
+        &self,
+        goes_on: bool,
+        body: impl FnOnce(&rusqlite::Transaction<'_>) -> Result<T, rusqlite::Error>,
+    ) -> Result<T, Fault> {
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let grown = index::let_log_grow(&connection, goes_on);
+        grown.map_err(|error| Fault::index("write to", &self.folder, error))?;
         index::write(&mut connection, &self.folder, body)
     }
 }

@@ -191,7 +191,7 @@ impl RunWriter {
 
     /// Records finished steps and makes them the latest of their cells, in one transaction.
     pub fn record_steps(&self, steps: &[StepRow]) -> Result<(), Fault> {
-        self.history.write(|index| {
+        self.history.write_on(|index| {
             insert_steps(index, &self.id, steps)?;
             let mut latest = index.prepare_cached(
                 "INSERT OR REPLACE INTO latest (flow, cell, run, outcome, key, parts)
@@ -218,7 +218,7 @@ impl RunWriter {
         steps: &[KeptRow],
         parts: &dyn Fn(usize) -> String,
     ) -> Result<(), Fault> {
-        self.history.write(|index| insert_kept(index, &self.id, steps, parts))
+        self.history.write_on(|index| insert_kept(index, &self.id, steps, parts))
     }
 
     /// Records the end and lets go of the lock.

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use polyloom_model::{Limit, PortName, Value};
+use polyloom_model::{Encoding, Limit, PortName, Type, Value};
 use polyloom_protocol::meta::{ExecMeta, LimitMeta, PolicyMeta, Severity, Times};
 use polyloom_protocol::{Diagnostic, Outcome};
 use polyloom_sandbox as sandbox;
@@ -23,6 +23,9 @@ use crate::pipes::read;
 use crate::talk::Talk;
 use crate::words::Words;
 use crate::workplace::enforcement;
+
+/// A cell that has written no more than this is looked through at once.
+const LITTLE: u64 = 1 << 20;
 
 /// What was collected from a dead cell.
 enum Taken {
@@ -151,7 +154,8 @@ impl<'a> Watch<'a> {
         let whole = [Outcome::Ok, Outcome::Failed, Outcome::OutputMissing];
         let whole = if is_worker { &whole[..] } else { &whole[..1] };
         let goes_on = whole.contains(&report.meta.outcome);
-        let seat = kept.filter(|_| goes_on).map(|ears| ears.seat(cell, talk, cpu));
+        let kept = kept.filter(|_| goes_on);
+        let seat = kept.map(|ears| Seat { buffer, ..ears.seat(cell, talk, cpu) });
         Ok((report, seat))
     }
 
@@ -235,7 +239,7 @@ struct Ears {
 impl Ears {
     fn seat(self, cell: sandbox::Sandbox, talk: Option<Talk>, cpu: Duration) -> Seat {
         let Self { control, stdout, stderr, worker, oom, gate, refusals, unsent, share } = self;
-        let say = None;
+        let (say, buffer) = (None, Vec::new());
         Seat {
             cell,
             control,
@@ -250,6 +254,7 @@ impl Ears {
             cpu,
             unsent,
             share,
+            buffer,
         }
     }
 }
@@ -318,10 +323,12 @@ impl Rest<'_> {
                 None => std::mem::take(&mut self.words.artifacts),
             };
             let sealed = Arc::clone(&cell);
-            // Nothing to be looked at is no reason to go to another thread.
-            let nothing = matches!(attempt.phase, Phase::Run { .. })
-                && attempt.outputs.is_empty()
-                && claims.is_empty();
+            // A few values are no reason to go to another thread.
+            let is_value = |ty: &Type| ty.encoding() == Encoding::Msgpack;
+            let little = matches!(attempt.phase, Phase::Run { .. })
+                && attempt.outputs.iter().all(|(_, ty)| is_value(ty))
+                && claims.is_empty()
+                && seen.disk <= LITTLE;
             let collect = move || match attempt.phase {
                 Phase::Head => collect::head(&sealed).map(Taken::Program),
                 Phase::Compile { .. } => collect::program(&sealed).map(Taken::Program),
@@ -336,7 +343,7 @@ impl Rest<'_> {
                     Ok(Taken::Outputs(gathered.outputs, (more, left)))
                 }
             };
-            let collected = match nothing {
+            let collected = match little {
                 true => collect(),
                 false => {
                     let collected = tokio::task::spawn_blocking(collect).await;
