@@ -14,7 +14,7 @@ use polyloom_model::{Kind, Limit, Manifest};
 use polyloom_protocol::Diagnostic;
 use polyloom_protocol::FromHost;
 use polyloom_protocol::handshake::feature;
-use polyloom_protocol::messages::host::Exec;
+use polyloom_protocol::messages::host::{Exec, Ping};
 use polyloom_protocol::meta::{Severity, Times};
 use polyloom_sandbox as sandbox;
 use tokio::io::Interest;
@@ -253,7 +253,18 @@ impl Seat {
     /// Waits until its worker has greeted. Nothing where it does not.
     pub async fn greet(&mut self) -> Option<&Talk> {
         self.hear(Vec::new(), HELLO, |talk| talk.greeted).await?;
+        self.settle().await?;
         self.talk.as_ref()
+    }
+
+    /// Waits until its worker is through with what a process that is gone has asked it to save. Nothing where it does not come through.
+    pub async fn settle(&mut self) -> Option<()> {
+        let Some(talk) = self.talk.as_mut().filter(|talk| talk.saving) else { return Some(()) };
+        talk.saving = false;
+        let unsent = talk.say_between(FromHost::Ping(Ping { n: 1 }));
+        self.hear(unsent, HELLO, |talk| talk.answer == Some(Answer::Pong)).await?;
+        self.talk.as_mut()?.answer = None;
+        self.cell.empty("out").ok()
     }
 
     /// Says something to its worker while no cell runs, and waits for the answer, not for long. Nothing where it is not known in what state it is now.

@@ -272,8 +272,14 @@ impl Session {
 
     /// Lets the daemon know how it stands, where the session is one of its.
     pub fn stands(&mut self, at: &Stand) {
+        self.stands_as(at, false);
+    }
+
+    /// The same, where it is about to be asked to save its state, which changes nothing.
+    fn stands_as(&mut self, at: &Stand, saving: bool) {
         let Some(lease) = &mut self.lease else { return };
-        let Some((pause, cpu)) = self.seat.pause() else { return };
+        let Some((mut pause, cpu)) = self.seat.pause() else { return };
+        pause.saving = saving;
         let own = (self.own.clone(), self.bounds.clone());
         lease.stands(pause, own, cpu, self.seat.cell.counted(), at);
     }
@@ -341,6 +347,8 @@ impl Workplace {
         let started = Instant::now();
         let Session { mut seat, mut lease, own, mut queue, .. } = session;
         let bounds = Bounds::of(&attempt.limits);
+        // One that does not come through is found out by what it is to run.
+        let _ = seat.settle().await;
         if let Some(lease) = &mut lease {
             lease.busy();
         }

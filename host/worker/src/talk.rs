@@ -7,7 +7,7 @@ use std::sync::Arc;
 use polyloom_model::{ExecutorId, Manifest, Value, WorkerSpec};
 use polyloom_protocol::frame::{Decoder, PREAMBLE};
 use polyloom_protocol::handshake::{Offer, VERSION, feature, negotiate, refusal};
-use polyloom_protocol::messages::host::{Cancel, Credit, Describe, Exec, Shutdown};
+use polyloom_protocol::messages::host::{Cancel, Credit, Describe, Exec, Save, Shutdown};
 use polyloom_protocol::messages::worker::{Completions, Kept, Saved};
 use polyloom_protocol::messages::{Version, kind};
 use polyloom_protocol::meta::{Diagnostic, Severity};
@@ -38,6 +38,8 @@ pub struct Reaction {
 pub struct Pause {
     agreed: Vec<String>,
     number: u64,
+    /// Whether it was asked to save its state, and may still be at it.
+    pub saving: bool,
 }
 
 /// What a worker answered while it ran no cell: a claim.
@@ -95,6 +97,8 @@ pub struct Talk {
     pub artifacts: Vec<(String, String)>,
     /// Whether the handshake is complete.
     pub greeted: bool,
+    /// Whether it may be at what a process that is gone has asked it to save.
+    pub saving: bool,
     /// What it says that its functions are, once it was asked: claims.
     pub catalog: Option<Vec<BTreeMap<String, Value>>>,
 }
@@ -126,23 +130,29 @@ impl Talk {
             extras: BTreeMap::new(),
             artifacts: Vec::new(),
             greeted: false,
+            saving: false,
             catalog: None,
         }
     }
 
     /// A conversation that another process has had until now.
     pub fn resumed(manifest: &Manifest, spec: &WorkerSpec, pause: Pause) -> Self {
-        let Pause { agreed, number } = pause;
-        let (decoder, conversation) = (Decoder::resumed(), Conversation::resumed(number));
+        let Pause { agreed, number, saving } = pause;
+        let (decoder, mut conversation) = (Decoder::resumed(), Conversation::resumed(number));
+        if saving {
+            // What was asked may be answered now.
+            let _ = conversation.on_send(&FromHost::Save(Save { out: String::new() }), 0);
+        }
         let new = Self::new(manifest, spec, None);
         let last = number;
-        Self { agreed, number, last, decoder, conversation, greeted: true, stays: true, ..new }
+        let (greeted, stays) = (true, true);
+        Self { agreed, number, last, decoder, conversation, saving, greeted, stays, ..new }
     }
 
     /// What another process needs to go on; nothing while something is under way.
     pub fn pause(&self) -> Option<Pause> {
         let idle = self.greeted && self.conversation.state() == State::Idle && !self.mid_frame();
-        idle.then(|| Pause { agreed: self.agreed.clone(), number: self.number })
+        idle.then(|| Pause { agreed: self.agreed.clone(), number: self.number, saving: false })
     }
 
     /// Asks for `exec` as soon as the worker has said hello; gives what is to be sent now.

@@ -32,6 +32,8 @@ EXIT_UNABLE = 4
 _HEADER = Struct("<II")
 _TOLD = Struct("<Ii")
 _libc: Optional[Libc] = None
+# How many names each module had before there was a cell.
+_known: dict[str, int] = {}
 
 
 def serve(fd: int, prepare: Callable[[], None]) -> None:
@@ -145,24 +147,64 @@ def leave(code: int) -> None:
                 last()
         except BaseException:
             pass  # it was printed
-    names = getattr(sys.modules.get("__main__"), "__dict__", None)
-    if type(names) is not dict:
-        names = {}  # the cell put something else there
+    _flush()
     for name in ("last_exc", "last_traceback", "last_value"):
         if hasattr(sys, name):
             delattr(sys, name)
-    # As a module's names go: those with an underscore first.
-    for hidden in (True, False):
-        for name in [n for n in names if str(n).startswith("_") is hidden]:
-            if name != "__builtins__":
-                names[name] = None
+    for name, module in list(sys.modules.items()):
+        names = getattr(module, "__dict__", None)
+        if type(names) is not dict:
+            continue  # the cell put something else there
+        if name == "__main__":
+            _let_go(names, list(names))
+        elif len(names) > _known.get(name, len(names)) and not name.startswith("polyloom"):
+            # What the cell gave to a module of before came last. The modules that it has loaded
+            # hold no more than what `_close` sees to.
+            _let_go(names, list(names)[_known[name] :])
     gc.collect()
-    for stream in (sys.stdout, sys.stderr):
+    _close()
+    _libc.exit(code if _flush() else code or 120)  # as Python says it
+
+
+def _flush() -> bool:
+    """Write what was printed, as far as that can be done."""
+    done = True
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
         try:
-            stream.flush()
+            if stream is not None:
+                stream.flush()
         except (OSError, ValueError, AttributeError):
-            code = code or 120  # as Python says it
-    _libc.exit(code)
+            done = False
+    return done
+
+
+def _let_go(names: dict[str, object], which: list[str]) -> None:
+    """As a module's names go: those with an underscore first."""
+    for hidden in (True, False):
+        for name in which:
+            if str(name).startswith("_") is hidden and name != "__builtins__" and name in names:
+                names[name] = None
+
+
+def _close() -> None:
+    """Close the files that are still there, in whosever hands: what they hold back is written.
+
+    A text's file before the one that it is in, a compressed one before what it is written into.
+    """
+    from _io import _IOBase, _TextIOBase
+
+    there = gc.get_objects()  # what the copy was made with is not among them
+    kinds = [kind for kind in set(map(type, there)) if issubclass(kind, _IOBase)]
+    text = {kind for kind in kinds if issubclass(kind, _TextIOBase)}
+    plain = {kind for kind in kinds if kind.__module__ == "_io"} - text
+    kept = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
+    for turn in (text, set(kinds) - text - plain, plain) if kinds else ():
+        for file in [each for each in there if type(each) in turn]:
+            try:
+                if not any(file is each for each in kept):
+                    file.close()
+            except BaseException:
+                pass  # there is nobody to tell
 
 
 def _load_libc() -> Libc:
@@ -204,6 +246,8 @@ def _warm(calls: bool) -> None:
     if os.fstat(said).st_size or _outside() - before - {said}:
         os._exit(EXIT_UNABLE)
     os.close(said)
+    for name, module in (*sys.modules.items(), *SHELF.modules.items()):
+        _known[name] = len(getattr(module, "__dict__", ()))
     gc.collect()
     gc.freeze()
 

@@ -135,7 +135,7 @@ class Queues(Session):
         with self.host.together():
             for source in sources:
                 after = ids[-1] if ids else 0
-                more = {"session": True, "in_message": True, "after": after}
+                more: dict[str, Any] = {"session": True, "in_message": True, "after": after}
                 ids.append(self.host.start(source, **more))
         return ids
 

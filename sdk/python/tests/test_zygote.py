@@ -110,7 +110,7 @@ class Zygotes(unittest.TestCase):
             _rehearsal.rehearse(True, lambda: True)
         self.assertEqual((called.call_count, ran.call_count), (0, 0))
 
-    def test_a_program_that_loaded_nothing_ends_without_its_libraries_and_loses_nothing(self) -> None:
+    def test_a_program_that_loaded_nothing_ends_without_libraries_and_loses_nothing(self) -> None:
         code = (
             "import sys; sys.path.insert(0, sys.argv[1])\n"
             "import ctypes; from polyloom._libc import Libc\n"

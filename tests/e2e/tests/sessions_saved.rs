@@ -2,8 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
-use polyloom_test_e2e::{Ended, Place, needs};
+use std::time::Duration;
+
+use polyloom_test_e2e::{Ended, Place, eventually, needs};
+use rustix::process::Signal;
 use serde_json::{Value, json};
+
+const SOON: Duration = Duration::from_secs(20);
 
 /// A place with a daemon, which ends with this, and one session of a flow.
 struct Kept(Place);
@@ -54,6 +59,29 @@ impl Drop for Kept {
         }
         let _ = self.0.polyloom(&["daemon", "stop"]);
     }
+}
+
+#[test]
+fn a_save_that_is_killed_leaves_the_session() {
+    needs!("python3");
+    let kept = Kept::new();
+    let large = "large = [bytes(1 << 20) for _ in range(100)]; len(large)\n";
+    assert_eq!(kept.asked("main", large), "100\n");
+    let process = kept.one("main")["process"].clone();
+    for next in ["repl", "snapshot", "save"] {
+        let save = kept.0.call(&["session", "save", "main", "state"]).start();
+        assert!(eventually(SOON, || kept.one("main")["in_use"] == true));
+        save.signal(Signal::KILL);
+        let _ = save.end();
+        assert!(eventually(SOON, || kept.one("main")["in_use"] == false));
+        match next {
+            "repl" => assert_eq!(kept.asked("main", "len(large), x\n"), "(100, [1, 2, 3])\n"),
+            "snapshot" => drop(kept.session(&["snapshot", "main", "mine"]).exits(0)),
+            _ => drop(kept.session(&["save", "main", "state"]).exits(0)),
+        };
+        assert_eq!(kept.one("main")["process"], process, "{next}");
+    }
+    assert_eq!(kept.asked("main", "len(large), x\n"), "(100, [1, 2, 3])\n");
 }
 
 #[test]

@@ -211,6 +211,40 @@ fn nothing_that_a_flow_chooses_runs_in_a_zygote() {
 }
 
 #[test]
+fn what_a_cell_holds_back_is_written_at_its_end_wherever_it_is() {
+    needs!("python3");
+    let code = r#"
+import builtins, gzip, io, json, os, sys, tempfile
+print("begin", end="")
+sys.stdout = io.StringIO()
+out = os.environ["OUT"]
+json.text = open(out + "/text", "w")
+json.text.write("all of it")
+builtins.packed = gzip.open(out + "/packed", "wt")
+packed.write("packed")
+class Last:
+    def __del__(self, write=os.write):
+        write(2, b"last words")
+os.last = Last()
+json.decoder.again = open(1, "w", closefd=False)
+json.decoder.again.write(" and end")
+"#;
+    let cell = |at: usize| {
+        let outputs = "outputs = { text = \"file\", packed = \"file\" }";
+        format!("[cells.c{at}]\nlang = \"python\"\n{outputs}\ncode = '''{code}'''\n")
+    };
+    let place = Place::flow(&(0..4).map(cell).collect::<String>());
+    let (ran, told) = (place.run(&["-j1", "-F"]).exits(0), Told::of(&place));
+    for at in 0..4 {
+        let cell = format!("c{at}");
+        assert_eq!(ran.bytes(&cell, "text"), b"all of it", "{cell}");
+        assert!(ran.bytes(&cell, "packed").len() > 20, "{cell}");
+        let said = (told.printed(&cell), told.text(&cell, "stderr"));
+        assert_eq!(said, ("begin and end".to_owned(), "last words".to_owned()), "{cell}");
+    }
+}
+
+#[test]
 fn ends_of_all_kinds_are_told_as_ever() {
     needs!("python3");
     let fine = "import os\nprint(os.getppid())";

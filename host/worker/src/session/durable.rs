@@ -14,7 +14,7 @@ use polyloom_protocol::messages::host::{Load, Save};
 use polyloom_protocol::messages::worker::Saved;
 use polyloom_sandbox::{Kind, ListingCaps};
 
-use super::{Session, Unanswered};
+use super::{Session, Stand, Unanswered};
 use crate::talk::Answer;
 
 /// Files of a state at most.
@@ -90,8 +90,13 @@ impl Session {
 
     /// Has the state written, as far as that can be, and copies it: what there is, and what could not be saved (claims); or why it can't be copied. An error: the
     /// session is of no use any more.
-    pub async fn save(&mut self) -> Result<Result<(Saved, Vec<StateFile>), String>, Unanswered> {
-        self.busy();
+    /// It stands at `at` all the time: who is killed meanwhile does not take it along.
+    pub async fn save(
+        &mut self,
+        at: &Stand,
+    ) -> Result<Result<(Saved, Vec<StateFile>), String>, Unanswered> {
+        self.greet().await.ok_or(Unanswered::Ended)?;
+        self.stands_as(at, true);
         let out = self.seat.cell.view().path("/cell/out");
         let saved = self.told(FromHost::Save(Save { out })).await?;
         let files = self.copied();

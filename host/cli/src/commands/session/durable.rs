@@ -187,7 +187,8 @@ fn taken(
         let (mut session, stand) =
             there.map_err(|why| unhad(at, why))?.ok_or_else(|| absent(at))?;
         let manifest = Arc::clone(manifest.ok_or_else(|| absent(at))?);
-        let done = if session.is_durable() { session.save().await } else { Ok(Err(String::new())) };
+        let done =
+            if session.is_durable() { session.save(&stand).await } else { Ok(Err(String::new())) };
         match done {
             Ok(done) => {
                 session.stands(&stand);
