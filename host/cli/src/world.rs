@@ -607,7 +607,7 @@ pub fn flow_name(path: &Path) -> String {
 }
 
 /// What was named as the flow.
-fn argument(args: &FlowArgs) -> PathBuf {
+pub fn argument(args: &FlowArgs) -> PathBuf {
     args.flow.clone().unwrap_or_else(|| PathBuf::from("."))
 }
 

@@ -67,6 +67,9 @@ pub struct Config<'a> {
     pub functions: Option<&'a dyn Functions>,
 }
 
+/// Files of so many bytes are long.
+const LONG: usize = 1 << 20;
+
 /// Loads the flow that `argument` means: a file, or a folder with one (see [`find_flow`]).
 #[must_use]
 pub fn load(argument: &Path, config: &Config<'_>) -> Loaded {
@@ -84,7 +87,9 @@ pub fn load(argument: &Path, config: &Config<'_>) -> Loaded {
                         functions: config.functions,
                         within: &[],
                     };
-                    check(&document, &path, &context)
+                    let loaded = check(&document, &path, &context);
+                    let_go(document);
+                    loaded
                 }
                 Err(error) => {
                     let message = format!("can't open the folder `{}`: {error}", folder.display());
@@ -93,6 +98,14 @@ pub fn load(argument: &Path, config: &Config<'_>) -> Loaded {
             }
         }
         Err(report) => Loaded { flow: None, report },
+    }
+}
+
+/// To give back what a long file was read into takes a while, which nobody has to wait for.
+fn let_go(document: Document) {
+    if document.source.text().len() >= LONG {
+        // Without a thread to be had, it is given back here.
+        let _ = std::thread::Builder::new().spawn(move || drop(document));
     }
 }
 

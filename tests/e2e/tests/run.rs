@@ -368,10 +368,10 @@ fn what_is_planned_of_a_step_is_told_before_anything_else_of_it() {
     assert_eq!(ended, 1500);
 }
 
-/// A flow of 10,000 cells of which each reads two others, the first one fails and the last reads none.
-fn large() -> Place {
+/// A flow of 10,000 cells of which all but the second and the last are made from the first.
+fn large(first: &str) -> Place {
     let cells = (0..10_000).map(|i: usize| {
-        let code = if i == 0 { "exit 1".to_owned() } else { format!("echo {i} > $OUT/x") };
+        let code = if i == 0 { first.to_owned() } else { format!("echo {i} > $OUT/x") };
         let inputs = match i {
             0 | 1 | 9_999 => String::new(),
             _ => format!("a = 'c{}.x', b = 'c{}.x'", i / 2, i.saturating_sub(100)),
@@ -388,7 +388,7 @@ fn planned(steps: &[Value]) -> Vec<String> {
 
 #[test]
 fn the_first_cells_of_a_large_flow_begin_before_the_others_are_planned() {
-    let place = large();
+    let place = large("exit 1");
     let _ = place.polyloom(&["run", "c9999"]).exits(0);
     let plan = place.polyloom(&["run", "--dry-run", "--format", "json"]).exits(0).json();
     let run = || place.call(&["run", "-q", "-j", "1", "--format", "jsonl"]);
@@ -409,4 +409,29 @@ fn the_first_cells_of_a_large_flow_begin_before_the_others_are_planned() {
     // What it failed of is known, and stays so when it runs again.
     let again = place.polyloom(&["run", "--dry-run", "--format", "json"]).exits(0).json();
     assert!(planned(again["steps"].as_array().unwrap())[0].contains("failed"));
+}
+
+#[test]
+fn cells_that_are_planned_while_others_run_run_too() {
+    let place = large("exit 1");
+    let run = place.run(&["-k"]).exits(5);
+    assert_eq!(run.ran(), ["c0", "c1", "c9999"]);
+    assert_eq!((run.outcome("c9999"), run.outcome("c9998")), ("ok", "skipped"));
+    assert_eq!(run.outcomes().values().filter(|it| *it == "skipped").count(), 9_997);
+    // Whatever was planned when: no cell is without a word in the history.
+    let why = place.polyloom(&["why", "c9998"]).exits(0).stdout();
+    assert!(why.contains("never ran"), "{why}");
+}
+
+#[test]
+fn a_large_flow_that_is_interrupted_at_once_tells_of_all_its_cells() {
+    let place = large("sleep 7200");
+    let mut run = place.call(&["run", "-q", "-j", "1", "--events", "-"]).start();
+    run.until(|event| event["event"] == "step.started");
+    run.signal(rustix::process::Signal::INT);
+    let end = run.until(|event| event["event"] == "run.finished");
+    assert_eq!(end["totals"]["cancelled"], 1);
+    assert_eq!(end["totals"]["skipped"], 9_999);
+    let _ = run.end().exits(130);
+    assert_eq!(place.processes(), [""; 0]);
 }

@@ -31,11 +31,11 @@ use self::streams::Streams;
 pub use self::streams::trace;
 use super::retention;
 use super::socket::{Interrupts, Signals, Watched};
-use crate::args::{Format, Progress as ProgressFlag, RunArgs, Select};
+use crate::args::{FlowArgs, Format, Progress as ProgressFlag, RunArgs, Select};
 use crate::failure::{Exit, Failure, Outcome};
 use crate::permission::{self, Settled};
 use crate::screen::Screen;
-use crate::world::{World, flow_name, unix_ms};
+use crate::world::{World, argument, flow_name, unix_ms};
 
 /// The command.
 pub fn run(world: &World, mut args: RunArgs) -> Outcome {
@@ -67,6 +67,10 @@ fn go(world: &World, args: RunArgs) -> Outcome {
         && let Some(exit) = asked.same(world, &place, key)?
     {
         return Ok(exit);
+    }
+    if is_long(&asked.args.flow) {
+        // It gets ready while the flow is read. What is wrong with it is told when there is something to run.
+        let _ = place.workplace.begin();
     }
     let loaded = world.read(&asked.args.flow);
     asked.warned = !loaded.report.is_empty();
@@ -112,6 +116,13 @@ fn go(world: &World, args: RunArgs) -> Outcome {
     // The process ends here.
     summary.rest.forget();
     Ok(exit)
+}
+
+/// Whether reading the flow takes longer than starting the spawner.
+fn is_long(flow: &FlowArgs) -> bool {
+    const LONG: u64 = 1 << 20;
+    let file = polyloom_load::find_flow(&argument(flow)).ok();
+    file.and_then(|file| file.metadata().ok()).is_some_and(|meta| meta.len() >= LONG)
 }
 
 /// Waits for the heads that are being compiled for the next run: all that is to be said has been said. Whoever is in a hurry says so with Ctrl-C.
