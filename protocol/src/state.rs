@@ -8,7 +8,7 @@ use crate::{Frame, Violation};
 
 /// Metered bytes an exec may send before the first `Credit`.
 pub const START_CREDIT: u64 = 256 << 10;
-/// Frames for finished execs that are dropped before they count as a violation.
+/// Frames for finished execs, and of unknown kinds, that are dropped before they count as a violation.
 pub const MAX_LATE: u32 = 1000;
 
 /// Where the conversation is.
@@ -127,7 +127,7 @@ impl Conversation {
         self.state
     }
 
-    /// How many late frames were dropped so far.
+    /// How many late and unknown frames were dropped so far.
     #[must_use]
     pub fn late(&self) -> u32 {
         self.late
@@ -307,7 +307,7 @@ impl Conversation {
             FromWorker::Unknown { .. } => match self.state {
                 State::New | State::Hello | State::Dead => Err(wrong_state),
                 State::Idle | State::Busy(_) | State::Cancelling(_) | State::Draining(_) => {
-                    Ok(Accept::Skip)
+                    self.drop_one().map(|()| Accept::Skip)
                 }
             },
             FromWorker::Started(_)
@@ -317,6 +317,15 @@ impl Conversation {
             | FromWorker::Diagnostic(_)
             | FromWorker::Artifact(_)
             | FromWorker::Done(_) => self.judge_exec(message, exec, length, wrong_state),
+        }
+    }
+
+    /// Counts a frame that is dropped: nothing else bounds how many there are.
+    fn drop_one(&mut self) -> Result<(), Violation> {
+        self.late += 1;
+        match self.late > MAX_LATE {
+            true => Err(Violation::TooManyLate { limit: MAX_LATE }),
+            false => Ok(()),
         }
     }
 
@@ -351,11 +360,7 @@ impl Conversation {
             if is_done {
                 return Err(Violation::Repeated { message: name, exec });
             }
-            self.late += 1;
-            if self.late > MAX_LATE {
-                return Err(Violation::TooManyLate { limit: MAX_LATE });
-            }
-            return Ok(Accept::Late);
+            return self.drop_one().map(|()| Accept::Late);
         };
         if let FromWorker::Started(_) = message {
             if running.started {

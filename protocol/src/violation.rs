@@ -145,8 +145,8 @@ pub enum Violation {
         /// By how many bytes the credit was overdrawn before this frame.
         over: u64,
     },
-    /// Too many frames for execs that are done.
-    #[error("more than {limit} frames came for finished execs")]
+    /// Too many frames for execs that are done, or of kinds that are not known.
+    #[error("more than {limit} frames came for finished execs, or of unknown kinds")]
     TooManyLate {
         /// How many are let pass.
         limit: u32,

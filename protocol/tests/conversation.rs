@@ -247,6 +247,12 @@ fn late_frames_are_dropped_and_counted() {
         assert_eq!(talk.late(), count);
     }
     assert_eq!(violation(&mut talk, artifact(), 1), "too_many_late");
+    // So are those of kinds that nobody knows.
+    let (mut talk, unknown) = (busy(), || FromWorker::Unknown { kind: 40 });
+    for _ in 1..=MAX_LATE {
+        assert_eq!(talk.on_message(unknown(), 2, 10), Ok(Accept::Skip));
+    }
+    assert_eq!(violation(&mut talk, unknown(), 2), "too_many_late");
 }
 
 #[test]

@@ -47,6 +47,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const REFUSALS: usize = 32;
 /// How often counters are read and text is passed on.
 const TICK: Duration = Duration::from_millis(50);
+/// So much of what a worker has said is taken in before something else is looked at: more than all that may wait in a socket for cells that follow each other.
+const MOST_READS: usize = 256;
 /// A tick that comes later than this shows that the host did not run.
 const LATE: Duration = Duration::from_millis(500);
 /// After the main process ended, pipes are drained for at most this long: a daemon may hold them.
@@ -639,7 +641,8 @@ impl<'a> Watch<'a> {
         if pipe.is_some_and(is_empty) {
             return true;
         }
-        while let Some(worker) = self.worker.as_ref().filter(|_| !self.is_done()) {
+        for _ in 0..MOST_READS {
+            let Some(worker) = self.worker.as_ref().filter(|_| !self.is_done()) else { break };
             // The runtime may not have heard yet of what is there.
             match sandbox::stream::read(worker.get_ref(), buffer) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
