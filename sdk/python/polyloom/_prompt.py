@@ -39,7 +39,7 @@ def _show(value: Any) -> None:
         return
     import builtins
 
-    from polyloom._display import represent, show
+    from polyloom._display import DISPLAY_CAP, represent, show
 
     setattr(builtins, "_", value)  # noqa: B010
     current = polyloom._current
@@ -47,7 +47,12 @@ def _show(value: Any) -> None:
     if current is None or not current.can_display():
         print(text)
         return
-    show("text/plain", text.encode("utf-8", "replace"))
+    data = text.encode("utf-8", "replace")
+    if len(data) > DISPLAY_CAP:
+        # A terminal is shown nothing of what is kept beside the cell.
+        begun = data[: DISPLAY_CAP - 100].decode("utf-8", "ignore")
+        data = f"{begun}… ({len(text):,} characters, `print(_)` shows all)".encode()
+    show("text/plain", data)
     media, data = represent(value) if not isinstance(value, str) else ("text/plain", b"")
     if media != "text/plain":
         show(media, data)

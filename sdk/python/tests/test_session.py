@@ -304,6 +304,10 @@ class Prompt(Session):
         self.assertEqual(self.shown("x = 'a'\nx"), [("text/plain", "'a'")])
         self.assertEqual(self.shown("_ + 'b'"), [("text/plain", "'ab'")])
         self.assertEqual(self.shown("None"), [])
+        ((_, text),) = self.shown("'é' * 60_000")
+        self.assertTrue(text.startswith("'éé"), text[:10])
+        self.assertTrue(text.endswith("é… (60,002 characters, `print(_)` shows all)"), text[-80:])
+        self.assertLessEqual(len(text.encode()), 48 << 10)
         self.assertEqual(self.shown("x = 2"), [])
         self.assertEqual(self.shown(""), [])
         html = "class H:\n    def _repr_html_(self): return '<b>h</b>'\n"

@@ -371,6 +371,14 @@ fn a_session_of_another_folder_is_ended_only_where_that_is_said() {
     assert!(told.contains("nobody was asked whether the session `main` of `"), "{told}");
     assert!(told.contains("hint: `--yes`, or `--flow "), "{told}");
     assert_eq!(kept.sessions().len(), 1);
+    // Where there is a flow, its own session is meant, whether it is there or not.
+    kept.0.write("other/polyloom.toml", FLOW);
+    let (other, key) = (kept.0.project().join("other"), kept.only()["key"].clone());
+    for words in [&["reset", "main"][..], &["restore", "main", "x"], &["save", "main", "it"]] {
+        let told = kept.0.call(&[&["session"], words].concat()).cwd(&other).end().exits(2).stderr();
+        assert!(told.contains("not of the flow here\nhint: --flow "), "{told}");
+    }
+    assert_eq!(kept.only()["key"], key);
     let _ = rm(&["--yes"]).exits(0);
     kept.run("b");
     let flow = kept.0.project().join("polyloom.toml");

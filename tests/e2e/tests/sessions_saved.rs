@@ -179,6 +179,11 @@ fn a_file_that_is_no_state_changes_no_session() {
     assert_eq!(kept.one("main")["key"], key);
     let _ = kept.session(&["load", "new", "state"]).exits(1);
     assert!(!kept.sessions().iter().any(|it| it["name"] == "new"));
+    // Nor is a file that is something else written over.
+    let flow = kept.0.read("polyloom.toml");
+    let told = kept.session(&["save", "main", "polyloom.toml"]).exits(2).stderr();
+    assert!(told.contains("no saved session: it is left\nhint: save it under"), "{told}");
+    assert_eq!(kept.0.read("polyloom.toml"), flow);
     // One that was saved, and changed since.
     let _ = kept.session(&["save", "main", "state"]).exits(0);
     let path = kept.0.project().join("state");

@@ -28,6 +28,7 @@ use crate::world::World;
 /// Saves a state in a file.
 pub fn save(world: &World, at: &SessionAt, path: &Path) -> Outcome {
     let (client, id) = found(world, at)?;
+    replaceable(path)?;
     let (stand, saved, files, manifest) = taken(world, &client, &id, at)?;
     let unsaved = saved.unsaved.iter().map(|it| (it.name.clone(), it.why.clone())).collect();
     let head = Head {
@@ -57,6 +58,18 @@ pub fn save(world: &World, at: &SessionAt, path: &Path) -> Outcome {
     Told { file, state, ..Told::new("save", id, said) }.show(world, &client, at.format)
 }
 
+/// A file that is something else is not written over. Anything else than a file is written into.
+fn replaceable(path: &Path) -> Result<(), Failure> {
+    let is_file = std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() > 0);
+    match is_file.then(|| State::open(path)) {
+        Some(Err(Unread::NoState)) => {
+            let text = format!("{} is there, and no saved session: it is left", shown(path));
+            Err(Failure::new(Exit::Usage, text).hint("save it under another name"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Makes the state of a session, which may be a new one, that of a file.
 pub fn load(world: &World, at: &SessionAt, path: &Path) -> Outcome {
     let state = State::open(path).map_err(|why| unread(path, &why))?;
@@ -67,8 +80,8 @@ pub fn load(world: &World, at: &SessionAt, path: &Path) -> Outcome {
     })?;
     let client = reach(world)?;
     let id = match find(&client, at)? {
-        Some(id) => id,
-        None => super::named_here(at)?,
+        Some(id) if !super::is_another(at, &id)? => id,
+        _ => super::named_here(at)?,
     };
     let there = all(&client)?;
     let standing = there.into_iter().find(|it| it.id == id).and_then(|it| it.standing);

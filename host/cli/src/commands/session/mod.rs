@@ -101,7 +101,8 @@ pub fn session(world: &World, command: &SessionCommand) -> Outcome {
         SessionCommand::Load { at, file } => durable::load(world, at, file),
         SessionCommand::Fork { at, new } => durable::fork(world, at, new),
         SessionCommand::Rm { at, yes } => {
-            let (client, id) = found(world, at)?;
+            let client = reach(world)?;
+            let id = find(&client, at)?.ok_or_else(|| absent(at))?;
             // By its name alone it may be one that nobody thinks of here.
             let is_meant = *yes || at.flow.is_some() || here(&at.session)? == id;
             if !is_meant && !is_confirmed(world, &id)? {
@@ -265,11 +266,25 @@ fn named_here(at: &SessionAt) -> Result<SessionId, Failure> {
     }
 }
 
-/// The one session that is meant, which there has to be.
+/// The one session that is meant, which there has to be. Where there is a flow in this folder, one of another flow has to be named with it.
 fn found(world: &World, at: &SessionAt) -> Result<(Arc<Client>, SessionId), Failure> {
     let client = reach(world)?;
     let id = find(&client, at)?.ok_or_else(|| absent(at))?;
-    Ok((client, id))
+    match is_another(at, &id)? {
+        false => Ok((client, id)),
+        true => {
+            let (name, flow) = (escape_line(&id.name), id.flow.display().to_string());
+            let flow = escape_line(&flow);
+            let text = format!("the session `{name}` is one of `{flow}`, not of the flow here");
+            Err(Failure::new(Exit::Usage, text).hint(format!("--flow {flow}")))
+        }
+    }
+}
+
+/// Whether a session that was found by its name alone is of another flow than the one in this folder.
+fn is_another(at: &SessionAt, id: &SessionId) -> Result<bool, Failure> {
+    let own = here(&at.session)?;
+    Ok(at.flow.is_none() && own.flow.is_file() && own != *id)
 }
 
 /// The one session that is meant.
