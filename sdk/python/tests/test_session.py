@@ -335,12 +335,12 @@ class Prompt(Session):
         self.assertEqual(self.complete("", 5), ("", self.complete("", 0)[1]))
 
     def test_imports_are_completed_and_nothing_is_imported(self) -> None:
-        work = str(self.host.cell / "packages")
-        os.makedirs(os.path.join(work, "pack", "inner"))
+        work = str(self.host.cell / "folder")
+        os.makedirs(os.path.join(work, "qpack", "inner"))
         for path, text in (
-            ("pack/__init__.py", "raise SystemExit"),
+            ("qpack/__init__.py", "raise SystemExit"),
             (
-                "pack/inner/deep.py",
+                "qpack/inner/deep.py",
                 "import os\nclass Deepest: pass\nx, _y = 1, 2\n1 / 0",
             ),
         ):
@@ -348,19 +348,19 @@ class Prompt(Session):
                 file.write(text)
         self.cell(f"import sys; sys.path.insert(0, {work!r})")
         for code, words in (
-            ("import pac", ["pack"]),
-            ("import os, pack.in", ["inner"]),
-            ("from pack.inner import de", ["deep"]),
-            ("from pack.inner.deep import D", ["Deepest"]),
-            ("from pack.inner.deep import x, o", ["os"]),
-            ("x = 1; from pack imp", ["import"]),
+            ("import qpac", ["qpack"]),
+            ("import os, qpack.in", ["inner"]),
+            ("from qpack.inner import de", ["deep"]),
+            ("from qpack.inner.deep import D", ["Deepest"]),
+            ("from qpack.inner.deep import x, o", ["os"]),
+            ("x = 1; from qpack imp", ["import"]),
             ("from sys import getrefc", ["getrefcount"]),
             ("import no.such.th", []),
         ):
             self.assertEqual(self.complete(code, len(code))[1], words, code)
         if sys.version_info >= (3, 10):
             self.assertEqual(self.complete("from math import flo", 20)[1], ["floor"])
-        self.cell("assert not [name for name in sys.modules if name.startswith('pack')]")
+        self.cell("assert not [name for name in sys.modules if name.startswith('qpack')]")
 
     def test_who_exits_at_a_prompt_leaves(self) -> None:
         for code, ok in (("exit()", True), ("raise SystemExit(3)", False)):
