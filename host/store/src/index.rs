@@ -130,8 +130,14 @@ pub fn hold_open(root: &Path) -> Option<HeldOpen> {
     Some(HeldOpen(connection))
 }
 
+/// How long who wants to write waits for another who does.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// A log of more pages than this is carried over by who made it so: what is in a log is read page by page.
 const LONG_LOG: u32 = 100;
+
+/// Bytes of a page in a log, with what is said of it.
+const LOG_PAGE: u64 = 4096 + 24;
 
 /// The same for who goes on to write: to carry it over waits for the disk twice, and what is written again before is carried over once.
 const GROWING_LOG: u32 = 8192;
@@ -149,6 +155,20 @@ pub(crate) fn let_log_grow(connection: &Connection, goes_on: bool) -> Result<(),
     connection.pragma_update(None, "wal_autocheckpoint", most)
 }
 
+/// Takes away the log of the database in a folder where it has grown: who opens that next reads a log as long as it ever was. It is left where somebody
+/// uses it, and where its content can't be carried over: nothing is lost then.
+pub(crate) fn shorten_log(connection: &Connection, folder: &Path) -> Result<(), rusqlite::Error> {
+    let log = folder.join(layout::INDEX).with_extension("db-wal");
+    let is_long = std::fs::symlink_metadata(log)
+        .is_ok_and(|meta| meta.len() > 2 * u64::from(LONG_LOG) * LOG_PAGE);
+    if is_long {
+        connection.busy_timeout(Duration::ZERO)?;
+        let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        connection.busy_timeout(PATIENCE)?;
+    }
+    Ok(())
+}
+
 /// Whether other processes may have the index open at the same time.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sharing {
@@ -162,7 +182,7 @@ fn open_in(path: &Path, steps: &[&str], sharing: Sharing) -> Result<Connection, 
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(sort)?;
-    connection.busy_timeout(Duration::from_secs(20)).map_err(sort)?;
+    connection.busy_timeout(PATIENCE).map_err(sort)?;
     if sharing == Sharing::Alone {
         connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE").map_err(sort)?;
     }

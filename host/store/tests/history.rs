@@ -246,4 +246,6 @@ fn the_log_of_a_run_is_carried_over_once_it_has_ended() {
     }
     run.finish(&end()).unwrap();
     assert!(size() > before + 1_000_000, "{} bytes", size());
+    // Nobody has to read it again.
+    assert_eq!(fs::metadata(index.with_extension("db-wal")).unwrap().len(), 0);
 }

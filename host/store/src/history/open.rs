@@ -244,9 +244,13 @@ impl History {
         body: impl FnOnce(&rusqlite::Transaction<'_>) -> Result<T, rusqlite::Error>,
     ) -> Result<T, Fault> {
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let grown = index::let_log_grow(&connection, goes_on);
-        grown.map_err(|error| Fault::index("write to", &self.folder, error))?;
-        index::write(&mut connection, &self.folder, body)
+        let fault = |error| Fault::index("write to", &self.folder, error);
+        index::let_log_grow(&connection, goes_on).map_err(fault)?;
+        let done = index::write(&mut connection, &self.folder, body)?;
+        if !goes_on {
+            index::shorten_log(&connection, &self.folder).map_err(fault)?;
+        }
+        Ok(done)
     }
 }
 
