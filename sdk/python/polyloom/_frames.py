@@ -75,7 +75,7 @@ class Connection:
         """Without a socket it has one later, by `adopt`."""
         if sock is not None:
             self.sock = sock
-        self.when_full: Callable[[], object] = self.poll
+        self.when_full: Callable[[], object] = lambda: self.poll(lambda frame: None)
         """What to do while the host does not read: what has arrived must go on being read."""
         # Two counts with one writer each, since threads and a signal may meet here.
         self._granted = 0
@@ -155,13 +155,13 @@ class Connection:
                 return frame
             self._fill(0)
 
-    def poll(self) -> list[Frame]:
-        """The frames that have arrived, without waiting; none while they are being polled already.
+    def poll(self, note: Callable[[Frame], None]) -> None:
+        """Note the frames that have arrived, without waiting; none while others do so already.
 
         Who is polling then looks once more, so that nothing stays behind that arrived between its
-        last look and its end. Credit is taken in on the way.
+        last look and its end. Each is noted before the next one is read, by whomever: they keep
+        their order. Credit is taken in on the way.
         """
-        frames: list[Frame] = []
         self._asked = True
         while self._asked and self._read.acquire(False):
             try:
@@ -170,14 +170,13 @@ class Connection:
                     frame = self._next()
                     if frame is not None:
                         if frame.kind != CREDIT:
-                            frames.append(frame)
+                            note(frame)
                         elif frame.exec_id == self._exec_id:
                             self._granted += int(frame.body.get("bytes", 0))
                     elif not self._fill(_socket.MSG_DONTWAIT):
                         break
             finally:
                 self._read.release()
-        return frames
 
     def unread(self) -> bytes:
         """What was read of the wire and is no frame yet."""

@@ -225,7 +225,7 @@ class Worker:
         main = get_ident() == self._main
         self._uninterruptible += main
         try:
-            self._note(self.connection.poll())
+            self.connection.poll(self._note)
         except wire.ConnectionClosed:
             os._exit(1)
         except wire.ProtocolError as error:
@@ -236,17 +236,15 @@ class Worker:
             if main:
                 self._raise_if_interrupted()
 
-    def _note(self, frames: list[wire.Frame]) -> None:
+    def _note(self, frame: wire.Frame) -> None:
         current = self.current
-        for frame in frames:
-            if frame.kind == wire.CANCEL:
-                if current is not None and frame.exec_id == current.id and not current.cancelled:
-                    current.cancelled = True
-                    # By way of SIGINT, so that a cell's own way of being interrupted is honoured.
-                    if not current.interrupted:
-                        os.kill(os.getpid(), SIGINT)
-            else:
-                self._waiting.append(frame)
+        if frame.kind != wire.CANCEL:
+            self._waiting.append(frame)
+        elif current is not None and frame.exec_id == current.id and not current.cancelled:
+            current.cancelled = True
+            # By way of SIGINT, so that a cell's own way of being interrupted is honoured.
+            if not current.interrupted:
+                os.kill(os.getpid(), SIGINT)
 
     def interruptible(self, allowed: bool) -> None:
         """Whether an interrupt may be raised in the main thread from here on."""

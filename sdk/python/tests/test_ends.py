@@ -185,13 +185,47 @@ finally:
                         self.late = False
                         host.send_preamble()
                         host.send(_frames.CANCEL, 7, {})
-                        found.append(worker.poll())
+                        worker.poll(inner.append)
                     raise
 
         worker = _frames.Connection(Late())  # type: ignore[arg-type]
-        found: list[list[_frames.Frame]] = []
-        found.append(worker.poll())
-        self.assertEqual([[frame.exec_id for frame in frames] for frames in found], [[], [7]])
+        inner: list[_frames.Frame] = []
+        outer: list[_frames.Frame] = []
+        worker.poll(outer.append)
+        found = [[frame.exec_id for frame in frames] for frames in (inner, outer)]
+        self.assertEqual(found, [[], [7]])
+
+    def test_what_arrives_is_noted_in_its_order_whoever_takes_it_in(self) -> None:
+        ours, theirs = socket.socketpair()
+        self.addCleanup(ours.close)
+        self.addCleanup(theirs.close)
+        host, worker = _frames.Connection(ours), _frames.Connection(theirs)
+        host.send_preamble()
+        host.send(_frames.CANCEL, 7, {})
+        found: list[int] = []
+
+        def note(frame: _frames.Frame) -> None:
+            found.append(frame.exec_id)
+
+        class Lock:
+            """The signal of another frame comes once a look is over, before its caller goes on."""
+
+            held = late = False
+
+            def acquire(self, wait: bool) -> bool:
+                had, self.held = self.held, True
+                return not had
+
+            def release(self) -> None:
+                self.held = False
+                if not self.late:
+                    self.late = True
+                    host.send(_frames.CANCEL, 8, {})
+                    worker.poll(note)
+
+        worker._read = Lock()  # type: ignore[assignment]
+        worker.poll(note)
+        self.assertEqual(found, [7, 8])
 
     def test_asyncio_is_cancelled_in_its_own_way(self) -> None:
         self.host.greet()
