@@ -151,16 +151,19 @@ def leave(code: int) -> None:
     for name in ("last_exc", "last_traceback", "last_value"):
         if hasattr(sys, name):
             delattr(sys, name)
-    for name, module in list(sys.modules.items()):
-        names = getattr(module, "__dict__", None)
-        if type(names) is not dict:
-            continue  # the cell put something else there
-        if name == "__main__":
-            _let_go(names, list(names))
-        elif len(names) > _known.get(name, len(names)) and not name.startswith("polyloom"):
-            # What the cell gave to a module of before came last. The modules that it has loaded
-            # hold no more than what `_close` sees to.
-            _let_go(names, list(names)[_known[name] :])
+    names = getattr(sys.modules.get("__main__"), "__dict__", None)
+    if type(names) is dict:  # else the cell put something else there
+        _let_go(names, list(names))
+    if any(map(_has_an_end, set(map(type, gc.get_objects())))):
+        # To look at all modules copies the pages that they are in.
+        for name, module in list(sys.modules.items()):
+            names = getattr(module, "__dict__", None)
+            if type(names) is not dict or name.startswith("polyloom"):
+                continue
+            if len(names) > _known.get(name, len(names)):
+                # What the cell gave to a module of before came last. The modules that it has
+                # loaded hold no more than what `_close` sees to.
+                _let_go(names, list(names)[_known[name] :])
     gc.collect()
     _close()
     _libc.exit(code if _flush() else code or 120)  # as Python says it
@@ -176,6 +179,11 @@ def _flush() -> bool:
         except (OSError, ValueError, AttributeError):
             done = False
     return done
+
+
+def _has_an_end(kind: type) -> bool:
+    """Whether objects of this kind do something of their own at their end."""
+    return hasattr(kind, "__del__") and kind.__module__ not in ("builtins", "_io")
 
 
 def _let_go(names: dict[str, object], which: list[str]) -> None:
