@@ -154,7 +154,7 @@ def leave(code: int) -> None:
     names = getattr(sys.modules.get("__main__"), "__dict__", None)
     if type(names) is dict:  # else the cell put something else there
         _let_go(names, list(names))
-    if any(map(_has_an_end, set(map(type, gc.get_objects())))):
+    if any(map(_has_an_end, _kinds(gc.get_objects()))):
         # To look at all modules copies the pages that they are in.
         for name, module in list(sys.modules.items()):
             names = getattr(module, "__dict__", None)
@@ -181,9 +181,19 @@ def _flush() -> bool:
     return done
 
 
+def _kinds(there: list[object]) -> list[type]:
+    """The types of objects, each once. A cell's may say what it likes of its hash and equality."""
+    return list({id(kind): kind for kind in map(type, there)}.values())
+
+
 def _has_an_end(kind: type) -> bool:
     """Whether objects of this kind do something of their own at their end."""
-    return hasattr(kind, "__del__") and kind.__module__ not in ("builtins", "_io")
+    try:
+        type.__getattribute__(kind, "__del__")
+        module = type.__getattribute__(kind, "__module__")
+    except AttributeError:
+        return False
+    return type(module) is not str or module not in ("builtins", "_io")
 
 
 def _let_go(names: dict[str, object], which: list[str]) -> None:
@@ -202,12 +212,15 @@ def _close() -> None:
     from _io import _IOBase, _TextIOBase
 
     there = gc.get_objects()  # what the copy was made with is not among them
-    kinds = [kind for kind in set(map(type, there)) if issubclass(kind, _IOBase)]
-    text = {kind for kind in kinds if issubclass(kind, _TextIOBase)}
-    plain = {kind for kind in kinds if kind.__module__ == "_io"} - text
+    turns: tuple[list[int], ...] = ([], [], [])
+    for kind in _kinds(there):
+        if issubclass(kind, _IOBase):
+            is_own = type.__getattribute__(kind, "__module__") == "_io"
+            turn = 0 if issubclass(kind, _TextIOBase) else 2 if is_own else 1
+            turns[turn].append(id(kind))
     kept = (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
-    for turn in (text, set(kinds) - text - plain, plain) if kinds else ():
-        for file in [each for each in there if type(each) in turn]:
+    for kinds in filter(None, turns):
+        for file in [each for each in there if id(type(each)) in kinds]:
             try:
                 if not any(file is each for each in kept):
                     file.close()

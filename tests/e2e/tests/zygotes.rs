@@ -226,6 +226,10 @@ class Last:
     def __del__(self, write=os.write):
         write(2, b"last words")
 os.last = Last()
+class Odd(type):
+    def __eq__(self, other): raise ValueError
+    def __getattribute__(self, name): raise ValueError
+os.odd = Odd("Made", (), {})()
 json.decoder.again = open(1, "w", closefd=False)
 json.decoder.again.write(" and end")
 "#;

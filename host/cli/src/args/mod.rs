@@ -504,7 +504,7 @@ pub enum SessionCommand {
 pub struct SessionAt {
     /// The session's name in its flow.
     pub session: String,
-    /// Its flow, where several have a session of this name.
+    /// Its flow, where it is not the one in this folder, or several have a session of this name.
     #[arg(long, value_name = "FLOW")]
     pub flow: Option<PathBuf>,
     /// What to print on stdout.
