@@ -105,6 +105,13 @@ pub const COMPILE: &[Key] = &[
         "",
         "Lines that codes begin with, compiled once for all codes that begin so.",
     ),
+    key(
+        "once",
+        Shape::Texts,
+        "",
+        "What is run once for a toolchain, in a sandbox without any cell's code: what it leaves in `{out}` is in view of the compilers and programs that \
+         start from then on, read-only, as `/polyloom/once` (beside `{sdk}`). An archive of a compiler's classes is an example; what comes out can't depend on whether it is there.",
+    ),
 ];
 
 /// `[compile.head]`.
