@@ -161,10 +161,7 @@ impl Room {
         let extension = self.base.executor.manifest.extensions.first();
         let extension = extension.map_or("txt", String::as_str);
         let name = |number: usize| format!("{number}.{extension}");
-        let origin = |number: usize| Origin {
-            path: Path::new(&format!("input {number}")).into(),
-            first_line: 1,
-        };
+        let origin = |number: usize| Origin::whole(Path::new(&format!("input {number}")));
         Arc::new(Attempt {
             code_name: name(number),
             code: code.as_bytes().into(),
