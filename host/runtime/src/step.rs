@@ -300,8 +300,9 @@ impl StepRun {
             None => self.attempt_once(attempt, &seen, &stop).await?,
         };
         laps.attempt(report.meta.times);
-        if let Some(Made { ms, head, kept }) = compiled {
+        if let Some(Made { ms, head, warnings, kept }) = compiled {
             kept.await.map_err(|error| Trouble::internal(&error))??;
+            report.meta.diagnostics.splice(..0, warnings);
             let extras = &mut report.meta.extras;
             extras.insert("compiled_ms".to_owned(), Value::Float(ms));
             extras.extend(head.map(|lines| ("compiled_head".to_owned(), Value::Str(lines))));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use polyloom_model::{Digest, Kind, Limits, Value};
-use polyloom_protocol::Outcome;
+use polyloom_protocol::{Diagnostic, Outcome, Severity};
 use polyloom_worker::attempt::{Collected, Live, Phase, Report, Start, Stop};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -29,6 +29,8 @@ pub(super) struct Made {
     pub ms: f64,
     /// What its code begins with and had been compiled before.
     pub head: Option<String>,
+    /// What the compiler warned of.
+    pub warnings: Vec<Diagnostic>,
     /// The disk is waited for while the program runs already.
     pub kept: JoinHandle<Result<(), Trouble>>,
 }
@@ -80,6 +82,11 @@ impl StepRun {
             let start = Start::None;
             return Ok(Err(Box::new(StepEnd::new(meta, None, explanation, start))));
         }
+        let mut warnings = report.meta.diagnostics;
+        warnings.retain(|it| it.severity == Severity::Warning);
+        for warning in &warnings {
+            let _ = seen.send(Live::Diagnostic(warning.clone())).await;
+        }
         let Some(collected) = report.program else {
             return Err(Trouble::host("the compiler left no program".to_owned()));
         };
@@ -88,7 +95,7 @@ impl StepRun {
         let step = Arc::clone(&self);
         let kept = tokio::task::spawn_blocking(move || step.keep_program(&key, &digest));
         let ms = began.elapsed().as_secs_f64() * 1e3;
-        Ok(Ok((path, Some(Made { ms, head: lines, kept }))))
+        Ok(Ok((path, Some(Made { ms, head: lines, warnings, kept }))))
     }
 
     fn program_key(&self) -> Digest {
