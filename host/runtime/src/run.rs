@@ -23,7 +23,7 @@ use polyloom_events::{Event, Phase, Stage, Stream as Channel, Totals};
 use polyloom_model::{
     Cell, CellId, Digest, Levels, Limit, Limits, Policy, PortName, Preset, SessionName, Source,
 };
-use polyloom_plan::{Action, Artifact, Feed, Recorded, StepIndex};
+use polyloom_plan::{Action, Artifact, Recorded, StepIndex};
 use polyloom_protocol::Outcome;
 use polyloom_protocol::messages::worker::LogLevel;
 use polyloom_protocol::meta::{Diagnostic, ExecMeta, Severity};
@@ -730,14 +730,7 @@ impl Runner {
             cell: planned.index.at(),
             executor: Arc::clone(executor),
             identity: *identity,
-            edges: self
-                .edges(step)
-                .into_iter()
-                .filter_map(|(port, feed)| match feed {
-                    Feed::One(artifact) => Some((port, artifact)),
-                    Feed::Several(_) => None,
-                })
-                .collect(),
+            edges: self.edges(step),
             planned: files
                 .filter_map(|(port, _)| {
                     let digest = prepared.facts.files.get(&(cell.id.clone(), port.clone()))?;

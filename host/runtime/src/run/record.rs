@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use polyloom_events::{Event, Timed, Totals};
-use polyloom_model::{Digest, PortName, Source};
+use polyloom_model::{Digest, Input, PortName, Source};
 use polyloom_plan::{Action, Artifact, Feed, StepIndex};
 use polyloom_protocol::Outcome;
 use polyloom_protocol::meta::{ArtifactMeta, ExecMeta};
@@ -151,15 +151,16 @@ impl Runner {
         })
     }
 
-    /// Adds to rows of what gathers where it comes from: of all other cells the parts of the key say it.
+    /// Adds to rows of what gathers, or lists outputs, where that comes from: of all other inputs the parts of the key say it.
     fn tell_gathered(&self, kept: &mut [(StepIndex, KeptRow)]) {
-        let steps = &self.job.prepared.plan.steps;
-        if !kept.iter().any(|(step, _)| steps[step.at()].gathers) {
+        let listed = |(_, input): &(&PortName, &Input)| matches!(input.source, Source::Ports(_));
+        let lists = |step: StepIndex| self.cell(step).inputs.iter().any(|it| listed(&it));
+        if !kept.iter().any(|(step, _)| lists(*step)) {
             return;
         }
         let places = self.job.prepared.places();
-        for (step, row) in kept.iter_mut().filter(|(step, _)| steps[step.at()].gathers) {
-            for (port, input) in &self.cell(*step).inputs {
+        for (step, row) in kept.iter_mut().filter(|(step, _)| lists(*step)) {
+            for (port, input) in self.cell(*step).inputs.iter().filter(listed) {
                 let from = input.source.ports();
                 let from = from.filter_map(|(cell, output)| Some((*places.get(cell)?, output)));
                 let one = |(port, source, digest): (String, String, Digest)| InputRow {
