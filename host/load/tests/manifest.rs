@@ -388,6 +388,25 @@ fn a_head_says_all_that_it_needs() {
 }
 
 #[test]
+fn what_is_made_once_is_made_of_no_code() {
+    let compile = |once: &str| {
+        format!(
+            "id = 'x'\nversion = '1'\nkind = 'command'\n[toolchain.cc]\nany = ['cc']\n[compile]\nargv = ['{{cc}}', '{{code}}', '-o', '{{program}}']\nonce = {once}\n[run]\nargv = ['{{program}}']"
+        )
+    };
+    let text = compile("['{cc}', '{sdk}/x', '{out}']");
+    let (manifest, report) = parse_manifest(&Source::new("executor.toml", text), None);
+    assert!(report.is_empty(), "{}", render(&report, false, 100));
+    assert_eq!(manifest.unwrap().kind.once().unwrap(), ["{cc}", "{sdk}/x", "{out}"]);
+    let wrong =
+        [("['{cc}', '{code}']", "unknown placeholder `{code}`"), ("[]", "`once` has no program")];
+    for (once, told) in wrong {
+        let seen = picture(&compile(once));
+        assert!(seen.contains(told), "{seen}");
+    }
+}
+
+#[test]
 fn kind_and_tables_fit_together() {
     insta::assert_snapshot!(picture("id = 'x'\nversion = '1'\nkind = 'worker'\n[run]\nargv = ['x']\n"), @r#"
 PL063
