@@ -241,6 +241,9 @@ impl Runner {
         self.let_go();
         self.job.place.hot.clear();
         self.drop_temporary();
+        if let Err(error) = self.job.place.store.carry_log_over() {
+            tracing::warn!(error = %chain(&error), "the log of the store's index could not be carried over");
+        }
         self.tell_declined();
         let lost = self.late.lost;
         let outcome = match self.outcome.unwrap_or(RunOutcome::Ok) {
