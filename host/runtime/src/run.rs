@@ -9,6 +9,7 @@ mod failures;
 mod late;
 mod pace;
 mod record;
+mod recorder;
 mod starts;
 mod temporary;
 mod turn;
@@ -40,6 +41,7 @@ pub use self::carry::{Carried, Standing, Word, standing};
 pub use self::failures::Failures;
 use self::late::Late;
 use self::pace::Pace;
+use self::recorder::Recorder;
 use self::starts::{Span, Starts};
 use self::temporary::Temporary;
 use crate::flight::Known;
@@ -229,6 +231,8 @@ pub struct Runner {
     said: usize,
     starts: Starts,
     pub(crate) commands: VecDeque<Command>,
+    /// Writes the run into the history.
+    recorder: Option<Recorder>,
     rows: Vec<StepRow>,
     kept: Vec<(StepIndex, KeptRow)>,
     results: Vec<ResultRow>,
@@ -295,6 +299,7 @@ impl Runner {
         });
         let (sender, receiver) = mpsc::channel(256);
         let slots = Vec::with_capacity(plan.steps.len());
+        let recorder = job.history.take().map(Recorder::new);
         let mut runner = Self {
             stream,
             schedule,
@@ -302,6 +307,7 @@ impl Runner {
             said: 0,
             starts: Starts::default(),
             commands: VecDeque::new(),
+            recorder,
             rows: Vec::new(),
             kept: Vec::new(),
             results: Vec::new(),
