@@ -94,3 +94,48 @@ impl Recorder {
         recorded
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use polyloom_protocol::Outcome;
+    use polyloom_store::{History, NewRun, Origin, RunState, Store};
+
+    use super::*;
+
+    #[test]
+    fn all_that_was_taken_is_written_before_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path().join("store")).unwrap();
+        let history = Arc::new(History::open(folder.path(), &store).unwrap());
+        let new = NewRun { started_unix_ms: 1, flow: "f".to_owned(), argv: Vec::new() };
+        let writer = history.begin(&new).unwrap();
+        let run = writer.id().to_owned();
+        let mut recorder = Recorder::new(writer);
+        let row = |at: usize| StepRow {
+            cell: format!("c{at}"),
+            key: String::new(),
+            content: String::new(),
+            parts: String::new(),
+            outcome: Outcome::Ok,
+            reason: String::new(),
+            wall_ms: 0.0,
+            meta: "{}".to_owned(),
+            origin: Origin::Made,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+        };
+        for at in 0..20 {
+            recorder.record(vec![row(at)], false).unwrap();
+        }
+        recorder.record(vec![row(20)], true).unwrap();
+        assert_eq!(history.steps(&run).unwrap().len(), 21);
+        // One that comes late, and a batch that nobody called the last.
+        recorder.record(vec![row(21)], true).unwrap();
+        recorder.record(vec![row(22)], false).unwrap();
+        let end = RunEnd { outcome: Outcome::Ok, wall_ms: 1.0, totals: "{}".to_owned() };
+        recorder.finish(&end).unwrap();
+        assert_eq!(history.steps(&run).unwrap().len(), 23);
+        assert_eq!(history.runs(1).unwrap()[0].state, RunState::Ended(Outcome::Ok));
+    }
+}
