@@ -5,7 +5,9 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
-use polyloom_load::{ByExtension, Languages, Source, discover, parse_manifest, render};
+use polyloom_load::{
+    ByExtension, Languages, Source, discover, parse_bundled, parse_manifest, render,
+};
 use polyloom_model::{Kind, Manifest};
 
 fn picture(text: &str) -> String {
@@ -29,8 +31,11 @@ fn the_bundled_manifests_are_read_without_a_problem() {
         let Ok(text) = std::fs::read_to_string(entry.unwrap().path().join("executor.toml")) else {
             continue;
         };
-        let (manifest, report) = parse_manifest(&Source::new("executor.toml", text), None);
+        let source = Source::new("executor.toml", text);
+        let (manifest, report) = parse_manifest(&source, None);
         assert!(report.is_empty(), "{}", render(&report, false, 100));
+        let taken = parse_bundled(&source).0;
+        assert_eq!(format!("{taken:?}"), format!("{manifest:?}"));
         bundled.extend(manifest);
     }
     assert!(bundled.len() > 5);

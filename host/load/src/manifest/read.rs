@@ -28,11 +28,22 @@ use crate::tree::{Data, Map, Node};
 /// Reads a manifest. `path` is where it was found; a bundled one has none.
 #[must_use]
 pub fn parse_manifest(source: &Arc<Source>, path: Option<&Path>) -> (Option<Manifest>, Report) {
-    let root = match read_toml(source) {
+    parse(Findings::new(source), path)
+}
+
+/// Reads a manifest that this program comes with. Its patterns are taken as they are: to build them is a quarter of reading it, for each command.
+#[must_use]
+pub fn parse_bundled(source: &Arc<Source>) -> (Option<Manifest>, Report) {
+    let mut findings = Findings::new(source);
+    findings.bundled = true;
+    parse(findings, None)
+}
+
+fn parse(mut findings: Findings, path: Option<&Path>) -> (Option<Manifest>, Report) {
+    let root = match read_toml(&findings.source) {
         Ok(root) => root,
         Err(problems) => return (None, Report { problems }),
     };
-    let mut findings = Findings::new(source);
     refuse_nul(&root, &mut findings);
     let manifest = root.as_map().and_then(|top| read(&mut findings, top, path));
     let report = findings.into_report();
