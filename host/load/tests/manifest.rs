@@ -5,7 +5,9 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
-use polyloom_load::{ByExtension, Languages, Source, discover, parse_manifest, render};
+use polyloom_load::{
+    ByExtension, Languages, Source, discover, parse_bundled, parse_manifest, render,
+};
 use polyloom_model::{Kind, Manifest};
 
 fn picture(text: &str) -> String {
@@ -29,8 +31,11 @@ fn the_bundled_manifests_are_read_without_a_problem() {
         let Ok(text) = std::fs::read_to_string(entry.unwrap().path().join("executor.toml")) else {
             continue;
         };
-        let (manifest, report) = parse_manifest(&Source::new("executor.toml", text), None);
+        let source = Source::new("executor.toml", text);
+        let (manifest, report) = parse_manifest(&source, None);
         assert!(report.is_empty(), "{}", render(&report, false, 100));
+        let taken = parse_bundled(&source).0;
+        assert_eq!(format!("{taken:?}"), format!("{manifest:?}"));
         bundled.extend(manifest);
     }
     assert!(bundled.len() > 5);
@@ -397,6 +402,28 @@ fn what_is_made_once_is_made_of_no_code() {
         [("['{cc}', '{code}']", "unknown placeholder `{code}`"), ("[]", "`once` has no program")];
     for (once, told) in wrong {
         let seen = picture(&compile(once));
+        assert!(seen.contains(told), "{seen}");
+    }
+}
+
+#[test]
+fn what_is_started_ahead_names_nothing_of_a_cell() {
+    let run = |ahead: &str| {
+        format!(
+            "id = 'x'\nversion = '1'\nkind = 'command'\n[toolchain.vm]\nany = ['vm']\n[compile]\nargv = ['{{vm}}', '{{code}}', '{{program}}']\n[run]\nargv = ['{{vm}}', '{{program}}', '{{args}}']\nahead = {ahead}"
+        )
+    };
+    let text = run("['{vm}', '--wait', '{program}', '{in}', '{out}', '{sdk}/x', '{polyloom}']");
+    let (manifest, report) = parse_manifest(&Source::new("executor.toml", text), None);
+    assert!(report.is_empty(), "{}", render(&report, false, 100));
+    assert_eq!(manifest.unwrap().kind.ahead().unwrap()[..2], ["{vm}", "--wait"]);
+    let wrong = [
+        ("['{vm}', '{code}']", "unknown placeholder `{code}`"),
+        ("['{vm}', '{args}']", "unknown placeholder `{args}`"),
+        ("true", "`ahead` takes a list"),
+    ];
+    for (ahead, told) in wrong {
+        let seen = picture(&run(ahead));
         assert!(seen.contains(told), "{seen}");
     }
 }

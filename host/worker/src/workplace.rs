@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use polyloom_model::{Calls, Kind, Limits, Policy, Preset, Type, Value};
+use polyloom_model::{Calls, Kind, Limits, Policy, Preset, Type, Value, processors};
 use polyloom_protocol::achieved::Achieved;
 use polyloom_protocol::messages::host::{
     Call as ExecCall, Exec, Input as ExecInput, Output as ExecOutput,
@@ -100,7 +100,9 @@ pub fn bounded(error: &std::io::Error) -> &'static str {
 /// Open files that a process may have at most on this machine.
 #[must_use]
 pub fn most_open_files() -> u64 {
-    getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(_, hard)| hard)
+    // It is asked of each cell, and nothing here changes it.
+    static MOST: OnceLock<u64> = OnceLock::new();
+    *MOST.get_or_init(|| getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(_, hard)| hard))
 }
 
 impl Workplace {
@@ -556,12 +558,6 @@ impl Workplace {
         let policy = Self::policy(attempt, laid);
         (spec, policy, exec)
     }
-}
-
-/// How many processors there are.
-pub fn processors() -> usize {
-    static PROCESSORS: OnceLock<usize> = OnceLock::new();
-    *PROCESSORS.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 
 /// The message that asks a worker for a cell.

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use polyloom_events::{Sink, UNRECORDED};
 use polyloom_load::Loaded;
-use polyloom_model::{CellId, Flow, Policy, Role, parse_duration};
+use polyloom_model::{CellId, Flow, Policy, Role, parse_duration, processors};
 use polyloom_report::{
     Document, Options, Progress, Prompt, Terminal, Verbosity, escape_line, quote,
 };
@@ -338,7 +338,7 @@ impl Asked {
 
     /// Cells that run at once.
     fn jobs(&self) -> NonZeroUsize {
-        let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let cores = NonZeroUsize::new(processors()).unwrap_or(NonZeroUsize::MIN);
         self.args.jobs.and_then(|jobs| NonZeroUsize::new(jobs as usize)).unwrap_or(cores)
     }
 

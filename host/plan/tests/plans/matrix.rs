@@ -218,6 +218,8 @@ const ROWS: &[Row] = &[
     ("source", "", "", |w| source(w, "a", "csv", Source::File("y/moved.csv".into()))),
     ("source", "input", "b c", |w| source(w, "b", "in0", Source::Port("a".parse().unwrap(), port("more")))),
     ("source", "input", "e", |w| source(w, "e", "in1", Source::Port("c".parse().unwrap(), port("out")))),
+    ("source", "input", "e", |w| source(w, "e", "in1", Source::Ports(["a", "c"].map(|id| (id.parse().unwrap(), port("out"))).into()))),
+    ("source", "input", "e", |w| source(w, "e", "in1", Source::Ports(["c", "a"].map(|id| (id.parse().unwrap(), port("out"))).into()))),
     ("source", "", "", |w| source(w, "a", "param", Source::Value(Value::Int(2012)))),
     ("file content", "input", "a b c e f", |w| w.facts.files.values_mut().for_each(|d| *d = Digest::of(b"1,3"))),
     ("value", "input", BELOW_A, |w| w.flow.params.get_mut("year").unwrap().value = Value::Int(2013)),
@@ -431,6 +433,7 @@ fn an_executor_is_its_command_lines_its_flags_and_its_own_files() {
             }),
             once: None,
             run: vec!["{program}".into()],
+            ahead: None,
             zygote: None,
             instances: None,
             component: None,
@@ -465,7 +468,7 @@ fn an_executor_is_its_command_lines_its_flags_and_its_own_files() {
     };
     let before = of(&manifest(), &program);
     assert_ne!(before, of(&manifest(), &Digest::of(b"other files")));
-    let keyed: [fn(&mut Manifest); 18] = [
+    let keyed: [fn(&mut Manifest); 19] = [
         |m| m.normalise = Some(vec!["{cc}".into()]),
         |m| m.id = "d".parse().unwrap(),
         |m| m.version = "2".into(),
@@ -479,6 +482,7 @@ fn an_executor_is_its_command_lines_its_flags_and_its_own_files() {
             command(m).run.insert(0, code);
         },
         |m| command(m).head = None,
+        |m| command(m).ahead = Some(vec!["{cc}".into()]),
         |m| command(m).once = Some(vec!["{cc}".into()]),
         |m| command(m).head.as_mut().unwrap().argv.push("-O2".into()),
         |m| command(m).head.as_mut().unwrap().flags.push("-O2".into()),
