@@ -7,7 +7,7 @@ use std::{env, fs, io};
 
 /// The SDK's trees, and the extensions of the files in them that cells need.
 const SDK: &[(&str, &[&str])] =
-    &[("c", &["h"]), ("javascript", &["js", "mjs"]), ("python", &["py"])];
+    &[("c", &["h"]), ("java", &["java"]), ("javascript", &["js", "mjs"]), ("python", &["py"])];
 
 /// Folders that are about the SDK and not of it, or are made.
 const LEFT_OUT: &[&str] = &["__pycache__", "examples", "node_modules", "target", "test", "tests"];

@@ -12,7 +12,7 @@ use std::{
 const PREFIX: &str = "polyloom-";
 
 /// A host process that cannot be confused with another: ids are reused, start times and boots are not.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Owner {
     pid: u32,
     /// Clock ticks since boot.

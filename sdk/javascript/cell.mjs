@@ -131,7 +131,7 @@ export class Cell {
   #imports = [];
   /** @type {Set<string>} outputs that exist as globals only because we made them */
   #globals = new Set();
-  /** @type {number | null} the line whose columns are not the author's */
+  /** @type {import("./errors.mjs").Moved | null} where columns are not the author's */
   moved = null;
 
   /**

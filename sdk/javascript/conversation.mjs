@@ -79,8 +79,10 @@ export class Conversation {
   /** @param {unknown} error */
   #uncaught(error) {
     if (this.#exec !== null && !this.#exec.done) return this.#exec.fail(error);
-    // After Done nobody listens; what a cell left behind must not look like the next one's.
     process.stderr.write(`${this.#runner?.report?.(error) ?? error}\n`);
+    // Who typed it sees it, with the next input, and types on, as at node's own prompt.
+    if (this.#exec?.interactive) return undefined;
+    // After Done nobody listens; what a cell left behind must not look like the next one's.
     process.exit(1);
   }
 

@@ -71,8 +71,13 @@ export function placeOfSyntaxError(file, source) {
 }
 
 /**
- * Code by its file, and the line of it whose columns are not the author's.
- * @typedef {Map<string, {source: string, moved: number | null, cell?: string}>} Codes
+ * What of a line stands further right than its author wrote it, from which column (from 0) on, and by how much.
+ * @typedef {{line: number, from: number, by: number}} Moved
+ */
+
+/**
+ * Code by its file, as its author wrote it, and what was moved in it.
+ * @typedef {Map<string, {source: string, moved: Moved | null, cell?: string}>} Codes
  */
 
 /**
@@ -87,7 +92,10 @@ export function placeOf(thrown, codes) {
     for (const [file, { source, moved }] of codes) {
       const at = text.indexOf(`${file}:`);
       const [, line, col] = (at < 0 ? null : /^(\d+):(\d+)/.exec(text.slice(at + file.length + 1))) ?? [];
-      if (line !== undefined) return placed(file, source, Number(line), Number(line) === moved ? null : Number(col) - 1);
+      if (line === undefined) continue;
+      const column = Number(col) - 1;
+      const isMoved = moved !== null && Number(line) === moved.line && column >= moved.from;
+      return placed(file, source, Number(line), isMoved ? Math.max(moved.from, column - moved.by) : column);
     }
   }
   return null;

@@ -45,6 +45,11 @@ export class Exec {
     return this.#done;
   }
 
+  /** Whether it was typed at a prompt. */
+  get interactive() {
+    return this.body.interactive === true;
+  }
+
   /** What the process exits with after it: 1 for a cell that failed, or what the cell chose. */
   get status() {
     return this.#failed ? Number(process.exitCode) || 1 : 0;
@@ -66,7 +71,7 @@ export class Exec {
       if (body.call) return await this.#call(inputs);
       this.#cell = new Cell({
         file: body.code, source: this.#source, inputs, outputs: Object.keys(body.outputs ?? {}),
-        api: this.#api(inputs), session: this.session, show: body.interactive === true ? (value) => this.#shown(value) : null,
+        api: this.#api(inputs), session: this.session, show: this.interactive ? (value) => this.#shown(value) : null,
       });
       await this.#cell.prepare();
       this.session?.codes.set(body.code, { source: this.#source, moved: this.#cell.moved, cell: body.cell });

@@ -194,7 +194,7 @@ const TRIES = 100;
  * The source so that the value of its last statement is given to `show`, where that is an expression, and the line from 1 that this moves to the right; else as it is.
  * @param {string} source
  * @param {string} show the name of a function
- * @returns {{source: string, moved: number | null}}
+ * @returns {{source: string, moved: import("./errors.mjs").Moved | null}}
  */
 export function showing(source, show) {
   const { tokens } = tokensOf(source);
@@ -208,8 +208,11 @@ export function showing(source, show) {
   for (const { start } of starts.slice(-TRIES)) {
     const tail = source.slice(start, end);
     if (tail === "" || STATEMENT.test(tail) || wrong(`(${tail}\n)`) !== null) continue;
-    const shown = `${source.slice(0, start)};${show}((${tail}\n))`;
-    if (wrong(shown) === null) return { source: shown, moved: source.slice(0, start).split("\n").length };
+    const call = `;${show}((`;
+    const shown = `${source.slice(0, start)}${call}${tail}\n))`;
+    if (wrong(shown) !== null) continue;
+    const lines = source.slice(0, start).split("\n");
+    return { source: shown, moved: { line: lines.length, from: lines[lines.length - 1].length, by: call.length } };
   }
   return { source, moved: null };
 }

@@ -68,7 +68,7 @@ impl World {
             }
             let text = String::from_utf8_lossy(file.bytes);
             let source = Source::new(format!("executors/{}", file.path), text);
-            let (manifest, report) = polyloom_load::parse_manifest(&source, None);
+            let (manifest, report) = polyloom_load::parse_bundled(&source);
             manifests.extend(manifest);
             problems.extend(report.problems);
         }

@@ -126,10 +126,7 @@ impl Case {
             Kind::Worker(_) => true,
         };
         // Most have nothing made once.
-        let made = match &manifest.kind {
-            Kind::Worker(worker) => self.name != "once" || worker.once.is_some(),
-            Kind::Command(_) => true,
-        };
+        let made = self.name != "once" || manifest.kind.once().is_some();
         // Who tells of functions has its own ones, and none of a module.
         let reads = self.name != "call" || !declares(manifest, "catalog");
         speaks
@@ -254,12 +251,12 @@ pub const CASES: &[Case] = &[
     value("value.image", "image"),
     value("value.file", "file"),
     value("value.dir", "dir"),
-    talk(
+    cell(
         Run,
         "once",
         &[],
         cells::once,
-        "the `once` of `[worker]`, where there is one, ends well and leaves something in `{out}`",
+        "the `once` of `[worker]` or `[compile]`, where there is one, ends well and leaves something in `{out}`",
     ),
     talk(
         Run,

@@ -20,12 +20,14 @@ pub(crate) struct Findings {
     /// Word comparisons left. Suggestions are a courtesy: a file with thousands of wrong names
     /// must not cost thousands times thousands of comparisons.
     comparisons: usize,
+    /// Whether the text is one that this program comes with, whose patterns were tried by its tests.
+    pub bundled: bool,
 }
 
 impl Findings {
     pub fn new(source: &Arc<Source>) -> Self {
         let (source, problems) = (Arc::clone(source), Vec::new());
-        Self { source, problems, more: (0, 0), comparisons: 200_000 }
+        Self { source, problems, more: (0, 0), comparisons: 200_000, bundled: false }
     }
 
     /// The same text's, for one of that many parts of it that are looked at by themselves.

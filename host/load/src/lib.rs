@@ -41,7 +41,7 @@ pub use fmt::format;
 pub use given::{Given, apply_params};
 pub use manifest::{
     Broken, ByExtension, Files, Languages, broken_in, discover, kernels_in, manifests_in,
-    parse_manifest, read_kernel, read_manifest,
+    parse_bundled, parse_manifest, read_kernel, read_manifest,
 };
 pub use place::{find_flow, has_flow};
 pub use problem::{Code, Label, Problem, Report, Severity};

@@ -15,6 +15,8 @@ use crate::source::Source;
 
 /// So many problems are drawn; the others are one line each.
 const PICTURES: usize = 40;
+/// So many of those without a text to point into, of which a drawing shows no more than a line does.
+const BARE_PICTURES: usize = 3;
 /// So many of those lines are shown.
 const LINES: usize = 400;
 /// A line longer than this is cut around the place meant.
@@ -33,20 +35,23 @@ pub fn render(report: &Report, color: bool, width: usize) -> String {
     let mut after = Lines(String::new());
     let (uncounted, problems): (Vec<_>, Vec<_>) =
         report.problems.iter().partition(|problem| problem.code == Code::TooMany);
+    let (mut drawn, mut bare) = (0, 0);
     for (index, problem) in problems.iter().enumerate() {
-        if index < PICTURES {
+        bare += usize::from(problem.labels.is_empty());
+        if drawn < PICTURES && (!problem.labels.is_empty() || bare <= BARE_PICTURES) {
+            drawn += 1;
             let picture = Picture::new(problem);
             // The handler can only fail where the text it writes to does, and a String never does.
             if handler.render_report(&mut text, &picture).is_err() {
                 text.push_str(&problem.to_string());
             }
             text.push('\n');
-        } else if index < PICTURES + LINES {
+        } else if index - drawn < LINES {
             after.push(&problem.to_string());
         }
     }
     text.push_str(&after.0);
-    if let Some(more) = problems.len().checked_sub(PICTURES + LINES).filter(|more| *more > 0) {
+    if let Some(more) = problems.len().checked_sub(drawn + LINES).filter(|more| *more > 0) {
         text.push_str(&format!("and {more} more\n"));
     }
     uncounted.iter().for_each(|problem| text.push_str(&format!("{problem}\n")));
@@ -247,6 +252,22 @@ mod tests {
         let source = Source::new("x.toml", text);
         let problem = Problem::error(Code::Syntax, "what is wrong").at(&source, span, "here");
         render(&Report { problems: vec![problem] }, false, 80)
+    }
+
+    #[test]
+    fn many_problems_that_nothing_can_be_drawn_of_are_a_line_each() {
+        let bare =
+            |at| Problem::error(Code::Typed, format!("f{at} (a.py:{at}:5)")).help("what to do");
+        let text = render(&Report { problems: (0..30).map(bare).collect() }, false, 80);
+        assert_eq!(text.matches("help: what to do").count(), BARE_PICTURES);
+        let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("error[")).collect();
+        assert_eq!(lines.len(), 30 - BARE_PICTURES);
+        assert_eq!(lines[0], "error[PL059]: f3 (a.py:3:5)");
+        // They take no picture from what has a place.
+        let source = Source::new("x.toml", "a = 1");
+        let mut problems: Vec<_> = (0..30).map(bare).collect();
+        problems.push(Problem::error(Code::Syntax, "what is wrong").at(&source, 0..1, "here"));
+        assert!(render(&Report { problems }, false, 80).contains("╭─[x.toml:1:1]"));
     }
 
     #[test]

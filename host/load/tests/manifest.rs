@@ -5,7 +5,9 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
-use polyloom_load::{ByExtension, Languages, Source, discover, parse_manifest, render};
+use polyloom_load::{
+    ByExtension, Languages, Source, discover, parse_bundled, parse_manifest, render,
+};
 use polyloom_model::{Kind, Manifest};
 
 fn picture(text: &str) -> String {
@@ -29,8 +31,11 @@ fn the_bundled_manifests_are_read_without_a_problem() {
         let Ok(text) = std::fs::read_to_string(entry.unwrap().path().join("executor.toml")) else {
             continue;
         };
-        let (manifest, report) = parse_manifest(&Source::new("executor.toml", text), None);
+        let source = Source::new("executor.toml", text);
+        let (manifest, report) = parse_manifest(&source, None);
         assert!(report.is_empty(), "{}", render(&report, false, 100));
+        let taken = parse_bundled(&source).0;
+        assert_eq!(format!("{taken:?}"), format!("{manifest:?}"));
         bundled.extend(manifest);
     }
     assert!(bundled.len() > 5);
@@ -380,6 +385,25 @@ fn a_head_says_all_that_it_needs() {
     }
     let without = "id = 'x'\nversion = '1'\nkind = 'command'\n[compile]\nargv = ['/x', '{head.flags}']\n[run]\nargv = ['x']\n";
     assert!(picture(without).contains("unknown placeholder `{head.flags}`"));
+}
+
+#[test]
+fn what_is_made_once_is_made_of_no_code() {
+    let compile = |once: &str| {
+        format!(
+            "id = 'x'\nversion = '1'\nkind = 'command'\n[toolchain.cc]\nany = ['cc']\n[compile]\nargv = ['{{cc}}', '{{code}}', '-o', '{{program}}']\nonce = {once}\n[run]\nargv = ['{{program}}']"
+        )
+    };
+    let text = compile("['{cc}', '{sdk}/x', '{out}']");
+    let (manifest, report) = parse_manifest(&Source::new("executor.toml", text), None);
+    assert!(report.is_empty(), "{}", render(&report, false, 100));
+    assert_eq!(manifest.unwrap().kind.once().unwrap(), ["{cc}", "{sdk}/x", "{out}"]);
+    let wrong =
+        [("['{cc}', '{code}']", "unknown placeholder `{code}`"), ("[]", "`once` has no program")];
+    for (once, told) in wrong {
+        let seen = picture(&compile(once));
+        assert!(seen.contains(told), "{seen}");
+    }
 }
 
 #[test]

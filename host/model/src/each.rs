@@ -1,8 +1,14 @@
 //! Work on many things by as many threads as there are processors. Knows nothing of what they are.
 
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
+
+/// How many processors there are. Asked of the system once: the answer is in a dozen of its files.
+pub fn processors() -> usize {
+    static PROCESSORS: OnceLock<usize> = OnceLock::new();
+    *PROCESSORS.get_or_init(|| thread::available_parallelism().map_or(1, NonZeroUsize::get))
+}
 
 /// Makes something of each of some things that are worth a thread's while: what `work` gives is in their order. They are begun in their order, too,
 /// so that one may wait for what is made of those before it. Each thread has a `memory` of its own. Without a thread to be had, it takes longer.
@@ -24,7 +30,7 @@ pub fn each<I: Send, M, T: Send>(
     };
     let threads = match count {
         0 | 1 => 1,
-        _ => thread::available_parallelism().map_or(1, NonZeroUsize::get).min(count),
+        _ => processors().min(count),
     };
     let mut made = thread::scope(|scope| {
         let others: Vec<_> = (1..threads)

@@ -23,7 +23,7 @@ mod when;
 pub use call::Call;
 pub use connect::{Coercion, Connection, Mismatch, can_connect, conform, value_in_short};
 pub use digest::{Digest, DigestError};
-pub use each::each;
+pub use each::{each, processors};
 pub use flow::{
     Axis, Cell, Code, Flow, Input, Items, ItemsOf, Mark, Origin, Param, Retries, Role, Session,
     Settings, Source, Stdin, SubFlow, ToolChoice,

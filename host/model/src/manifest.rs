@@ -93,6 +93,7 @@ impl Manifest {
             Kind::Command(command) => {
                 let head = command.head.as_ref();
                 command.compile.as_deref().is_some_and(holds)
+                    || command.once.as_deref().is_some_and(holds)
                     || head.is_some_and(|head| holds(&head.argv) || holds(&head.flags))
                     || holds(&command.run)
                     || command.instances.as_ref().is_some_and(|it| holds(&it.argv))
@@ -162,6 +163,15 @@ impl Kind {
         }
     }
 
+    /// The argv that makes, once for a toolchain, what all its programs have in view, if there is one.
+    #[must_use]
+    pub fn once(&self) -> Option<&[String]> {
+        match self {
+            Self::Command(command) => command.once.as_deref(),
+            Self::Worker(worker) => worker.once.as_deref(),
+        }
+    }
+
     /// How it can be a zygote, if it can.
     #[must_use]
     pub fn zygote(&self) -> Option<&ZygoteSpec> {
@@ -213,6 +223,8 @@ pub struct CommandSpec {
     pub compile: Option<Vec<String>>,
     /// What codes begin with and is compiled once for all of them.
     pub head: Option<HeadSpec>,
+    /// The argv that makes, once for a toolchain and of no cell's code, what its compilers and programs have in view: an archive of the compiler's classes.
+    pub once: Option<Vec<String>>,
     /// The argv that runs the cell.
     pub run: Vec<String>,
     /// That it can be a zygote, which makes each cell by forking itself.

@@ -49,12 +49,10 @@ impl ExecutorFacts {
                     list("text of the head", std::slice::from_ref(&head.text));
                 }
             }
-            Kind::Worker(worker) => {
-                list("worker", &worker.argv);
-                if let Some(once) = &worker.once {
-                    list("once", once);
-                }
-            }
+            Kind::Worker(worker) => list("worker", &worker.argv),
+        }
+        if let Some(once) = manifest.kind.once() {
+            list("once", once);
         }
         if let Some(argv) = &manifest.normalise {
             list("normalise", argv);

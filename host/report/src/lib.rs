@@ -23,6 +23,8 @@ pub use preview::{PreviewOptions, Source, Subject, preview};
 pub use replay::{ReplayError, replay};
 pub use schema::{events_schema, run_schema};
 pub use tables::{Align, Table};
-pub use terminal::{Options, Progress, SourceLines, Terminal, Verbosity, excerpt, is_caller};
+pub use terminal::{
+    Options, Progress, Prompt, SourceLines, Terminal, Verbosity, excerpt, is_caller,
+};
 pub use trace::Trace;
 pub use units::{date_time, duration, size};

@@ -25,7 +25,7 @@ use crate::units;
 use failure::Failure;
 pub use failure::{excerpt, is_caller};
 use log::Log;
-pub use options::{Options, Progress, SourceLines, Verbosity};
+pub use options::{Options, Progress, Prompt, SourceLines, Verbosity};
 
 /// The terminal face. Clones share one screen: give one to the run as a sink, keep another for ticks and resizing.
 #[derive(Clone)]

@@ -1,5 +1,5 @@
-//! What an executor makes once for a toolchain and all its workers find when they start, as bytecode is: kept in the store like a compiled program. No cell
-//! has a part in it. Where there is none yet workers start without, and it is made beside them, for the next run.
+//! What an executor makes once for a toolchain and all its programs find when they start, as bytecode is: kept in the store like a compiled program. No cell
+//! has a part in it. Where there is none yet they start without, and it is made beside them, for the next run.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ const REFUSED: &str = "refused";
 const NAME: &str = "once";
 
 impl Place {
-    /// Has what an earlier run made once for an executor's workers in view of all that is started for it from now on. `identity` is
+    /// Has what an earlier run made once for an executor in view of all that is started for it from now on. `identity` is
     /// [`polyloom_plan::ExecutorFacts::together`].
     pub fn recall_once(&self, executor: &Arc<Executor>, identity: &Digest) {
         if executor.once().is_none() || self.workplace.once(executor).is_some() {
@@ -42,7 +42,7 @@ impl Place {
 }
 
 impl StepRun {
-    /// Sees to it that the step's worker, if it is to be one, has in view what is made once for it.
+    /// Sees to it that the step's programs have in view what is made once for them.
     pub(crate) async fn look_for_once(self: &Arc<Self>) {
         let workplace = &self.place.workplace;
         if workplace.once(&self.executor).is_some() {
@@ -59,7 +59,7 @@ impl StepRun {
             self.place.heads.begin(key, async move {
                 if let Err(text) = step.make_once(key, maker).await {
                     let executor = &step.executor.manifest.id;
-                    tracing::warn!(%executor, text, "nothing could be made once for its workers");
+                    tracing::warn!(%executor, text, "nothing could be made once for its programs");
                 }
             });
         }

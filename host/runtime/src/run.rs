@@ -749,7 +749,7 @@ impl Runner {
             limits: self.limits(step),
             flight: self.is_shared(step).then(|| self.content_key(step)),
             coming: self.coming(step, executor),
-            spare: self.schedule.live() < polyloom_worker::processors(),
+            spare: self.schedule.live() < polyloom_model::processors(),
             history: self.job.project.clone().zip(Some(prepared.name())),
             turn: None,
             unix_ms: unix_ms(),

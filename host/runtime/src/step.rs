@@ -272,6 +272,7 @@ impl StepRun {
         };
         let compiles =
             matches!(&self.executor.manifest.kind, Kind::Command(c) if c.compile.is_some());
+        self.look_for_once().await;
         let mut program = None;
         let mut compiled = None;
         if compiles {
@@ -294,7 +295,6 @@ impl StepRun {
             }
         }
         let secrets = self.read_secrets(&granted, &stop).await?;
-        self.look_for_once().await;
         let mut attempt = match self.is_light() {
             true => self.attempt(program)?,
             false => {

@@ -5,37 +5,44 @@
 
 use std::fs::File;
 use std::io;
-use std::num::NonZeroUsize;
 use std::os::unix::fs::FileExt;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock};
 
 use blake3::hazmat::{
     ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root,
 };
-use polyloom_model::Digest;
+use polyloom_model::{Digest, processors};
 
 /// A piece that one thread hashes. A power of two of at least 1024 bytes, or it would be no subtree.
 const PIECE: u64 = 4 << 20;
 /// Below this a thread's start costs more than it saves.
 const PARALLEL_FROM: u64 = 4 * PIECE;
 const BUFFER: usize = 256 << 10;
+/// A buffer for a file that was seen to be small, which it need not be any more.
+const LEAST: usize = 16 << 10;
 
 /// The digest and size of a file from its start. Leaves its offset alone.
 pub(crate) fn digest(file: &File) -> io::Result<(Digest, u64)> {
-    let size = file.metadata()?.len();
+    digest_of_size(file, file.metadata()?.len())
+}
+
+/// The same for one that was just seen to have so many bytes.
+pub(crate) fn digest_of_size(file: &File, size: u64) -> io::Result<(Digest, u64)> {
     let piece = |at, length, hasher: &mut blake3::Hasher| {
-        if feed(file, at, length, hasher)? < length {
+        if feed(file, at, length, BUFFER, hasher)? < length {
             // It became shorter meanwhile.
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         Ok(())
     };
-    if let Some(digest) = parallel(size, threads(), piece)? {
+    if let Some(digest) = parallel(size, processors(), piece)? {
         return Ok((digest, size));
     }
     let mut hasher = blake3::Hasher::new();
-    let read = feed(file, 0, u64::MAX, &mut hasher)?;
+    // Room for one byte more, by which it is seen to have grown. A larger one would only be cleared for nothing.
+    let buffer = usize::try_from(size.saturating_add(1)).unwrap_or(BUFFER);
+    let read = feed(file, 0, u64::MAX, buffer, &mut hasher)?;
     Ok((Digest::from_bytes(*hasher.finalize().as_bytes()), read))
 }
 
@@ -48,19 +55,19 @@ pub fn digest_bytes(bytes: &[u8]) -> Digest {
         hasher.update(&bytes[at..at + length]);
         Ok(())
     };
-    let whole = parallel(bytes.len() as u64, threads(), piece);
+    let whole = parallel(bytes.len() as u64, processors(), piece);
     whole.ok().flatten().unwrap_or_else(|| Digest::of(bytes))
 }
 
-/// Asked of the system once: the answer is in a dozen of its files.
-fn threads() -> usize {
-    static THREADS: OnceLock<usize> = OnceLock::new();
-    *THREADS.get_or_init(|| std::thread::available_parallelism().map_or(1, NonZeroUsize::get))
-}
-
-/// Hashes up to `length` bytes from `at`; tells how many there were.
-fn feed(file: &File, at: u64, length: u64, hasher: &mut blake3::Hasher) -> io::Result<u64> {
-    let mut buffer = vec![0; usize::try_from(length).unwrap_or(BUFFER).clamp(1, BUFFER)];
+/// Hashes up to `length` bytes from `at`, at most `buffer` of them at a time; tells how many there were.
+fn feed(
+    file: &File,
+    at: u64,
+    length: u64,
+    buffer: usize,
+    hasher: &mut blake3::Hasher,
+) -> io::Result<u64> {
+    let mut buffer = vec![0; buffer.clamp(LEAST, BUFFER)];
     let mut read = 0;
     while read < length {
         let most = usize::try_from(length - read).unwrap_or(BUFFER).min(buffer.len());
@@ -153,6 +160,9 @@ mod tests {
             file.write_all(&bytes).expect("room");
             assert_eq!(digest(&file).expect("read"), (Digest::of(&bytes), size));
             assert_eq!(digest_bytes(&bytes), Digest::of(&bytes), "{size}");
+            // One that grew since it was looked at.
+            let grown = digest_of_size(&file, size / 2).expect("read");
+            assert!(size / 2 >= PARALLEL_FROM || grown == (Digest::of(&bytes), size), "{size}");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use polyloom_model::{CommandSpec, Kind, Manifest, WorkerSpec};
+use polyloom_model::{CommandSpec, Kind, Manifest};
 use polyloom_sandbox::View;
 
 use crate::tools::Found;
@@ -61,16 +61,14 @@ impl Executor {
         text
     }
 
-    /// Itself as one that makes what all its workers find when they start, if there is such a thing: that is run as a compiler of heads is, but that there is
+    /// Itself as one that makes what all its programs find when they start, if there is such a thing: that is run as a compiler of heads is, but that there is
     /// no code.
     #[must_use]
     pub fn once(&self) -> Option<Self> {
-        let Kind::Worker(WorkerSpec { once: Some(argv), .. }) = &self.manifest.kind else {
-            return None;
-        };
         let spec = CommandSpec {
-            compile: Some(argv.clone()),
+            compile: Some(self.manifest.kind.once()?.to_vec()),
             head: None,
+            once: None,
             run: Vec::new(),
             component: None,
             zygote: None,

@@ -43,4 +43,4 @@ pub use grounds::WORTH_TWO;
 pub use inputs::text_of;
 pub use normaliser::NormalForms;
 pub use polyloom_sandbox::{HOT_FROM, HotFile, MOST_HOT};
-pub use workplace::{AttemptError, Workplace, bounded, enforcement, most_open_files, processors};
+pub use workplace::{AttemptError, Workplace, bounded, enforcement, most_open_files};

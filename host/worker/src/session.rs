@@ -70,6 +70,9 @@ pub enum Unkept {
     /// They would not be in it, either.
     #[error("a process that a cell has started runs beside it")]
     Processes,
+    /// Its worker has said from the start that it can't.
+    #[error("its executor can't keep states")]
+    Never,
     /// Its worker can't. A claim: it is shown.
     #[error("{}", if .0.is_empty() { "its executor does not say why" } else { .0 })]
     Worker(String),
@@ -131,6 +134,10 @@ impl Session {
     ///
     /// A snapshot is of the worker's state alone. Who has files, or processes beside it, would find them as they are later, so that its state can't be kept.
     pub async fn snapshot(&mut self, name: &str) -> Option<Result<(), Unkept>> {
+        self.greet().await?;
+        if !self.keeps() {
+            return Some(Err(Unkept::Never));
+        }
         if !self.seat.cell.has_no_files().ok()? {
             return Some(Err(Unkept::Files));
         }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use polyloom_model::{Calls, Kind, Limits, Policy, Preset, Type, Value};
+use polyloom_model::{Calls, Kind, Limits, Policy, Preset, Type, Value, processors};
 use polyloom_protocol::achieved::Achieved;
 use polyloom_protocol::messages::host::{
     Call as ExecCall, Exec, Input as ExecInput, Output as ExecOutput,
@@ -54,7 +54,7 @@ pub struct Workplace {
     pub(crate) daemon: Daemon,
     /// Attempts that are under way.
     present: AtomicUsize,
-    /// What was made once for the workers of executors that were asked for it, or nothing.
+    /// What was made once for executors that were asked for it, or nothing.
     once: Mutex<Vec<(Arc<Executor>, Option<PathBuf>)>>,
 }
 
@@ -159,7 +159,7 @@ impl Workplace {
         self.once.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was made once for an executor's workers, as far as [`Self::keep_once`] was told: that there is nothing, too.
+    /// What was made once for an executor, as far as [`Self::keep_once`] was told: that there is nothing, too.
     #[must_use]
     pub fn once(&self, executor: &Executor) -> Option<Option<PathBuf>> {
         let same = |known: &Executor| {
@@ -171,7 +171,7 @@ impl Workplace {
         onces.iter().find(|(known, _)| same(known)).map(|(_, path)| path.clone())
     }
 
-    /// From now on its workers have a directory of the store in view, or none. It holds for as long as this does, so that they are all alike.
+    /// From now on its programs have a directory of the store in view, or none. It holds for as long as this does, so that they are all alike.
     pub fn keep_once(&self, executor: &Arc<Executor>, path: Option<PathBuf>) {
         if self.once(executor).is_none() {
             self.onces().push((Arc::clone(executor), path));
@@ -556,12 +556,6 @@ impl Workplace {
         let policy = Self::policy(attempt, laid);
         (spec, policy, exec)
     }
-}
-
-/// How many processors there are.
-pub fn processors() -> usize {
-    static PROCESSORS: OnceLock<usize> = OnceLock::new();
-    *PROCESSORS.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 
 /// The message that asks a worker for a cell.

@@ -1,6 +1,6 @@
 //! Removing the groups of hosts that are dead.
 
-use std::{fs, os::fd::AsFd, path::Path};
+use std::{collections::HashMap, fs, os::fd::AsFd, path::Path};
 
 use super::{layout, remove_directory};
 use crate::{owner::Owner, sys::file};
@@ -18,36 +18,49 @@ pub struct SweepReport {
 /// groups). Groups of living hosts, of other users and anything not named by us are never touched. Looks everywhere, since the
 /// dead host may have lived in another session's group.
 pub fn sweep() -> SweepReport {
-    let mut report = SweepReport::default();
+    let mut sweep = Sweep { dead: HashMap::new(), left: 0, report: SweepReport::default() };
     for mount in layout::mounts() {
-        let mut left = MOST_DIRECTORIES;
-        visit(&mount, &mut left, &mut report);
+        sweep.left = MOST_DIRECTORIES;
+        sweep.visit(&mount);
     }
-    report
+    sweep.report
 }
 
 /// A machine with more groups than this is swept in part; some microseconds each.
 const MOST_DIRECTORIES: usize = 4096;
 
-fn visit(directory: &Path, left: &mut usize, report: &mut SweepReport) {
-    let Ok(entries) = fs::read_dir(directory) else { return };
-    for entry in entries.flatten() {
-        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) || *left == 0 {
-            continue;
-        }
-        *left -= 1;
-        let name = entry.file_name();
-        match name.to_str().and_then(Owner::parse) {
-            None => visit(&entry.path(), left, report),
-            Some(owner) if owner.is_dead() && is_mine(&entry) => {
-                if remove_group(&entry.path()) {
-                    report.removed += 1;
-                } else {
-                    report.stuck += 1;
-                }
+struct Sweep {
+    /// Whether an owner is dead, which is asked once: a living host has groups in every hierarchy.
+    dead: HashMap<Owner, bool>,
+    left: usize,
+    report: SweepReport,
+}
+
+impl Sweep {
+    fn visit(&mut self, directory: &Path) {
+        let Ok(entries) = fs::read_dir(directory) else { return };
+        for entry in entries.flatten() {
+            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) || self.left == 0 {
+                continue;
             }
-            Some(_) => {}
+            self.left -= 1;
+            let name = entry.file_name();
+            match name.to_str().and_then(Owner::parse) {
+                None => self.visit(&entry.path()),
+                Some(owner) if self.is_dead(&owner) && is_mine(&entry) => {
+                    if remove_group(&entry.path()) {
+                        self.report.removed += 1;
+                    } else {
+                        self.report.stuck += 1;
+                    }
+                }
+                Some(_) => {}
+            }
         }
+    }
+
+    fn is_dead(&mut self, owner: &Owner) -> bool {
+        *self.dead.entry(owner.clone()).or_insert_with(|| owner.is_dead())
     }
 }
 

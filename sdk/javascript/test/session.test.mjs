@@ -121,3 +121,16 @@ test("a reset forgets, and what was typed is completed", () => cells(async (all)
   all.host.send(Kind.Reset, 0n, {});
   assert.equal(await all.value("[typeof apples, typeof other, typeof console]"), "[ 'undefined', 'undefined', 'object' ]");
 }));
+
+test("columns of what is typed are its author's", () => cells(async (all) => {
+  for (const [source, col] of [["nope.x", 1], ["  1; nope.x", 6], ["1\n nope.x", 2]]) {
+    const { told } = await all.run(source, { interactive: true });
+    assert.deepEqual([told[0].message, told[0].col], ["ReferenceError: nope is not defined", col], source);
+  }
+}));
+
+test("what fails after its input was over takes no state at a prompt", () => cells(async (all) => {
+  await all.value("let kept = 7; setTimeout(() => { throw new Error('late'); }, 10); 0");
+  while (!all.host.stderr.includes("late")) await new Promise((resolve) => all.host.child.stderr.once("data", resolve));
+  assert.equal(await all.value("kept"), "7");
+}));

@@ -80,6 +80,16 @@ fn libraries_are_read_as_installed() {
     let place = Place::new();
     let ended = place.call(&["catalog", "python:statistics", "--allow-untyped"]).end().exits(0);
     assert!(ended.stdout().contains("python:statistics:fmean"), "{}", ended.stdout());
+    // What it lacks is a line each, at its place.
+    let told = place.call(&["catalog", "python:statistics"]).end().exits(2).stderr();
+    let told: Vec<&str> = told.lines().collect();
+    let line = told
+        .iter()
+        .find(|it| it.starts_with("error[PY001]: `fmean`: parameter `data` has no type (/"));
+    let place = line.unwrap().rsplit('/').next().unwrap();
+    assert!(place.starts_with("statistics.py:") && place.matches(':').count() == 2, "{place}");
+    let errors = told.iter().filter(|it| it.starts_with("error[")).count();
+    assert!(told.len() < errors + 25, "{}", told.join("\n"));
 }
 
 #[test]

@@ -63,3 +63,40 @@ fn what_can_not_be_made_once_is_tried_once() {
     assert!(told());
     assert!(!told());
 }
+
+/// With a compiler that insists on its archive, and leaves a file where it had one.
+#[test]
+fn a_compiler_has_its_archive_from_the_second_run_on() {
+    needs!("java", "javac");
+    let flow = |n: u32| {
+        format!(
+            "[cells.a]\nlang = \"kaffee\"\noutputs = {{ y = \"str\" }}\ncode = '''\nimport java.nio.file.*;\nclass Case {{ public static void main(String[] a) throws Exception {{
+  Files.writeString(Path.of(System.getenv(\"OUT\"), \"y\"), \"{n} \" + Files.exists(Path.of(\"/cell/program/archived\")));
+}} }}\n'''\n"
+        )
+    };
+    let place = Place::flow(&flow(0));
+    let java = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../executors/java/executor.toml");
+    let manifest = fs::read_to_string(java).unwrap();
+    let manifest = manifest
+        .replace("\"java\"\nversion", "\"kaffee\"\nversion")
+        .replace(
+            "[\"java\"]\n\n[toolchain.java]",
+            "[\"kaffee\"]\n[toolchain.sh]\nany = [\"sh\"]\nversion = []\n\n[toolchain.java]",
+        )
+        .replace("\"/bin/sh\"", "\"{sh}\"")
+        .replace("-J-Xshare:auto $archive", "$archive")
+        .replace("&& archive=\"", "&& archive=\"-J-Xshare:on ")
+        .replace("exit $status\n", "[ -z \"$archive\" ] || touch \"$3/archived\"\nexit $status\n");
+    place.executor("kaffee", &manifest);
+    let said = |n: u32| {
+        place.write("polyloom.toml", flow(n));
+        let run = place.run(&[]).exits(0);
+        String::from_utf8_lossy(&run.bytes("a", "y")).into_owned()
+    };
+    // It is made beside the first.
+    for (n, told) in [(1, "1 false"), (2, "2 true")] {
+        let said = said(n);
+        assert!(said.ends_with(told), "{said}");
+    }
+}

@@ -167,7 +167,8 @@ fn an_error_in_javascript_is_told_once_and_where_it_was_called_from() {
     let text = "function f() {\n  throw new Error('no');\n}\nf()\nnope\n";
     let ended = typed(&Place::new(), &["repl", "--lang", "js"], text).exits(1);
     let told = "error: Error: no (in input 1)\n       1 │ function f() {\n  >    2 │   throw new Error('no');\n         │         ^\n       3 │ }\n\
-                input 2: it was called here\n  >    1 │ f()\nerror: ReferenceError: nope is not defined\n  >    1 │ nope\n";
+                input 2: it was called here\n  >    1 │ f()\n         │ ^\n\
+                error: ReferenceError: nope is not defined\n  >    1 │ nope\n         │ ^\n";
     assert_eq!(ended.stderr(), told);
 }
 

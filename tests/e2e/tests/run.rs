@@ -73,7 +73,7 @@ fn failure_ends_with_place_reason_and_next_command() {
     error: cell `bad` (sh): failed, exit code 7
       stderr, last lines:
         │ the reason
-    hint: `polyloom logs [RUN] bad` shows all it printed; the next run goes on from here
+    hint: `polyloom logs [RUN] bad` shows all it printed; `polyloom run -i bad` opens its sandbox; the next run goes on from here
 
     failed in [TOOK]: 1 failed
     --- exit 1

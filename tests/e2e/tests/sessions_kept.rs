@@ -402,8 +402,23 @@ fn a_prompt_finds_the_language_of_a_session_that_there_is() {
         told.contains("the session `main` is one of `javascript`\nhint: --lang javascript"),
         "{told}"
     );
-    // A new one is one of Python.
-    assert!(typed(&["other"]).exits(1).stderr().contains("NameError"));
+    // A new one is one of Python, and says that it is new.
+    let told = typed(&["other"]).exits(1).stderr();
+    assert!(told.contains("NameError"), "{told}");
+    let note = |name| format!("note: the daemon keeps no session `{name}`: this one is new;");
+    assert!(told.contains(&note("other")), "{told}");
+    assert!(!typed(&["main"]).exits(0).stderr().contains(&note("main")));
+}
+
+#[test]
+fn a_session_that_can_not_be_kept_says_so_of_its_executor() {
+    needs!("node");
+    let kept = Kept::new("[cells.a]\nlang = 'javascript'\nsession = 'main'\ncode = 'let x = 1'\n");
+    kept.run("a");
+    let told = kept.session(&["snapshot", "main", "mine"]).exits(3).stderr();
+    let why =
+        "session `main` can't be kept: its executor can't keep states\nhint: `polyloom doctor`";
+    assert!(told.contains(why), "{told}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-/// `cache …`.
+// `cache …`.
 #[derive(Debug, Subcommand)]
 pub enum CacheCommand {
     /// Show what the store holds.
@@ -29,7 +29,7 @@ pub enum CacheCommand {
     },
 }
 
-/// What a collection is to do.
+// What a collection is to do.
 #[derive(Debug, Args)]
 pub struct GcArgs {
     /// The size to come down to [default: $POLYLOOM_STORE_MAX, else 10GiB].

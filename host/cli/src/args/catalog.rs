@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::Format;
 
-/// `catalog`.
+// `catalog`.
 #[derive(Debug, Args, Clone)]
 pub struct CatalogArgs {
     /// Files and folders of functions (`filters.py`), and ids (`python:numpy.linalg`, `python:./filters.py:blur`). What is installed is that of the interpreter that the flow in this folder names, if it does.

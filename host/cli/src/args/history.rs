@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::Format;
 
-/// A place in a project's history.
+// A place in a project's history.
 #[derive(Debug, Args, Clone)]
 pub struct At {
     /// [PROJECT] [RUN] [CELL]: a folder or flow file (`./NAME` where a run or a cell here is called like it); a run's id, a unique beginning of one, `latest` (the
@@ -18,7 +18,7 @@ pub struct At {
     pub project: Option<PathBuf>,
 }
 
-/// `runs`, `runs list`.
+// `runs`, `runs list`.
 #[derive(Debug, Args, Clone)]
 pub struct ListArgs {
     /// The project: a folder or a flow file [default: the folder you are in].
@@ -34,7 +34,7 @@ pub struct ListArgs {
     pub format: Format,
 }
 
-/// `show`, `runs show`.
+// `show`, `runs show`.
 #[derive(Debug, Args, Clone)]
 pub struct ShowArgs {
     /// Which run, which cell or output.
@@ -48,7 +48,7 @@ pub struct ShowArgs {
     pub format: Format,
 }
 
-/// `runs …`; alone, it lists them.
+// `runs …`; alone, it lists them.
 #[derive(Debug, Args, Clone)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct RunsArgs {
@@ -60,7 +60,7 @@ pub struct RunsArgs {
     pub list: ListArgs,
 }
 
-/// `runs …`.
+// `runs …`.
 #[derive(Debug, Subcommand, Clone)]
 pub enum RunsCommand {
     /// List the runs of a project, as `runs` alone does.
@@ -77,7 +77,7 @@ pub enum RunsCommand {
     Import(ImportArgs),
 }
 
-/// `runs diff`.
+// `runs diff`.
 #[derive(Debug, Args, Clone)]
 pub struct DiffArgs {
     /// The run before: an id, a unique beginning of one, `latest`, or `latest~N` for the Nth before it.
@@ -94,7 +94,7 @@ pub struct DiffArgs {
     pub format: Format,
 }
 
-/// How long runs are kept.
+// How long runs are kept.
 #[derive(Debug, Args, Clone)]
 pub struct PruneArgs {
     /// Keep at most this many runs [default: $POLYLOOM_KEEP_RUNS, or 100].
@@ -108,7 +108,7 @@ pub struct PruneArgs {
     pub project: Option<PathBuf>,
 }
 
-/// `runs export`.
+// `runs export`.
 #[derive(Debug, Args, Clone)]
 pub struct ExportArgs {
     /// The run: an id, a unique beginning of one, or `latest`.
@@ -125,7 +125,7 @@ pub struct ExportArgs {
     pub project: Option<PathBuf>,
 }
 
-/// `runs import`.
+// `runs import`.
 #[derive(Debug, Args, Clone)]
 pub struct ImportArgs {
     /// The file.
@@ -135,7 +135,7 @@ pub struct ImportArgs {
     pub project: Option<PathBuf>,
 }
 
-/// `lineage`.
+// `lineage`.
 #[derive(Debug, Args, Clone)]
 pub struct LineageArgs {
     /// CELL.PORT of the latest run, RUN CELL.PORT, or the beginning of a digest: `b3:1f0c…`, of an output or of a file that was read.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-/// A run that is going on.
+// A run that is going on.
 #[derive(Debug, Args, Clone)]
 pub struct LiveAt {
     /// [PROJECT] [RUN]: a folder or flow file; a run's id, or a unique beginning of one [default: the newest run that
@@ -16,7 +16,7 @@ pub struct LiveAt {
     pub project: Option<PathBuf>,
 }
 
-/// `attach`.
+// `attach`.
 #[derive(Debug, Args, Clone)]
 pub struct AttachArgs {
     /// Which run.

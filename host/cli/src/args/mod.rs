@@ -1,4 +1,7 @@
 //! The command line as data. Knows what may be typed, not what it does.
+//!
+//! The arguments of a command are described when it is asked for (`defer`), and by then it has its own words: a doc comment of a struct with arguments
+//! would take their place, so these have plain ones.
 
 mod cache;
 mod catalog;
@@ -93,7 +96,7 @@ pub enum Progress {
     Tty,
 }
 
-/// Which flow, with which parameters.
+// Which flow, with which parameters.
 #[derive(Debug, Args, Clone)]
 pub struct FlowArgs {
     /// A flow file, or a folder with a polyloom.toml [default: the folder you are in].
@@ -113,7 +116,7 @@ fn seed(text: &str) -> Result<i64, String> {
     text.parse().map_err(|_| "a seed is a whole number of 64 bits, such as 7".to_owned())
 }
 
-/// Which cells.
+// Which cells.
 #[derive(Debug, Args, Clone, Default)]
 pub struct Select {
     /// Cells: `cell`, `+cell` (with ancestors), `cell+` (with descendants), `tag:WORD`, globs.
@@ -177,7 +180,7 @@ impl Select {
     }
 }
 
-/// `run`.
+// `run`.
 #[derive(Debug, Args, Clone)]
 pub struct RunArgs {
     /// The flow.
@@ -232,6 +235,7 @@ pub struct RunArgs {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum Command {
     /// Run a flow: what is out of date, and nothing else.
     Run(Box<RunArgs>),
@@ -429,8 +433,9 @@ pub enum Command {
     },
 }
 
-/// `session`.
+// `session`.
 #[derive(Debug, Subcommand, Clone)]
+#[command(defer = true)]
 pub enum SessionCommand {
     /// Show the sessions that the daemon keeps.
     List {
@@ -499,7 +504,7 @@ pub enum SessionCommand {
     },
 }
 
-/// Which session.
+// Which session.
 #[derive(Debug, Args, Clone)]
 pub struct SessionAt {
     /// The session's name in its flow.
@@ -512,7 +517,7 @@ pub struct SessionAt {
     pub format: Format,
 }
 
-/// `daemon`.
+// `daemon`.
 #[derive(Debug, Subcommand, Clone)]
 pub enum DaemonCommand {
     /// Start it in the background, for this user and this store.
@@ -551,4 +556,27 @@ pub enum SchemaOf {
     Events,
     /// `run --format json`.
     Run,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, CommandFactory};
+
+    use super::Cli;
+
+    #[test]
+    fn what_is_described_later_has_the_words_it_had() {
+        let told = Cli::command();
+        let mut described = Cli::command();
+        described.build();
+        for command in described.get_subcommands().filter(|it| it.get_name() != "help") {
+            let name = command.get_name();
+            let before = told.find_subcommand(name).and_then(Command::get_about);
+            assert_eq!(command.get_about(), before, "{name}");
+            for part in command.get_subcommands() {
+                let words = part.get_about().map(ToString::to_string).unwrap_or_default();
+                assert!(words.starts_with(char::is_uppercase), "{name} {}", part.get_name());
+            }
+        }
+    }
 }

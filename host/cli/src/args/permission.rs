@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use polyloom_model::{Permission, Preset};
 
-/// What cells may do beyond their inputs, and how well they must be confined.
+// What cells may do beyond their inputs, and how well they must be confined.
 #[derive(Debug, Args, Clone, Default)]
 #[command(next_help_heading = "Permissions")]
 pub struct PermissionArgs {

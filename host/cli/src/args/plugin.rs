@@ -6,8 +6,9 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::{FlowArgs, Format};
 
-/// `plugin …`.
+// `plugin …`.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum PluginCommand {
     /// List the executors: bundled, installed, and those that could be installed.
     List {
@@ -74,7 +75,7 @@ pub enum PluginCommand {
     },
 }
 
-/// `plugin new`.
+// `plugin new`.
 #[derive(Debug, Args)]
 pub struct NewArgs {
     /// Its id, the `lang` of cells; also the name of the folder that is made here.
@@ -116,7 +117,7 @@ pub enum PluginKind {
     Wasm,
 }
 
-/// `plugin install`.
+// `plugin install`.
 #[derive(Debug, Args)]
 pub struct InstallArgs {
     /// A folder with an executor.toml, a .tar or .tar.gz of one, the folder of a Python package or of a crate, a name that `plugin list` shows,

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::PermissionArgs;
 
-/// `repl`.
+// `repl`.
 #[derive(Debug, Args, Clone)]
 pub struct ReplArgs {
     /// The language to begin with; `%lang` goes on in another. Without it that of `--session`, where there is such a session, else python. Its program is the one that the flow in this folder names in `[executors.ID]`, if it does.

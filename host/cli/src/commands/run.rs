@@ -10,16 +10,18 @@ mod same;
 mod streams;
 mod watch;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use polyloom_events::{Sink, UNRECORDED};
 use polyloom_load::Loaded;
-use polyloom_model::{CellId, Flow, Policy, Role, parse_duration};
-use polyloom_report::{Document, Options, Progress, Terminal, Verbosity};
+use polyloom_model::{CellId, Flow, Policy, Role, parse_duration, processors};
+use polyloom_report::{
+    Document, Options, Progress, Prompt, Terminal, Verbosity, escape_line, quote,
+};
 use polyloom_runtime::{
     Carried, Failures, Job, Permit, Place, PolicyWord, Prepared, Runner, Stream, Summary,
 };
@@ -322,7 +324,10 @@ impl Asked {
     ) -> Result<Faces, Failure> {
         let args = &self.args;
         let document = Document::new();
-        let options = options(world.screen, root, args.progress);
+        let options = Options {
+            prompt: Some(prompt(world, args.flow.flow.clone())),
+            ..options(world.screen, root, args.progress)
+        };
         let terminal = Terminal::new(Box::new(crate::screen::People), options);
         let watched =
             recorded.map(|(history, writer)| Watched::new(history, writer)).transpose()?;
@@ -333,7 +338,7 @@ impl Asked {
 
     /// Cells that run at once.
     fn jobs(&self) -> NonZeroUsize {
-        let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let cores = NonZeroUsize::new(processors()).unwrap_or(NonZeroUsize::MIN);
         self.args.jobs.and_then(|jobs| NonZeroUsize::new(jobs as usize)).unwrap_or(cores)
     }
 
@@ -459,6 +464,16 @@ pub fn options(screen: Screen, root: &Path, progress: ProgressFlag) -> Options {
     }
 }
 
+/// What opens a cell of a flow as it was named, by languages that have a prompt.
+fn prompt(world: &World, flow: Option<PathBuf>) -> Prompt {
+    let opens = world.languages.all().filter(|it| super::repl::opens(it).is_ok());
+    let opens: BTreeSet<String> = opens.map(|it| it.id.to_string()).collect();
+    let flow = flow.map(|flow| format!(" {}", quote(&flow.to_string_lossy()))).unwrap_or_default();
+    Box::new(move |cell, lang| {
+        opens.contains(lang).then(|| format!("polyloom run -i {}{flow}", quote(&escape_line(cell))))
+    })
+}
+
 /// The same without source lines.
 pub fn plain_options(screen: Screen, progress: ProgressFlag) -> Options {
     Options {
@@ -477,6 +492,7 @@ pub fn plain_options(screen: Screen, progress: ProgressFlag) -> Options {
             ProgressFlag::Tty => Progress::Tty,
         },
         source: None,
+        prompt: None,
         project: None,
         run: None,
     }

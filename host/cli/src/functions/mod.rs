@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use polyloom_load::{Catalog, CatalogPart, Functions, Question, Root, Target, documents};
-use polyloom_model::{Digest, Manifest};
+use polyloom_model::{Digest, Manifest, processors};
 use serde_json::json;
 
 use self::memory::{Memory, Standing};
@@ -121,7 +121,7 @@ fn parts(manifest: &Manifest, documents: &[String]) -> Result<Vec<CatalogPart>, 
         documents.iter().map(read).collect::<Result<_, _>>().map_err(|error| error.to_string())
     };
     let size: usize = documents.iter().map(String::len).sum();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(1 + size / LONG);
+    let threads = processors().min(1 + size / LONG);
     let mut chunks = documents.chunks(documents.len().div_ceil(threads).max(1));
     let first = chunks.next().unwrap_or_default();
     std::thread::scope(|scope| {

@@ -555,7 +555,10 @@ fn bare_problem(finding: &Finding) -> Problem {
     if let Some(file) = file.filter(|file| finding.line > 0 || !message.contains(file.as_str())) {
         message.push_str(&format!(" ({}", shown(&file)));
         if finding.line > 0 {
-            message.push_str(&format!(", line {}", finding.line));
+            message.push_str(&format!(":{}", finding.line));
+            if finding.col > 0 {
+                message.push_str(&format!(":{}", finding.col));
+            }
         }
         message.push(')');
     }

@@ -12,4 +12,4 @@ mod read;
 pub use discover::{Broken, Files, broken_in, discover, manifests_in, read_manifest};
 pub use kernelspec::{kernels_in, read_kernel};
 pub use languages::{ByExtension, Languages};
-pub use read::parse_manifest;
+pub use read::{parse_bundled, parse_manifest};

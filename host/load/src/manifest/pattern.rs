@@ -15,6 +15,9 @@ pub(super) fn pattern(
     groups: &[&str],
     needed: &str,
 ) {
+    if findings.bundled {
+        return;
+    }
     let built = RegexBuilder::new(text).multi_line(true).size_limit(MAX_PATTERN_PROGRAM).build();
     match built {
         _ if text.len() > MAX_PATTERN => {

@@ -28,11 +28,22 @@ use crate::tree::{Data, Map, Node};
 /// Reads a manifest. `path` is where it was found; a bundled one has none.
 #[must_use]
 pub fn parse_manifest(source: &Arc<Source>, path: Option<&Path>) -> (Option<Manifest>, Report) {
-    let root = match read_toml(source) {
+    parse(Findings::new(source), path)
+}
+
+/// Reads a manifest that this program comes with. Its patterns are taken as they are: to build them is a quarter of reading it, for each command.
+#[must_use]
+pub fn parse_bundled(source: &Arc<Source>) -> (Option<Manifest>, Report) {
+    let mut findings = Findings::new(source);
+    findings.bundled = true;
+    parse(findings, None)
+}
+
+fn parse(mut findings: Findings, path: Option<&Path>) -> (Option<Manifest>, Report) {
+    let root = match read_toml(&findings.source) {
         Ok(root) => root,
         Err(problems) => return (None, Report { problems }),
     };
-    let mut findings = Findings::new(source);
     refuse_nul(&root, &mut findings);
     let manifest = root.as_map().and_then(|top| read(&mut findings, top, path));
     let report = findings.into_report();
@@ -265,10 +276,7 @@ fn kind(findings: &mut Findings, top: &Map, tools: &BTreeMap<String, Tool>) -> O
         let (argv, protocol, features) = (argv?, protocol?, features(findings, map));
         let ahead = map.get("ahead").and_then(|node| findings.flag("ahead", node)) == Some(true);
         let zygote = section(findings, top, "zygote", ZYGOTE).map(|map| zygote(findings, map));
-        let once = match map.get("once") {
-            Some(_) => Some(argv_at(findings, map, "worker", "once", Place::Once, tools)?),
-            None => None,
-        };
+        let once = once(findings, map, "worker", tools)?;
         return Some(Kind::Worker(WorkerSpec {
             argv,
             protocol,
@@ -280,7 +288,7 @@ fn kind(findings: &mut Findings, top: &Map, tools: &BTreeMap<String, Tool>) -> O
             kernel: None,
         }));
     }
-    let (compile, head) = match top.get("compile") {
+    let (compile, head, once) = match top.get("compile") {
         Some(_) => {
             let map = section(findings, top, "compile", COMPILE)?;
             let head = match map.get("head") {
@@ -288,9 +296,10 @@ fn kind(findings: &mut Findings, top: &Map, tools: &BTreeMap<String, Tool>) -> O
                 None => None,
             };
             let place = Place::Compile { headed: head.is_some() };
-            (Some(argv(findings, map, "compile", place, tools)?), head)
+            let once = once(findings, map, "compile", tools)?;
+            (Some(argv(findings, map, "compile", place, tools)?), head, once)
         }
-        None => (None, None),
+        None => (None, None, None),
     };
     let map = section(findings, top, "run", COMMAND)?;
     let run = argv(findings, map, "run", Place::Run { compiled: compile.is_some() }, tools)?;
@@ -311,7 +320,22 @@ fn kind(findings: &mut Findings, top: &Map, tools: &BTreeMap<String, Tool>) -> O
         }
         None => None,
     };
-    Some(Kind::Command(CommandSpec { compile, head, run, zygote, instances, component: None }))
+    let component = None;
+    Some(Kind::Command(CommandSpec { compile, head, once, run, zygote, instances, component }))
+}
+
+/// The key `once` of a section, where it has one; nothing at all where that is wrong.
+#[expect(clippy::option_option, reason = "what is wrong has been told")]
+fn once(
+    findings: &mut Findings,
+    map: &Map,
+    section: &str,
+    tools: &BTreeMap<String, Tool>,
+) -> Option<Option<Vec<String>>> {
+    match map.get("once") {
+        Some(_) => argv_at(findings, map, section, "once", Place::Once, tools).map(Some),
+        None => Some(None),
+    }
 }
 
 fn features(findings: &mut Findings, map: &Map) -> Vec<String> {
@@ -366,6 +390,7 @@ fn wasm(findings: &mut Findings, map: &Map) -> Option<Kind> {
     Some(Kind::Command(CommandSpec {
         compile: Some(with(&["compile", &format!("{{dir}}/{component}"), "-o", "{program}"])),
         head: None,
+        once: None,
         run: with(&["run", "{program}", "{code}", "{args}"]),
         zygote: None,
         instances: None,
@@ -462,8 +487,8 @@ fn programs(findings: &mut Findings, top: &Map, tools: &BTreeMap<String, Tool>) 
     let argv = |name: &str| table(name).and_then(|map| map.get("argv"));
     let argvs = ["compile", "run", "worker", "normalise", "catalog"].map(argv);
     let head = head.and_then(|map| map.get("argv"));
-    let once = table("worker").and_then(|map| map.get("once"));
-    for argv in argvs.into_iter().chain([head, once]).flatten() {
+    let onces = ["compile", "worker"].map(|name| table(name).and_then(|map| map.get("once")));
+    for argv in argvs.into_iter().chain([head]).chain(onces).flatten() {
         let Data::List(items) = &argv.data else { continue };
         let Some((node, Data::Str(text))) = items.first().map(|node| (node, &node.data)) else {
             continue;

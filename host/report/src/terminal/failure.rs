@@ -417,7 +417,10 @@ impl Failure {
             return "it did not begin; the next run goes on from here".to_owned();
         }
         let logs = logs(screen, &escape_line(&self.cell));
-        format!("`{logs}` shows all it printed; the next run goes on from here")
+        let prompt = screen.options.prompt.as_ref();
+        let prompt = prompt.and_then(|prompt| prompt(&self.cell, &self.lang));
+        let prompt = prompt.map(|it| format!("; `{it}` opens its sandbox")).unwrap_or_default();
+        format!("`{logs}` shows all it printed{prompt}; the next run goes on from here")
     }
 }
 

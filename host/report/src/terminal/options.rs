@@ -28,6 +28,9 @@ pub enum Verbosity {
 /// first line wanted and how many; fewer or none are fine.
 pub type SourceLines = Box<dyn Fn(&str, u32, u32) -> Vec<String> + Send>;
 
+/// Gives the command that opens a prompt where a cell ran, by its name and its language; nothing where there can be none.
+pub type Prompt = Box<dyn Fn(&str, &str) -> Option<String> + Send>;
+
 /// What the terminal is and what the user wants to see on it.
 pub struct Options {
     /// Whether the writer is a terminal.
@@ -42,6 +45,8 @@ pub struct Options {
     pub progress: Progress,
     /// Where source lines come from; without it failures show none.
     pub source: Option<SourceLines>,
+    /// Which command opens a cell that failed; without it none is named.
+    pub prompt: Option<Prompt>,
     /// The project's folder as commands name it, where it is not the one the user is in.
     pub project: Option<String>,
     /// The run's id, for who does not see its first event.
@@ -57,6 +62,7 @@ impl Default for Options {
             verbosity: Verbosity::Normal,
             progress: Progress::Auto,
             source: None,
+            prompt: None,
             project: None,
             run: None,
         }

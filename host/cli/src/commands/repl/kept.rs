@@ -43,6 +43,12 @@ impl Kept {
         }
         let id = session::here(name)?;
         let there = executor(&client, &id)?;
+        if there.is_none() {
+            world.screen.note(&format!(
+                "note: the daemon keeps no session `{}`: this one is new; a run that has a daemon leaves the state of its cells in theirs\n",
+                escape_line(name)
+            ));
+        }
         if let Some(there) = there.filter(|there| there != manifest.id.as_str()) {
             let text = format!("the session `{}` is one of `{there}`", escape_line(name));
             return Err(Failure::new(Exit::Usage, text).hint(format!("--lang {there}")));

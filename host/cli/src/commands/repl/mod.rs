@@ -20,6 +20,7 @@ use tokio::sync::watch;
 
 use self::input::{Input, Listener, Typed};
 use self::kept::Kept;
+pub use self::room::opens;
 use self::room::{Ground, Ran, Room};
 use self::word::{Carried, Word};
 use crate::args::{ReplArgs, RunArgs, Select};

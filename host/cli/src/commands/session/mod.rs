@@ -164,6 +164,9 @@ fn unkept(at: &SessionAt, what: &str, why: &Unkept) -> Failure {
     match why {
         Unkept::Files => failure.hint("have its cells leave no files: what is kept is memory"),
         Unkept::Processes => failure.hint("have its cells wait for the processes that they start"),
+        Unkept::Never => {
+            failure.hint("`polyloom doctor` shows what each executor's sessions can do")
+        }
         Unkept::Worker(_) => failure.hint("`polyloom plugin info` shows what an executor can do"),
     }
 }
