@@ -166,6 +166,12 @@ impl Sandbox {
         self.worker.take()
     }
 
+    /// The same, where nobody has taken it.
+    #[must_use]
+    pub fn worker(&self) -> Option<BorrowedFd<'_>> {
+        self.worker.as_ref().map(AsFd::as_fd)
+    }
+
     /// The doors of its network, if it has some.
     pub fn take_doors(&mut self) -> Option<Doors> {
         self.doors.take()

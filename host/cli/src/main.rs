@@ -59,6 +59,9 @@ fn executor(mut words: Vec<OsString>) -> ExitCode {
     if name == "native" {
         return polyloom_executor_native::main(&words);
     }
+    if name == "java" {
+        return polyloom_executor_java::main(&words);
+    }
     if name == "c" {
         return polyloom_executor_c::main(&words);
     }

@@ -407,6 +407,28 @@ fn what_is_made_once_is_made_of_no_code() {
 }
 
 #[test]
+fn what_is_started_ahead_names_nothing_of_a_cell() {
+    let run = |ahead: &str| {
+        format!(
+            "id = 'x'\nversion = '1'\nkind = 'command'\n[toolchain.vm]\nany = ['vm']\n[compile]\nargv = ['{{vm}}', '{{code}}', '{{program}}']\n[run]\nargv = ['{{vm}}', '{{program}}', '{{args}}']\nahead = {ahead}"
+        )
+    };
+    let text = run("['{vm}', '--wait', '{program}', '{in}', '{out}', '{sdk}/x', '{polyloom}']");
+    let (manifest, report) = parse_manifest(&Source::new("executor.toml", text), None);
+    assert!(report.is_empty(), "{}", render(&report, false, 100));
+    assert_eq!(manifest.unwrap().kind.ahead().unwrap()[..2], ["{vm}", "--wait"]);
+    let wrong = [
+        ("['{vm}', '{code}']", "unknown placeholder `{code}`"),
+        ("['{vm}', '{args}']", "unknown placeholder `{args}`"),
+        ("true", "`ahead` takes a list"),
+    ];
+    for (ahead, told) in wrong {
+        let seen = picture(&run(ahead));
+        assert!(seen.contains(told), "{seen}");
+    }
+}
+
+#[test]
 fn kind_and_tables_fit_together() {
     insta::assert_snapshot!(picture("id = 'x'\nversion = '1'\nkind = 'worker'\n[run]\nargv = ['x']\n"), @r#"
 PL063

@@ -96,6 +96,7 @@ impl Manifest {
                     || command.once.as_deref().is_some_and(holds)
                     || head.is_some_and(|head| holds(&head.argv) || holds(&head.flags))
                     || holds(&command.run)
+                    || command.ahead.as_deref().is_some_and(holds)
                     || command.instances.as_ref().is_some_and(|it| holds(&it.argv))
             }
             Kind::Worker(worker) => {
@@ -163,6 +164,15 @@ impl Kind {
         }
     }
 
+    /// The argv of what may be started before there is a cell for it, if there is such a thing.
+    #[must_use]
+    pub fn ahead(&self) -> Option<&[String]> {
+        match self {
+            Self::Command(command) => command.ahead.as_deref(),
+            Self::Worker(worker) => worker.ahead.then_some(worker.argv.as_slice()),
+        }
+    }
+
     /// The argv that makes, once for a toolchain, what all its programs have in view, if there is one.
     #[must_use]
     pub fn once(&self) -> Option<&[String]> {
@@ -227,6 +237,8 @@ pub struct CommandSpec {
     pub once: Option<Vec<String>>,
     /// The argv that runs the cell.
     pub run: Vec<String>,
+    /// The argv of what does the same and may be started before there is a cell for it, which it is told then.
+    pub ahead: Option<Vec<String>>,
     /// That it can be a zygote, which makes each cell by forking itself.
     pub zygote: Option<ZygoteSpec>,
     /// That a worker can do what `run` does, for one cell after the other.

@@ -40,6 +40,9 @@ impl ExecutorFacts {
             Kind::Command(command) => {
                 list("compile", command.compile.as_deref().unwrap_or_default());
                 list("run", &command.run);
+                if let Some(ahead) = &command.ahead {
+                    list("ahead", ahead);
+                }
                 if let Some(worker) = &command.instances {
                     list("instances", &worker.argv);
                 }

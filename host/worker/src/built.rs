@@ -85,7 +85,8 @@ pub fn check(manifest: &Manifest, sdk: &dyn Fn(&str) -> bool) -> Result<(), NotB
             if let Some(component) = &command.component {
                 of(component, content(folder, component, "WebAssembly", is_wasm))?;
             }
-            command.compile.iter().map(Vec::as_slice).chain([command.run.as_slice()]).collect()
+            let others = command.compile.iter().chain(&command.ahead);
+            others.map(Vec::as_slice).chain([command.run.as_slice()]).collect()
         }
     };
     for argv in argvs.into_iter().chain(manifest.normalise.as_deref()) {

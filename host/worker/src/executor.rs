@@ -70,6 +70,7 @@ impl Executor {
             head: None,
             once: None,
             run: Vec::new(),
+            ahead: None,
             component: None,
             zygote: None,
             instances: None,

@@ -5,6 +5,7 @@
 //! sandbox of its own, as ever.
 
 mod ahead;
+mod told;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -16,8 +17,8 @@ use polyloom_model::{Calls, MAX_PATTERN_PROGRAM};
 use polyloom_sandbox as sandbox;
 use regex_lite::{Regex, RegexBuilder};
 
+use self::ahead::Ahead;
 pub use self::ahead::Post;
-use self::ahead::{Ahead, is_started_ahead};
 use crate::attempt::{Attempt, Phase};
 use crate::daemon::{Client, Daemon};
 use crate::executor::Executor;
@@ -84,7 +85,7 @@ impl Ground {
         ];
         let why = in_its_way.iter().find(|(is_so, _)| *is_so);
         let kind = &executor.manifest.kind;
-        let ahead = kind.zygote().is_some() || is_started_ahead(kind);
+        let ahead = kind.zygote().is_some() || kind.ahead().is_some();
         if let Some((_, why)) = why.filter(|_| ahead) {
             not_ahead(attempt, why);
         }
@@ -180,13 +181,19 @@ impl Start {
             return None;
         }
         let calls = attempt.call.is_some();
-        Some(Self { preload, learnt, calls, ..Self::plain(attempt, policy, spec)? })
+        let argv = (manifest.kind.run(), spec.argv.clone());
+        Some(Self { preload, learnt, calls, ..Self::plain(attempt, policy, spec, argv)? })
     }
 
-    /// How the program of such a cell is started where nothing of the cell's is there yet, if that makes no difference to it.
-    fn plain(attempt: &Attempt, policy: &sandbox::Policy, spec: &sandbox::Spec) -> Option<Self> {
+    /// How the program of such a cell is started where nothing of the cell's is there yet, if that makes no difference to it: by this argv, as it is in the
+    /// manifest and as it is here.
+    fn plain(
+        attempt: &Attempt,
+        policy: &sandbox::Policy,
+        spec: &sandbox::Spec,
+        (run, argv): (&[String], Vec<std::ffi::OsString>),
+    ) -> Option<Self> {
         let executor = &attempt.executor;
-        let run = executor.manifest.kind.run();
         let mentions = |slot: &str| run.iter().any(|item| item.contains(slot));
         let size: usize = spec.env.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
         let in_its_way = [
@@ -209,7 +216,7 @@ impl Start {
         }
         Some(Self {
             policy,
-            argv: spec.argv.clone(),
+            argv,
             env: Workplace::base_env(executor, &spec.view, &attempt.limits),
             preload: Vec::new(),
             learnt: Vec::new(),

@@ -37,10 +37,16 @@ pub async fn readable(fd: Option<&AsyncFd<OwnedFd>>) -> std::io::Result<()> {
 
 /// A worker's socket, watched for what comes. That it can be written to is nearly always so, and would be told anew each time that the worker reads.
 pub fn conversed(socket: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
-    let flags = fcntl(&socket, FcntlArg::F_GETFL).map_err(std::io::Error::from)?;
-    let flags = OFlag::from_bits_retain(flags) | OFlag::O_NONBLOCK;
-    fcntl(&socket, FcntlArg::F_SETFL(flags)).map_err(std::io::Error::from)?;
+    never_wait(&socket)?;
     watched(socket, Interest::READABLE)
+}
+
+/// From now on reads and writes that would have to wait fail.
+pub fn never_wait(fd: impl AsFd) -> std::io::Result<()> {
+    let flags = fcntl(&fd, FcntlArg::F_GETFL).map_err(std::io::Error::from)?;
+    let flags = OFlag::from_bits_retain(flags) | OFlag::O_NONBLOCK;
+    fcntl(&fd, FcntlArg::F_SETFL(flags)).map_err(std::io::Error::from)?;
+    Ok(())
 }
 
 /// Sends what a socket has room for. Where that is not all, [`room`] is to be waited for.

@@ -209,3 +209,204 @@ fn those_of_a_plugin_that_says_so_are_started_ahead() {
     run.took(0);
     assert!(run.1.contains("the cell has an environment of its own"), "{}", run.1);
 }
+
+fn java(name: &str, keys: &str, code: &str) -> String {
+    let code = code.replace("MAIN", "public static void main(String[] args) throws Exception");
+    format!("[cells.{name}]\nlang = \"java\"\n{keys}code = '''\n{code}\n'''\n")
+}
+
+/// A run of what an earlier one has compiled: compilers have the processors to themselves there.
+fn compiled(place: &Place) -> Told {
+    drop(place.call(&["run", "--no-cache", "-j1", "-k"]).end());
+    Told::of(place)
+}
+
+#[test]
+fn a_java_cell_sees_what_it_sees_in_a_machine_of_its_own() {
+    needs!("java", "javac");
+    let code = r#"
+import java.io.*;
+import java.nio.file.*;
+import java.util.*;
+class Case {
+  static String[] names(String folder) { String[] all = new File(folder).list(); Arrays.sort(all); return all; }
+  static int deep(int n) { try { return deep(n + 1); } catch (StackOverflowError e) { return n; } }
+  MAIN {
+    System.out.println(new TreeMap<>(System.getenv()));
+    System.out.println(Arrays.toString(args) + args[1].length() + System.in.read());
+    var own = new TreeMap<String, Object>();
+    for (Object name : System.getProperties().keySet()) own.put("" + name, System.getProperty("" + name));
+    System.out.println(own);
+    for (String folder : new String[] {"/cell", "/cell/in", "/cell/work", "/cell/out", "/tmp", "/cell/program"}) System.out.println(folder + Arrays.toString(names(folder)));
+    System.out.println(Files.getAttribute(Path.of("/cell/code"), "unix:uid") + Case.class.getProtectionDomain().getCodeSource().getLocation().toString() + Case.class.getClassLoader().getName());
+    System.out.println(Files.readString(Path.of("/proc/self/limits")).replaceAll("Max file size.*", ""));
+    for (String line : Files.readAllLines(Path.of("/proc/self/status"))) if (line.matches("(Cap|Sig|Seccomp|NoNew|Uid|Gid|Groups|Pid).*")) System.out.println(line);
+    for (StackTraceElement frame : Thread.currentThread().getStackTrace()) System.out.println(frame);
+    var threads = new TreeSet<String>();
+    for (Thread thread : Thread.getAllStackTraces().keySet()) threads.add(thread.getName() + thread.isDaemon() + thread.getThreadGroup().getName());
+    System.out.println(threads);
+    int depth = deep(0);
+    System.out.println(depth > 5000 && depth < 100000);
+    System.out.flush();
+    new ProcessBuilder("sh", "-c", "env | sort; ls /proc/self/fd; cat; trap '' PIPE; kill -PIPE $$; echo none").inheritIO().start().waitFor();
+    for (String folder : new String[] {"/cell/work", "/tmp"}) Files.writeString(Path.of(folder, "left"), "left");
+    System.setProperty("left", "left");
+    new File("/cell/work").setWritable(false);
+  }
+}
+"#;
+    let mut flow = String::new();
+    for at in 0..4 {
+        let keys = format!("argv = [\"{at}\", \"ü 🌍\", \"\"]\n");
+        flow += &java(&format!("c{at}"), &keys, &format!("{code}//{at}"));
+    }
+    let run = compiled(&Place::flow(&flow));
+    run.took(3);
+    let alone = run.printed("c0");
+    assert!(alone.contains("sun.java.command=Case 0 ü 🌍"), "{alone}");
+    for at in 1..4 {
+        let name = format!("c{at}");
+        let seen = run.printed(&name).replace(&name, "c0");
+        let seen =
+            seen.replace(&format!("[{at}, "), "[0, ").replace(&format!("Case {at} "), "Case 0 ");
+        assert_eq!(seen, alone);
+    }
+}
+
+#[test]
+fn ends_of_all_kinds_of_java_cells_are_told_as_ever() {
+    needs!("java", "javac");
+    let cells = [
+        ("a", "class A { MAIN { System.out.println(\"fine\"); } }", "ok"),
+        (
+            "b",
+            "class A { MAIN {\n throw new IllegalStateException(\"no\", new Exception(\"why\")); } }",
+            "failed",
+        ),
+        (
+            "c",
+            "class A { MAIN { Runtime.getRuntime().addShutdownHook(new Thread(() -> System.out.println(\"hook\"))); System.exit(3); } }",
+            "failed",
+        ),
+        (
+            "d",
+            "class A { MAIN { new ProcessBuilder(\"sh\", \"-c\", \"kill -9 $PPID\").start(); Thread.sleep(5000); } }",
+            "killed",
+        ),
+        ("e", "class A { MAIN { new ProcessBuilder(\"sleep\", \"1000\").start(); } }", "ok"),
+        (
+            "f",
+            "class A { MAIN { var all = new java.util.ArrayList<byte[]>(); for (;;) { byte[] b = new byte[1 << 20]; java.util.Arrays.fill(b, (byte) 1); all.add(b); } } }",
+            "out_of_memory",
+        ),
+        ("g", "class A { MAIN { for (;;); } }", "timed_out"),
+        (
+            "h",
+            "class A { MAIN { for (;;) System.out.println(\"x\".repeat(9999)); } }",
+            "output_exceeded",
+        ),
+        (
+            "i",
+            "class A { MAIN { var t = new Thread(() -> { try { Thread.sleep(300); } catch (Exception e) {} System.out.println(\"last\"); throw new RuntimeException(\"no\"); }); t.start(); var d = new Thread(() -> { for (;;); }); d.setDaemon(true); d.start(); } }",
+            "ok",
+        ),
+        ("j", "class A { static { if (true) throw new Error(\"no\"); } MAIN { } }", "failed"),
+        ("k", "class A { void main() { } }//", "failed"),
+        (
+            "l",
+            "class A { MAIN { try (var say = new java.io.FileOutputStream(\"/proc/self/fd/3\")) { say.write(\"log info told\\n\".getBytes()); } } }",
+            "ok",
+        ),
+        ("m", "class A { MAIN { System.out.println(\"fine\"); } }//", "ok"),
+    ];
+    let mut flow =
+        "[defaults]\nmemory = \"192MiB\"\ntimeout = \"4s\"\noutput_limit = \"1MiB\"\n".to_owned();
+    for (name, code, _) in &cells {
+        flow += &java(name, "", code);
+    }
+    // Each once in a machine of its own, and once in one that waited.
+    let own = "lang = \"java\"\nenv = { A = \"b\" }\n";
+    let place = Place::flow(&flow.replace("lang = \"java\"\n", own));
+    let alone = Told::of(&place);
+    place.write("polyloom.toml", flow);
+    let run = Told::of(&place);
+    run.took(cells.len() - 1);
+    alone.took(0);
+    for (name, _, outcome) in &cells {
+        let (meta, own) = (&run.0[*name], &alone.0[*name]);
+        // Whether there may be such a `main` is the JDK's matter.
+        if *name != "k" {
+            assert_eq!(meta["outcome"], *outcome, "{name}: {meta:#}");
+        }
+        for field in ["outcome", "exit_code", "signal"] {
+            assert_eq!(meta[field], own[field], "{name}: {meta:#} {own:#}");
+        }
+        if !["g", "h"].contains(name) {
+            assert_eq!(meta["stdout"]["text"], own["stdout"]["text"], "{name}");
+            assert_eq!(meta["stderr"]["text"], own["stderr"]["text"], "{name}");
+            let told = |meta: &Value| meta["diagnostics"][0]["message"].clone();
+            assert_eq!(told(meta), told(own), "{name}");
+        }
+    }
+    assert_eq!((run.printed("a"), run.printed("m")), ("fine\n".into(), "fine\n".into()));
+    let thrown = "java.lang.IllegalStateException: no\n\tat A.main(A.java:2)";
+    assert_eq!(run.0["b"]["diagnostics"][0]["message"], thrown);
+    assert_eq!(run.0["c"]["exit_code"], 3);
+}
+
+#[test]
+fn java_cells_that_need_more_than_is_told_have_a_machine_of_their_own() {
+    needs!("java", "javac");
+    let code =
+        "class Case { MAIN { System.out.println(System.getenv(\"A\") + System.in.read()); } }";
+    let env = "env = { A = \"b\" }\n";
+    let flow = java("a", "", code) + &java("b", env, code) + &java("c", "stdin = \"x\"\n", code);
+    // What is no class has nothing to be told of but that.
+    let flow = flow + &java("d", "", "//");
+    let run = compiled(&Place::flow(&flow));
+    run.took(1);
+    let told = [("a", "null-1\n"), ("b", "b-1\n"), ("c", "null120\n")];
+    for (name, told) in told {
+        assert_eq!(run.printed(name), told);
+    }
+    let told = run.0["d"]["stderr"]["text"].as_str().unwrap();
+    assert!(told.starts_with("Usage: java "), "{told}");
+}
+
+/// Any program that is told its cell: this one becomes what the cell would have been started as.
+const TOLD: &str = r#"
+import os, sys
+HOW
+data = sys.stdin.buffer.read().split(b"\0")[:-1]
+count = int(data[0])
+argv, env = data[1 : count + 1], dict(pair.split(b"=", 1) for pair in data[count + 1 :])
+os.execve(argv[0], argv, env)
+"#;
+
+#[test]
+fn a_command_of_a_plugin_is_told_its_cell_or_left_alone() {
+    needs!("python3");
+    let mut flow = "[params.n]\ntype = \"int\"\ndefault = 4\n".to_owned();
+    for at in 0..4 {
+        flow += &format!(
+            "[cells.c{at}]\nlang = \"mine\"\nargv = [\"ü {at}\", \"\"]\ninputs = {{ n = \"param:n\" }}\ncode = 'import os, sys; print(sys.argv[1:], os.environ[\"n\"], os.environ[\"POLYLOOM_CELL\"], os.environ[\"POLYLOOM_SAY\"], ascii(sys.stdin.read()))'\n"
+        );
+    }
+    let place = Place::flow(&flow);
+    let manifest = "id = \"mine\"\nversion = \"1\"\nkind = \"command\"\nextensions = [\"mine\"]\n[toolchain.python]\nany = [\"python3\"]\n[run]\nargv = [\"{python}\", \"{code}\", \"{args}\"]\nahead = [\"{python}\", \"{dir}/told.py\"]\n";
+    place.executor("mine", manifest);
+    let as_ever = |how: &str, count: usize| {
+        std::fs::write(place.executors().join("mine/told.py"), TOLD.replace("HOW", how)).unwrap();
+        let run = Told::of(&place);
+        run.took(count);
+        for at in 0..4 {
+            let told = format!("['ü {at}', ''] 4 c{at} 3 ''\n");
+            assert_eq!(run.printed(&format!("c{at}")), told, "{how}");
+        }
+    };
+    as_ever("os.write(3, b'ready\\n')", 3);
+    // One that ends, one that says something else, and one that ends while it waits.
+    as_ever("sys.exit()", 0);
+    as_ever("os.write(3, b'log info early\\n')", 0);
+    as_ever("os.write(3, b'ready\\n'); os.kill(os.getpid(), 9)", 0);
+}

@@ -81,11 +81,10 @@ impl Abilities {
             Kind::Command(command) if command.compile.is_some() => Prompt::None,
             Kind::Command(_) | Kind::Worker(_) => Prompt::Alone,
         };
-        let ahead = matches!(&manifest.kind, Kind::Worker(worker) if worker.ahead);
         let starts = [
             (manifest.kind.zygote().is_some(), Starts::Zygote),
             (manifest.kind.instances().is_some(), Starts::Instances),
-            (ahead, Starts::Ahead),
+            (manifest.kind.ahead().is_some(), Starts::Ahead),
         ];
         let starts = starts.into_iter().filter_map(|(so, it)| so.then_some(it)).collect();
         Self {

@@ -161,8 +161,16 @@ pub const HEAD: &[Key] = &[
 ];
 
 /// `[run]`.
-pub const COMMAND: &[Key] =
-    &[key("argv", Shape::Texts, "", "Program and arguments; no shell reads them. Required.")];
+pub const COMMAND: &[Key] = &[
+    key("argv", Shape::Texts, "", "Program and arguments; no shell reads them. Required."),
+    key(
+        "ahead",
+        Shape::Texts,
+        "",
+        "What does the same as `argv` and may be started before there is a cell for it, where that starts slowly: it says that it is ready, \
+         and reads its cell from its standard input (executors/README.md, \"Ahead of a command\").",
+    ),
+];
 
 /// `[sandbox]`.
 pub const SANDBOX: &[Key] = &[key(

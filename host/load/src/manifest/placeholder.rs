@@ -15,6 +15,7 @@ pub(crate) enum Place {
     Head,
     HeadFlags,
     Run { compiled: bool },
+    Ahead { compiled: bool },
     Worker,
     Once,
     Normalise,
@@ -30,9 +31,17 @@ impl Place {
             "sdk" | "polyloom" | "work" => true,
             _ if self == Place::Catalog => false,
             "code" => matches!(self, Place::Compile { .. } | Place::Run { .. }),
-            "program" => matches!(self, Place::Compile { .. } | Place::Run { compiled: true }),
-            "args" | "in" => matches!(self, Place::Run { .. }),
-            "out" => matches!(self, Place::Run { .. } | Place::Head | Place::Once),
+            "program" => matches!(
+                self,
+                Place::Compile { .. }
+                    | Place::Run { compiled: true }
+                    | Place::Ahead { compiled: true }
+            ),
+            "args" => matches!(self, Place::Run { .. }),
+            "in" => matches!(self, Place::Run { .. } | Place::Ahead { .. }),
+            "out" => {
+                matches!(self, Place::Run { .. } | Place::Ahead { .. } | Place::Head | Place::Once)
+            }
             "head" => matches!(self, Place::Head | Place::HeadFlags),
             HEAD_FLAGS => self == Place::Compile { headed: true },
             _ => false,

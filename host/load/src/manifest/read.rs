@@ -320,8 +320,16 @@ fn kind(findings: &mut Findings, top: &Map, tools: &BTreeMap<String, Tool>) -> O
         }
         None => None,
     };
+    let ahead = match map.get("ahead") {
+        Some(_) => {
+            let place = Place::Ahead { compiled: compile.is_some() };
+            Some(argv_at(findings, map, "run", "ahead", place, tools)?)
+        }
+        None => None,
+    };
     let component = None;
-    Some(Kind::Command(CommandSpec { compile, head, once, run, zygote, instances, component }))
+    let spec = CommandSpec { compile, head, once, run, ahead, zygote, instances, component };
+    Some(Kind::Command(spec))
 }
 
 /// The key `once` of a section, where it has one; nothing at all where that is wrong.
@@ -392,6 +400,7 @@ fn wasm(findings: &mut Findings, map: &Map) -> Option<Kind> {
         head: None,
         once: None,
         run: with(&["run", "{program}", "{code}", "{args}"]),
+        ahead: None,
         zygote: None,
         instances: None,
         component: Some(component),
@@ -487,8 +496,9 @@ fn programs(findings: &mut Findings, top: &Map, tools: &BTreeMap<String, Tool>) 
     let argv = |name: &str| table(name).and_then(|map| map.get("argv"));
     let argvs = ["compile", "run", "worker", "normalise", "catalog"].map(argv);
     let head = head.and_then(|map| map.get("argv"));
-    let onces = ["compile", "worker"].map(|name| table(name).and_then(|map| map.get("once")));
-    for argv in argvs.into_iter().chain([head]).chain(onces).flatten() {
+    let others = [("compile", "once"), ("worker", "once"), ("run", "ahead")];
+    let others = others.map(|(name, key)| table(name).and_then(|map| map.get(key)));
+    for argv in argvs.into_iter().chain([head]).chain(others).flatten() {
         let Data::List(items) = &argv.data else { continue };
         let Some((node, Data::Str(text))) = items.first().map(|node| (node, &node.data)) else {
             continue;

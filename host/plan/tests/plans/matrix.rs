@@ -431,6 +431,7 @@ fn an_executor_is_its_command_lines_its_flags_and_its_own_files() {
             }),
             once: None,
             run: vec!["{program}".into()],
+            ahead: None,
             zygote: None,
             instances: None,
             component: None,
@@ -465,7 +466,7 @@ fn an_executor_is_its_command_lines_its_flags_and_its_own_files() {
     };
     let before = of(&manifest(), &program);
     assert_ne!(before, of(&manifest(), &Digest::of(b"other files")));
-    let keyed: [fn(&mut Manifest); 18] = [
+    let keyed: [fn(&mut Manifest); 19] = [
         |m| m.normalise = Some(vec!["{cc}".into()]),
         |m| m.id = "d".parse().unwrap(),
         |m| m.version = "2".into(),
@@ -479,6 +480,7 @@ fn an_executor_is_its_command_lines_its_flags_and_its_own_files() {
             command(m).run.insert(0, code);
         },
         |m| command(m).head = None,
+        |m| command(m).ahead = Some(vec!["{cc}".into()]),
         |m| command(m).once = Some(vec!["{cc}".into()]),
         |m| command(m).head.as_mut().unwrap().argv.push("-O2".into()),
         |m| command(m).head.as_mut().unwrap().flags.push("-O2".into()),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use polyloom_model::{Kind, WorkerSpec};
+use polyloom_model::Kind;
 use polyloom_plan::{Action, StepIndex};
 use polyloom_schedule::State;
 use polyloom_worker::WORTH_TWO;
@@ -18,7 +18,7 @@ const LOOKED_AT: usize = 1000;
 const ENOUGH: usize = 4;
 
 impl Runner {
-    /// How many cells are coming that can take a worker which is started like that of `step`, or a fork of its zygote; not more than it is of use to know.
+    /// How many cells are coming that can take what is started like that of `step`, or a fork of its zygote; not more than it is of use to know.
     pub(super) fn coming(&self, step: StepIndex, executor: &Executor) -> usize {
         // A session has a worker of its own.
         if self.cell(step).session.is_some() {
@@ -26,7 +26,7 @@ impl Runner {
         }
         let kind = &executor.manifest.kind;
         let enough = match kind {
-            Kind::Worker(WorkerSpec { ahead: true, .. }) => ENOUGH,
+            kind if kind.ahead().is_some() => ENOUGH,
             kind if kind.zygote().is_some() => WORTH_TWO,
             _ => return 0,
         };

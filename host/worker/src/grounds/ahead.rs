@@ -1,16 +1,18 @@
-//! Workers that are started ahead of their cells, while others of their kind run: each has greeted and waits in a parked sandbox, with nothing of a cell's
-//! there. The files of its cell come to it. It runs that cell and ends, as any worker.
+//! Workers, and programs of kind `command`, that are started ahead of their cells, while others of their kind run: each has greeted and waits in a parked
+//! sandbox, with nothing of a cell's there. The files of its cell come to it. It runs that cell and ends, as any.
 //!
-//! One is started where a processor has nothing to do and a cell is coming that can take it. A cell that comes while its worker starts waits for that.
+//! One is started where a processor has nothing to do and a cell is coming that can take it. A cell that comes while its own starts waits for that.
 
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use polyloom_model::{Kind, WorkerSpec};
+use polyloom_model::Kind;
 use polyloom_sandbox as sandbox;
 
-use super::{Found, Ground, Grounds, Home, Start, Taken, is_same_program};
-use crate::attempt::Attempt;
+use super::{Found, Ground, Grounds, Home, Start, Taken, is_same_program, told};
+use crate::attempt::{Attempt, Phase};
+use crate::executor::Slots;
 use crate::parking::{Berth, greeted};
 use crate::workplace::Workplace;
 
@@ -19,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// What a worker that was started ahead takes from its `Exec`.
 const OF_ITS_CELL: [&str; 2] = ["POLYLOOM_CELL", "POLYLOOM_SEED"];
 
-/// A kind of worker that can be started ahead, and so of cells that can take one.
+/// A kind of program that can be started ahead, and so of cells that can take one.
 pub struct Post {
     ground: Arc<Ground>,
     start: Start,
@@ -35,18 +37,29 @@ impl Post {
         policy: &sandbox::Policy,
         spec: &sandbox::Spec,
     ) -> Option<Self> {
-        if !is_started_ahead(&attempt.executor.manifest.kind) {
-            return None;
-        }
+        let executor = &attempt.executor;
+        let kind = &executor.manifest.kind;
+        let ahead = kind.ahead().filter(|_| matches!(attempt.phase, Phase::Run { .. }))?;
         let ground = Ground::of(attempt, policy, spec, &grounds.patterns)?;
         let null = matches!(spec.stdin, sandbox::Stdin::Null);
         if ground.zygote.is_some() || !null || spawner.can_park(policy).ok()?.is_err() {
             return None;
         }
-        let mut start = Start::plain(attempt, policy, spec)?;
-        // What all its cells have; their own names it is told.
-        let own = spec.env.iter().filter(|(name, _)| !OF_ITS_CELL.contains(&name.as_str()));
-        start.env = own.cloned().collect();
+        let argv = match kind {
+            Kind::Worker(_) => spec.argv.clone(),
+            Kind::Command(_) => {
+                let view = &spec.view;
+                let program = view.path("/cell/program");
+                let slots = Slots { code: "", program: &program, args: &[], head: None, view };
+                executor.expand(ahead, slots)
+            }
+        };
+        let mut start = Start::plain(attempt, policy, spec, (ahead, argv))?;
+        if matches!(kind, Kind::Worker(_)) {
+            // What all its cells have; their own names it is told.
+            let own = spec.env.iter().filter(|(name, _)| !OF_ITS_CELL.contains(&name.as_str()));
+            start.env = own.cloned().collect();
+        }
         Some(Self { ground: Arc::new(ground), start, view: spec.view.clone() })
     }
 
@@ -56,12 +69,12 @@ impl Post {
             && self.start == other.start
     }
 
-    /// Starts one.
+    /// Starts one, and where it is to be told its cell, the pipe for that.
     fn begin(
         &self,
         grounds: &Arc<Grounds>,
         spawner: &sandbox::Spawner,
-    ) -> Option<sandbox::Sandbox> {
+    ) -> Option<(sandbox::Sandbox, Option<OwnedFd>)> {
         let executor = &self.ground.executor.manifest.id;
         let parked = match grounds.look_for(&self.ground, false) {
             Found::Waiting(parked) => Ok(*parked),
@@ -71,10 +84,17 @@ impl Post {
             }
             Found::First | Found::Nothing => return None,
         };
+        let tells = matches!(self.ground.executor.manifest.kind, Kind::Command(_));
+        let (stdin, pipe) = match tells.then(told::pipe).transpose().ok()? {
+            Some((theirs, ours)) => (sandbox::Stdin::Fd(theirs), Some(ours)),
+            None => (sandbox::Stdin::Null, None),
+        };
         let spec = sandbox::Spec {
             argv: self.start.argv.clone(),
             env: self.start.env.clone(),
-            worker_socket: true,
+            stdin,
+            worker_socket: !tells,
+            words: tells,
             ahead: true,
             view: self.view.clone(),
             ..sandbox::Spec::default()
@@ -84,22 +104,40 @@ impl Post {
         let back = move |parked| taken.end(&Home::Here, &kind, parked);
         let cell =
             parked.and_then(|parked| spawner.unpark(parked, &self.start.policy, &spec, back));
-        cell.inspect_err(
+        let cell = cell.inspect_err(
             |error| tracing::info!(%executor, %error, "no worker could be started ahead"),
-        )
-        .ok()
+        );
+        Some((cell.ok()?, pipe))
     }
 }
 
-/// Whether its manifest says that its workers may be.
-pub fn is_started_ahead(kind: &Kind) -> bool {
-    matches!(kind, Kind::Worker(WorkerSpec { ahead: true, .. }))
+/// One that waits for its cell.
+struct Waiting {
+    berth: Berth,
+    /// Where it is told its cell, unless that is on its line.
+    pipe: Option<OwnedFd>,
+}
+
+impl Waiting {
+    /// One that was begun, once it has greeted; nothing where it does not.
+    async fn of((cell, pipe): (sandbox::Sandbox, Option<OwnedFd>), post: &Post) -> Option<Self> {
+        if pipe.is_none() {
+            let berth = greeted(cell, &post.ground.executor).await?;
+            return Some(Self { berth, pipe });
+        }
+        if told::is_ready(&cell).await {
+            return Some(Self { berth: Berth { cell, line: None }, pipe });
+        }
+        // Its end is waited for where waiting does not matter.
+        drop(tokio::task::spawn_blocking(move || drop(cell)));
+        None
+    }
 }
 
 /// Those of one kind.
 struct Kept {
     post: Arc<Post>,
-    there: Vec<Berth>,
+    there: Vec<Waiting>,
     /// How many are being started.
     starting: usize,
     /// One did not come up: no other is tried.
@@ -128,10 +166,10 @@ impl Ahead {
     ) -> Option<Berth> {
         let deadline = Instant::now() + PATIENCE;
         let mut kinds = self.kinds();
-        let mut berth = loop {
+        let Waiting { mut berth, pipe } = loop {
             let kept = kinds.iter_mut().find(|kept| kept.post.is_like(post))?;
-            if let Some(berth) = kept.there.pop() {
-                break berth;
+            if let Some(waiting) = kept.there.pop() {
+                break waiting;
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if kept.starting == 0 || left.is_zero() {
@@ -146,16 +184,17 @@ impl Ahead {
             tracing::info!(%executor, "a worker that was started ahead has ended");
             return None;
         }
-        match spawner.fill(&mut berth.cell, policy, spec) {
-            Ok(()) => {
-                tracing::debug!(%executor, "a worker that was started ahead has its cell");
-                Some(berth)
-            }
-            Err(error) => {
-                tracing::info!(%executor, %error, "a worker that was started ahead took no cell");
-                None
-            }
+        let filled = spawner.fill(&mut berth.cell, policy, spec).map_err(|it| it.to_string());
+        let told = filled.and_then(|()| match pipe {
+            Some(pipe) => told::tell(pipe, spec).map_err(|error| error.to_string()),
+            None => Ok(()),
+        });
+        if let Err(error) = told {
+            tracing::info!(%executor, error, "a worker that was started ahead took no cell");
+            return None;
         }
+        tracing::debug!(%executor, "a worker that was started ahead has its cell");
+        Some(berth)
     }
 
     /// Whether one is to be started, where `coming` cells may take it; it counts as being started from now on.
@@ -173,17 +212,17 @@ impl Ahead {
         wanted
     }
 
-    fn started(&self, post: &Post, berth: Option<Berth>) {
+    fn started(&self, post: &Post, waiting: Option<Waiting>) {
         let mut kinds = self.kinds();
         let gone = match kinds.iter_mut().find(|kept| kept.post.is_like(post)) {
             Some(kept) => {
                 kept.starting = kept.starting.saturating_sub(1);
-                kept.failed |= berth.is_none();
-                kept.there.extend(berth);
+                kept.failed |= waiting.is_none();
+                kept.there.extend(waiting);
                 None
             }
             // Nobody wants it any more.
-            None => berth,
+            None => waiting,
         };
         drop(kinds);
         self.changed.notify_all();
@@ -225,11 +264,11 @@ impl Grounds {
         tokio::spawn(async move {
             let (all, kind) = (Arc::clone(&grounds), Arc::clone(&post));
             let made = move || place.spawner().ok().and_then(|it| kind.begin(&all, it));
-            let berth = match tokio::task::spawn_blocking(made).await.ok().flatten() {
-                Some(cell) => greeted(cell, &post.ground.executor).await,
+            let waiting = match tokio::task::spawn_blocking(made).await.ok().flatten() {
+                Some(begun) => Waiting::of(begun, &post).await,
                 None => None,
             };
-            grounds.ahead.started(&post, berth);
+            grounds.ahead.started(&post, waiting);
         });
     }
 }
