@@ -9,9 +9,12 @@ how it was. The conversation is the protocol's line between supervisor and zygot
 from __future__ import annotations
 
 import _socket
+import atexit
 import gc
 import os
 import sys
+from _io import _IOBase, _TextIOBase
+from fcntl import ioctl
 from struct import Struct, calcsize, iter_unpack
 
 from polyloom._rehearsal import rehearse
@@ -31,6 +34,7 @@ MOST_BYTES = 1 << 18
 EXIT_UNABLE = 4
 _HEADER = Struct("<II")
 _TOLD = Struct("<Ii")
+_FIONREAD, _NOTHING = 0x541B, bytes(4)  # of pipe(7) and unix(7): bytes that wait to be read
 _libc: Optional[Libc] = None
 # How many names each module had before there was a cell.
 _known: dict[str, int] = {}
@@ -56,27 +60,31 @@ def serve(fd: int, prepare: Callable[[], None], begin: Callable[[], None]) -> in
     gc.collect()
     gc.freeze()
     line.send(_TOLD.pack(WARM, FORKS_AHEAD))
-    while True:
-        size = len(line.recv(2, _socket.MSG_PEEK))
-        if size == 0:
-            break
-        spare = False
-        if size == 1:
-            # A cell may come, for which the copy waits; a processor may be free meanwhile.
-            spare = line.recv(1) != b"\0"
-        # The copy takes the cell's message: nothing of one is ever in the memory of the next.
-        pid = os.fork()
-        if pid == 0:
-            libc.die_with_parent()
-            begin()
-            if spare:
-                rehearse(calls, lambda: _is_there(line))
-            return _become(line, libc, message, variables)
-        line.send(_TOLD.pack(BEGAN, pid))
-        _, status = os.waitpid(pid, 0)
-        if _is_there(line):
-            break  # it did not
-        line.send(_TOLD.pack(ENDED, status))
+    try:
+        while True:
+            size = len(line.recv(2, _socket.MSG_PEEK))
+            if size == 0:
+                break
+            spare = False
+            if size == 1:
+                # A cell may come, for which the copy waits; a processor may be free meanwhile.
+                spare = line.recv(1) != b"\0"
+            # The copy takes the cell's message: nothing of one is ever in the memory of the next.
+            pid = os.fork()
+            if pid == 0:
+                libc.die_with_parent()
+                begin()
+                if spare:
+                    rehearse(calls, lambda: _is_there(line))
+                return _become(line, libc, message, variables)
+            line.send(_TOLD.pack(BEGAN, pid))
+            _, status = os.waitpid(pid, 0)
+            # Not by an exception: that would write to pages which are then copied once more.
+            if ioctl(fd, _FIONREAD, _NOTHING) != _NOTHING:
+                break  # it did not
+            line.send(_TOLD.pack(ENDED, status))
+    except ConnectionError:
+        pass  # the supervisor is gone
     os._exit(0)
 
 
@@ -89,9 +97,7 @@ def _is_there(line: _socket.socket) -> bool:
     return True
 
 
-def _become(
-    line: _socket.socket, libc: Libc, message: bytearray, variables: list[bytes]
-) -> int:
+def _become(line: _socket.socket, libc: Libc, message: bytearray, variables: list[bytes]) -> int:
     """From here on this is the cell's process; nothing of the cell's has run in it yet."""
     try:
         room = _socket.CMSG_SPACE(MOST_DESCRIPTORS * calcsize("i"))
@@ -160,8 +166,6 @@ def leave(code: int) -> None:
     """
     if _libc is None:
         return
-    import atexit
-
     threading = sys.modules.get("threading")
     for last in (getattr(threading, "_shutdown", None), atexit._run_exitfuncs):
         try:
@@ -231,8 +235,6 @@ def _close() -> None:
 
     A text's file before the one that it is in, a compressed one before what it is written into.
     """
-    from _io import _IOBase, _TextIOBase
-
     there = gc.get_objects()  # what the copy was made with is not among them
     turns: tuple[list[int], ...] = ([], [], [])
     for kind in _kinds(there):
@@ -261,7 +263,6 @@ def _load_libc() -> Libc:
 
 def _warm(calls: bool) -> None:
     """Load what nearly every cell needs, and what this zygote is asked to."""
-    import fcntl  # noqa: F401
     import warnings  # noqa: F401
 
     from polyloom import _execution, _inputs, _msgpack, _outputs, _results, _show, _values  # noqa: F401
