@@ -219,7 +219,8 @@ def _has_an_end(kind: type) -> bool:
         module = type.__getattribute__(kind, "__module__")
     except AttributeError:
         return False
-    return type(module) is not str or module not in ("builtins", "_io")
+    # The worker's own connection is a bare `_socket.socket`, which is among them from 3.12 on.
+    return type(module) is not str or module not in ("builtins", "_io", "_socket")
 
 
 def _let_go(names: dict[str, object], which: list[str]) -> None:

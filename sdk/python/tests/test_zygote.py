@@ -146,6 +146,18 @@ class Zygotes(unittest.TestCase):
             _rehearsal.rehearse(True, lambda: True)
         self.assertEqual((called.call_count, ran.call_count), (0, 0))
 
+    def test_nothing_that_every_copy_has_does_something_at_its_end(self) -> None:
+        code = (
+            "import sys; sys.path.insert(0, sys.argv[1])\n"
+            "import gc; from polyloom import _frames, _zygote\ngc.collect(); gc.freeze()\n"
+            "import _socket; pair = _socket.socketpair(); of = _frames.Connection(pair[0])\n"
+            "def has(): return any(map(_zygote._has_an_end, _zygote._kinds(gc.get_objects())))\n"
+            "print(has())\nclass Own(_socket.socket): pass\nown = Own(); print(has())"
+        )
+        argv = [sys.executable, "-I", "-S", "-c", code, str(WORKER.parent)]
+        ran = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=60)
+        self.assertEqual((ran.stdout, ran.stderr), ("False\nTrue\n", ""))
+
     def test_a_program_that_loaded_nothing_ends_without_libraries_and_loses_nothing(self) -> None:
         code = (
             "import sys; sys.path.insert(0, sys.argv[1])\n"
