@@ -34,7 +34,8 @@ fn main() -> ExitCode {
         Some(word) if word == "__executor" => return executor(words.collect()),
         _ => {}
     }
-    let cli = Cli::parse();
+    let mut cli = Cli::parse();
+    cli.command.settle();
     let screen = Screen::new(&cli.global);
     trace(&screen);
     match dispatch(cli, screen, started) {
@@ -110,7 +111,8 @@ fn dispatch(cli: Cli, screen: Screen, started: Instant) -> failure::Outcome {
     match cli.command {
         Command::Run(args) => commands::run::run(&world(), *args),
         Command::Repl(args) => commands::repl::repl(&world(), &args),
-        Command::Check { flows, purity, format } => {
+        Command::Check { mut flows, folder, purity, format } => {
+            flows.extend(folder);
             commands::check::check(&world(), &flows, purity, format)
         }
         Command::Catalog(args) => commands::catalog::catalog(&world(), &args),
@@ -147,8 +149,8 @@ fn dispatch(cli: Cli, screen: Screen, started: Instant) -> failure::Outcome {
             CacheCommand::Export { file } => commands::cache::export(&world(), &file),
             CacheCommand::Import { file } => commands::cache::import(&world(), &file),
         },
-        Command::Grants { project, revoke, format } => {
-            commands::grants::grants(&world(), project.as_deref(), &revoke, format)
+        Command::Grants { project, folder, revoke, format } => {
+            commands::grants::grants(&world(), project.or(folder).as_deref(), &revoke, format)
         }
         Command::New { name } => commands::files::new(&screen, &name),
         Command::Fmt { flows, check } => commands::files::fmt(&screen, &flows, check),

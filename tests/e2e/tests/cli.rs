@@ -428,6 +428,14 @@ fn logs_show_what_was_printed() {
     let project = place.project().display().to_string();
     let there = place.call(&["logs", "-C", &project]).cwd("/").end().exits(0);
     assert!(there.stdout().contains("words were made"));
+    for command in ["run", "plan", "status", "check", "grants"] {
+        let _ = place.call(&[command, "-C", &project]).cwd("/").end().exits(0);
+    }
+    let _ = place.call(&["why", "words", "-C", &project]).cwd("/").end().exits(0);
+    let selected = place.call(&["plan", "words", "-C", &project]).cwd("/").end().exits(0);
+    assert!(!selected.stdout().contains("end-of-it"), "{}", selected.stdout());
+    let nowhere = place.call(&["run", "-C", "nowhere"]).end().exits(2);
+    assert!(nowhere.stderr().contains("nowhere"), "{}", nowhere.stderr());
     // The bare name of its folder, from beside it.
     let (beside, name) = project.rsplit_once('/').unwrap();
     for words in [&[name][..], &[name, "latest"], &[name, "latest", "words"], &[name, "words"]] {

@@ -101,6 +101,9 @@ pub enum Progress {
 pub struct FlowArgs {
     /// A flow file, or a folder with a polyloom.toml [default: the folder you are in].
     pub flow: Option<PathBuf>,
+    /// The folder that FLOW is in, or is.
+    #[arg(short = 'C', long = "project", value_name = "DIR")]
+    pub folder: Option<PathBuf>,
     /// Set a parameter.
     #[arg(short, long = "param", value_name = "NAME=VALUE")]
     pub param: Vec<String>,
@@ -114,6 +117,23 @@ pub struct FlowArgs {
 
 fn seed(text: &str) -> Result<i64, String> {
     text.parse().map_err(|_| "a seed is a whole number of 64 bits, such as 7".to_owned())
+}
+
+impl FlowArgs {
+    /// Has `-C DIR` be the flow, or the folder of it. A word that is nothing there is a selector, where there are such.
+    fn settle(&mut self, selectors: Option<&mut Vec<String>>) {
+        let Some(folder) = self.folder.take() else { return };
+        // What is not there is a path for all that.
+        let folder = if folder.exists() { folder } else { PathBuf::from(".").join(folder) };
+        self.flow = match (self.flow.take(), selectors) {
+            (None, _) => Some(folder),
+            (Some(word), Some(selectors)) if !folder.join(&word).exists() => {
+                selectors.insert(0, word.to_string_lossy().into_owned());
+                Some(folder)
+            }
+            (Some(word), _) => Some(folder.join(word)),
+        };
+    }
 }
 
 // Which cells.
@@ -245,6 +265,9 @@ pub enum Command {
     Check {
         /// Flow files or folders [default: the folder you are in].
         flows: Vec<PathBuf>,
+        /// The same.
+        #[arg(short = 'C', long = "project", value_name = "DIR")]
+        folder: Option<PathBuf>,
         /// Run every cell whose function is tagged `pure` twice, and compare what it gives.
         #[arg(long)]
         purity: bool,
@@ -367,6 +390,9 @@ pub enum Command {
     Grants {
         /// The project: a folder or a flow file [default: the folder you are in].
         project: Option<PathBuf>,
+        /// The same.
+        #[arg(short = 'C', long = "project", value_name = "DIR", conflicts_with = "project")]
+        folder: Option<PathBuf>,
         /// Take back what was granted to this cell; `*` is all.
         #[arg(long, value_name = "CELL")]
         revoke: Vec<String>,
@@ -577,6 +603,22 @@ mod tests {
                 let words = part.get_about().map(ToString::to_string).unwrap_or_default();
                 assert!(words.starts_with(char::is_uppercase), "{name} {}", part.get_name());
             }
+        }
+    }
+}
+
+impl Command {
+    /// Has `-C DIR` mean the same with every command that takes a flow.
+    pub fn settle(&mut self) {
+        match self {
+            Self::Run(args) => args.flow.settle(Some(&mut args.select.selectors)),
+            Self::Plan { flow, select, .. } => flow.settle(Some(&mut select.selectors)),
+            Self::Why { flow, .. }
+            | Self::Status { flow, .. }
+            | Self::Graph { flow, .. }
+            | Self::Expand { flow, .. }
+            | Self::Plugin { command: PluginCommand::Lock { flow } } => flow.settle(None),
+            _ => {}
         }
     }
 }
