@@ -511,7 +511,13 @@ fn prepare_failure(world: &World, error: &PrepareError) -> Failure {
                 Syntax { .. } | UnknownCell { .. } | UnknownStep { .. } => false,
             };
             let exit = if nothing { Exit::Nothing } else { Exit::Usage };
-            Failure::of(exit, select)
+            let failure = Failure::of(exit, select);
+            match select {
+                UnknownCell { suggestion: None, .. } => {
+                    failure.hint("`polyloom status` lists the cells; there is no folder or flow file of that name, either")
+                }
+                _ => failure,
+            }
         }
         PrepareError::Tools(errors) => {
             let mut failure = Failure::new(Exit::Environment, error.to_string());

@@ -64,7 +64,7 @@ pub fn find_flow(argument: &Path) -> Result<PathBuf, Problem> {
             };
             let message = format!("no flow file in `{}`", argument.display());
             Err(Problem::error(Code::NoFlow, message)
-                .help(format!("{there}; expected `polyloom.toml`, `NAME.flow.toml` or `NAME.md`")))
+                .help(format!("{there}; expected `polyloom.toml`, `NAME.flow.toml` or `NAME.md`; `polyloom new NAME` begins a project")))
         }
         several => {
             let message = format!("several flow files in `{}`", argument.display());

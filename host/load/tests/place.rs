@@ -47,10 +47,10 @@ fn prose_is_no_flow() {
 #[test]
 fn a_folder_without_a_flow_says_what_is_there() {
     insta::assert_snapshot!(told(folder(&[]).path()), @r#"
-no flow file in `DIR`; the folder is empty; expected `polyloom.toml`, `NAME.flow.toml` or `NAME.md`
+no flow file in `DIR`; the folder is empty; expected `polyloom.toml`, `NAME.flow.toml` or `NAME.md`; `polyloom new NAME` begins a project
 "#);
     insta::assert_snapshot!(told(folder(&[("a.py", ""), ("b.csv", "")]).path()), @r#"
-no flow file in `DIR`; the folder has `a.py`, `b.csv`; expected `polyloom.toml`, `NAME.flow.toml` or `NAME.md`
+no flow file in `DIR`; the folder has `a.py`, `b.csv`; expected `polyloom.toml`, `NAME.flow.toml` or `NAME.md`; `polyloom new NAME` begins a project
 "#);
     insta::assert_snapshot!(told(folder(&[("a.flow.toml", ""), ("b.flow.toml", "")]).path()), @r#"
 several flow files in `DIR`; name one of `a.flow.toml`, `b.flow.toml`

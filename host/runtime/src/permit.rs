@@ -56,10 +56,12 @@ pub struct Placed {
 #[derive(Debug, Error)]
 pub enum PlaceError {
     /// Nothing there, or it can't be walked to.
-    #[error("`{}` can't be opened to a cell", .path.display())]
+    #[error("`{}` can't be opened to a cell{}", .path.display(), if *.folder { ", which writes to what is there (`mkdir` makes a folder)" } else { "" })]
     Missing {
         /// The path.
         path: PathBuf,
+        /// Whether it is asked for to be written to, and not there.
+        folder: bool,
         /// Why.
         source: std::io::Error,
     },
@@ -103,7 +105,11 @@ pub fn place(
     };
     let own = root.join(folder);
     let found = |path: &Path| {
-        let missing = |source| PlaceError::Missing { path: path.to_owned(), source };
+        let missing = |source: std::io::Error| {
+            let folder =
+                matches!(ask, Ask::Write(_)) && source.kind() == std::io::ErrorKind::NotFound;
+            PlaceError::Missing { path: path.to_owned(), folder, source }
+        };
         path.canonicalize().map_err(missing)
     };
     let (place, target) = if let Ask::Run(program) = ask {

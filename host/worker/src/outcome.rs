@@ -91,6 +91,12 @@ impl Evidence {
         self.exit_code.filter(|code| *code != 0 && self.greeted && self.done.is_none())
     }
 
+    /// Whether a worker ended as if all was well then.
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        self.exit_code == Some(0) && self.greeted && self.done.is_none()
+    }
+
     /// The signal that ended a worker then, one that a program brings upon itself.
     #[must_use]
     pub fn crashed(&self) -> Option<i32> {

@@ -34,12 +34,14 @@ def write_outputs(
         from polyloom._media import keep_whole
 
         keep_whole((variables[name] for name in folders if name in variables), goes_on)
+    unset = [name for name in slots if name not in variables and not _present(out, name)]
+    if unset:
+        nor = ", nor was ".join(["", *(f"`{name}`" for name in unset[1:])])
+        raise PortError(unset[0], f"output `{unset[0]}` was not set{nor}")
     # Folders last: another output may be a file in one, and folders are moved.
     for name in [name for name in slots if name not in folders] + folders:
-        if name in variables:
+        if name in variables:  # the cell may have written the file itself
             write_output(name, slots[name], out, variables[name])
-        elif not _present(out, name):  # the cell may have written the file itself
-            raise PortError(name, f"output `{name}` was not set")
     npy = sys.modules.get("polyloom._npy")
     if npy is not None:
         npy.drop_unused()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 
 from polyloom_catalog._problems import IMPORT
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from polyloom_catalog._problems import Problems
     from polyloom_catalog._source import Module
 
-_NOT_INSTALLED = "install it in the environment of the cell, or import it where it is needed"
+_NOT_INSTALLED = f"install it for {sys.executable}, or import it where it is needed"
 
 
 def failing(module: Module, library: Library, problems: Problems) -> None:
@@ -29,11 +30,15 @@ def failing(module: Module, library: Library, problems: Problems) -> None:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 if not library.there(alias.name):
-                    message, help = f"no module `{alias.name}` is installed", _NOT_INSTALLED
+                    message, help = _missing(alias.name), _NOT_INSTALLED
         elif isinstance(node, ast.ImportFrom) and node.module != "__future__":
             message, help = _from(module, node, library)
         if message:
             problems.add(IMPORT, message, module, node, help=help, warning=True)
+
+
+def _missing(name: str) -> str:
+    return f"no module `{name}` is installed"
 
 
 def _from(module: Module, node: ast.ImportFrom, library: Library) -> tuple[str, str]:
@@ -44,7 +49,7 @@ def _from(module: Module, node: ast.ImportFrom, library: Library) -> tuple[str, 
         return "", ""
     there = _ours(library, base)
     if there is None:
-        return ("", "") if library.there(base) else (f"no module `{base}` is there", _NOT_INSTALLED)
+        return ("", "") if library.there(base) else (_missing(base), _NOT_INSTALLED)
     open = there.stars or b"__getattr__" in there.data
     for alias in node.names:
         word = re.escape(alias.name.encode())

@@ -290,6 +290,35 @@ fn a_file_of_c_may_be_called_anything() {
 }
 
 #[test]
+fn a_cell_that_ends_its_process_has_failed() {
+    needs!("python3");
+    let place = Place::flow("[cells.a]\nlang = \"python\"\ncode = \"import os; os._exit(0)\"\n");
+    let told = place.polyloom(&["run"]).exits(1).stderr();
+    assert!(told.contains("it ended its own process, with exit code 0"), "{told}");
+    assert!(!told.contains("protocol"), "{told}");
+}
+
+#[test]
+fn all_outputs_that_a_cell_leaves_out_are_told() {
+    needs!("python3");
+    let place = Place::flow(
+        "[cells.a]\nlang = \"python\"\ncode = \"y = 1\"\noutputs = { x = \"int\", y = \"int\", z = \"int\" }\n",
+    );
+    let told = place.polyloom(&["run"]).exits(1).stderr();
+    assert!(told.contains("output `x` was not set, nor was `z`"), "{told}");
+}
+
+#[test]
+fn a_module_beside_a_cell_of_javascript_is_said_to_be_for_functions() {
+    needs!("node");
+    let place =
+        Place::flow("[cells.a]\nlang = \"javascript\"\ncode = \"await import('./x.mjs')\"\n");
+    place.write("x.mjs", "");
+    let told = place.polyloom(&["run"]).exits(1).stderr();
+    assert!(told.contains("can be imported by functions (`uses`) alone"), "{told}");
+}
+
+#[test]
 fn one_warm_python_cell() {
     needs!("python3");
     let place =

@@ -139,7 +139,7 @@ impl Now {
                     "`polyloom why {own}`; `polyloom lineage {shown}` traces an output"
                 )),
                 Some(near) => failure.hint(format!("did you mean `{near}`?")),
-                None => failure,
+                None => failure.hint("`polyloom status` lists the cells"),
             });
         };
         let Some(step) = prepared.plan.get(at) else { unreachable!("it was found") };

@@ -53,6 +53,10 @@ const MISSING_FILE: [&str; 4] =
 const SET_BY_FLAG: &str = "(set by `--limit`)";
 /// What they say where no more files can be opened.
 const MANY_FILES: [&str; 2] = ["Too many open files", "EMFILE"];
+/// What the host says where the disk of its store is full.
+const NO_SPACE: [&str; 1] = ["no space left on the disk of"];
+/// What Node says of a module that lies beside no cell.
+const MISSING_BESIDE: [&str; 1] = ["Cannot find module '/cell/code/"];
 /// What Python says of a module that is not there.
 const MISSING_MODULE: [&str; 1] = ["ModuleNotFoundError"];
 /// What they say where there is no network.
@@ -354,6 +358,9 @@ impl Failure {
             ),
             Outcome::Denied if !never_ran(&self.meta) => (None, None),
             Outcome::Denied => only("it needs a permission that was not granted"),
+            Outcome::WorkerError if self.says(&NO_SPACE) => hint(
+                "`polyloom cache gc` removes what was not used for longest; POLYLOOM_STORE names a folder for the store on another disk",
+            ),
             Outcome::WorkerError if never_ran(&self.meta) => (None, None),
             Outcome::WorkerError if not_started(&self.meta) => match self.says(&["os error 13"]) {
                 true => hint(
@@ -374,8 +381,11 @@ impl Failure {
                 "modules are those of the interpreter that ran, which is that of VIRTUAL_ENV, else the one on PATH; `[executors.python]` \
                  `python = \".venv/bin/python\"` in the flow names another. Files of the project can be imported by functions (`uses`) alone",
             ),
+            Outcome::Failed if self.says(&MISSING_BESIDE) => hint(
+                "a cell is its one file: files of the project can be imported by functions (`uses`) alone",
+            ),
             Outcome::Failed if self.says(&MISSING_FILE) => hint(
-                "cells see only their inputs: give it the file, `inputs = { name = \"file:PATH\" }`",
+                "cells see only their inputs: give it the file, `inputs = { name = \"file:PATH\" }`; a granted program is on PATH by its name",
             ),
             Outcome::Failed if self.says(&NO_NETWORK) => hint(
                 "cells have no network but what they ask for and are granted: `allow = { net = [\"HOST:PORT\"] }`; or bring what they need as inputs",
@@ -433,7 +443,7 @@ pub(super) fn logs(screen: &Screen, cell: &str) -> String {
         UNRECORDED | "" => String::new(),
         id => format!(" {id}"),
     };
-    format!("polyloom logs{project}{run} {cell}")
+    format!("polyloom logs{project}{run} {}", quote(cell))
 }
 
 /// The lines around a place, the place marked.

@@ -293,6 +293,14 @@ impl Rest<'_> {
         if let Some(code) = seen.ended_itself().filter(|_| outcome == Outcome::Failed) {
             self.diagnostics.extend(messages::ended_itself(&attempt.executor.manifest, code));
         }
+        // The code of a cell runs in a bundled one, which does not end by itself.
+        let is_bundled = attempt.executor.manifest.path.is_none();
+        if is_bundled && seen.has_left() && outcome == Outcome::WorkerError {
+            outcome = Outcome::Failed;
+            explanation = None;
+            let text = "it ended its own process, with exit code 0, before it was over";
+            self.diagnostics.push(Diagnostic::new(Severity::Error, text.to_owned()));
+        }
         if let Some(signal) = seen.crashed().filter(|_| outcome == Outcome::Killed) {
             explanation = messages::crashed(&attempt.executor.manifest, signal).or(explanation);
         }
