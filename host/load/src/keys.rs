@@ -22,6 +22,8 @@ pub enum Shape {
     Size,
     /// A list of texts.
     Texts,
+    /// One text, or a list of them.
+    TextOrTexts,
     /// Texts by name.
     TextMap,
     /// Handles of secrets by name.
@@ -394,7 +396,12 @@ pub const CELL: &[Key] = &[
 
 /// An input written as a table.
 pub const INPUT: &[Key] = &[
-    key("from", Shape::Text, "", "The source: `CELL.PORT`, `file:PATH` or `param:NAME`."),
+    key(
+        "from",
+        Shape::TextOrTexts,
+        "",
+        "The source: `CELL.PORT`, `file:PATH` or `param:NAME`; or several outputs, `[\"CELL.PORT\", …]`, as a list of their values or a folder of their files.",
+    ),
     key("value", Shape::Value, "", "A constant, in place of `from`."),
     key("type", Shape::Type, "the source's type", "The type the cell sees."),
 ];

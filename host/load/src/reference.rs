@@ -83,6 +83,7 @@ fn takes(shape: Shape) -> String {
         Shape::Duration => "duration",
         Shape::Size => "size",
         Shape::Texts => "list of texts",
+        Shape::TextOrTexts => "text, or list of texts",
         Shape::TextMap => "texts by name",
         Shape::Secrets => "handles by name",
         Shape::Type => "type",

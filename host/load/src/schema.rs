@@ -131,6 +131,7 @@ fn shape(key: &Key) -> Value {
             json!({ "type": "string", "pattern": format!("^{}$", ExecutorId::VALID) })
         }
         Shape::Text => json!({ "type": "string" }),
+        Shape::TextOrTexts => json!({ "anyOf": [{ "type": "string" }, texts_filled] }),
         Shape::Bool => json!({ "type": "boolean" }),
         Shape::Int(least, most) if least == i64::MIN && most == i64::MAX => {
             json!({ "type": "integer" })

@@ -4,9 +4,10 @@
 //! without touching data. The content one holds the producer's bytes instead: it stays the same when a producer
 //! ran again and gave what it gave before.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use polyloom_model::{Digest, PortName};
+use polyloom_model::{Cell, Digest, PortName, Source};
 use serde::{Deserialize, Serialize};
 
 use crate::encode::Message;
@@ -19,12 +20,32 @@ const CONTENT: &str = "polyloom.key/2 content";
 const ARTIFACT: &str = "polyloom.key/2 artifact";
 const ARTIFACTS: &str = "polyloom.key/2 artifacts";
 
+/// What the inputs of a cell get of other cells, of the outputs as they come: by input, in the order in which they stand there.
+#[must_use]
+pub fn feeds(
+    cell: &Cell,
+    given: impl IntoIterator<Item = (PortName, Artifact)>,
+) -> BTreeMap<PortName, Feed> {
+    let several = cell.inputs.iter().filter(|(_, it)| matches!(it.source, Source::Ports(_)));
+    let mut feeds: BTreeMap<PortName, Feed> =
+        several.map(|(port, _)| (port.clone(), Feed::Several(Vec::new()))).collect();
+    for (port, artifact) in given {
+        match feeds.get_mut(&port) {
+            Some(Feed::Several(all)) => all.push(artifact),
+            _ => {
+                feeds.insert(port, Feed::One(artifact));
+            }
+        }
+    }
+    feeds
+}
+
 /// What an input gets of other cells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Feed {
     /// One output.
     One(Artifact),
-    /// The outputs of the steps that are gathered, without those that were left out.
+    /// Outputs of several: those of the steps that are gathered, without those that were left out, or those that an input lists.
     Several(Vec<Artifact>),
 }
 

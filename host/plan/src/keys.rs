@@ -321,7 +321,12 @@ impl<'a> Maker<'a> {
                 for (id, output) in ports {
                     message.digest(&self.before(id)?.0).text(output.as_str());
                 }
-                let unit = if ports.len() == 1 { "step" } else { "steps" };
+                let unit = match (&cell.role, ports.len()) {
+                    (Role::Gather, 1) => "step",
+                    (Role::Gather, _) => "steps",
+                    (_, 1) => "output",
+                    _ => "outputs",
+                };
                 Part::new(message.finish(), &format!("{} {unit}", ports.len()))
             }
         })

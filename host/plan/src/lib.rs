@@ -27,7 +27,7 @@ pub use expand::{
 };
 pub use facts::{ExecutorFacts, Facts, Identity};
 pub use graph::{CellIndex, Edge, Graph, GraphError};
-pub use key::{Feed, Key, content_key};
+pub use key::{Feed, Key, content_key, feeds};
 pub use keys::{KeyError, Keyed, keys};
 pub use parts::{KeyParts, Part, PartName, PartNameError};
 pub use plan::{Action, Check, Plan, Step, StepIndex, Supply};

@@ -1,10 +1,9 @@
 //! One cell apart from any run: what it would be started with, for somebody who wants to be where it would run.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use polyloom_model::{CellId, PortName, Source};
-use polyloom_plan::Action;
+use polyloom_plan::{Action, feeds};
 use polyloom_worker::attempt::{Attempt, Stop};
 use thiserror::Error;
 use tokio::sync::watch;
@@ -51,7 +50,7 @@ pub async fn alone(
     let executor = prepared.executors.get(&flow.cells[at].executor);
     let executor = executor.filter(|_| flow.cells[at].is_program()).ok_or_else(none)?;
     let cell = &flow.cells[at];
-    let mut edges = BTreeMap::new();
+    let mut given = Vec::with_capacity(step.supplies.len());
     for supply in &step.supplies {
         let from = &prepared.plan.steps[supply.step.at()];
         let made = match &from.action {
@@ -62,7 +61,7 @@ pub async fn alone(
         };
         let not_made =
             || AloneError::NotMade { input: supply.input.clone(), from: from.cell.clone() };
-        edges.insert(supply.input.clone(), made.ok_or_else(not_made)?.clone());
+        given.push((supply.input.clone(), made.ok_or_else(not_made)?.clone()));
     }
     let file = |port: &PortName| {
         let digest = prepared.facts.files.get(&(cell.id.clone(), port.clone()))?;
@@ -75,7 +74,7 @@ pub async fn alone(
         cell: at,
         executor: Arc::clone(executor),
         identity: prepared.identities.get(&cell.executor).copied().ok_or_else(none)?,
-        edges,
+        edges: feeds(cell, given),
         planned: files.filter_map(|(port, _)| file(port)).collect(),
         permit,
         policy: policy.over(&cell.policy),

@@ -1,4 +1,4 @@
-//! The steps of a mapped cell, gathered: their values as one list, their files as one directory. No code of anybody runs here.
+//! Outputs of several cells, gathered: their values as one list, their files as one directory. No code of anybody runs here.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,9 +32,7 @@ pub(crate) fn gather(place: &Place, cell: &Cell, feeds: &BTreeMap<PortName, Feed
             Some(Feed::One(part)) => std::slice::from_ref(part),
             None => &[],
         };
-        // What is on its way to the disk is waited for: a directory is made of files there.
-        parts.iter().for_each(|part| place.hot.wait(&part.digest));
-        match one(&place.store, ty, parts) {
+        match one(place, ty, parts) {
             Ok(artifact) => {
                 meta.artifacts.insert(port.to_string(), artifact_meta(&artifact));
                 outputs.insert(port.clone(), artifact);
@@ -47,8 +45,24 @@ pub(crate) fn gather(place: &Place, cell: &Cell, feeds: &BTreeMap<PortName, Feed
     StepEnd { began: Some(began), ..StepEnd::new(meta, Some(outputs), None, Start::None) }
 }
 
-fn one(store: &Arc<Store>, ty: &Type, parts: &[Artifact]) -> Result<Artifact, String> {
-    if ty.encoding() == Encoding::Dir { dir(store, parts) } else { list(store, ty, parts) }
+/// What an input gets that lists outputs: a list of their values, or a directory of their files.
+pub(crate) fn together(place: &Place, parts: &[Artifact]) -> Result<Artifact, String> {
+    let mut types = parts.iter().map(|part| &part.ty);
+    let ty = match types.next() {
+        Some(first) if types.all(|ty| ty == first) => first.gathered(),
+        Some(first) if first.encoding() != Encoding::Msgpack => Type::Dir,
+        Some(_) | None => Type::Any.gathered(),
+    };
+    one(place, &ty, parts)
+}
+
+fn one(place: &Place, ty: &Type, parts: &[Artifact]) -> Result<Artifact, String> {
+    // What is on its way to the disk is waited for: a directory is made of files there.
+    parts.iter().for_each(|part| place.hot.wait(&part.digest));
+    match ty.encoding() {
+        Encoding::Dir => dir(&place.store, parts),
+        _ => list(&place.store, ty, parts),
+    }
 }
 
 /// What is stored of values is canonical MessagePack, and so is a list of it behind its length.

@@ -129,11 +129,12 @@ pub fn tell(before: &Taken, now: &Taken, unknown: &str, changes: &mut Vec<PartCh
     changes.len() < count
 }
 
-/// Whether these are the words for what comes from other cells: `load.temps` or `3 steps`. A text of that form would be in quotes, a file
-/// has a comma.
+/// Whether these are the words for what comes from other cells: `load.temps`, `3 steps` or `3 outputs`. A text of that form would be in
+/// quotes, a file has a comma.
 fn is_edge(words: &str) -> bool {
     let is_port = |(cell, port): (&str, &str)| {
         cell.parse::<CellId>().is_ok() && port.parse::<PortName>().is_ok()
     };
-    words.ends_with(" steps") || words == "1 step" || words.rsplit_once('.').is_some_and(is_port)
+    let several = [" step", " steps", " output", " outputs"];
+    several.iter().any(|unit| words.ends_with(unit)) || words.rsplit_once('.').is_some_and(is_port)
 }

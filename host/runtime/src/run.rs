@@ -9,6 +9,7 @@ mod failures;
 mod late;
 mod pace;
 mod record;
+mod recorder;
 mod starts;
 mod temporary;
 mod turn;
@@ -23,7 +24,7 @@ use polyloom_events::{Event, Phase, Stage, Stream as Channel, Totals};
 use polyloom_model::{
     Cell, CellId, Digest, Levels, Limit, Limits, Policy, PortName, Preset, SessionName, Source,
 };
-use polyloom_plan::{Action, Artifact, Feed, Recorded, StepIndex};
+use polyloom_plan::{Action, Artifact, Recorded, StepIndex};
 use polyloom_protocol::Outcome;
 use polyloom_protocol::messages::worker::LogLevel;
 use polyloom_protocol::meta::{Diagnostic, ExecMeta, Severity};
@@ -40,6 +41,7 @@ pub use self::carry::{Carried, Standing, Word, standing};
 pub use self::failures::Failures;
 use self::late::Late;
 use self::pace::Pace;
+use self::recorder::Recorder;
 use self::starts::{Span, Starts};
 use self::temporary::Temporary;
 use crate::flight::Known;
@@ -51,8 +53,9 @@ use crate::step::{StepEnd, StepRun, artifact_meta};
 use crate::stream::Stream;
 use crate::words::chain;
 
-/// So many ends are committed at once: of thousands that come together, not all are to be in memory.
-const BATCH: usize = 1024;
+/// So many events wait for a commit at most: of a hundred thousand that come together, not all are to be in memory. Each commit writes most pages of the
+/// indexes anew, however few of their rows it adds.
+const BATCH: usize = 4096;
 
 /// So many steps of the plan are said before the first of them begins, and so many at a time while cells run: of a hundred thousand,
 /// none waits for the last one to be said.
@@ -228,6 +231,8 @@ pub struct Runner {
     said: usize,
     starts: Starts,
     pub(crate) commands: VecDeque<Command>,
+    /// Writes the run into the history.
+    recorder: Option<Recorder>,
     rows: Vec<StepRow>,
     kept: Vec<(StepIndex, KeptRow)>,
     results: Vec<ResultRow>,
@@ -294,6 +299,7 @@ impl Runner {
         });
         let (sender, receiver) = mpsc::channel(256);
         let slots = Vec::with_capacity(plan.steps.len());
+        let recorder = job.history.take().map(Recorder::new);
         let mut runner = Self {
             stream,
             schedule,
@@ -301,6 +307,7 @@ impl Runner {
             said: 0,
             starts: Starts::default(),
             commands: VecDeque::new(),
+            recorder,
             rows: Vec::new(),
             kept: Vec::new(),
             results: Vec::new(),
@@ -702,14 +709,15 @@ impl Runner {
         slot.started_ms.get_or_insert(now);
         slot.begun_ms = now;
         let (seen, heard) = mpsc::channel(64);
-        // Whatever becomes of it, the loop hears of an end. Of thousands of cells that are over as soon as they are looked at, none has a task of its own,
-        // unless it may go on without this run.
-        let alone = run.turn.is_none() || self.job.place.workplace.room() > 0;
-        let work = match alone {
-            true => carry::apart(run.run(seen, stopped)),
-            false => carry::caught(run.run(seen, stopped)),
-        };
-        self.follow(step, Running { heard, work });
+        // Whatever becomes of it, the loop hears of an end.
+        if run.turn.is_none() || self.job.place.workplace.room() > 0 {
+            // It may go on without this run.
+            let work = carry::apart(run.run(seen, stopped));
+            self.follow(step, Running { heard, work });
+        } else {
+            let work = carry::caught(run.run(seen, stopped));
+            self.look_at(step, Running { heard, work });
+        }
     }
 
     /// All that an attempt at a step needs.
@@ -730,14 +738,7 @@ impl Runner {
             cell: planned.index.at(),
             executor: Arc::clone(executor),
             identity: *identity,
-            edges: self
-                .edges(step)
-                .into_iter()
-                .filter_map(|(port, feed)| match feed {
-                    Feed::One(artifact) => Some((port, artifact)),
-                    Feed::Several(_) => None,
-                })
-                .collect(),
+            edges: self.edges(step),
             planned: files
                 .filter_map(|(port, _)| {
                     let digest = prepared.facts.files.get(&(cell.id.clone(), port.clone()))?;

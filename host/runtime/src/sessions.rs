@@ -60,8 +60,8 @@ struct Alive {
     depth: usize,
 }
 
-/// So many cells wait with a session's worker at most.
-const MOST_AHEAD: usize = 16;
+/// So many cells wait with a session's worker at most: what it can do while the host commits what has ended.
+const MOST_AHEAD: usize = 64;
 /// So many states of a session are kept, each a process of its own; the one that was kept first goes.
 const MOST_KEPT: usize = 16;
 

@@ -12,7 +12,7 @@ use polyloom_model::{
     Cell, Digest, Encoding, Flow, Kind, Limits, Policy, PortName, Ports, Source, Stdin, Type,
     Value, conform,
 };
-use polyloom_plan::{Artifact, Key};
+use polyloom_plan::{Artifact, Feed, Key};
 use polyloom_protocol::meta::{ArtifactMeta, ExecMeta, Severity, Times};
 use polyloom_protocol::{Diagnostic, Outcome};
 use polyloom_store::{Flight, History, Store, TreeEntry};
@@ -28,6 +28,7 @@ use tokio::task::JoinHandle;
 
 use crate::files;
 use crate::flight::{self, Known};
+use crate::gather;
 use crate::heads::Sight;
 use crate::hot::{self, Copy};
 use crate::permit::Permit;
@@ -58,7 +59,7 @@ pub struct StepRun {
     /// The identity of its executor and toolchain, for the key of a compiled program.
     pub identity: Digest,
     /// Artifacts of the inputs that are edges.
-    pub edges: BTreeMap<PortName, Artifact>,
+    pub edges: BTreeMap<PortName, Feed>,
     /// Digests of the files as planned.
     pub planned: BTreeMap<PortName, Digest>,
     /// The word on what its cell asks for.
@@ -333,7 +334,7 @@ impl StepRun {
     /// Whether to get its inputs takes no longer than to ask a thread for them that may wait.
     fn is_light(&self) -> bool {
         let light = |it: &Artifact| it.ty.encoding() == Encoding::Msgpack && it.size <= LIGHT;
-        let is_light = |port| self.edges.get(port).is_some_and(light);
+        let is_light = |port| matches!(self.edges.get(port), Some(Feed::One(it)) if light(it));
         self.cell().inputs.iter().all(|(port, input)| match &input.source {
             Source::Param(_) | Source::Value(_) => true,
             Source::Port(..) => is_light(port),
@@ -603,16 +604,29 @@ impl StepRun {
         let host = |error: &dyn std::error::Error| Trouble::host(chain(error));
         let mut extension = String::new();
         let artifact = match source {
-            Source::Port(cell, output) => self.edges.get(port).cloned().ok_or_else(|| {
-                Trouble::host(format!("the result of `{cell}.{output}` is not there"))
-            })?,
+            Source::Port(cell, output) => match self.edges.get(port) {
+                Some(Feed::One(artifact)) => artifact.clone(),
+                Some(Feed::Several(_)) | None => {
+                    let text = format!("the result of `{cell}.{output}` is not there");
+                    return Err(Trouble::host(text));
+                }
+            },
+            Source::Ports(_) => match self.edges.get(port) {
+                Some(Feed::Several(parts)) => {
+                    gather::together(&self.place, parts).map_err(Trouble::input)?
+                }
+                Some(Feed::One(_)) | None => {
+                    let text = format!("the results that `{port}` lists are not there");
+                    return Err(Trouble::host(text));
+                }
+            },
             Source::Param(name) => {
                 let param = self.flow.params.get(name);
                 let param = param.ok_or_else(|| Trouble::input(format!("no param `{name}`")))?;
                 return value_input(port, param.value.clone(), ty);
             }
             Source::Value(value) => return value_input(port, value.clone(), ty),
-            Source::Item | Source::Ports(_) => {
+            Source::Item => {
                 return Err(Trouble::host("an item of a map is not there".to_owned()));
             }
             Source::File(path) => {

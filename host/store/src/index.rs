@@ -133,34 +133,52 @@ pub fn hold_open(root: &Path) -> Option<HeldOpen> {
 /// How long who wants to write waits for another who does.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A log of more pages than this is carried over by who made it so: what is in a log is read page by page.
-const LONG_LOG: u32 = 100;
+/// How long a log may be, in pages, before it is carried over by who made it so: what is in a log is read page by page.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Log {
+    /// That of a history is left to whoever comes next, who reads it.
+    History,
+    /// That of a store is carried over by the last one who closes it, unless a daemon goes on.
+    Store,
+    /// That of who goes on to write: to carry it over waits for the disk twice, and what is written again before is carried over once.
+    Growing,
+}
+
+impl Log {
+    const fn pages(self) -> u32 {
+        match self {
+            Self::History => 100,
+            Self::Store => 1000,
+            Self::Growing => 8192,
+        }
+    }
+}
 
 /// Bytes of a page in a log, with what is said of it.
 const LOG_PAGE: u64 = 4096 + 24;
 
-/// The same for who goes on to write: to carry it over waits for the disk twice, and what is written again before is carried over once.
-const GROWING_LOG: u32 = 8192;
-
 /// Has a connection leave the log as it is when it is closed: the next one reads it, and whoever makes it long carries it over. Whatever is at its name by
 /// then is not touched.
 pub(crate) fn leave_log(connection: &Connection) -> Result<(), rusqlite::Error> {
-    let_log_grow(connection, false)?;
+    let_log_grow(connection, Log::History)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map(drop)
 }
 
-/// Whether a connection goes on to write, so that the log may grow until it does not.
-pub(crate) fn let_log_grow(connection: &Connection, goes_on: bool) -> Result<(), rusqlite::Error> {
-    let most = if goes_on { GROWING_LOG } else { LONG_LOG };
-    connection.pragma_update(None, "wal_autocheckpoint", most)
+/// Lets the log grow as far as this, from the next commit of this connection on.
+pub(crate) fn let_log_grow(connection: &Connection, most: Log) -> Result<(), rusqlite::Error> {
+    connection.pragma_update(None, "wal_autocheckpoint", most.pages())
 }
 
 /// Takes away the log of the database in a folder where it has grown: who opens that next reads a log as long as it ever was. It is left where somebody
 /// uses it, and where its content can't be carried over: nothing is lost then.
-pub(crate) fn shorten_log(connection: &Connection, folder: &Path) -> Result<(), rusqlite::Error> {
+pub(crate) fn shorten_log(
+    connection: &Connection,
+    folder: &Path,
+    most: Log,
+) -> Result<(), rusqlite::Error> {
     let log = folder.join(layout::INDEX).with_extension("db-wal");
     let is_long = std::fs::symlink_metadata(log)
-        .is_ok_and(|meta| meta.len() > 2 * u64::from(LONG_LOG) * LOG_PAGE);
+        .is_ok_and(|meta| meta.len() > 2 * u64::from(most.pages()) * LOG_PAGE);
     if is_long {
         connection.busy_timeout(Duration::ZERO)?;
         let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));

@@ -15,6 +15,7 @@ use self::row::{Raw, Summed, rows_of, rows_of_content};
 use crate::behind::Behind;
 use crate::blobs::SMALL;
 use crate::fault::Fault;
+use crate::index::Log;
 use crate::store::Store;
 
 /// One step's result, to be recorded.
@@ -105,7 +106,8 @@ pub(crate) fn is_spent(text: &str, port: &str) -> bool {
 }
 
 impl Store {
-    /// Records results, and all blobs that wait, in one transaction. When this returns, another process sees them.
+    /// Records results, and all blobs that wait, in one transaction. When this returns, another process sees them. Whoever goes on to commit lets
+    /// the log of the index grow, until [`Store::carry_log_over`].
     pub fn commit(&self, rows: &[ResultRow]) -> Result<(), Fault> {
         let mut texts = Vec::with_capacity(rows.len());
         for row in rows {
@@ -131,6 +133,7 @@ impl Store {
             let sums = (sum.sum(), sum_of(&[row.key.as_bytes(), meta.as_bytes()]));
             texts.push((outputs, meta, marks, sums));
         }
+        self.let_log_grow(Log::Growing)?;
         self.write(|index| {
             let mut result = index.prepare_cached(
                 "INSERT OR REPLACE INTO results

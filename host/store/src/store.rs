@@ -18,7 +18,7 @@ use thiserror::Error;
 use crate::behind::Behind;
 use crate::fail::point;
 use crate::fault::Fault;
-use crate::index::{self, INDEX_VERSION, IndexError};
+use crate::index::{self, INDEX_VERSION, IndexError, Log};
 use crate::layout;
 use crate::seen::Seen;
 use crate::stats::StatKey;
@@ -186,6 +186,18 @@ impl Store {
     /// Writes what waits in memory: small blobs and digests of files. Also done by every commit and on drop.
     pub fn flush(&self) -> Result<(), Fault> {
         self.write(|_| Ok(()))
+    }
+
+    /// Takes the log of the index to its usual length, once nothing more is to be committed for now: commits let it grow, so that what they write again and
+    /// again is carried over once.
+    pub fn carry_log_over(&self) -> Result<(), Fault> {
+        self.let_log_grow(Log::Store)?;
+        self.query(|index| index::shorten_log(index, &self.root, Log::Store))
+    }
+
+    pub(crate) fn let_log_grow(&self, most: Log) -> Result<(), Fault> {
+        index::let_log_grow(&self.connection(), most)
+            .map_err(|error| Fault::index("write to", &self.root, error))
     }
 
     /// Remembers the newest time that a caller has named; there is no other clock here.

@@ -515,3 +515,26 @@ fn changes_are_counted_and_uses_are_not() {
     index.execute("DELETE FROM blobs", []).unwrap();
     grows("lost bytes", true);
 }
+
+#[test]
+fn the_log_of_the_index_is_carried_over_once_nothing_more_is_committed() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(root.path());
+    let index = store.root().join("index.db");
+    let size = || fs::metadata(&index).unwrap().len();
+    let before = size();
+    for batch in 0..30 {
+        let row = |at: usize| result(&format!("{batch} {at}"), &[], NOW);
+        store.commit(&(0..100).map(row).collect::<Vec<_>>()).unwrap();
+        assert_eq!(size(), before, "batch {batch}");
+    }
+    store.carry_log_over().unwrap();
+    assert!(size() > before + 500_000, "{} bytes", size());
+    // Nobody has to read it again.
+    let log = || fs::metadata(index.with_extension("db-wal")).unwrap().len();
+    assert_eq!(log(), 0);
+    // A short one is left to the next who commits, or the last who closes it.
+    store.commit(&[result("last", &[], NOW)]).unwrap();
+    store.carry_log_over().unwrap();
+    assert!(log() > 0);
+}

@@ -537,6 +537,10 @@ impl<'a> Watch<'a> {
 
     async fn until_over(&mut self, buffer: &mut [u8]) -> std::io::Result<Over> {
         self.flush_worker();
+        if self.is_done() {
+            // Before its turn.
+            return Ok(Over::Done);
+        }
         let limits = &self.attempt.limits;
         let wall = tokio::time::sleep_until((self.started + limits.timeout).into());
         tokio::pin!(wall);

@@ -100,7 +100,9 @@ pub fn bounded(error: &std::io::Error) -> &'static str {
 /// Open files that a process may have at most on this machine.
 #[must_use]
 pub fn most_open_files() -> u64 {
-    getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(_, hard)| hard)
+    // It is asked of each cell, and nothing here changes it.
+    static MOST: OnceLock<u64> = OnceLock::new();
+    *MOST.get_or_init(|| getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(_, hard)| hard))
 }
 
 impl Workplace {

@@ -11,7 +11,7 @@ import os
 from polyloom import PortError
 from polyloom._annotations import Scope, Unreadable, Unresolved, annotations_of
 from polyloom._bounds import is_seed
-from polyloom._convert import converter, same
+from polyloom._convert import converter, items, same
 from polyloom._frozen import changed, frozen
 from polyloom._function import (
     LIST,
@@ -104,7 +104,7 @@ class Call:
                 raise self.error(name, message, "changed")
         hint = self.scope.resolve(self.hints.get("return"), "return")
         try:
-            return _results.outputs_of(result, hint, self.execution.outputs, self.name)
+            return _results.outputs_of(result, hint, self.execution, self.name)
         except PortError as error:
             raise self.error("return", str(error), "output") from error
 
@@ -207,7 +207,7 @@ class Call:
         """`*args: T` are many of T, and so are `**kwargs: T`."""
         hint = self.scope.resolve(self.hints[name], name)
         if isinstance(hint, Unresolved):
-            return same
+            return items if kind == LIST else same
         alias: Any = list[hint] if kind == LIST else dict[str, hint]  # type: ignore[valid-type]
         return converter(alias, self.scope)
 

@@ -158,11 +158,21 @@ _EXACT: dict[Converter, type] = {_float: float, _int: int, _str: str, _bool: boo
 """What need not be looked at one by one."""
 
 
+def items(value: Any) -> Any:
+    """A list, or what lies in a folder."""
+    if hasattr(value, "iterdir"):
+        from polyloom._inputs import read_folder
+
+        return read_folder(str(value))
+    return value
+
+
 def _list(args: tuple[Any, ...], scope: Scope, make: Any) -> Converter:
     item = converter(args[0], scope) if args else same
     only = _EXACT.get(item)
 
     def convert(value: Any) -> Any:
+        value = items(value)
         if hasattr(value, "tolist") and not isinstance(value, list):
             value = value.tolist()  # a tensor
         if not isinstance(value, (list, tuple)):

@@ -42,6 +42,19 @@ def read_input(name: str, slot: dict[str, Any]) -> Any:
     return Path(path)
 
 
+def read_folder(path: str) -> list[Any]:
+    """What lies in a folder, by its names: arrays, tables, and of other files their paths."""
+    import os
+
+    readers = {".npy": ("npy", "tensor"), ".arrow": ("arrow", "table")}
+    found = []
+    for name in sorted(os.listdir(path)):
+        encoding, kind = readers.get(os.path.splitext(name)[1], ("raw", "file"))
+        slot = {"path": os.path.join(path, name), "encoding": encoding, "type": kind}
+        found.append(read_input(name, slot))
+    return found
+
+
 def read_table(path: str) -> Any:
     """A `pyarrow.Table` over the mapped file where pyarrow is there, else a `polyloom.Table`."""
     try:

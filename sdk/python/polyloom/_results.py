@@ -16,7 +16,7 @@ from polyloom._values import Mismatch, describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from polyloom._execution import Execution
@@ -65,20 +65,21 @@ class _Items:
     def __init__(self, execution: Execution) -> None:
         self.values: list[Any] = []
         self.count = 0
-        self.folder = ""
+        self.folder = self.port = ""
         self.next = 0.0
         slots = list(execution.outputs.items())
         if len(slots) == 1 and slots[0][1].get("type") == "dir":
             import os
 
-            self.folder = os.path.join(execution.out, slots[0][0])
+            self.port = slots[0][0]
+            self.folder = os.path.join(execution.out, self.port)
             os.makedirs(self.folder)
 
     def add(self, item: Any) -> None:
         from time import monotonic
 
         if self.folder:
-            _put(item, f"{self.folder}/{self.count:05}", self.count)
+            _put(item, self.folder, self.port, self.count)
         else:
             self.values.append(item)
         self.count += 1
@@ -94,11 +95,11 @@ class _Items:
         return Folder(self.folder) if self.folder else self.values
 
 
-def _put(item: Any, base: str, at: int) -> None:
+def _put(item: Any, folder: str, port: str, at: int) -> None:
     """Write an item of a folder as the file that it is best as."""
     from polyloom import _media
 
-    name = f"result[{at}]"
+    base, name = f"{folder}/{at:05}", f"{port}[{at}]"
     library = type(item).__module__.partition(".")[0]
     if hasattr(item, "__fspath__") or isinstance(item, (str, bytes)):
         _media.write_file(item, name, base)
@@ -114,19 +115,32 @@ def _put(item: Any, base: str, at: int) -> None:
         found = _media.picture(item)
         if found is None:
             raise PortError(
-                "result", f"output `{name}`: expected what a file can hold, found {describe(item)}"
+                port, f"output `{name}`: expected what a file can hold, found {describe(item)}"
             )
         with open(f"{base}.{found[0]}", "wb") as file:
             file.write(found[1])
 
 
-def outputs_of(result: Any, hint: Any, slots: dict[str, Any], function: str) -> dict[str, Any]:
-    """The value of each declared output."""
+def _listed(values: Sequence[Any], out: str, port: str) -> Folder:
+    import os
+
+    folder = os.path.join(out, port)
+    os.makedirs(folder)
+    for at, item in enumerate(values):
+        _put(item, folder, port, at)
+    return Folder(folder)
+
+
+def outputs_of(result: Any, hint: Any, execution: Execution, function: str) -> dict[str, Any]:
+    """The value of each declared output; lists of what files hold lie in the output folder then."""
+    slots = execution.outputs
     found = _split(result, hint, slots, function)
     checked = {}
     for name, value in found.items():
         declared = parse(slots[name].get("type") or "any")
         try:
+            if declared.name == "dir" and isinstance(value, (list, tuple)):
+                value = _listed(value, execution.out, name)
             checked[name] = _value(value, declared, name)
         except Mismatch as error:
             raise PortError(name, f"output {error}") from error

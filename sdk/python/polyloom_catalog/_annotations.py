@@ -302,7 +302,7 @@ class Annotations:
 
     def _stream(self, module: Module, args: list[ast.expr], found: str) -> Shape:
         of = self.shape(module, args[0]) if args else Shape("any", {})
-        shape = listed(of) if of.value else Shape("dir", {})
+        shape = Shape("dir", {}) if of.text == "dir" else listed(of)
         shape.stream = of
         return shape
 

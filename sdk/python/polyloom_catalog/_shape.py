@@ -111,13 +111,19 @@ def is_value(text: str) -> bool:
     return not text.startswith(("tensor<", "table", "image", "file", "dir"))
 
 
+_STORED = ("tensor<", "table", "image", "file")
+"""What files a folder may be a list of."""
+
+
 def word(text: str) -> bool:
     """Whether a text can be a name in an enum or a record."""
     return text.isascii() and text.replace("_", "a").isalnum()
 
 
 def listed(of: Shape, unique: bool = False) -> Shape:
-    """A list of these."""
+    """A list of these: of values, or as a folder of files, each of this type."""
+    if of.text.startswith(_STORED) and not (unique or of.optional):
+        return Shape("dir", {"type": "array", "items": of.schema})
     _need_value(of, "a list")
     schema: dict[str, Any] = {"type": "array", "items": whole(of)}
     if unique:
@@ -218,7 +224,7 @@ def _need_value(of: Shape, what: str) -> None:
         raise Refusal(
             UNTYPABLE,
             f"{what} of `{of.text}` is no type of a port: {what} holds values",
-            "files and tensors each have a port of their own; `*args` takes values, too",
+            "files and tensors each have a port of their own, or are in a list",
         )
     if depth(of.text) > DEEPEST:
         raise Refusal(TOO_LARGE_TYPE, f"the type is nested deeper than {DEEPEST}")

@@ -83,6 +83,40 @@ class Arrays(Libraries):
                 self.assertTrue(done["ok"], self.host.seen)
                 self.assertEqual(self.read().tolist(), [[2.0, 4.0], [6.0, 8.0]])
 
+    def test_folders_of_arrays_are_lists(self) -> None:
+        folder = self.host.cell / "in" / "img"
+        folder.mkdir()
+        for at in range(12):
+            write_tensor([[float(at)]], parse("tensor"), "img", str(folder / f"{at:03}.npy"))
+        source = NUMPY.replace("img: ", "%simg: ")
+        for star, hint in (("*", "NDArray[np.float64]"), ("", "list[NDArray[np.float64]]")):
+            body = "return [each * 2 for each in img]"
+            done = self.call(
+                source % (star, hint, "list[NDArray[np.float64]]", body),
+                {"img": folder},
+                {"result": "dir"},
+                types={"img": "dir"},
+            )
+            self.assertTrue(done["ok"], self.host.seen)
+            written = sorted((self.host.cell / "out" / "result").iterdir())
+            found = [self.of_file(path).tolist() for path in written]
+            self.assertEqual(found, [[[at * 2.0]] for at in range(12)])
+            for path in written:
+                path.unlink()
+            (self.host.cell / "out" / "result").rmdir()
+        error = self.fails(
+            source % ("*", "NDArray[np.uint8]", "Any", "return 1"),
+            {"img": folder},
+            {"result": "int"},
+            types={"img": "dir"},
+        )
+        self.assertIn("argument `img[0]`: expected tensor<u8>", error["message"])
+
+    def of_file(self, path: Path) -> Any:
+        from polyloom._inputs import read_input
+
+        return read_input("x", {"path": str(path), "encoding": "npy"})
+
     def test_arguments_of_another_type(self) -> None:
         self.types = {"img": "tensor<any>"}
         self.fails_with(

@@ -122,11 +122,16 @@ fn table(entries: &[CatalogEntry]) -> Table {
             line(&format!("{name}{mark}: {ty}{bounds}{}", default.unwrap_or_default()))
         };
         let inputs: Vec<String> = entry.inputs.iter().map(input).collect();
-        let outputs: Vec<String> = entry
-            .outputs
-            .iter()
-            .map(|port| line(&format!("{}: {}", port.name, brief(&port.ty.to_string()))))
-            .collect();
+        let output = |port: &CatalogPort| {
+            let item = port.item().map(|it| format!(" (of {})", brief(&it.to_string())));
+            line(&format!(
+                "{}: {}{}",
+                port.name,
+                brief(&port.ty.to_string()),
+                item.unwrap_or_default()
+            ))
+        };
+        let outputs: Vec<String> = entry.outputs.iter().map(output).collect();
         table.styled([
             (Style::Strong, line(&entry.id)),
             (Style::Plain, inputs.join(", ")),
@@ -140,6 +145,9 @@ fn table(entries: &[CatalogEntry]) -> Table {
 /// The choices or the range that a port's schema leaves of its type, in short.
 fn bounds(port: &CatalogPort) -> Option<String> {
     const MOST: usize = 6;
+    if let Some(item) = port.item() {
+        return Some(format!("of {}", brief(&item.to_string())));
+    }
     if let Some(choices) = port.schema.get("enum").and_then(Json::as_array) {
         // An enum says them itself.
         let plain = !port.ty.to_string().starts_with("enum{");

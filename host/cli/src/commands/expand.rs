@@ -31,8 +31,10 @@ pub fn expand(world: &World, flow: &FlowArgs, format: Format) -> Outcome {
                 let reads = cell.inputs.iter().map(|(port, input)| {
                     let from = match (&cell.role, &input.source) {
                         (Role::Open, _) => words(&input.source),
-                        (_, Source::Ports(ports)) if ports.len() == 1 => "1 step".to_owned(),
-                        (_, Source::Ports(ports)) => format!("{} steps", ports.len()),
+                        (Role::Gather, Source::Ports(ports)) if ports.len() == 1 => {
+                            "1 step".to_owned()
+                        }
+                        (Role::Gather, Source::Ports(ports)) => format!("{} steps", ports.len()),
                         (_, source) => words(source),
                     };
                     format!("{port} ← {from}")

@@ -173,6 +173,15 @@ pub struct Port {
     pub doc: String,
 }
 
+impl Port {
+    /// What each file of a directory is, where it says so.
+    #[must_use]
+    pub fn item(&self) -> Option<Type> {
+        let item = || self.schema.get("items")?.get("x-polyloom")?.as_str()?.parse().ok();
+        (self.ty == Type::Dir).then(item)?
+    }
+}
+
 /// Something wrong, as a reader says it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Finding {

@@ -52,7 +52,7 @@ impl Check<'_, '_> {
         edges: &mut Vec<Edge>,
     ) -> Option<(Axis, Input)> {
         let (items, found) = match wire.form.as_ref()? {
-            Form::Value(value) => {
+            Form::Value(value) | Form::List(value) => {
                 let Value::List(list) = value else {
                     self.no_list(name, wire, "a constant");
                     return None;
@@ -72,6 +72,13 @@ impl Check<'_, '_> {
             Form::Port(cell, port) => {
                 let (source, ty) = self.port_of(board, own, (cell, port), wire, edges)?;
                 (Items::Of(source), self.item(name, wire, &ty)?)
+            }
+            Form::Ports(_) => {
+                let message = format!("the axis `{name}` lists several outputs");
+                self.findings
+                    .error(Code::BadInput, &wire.span, message, "")
+                    .help("an axis takes one list: have a cell make one of them, whose input may list them");
+                return None;
             }
             Form::Param(param) => {
                 let (source, ty) = self.param_of(board, param, wire)?;

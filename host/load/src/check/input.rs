@@ -14,9 +14,13 @@ use crate::tree::{Data, Node};
 #[derive(Debug)]
 pub(crate) enum Form {
     Port(Text, Text),
+    /// Several outputs, in the order in which they stand there.
+    Ports(Vec<(Text, Text, Span)>),
     Param(Text),
     File(Text),
     Value(Value),
+    /// A list without a word for what it is: its texts could be meant as sources.
+    List(Value),
     /// A text in none of the forms.
     Other(Text),
 }
@@ -71,7 +75,10 @@ pub(crate) fn read(findings: &mut Findings, name: &str, node: &Node) -> Wire {
                     bare
                 }
                 (Some(from), None) => {
-                    let form = findings.text("from", from).map(form);
+                    let form = match &from.data {
+                        Data::List(items) => several(findings, name, items, from),
+                        _ => findings.text("from", from).map(form),
+                    };
                     // A type that can't be read is reported already: nothing is known of the input.
                     let form = if ty == Some(None) { None } else { form };
                     Wire { form, ty: ty.flatten(), span: from.span.clone() }
@@ -108,8 +115,40 @@ pub(crate) fn read(findings: &mut Findings, name: &str, node: &Node) -> Wire {
                 None => constant(findings, node),
             }
         }
+        Data::List(_) => {
+            let Wire { form, ty, span } = constant(findings, node);
+            let form = form.map(|form| match form {
+                Form::Value(value) => Form::List(value),
+                other => other,
+            });
+            Wire { form, ty, span }
+        }
         _ => constant(findings, node),
     }
+}
+
+/// Outputs of several cells.
+fn several(findings: &mut Findings, name: &str, items: &[Node], from: &Node) -> Option<Form> {
+    if items.is_empty() {
+        let message = format!("`from` of the input `{}` lists no output", shown(name));
+        findings
+            .error(Code::BadInput, &from.span, message, "")
+            .help("an empty list is written `{ value = [] }`");
+        return None;
+    }
+    let mut ports = Vec::with_capacity(items.len());
+    for item in items {
+        let text = findings.text("from", item)?;
+        let Form::Port(cell, port) = form(text) else {
+            let message = format!("`{}` is no output of a cell", shown(text));
+            findings
+                .error(Code::BadInput, &item.span, message, "")
+                .help("each of several sources is `CELL.PORT`");
+            return None;
+        };
+        ports.push((cell, port, item.span.clone()));
+    }
+    Some(Form::Ports(ports))
 }
 
 /// A constant with its own type.

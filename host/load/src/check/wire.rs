@@ -5,18 +5,19 @@ use std::path::Path;
 
 use polyloom_model::{
     Axis, CellId, Connection, Encoding, Input, ParamName, PortName, Ports, Source as From, Type,
-    can_connect, conform,
+    Value, can_connect, conform,
 };
 
 use super::cell::{Draft, Drafts};
 use super::files::{report_file_error, report_outside};
-use super::input::{Form, Wire};
+use super::input::{Form, Wire, form};
 use super::params::Params;
 use super::{Check, Purpose};
 use crate::files::{Found, Root, relative};
 use crate::findings::{shown, suggestion};
 use crate::problem::Code;
 use crate::source::Span;
+use crate::text::Text;
 
 /// What is known when wires are drawn.
 pub(crate) struct Board<'c, 'l> {
@@ -68,6 +69,9 @@ impl Check<'_, '_> {
                 draft.wires.contains_key(name.as_str()) || draft.axes.contains_key(name.as_str());
             let message = match inputs.get(name) {
                 _ if !known => format!("`when` asks for `{name}`, which is no input of the cell"),
+                Some(Input { source: From::Ports(_), .. }) => {
+                    format!("`when` asks for `{name}`, which lists several outputs")
+                }
                 Some(input) if input.ty.encoding() != Encoding::Msgpack => {
                     format!(
                         "`when` asks for `{name}`, which is a {}, not a value",
@@ -94,7 +98,8 @@ impl Check<'_, '_> {
     ) -> Option<Input> {
         let wanted = wanted(&board.drafts[own], name);
         let (source, ty) = match wire.form.as_ref()? {
-            Form::Value(value) => {
+            Form::List(value) if self.lists_an_output(board, name, value, wire) => return None,
+            Form::Value(value) | Form::List(value) => {
                 let ty = wire.ty.clone()?;
                 let Some(wanted) = wanted else {
                     return Some(Input { source: From::Value(value.clone()), ty });
@@ -115,6 +120,7 @@ impl Check<'_, '_> {
                 }
             }
             Form::Port(cell, port) => self.port_of(board, own, (cell, port), wire, edges)?,
+            Form::Ports(ports) => return self.several(board, own, name, (ports, wire), edges),
             Form::Param(param) => self.param_of(board, param, wire)?,
             Form::File(path) => self.file_of(path, wire)?,
             Form::Other(text) => {
@@ -129,17 +135,96 @@ impl Check<'_, '_> {
             self.mismatch(&board.drafts[own], name, wire, (said, wanted));
             return None;
         }
-        // What a function takes is what it sees, whatever else is said.
-        let target = match (&wire.ty, wanted) {
-            (_, Some(wanted)) if of_function => wanted.clone(),
-            (Some(said), _) => said.clone(),
-            (None, wanted) => wanted.unwrap_or(&ty).clone(),
-        };
+        let target = seen(&board.drafts[own], name, wire).unwrap_or(&ty).clone();
         if can_connect(&ty, &target, board.strict) == Connection::Refused {
             self.mismatch(&board.drafts[own], name, wire, (&ty, &target));
             return None;
         }
         Some(Input { source, ty: target })
+    }
+
+    /// Tells of a list of texts, one of which is an output: what is meant is not to be guessed.
+    fn lists_an_output(
+        &mut self,
+        board: &Board<'_, '_>,
+        name: &PortName,
+        value: &Value,
+        wire: &Wire,
+    ) -> bool {
+        let Value::List(items) = value else { return false };
+        let is_output = |item: &&Value| {
+            let Value::Str(text) = item else { return false };
+            let Form::Port(cell, port) = form(text) else { return false };
+            let at = board.by_id.get(&*cell).copied().flatten();
+            at.is_some_and(|at| board.drafts[at].outputs.contains_key(&*port))
+        };
+        let Some(Value::Str(found)) = items.iter().find(is_output) else { return false };
+        let found = shown(found);
+        let message = format!("`{name}` is a list of texts, and `{found}` is an output");
+        let help = format!(
+            "`{name} = {{ from = [\"{found}\", …] }}` lists outputs, `{{ value = [\"{found}\", …] }}` texts"
+        );
+        self.findings.error(Code::BadInput, &wire.span, message, "").help(help);
+        true
+    }
+
+    /// Several outputs as one input: a list of their values, or a directory of their files.
+    fn several(
+        &mut self,
+        board: &Board<'_, '_>,
+        own: usize,
+        name: &PortName,
+        (ports, wire): (&[(Text, Text, Span)], &Wire),
+        edges: &mut Vec<Edge>,
+    ) -> Option<Input> {
+        let draft = &board.drafts[own];
+        let mut found = Vec::with_capacity(ports.len());
+        for (cell, port, span) in ports {
+            let one = Wire { form: None, ty: None, span: span.clone() };
+            found.push((self.port_of(board, own, (cell, port), &one, edges), one));
+        }
+        let mut from = Vec::with_capacity(found.len());
+        let mut types = Vec::with_capacity(found.len());
+        for (found, one) in found {
+            let Some((From::Port(cell, port), ty)) = found else { return None };
+            from.push((cell, port));
+            types.push((ty, one));
+        }
+        let gathered: Vec<Type> = types.iter().map(|(ty, _)| ty.gathered()).collect();
+        let is_dir = |ty: &Type| *ty == Type::Dir;
+        let given = match gathered.iter().all(is_dir) {
+            true => Type::Dir,
+            false if gathered.iter().any(is_dir) => {
+                let message = format!("the input `{name}` lists values and files");
+                self.findings
+                    .error(Code::TypeMismatch, &wire.span, message, "")
+                    .help("a list holds values, a folder holds files: give each an input");
+                return None;
+            }
+            false => {
+                let all = Type::union(types.iter().map(|(ty, _)| ty.clone()));
+                Type::List(Box::new(all.unwrap_or(Type::Any)))
+            }
+        };
+        let target = seen(draft, name, wire).unwrap_or(&given).clone();
+        let item = match &target {
+            Type::List(item) if given != Type::Dir => Some((**item).clone()),
+            Type::Dir if given == Type::Dir => item(draft, name),
+            Type::Any => None,
+            _ => {
+                self.mismatch(draft, name, wire, (&given, &target));
+                return None;
+            }
+        };
+        let refused = |(ty, _): &&(Type, Wire)| {
+            let wanted = item.as_ref();
+            wanted.is_some_and(|it| can_connect(ty, it, board.strict) == Connection::Refused)
+        };
+        if let (Some((ty, one)), Some(item)) = (types.iter().find(refused), &item) {
+            self.mismatch(draft, name, one, (ty, item));
+            return None;
+        }
+        Some(Input { source: From::Ports(from), ty: target })
     }
 
     fn mismatch(
@@ -172,15 +257,31 @@ impl Check<'_, '_> {
             Type::List(item) => can_connect(item, target, false) != Connection::Refused,
             _ => false,
         };
+        let one = match target {
+            Type::List(item) => Some((**item).clone()),
+            Type::Dir => item(draft, name),
+            _ => None,
+        };
+        let one = one.filter(|item| can_connect(ty, item, false) != Connection::Refused);
         let help = if each {
             let from = match &wire.form {
                 Some(Form::Port(cell, port)) => format!("{}.{}", shown(cell), shown(port)),
                 Some(Form::Param(param)) => format!("param:{}", shown(param)),
-                Some(Form::Value(_) | Form::File(_) | Form::Other(_)) | None => "…".to_owned(),
+                Some(
+                    Form::Ports(_)
+                    | Form::Value(_)
+                    | Form::List(_)
+                    | Form::File(_)
+                    | Form::Other(_),
+                )
+                | None => "…".to_owned(),
             };
             format!(
                 "`map = {{ {name} = \"{from}\" }}` runs the cell once for each item; else {other}"
             )
+        } else if let (Some(_), Some(Form::Port(cell, port))) = (&one, &wire.form) {
+            let from = format!("{}.{}", shown(cell), shown(port));
+            format!("`{name} = {{ from = [\"{from}\"] }}` gives it a list of this one")
         } else if can_connect(ty, target, false) == Connection::Refused {
             own
         } else {
@@ -364,6 +465,20 @@ impl Check<'_, '_> {
             )
             .help(help);
     }
+}
+
+/// The type that a cell sees, where that is not the source's: what a function takes is what it sees, whatever else is said.
+fn seen<'d>(draft: &'d Draft<'_>, name: &PortName, wire: &'d Wire) -> Option<&'d Type> {
+    let wanted = wanted(draft, name);
+    match draft.function.is_some() {
+        true => wanted.or(wire.ty.as_ref()),
+        false => wire.ty.as_ref().or(wanted),
+    }
+}
+
+/// What each file of a directory that a function takes has to be, where it says so.
+fn item(draft: &Draft<'_>, name: &PortName) -> Option<Type> {
+    draft.function.as_ref()?.input(name.as_str())?.item()
 }
 
 /// The type of an input of a cell that is a flow or a function, as that has it.

@@ -218,6 +218,8 @@ const ROWS: &[Row] = &[
     ("source", "", "", |w| source(w, "a", "csv", Source::File("y/moved.csv".into()))),
     ("source", "input", "b c", |w| source(w, "b", "in0", Source::Port("a".parse().unwrap(), port("more")))),
     ("source", "input", "e", |w| source(w, "e", "in1", Source::Port("c".parse().unwrap(), port("out")))),
+    ("source", "input", "e", |w| source(w, "e", "in1", Source::Ports(["a", "c"].map(|id| (id.parse().unwrap(), port("out"))).into()))),
+    ("source", "input", "e", |w| source(w, "e", "in1", Source::Ports(["c", "a"].map(|id| (id.parse().unwrap(), port("out"))).into()))),
     ("source", "", "", |w| source(w, "a", "param", Source::Value(Value::Int(2012)))),
     ("file content", "input", "a b c e f", |w| w.facts.files.values_mut().for_each(|d| *d = Digest::of(b"1,3"))),
     ("value", "input", BELOW_A, |w| w.flow.params.get_mut("year").unwrap().value = Value::Int(2013)),

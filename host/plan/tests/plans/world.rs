@@ -9,7 +9,8 @@ use polyloom_model::{
 };
 use polyloom_plan::{
     Action, Answers, Artifact, Check, ExecutorFacts, Facts, Feed, Force, Graph, Key, Keyed, Part,
-    Plan, PlanError, Previous, Recorded, Request, Scope, Selection, Step, content_key, keys, plan,
+    Plan, PlanError, Previous, Recorded, Request, Scope, Selection, Step, content_key, feeds, keys,
+    plan,
 };
 use polyloom_protocol::meta::Outcome;
 
@@ -136,25 +137,18 @@ impl World {
             Action::Skip => return None,
             Action::Run | Action::Maybe => {}
         }
-        let mut inputs = BTreeMap::new();
+        let own = &self.flow.cells[step.index.at()];
+        let mut given = Vec::new();
         for supply in &step.supplies {
-            let Some(from) = results[supply.step.at()].as_ref() else {
-                if step.gathers {
-                    continue;
+            match results[supply.step.at()].as_ref() {
+                Some(from) => {
+                    given.push((supply.input.clone(), from.outputs[&supply.output].clone()))
                 }
-                return None;
-            };
-            let artifact = from.outputs[&supply.output].clone();
-            let feed = inputs.entry(supply.input.clone());
-            if step.gathers {
-                match feed.or_insert_with(|| Feed::Several(Vec::new())) {
-                    Feed::Several(all) => all.push(artifact),
-                    Feed::One(_) => unreachable!(),
-                }
-            } else {
-                feed.or_insert(Feed::One(artifact));
+                None if matches!(own.role, Role::Gather) => {}
+                None => return None,
             }
         }
+        let inputs = feeds(own, given);
         let cached = self.flow.cells[step.index.at()].cache;
         let content = content_key(&step.parts, &inputs);
         if step.check == Check::Content

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 
 use polyloom_events::{Event, Phase};
 use polyloom_model::{Cell, CellId, Limits, Policy};
@@ -161,6 +161,18 @@ impl Runner {
             }
             let _ = sender.send(Happened::Ended(step, Box::new(end))).await;
         });
+    }
+
+    /// Hears of an attempt that may be over as soon as it is looked at, as those are that a session's worker was sent before their turn. Then nobody has to be
+    /// woken for it. It is looked at once, here: what takes longer is followed as all others are.
+    pub(super) fn look_at(&mut self, step: StepIndex, mut running: Running) {
+        // Whoever follows it asks again, and is woken.
+        let polled = running.work.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        let Poll::Ready(end) = polled else { return self.follow(step, running) };
+        while let Ok(seen) = running.heard.try_recv() {
+            self.on_seen(step, seen);
+        }
+        self.on_ended(step, Box::new(end));
     }
 
     /// An attempt is the next run's from now on.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use polyloom_events::Event;
 use polyloom_model::{CellId, PortName};
-use polyloom_plan::{Check, Feed, KeyParts, PartName, Previous, Reason, StepIndex, content_key};
+use polyloom_plan::{
+    Check, Feed, KeyParts, PartName, Previous, Reason, StepIndex, content_key, feeds,
+};
 use polyloom_protocol::Outcome;
 use polyloom_schedule::{Because, Verdict};
 
@@ -19,24 +21,11 @@ impl Runner {
     /// The artifacts of a step's inputs that are edges of the plan.
     pub(super) fn edges(&self, step: StepIndex) -> BTreeMap<PortName, Feed> {
         let planned = &self.job.prepared.plan.steps[step.at()];
-        let mut edges = BTreeMap::new();
-        if planned.gathers {
-            let ports = self.cell(step).inputs.keys();
-            edges.extend(ports.map(|port| (port.clone(), Feed::Several(Vec::new()))));
-        }
-        for supply in &planned.supplies {
+        let given = planned.supplies.iter().filter_map(|supply| {
             let outputs = self.slots[supply.step.at()].outputs.as_ref();
-            let Some(artifact) = outputs.and_then(|outputs| outputs.get(&supply.output)) else {
-                continue;
-            };
-            match edges.get_mut(&supply.input) {
-                Some(Feed::Several(all)) => all.push(artifact.clone()),
-                _ => {
-                    edges.insert(supply.input.clone(), Feed::One(artifact.clone()));
-                }
-            }
-        }
-        edges
+            Some((supply.input.clone(), outputs?.get(&supply.output)?.clone()))
+        });
+        feeds(self.cell(step), given)
     }
 
     pub(super) fn content_key(&self, step: StepIndex) -> polyloom_plan::Key {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use polyloom_events::{Event, Timed, Totals};
-use polyloom_model::{Digest, PortName, Source};
+use polyloom_model::{Digest, Input, PortName, Source};
 use polyloom_plan::{Action, Artifact, Feed, StepIndex};
 use polyloom_protocol::Outcome;
 use polyloom_protocol::meta::{ArtifactMeta, ExecMeta};
@@ -53,7 +53,7 @@ impl Runner {
                 marks: cell.marks_by_name(),
             });
         }
-        if self.job.history.is_none() {
+        if self.recorder.is_none() {
             return;
         }
         let (cell, key) = (cell.id.to_string(), planned.key.0.to_string());
@@ -151,15 +151,16 @@ impl Runner {
         })
     }
 
-    /// Adds to rows of what gathers where it comes from: of all other cells the parts of the key say it.
+    /// Adds to rows of what gathers, or lists outputs, where that comes from: of all other inputs the parts of the key say it.
     fn tell_gathered(&self, kept: &mut [(StepIndex, KeptRow)]) {
-        let steps = &self.job.prepared.plan.steps;
-        if !kept.iter().any(|(step, _)| steps[step.at()].gathers) {
+        let listed = |(_, input): &(&PortName, &Input)| matches!(input.source, Source::Ports(_));
+        let lists = |step: StepIndex| self.cell(step).inputs.iter().any(|it| listed(&it));
+        if !kept.iter().any(|(step, _)| lists(*step)) {
             return;
         }
         let places = self.job.prepared.places();
-        for (step, row) in kept.iter_mut().filter(|(step, _)| steps[step.at()].gathers) {
-            for (port, input) in &self.cell(*step).inputs {
+        for (step, row) in kept.iter_mut().filter(|(step, _)| lists(*step)) {
+            for (port, input) in self.cell(*step).inputs.iter().filter(listed) {
                 let from = input.source.ports();
                 let from = from.filter_map(|(cell, output)| Some((*places.get(cell)?, output)));
                 let one = |(port, source, digest): (String, String, Digest)| InputRow {
@@ -194,7 +195,6 @@ impl Runner {
             let text = format!("the run's history could not be written: {}", chain(&error));
             self.stream.say(Event::Warning { text });
         }
-        self.rows.clear();
         self.kept.clear();
         if self.temporary.is_much() {
             self.drop_temporary();
@@ -204,10 +204,8 @@ impl Runner {
     }
 
     fn write_history(&mut self) -> Result<(), Fault> {
-        let Some(history) = &self.job.history else { return Ok(()) };
-        if !self.rows.is_empty() {
-            history.record_steps(&self.rows)?;
-        }
+        let Some(recorder) = &mut self.recorder else { return Ok(()) };
+        recorder.record(std::mem::take(&mut self.rows), self.outcome.is_some())?;
         if self.kept.is_empty() {
             return Ok(());
         }
@@ -219,7 +217,8 @@ impl Runner {
             serde_json::to_string(&*self.job.prepared.plan.steps[step.at()].parts)
                 .unwrap_or_default()
         };
-        history.record_kept(&rows, &parts)
+        let Some(recorder) = &self.recorder else { return Ok(()) };
+        recorder.writer().record_kept(&rows, &parts)
     }
 
     fn tell_declined(&mut self) {
@@ -241,6 +240,9 @@ impl Runner {
         self.let_go();
         self.job.place.hot.clear();
         self.drop_temporary();
+        if let Err(error) = self.job.place.store.carry_log_over() {
+            tracing::warn!(error = %chain(&error), "the log of the store's index could not be carried over");
+        }
         self.tell_declined();
         let lost = self.late.lost;
         let outcome = match self.outcome.unwrap_or(RunOutcome::Ok) {
@@ -295,7 +297,7 @@ impl Runner {
             slowest,
         });
         let unwritten = self.stream.end();
-        if let Some(history) = self.job.history.take() {
+        if let Some(history) = self.recorder.take() {
             let end = polyloom_store::RunEnd {
                 outcome: run_outcome,
                 wall_ms,

@@ -15,7 +15,7 @@ use rustix::fs::OFlags;
 use super::run::RUNS;
 use super::{HISTORY_VERSION, HistoryError, Previous};
 use crate::fault::Fault;
-use crate::index::{self, IndexError};
+use crate::index::{self, IndexError, Log};
 use crate::layout;
 use crate::results::outcome;
 use crate::store::Store;
@@ -245,10 +245,11 @@ impl History {
     ) -> Result<T, Fault> {
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let fault = |error| Fault::index("write to", &self.folder, error);
-        index::let_log_grow(&connection, goes_on).map_err(fault)?;
+        let most = if goes_on { Log::Growing } else { Log::History };
+        index::let_log_grow(&connection, most).map_err(fault)?;
         let done = index::write(&mut connection, &self.folder, body)?;
         if !goes_on {
-            index::shorten_log(&connection, &self.folder).map_err(fault)?;
+            index::shorten_log(&connection, &self.folder, most).map_err(fault)?;
         }
         Ok(done)
     }
