@@ -194,7 +194,7 @@ class Queues(Session):
         self.assertEqual(self.value("x"), 2)
 
     def test_what_is_behind_one_that_is_cancelled_is_not_run(self) -> None:
-        first, _ = self.queue("import time\nx = print(1)\ntime.sleep(60)", "x = 2")
+        first, _ = self.queue("import time\nx = None\nprint(1)\ntime.sleep(60)", "x = 2")
         while "1" not in self.host.text("stdout"):
             time.sleep(0.001)
         self.host.send("Cancel", first, {"grace_ms": 1000})
