@@ -514,7 +514,7 @@ fn prepare_failure(world: &World, error: &PrepareError) -> Failure {
             let failure = Failure::of(exit, select);
             match select {
                 UnknownCell { suggestion: None, .. } => {
-                    failure.hint("`polyloom status` lists the cells; there is no folder or flow file of that name, either")
+                    failure.hint("`polyloom expand` shows the cells there are")
                 }
                 _ => failure,
             }

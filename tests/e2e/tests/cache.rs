@@ -377,6 +377,7 @@ fn why_names_the_parts_that_changed() {
     insta::assert_snapshot!(place.polyloom(&["why", "nope"]).exits(2).screen(), @"
     --- stderr
     error: there is no cell `nope`
+    hint: `polyloom status` lists the cells
     --- exit 2
     ");
 }

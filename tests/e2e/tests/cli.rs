@@ -428,14 +428,6 @@ fn logs_show_what_was_printed() {
     let project = place.project().display().to_string();
     let there = place.call(&["logs", "-C", &project]).cwd("/").end().exits(0);
     assert!(there.stdout().contains("words were made"));
-    for command in ["run", "plan", "status", "check", "grants"] {
-        let _ = place.call(&[command, "-C", &project]).cwd("/").end().exits(0);
-    }
-    let _ = place.call(&["why", "words", "-C", &project]).cwd("/").end().exits(0);
-    let selected = place.call(&["plan", "words", "-C", &project]).cwd("/").end().exits(0);
-    assert!(!selected.stdout().contains("end-of-it"), "{}", selected.stdout());
-    let nowhere = place.call(&["run", "-C", "nowhere"]).end().exits(2);
-    assert!(nowhere.stderr().contains("nowhere"), "{}", nowhere.stderr());
     // The bare name of its folder, from beside it.
     let (beside, name) = project.rsplit_once('/').unwrap();
     for words in [&[name][..], &[name, "latest"], &[name, "latest", "words"], &[name, "words"]] {
@@ -445,6 +437,27 @@ fn logs_show_what_was_printed() {
     }
     let _ = place.call(&["show", name, "latest"]).cwd(beside).end().exits(0);
     let _ = place.call(&["replay", name]).cwd(beside).end().exits(0);
+}
+
+#[test]
+fn a_folder_named_with_c_is_that_of_the_flow() {
+    let place = Place::flow(
+        "[cells.a]\nlang = 'sh'\ncode = 'echo a'\n[cells.b]\nlang = 'sh'\ncode = 'false'\n",
+    );
+    let project = place.project().display().to_string();
+    let at = |words: &[&str]| {
+        let words = [words, &["-C", &project]].concat();
+        place.call(&words).cwd("/").end()
+    };
+    let ran = at(&["run", "-k"]).exits(5).stderr();
+    assert!(ran.contains(&format!("`polyloom logs -C {project} ")), "{ran}");
+    for words in [&["plan"][..], &["status"], &["check"], &["grants"], &["why", "a"]] {
+        let _ = at(words).exits(0);
+    }
+    let selected = at(&["plan", "a"]).exits(0).stdout();
+    assert!(selected.contains('a') && !selected.contains("b "), "{selected}");
+    let nowhere = place.polyloom(&["run", "-C", "nowhere"]).exits(2).stderr();
+    assert!(nowhere.contains("`./nowhere`"), "{nowhere}");
 }
 
 #[test]
