@@ -9,6 +9,7 @@ mod functions;
 mod permission;
 mod scratch;
 mod screen;
+mod there;
 mod whole;
 mod world;
 
@@ -100,14 +101,12 @@ fn dispatch(cli: Cli, screen: Screen, started: Instant) -> failure::Outcome {
     }
     let runs_cells = matches!(cli.command, Command::Run(_));
     let world = || {
-        let mut world = World::new(&global, screen, started);
-        if runs_cells {
-            // Each cell of such an executor tells it.
-            world.problems.retain(|problem| problem.code != polyloom_load::Code::Legacy);
-        }
-        world.tell_problems();
+        let world = World::new(&global, screen, started);
+        world.tell_problems(runs_cells);
         world
     };
+    // What there is of languages is nothing to who looks after what runs already.
+    let quiet = || World::new(&global, screen, started);
     match cli.command {
         Command::Run(args) => commands::run::run(&world(), *args),
         Command::Repl(args) => commands::repl::repl(&world(), &args),
@@ -154,8 +153,8 @@ fn dispatch(cli: Cli, screen: Screen, started: Instant) -> failure::Outcome {
         Command::New { name } => commands::files::new(&screen, &name),
         Command::Fmt { flows, check } => commands::files::fmt(&screen, &flows, check),
         Command::Plugin { command } => plugin(&world(), command),
-        Command::Daemon { command } => commands::daemon::daemon(&world(), command),
-        Command::Session { command } => commands::session::session(&world(), &command),
+        Command::Daemon { command } => commands::daemon::daemon(&quiet(), command),
+        Command::Session { command } => commands::session::session(&quiet(), &command),
         Command::Doctor { attack: true, format } => commands::attack::run(&world(), format),
         Command::Doctor { attack: false, format } => commands::doctor::doctor(&world(), format),
         Command::Schema { of } => commands::files::schema(&screen, of),

@@ -1,18 +1,17 @@
 //! The composition root: puts languages, store, sandbox and flow together for a command.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use polyloom_load::{
-    Broken, Code, Config, Given, Languages, Loaded, Problem, Purpose, Report, Source,
-};
+use polyloom_load::{Broken, Code, Config, Given, Loaded, Problem, Purpose, Report};
 use polyloom_model::{Digest, ExecutorId, Flow, Manifest, Role, Tool};
-use polyloom_plugins::{Found, Index, Installed, InstalledError, Offer, OfferPlace, Plugin};
+use polyloom_plugins::{Installed, Offer, OfferPlace, Plugin};
 use polyloom_report::{escape_line, quote};
 use polyloom_runtime::{Inode, Place, PrepareError, Prepared, Wanted};
-use polyloom_store::{History, OpenError, StatKey, Store};
+use polyloom_store::{History, OpenError, Store};
 use polyloom_worker::Workplace;
 use polyloom_worker::tools::Surroundings;
 
@@ -20,6 +19,7 @@ use crate::args::{FlowArgs, Global, Select};
 use crate::failure::{Exit, Failure};
 use crate::functions::Readers;
 use crate::screen::Screen;
+use crate::there::{self, There, index};
 
 /// The version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -38,107 +38,30 @@ pub fn unix_ms() -> u64 {
 pub struct World {
     /// Streams.
     pub screen: Screen,
-    /// The languages there are.
-    pub languages: Languages,
-    /// Their manifests by id and alias.
-    manifests: HashMap<ExecutorId, Arc<Manifest>>,
-    /// What was wrong with manifests; told, never fatal.
-    pub problems: Vec<Problem>,
-    /// Those in folders named on the command line that are broken: nothing else runs in their place.
-    broken: Vec<Broken>,
-    /// Where executors are, also where there is no folder yet: what is in them runs as its manifest says, or is offered to the person.
-    pub executor_folders: Vec<PathBuf>,
-    /// The plugins that the person installed.
-    pub installed: Installed,
+    /// What there is of languages: read when it is first asked for, which not every command does.
+    there: LazyLock<There, ReadThere>,
     /// Where readers of typed functions are asked: where the command runs its cells, if it does.
     readers: Mutex<Weak<Place>>,
     /// When the command began.
     pub started: Instant,
 }
 
+type ReadThere = Box<dyn FnOnce() -> There + Send>;
+
+impl Deref for World {
+    type Target = There;
+
+    fn deref(&self) -> &There {
+        &self.there
+    }
+}
+
 impl World {
-    /// Reads the manifests.
+    /// What the command line says of it. Nothing is read.
     pub fn new(global: &Global, screen: Screen, started: Instant) -> Self {
-        let mut manifests = Vec::new();
-        let mut problems = Vec::new();
-        for file in polyloom_executors::manifests() {
-            // A build without the runner does not claim the language.
-            if !cfg!(feature = "wasm") && file.path == "wasm/executor.toml" {
-                continue;
-            }
-            let text = String::from_utf8_lossy(file.bytes);
-            let source = Source::new(format!("executors/{}", file.path), text);
-            let (manifest, report) = polyloom_load::parse_bundled(&source);
-            manifests.extend(manifest);
-            problems.extend(report.problems);
-        }
-        let mut named: Vec<PathBuf> = Vec::new();
-        for folder in &global.executor_dir {
-            // A folder that is named twice is one.
-            let same = |other: &PathBuf| other.canonicalize().ok() == folder.canonicalize().ok();
-            if !named.iter().any(same) {
-                named.push(folder.clone());
-            }
-        }
-        let mut index = index();
-        let Found { manifests: mut given, scripts, problems: more } = index.discover(&named);
-        let broken = if more.is_empty() { Vec::new() } else { polyloom_load::broken_in(&named) };
-        problems.extend(more);
-        if let Some(tool) = python(&manifests).filter(|_| !scripts.is_empty()) {
-            let (functions, more) = polyloom_plugins::functions_of(&scripts, &tool);
-            given.extend(functions.into_iter().map(|offer| offer.manifest));
-            problems.extend(more);
-        }
-        // Without a home nothing can have been installed.
-        let own = data_folder();
-        let plugins = own.as_ref().map(|own| own.join("plugins"));
-        let opened = plugins.as_deref().map_or_else(|| Ok(Installed::default()), Installed::open);
-        let installed = opened.unwrap_or_else(|error| {
-            problems.push(told(&error));
-            Installed::default()
-        });
-        // A folder that was named on the command line goes before what is installed.
-        let claimed = |name: &ExecutorId| {
-            given.iter().any(|manifest| manifest.id == *name || manifest.aliases.contains(name))
-                || broken.iter().any(|broken| broken.name == name.as_str())
-        };
-        for plugin in installed.plugins().iter().filter(|plugin| plugin.enabled) {
-            if claimed(&plugin.id) {
-                continue;
-            }
-            match installed.manifest(plugin) {
-                Ok(manifest) if manifest.aliases.iter().any(&claimed) => {}
-                Ok(manifest) => manifests.push(manifest),
-                Err(error) => problems.push(told(&error)),
-            }
-        }
-        manifests.extend(given);
-        if cfg!(feature = "jupyter") {
-            let around = Surroundings::of_process();
-            let version = python(&manifests).map(|tool| tool.version).unwrap_or_default();
-            let (kernels, more) = index.kernels(&kernel_folders(&around), &version);
-            manifests.extend(kernels);
-            problems.extend(more);
-        }
-        let (languages, more) = Languages::new(manifests);
-        problems.extend(more);
-        let mut by_id = HashMap::new();
-        for manifest in languages.all() {
-            by_id.insert(manifest.id.clone(), Arc::clone(manifest));
-        }
-        let offered = own.iter().map(|own| own.join("executors"));
-        let executor_folders = plugins.into_iter().chain(offered).chain(named).collect();
-        Self {
-            screen,
-            languages,
-            manifests: by_id,
-            problems,
-            broken,
-            executor_folders,
-            installed,
-            readers: Mutex::default(),
-            started,
-        }
+        let named = global.executor_dir.clone();
+        let there: ReadThere = Box::new(move || There::read(&named));
+        Self { screen, there: LazyLock::new(there), readers: Mutex::default(), started }
     }
 
     /// Where installed plugins are.
@@ -192,9 +115,20 @@ impl World {
         self.manifests.get(id)
     }
 
-    /// Tells of broken manifests: they never stop anything.
-    pub fn tell_problems(&self) {
-        self.note_problems(&self.problems);
+    /// The same for who needs no other: a bundled one is read without those whose names can't be its.
+    pub fn manifest_alone(&self, id: &ExecutorId) -> Option<Arc<Manifest>> {
+        let path = format!("{id}/executor.toml");
+        let bundled = there::bundled().find(|file| file.path == path);
+        let bundled = bundled.and_then(|file| there::read_bundled(file).0);
+        let bundled = bundled.filter(|manifest| manifest.id == *id);
+        bundled.map(Arc::new).or_else(|| self.manifest(id).cloned())
+    }
+
+    /// Tells of broken manifests: they never stop anything. Who runs cells tells of a legacy executor for each of these.
+    pub fn tell_problems(&self, runs_cells: bool) {
+        let is_told = |it: &&Problem| !runs_cells || it.code != Code::Legacy;
+        let problems: Vec<_> = self.problems.iter().filter(is_told).cloned().collect();
+        self.note_problems(&problems);
     }
 
     /// Tells of what is wrong and stops nothing.
@@ -537,56 +471,6 @@ pub fn data_folder() -> Option<PathBuf> {
     let home = std::env::var_os("HOME").map(PathBuf::from).filter(|p| p.is_absolute());
     let data = data.or_else(|| home.map(|home| home.join(".local/share")));
     data.map(|data| data.join("polyloom"))
-}
-
-/// Where Jupyter's kernels are, as Jupyter looks for them; never beside a flow.
-fn kernel_folders(around: &Surroundings) -> Vec<PathBuf> {
-    let paths = std::env::var_os("JUPYTER_PATH").unwrap_or_default();
-    let mut data: Vec<PathBuf> = std::env::split_paths(&paths).collect();
-    data.extend(around.vars.get("VIRTUAL_ENV").map(|prefix| prefix.join("share/jupyter")));
-    let own = around.vars.get("JUPYTER_DATA_DIR").cloned();
-    data.extend(own.or_else(|| Some(data_folder()?.parent()?.join("jupyter"))));
-    data.extend(around.prefix("python3").map(|prefix| prefix.join("share/jupyter")));
-    data.extend(["/usr/local/share/jupyter", "/usr/share/jupyter"].map(PathBuf::from));
-    let mut folders: Vec<PathBuf> = Vec::new();
-    for folder in data.into_iter().filter(|data| data.is_absolute()) {
-        let folder = folder.join("kernels");
-        if !folders.contains(&folder) {
-            folders.push(folder);
-        }
-    }
-    folders
-}
-
-/// The interpreter of Python as the bundled manifest asks for it.
-fn python(manifests: &[Manifest]) -> Option<Tool> {
-    let bundled = manifests.iter().find(|it| it.path.is_none() && it.id.as_str() == "python");
-    bundled.and_then(|it| it.tools.get("python")).cloned()
-}
-
-/// What was read of manifests before, kept in the store's folder: nobody else writes there.
-fn index() -> Index {
-    let here = std::env::current_dir().ok();
-    let place =
-        here.and_then(|here| polyloom_store::place(|name| std::env::var_os(name), &here).ok());
-    // A build that reads them otherwise is another file.
-    let program = std::fs::metadata("/proc/self/exe").ok();
-    let program = program.map(|meta| format!("{VERSION} {:?}", StatKey::of(&meta)));
-    let path = program.as_ref().and(place).map(|place| place.join("manifests"));
-    Index::new(path, &program.unwrap_or_default())
-}
-
-/// What is wrong with a plugin, among the problems of manifests.
-fn told(error: &InstalledError) -> Problem {
-    let text = Failure::of(Exit::Environment, error).messages.join(": ");
-    let problem = Problem::error(Code::Unreadable, text);
-    match error {
-        InstalledError::Gone { id, again } => problem.help(format!(
-            "`polyloom plugin install {}` makes it again, `polyloom plugin remove {id}` forgets it",
-            escape_line(again)
-        )),
-        _ => problem,
-    }
 }
 
 /// The interpreters whose packages are looked at: of the active environment, of the one beside the flow, on PATH.

@@ -127,6 +127,8 @@ impl Ground {
             return Order::new(Wait::Sandbox, &self.executor, &policy, &spec);
         };
         let mut env = start.env.clone();
+        // What its libraries look up when it is first called would be looked up by each of its copies.
+        env.push(("LD_BIND_NOW".to_owned(), "1".into()));
         if !start.preload.is_empty() {
             env.push(("POLYLOOM_PRELOAD".to_owned(), start.preload.join(",").into()));
         }

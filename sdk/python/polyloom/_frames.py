@@ -7,6 +7,7 @@ half of `socket`, since importing the other half takes longer than the whole han
 from __future__ import annotations
 
 import _socket
+import fcntl
 import os
 from _thread import RLock, allocate_lock
 from struct import Struct, pack
@@ -264,8 +265,6 @@ def adopt(fd: int, connection: Optional[Connection] = None) -> Connection:
     """Take over the inherited socket, out of the way of `os.closerange(3, …)` and of children."""
     if connection is None:
         connection = Connection()
-    import fcntl
-
     try:
         moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 192)
         os.close(fd)
@@ -285,8 +284,6 @@ def signal_arrivals(connection: Connection, signal: int) -> None:
     thread, not to the process: another thread could take the signal, and Python would then not
     handle it before something else wakes the main one.
     """
-    import fcntl
-
     fd = connection.sock.fileno()
     try:
         fcntl.fcntl(fd, _F_SETOWN_EX, pack("ii", _F_OWNER_TID, os.getpid()))

@@ -255,7 +255,9 @@ class Shelf:
 def _surroundings() -> tuple[Any, ...]:
     """What a library may look at when it is loaded, as far as a cell changes it."""
     places = tuple(sys.path), tuple(sys.path_hooks)
-    return dict(os.environ), *places, sys.excepthook, sys.displayhook, sys.getrecursionlimit()
+    # Not by the mapping's own methods, which decode each variable.
+    variables = dict(getattr(os.environ, "_data", os.environ))
+    return variables, *places, sys.excepthook, sys.displayhook, sys.getrecursionlimit()
 
 
 def _is_loading(name: str) -> bool:

@@ -33,7 +33,10 @@ EXIT_PROTOCOL = 3
 _OF_SESSIONS = {wire.RESET, wire.SNAPSHOT, wire.RESTORE, wire.FORGET}
 _OF_SESSIONS |= {wire.COMPLETE, wire.SAVE, wire.LOAD}
 _EMPTY = encode({})
-_WENT_WELL = encode({"extras": {}, "ok": True, "session_changed": True})
+_WENT_WELL = {
+    changed: encode({"extras": {}, "ok": True, "session_changed": changed})
+    for changed in (False, True)
+}
 
 
 class Worker:
@@ -54,15 +57,17 @@ class Worker:
         self._lent = False
         # The exec behind which another one is run that was sent before the host heard of its end.
         self._followed = 0
-        self._prepared = False
+        self._hello = b""
         self.is_copy = False
         """Whether this is the copy of a zygote, which is there for one cell or one session."""
 
     def serve(self) -> int:
         """Greet, run cells until told to stop, and return the exit code of the process."""
         self.connection.send_preamble()
-        hello = {"protocol": [{"major": 1, "minor": 0}], "runtime": sys.version, **self.about()}
-        self.connection.send(wire.HELLO, 0, hello)
+        if not self.is_copy:
+            self.prepare()
+            self.begin()
+        self.connection.send_encoded(wire.HELLO, 0, self._hello)
         answer = self.connection.receive()
         if answer.kind == wire.HELLO_NO:
             raise ConnectionRefusedError(f"the host declined: {answer.body.get('reason')}")
@@ -70,7 +75,6 @@ class Worker:
             text = f"kind {answer.kind} instead of an answer to Hello"
             raise wire.ProtocolError("wrong_state", text)
         self.features = frozenset(answer.body.get("features") or ())
-        self.prepare()
         # Harmless where nobody expects it: by default it is ignored.
         wire.signal_arrivals(self.connection, SIGURG)
         while True:
@@ -164,8 +168,8 @@ class Worker:
         changed = execution.session_changed
         leaves = self._leaves(frame)
         self._followed = frame.exec_id if ok and not leaves else 0
-        if ok and changed and not extras and not leaves:
-            self.connection.send_encoded(wire.DONE, frame.exec_id, _WENT_WELL)
+        if ok and not extras and not leaves:
+            self.connection.send_encoded(wire.DONE, frame.exec_id, _WENT_WELL[changed])
         else:
             more = {"leaves": True} if leaves else {}
             self.done(frame.exec_id, ok, extras, session_changed=changed, **more)
@@ -276,22 +280,24 @@ class Worker:
             self.look()
 
     def prepare(self) -> None:
-        """Make this process the worker's, once; what will be a copy of a zygote may do so ahead."""
-        if self._prepared:
-            return
-        self._prepared = True
+        """Make this process a worker's, or a zygote's whose copies are."""
+        hello = {"protocol": [{"major": 1, "minor": 0}], "runtime": sys.version, **self.about()}
+        self._hello = encode(hello)
         set_signal(SIGINT, self._interrupt)
         set_signal(SIGTERM, self._interrupt)
         self.connection.when_full = self.look
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+        self._report_warnings()
+
+    def begin(self) -> None:
+        """Be a worker from here on, whose children are none."""
         os.register_at_fork(
             before=self._before_fork,
             after_in_parent=self._after_fork,
             after_in_child=self._leave,
         )
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-        self._report_warnings()
 
     def _report_warnings(self) -> None:
         import warnings
@@ -357,13 +363,15 @@ def main(of: Callable[[wire.Connection], Worker] = Worker) -> int:
     if line.isdigit():
         from polyloom._zygote import serve
 
-        serve(int(line), worker.prepare)
+        fd = serve(int(line), worker.prepare, worker.begin)
         worker.is_copy = True
-    fd = os.environ.pop("POLYLOOM_W", "")
-    if not fd.isdigit():
-        _complain("`POLYLOOM_W` names no socket; this program is started by `polyloom run`")
-        return 2
-    wire.adopt(int(fd), connection)
+    else:
+        named = os.environ.pop("POLYLOOM_W", "")
+        if not named.isdigit():
+            _complain("`POLYLOOM_W` names no socket; this program is started by `polyloom run`")
+            return 2
+        fd = int(named)
+    wire.adopt(fd, connection)
     try:
         return worker.serve()
     except wire.ConnectionClosed:

@@ -9,9 +9,12 @@ how it was. The conversation is the protocol's line between supervisor and zygot
 from __future__ import annotations
 
 import _socket
+import atexit
 import gc
 import os
 import sys
+from _io import _IOBase, _TextIOBase
+from fcntl import ioctl
 from struct import Struct, calcsize, iter_unpack
 
 from polyloom._rehearsal import rehearse
@@ -31,46 +34,57 @@ MOST_BYTES = 1 << 18
 EXIT_UNABLE = 4
 _HEADER = Struct("<II")
 _TOLD = Struct("<Ii")
+_FIONREAD, _NOTHING = 0x541B, bytes(4)  # of pipe(7) and unix(7): bytes that wait to be read
 _libc: Optional[Libc] = None
 # How many names each module had before there was a cell.
 _known: dict[str, int] = {}
 
 
-def serve(fd: int, prepare: Callable[[], None]) -> None:
-    """Make cells until the supervisor is gone. Returns in each of them, and never in the zygote.
+def serve(fd: int, prepare: Callable[[], None], begin: Callable[[], None]) -> int:
+    """Make cells until the supervisor is gone. Returns W in each of them, never in the zygote.
 
-    What a copy can do before it knows its cell, `prepare` included, is done as soon as it is there.
+    What is the same in all copies, `prepare` included, is done before the first of them: each page
+    that a copy writes to is copied for it. What a copy can do before it knows its cell, `begin`
+    included, is done as soon as it is there.
     """
     global _libc
     libc = _libc = _load_libc()
     calls = os.environ.pop("POLYLOOM_CALLS", "") == "1"
     _warm(calls)
+    prepare()
     libc.settle()
-    line = _socket.socket(fileno=fd)
+    # So that libraries look nothing up any more, which each copy would do anew.
+    os.environ.pop("LD_BIND_NOW", None)
+    variables = [name + b"=" + value for name, value in os.environb.items()]
+    line, message = _socket.socket(fileno=fd), bytearray(MOST_BYTES)
+    gc.collect()
+    gc.freeze()
     line.send(_TOLD.pack(WARM, FORKS_AHEAD))
-    while True:
-        size = len(line.recv(2, _socket.MSG_PEEK))
-        if size == 0:
-            break
-        spare = False
-        if size == 1:
-            # A cell may come, for which the copy waits; a processor may be free meanwhile.
-            spare = line.recv(1) != b"\0"
-        # The copy takes the cell's message: nothing of one is ever in the memory of the next.
-        pid = os.fork()
-        if pid == 0:
-            libc.die_with_parent()
-            prepare()
-            os.environ.clear()
-            if spare:
-                rehearse(calls, lambda: _is_there(line))
-            _become(line, libc)
-            return
-        line.send(_TOLD.pack(BEGAN, pid))
-        _, status = os.waitpid(pid, 0)
-        if _is_there(line):
-            break  # it did not
-        line.send(_TOLD.pack(ENDED, status))
+    try:
+        while True:
+            size = len(line.recv(2, _socket.MSG_PEEK))
+            if size == 0:
+                break
+            spare = False
+            if size == 1:
+                # A cell may come, for which the copy waits; a processor may be free meanwhile.
+                spare = line.recv(1) != b"\0"
+            # The copy takes the cell's message: nothing of one is ever in the memory of the next.
+            pid = os.fork()
+            if pid == 0:
+                libc.die_with_parent()
+                begin()
+                if spare:
+                    rehearse(calls, lambda: _is_there(line))
+                return _become(line, libc, message, variables)
+            line.send(_TOLD.pack(BEGAN, pid))
+            _, status = os.waitpid(pid, 0)
+            # Not by an exception: that would write to pages which are then copied once more.
+            if ioctl(fd, _FIONREAD, _NOTHING) != _NOTHING:
+                break  # it did not
+            line.send(_TOLD.pack(ENDED, status))
+    except ConnectionError:
+        pass  # the supervisor is gone
     os._exit(0)
 
 
@@ -83,14 +97,14 @@ def _is_there(line: _socket.socket) -> bool:
     return True
 
 
-def _become(line: _socket.socket, libc: Libc) -> None:
+def _become(line: _socket.socket, libc: Libc, message: bytearray, variables: list[bytes]) -> int:
     """From here on this is the cell's process; nothing of the cell's has run in it yet."""
     try:
         room = _socket.CMSG_SPACE(MOST_DESCRIPTORS * calcsize("i"))
-        message, ancillary, _, _ = line.recvmsg(MOST_BYTES, room)
-        if not message:
+        size, ancillary, _, _ = line.recvmsg_into([message], room)
+        if not size:
             os._exit(0)  # none came
-        fds = [
+        fds: list[int] = [
             number
             for level, kind, data in ancillary
             if level == _socket.SOL_SOCKET and kind == _socket.SCM_RIGHTS
@@ -102,27 +116,41 @@ def _become(line: _socket.socket, libc: Libc) -> None:
         for number in fds[4:]:
             os.write(number, b"0")  # the writer, in the words of control groups
         line.close()
-        for place, number in enumerate(fds[:4]):
+        for place, number in enumerate(fds[:3]):
             os.dup2(number, place)
-        for number in fds:
-            if number > 3:
-                os.close(number)
+        for number in fds[:3] + fds[4:]:
+            os.close(number)
         os.setpgid(0, 0)
         os.setgroups([])
         os.setresgid(user, user, user)
         os.setresuid(user, user, user)
         libc.restore()
         os.chdir("/cell/work")
-        for pair in message[_HEADER.size :].split(b"\0"):
-            name, equals, value = pair.partition(b"=")
-            if equals:
-                os.environb[name] = value
+        pairs = bytes(message[_HEADER.size : size]).split(b"\0")
+        # What names W is not the cell's to see.
+        _surround(variables, [each for each in pairs if not each.startswith(b"POLYLOOM_W=")])
         # Python's own generator has a new state in each copy already.
         random = sys.modules.get("numpy.random") or SHELF.modules.get("numpy.random")
         if random is not None:
             random.seed()
+        return fds[3]
     except BaseException as error:
         _unable(f"cannot become a cell: {error!r}")
+
+
+def _surround(there: list[bytes], wanted: list[bytes]) -> None:
+    """Have the variables that are wanted, in their order; most of them are there already."""
+    same = 0
+    for had, pair in zip(there, wanted):
+        if had != pair:
+            break
+        same += 1
+    for had in there[same:]:
+        del os.environb[had.partition(b"=")[0]]
+    for pair in wanted[same:]:
+        name, equals, value = pair.partition(b"=")
+        if equals:
+            os.environb[name] = value
 
 
 def _unable(text: str) -> NoReturn:
@@ -138,8 +166,6 @@ def leave(code: int) -> None:
     """
     if _libc is None:
         return
-    import atexit
-
     threading = sys.modules.get("threading")
     for last in (getattr(threading, "_shutdown", None), atexit._run_exitfuncs):
         try:
@@ -193,7 +219,8 @@ def _has_an_end(kind: type) -> bool:
         module = type.__getattribute__(kind, "__module__")
     except AttributeError:
         return False
-    return type(module) is not str or module not in ("builtins", "_io")
+    # The worker's own connection is a bare `_socket.socket`, which is among them from 3.12 on.
+    return type(module) is not str or module not in ("builtins", "_io", "_socket")
 
 
 def _let_go(names: dict[str, object], which: list[str]) -> None:
@@ -209,8 +236,6 @@ def _close() -> None:
 
     A text's file before the one that it is in, a compressed one before what it is written into.
     """
-    from _io import _IOBase, _TextIOBase
-
     there = gc.get_objects()  # what the copy was made with is not among them
     turns: tuple[list[int], ...] = ([], [], [])
     for kind in _kinds(there):
@@ -239,7 +264,6 @@ def _load_libc() -> Libc:
 
 def _warm(calls: bool) -> None:
     """Load what nearly every cell needs, and what this zygote is asked to."""
-    import fcntl  # noqa: F401
     import warnings  # noqa: F401
 
     from polyloom import _execution, _inputs, _msgpack, _outputs, _results, _show, _values  # noqa: F401
@@ -269,8 +293,6 @@ def _warm(calls: bool) -> None:
     os.close(said)
     for name, module in (*sys.modules.items(), *SHELF.modules.items()):
         _known[name] = len(getattr(module, "__dict__", ()))
-    gc.collect()
-    gc.freeze()
 
 
 def _outside() -> set[object]:

@@ -24,6 +24,22 @@ def _state() -> object:
     return modules, list(sys.path), list(sys.argv), files, dict(vars(builtins))
 
 
+class Noted(dict):  # type: ignore[type-arg]
+    """Variables, and what is done to them."""
+
+    def __init__(self, pairs: list[bytes]) -> None:
+        super().__init__(pair.split(b"=", 1) for pair in pairs)
+        self.done: list[str] = []
+
+    def __setitem__(self, name: bytes, value: bytes) -> None:
+        self.done.append("+" + name.decode())
+        super().__setitem__(name, value)
+
+    def __delitem__(self, name: bytes) -> None:
+        self.done.append("-" + name.decode())
+        super().__delitem__(name)
+
+
 class Zygotes(unittest.TestCase):
     def start(self, **env: str) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -100,6 +116,26 @@ class Zygotes(unittest.TestCase):
         _rehearsal.rehearse(True, lambda: False)
         self.assertEqual(_state(), before)
 
+    def test_variables_are_what_the_cell_s_message_says_in_its_order(self) -> None:
+        from polyloom import _zygote
+
+        there = [b"A=1", b"B=2=3", b"C=4"]
+        cases = [
+            (["A=1", "B=2=3", "C=4"], [], []),
+            (["A=1", "B=2=3", "C=4", "D=5"], [], ["D"]),
+            (["A=1", "B=2=3"], ["C"], []),
+            (["A=1", "B=3", "C=4", "", "none"], ["B", "C"], ["B", "C"]),
+            ([], ["A", "B", "C"], []),
+            (["C=4", "A=1"], ["A", "B", "C"], ["C", "A"]),
+        ]
+        for wanted, dropped, given in cases:
+            with self.subTest(wanted), mock.patch.object(os, "environb", Noted(there)) as environ:
+                _zygote._surround(there, [each.encode() for each in wanted])
+                has = [(name + b"=" + value).decode() for name, value in environ.items()]
+                self.assertEqual(has, [each for each in wanted if "=" in each])
+                done = ["-" + each for each in dropped] + ["+" + each for each in given]
+                self.assertEqual(environ.done, done)
+
     def test_a_cell_that_has_come_is_kept_waiting_by_no_rehearsal(self) -> None:
         from polyloom import _rehearsal
 
@@ -109,6 +145,18 @@ class Zygotes(unittest.TestCase):
         with mock.patch.object(_rehearsal, "cell", side_effect=AssertionError) as ran:
             _rehearsal.rehearse(True, lambda: True)
         self.assertEqual((called.call_count, ran.call_count), (0, 0))
+
+    def test_nothing_that_every_copy_has_does_something_at_its_end(self) -> None:
+        code = (
+            "import sys; sys.path.insert(0, sys.argv[1])\n"
+            "import gc; from polyloom import _frames, _zygote\ngc.collect(); gc.freeze()\n"
+            "import _socket; pair = _socket.socketpair(); of = _frames.Connection(pair[0])\n"
+            "def has(): return any(map(_zygote._has_an_end, _zygote._kinds(gc.get_objects())))\n"
+            "print(has())\nclass Own(_socket.socket): pass\nown = Own(); print(has())"
+        )
+        argv = [sys.executable, "-I", "-S", "-c", code, str(WORKER.parent)]
+        ran = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=60)
+        self.assertEqual((ran.stdout, ran.stderr), ("False\nTrue\n", ""))
 
     def test_a_program_that_loaded_nothing_ends_without_libraries_and_loses_nothing(self) -> None:
         code = (

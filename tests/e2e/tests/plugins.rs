@@ -314,6 +314,9 @@ fn what_is_broken_is_told_where_its_name_is_used_and_nothing_runs_in_its_place()
     assert!(told.contains("PL003") && told.contains("unknown language `greet`"), "{told}");
     assert!(told.contains("given/greet/executor.toml` is broken: see above"), "{told}");
     assert!(!told.contains("takes what is there now"), "{told}");
+    // Who looks after what runs already has no manifests read.
+    let told = place.polyloom(&["session", "list", "--executor-dir", "given"]).exits(0).stderr();
+    assert!(!told.contains("PL003"), "{told}");
     done(&place, &["run"]);
     done(&place, &["plugin", "remove", "greet"]);
     // The same of what is offered, by whatever asks for it.

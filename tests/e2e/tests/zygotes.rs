@@ -324,6 +324,23 @@ fn variables_inputs_and_results_are_each_cells_own() {
     assert_eq!(place.run(&["-j2"]).ran(), Vec::<String>::new(), "and all of them are kept");
 }
 
+/// Of Python, and of what it starts: in the same order, too.
+#[test]
+fn a_fork_has_the_variables_that_a_worker_of_its_own_has() {
+    needs!("python3");
+    let code = "import os, subprocess\nseen = dict(os.environ)\n\
+        print([(name, value) for name, value in seen.items() if name != 'POLYLOOM_CELL'])\n\
+        said = subprocess.run(['env', '-0'], capture_output=True, text=True).stdout.split('\\0')\n\
+        print([pair for pair in said if not pair.startswith('POLYLOOM_CELL=')], seen['POLYLOOM_CELL'])";
+    let run = Told::of(&row(&[code; 3]));
+    let own = run.printed("c0");
+    assert!(own.contains("'PYTHONHASHSEED'") && !own.contains("LD_BIND_NOW"), "{own}");
+    assert!(!own.contains("POLYLOOM_W'") && !own.contains("POLYLOOM_W="), "{own}");
+    for cell in ["c1", "c2"] {
+        assert_eq!(run.printed(cell).replace(cell, "c0"), own, "{cell}");
+    }
+}
+
 #[test]
 fn a_worker_that_is_no_zygote_after_all_is_started_for_each_cell() {
     needs!("python3");

@@ -3,6 +3,7 @@
 //! What comes so is data, imports and definitions. It is no cells' state: a run that finds it begins anew, since nobody can know that a file, or what a worker makes of it,
 //! is what cells have left. A prompt goes on from it.
 
+use std::cell::OnceCell;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -74,7 +75,7 @@ fn replaceable(path: &Path) -> Result<(), Failure> {
 pub fn load(world: &World, at: &SessionAt, path: &Path) -> Outcome {
     let state = State::open(path).map_err(|why| unread(path, &why))?;
     let head = &state.head;
-    let manifest = manifest_of(world, &head.executor).cloned().ok_or_else(|| {
+    let manifest = manifest_of(world, &head.executor).ok_or_else(|| {
         let text = format!("there is no language `{}`", escape_line(&head.executor));
         Failure::new(Exit::Usage, text).hint("`polyloom plugin list` shows those there are")
     })?;
@@ -190,16 +191,14 @@ fn taken(
     id: &SessionId,
     at: &SessionAt,
 ) -> Result<Taken, Failure> {
-    let mut manifest = None;
+    let read = OnceCell::new();
     alone()?.block_on(async {
-        let there = present_session(client, id, |name| {
-            manifest = manifest_of(world, name);
-            manifest.map(AsRef::as_ref)
-        });
+        let manifest = |name: &str| read.get_or_init(|| manifest_of(world, name)).as_deref();
+        let there = present_session(client, id, manifest);
         let there = there.map_err(|error| Failure::of(Exit::Environment, &error))?;
         let (mut session, stand) =
             there.map_err(|why| unhad(at, why))?.ok_or_else(|| absent(at))?;
-        let manifest = Arc::clone(manifest.ok_or_else(|| absent(at))?);
+        let manifest = read.get().cloned().flatten().ok_or_else(|| absent(at))?;
         let done =
             if session.is_durable() { session.save(&stand).await } else { Ok(Err(String::new())) };
         match done {

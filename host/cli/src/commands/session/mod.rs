@@ -4,6 +4,7 @@ mod durable;
 mod state;
 mod told;
 
+use std::cell::OnceCell;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -199,7 +200,8 @@ fn change(
 ) -> Outcome {
     let (client, id) = found(world, at)?;
     let done = alone()?.block_on(async {
-        let manifest = |name: &str| manifest_of(world, name).map(AsRef::as_ref);
+        let read = OnceCell::new();
+        let manifest = |name: &str| read.get_or_init(|| manifest_of(world, name)).as_deref();
         let had = present_session(&client, &id, manifest);
         let had = had.map_err(|error| Failure::of(Exit::Environment, &error))?;
         let Some((mut session, mut stand)) = had.map_err(|why| unhad(at, why))? else {
@@ -233,8 +235,8 @@ fn alone() -> Result<tokio::runtime::Runtime, Failure> {
     runtime.map_err(|error| Failure::of(Exit::Environment, &error))
 }
 
-fn manifest_of<'w>(world: &'w World, name: &str) -> Option<&'w Arc<Manifest>> {
-    world.manifest(&name.parse::<ExecutorId>().ok()?)
+fn manifest_of(world: &World, name: &str) -> Option<Arc<Manifest>> {
+    world.manifest_alone(&name.parse::<ExecutorId>().ok()?)
 }
 
 fn reach(world: &World) -> Result<Arc<Client>, Failure> {
