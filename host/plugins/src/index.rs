@@ -6,6 +6,7 @@ use std::fs::{self, File, Metadata};
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use polyloom_load::{Files, Problem, kernels_in, manifests_in, read_kernel, read_manifest};
@@ -34,7 +35,8 @@ fn stat(meta: &Metadata) -> Stat {
     )
 }
 
-/// By the path as it is written: to hash it part by part takes longer than to read the manifest. Boxed, since they go from hand to hand.
+/// By the path as it is written: to hash it part by part takes longer than to read the manifest. Apart, since they go from hand to hand, and memory that is
+/// touched for the first time is what this costs.
 type Known = HashMap<OsString, (Stat, Box<Manifest>)>;
 
 #[derive(Deserialize)]
@@ -62,7 +64,7 @@ pub struct Index {
 #[derive(Debug)]
 pub struct Found {
     /// The manifests that can be read.
-    pub manifests: Vec<Manifest>,
+    pub manifests: Vec<Arc<Manifest>>,
     /// Files that may be plugins of before; see [`crate::functions_of`].
     pub scripts: Vec<PathBuf>,
     /// What is wrong with the others.
@@ -88,7 +90,7 @@ impl Index {
         &mut self,
         folders: &[PathBuf],
         python: &[String],
-    ) -> (Vec<Manifest>, Vec<Problem>) {
+    ) -> (Vec<Arc<Manifest>>, Vec<Problem>) {
         let (paths, mut problems) = kernels_in(folders);
         let manifests = self.recall(paths, |path| read_kernel(path, python), &mut problems);
         (manifests, problems)
@@ -99,7 +101,7 @@ impl Index {
         paths: Vec<(PathBuf, Metadata)>,
         read: impl Fn(&Path) -> Result<Manifest, Vec<Problem>>,
         problems: &mut Vec<Problem>,
-    ) -> Vec<Manifest> {
+    ) -> Vec<Arc<Manifest>> {
         if paths.len() >= WORTH && self.known.is_none() {
             self.known = Some(self.read());
         }
@@ -113,13 +115,13 @@ impl Index {
             if let Some((was, manifest)) = known
                 && was == stat
             {
-                manifests.push(*manifest);
+                manifests.push(Arc::from(manifest));
                 stats.push(stat);
                 continue;
             }
             match read(&path) {
                 Ok(manifest) => {
-                    manifests.push(manifest);
+                    manifests.push(Arc::new(manifest));
                     stats.push(stat);
                     fresh |= self.known.is_some();
                 }
@@ -127,7 +129,7 @@ impl Index {
             }
         }
         if fresh {
-            self.write(stats.iter().zip(&manifests));
+            self.write(stats.iter().zip(manifests.iter().map(|manifest| &**manifest)));
         }
         manifests
     }
@@ -141,7 +143,7 @@ impl Index {
             if !meta.is_file() || !own || meta.mode() & 0o022 != 0 || meta.len() > LARGEST {
                 return None;
             }
-            let mut bytes = Vec::new();
+            let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).ok()? + 1);
             file.take(LARGEST).read_to_end(&mut bytes).ok()?;
             rmp_serde::from_slice::<Written>(&bytes).ok()
         };
