@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use polyloom_load::{Files, Problem, kernels_in, manifests_in, read_kernel, read_manifest};
 use polyloom_model::Manifest;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A larger one is not read.
 const LARGEST: u64 = 256 << 20;
@@ -37,13 +37,23 @@ fn stat(meta: &Metadata) -> Stat {
 
 /// By the path as it is written: to hash it part by part takes longer than to read the manifest. Apart, since they go from hand to hand, and memory that is
 /// touched for the first time is what this costs.
-type Known = HashMap<OsString, (Stat, Box<Manifest>)>;
+type Known = HashMap<OsString, (Stat, Shared)>;
 
 #[derive(Deserialize)]
 struct Written {
     /// What reads manifests in another way knows nothing of these.
     program: String,
-    manifests: Vec<(Stat, Box<Manifest>)>,
+    manifests: Vec<(Stat, Shared)>,
+}
+
+/// A manifest that is read into the place where it stays.
+#[derive(Debug)]
+struct Shared(Arc<Manifest>);
+
+impl<'de> Deserialize<'de> for Shared {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Manifest::deserialize(from).map(|manifest| Self(Arc::new(manifest)))
+    }
 }
 
 #[derive(Serialize)]
@@ -112,10 +122,10 @@ impl Index {
             let stat = stat(&meta);
             // Each is asked for once.
             let known = self.known.as_mut().and_then(|known| known.remove(path.as_os_str()));
-            if let Some((was, manifest)) = known
+            if let Some((was, Shared(manifest))) = known
                 && was == stat
             {
-                manifests.push(Arc::from(manifest));
+                manifests.push(manifest);
                 stats.push(stat);
                 continue;
             }
@@ -150,7 +160,7 @@ impl Index {
         let written = read().filter(|written| written.program == self.program);
         let manifests = written.map(|written| written.manifests).unwrap_or_default();
         let by_path = manifests.into_iter().filter_map(|(stat, manifest)| {
-            let path = manifest.path.clone()?.into_os_string();
+            let path = manifest.0.path.clone()?.into_os_string();
             Some((path, (stat, manifest)))
         });
         by_path.collect()
@@ -169,7 +179,7 @@ impl Index {
             manifest.path.as_ref().map(|path| others.remove(path.as_os_str()));
         }
         others.retain(|path, _| Path::new(path).exists());
-        let others = others.values().map(|(stat, manifest)| (stat, &**manifest));
+        let others = others.values().map(|(stat, Shared(manifest))| (stat, &**manifest));
         let read = read.into_iter().filter(|(stat, _)| settled(stat));
         let manifests: Vec<_> = read.chain(others).collect();
         let written = Writing { program: &self.program, manifests };
