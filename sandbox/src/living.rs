@@ -119,6 +119,25 @@ impl Sandbox {
         Ok(())
     }
 
+    /// Removes what lies at a path in one of the folders that the host lays files into (`in`, `code`), where anything does.
+    pub fn remove(&mut self, path: &Path) -> io::Result<()> {
+        let below = below(path)?;
+        let (Some(parent), Some(name)) = (below.parent(), below.file_name()) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+        let folder = self.open_below(parent, flags, 0)?;
+        let before = file::bytes_used(self.root.as_fd());
+        let mut removal = Removal { points: &self.points, left: ENTRIES };
+        match removal.entry(folder.as_fd(), Path::new(name), below, DEPTH) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        }
+        let freed = before.saturating_sub(file::bytes_used(self.root.as_fd()));
+        self.disk_before = self.disk_before.saturating_sub(freed);
+        Ok(())
+    }
+
     /// Whether the cell has no files of its own: nothing lies where it can write, but for what the host has put there.
     pub fn has_no_files(&self) -> io::Result<bool> {
         let mut open: Vec<PathBuf> = OWN.iter().map(PathBuf::from).collect();
@@ -238,32 +257,39 @@ impl Removal<'_> {
                 .ok_or_else(|| io::Error::other(format!("there are more than {ENTRIES} files")))?;
             names.push(entry?.file_name());
         }
-        for name in names {
-            let path = at.join(&name);
-            let whose = self.points.whose(&path);
-            let name = sys::c_path(Path::new(&name))?;
-            match whose {
-                // Its mount would go with it.
-                Whose::Point => continue,
-                Whose::Way => {}
-                Whose::Cells => match file::unlinkat(folder, &name) {
-                    Err(error)
-                        if matches!(error.raw_os_error(), Some(libc::EISDIR | libc::EPERM)) => {}
-                    other => {
-                        other?;
-                        continue;
-                    }
-                },
-            }
-            let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
-            let resolve = NO_ESCAPE | RESOLVE_NO_XDEV;
-            let inner = file::openat2(folder, &name, flags, 0, resolve)?;
-            self.below(inner.as_fd(), &path, depth)?;
-            if let Whose::Cells = whose {
-                file::rmdirat(folder, &name)?;
-            }
+        names.into_iter().try_for_each(|name| {
+            let name = Path::new(&name);
+            self.entry(folder, name, &at.join(name), depth)
+        })
+    }
+
+    /// One entry of a folder, with what is in it; `at` is its own path.
+    fn entry(
+        &mut self,
+        folder: BorrowedFd<'_>,
+        name: &Path,
+        at: &Path,
+        depth: usize,
+    ) -> io::Result<()> {
+        let whose = self.points.whose(at);
+        let name = sys::c_path(name)?;
+        match whose {
+            // Its mount would go with it.
+            Whose::Point => return Ok(()),
+            Whose::Way => {}
+            Whose::Cells => match file::unlinkat(folder, &name) {
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EISDIR | libc::EPERM)) => {}
+                other => return other,
+            },
         }
-        Ok(())
+        let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW;
+        let resolve = NO_ESCAPE | RESOLVE_NO_XDEV;
+        let inner = file::openat2(folder, &name, flags, 0, resolve)?;
+        self.below(inner.as_fd(), at, depth)?;
+        match whose {
+            Whose::Cells => file::rmdirat(folder, &name),
+            Whose::Point | Whose::Way => Ok(()),
+        }
     }
 }
 

@@ -221,7 +221,7 @@ impl<'a> Bench<'a> {
             code_name: format!("case.{}", self.extension()),
             call: None,
             code: code.as_bytes().into(),
-            origin: Origin { path: Path::new(crate::FILE).into(), first_line: 1 },
+            origin: Origin::whole(Path::new(crate::FILE)),
             beside: Default::default(),
             inputs: Vec::new(),
             outputs: Ports::new(),

@@ -98,6 +98,7 @@ fn said(name: &str, text: &str) -> String {
     for cell in &mut flow.cells {
         cell.code.origin.path = std::path::Path::new("x").into();
         cell.code.origin.first_line = 0;
+        cell.code.origin.indent = None;
         cell.line = 0;
         cell.lines = Default::default();
     }

@@ -131,3 +131,20 @@ fn retries_are_a_number_or_a_table_that_sets_their_delays() {
         assert!(told.iter().any(|told| told.contains(why)), "{bad}: {told:?}");
     }
 }
+
+#[test]
+fn columns_are_those_of_the_file_where_the_code_stands_in_it_as_it_is() {
+    let code = |text: &str| {
+        let loaded =
+            check("polyloom.toml", &format!("[cells.x]\nlang = \"python\"\n{text}\n"), None);
+        let origin = loaded.flow.unwrap().cells[0].code.origin.clone();
+        (origin.first_line, origin.indent)
+    };
+    assert_eq!(code("code = \"nix\""), (3, Some(8)));
+    assert_eq!(code("code = 'é' # code"), (3, Some(8)));
+    assert_eq!(code("  code='nix'"), (3, Some(8)));
+    assert_eq!(code("code = \"\"\"nix\nnix\"\"\""), (3, Some(10)));
+    assert_eq!(code("code = \"\"\"\nnix\n\"\"\""), (4, Some(0)));
+    assert_eq!(code("code = '\"\"'"), (3, Some(8)));
+    assert_eq!(code("code = \"f(\\\"x\\\")\""), (3, None));
+}

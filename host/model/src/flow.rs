@@ -306,6 +306,16 @@ pub struct Origin {
     pub path: Arc<Path>,
     /// From 1.
     pub first_line: u32,
+    /// Characters before the code in that line; none where its columns are not those of the line, since something is written as an escape.
+    pub indent: Option<u32>,
+}
+
+impl Origin {
+    /// That of a code which is all of a file.
+    #[must_use]
+    pub fn whole(path: impl Into<Arc<Path>>) -> Self {
+        Self { path: path.into(), first_line: 1, indent: Some(0) }
+    }
 }
 
 /// One input of a cell.

@@ -409,7 +409,7 @@ fn open(cell: Cell) -> Cell {
 }
 
 fn bare(cell: Cell, role: Role, inputs: Ports<Input>, lang: &str) -> Cell {
-    let origin = Origin { path: cell.code.origin.path.clone(), first_line: 1 };
+    let origin = Origin::whole(cell.code.origin.path.clone());
     let settings = Settings {
         folder: cell.folder.clone(),
         items: cell.items.clone(),

@@ -24,17 +24,21 @@ use polyloom_worker::executor::Executor;
 use polyloom_worker::secrets::{self, SecretError, Secrets, Why};
 use polyloom_worker::{MOST_HOT, check_file, extension_of, text_of};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
 
 use crate::files;
 use crate::flight::{self, Known};
 use crate::gather;
-use crate::heads::Sight;
 use crate::hot::{self, Copy};
 use crate::permit::Permit;
 use crate::place::Place;
 use crate::sessions::{self, Played, Turn};
 use crate::words::chain;
+
+mod program;
+
+pub(crate) use program::compiling;
+
+use program::Made;
 
 /// Larger values are refused as inputs: they would have to be in memory whole.
 const LARGEST_VALUE: u64 = 256 << 20;
@@ -42,10 +46,6 @@ const LARGEST_VALUE: u64 = 256 << 20;
 const LIGHT: u64 = 8 << 10;
 /// Larger content is refused on stdin.
 const LARGEST_STDIN: u64 = 256 << 20;
-/// Compiling may take this long and this much, whatever the cell's own limits are.
-const COMPILE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(120);
-const COMPILE_MEMORY: u64 = 2 << 30;
-
 /// A step about to run.
 pub struct StepRun {
     /// The surroundings.
@@ -104,16 +104,6 @@ pub struct StepEnd {
     pub began: Option<Instant>,
     /// Outputs that are on their way to the disk. Nothing is said of the step before they are there.
     pub copies: Vec<Copy>,
-}
-
-/// How a program was made.
-struct Made {
-    /// How long it took, milliseconds.
-    ms: f64,
-    /// What its code begins with and had been compiled before.
-    head: Option<String>,
-    /// The disk is waited for while the program runs already.
-    kept: JoinHandle<Result<(), Trouble>>,
 }
 
 /// Why a step could not be prepared or kept: the host's own trouble, told as the step's result.
@@ -311,8 +301,9 @@ impl StepRun {
             None => self.attempt_once(attempt, &seen, &stop).await?,
         };
         laps.attempt(report.meta.times);
-        if let Some(Made { ms, head, kept }) = compiled {
+        if let Some(Made { ms, head, warnings, kept }) = compiled {
             kept.await.map_err(|error| Trouble::internal(&error))??;
+            report.meta.diagnostics.splice(..0, warnings);
             let extras = &mut report.meta.extras;
             extras.insert("compiled_ms".to_owned(), Value::Float(ms));
             extras.extend(head.map(|lines| ("compiled_head".to_owned(), Value::Str(lines))));
@@ -377,63 +368,6 @@ impl StepRun {
             Err(SecretError { why: Why::Stopped, .. }) => Err(Trouble::stopped()),
             Err(error) => Err(Trouble::input(format!("cell `{}`: {error}", cell.id))),
         }
-    }
-
-    /// The compiled program, and how it was made if it was made now; or the end of a step that does not compile.
-    async fn compile(
-        self: Arc<Self>,
-        seen: &mpsc::Sender<Live>,
-        stop: &watch::Receiver<Stop>,
-    ) -> Result<Result<(PathBuf, Option<Made>), Box<StepEnd>>, Trouble> {
-        let began = Instant::now();
-        let key = self.program_key();
-        let step = Arc::clone(&self);
-        let known = blocking(move || step.known_program(&key)).await??;
-        if let Some(path) = known {
-            return Ok(Ok((path, None)));
-        }
-        let mut sight = Sight::Beside;
-        let (report, lines) = loop {
-            let head = Arc::clone(&self).head(sight).await?;
-            let lines = head.as_ref().map(|head| head.lines.join("\n"));
-            let unseen = head.as_ref().filter(|_| sight == Sight::Beside).map(|head| head.digest);
-            let whole = unseen.map(|digest| {
-                let place = Arc::clone(&self.place);
-                tokio::task::spawn_blocking(move || place.store.make_sure_of_tree(&digest))
-            });
-            let mut attempt = self.bare(Phase::Compile { head: head.map(|head| head.path) });
-            attempt.limits = compiling(&self.limits);
-            // Its files are what the code includes.
-            attempt.call = self.cell().call.clone();
-            let report = self.attempt_once(attempt, seen, stop).await;
-            let whole = match whole {
-                Some(whole) => whole.await.map_err(|error| Trouble::internal(&error))?,
-                None => true,
-            };
-            if whole {
-                break (report?, lines);
-            }
-            // What a damaged one led to counts for nothing; it is gone.
-            sight = Sight::Before;
-        };
-        if report.meta.outcome != Outcome::Ok {
-            let Report { mut meta, explanation, .. } = report;
-            if meta.outcome == Outcome::Failed {
-                meta.extras.insert("did_not_compile".to_owned(), Value::Bool(true));
-            }
-            let explanation = explanation.map(|text| format!("while compiling: {text}"));
-            let start = Start::None;
-            return Ok(Err(Box::new(StepEnd::new(meta, None, explanation, start))));
-        }
-        let Some(collected) = report.program else {
-            return Err(Trouble::host("the compiler left no program".to_owned()));
-        };
-        let step = Arc::clone(&self);
-        let (path, digest) = blocking(move || step.lay_program(collected)).await??;
-        let step = Arc::clone(&self);
-        let kept = tokio::task::spawn_blocking(move || step.keep_program(&key, &digest));
-        let ms = began.elapsed().as_secs_f64() * 1e3;
-        Ok(Ok((path, Some(Made { ms, head: lines, kept }))))
     }
 
     /// What the cell gets beyond its inputs; all it asks for, or it does not run.
@@ -693,62 +627,6 @@ impl StepRun {
         Ok(InputFile { port: port.clone(), ty: ty.clone(), content, extension, media })
     }
 
-    fn program_key(&self) -> Digest {
-        let cell = self.cell();
-        let extension = files::extension(std::path::Path::new(&cell.code.name));
-        let mut text = format!("polyloom.program/1\n{}\n{extension}\n", self.identity);
-        // An executor that is compiled itself is so once, for all cells.
-        let own = matches!(&self.executor.manifest.kind, Kind::Command(c) if !c.compiles_code());
-        if !own {
-            text.push_str(&Digest::of(&cell.code.bytes).hex());
-            for (path, bytes) in cell.call.iter().flat_map(|call| &call.files) {
-                text.push_str(&format!("\n{:?} {}", path, Digest::of(bytes).hex()));
-            }
-        }
-        Digest::of(text.as_bytes())
-    }
-
-    fn known_program(&self, key: &Digest) -> Result<Option<PathBuf>, Trouble> {
-        let store = &self.place.store;
-        let found = store.program(key).map_err(|e| Trouble::host(chain(&e)))?;
-        // A program that can't be laid out (a part was evicted) is compiled again.
-        Ok(found.and_then(|digest| self.program_path(&digest).ok()))
-    }
-
-    /// Programs are stored as trees of one file or of a directory's files, so that a file keeps its executable bit.
-    fn program_path(&self, digest: &Digest) -> Result<PathBuf, Trouble> {
-        let store = &self.place.store;
-        let root = store.tree_path(digest).map_err(|e| Trouble::host(chain(&e)))?;
-        let file = root.join(SINGLE);
-        Ok(if file.is_file() { file } else { root })
-    }
-
-    /// A compiled program, where it can be run from.
-    fn lay_program(&self, collected: Collected) -> Result<(PathBuf, Digest), Trouble> {
-        let store = &self.place.store;
-        let entries = match collected {
-            Collected::File { fd, size, .. } => {
-                vec![tree_entry(store, SINGLE.to_owned(), File::from(fd), size, true)?]
-            }
-            Collected::Tree(files) => {
-                let mut entries = Vec::with_capacity(files.len());
-                for file in files {
-                    entries.push(tree_file(store, file)?);
-                }
-                entries
-            }
-            Collected::Bytes(_) => Vec::new(),
-        };
-        let (digest, _) = store.put_tree(entries).map_err(|e| Trouble::host(chain(&e)))?;
-        Ok((self.program_path(&digest)?, digest))
-    }
-
-    /// Records it, for all who compile the same.
-    fn keep_program(&self, key: &Digest, program: &Digest) -> Result<(), Trouble> {
-        let kept = self.place.store.commit_program(key, program, self.unix_ms);
-        kept.map_err(|error| Trouble::host(chain(&error)))
-    }
-
     /// Puts the outputs of an attempt into the store.
     fn keep(&self, report: Report) -> Result<StepEnd, Trouble> {
         let Report { mut meta, outputs, extra, explanation, start, .. } = report;
@@ -773,25 +651,6 @@ impl StepRun {
         Ok(StepEnd { copies, ..StepEnd::new(meta, Some(kept), explanation, start) })
     }
 }
-
-/// What a compiler may use for a cell with these limits.
-pub(crate) fn compiling(limits: &Limits) -> Limits {
-    let mut limits = limits.clone();
-    limits.timeout = limits.timeout.max(COMPILE_TIMEOUT);
-    limits.memory = limits.memory.max(COMPILE_MEMORY);
-    limits.pids = limits.pids.max(64);
-    limits.disk = limits.disk.max(512 << 20);
-    limits.cpu_time = None;
-    limits.soft_timeout = None;
-    limits.open_files = limits.open_files.max(1024);
-    limits.inodes = limits.inodes.max(65_536);
-    limits.artifacts = limits.artifacts.max(10_000);
-    limits.artifact_size = None;
-    limits
-}
-
-/// The name of a program that is one file, inside its tree.
-const SINGLE: &str = ".program";
 
 fn tree_entry(
     store: &Store,

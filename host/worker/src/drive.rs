@@ -296,6 +296,11 @@ impl Seat {
         }
     }
 
+    /// Whether they are.
+    pub fn is_at_prompt(&self) -> bool {
+        self.talk.as_ref().is_some_and(|talk| talk.interactive)
+    }
+
     /// Whether its worker has agreed to a feature.
     pub fn may(&self, feature: &str) -> bool {
         self.talk.as_ref().is_some_and(|talk| talk.may(feature))

@@ -143,6 +143,13 @@ pub fn to_author(diagnostic: &mut Diagnostic, attempt: &Attempt, view: &View) {
     }
     let Some(origin) = earlier.or(own.then_some(&attempt.origin)) else { return };
     let shift = origin.first_line.saturating_sub(1);
+    let column = |line: Option<u32>, col: u32| match line {
+        Some(1) => Some(col.saturating_add(origin.indent?)),
+        _ => Some(col),
+    };
+    diagnostic.col = diagnostic.col.and_then(|col| column(diagnostic.line, col));
+    let last = diagnostic.end_line.or(diagnostic.line);
+    diagnostic.end_col = diagnostic.end_col.and_then(|col| column(last, col));
     diagnostic.file = Some(origin.path.display().to_string());
     diagnostic.line = diagnostic.line.map(|line| line.saturating_add(shift));
     diagnostic.end_line = diagnostic.end_line.map(|line| line.saturating_add(shift));

@@ -59,6 +59,8 @@ pub struct Session {
     bounds: Bounds,
     /// The cells that its worker goes on with by itself.
     queue: VecDeque<Arc<Attempt>>,
+    /// Whether a prompt may have left inputs in it, which no cell is to find.
+    left: bool,
 }
 
 /// Why a state is not kept, or not gone back to; everything is as it was.
@@ -98,7 +100,8 @@ impl Own {
 
 impl Session {
     fn new(seat: Seat, lease: Option<Lease>, own: Own, bounds: Bounds) -> Self {
-        Self { seat, lease, own, bounds, queue: VecDeque::new() }
+        let left = lease.is_some();
+        Self { seat, lease, own, bounds, queue: VecDeque::new(), left }
     }
 
     /// The cells that its worker goes on with by itself, in order: each can only be the next that is executed.
@@ -238,7 +241,7 @@ impl Session {
         self.seat.greet().await.map(drop)
     }
 
-    /// Takes what it runs from now on as inputs at a prompt: the value of a last expression is shown.
+    /// Takes what it runs from now on as inputs at a prompt: the value of a last expression is shown, and files that are given to one stay for those after it.
     #[must_use]
     pub fn at_prompt(mut self) -> Self {
         self.seat.at_prompt();
@@ -352,7 +355,7 @@ impl Workplace {
         stop: watch::Receiver<Stop>,
     ) -> Result<(Report, Option<Session>), AttemptError> {
         let started = Instant::now();
-        let Session { mut seat, mut lease, own, mut queue, .. } = session;
+        let Session { mut seat, mut lease, own, mut queue, left, .. } = session;
         let bounds = Bounds::of(&attempt.limits);
         // One that does not come through is found out by what it is to run.
         let _ = seat.settle().await;
@@ -362,7 +365,12 @@ impl Workplace {
         let mut used = vec!["out"];
         match queue.pop_front() {
             Some(_) => seat.go_on(),
-            None => seat = begin(seat, attempt, &mut used).await?,
+            None => {
+                if left && !seat.is_at_prompt() {
+                    seat.cell.empty("in").map_err(AttemptError::Inputs)?;
+                }
+                seat = begin(seat, attempt, &mut used).await?;
+            }
         }
         if seat.queues() && is_plain(queue.back().unwrap_or(attempt)) {
             for attempt in behind.into_iter().take_while(|attempt| is_plain(attempt)) {
@@ -383,7 +391,8 @@ impl Workplace {
         if !seat.is_followed() {
             queue.clear();
         }
-        let session = Session { seat, lease, own, bounds, queue };
+        let left = left && seat.is_at_prompt();
+        let session = Session { seat, lease, own, bounds, queue, left };
         if let Err(error) = emptied {
             tracing::info!(cell = %attempt.cell, %error, "a session ends: what its cell left can't be removed");
             let text = format!(
@@ -415,13 +424,14 @@ async fn begin(
     let source = source_of(attempt).filter(|_| seat.may(feature::SOURCE));
     let is_file = named && source.is_none();
     used.extend((is_file || attempt.call.is_some()).then_some("code"));
-    used.extend((!attempt.inputs.is_empty()).then_some("in"));
+    let stays = seat.is_at_prompt();
+    used.extend((!attempt.inputs.is_empty() && !stays).then_some("in"));
     let exec = exec_of(attempt, path, laid.exec.clone(), &view);
     let exec = Exec { session: true, source, ..exec };
     let lay = {
         let attempt = Arc::clone(attempt);
         let code = is_file.then(|| PathBuf::from(code));
-        move |seat: &mut Seat| lay(&mut seat.cell, code.as_deref(), &attempt, &laid)
+        move |seat: &mut Seat| lay(&mut seat.cell, code.as_deref(), &attempt, &laid, stays)
     };
     if bytes <= AT_ONCE && laid_at_once(attempt) {
         lay(&mut seat).map_err(AttemptError::Inputs)?;
@@ -465,18 +475,26 @@ fn laid_at_once(attempt: &Attempt) -> bool {
     attempt.inputs.iter().all(value)
 }
 
-/// Lays the files of a cell. What lies elsewhere in a sandbox that begins is copied into one that goes on.
+/// Lays the files of a cell. What lies elsewhere in a sandbox that begins is copied into one that goes on. `stays`: they are not taken away after it.
 fn lay(
     cell: &mut sandbox::Sandbox,
     code: Option<&Path>,
     attempt: &Attempt,
     laid: &Laid,
+    stays: bool,
 ) -> std::io::Result<()> {
     if let Some(code) = code {
         lay_within(cell, code, &attempt.code)?;
     }
     for (path, bytes) in attempt.call.iter().flat_map(|call| &call.files) {
         lay_within(cell, &Path::new("/cell/code").join(path), bytes)?;
+    }
+    if stays {
+        // What was given by the same name before is there still.
+        let targets = laid.binds.iter().map(|bind| &bind.target);
+        for path in laid.files.iter().map(|file| &file.path).chain(targets) {
+            cell.remove(path)?;
+        }
     }
     for file in &laid.files {
         cell.lay(&file.path, &mut &file.bytes[..])?;

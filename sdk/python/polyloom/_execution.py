@@ -170,7 +170,8 @@ class Execution:
         if self.outputs:
             from polyloom._outputs import write_outputs
 
-            write_outputs(self.outputs, self.out, {**module.__dict__, **self.given})
+            variables = {**module.__dict__, **self.given}
+            write_outputs(self.outputs, self.out, variables, self.shared)
 
     def _exit(self, error: SystemExit) -> bool:
         code = error.code

@@ -39,4 +39,4 @@ def after(namespace: dict[str, Any], text: str) -> None:
     if slots:
         from polyloom._outputs import write_outputs
 
-        write_outputs(slots, cell["out"], namespace)
+        write_outputs(slots, cell["out"], namespace, goes_on=True)

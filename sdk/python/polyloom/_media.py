@@ -25,6 +25,7 @@ MEDIA = {
 _PICTURE = "a picture: bytes, a path, SVG text, a matplotlib figure, a PIL image or a u8 array"
 _moved: dict[str, str] = {}
 _whole: list[str] = []
+_EVERYWHERE = ""
 
 
 def write_image(value: Any, name: str, base: str) -> str:
@@ -69,9 +70,12 @@ def write_dir(value: Any, name: str, base: str) -> str:
     return bring(os.fspath(value), base)
 
 
-def keep_whole(folders: Iterable[Any]) -> None:
-    """Take note of the folders that become outputs: what is in them must not be moved out."""
-    _whole[:] = [
+def keep_whole(folders: Iterable[Any], goes_on: bool = False) -> None:
+    """Take note of the folders that become outputs: what is in them must not be moved out.
+
+    `goes_on`: the process goes on with all of its files, and nothing is moved.
+    """
+    _whole[:] = [_EVERYWHERE] if goes_on else [
         os.path.realpath(folder)
         for folder in folders
         if isinstance(folder, str) or hasattr(folder, "__fspath__")

@@ -22,13 +22,18 @@ VALUE_DEPTH = 64
 """How deep a value may nest. Messages are held to less; a document that is data is not."""
 
 
-def write_outputs(slots: dict[str, dict[str, Any]], out: str, variables: dict[str, Any]) -> None:
-    """Write every declared output into the folder `out`, or raise a `PortError`."""
+def write_outputs(
+    slots: dict[str, dict[str, Any]], out: str, variables: dict[str, Any], goes_on: bool = False
+) -> None:
+    """Write every declared output into the folder `out`, or raise a `PortError`.
+
+    `goes_on`: the process goes on, and with it the files that variables name.
+    """
     folders = [name for name, slot in slots.items() if slot.get("type") == "dir"]
-    if folders:
+    if folders or (goes_on and any(slot.get("type") == "file" for slot in slots.values())):
         from polyloom._media import keep_whole
 
-        keep_whole(variables[name] for name in folders if name in variables)
+        keep_whole((variables[name] for name in folders if name in variables), goes_on)
     # Folders last: another output may be a file in one, and folders are moved.
     for name in [name for name in slots if name not in folders] + folders:
         if name in variables:

@@ -6,6 +6,7 @@ import array
 import datetime
 import decimal
 import os
+import shutil
 import struct
 import sys
 import tempfile
@@ -164,6 +165,22 @@ class Tensors(Files):
             found = self.trip(view, "tensor<f64>")
             numpy.testing.assert_array_equal(found, view)
         numpy.testing.assert_array_equal(self.trip(value.reshape(4), "tensor<f64>"), [1, 2, 3, 4])
+
+    def test_where_the_process_goes_on_its_files_stay(self) -> None:
+        file, folder = self.work / "a.txt", self.work / "d"
+        file.write_text("held")
+        folder.mkdir()
+        (folder / "in.txt").write_text("held")
+        for _ in range(2):
+            slots = {"x": {"type": "file"}, "d": {"type": "dir"}}
+            write_outputs(slots, str(self.out), {"x": file, "d": folder}, goes_on=True)
+            self.assertEqual((self.out / "x.txt").read_text(), "held")
+            self.assertEqual((self.out / "d" / "in.txt").read_text(), "held")
+            self.assertEqual(file.read_text(), "held")
+            self.assertEqual((folder / "in.txt").read_text(), "held")
+            (self.out / "x.txt").unlink()
+            shutil.rmtree(self.out / "d")
+        self.assertEqual(file.read_text(), "held")
 
     def test_empty_given_twice_is_moved_once_and_copied_once(self) -> None:
         value = _npy.empty(2, "f8", str(self.out))

@@ -239,7 +239,54 @@ regex = '^(?P<file>[^:]+):(?P<line>\d+):(?P<col>\d+): (?P<severity>error): (?P<m
     assert_eq!(run.bytes("a", "y")[1..], *b"HELLO WORLD!");
     let diagnostic = &run.cell("b")["diagnostics"][0];
     assert_eq!(diagnostic["message"], "no oops");
-    assert_eq!(diagnostic["col"], 2);
+    assert_eq!(diagnostic["col"], 10, "that of the file");
+}
+
+#[test]
+fn an_error_in_code_on_one_line_of_a_flow_has_the_column_of_the_file() {
+    needs!("python3", "gcc");
+    let place = Place::flow(
+        "[cells.p]\nlang = \"python\"\ncode = \"x = 1 + nix\"\n\
+         [cells.c]\nlang = \"c\"\ncode = 'int main(void) { return nix; }'\n\
+         [cells.q]\nlang = \"python\"\ncode = \"'\\\"'; nix\"\n",
+    );
+    let run = place.run(&["-k"]).exits(1);
+    let at = |cell: &str| {
+        let told = run.cell(cell)["diagnostics"][0].clone();
+        (told["line"].as_u64(), told["col"].as_u64())
+    };
+    assert_eq!(at("p"), (Some(3), Some(17)));
+    assert_eq!(at("c"), (Some(6), Some(33)));
+    assert_eq!(at("q"), (Some(9), None), "behind an escape");
+}
+
+#[test]
+fn what_a_compiler_warns_of_is_told_of_a_cell_that_went_well() {
+    needs!("gcc", "g++");
+    let place = Place::flow(
+        "[cells.c]\nlang = \"c\"\ncode = \"\"\"\nint main(void) {\n  int unused;\n}\n\"\"\"\n\
+         [cells.cpp]\nlang = \"cpp\"\ncode = 'int main() { int unused; }'\n",
+    );
+    let run = place.run(&[]).exits(0);
+    for (cell, line, col) in [("c", 5, 7), ("cpp", 10, 26)] {
+        let told = &run.cell(cell)["diagnostics"][0];
+        assert_eq!(told["severity"], "warning");
+        assert_eq!(told["code"], "-Wunused-variable");
+        assert_eq!((&told["line"], &told["col"]), (&line.into(), &col.into()));
+    }
+    let shown = place.polyloom(&["show", "latest", "c"]).exits(0).stdout();
+    assert!(shown.contains("polyloom.toml:5: warning: unused variable"), "{shown}");
+}
+
+#[test]
+fn a_file_of_c_may_be_called_anything() {
+    needs!("gcc", "g++");
+    let place = Place::flow(
+        "[cells.c]\nlang = \"c\"\nfile = \"prog.inc\"\n[cells.cpp]\nlang = \"cpp\"\nfile = \"prog.txt\"\n",
+    );
+    place.write("prog.inc", "#include <polyloom.h>\nint main(void) { return 0; }\n");
+    place.write("prog.txt", "#include <string>\nint main() { return std::string().size(); }\n");
+    let _ = place.run(&[]).exits(0);
 }
 
 #[test]

@@ -122,6 +122,36 @@ fn languages_share_values() {
     assert!(err.contains("error: `nothing` can't be had from `python`: was not set\n"), "{err}");
 }
 
+/// Three inputs of a cell that are no values.
+const FILES: &str = r#"
+[cells.load]
+lang = "python"
+inputs = { csv = "file:data/orders.csv", all = "file:data", n = 7 }
+code = "print(open(csv).read())"
+"#;
+
+#[test]
+fn inputs_of_a_cell_that_are_files_are_there_for_all_that_is_typed() {
+    needs!("python3");
+    let place = Place::flow(FILES);
+    place.write("data/orders.csv", "a,b");
+    let look = "print(open(csv).read())\n(all / 'orders.csv').open().read(), n\n";
+    let text = format!("{look}n = 8\n%snapshot s\n{look}%restore s\n{look}%reset\n{look}");
+    let ended = typed(&place, &["run", "-i", "load", "-A"], &text).exits(0);
+    let seen = |n: u8| format!("a,b\n('a,b', {n})\n");
+    let all = [seen(7), seen(8), seen(8), seen(7)].concat();
+    assert_eq!(ended.stdout(), all, "{}", ended.stderr());
+}
+
+#[test]
+fn a_file_goes_to_another_language_as_often_as_it_is_wanted() {
+    needs!("python3", "bash", "node");
+    let text = "from pathlib import Path\nz = Path('/tmp/z.txt')\nz.write_text('one')\n%lang shell z:file\ncat $z\n%lang javascript\n%get z:file from python\nrequire('fs').readFileSync(z, 'utf8')\n%lang python\nz.write_text('two')\n%lang javascript z:file\n1\nrequire('fs').readFileSync(z, 'utf8')\n";
+    let ended = typed(&Place::new(), &["repl"], text).exits(0);
+    let all = "3\noneone\n3\n1\ntwo\n";
+    assert_eq!(ended.stdout().replace('\'', ""), all, "{}", ended.stderr());
+}
+
 #[test]
 fn it_may_do_what_flags_name() {
     needs!("python3");

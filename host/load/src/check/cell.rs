@@ -300,13 +300,11 @@ impl<'l> Check<'_, 'l> {
                 };
                 let first_line = self.document.first_line(node);
                 let origin = if self.document.is_line_by_line(node, text, first_line) {
-                    Origin { path: Arc::clone(&self.file), first_line }
+                    let indent = self.document.indent(node, text);
+                    Origin { path: Arc::clone(&self.file), first_line, indent }
                 } else {
                     // Its lines are not lines of the file: they are counted within the code.
-                    Origin {
-                        path: Path::new(&format!("{}#{id}", self.file.display())).into(),
-                        first_line: 1,
-                    }
+                    Origin::whole(Path::new(&format!("{}#{id}", self.file.display())))
                 };
                 Some(CellCode { name, bytes: Arc::from(text.as_bytes()), origin })
             }
@@ -339,7 +337,7 @@ impl<'l> Check<'_, 'l> {
             },
             None => Vec::new(),
         };
-        let origin = Origin { path: path.into(), first_line: 1 };
+        let origin = Origin::whole(path);
         Some(CellCode { name, bytes: Arc::from(bytes), origin })
     }
 

@@ -412,7 +412,7 @@ fn file_name<'a>(document: &'a Document, path: &'a Path) -> &'a Path {
 fn finish(draft: Draft<'_>, (inputs, map): wire::Filled, before: Option<CellId>) -> Option<Cell> {
     let (role, executor, code) = match draft.sub {
         Some(sub) => {
-            let origin = Origin { path: sub.flow.path.as_path().into(), first_line: 1 };
+            let origin = Origin::whole(sub.flow.path.as_path());
             let code = CellCode { name: String::new(), bytes: Arc::from([]), origin };
             (Role::Flow(sub), FLOW_LANG.parse().ok()?, code)
         }

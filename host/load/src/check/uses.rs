@@ -384,8 +384,7 @@ impl<'l> Check<'_, 'l> {
             path = path.map(|it| beside(manifest, &it, entry));
         }
         let name = path.as_ref().map(|path| path.to_string_lossy().into_owned());
-        let origin =
-            Origin { path: path.unwrap_or_else(|| PathBuf::from(&entry.id)).into(), first_line: 1 };
+        let origin = Origin::whole(path.unwrap_or_else(|| PathBuf::from(&entry.id)));
         let code = CellCode { name: name.unwrap_or_default(), bytes: own, origin };
         let call = Call {
             id: entry.id.clone(),

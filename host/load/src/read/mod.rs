@@ -87,6 +87,11 @@ impl Document {
 
     /// The line, from 1, on which the content of a text begins.
     pub(crate) fn first_line(&self, text: &Node) -> u32 {
+        self.source.line(self.content(text))
+    }
+
+    /// Where the content of a text begins, or the quote before it.
+    fn content(&self, text: &Node) -> usize {
         let mut at = text.span.start;
         if self.format == Format::Toml {
             let rest = self.source.text().get(at..).unwrap_or("");
@@ -98,11 +103,24 @@ impl Document {
                 }
             }
         }
-        self.source.line(at)
+        at
     }
 }
 
 impl Document {
+    /// How many characters are before a text in the line in which it begins, where that line of it is written as it is.
+    pub(crate) fn indent(&self, node: &Node, text: &str) -> Option<u32> {
+        if self.format == Format::Markdown {
+            return Some(0);
+        }
+        let mut at = self.content(node);
+        let rest = self.source.text().get(at..)?;
+        at += usize::from(rest.starts_with(['"', '\'']));
+        let first = text.lines().next().unwrap_or_default();
+        let is_plain = self.source.text().get(at..)?.starts_with(first);
+        is_plain.then(|| self.source.position(at).column - 1)
+    }
+
     /// Whether each line of a text is a line of the file: no line break in it is written as an escape.
     pub(crate) fn is_line_by_line(&self, node: &Node, text: &str, first_line: u32) -> bool {
         let breaks = text.bytes().filter(|byte| *byte == b'\n').count();

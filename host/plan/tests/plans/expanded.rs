@@ -185,7 +185,7 @@ fn part() -> Flow {
     y.code = Code {
         name: "y.py".into(),
         bytes: b"y"[..].into(),
-        origin: Origin { path: Path::new("y.py").into(), first_line: 1 },
+        origin: Origin::whole(Path::new("y.py")),
     };
     world.flow.outputs = [(port("out"), ("y".parse().unwrap(), port("out")))].into();
     world.flow

@@ -241,7 +241,7 @@ pub fn cell(id: &str, from: &[&str]) -> Cell {
         code: Code {
             name: format!("{id}.py"),
             bytes: id.as_bytes().into(),
-            origin: Origin { path: Path::new("polyloom.toml").into(), first_line: 1 },
+            origin: Origin::whole(Path::new("polyloom.toml")),
         },
         inputs: from.iter().enumerate().map(wire).collect(),
         outputs: [(port("out"), Type::Any)].into(),

@@ -147,7 +147,7 @@ pub fn blank(world: &World, place: &Place, manifest: &Arc<Manifest>) -> Result<A
         code_name: String::new(),
         code: Arc::default(),
         call: None,
-        origin: Origin { path: Path::new("input").into(), first_line: 1 },
+        origin: Origin::whole(Path::new("input")),
         beside: Arc::default(),
         inputs: Vec::new(),
         outputs: Default::default(),

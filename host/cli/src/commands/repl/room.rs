@@ -161,10 +161,7 @@ impl Room {
         let extension = self.base.executor.manifest.extensions.first();
         let extension = extension.map_or("txt", String::as_str);
         let name = |number: usize| format!("{number}.{extension}");
-        let origin = |number: usize| Origin {
-            path: Path::new(&format!("input {number}")).into(),
-            first_line: 1,
-        };
+        let origin = |number: usize| Origin::whole(Path::new(&format!("input {number}")));
         Arc::new(Attempt {
             code_name: name(number),
             code: code.as_bytes().into(),
@@ -196,9 +193,20 @@ impl Room {
         let mut session = session.at_prompt();
         // One that does not come is told of by what it was to run.
         let _ = session.learn().await;
+        self.with_inputs(ground, session, stop).await
+    }
+
+    /// A session that has its own inputs.
+    async fn with_inputs(
+        &mut self,
+        ground: &Ground,
+        session: Session,
+        stop: watch::Receiver<Stop>,
+    ) -> Result<Session, Failure> {
         if self.base.inputs.is_empty() {
             return Ok(session);
         }
+        let workplace = &ground.place.workplace;
         let attempt = self.attempt("", self.base.inputs.clone(), Ports::new());
         let (live, heard) = mpsc::channel(64);
         let showing = tokio::spawn(shown::live(ground.screen, heard));
@@ -321,9 +329,14 @@ impl Room {
         ground.screen.tell("note: the state was lost; the next input begins anew\n");
     }
 
-    /// Forgets everything.
+    /// Forgets everything but its own inputs.
     pub fn reset(&mut self, ground: &Ground) -> Result<(), Failure> {
         self.keep(ground, async |session| session.reset().await)?;
+        if let Some(session) = self.session.take() {
+            let (_open, stop) = watch::channel(Stop::No);
+            let session = self.with_inputs(ground, session, stop);
+            self.session = Some(ground.runtime.block_on(session)?);
+        }
         self.stands(|stand| (stand.cells, stand.lineage) = (0, None));
         Ok(())
     }

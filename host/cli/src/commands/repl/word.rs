@@ -20,7 +20,7 @@ pub enum Word {
     Lang(Option<String>, Vec<Carried>),
     /// `%get NAME[:TYPE]… from LANG`: what another language knows.
     Get(Vec<Carried>, String),
-    /// `%reset`: forget everything.
+    /// `%reset`: forget everything but what was there at the beginning.
     Reset,
     /// `%snapshot NAME`: keep the state under a name.
     Snapshot(String),
@@ -38,7 +38,7 @@ pub enum Word {
 pub const WORDS: [(&str, &str, &str); 8] = [
     ("lang", "%lang NAME [VALUE[:TYPE]…]", "go on in another language, with values of this one"),
     ("get", "%get VALUE[:TYPE]… from NAME", "take values from another language"),
-    ("reset", "%reset", "forget everything in this language"),
+    ("reset", "%reset", "forget everything in this language but its inputs"),
     ("snapshot", "%snapshot NAME", "keep the state under a name"),
     ("restore", "%restore NAME", "go back to a kept state"),
     ("forget", "%forget NAME", "drop a kept state"),
