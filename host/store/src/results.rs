@@ -136,12 +136,15 @@ impl Store {
         self.let_log_grow(Log::Growing)?;
         self.write(|index| {
             let mut result = index.prepare_cached(
-                "INSERT OR REPLACE INTO results
+                "INSERT INTO results
                  (key, content, cell, executor, outcome, created, used, evicted, outputs, wall, marks, sum)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, 0, ?7, ?8, ?9, ?10)",
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, 0, ?7, ?8, ?9, ?10)
+                 ON CONFLICT (key) DO UPDATE SET content = ?2, cell = ?3, executor = ?4, outcome = ?5, created = ?6,
+                    used = ?6, evicted = 0, outputs = ?7, wall = ?8, marks = ?9, sum = ?10",
             )?;
             let mut meta = index.prepare_cached(
-                "INSERT OR REPLACE INTO metas (key, meta, sum) VALUES (?1, ?2, ?3)",
+                "INSERT INTO metas (key, meta, sum) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (key) DO UPDATE SET meta = ?2, sum = ?3",
             )?;
             for (row, (outputs, text, marks, sums)) in rows.iter().zip(&texts) {
                 result.execute((

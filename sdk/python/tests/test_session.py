@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 from unittest import TestCase
 
 from conversation import TIMEOUT, Conversation
 
 from polyloom import _snapshots
+from polyloom._leavings import Leavings
 
 
 class Session(Conversation):
@@ -152,6 +155,27 @@ class Queues(Session):
         self.assertEqual(done, [True, False])
         self.assertEqual(self.value("x"), 2)
         self.assertEqual(len(self.host.of("Started")), 3)
+
+    def test_a_folder_that_was_empty_is_looked_through_where_it_may_have_changed(self) -> None:
+        leavings = Leavings()
+        leavings._pipes = []
+        with tempfile.TemporaryDirectory() as out:
+            file = Path(out, "x")
+            for changed in (1.0, None, 1.0):
+                if changed is not None:
+                    os.utime(out, (changed, changed))
+                for _ in range(3):
+                    self.assertFalse(leavings.any(out))
+                file.touch()
+                self.assertTrue(leavings.any(out))
+                file.unlink()
+            # Within one tick of the clock a folder has the same time again.
+            for _ in range(100):
+                self.assertFalse(leavings.any(out))
+                file.touch()
+                self.assertTrue(leavings.any(out))
+                file.unlink()
+        self.assertTrue(leavings.any(out), "who can't say has the host look")
 
     def test_what_is_behind_one_that_leaves_something_is_not_run(self) -> None:
         leave = "import os\nopen(os.environ['OUT'] + '/left', 'w').close()"

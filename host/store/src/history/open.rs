@@ -153,6 +153,9 @@ impl History {
             }
             IndexError::Other(source) => Fault::index("open", &folder, source).into(),
         })?;
+        // Rows of a run are looked for by keys that lie all over its indexes, and what is in the log is read by a call for each page.
+        let wide = connection.pragma_update(None, "cache_size", -(48 << 10));
+        wide.map_err(|source| Fault::index("open", &folder, source))?;
         // Nobody reads a history without its log, as somebody may a store.
         index::leave_log(&connection).map_err(|source| Fault::index("open", &folder, source))?;
         Ok(Self { place, folder, dir, connection: Mutex::new(connection) })

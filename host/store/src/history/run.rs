@@ -194,8 +194,9 @@ impl RunWriter {
         self.history.write_on(|index| {
             insert_steps(index, &self.id, steps)?;
             let mut latest = index.prepare_cached(
-                "INSERT OR REPLACE INTO latest (flow, cell, run, outcome, key, parts)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT INTO latest (flow, cell, run, outcome, key, parts)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT (flow, cell) DO UPDATE SET run = ?3, outcome = ?4, key = ?5, parts = ?6",
             )?;
             for row in steps {
                 // A step that was skipped says nothing new about its cell, nor does one that was denied before it began.

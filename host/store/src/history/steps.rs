@@ -13,22 +13,25 @@ use crate::results::outcome;
 
 const COLUMNS: &str = "cell, key, parts, outcome, reason, wall, meta, content";
 
-/// Adds steps of a run with what came in and out.
+/// Adds steps of a run with what came in and out. `OR REPLACE` would note before each row how every page was that it touches.
 pub(super) fn insert_steps(
     index: &Transaction<'_>,
     run: &str,
     steps: &[StepRow],
 ) -> Result<(), rusqlite::Error> {
     let mut step = index.prepare_cached(
-        "INSERT OR REPLACE INTO steps (run, cell, key, parts, outcome, reason, wall, meta, content)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO steps (run, cell, key, parts, outcome, reason, wall, meta, content)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+         ON CONFLICT (run, cell) DO UPDATE SET key = ?3, parts = ?4, outcome = ?5, reason = ?6, wall = ?7, meta = ?8, content = ?9",
     )?;
     let mut input = index.prepare_cached(
-        "INSERT OR REPLACE INTO inputs (run, cell, port, source, digest) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO inputs (run, cell, port, source, digest) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (run, cell, port) DO UPDATE SET source = ?4, digest = ?5",
     )?;
     let mut output = index.prepare_cached(
-        "INSERT OR REPLACE INTO outputs (run, cell, port, digest, type, size, made)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO outputs (run, cell, port, digest, type, size, made)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (run, cell, port) DO UPDATE SET digest = ?4, type = ?5, size = ?6, made = ?7",
     )?;
     for row in steps {
         let outcome = row.outcome.as_str();
