@@ -147,7 +147,8 @@ fn ends_of_all_kinds_are_told_as_ever() {
         ("g", "for (;;);", "timed_out"),
         (
             "h",
-            "for (;;) (await import('node:fs')).writeSync(1, 'x'.repeat(9999))",
+            // A full pipe is an error there.
+            "for (;;) try { (await import('node:fs')).writeSync(1, 'x'.repeat(9999)) } catch {}",
             "output_exceeded",
         ),
         ("i", "console.log('fine')\n//", "ok"),
