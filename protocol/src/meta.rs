@@ -297,7 +297,7 @@ pub struct Times {
     /// Compiling its code, or the program that runs it; 0 where that was there.
     #[serde(default)]
     pub compile_ms: f64,
-    /// Getting ready what it is given: inputs, secrets, arguments.
+    /// Getting ready what it is given: inputs, secrets, arguments; and a process that cells of its kind are forks of from it on.
     #[serde(default)]
     pub prepare_ms: f64,
     /// Making its sandbox and starting its first process, or taking one that waited.

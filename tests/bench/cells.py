@@ -179,7 +179,7 @@ def node(bench: Common) -> None:
 
 
 def java(bench: Common) -> None:
-    """A Java cell that was compiled before."""
+    """A Java cell that was compiled before; and at work, while the next machine starts."""
     compiler, runner = shutil.which("javac"), shutil.which("java")
     if compiler is None or runner is None:
         bench.note("there is no JDK: `java` is left out")
@@ -196,6 +196,11 @@ def java(bench: Common) -> None:
     bench.row("java", "a Java cell, compiled before, to its end", wall)
     bench.row("java", "a Java cell, compiled before, in all", whole)
     bench.ratio("java", "to its end / floor", wall / floor)
+    work = "long end = System.nanoTime() + 100_000_000L; while (System.nanoTime() < end);"
+    code = code.replace("{ System", f"{{ {work} System")
+    wall, whole = walls(bench, bench.project("java-work", flow(bench, "java", code)))
+    bench.row("java", "a Java cell at work for 100 ms, to its end", wall)
+    bench.row("java", "a Java cell at work for 100 ms, in all", whole)
 
 
 def again(bench: Common) -> None:

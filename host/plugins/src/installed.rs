@@ -754,15 +754,13 @@ pub fn asks(manifest: &Manifest) -> Vec<String> {
 
 /// The argvs in which a manifest names files of its folder; the library and the component are known as such.
 fn argvs(manifest: &Manifest) -> impl Iterator<Item = &String> {
-    let none: &[String] = &[];
-    let (first, second, third) = match &manifest.kind {
-        Kind::Command(command) if command.component.is_none() => (
-            command.compile.as_deref().unwrap_or(none),
-            command.head.as_ref().map_or(none, |head| head.argv.as_slice()),
-            command.run.as_slice(),
-        ),
-        Kind::Worker(worker) if worker.library.is_none() => (worker.argv.as_slice(), none, none),
-        Kind::Command(_) | Kind::Worker(_) => (none, none, none),
+    let all: Vec<&Vec<String>> = match &manifest.kind {
+        Kind::Command(command) if command.component.is_none() => {
+            let head = command.head.as_ref().map(|head| &head.argv);
+            command.compile.iter().chain(head).chain([&command.run]).chain(&command.ahead).collect()
+        }
+        Kind::Worker(worker) if worker.library.is_none() => vec![&worker.argv],
+        Kind::Command(_) | Kind::Worker(_) => Vec::new(),
     };
-    first.iter().chain(second).chain(third)
+    all.into_iter().flatten()
 }

@@ -6,7 +6,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use polyloom_plugins::{
-    ArchiveError, Installed, InstalledError, Limits, Plugin, Source, TreeError, digest, unpack,
+    ArchiveError, Installed, InstalledError, Limits, Plugin, Source, TreeError, asks, digest,
+    unpack,
 };
 
 const MANIFEST: &str = "id = \"x\"\nversion = \"1\"\nkind = \"command\"\nextensions = [\"x\"]\n[run]\nargv = [\"{dir}/run\", \"{code}\"]\n";
@@ -371,4 +372,15 @@ fn a_lock_that_is_none_is_not_waited_for() {
     let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
     assert!(made.success());
     assert!(Lock::read(root.path()).is_err(), "a pipe");
+}
+
+#[test]
+fn a_file_that_is_started_ahead_is_agreed_to_like_any() {
+    let of = |more: &str| {
+        let source = polyloom_load::Source::new("executor.toml", format!("{MANIFEST}{more}"));
+        asks(&polyloom_load::parse_manifest(&source, None).0.unwrap())
+    };
+    assert_eq!(of(""), ["runs its own file run", "takes files .x"]);
+    let ahead = "ahead = [\"{dir}/wait\", \"--now\"]\n";
+    assert_eq!(of(ahead), ["runs its own file run", "runs its own file wait", "takes files .x"]);
 }

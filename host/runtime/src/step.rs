@@ -205,9 +205,10 @@ impl Laps {
     /// Takes in an attempt that has ended; what was still to be told of it counts to its end.
     fn attempt(&mut self, of: Option<Times>) {
         let took = self.lap();
-        let Times { spawn_ms, hello_ms, run_ms, .. } = of.unwrap_or_default();
-        let collect_ms = (took - spawn_ms - hello_ms - run_ms).max(0.0);
-        self.times = Times { spawn_ms, hello_ms, run_ms, collect_ms, ..self.times };
+        let Times { prepare_ms, spawn_ms, hello_ms, run_ms, .. } = of.unwrap_or_default();
+        let collect_ms = (took - prepare_ms - spawn_ms - hello_ms - run_ms).max(0.0);
+        let prepare_ms = self.times.prepare_ms + prepare_ms;
+        self.times = Times { prepare_ms, spawn_ms, hello_ms, run_ms, collect_ms, ..self.times };
     }
 }
 

@@ -172,7 +172,11 @@ impl Start {
         };
         let learnt = match &zygote.learn {
             Some(pattern) => {
-                patterns.get(pattern).map_or(Vec::new(), |it| learnt(&it, &attempt.learnt))
+                let mut names =
+                    patterns.get(pattern).map_or(Vec::new(), |it| learnt(&it, &attempt.learnt));
+                // What its first lines name is there anyway: whether it was told of makes no other kind of cell.
+                names.retain(|name| !preload.iter().any(|it| is_or_brings(it, name)));
+                names
             }
             None => Vec::new(),
         };
@@ -263,6 +267,11 @@ fn preload(regex: &Regex, code: &[u8]) -> Vec<String> {
         }
     }
     libraries
+}
+
+/// Whether to load one library loads the other.
+fn is_or_brings(library: &str, other: &str) -> bool {
+    library.strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// Those of the libraries a worker has told of that may be loaded for another cell's process: of a cell's word there is nothing else.

@@ -336,6 +336,7 @@ impl Workplace {
     ) -> Result<(Report, bool), AttemptError> {
         let (live, stop) = (live.clone(), stop.clone());
         let (place, wanted) = (Arc::clone(self), Arc::clone(attempt));
+        let asked = Instant::now();
         let spawned = tokio::task::spawn_blocking(move || {
             let spawner = place.spawner()?;
             let (spec, policy, exec) = place.prepare(&wanted, spawner.view()?);
@@ -392,7 +393,11 @@ impl Workplace {
         }
         let seat = Seat::open(attempt, berth).map_err(AttemptError::Watch)?;
         let report = Watch::new(attempt, seat, exec, live, stop, started).run().await;
-        Ok((report.map_err(AttemptError::Watch)?, shared))
+        let mut report = report.map_err(AttemptError::Watch)?;
+        if let Some(times) = &mut report.meta.times {
+            times.prepare_ms = started.duration_since(asked).as_secs_f64() * 1e3;
+        }
+        Ok((report, shared))
     }
 
     /// The worker that waits for such an attempt at the daemon's, given its files.

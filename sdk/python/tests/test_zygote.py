@@ -146,6 +146,32 @@ class Zygotes(unittest.TestCase):
             _rehearsal.rehearse(True, lambda: True)
         self.assertEqual((called.call_count, ran.call_count), (0, 0))
 
+    def test_numpys_generator_has_a_state_of_each_copys_own(self) -> None:
+        from polyloom import _zygote
+
+        try:
+            from numpy import random
+        except ImportError:
+            self.skipTest("numpy is not installed")
+        random.normal()  # half of a pair is kept
+        drawn = []
+        for _ in range(2):
+            random.seed(1)
+            _zygote._seed_anew()
+            self.assertEqual(tuple(random.get_state())[2:], (624, 0, 0.0))
+            drawn.append(random.random(700).tolist())
+        random.seed(1)
+        drawn.append(random.random(700).tolist())
+        self.assertEqual(len({value for values in drawn for value in values}), 2100)
+
+    def test_what_has_another_generator_of_numpys_is_seeded(self) -> None:
+        from polyloom import _zygote
+
+        other = mock.Mock(set_state=mock.Mock(side_effect=ValueError))
+        with mock.patch.dict(sys.modules, {"numpy.random": other}):
+            _zygote._seed_anew()
+        other.seed.assert_called_once_with()
+
     def test_nothing_that_every_copy_has_does_something_at_its_end(self) -> None:
         code = (
             "import sys; sys.path.insert(0, sys.argv[1])\n"

@@ -126,6 +126,25 @@ fn types_flow_between_functions() {
 }
 
 #[test]
+fn constants_are_what_is_written_or_what_a_parameter_takes() {
+    needs!("python3");
+    let place = Place::flow(
+        "[cells.f]\nuses = \"python:./f.py:f\"\nparams = { p = { x = 2.5, n = 3 }, any = [1, 2.5], floats = [1, 2.5] }\n\
+         [cells.c]\nlang = \"python\"\ncode = \"print(m, big, small)\"\n\
+         inputs = { m = { lr = 0.1, epochs = 10 }, big = [9007199254740993, 0.5], small = [1, 2.5] }\n",
+    );
+    place.write(
+        "f.py",
+        "from dataclasses import dataclass\nfrom typing import Union\n@dataclass\nclass P:\n    x: float\n    n: int\n\
+         def f(p: P, any: list[Union[int, float]], floats: list[float]) -> str:\n    return f\"{p} {any} {floats}\"\n",
+    );
+    let _ = place.run(&[]).exits(0);
+    assert!(shown(&place, "f.result").contains("P(x=2.5, n=3) [1, 2.5] [1.0, 2.5]"));
+    let printed = place.call(&["logs", "c"]).end().exits(0).stdout();
+    assert_eq!(printed, "{'epochs': 10, 'lr': 0.1} [9007199254740993, 0.5] [1.0, 2.5]\n");
+}
+
+#[test]
 fn an_edit_of_another_function_runs_nothing() {
     needs!("python3");
     let flow = [

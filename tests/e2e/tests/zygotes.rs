@@ -472,6 +472,29 @@ fn what_a_cell_loaded_last_time_is_loaded_before_the_next_fork_and_out_of_sight(
 }
 
 #[test]
+fn what_the_first_lines_name_makes_one_kind_of_cell_in_every_run() {
+    needs!("python3");
+    let venv = environment();
+    let code = "import numpy\nimport os\nprint(numpy.made == os.getpid())";
+    let place = row(&[code; 4]);
+    for at in 0..4 {
+        let words = ["run", "--format", "jsonl", "--no-cache", "-j1", "-k"];
+        let run = Told::ended(&place.call(&words).env("VIRTUAL_ENV", venv.path()).end());
+        if !possible(&run) {
+            return;
+        }
+        let own = (0..4).filter(|at| run.printed(&format!("c{at}")) == "True\n").count();
+        // The first one of a run alone, whatever the run before has told of what its cells loaded.
+        assert_eq!(own, 1, "run {at}");
+        // What a zygote took to be made is no part of the end of its first cell.
+        let times = run.0.values().map(|meta| meta["times"].clone());
+        let slow = |times: &Value, part: &str| times[part].as_f64().unwrap() > 90.0;
+        let made: Vec<Value> = times.filter(|it| !slow(it, "run_ms")).collect();
+        assert!(made.iter().any(|it| slow(it, "prepare_ms")), "{made:?}");
+    }
+}
+
+#[test]
 fn libraries_that_take_long_to_load_are_loaded_once_and_do_the_same() {
     let Some(venv) = libraries() else { return };
     // Below something, so that it is learnt; and first of all, so that it is read.

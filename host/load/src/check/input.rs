@@ -151,14 +151,12 @@ fn several(findings: &mut Findings, name: &str, items: &[Node], from: &Node) -> 
     Some(Form::Ports(ports))
 }
 
-/// A constant with its own type.
+/// A constant, as it is written, and the type that it has where none is wanted.
 pub(crate) fn constant(findings: &mut Findings, node: &Node) -> Wire {
     let span = node.span.clone();
     match value(node) {
         Ok(value) => {
-            let ty = Some(type_of(&value));
-            // Mixed numbers are floats: make them so.
-            let form = ty.as_ref().and_then(|ty| conform(value, ty).ok()).map(Form::Value);
+            let (ty, form) = (Some(type_of(&value)), Some(Form::Value(value)));
             Wire { form, ty, span }
         }
         Err(why) => {
@@ -166,6 +164,11 @@ pub(crate) fn constant(findings: &mut Findings, node: &Node) -> Wire {
             Wire { form: None, ty: None, span }
         }
     }
+}
+
+/// What a constant is where it has its own type: mixed numbers are floats.
+pub(crate) fn own_value(value: &Value, ty: &Type) -> Value {
+    conform(value.clone(), ty).unwrap_or_else(|_| value.clone())
 }
 
 /// A constant of a declared type.

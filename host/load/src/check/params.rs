@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use polyloom_model::{Encoding, Param, ParamName, Value};
 
-use super::input::{Form, conforming, constant};
+use super::input::{Form, conforming, constant, own_value};
 use crate::findings::Findings;
 use crate::keys::PARAM;
 use crate::problem::Code;
@@ -47,6 +47,7 @@ fn one(findings: &mut Findings, name: &ParamName, span: &Span, node: &Node) -> O
         // The short form: a plain value is the default.
         let wire = constant(findings, node);
         let (Some(ty), Some(Form::Value(value))) = (wire.ty, wire.form) else { return None };
+        let value = own_value(&value, &ty);
         return Some(Declared {
             param: Param { ty, value, has_value: true, doc: None },
             has_default: true,
@@ -79,6 +80,7 @@ fn one(findings: &mut Findings, name: &ParamName, span: &Span, node: &Node) -> O
         (None, Some(node)) => {
             let wire = constant(findings, node);
             let (Some(ty), Some(Form::Value(value))) = (wire.ty, wire.form) else { return None };
+            let value = own_value(&value, &ty);
             (ty, Some(value))
         }
         (None, None) => {

@@ -91,23 +91,35 @@ pub(crate) fn type_of(value: &Value) -> Type {
         Value::Float(_) => Type::Float,
         Value::Str(_) => Type::Str,
         Value::Bytes(_) => Type::Bytes,
-        Value::List(items) => Type::List(Box::new(common(items.iter()))),
-        Value::Map(items) => Type::Map(Box::new(common(items.values()))),
+        Value::List(items) => Type::List(Box::new(common(items, as_float))),
+        // A setting that is a whole number stays one beside another that is not.
+        Value::Map(items) => Type::Map(Box::new(common(items.values(), |_| false))),
     }
 }
 
-fn common<'v>(values: impl Iterator<Item = &'v Value>) -> Type {
-    let mut common: Option<Type> = None;
-    for value in values {
-        let ty = type_of(value);
-        common = Some(match common {
-            None => ty,
-            Some(known) if known == ty => known,
-            Some(Type::Int | Type::Float) if matches!(ty, Type::Int | Type::Float) => Type::Float,
-            Some(_) => return Type::Any,
-        });
+/// Whether a number is one as a float, too, and nothing of it lost.
+fn as_float(value: &Value) -> bool {
+    const EXACT: i64 = 1 << f64::MANTISSA_DIGITS;
+    match value {
+        Value::Float(_) => true,
+        Value::Int(number) => (-EXACT..=EXACT).contains(number),
+        _ => false,
     }
-    common.unwrap_or(Type::Any)
+}
+
+/// The type that all of some values have; where they have several it is float if `as_float` says so of each.
+fn common<'v>(
+    values: impl IntoIterator<Item = &'v Value, IntoIter: Clone>,
+    as_float: impl Fn(&Value) -> bool,
+) -> Type {
+    let values = values.into_iter();
+    let mut types = values.clone().map(type_of);
+    let Some(first) = types.next() else { return Type::Any };
+    match types.all(|ty| ty == first) {
+        true => first,
+        false if values.clone().all(as_float) => Type::Float,
+        false => Type::Any,
+    }
 }
 
 #[cfg(test)]
@@ -127,7 +139,13 @@ mod tests {
     fn mixed_numbers_are_floats_and_mixed_kinds_are_any() {
         let list = |items: Vec<Value>| type_of(&Value::List(items)).to_string();
         assert_eq!(list(vec![Value::Int(1), Value::Float(2.0)]), "list<float>");
+        assert_eq!(list(vec![Value::Float(2.0), Value::Int(1 << 53)]), "list<float>");
+        assert_eq!(list(vec![Value::Int((1 << 53) + 1), Value::Float(0.5)]), "list<any>");
+        assert_eq!(list(vec![Value::Int(i64::MAX), Value::Int(0)]), "list<int>");
         assert_eq!(list(vec![Value::Int(1), Value::Str("a".into())]), "list<any>");
+        let settings = [("lr", Value::Float(0.1)), ("epochs", Value::Int(10))];
+        let settings = settings.map(|(name, value)| (name.to_owned(), value));
+        assert_eq!(type_of(&Value::Map(settings.into())).to_string(), "map<any>");
         assert_eq!(list(vec![]), "list<any>");
     }
 }

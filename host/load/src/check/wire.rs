@@ -10,7 +10,7 @@ use polyloom_model::{
 
 use super::cell::{Draft, Drafts};
 use super::files::{report_file_error, report_outside};
-use super::input::{Form, Wire, form};
+use super::input::{Form, Wire, form, own_value};
 use super::params::Params;
 use super::{Check, Purpose};
 use crate::files::{Found, Root, relative};
@@ -102,7 +102,7 @@ impl Check<'_, '_> {
             Form::Value(value) | Form::List(value) => {
                 let ty = wire.ty.clone()?;
                 let Some(wanted) = wanted else {
-                    return Some(Input { source: From::Value(value.clone()), ty });
+                    return Some(Input { source: From::Value(own_value(value, &ty)), ty });
                 };
                 // A constant for a param of a flow or a function is read as a value of the param's type.
                 match conform(value.clone(), wanted) {
