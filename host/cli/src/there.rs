@@ -47,11 +47,11 @@ pub fn read_bundled(file: &Embedded) -> (Option<Manifest>, Report) {
 impl There {
     /// Reads all, with what is in `folders`, which were named on the command line.
     pub fn read(folders: &[PathBuf]) -> Self {
-        let mut manifests = Vec::new();
+        let mut manifests: Vec<Arc<Manifest>> = Vec::new();
         let mut problems = Vec::new();
         for file in bundled() {
             let (manifest, report) = read_bundled(file);
-            manifests.extend(manifest);
+            manifests.extend(manifest.map(Arc::new));
             problems.extend(report.problems);
         }
         let mut named: Vec<PathBuf> = Vec::new();
@@ -68,7 +68,7 @@ impl There {
         problems.extend(more);
         if let Some(tool) = python(&manifests).filter(|_| !scripts.is_empty()) {
             let (functions, more) = polyloom_plugins::functions_of(&scripts, &tool);
-            given.extend(functions.into_iter().map(|offer| offer.manifest));
+            given.extend(functions.into_iter().map(|offer| Arc::new(offer.manifest)));
             problems.extend(more);
         }
         // Without a home nothing can have been installed.
@@ -90,7 +90,7 @@ impl There {
             }
             match installed.manifest(plugin) {
                 Ok(manifest) if manifest.aliases.iter().any(&claimed) => {}
-                Ok(manifest) => manifests.push(manifest),
+                Ok(manifest) => manifests.push(Arc::new(manifest)),
                 Err(error) => problems.push(told(&error)),
             }
         }
@@ -134,7 +134,7 @@ fn kernel_folders(around: &Surroundings) -> Vec<PathBuf> {
 }
 
 /// The interpreter of Python as the bundled manifest asks for it.
-fn python(manifests: &[Manifest]) -> Option<Tool> {
+fn python(manifests: &[Arc<Manifest>]) -> Option<Tool> {
     let bundled = manifests.iter().find(|it| it.path.is_none() && it.id.as_str() == "python");
     bundled.and_then(|it| it.tools.get("python")).cloned()
 }

@@ -6,11 +6,12 @@ use std::fs::{self, File, Metadata};
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use polyloom_load::{Files, Problem, kernels_in, manifests_in, read_kernel, read_manifest};
 use polyloom_model::Manifest;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// A larger one is not read.
 const LARGEST: u64 = 256 << 20;
@@ -34,14 +35,25 @@ fn stat(meta: &Metadata) -> Stat {
     )
 }
 
-/// By the path as it is written: to hash it part by part takes longer than to read the manifest. Boxed, since they go from hand to hand.
-type Known = HashMap<OsString, (Stat, Box<Manifest>)>;
+/// By the path as it is written: to hash it part by part takes longer than to read the manifest. Apart, since they go from hand to hand, and memory that is
+/// touched for the first time is what this costs.
+type Known = HashMap<OsString, (Stat, Shared)>;
 
 #[derive(Deserialize)]
 struct Written {
     /// What reads manifests in another way knows nothing of these.
     program: String,
-    manifests: Vec<(Stat, Box<Manifest>)>,
+    manifests: Vec<(Stat, Shared)>,
+}
+
+/// A manifest that is read into the place where it stays.
+#[derive(Debug)]
+struct Shared(Arc<Manifest>);
+
+impl<'de> Deserialize<'de> for Shared {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Manifest::deserialize(from).map(|manifest| Self(Arc::new(manifest)))
+    }
 }
 
 #[derive(Serialize)]
@@ -62,7 +74,7 @@ pub struct Index {
 #[derive(Debug)]
 pub struct Found {
     /// The manifests that can be read.
-    pub manifests: Vec<Manifest>,
+    pub manifests: Vec<Arc<Manifest>>,
     /// Files that may be plugins of before; see [`crate::functions_of`].
     pub scripts: Vec<PathBuf>,
     /// What is wrong with the others.
@@ -88,7 +100,7 @@ impl Index {
         &mut self,
         folders: &[PathBuf],
         python: &[String],
-    ) -> (Vec<Manifest>, Vec<Problem>) {
+    ) -> (Vec<Arc<Manifest>>, Vec<Problem>) {
         let (paths, mut problems) = kernels_in(folders);
         let manifests = self.recall(paths, |path| read_kernel(path, python), &mut problems);
         (manifests, problems)
@@ -99,7 +111,7 @@ impl Index {
         paths: Vec<(PathBuf, Metadata)>,
         read: impl Fn(&Path) -> Result<Manifest, Vec<Problem>>,
         problems: &mut Vec<Problem>,
-    ) -> Vec<Manifest> {
+    ) -> Vec<Arc<Manifest>> {
         if paths.len() >= WORTH && self.known.is_none() {
             self.known = Some(self.read());
         }
@@ -110,16 +122,16 @@ impl Index {
             let stat = stat(&meta);
             // Each is asked for once.
             let known = self.known.as_mut().and_then(|known| known.remove(path.as_os_str()));
-            if let Some((was, manifest)) = known
+            if let Some((was, Shared(manifest))) = known
                 && was == stat
             {
-                manifests.push(*manifest);
+                manifests.push(manifest);
                 stats.push(stat);
                 continue;
             }
             match read(&path) {
                 Ok(manifest) => {
-                    manifests.push(manifest);
+                    manifests.push(Arc::new(manifest));
                     stats.push(stat);
                     fresh |= self.known.is_some();
                 }
@@ -127,7 +139,7 @@ impl Index {
             }
         }
         if fresh {
-            self.write(stats.iter().zip(&manifests));
+            self.write(stats.iter().zip(manifests.iter().map(|manifest| &**manifest)));
         }
         manifests
     }
@@ -141,14 +153,14 @@ impl Index {
             if !meta.is_file() || !own || meta.mode() & 0o022 != 0 || meta.len() > LARGEST {
                 return None;
             }
-            let mut bytes = Vec::new();
+            let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).ok()? + 1);
             file.take(LARGEST).read_to_end(&mut bytes).ok()?;
             rmp_serde::from_slice::<Written>(&bytes).ok()
         };
         let written = read().filter(|written| written.program == self.program);
         let manifests = written.map(|written| written.manifests).unwrap_or_default();
         let by_path = manifests.into_iter().filter_map(|(stat, manifest)| {
-            let path = manifest.path.clone()?.into_os_string();
+            let path = manifest.0.path.clone()?.into_os_string();
             Some((path, (stat, manifest)))
         });
         by_path.collect()
@@ -167,7 +179,7 @@ impl Index {
             manifest.path.as_ref().map(|path| others.remove(path.as_os_str()));
         }
         others.retain(|path, _| Path::new(path).exists());
-        let others = others.values().map(|(stat, manifest)| (stat, &**manifest));
+        let others = others.values().map(|(stat, Shared(manifest))| (stat, &**manifest));
         let read = read.into_iter().filter(|(stat, _)| settled(stat));
         let manifests: Vec<_> = read.chain(others).collect();
         let written = Writing { program: &self.program, manifests };

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use polyloom_load::{Code, Problem};
 use polyloom_model::{ExecutorId, Manifest};
@@ -94,7 +95,7 @@ pub fn offers(places: &[(OfferPlace, PathBuf)], index: &mut Index) -> (Vec<Offer
         all.extend(found.manifests.into_iter().filter_map(|manifest| {
             let folder = manifest.path.as_ref()?.parent()?.to_owned();
             Some(Offer {
-                manifest,
+                manifest: Arc::unwrap_or_clone(manifest),
                 folder,
                 place: *place,
                 made: None,

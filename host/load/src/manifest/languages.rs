@@ -37,7 +37,8 @@ impl Languages {
     /// From manifests, the bundled ones among them (those without a path). A bundled name can't be taken by
     /// another manifest; two others that claim one name both lose it, and one that loses its id is not there.
     #[must_use]
-    pub fn new(manifests: Vec<Manifest>) -> (Self, Vec<Problem>) {
+    pub fn new<M: Into<Arc<Manifest>>>(manifests: Vec<M>) -> (Self, Vec<Problem>) {
+        let manifests: Vec<Arc<Manifest>> = manifests.into_iter().map(Into::into).collect();
         let mut problems = Vec::new();
         let mut claims: HashMap<&ExecutorId, Vec<usize>> = HashMap::new();
         for (index, manifest) in manifests.iter().enumerate() {
@@ -80,7 +81,6 @@ impl Languages {
                 by_extension.entry(extension.clone()).or_default().push(index);
             }
         }
-        let manifests = manifests.into_iter().map(Arc::new).collect();
         (Self { manifests, by_name, by_extension }, problems)
     }
 
@@ -128,7 +128,12 @@ impl Languages {
     }
 }
 
-fn clash(name: &ExecutorId, claim: &[usize], all: &[Manifest], winner: Option<usize>) -> Problem {
+fn clash(
+    name: &ExecutorId,
+    claim: &[usize],
+    all: &[Arc<Manifest>],
+    winner: Option<usize>,
+) -> Problem {
     let who: Vec<String> = claim.iter().map(|index| origin(&all[*index])).collect();
     let message = format!("the name `{name}` is claimed by {}", who.join(" and "));
     let help = match winner {

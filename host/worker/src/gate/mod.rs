@@ -210,31 +210,43 @@ impl Shared {
         let connected = match self.target(meant) {
             Ok(target) => {
                 let connecting = self.connect(target, meant.port());
-                tokio::time::timeout(CONNECT, connecting).await.unwrap_or(Ok(None))
+                let late = |_| Err(unreached(&self.name_of(meant), &"it did not answer in time"));
+                tokio::time::timeout(CONNECT, connecting).await.unwrap_or_else(late)
             }
             Err(asked) => Err(format!(
                 "it tried to reach `{asked}`, which it was not granted; `allow.net` of the cell asks for it"
             )),
         };
         match connected {
-            Ok(Some(mut outside)) => {
+            Ok(mut outside) => {
                 let _ = outside.set_nodelay(true);
                 let _ = inside.set_nodelay(true);
                 let carried = tokio::io::copy_bidirectional(&mut inside, &mut outside).await;
                 tracing::debug!(%meant, ?carried, "a connection ended");
             }
-            // The host said no; the cell sees a connection that ends.
-            Ok(None) => {}
-            Err(text) => self.refuse(text),
+            Err(text) => {
+                self.refuse(text);
+                // The door had to be open before it was known; a reset is what the cell takes for a failure.
+                let _ = inside.set_zero_linger();
+            }
         }
     }
 
-    /// Connects; nothing where nobody answered. An error is a refusal of ours, in words.
-    async fn connect(&self, target: Target, port: u16) -> Result<Option<TcpStream>, String> {
+    /// What the cell calls where it means to go.
+    fn name_of(&self, meant: SocketAddr) -> String {
+        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = names.name_of(meant.ip().to_canonical()).map(str::to_owned);
+        let name = name.unwrap_or_else(|| meant.ip().to_canonical().to_string());
+        format!("{name}:{}", meant.port())
+    }
+
+    /// Connects. An error is a refusal of ours, or of whoever is there, in words.
+    async fn connect(&self, target: Target, port: u16) -> Result<TcpStream, String> {
         let addresses = match &target {
             Target::Address(address) => vec![*address],
             Target::Name(name) => {
-                let Ok(found) = (self.resolver)(name).await else { return Ok(None) };
+                let found = (self.resolver)(name).await;
+                let found = found.map_err(|error| unreached(name, &error))?;
                 let local = name == "localhost";
                 let may = |address: &IpAddr| {
                     let literal = NetRule { host: Host::Ip(address.to_canonical()), port };
@@ -253,14 +265,24 @@ impl Shared {
                 good
             }
         };
+        let mut refused = "it has no address".to_owned();
         for address in addresses {
-            let connecting = TcpStream::connect(SocketAddr::new(address, port));
-            if let Ok(stream) = connecting.await {
-                return Ok(Some(stream));
+            match TcpStream::connect(SocketAddr::new(address, port)).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => refused = error.to_string(),
             }
         }
-        Ok(None)
+        let name = match target {
+            Target::Address(address) => address.to_string(),
+            Target::Name(name) => name,
+        };
+        Err(unreached(&format!("{name}:{port}"), &refused))
     }
+}
+
+/// That somebody who may be reached was not.
+fn unreached(host: &str, why: &dyn std::fmt::Display) -> String {
+    format!("`{host}`, which it was granted, was not reached: {why}")
 }
 
 /// One connection that is being carried.
