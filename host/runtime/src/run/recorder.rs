@@ -96,7 +96,6 @@ impl Recorder {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use polyloom_protocol::Outcome;
     use polyloom_store::{History, NewRun, Origin, RunState, Store};
