@@ -584,6 +584,22 @@ pub enum SchemaOf {
     Run,
 }
 
+impl Command {
+    /// Has `-C DIR` mean the same with every command that takes a flow.
+    pub fn settle(&mut self) {
+        match self {
+            Self::Run(args) => args.flow.settle(Some(&mut args.select.selectors)),
+            Self::Plan { flow, select, .. } => flow.settle(Some(&mut select.selectors)),
+            Self::Why { flow, .. }
+            | Self::Status { flow, .. }
+            | Self::Graph { flow, .. }
+            | Self::Expand { flow, .. }
+            | Self::Plugin { command: PluginCommand::Lock { flow } } => flow.settle(None),
+            _ => {}
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::{Command, CommandFactory};
@@ -603,22 +619,6 @@ mod tests {
                 let words = part.get_about().map(ToString::to_string).unwrap_or_default();
                 assert!(words.starts_with(char::is_uppercase), "{name} {}", part.get_name());
             }
-        }
-    }
-}
-
-impl Command {
-    /// Has `-C DIR` mean the same with every command that takes a flow.
-    pub fn settle(&mut self) {
-        match self {
-            Self::Run(args) => args.flow.settle(Some(&mut args.select.selectors)),
-            Self::Plan { flow, select, .. } => flow.settle(Some(&mut select.selectors)),
-            Self::Why { flow, .. }
-            | Self::Status { flow, .. }
-            | Self::Graph { flow, .. }
-            | Self::Expand { flow, .. }
-            | Self::Plugin { command: PluginCommand::Lock { flow } } => flow.settle(None),
-            _ => {}
         }
     }
 }
