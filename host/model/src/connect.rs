@@ -203,6 +203,19 @@ pub fn value_in_short(value: &Value) -> String {
     }
 }
 
+/// A whole number as the float that it is, if it is one.
+#[must_use]
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "what is lost is found"
+)]
+pub fn exact_float(number: i64) -> Option<f64> {
+    let float = number as f64;
+    // The least that is beyond would come back as the greatest that is not.
+    (float < -(i64::MIN as f64) && float as i64 == number).then_some(float)
+}
+
 fn color(text: &str) -> bool {
     matches!(text.len(), 7 | 9)
         && text.starts_with('#')
@@ -219,8 +232,10 @@ fn go(value: Value, ty: &Type, place: &mut Vec<String>) -> Result<Value, (String
         | (Type::Float, value @ Value::Float(_))
         | (Type::Str, value @ Value::Str(_))
         | (Type::Bytes, value @ Value::Bytes(_)) => value,
-        #[expect(clippy::cast_precision_loss, reason = "int to float is meant")]
-        (Type::Float, Value::Int(v)) => Value::Float(v as f64),
+        (Type::Float, Value::Int(v)) => match exact_float(v) {
+            Some(v) => Value::Float(v),
+            None => return Err((format!("int {v}, which no float is"), ty.to_string())),
+        },
         (Type::List(of), Value::List(items)) => list(items, |_| of, place)?,
         (Type::Vec2, Value::List(items)) if items.len() == 2 => {
             list(items, |_| &Type::Float, place)?
@@ -361,6 +376,20 @@ mod tests {
         let ty = "list<record{temp:float}>".parse().unwrap();
         let error = conform(days, &ty).unwrap_err();
         assert_eq!(error.to_string(), "[0].temp: expected float, found str \"x\"");
+    }
+
+    #[test]
+    fn an_int_is_a_float_only_where_it_stays_the_same() {
+        let of = |number| conform(Value::Int(number), &Type::Float);
+        for number in [0, -3, 1 << 53, -(1 << 60), i64::MIN] {
+            #[expect(clippy::cast_precision_loss, reason = "these are floats")]
+            let float = number as f64;
+            assert_eq!(of(number).unwrap(), Value::Float(float));
+        }
+        for number in [(1 << 53) + 1, -(1 << 53) - 1, i64::MAX] {
+            let told = of(number).unwrap_err().to_string();
+            assert_eq!(told, format!("expected float, found int {number}, which no float is"));
+        }
     }
 
     #[test]

@@ -117,7 +117,7 @@ def _int(value: Any) -> int:
 def _float(value: Any) -> float:
     if type(value) is float:
         return value
-    if type(value) is not int:
+    if type(value) is not int or int(float(value)) != value:
         raise Wrong("float", value)
     return float(value)
 

@@ -75,11 +75,15 @@ def keep_whole(folders: Iterable[Any], goes_on: bool = False) -> None:
 
     `goes_on`: the process goes on with all of its files, and nothing is moved.
     """
-    _whole[:] = [_EVERYWHERE] if goes_on else [
-        os.path.realpath(folder)
-        for folder in folders
-        if isinstance(folder, str) or hasattr(folder, "__fspath__")
-    ]
+    _whole[:] = (
+        [_EVERYWHERE]
+        if goes_on
+        else [
+            os.path.realpath(folder)
+            for folder in folders
+            if isinstance(folder, str) or hasattr(folder, "__fspath__")
+        ]
+    )
 
 
 def bring(source: str, target: str) -> str:

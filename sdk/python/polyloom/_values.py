@@ -122,9 +122,12 @@ def _float(value: Any, wanted: Type, path: str) -> float:
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise Mismatch(path, "float", describe(value))
     try:
-        return float(value)
+        found = float(value)
     except OverflowError:
         raise Mismatch(path, "float", "an int beyond its range") from None
+    if isinstance(value, int) and int(found) != value:
+        raise Mismatch(path, "float", f"int {value}, which no float is")
+    return found
 
 
 def _str(value: Any, wanted: Type, path: str) -> str:

@@ -46,6 +46,7 @@ class Values(unittest.TestCase):
         rows: list[tuple[Any, str, Any]] = [
             (None, "null", None),
             (3, "float", 3.0),
+            (2**60, "float", 2.0**60),
             (True, "bool", True),
             ((1, 2), "list<int>", [1, 2]),
             (range(3), "list<int>", [0, 1, 2]),
@@ -71,6 +72,7 @@ class Values(unittest.TestCase):
             (1.0, "int", "`x`: expected int, found float 1.0"),
             (True, "int", "`x`: expected int, found bool True"),
             (True, "float", "`x`: expected float, found bool True"),
+            (2**53 + 1, "float", "found int 9007199254740993, which no float is"),
             (1, "bool", "`x`: expected bool, found int 1"),
             (None, "str", "`x`: expected str, found null (None)"),
             (1 << 63, "int", "`x`: expected an int of 64 bits, found int 9223372036854775808"),

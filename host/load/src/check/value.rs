@@ -1,6 +1,6 @@
 //! From a node to a value, and the type of a value that declares none.
 
-use polyloom_model::{Type, Value};
+use polyloom_model::{Type, Value, exact_float};
 
 use crate::tree::{Data, Node};
 
@@ -99,10 +99,9 @@ pub(crate) fn type_of(value: &Value) -> Type {
 
 /// Whether a number is one as a float, too, and nothing of it lost.
 fn as_float(value: &Value) -> bool {
-    const EXACT: i64 = 1 << f64::MANTISSA_DIGITS;
     match value {
         Value::Float(_) => true,
-        Value::Int(number) => (-EXACT..=EXACT).contains(number),
+        Value::Int(number) => exact_float(*number).is_some(),
         _ => false,
     }
 }
