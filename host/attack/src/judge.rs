@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use polyloom_events::{Event, Record};
-use polyloom_protocol::meta::{ExecMeta, Level, Outcome};
+use polyloom_protocol::meta::{ExecMeta, Level, Outcome, Severity};
 use regex_lite::Regex;
 
 use crate::Case;
@@ -219,6 +219,7 @@ pub fn facts(records: &[Record], code: i32) -> Vec<String> {
 /// Facts of one result that can't be true together.
 fn contradictions(meta: &ExecMeta) -> impl Iterator<Item = &'static str> {
     let compiled = meta.extras.contains_key("did_not_compile");
+    let told = meta.diagnostics.iter().any(|it| it.severity == Severity::Error);
     let full = |name: &str| {
         meta.enforcement.iter().any(|row| row.mechanism == name && row.level == Level::Full)
     };
@@ -237,8 +238,9 @@ fn contradictions(meta: &ExecMeta) -> impl Iterator<Item = &'static str> {
             "it is ok with a bad exit code",
         ),
         (
-            meta.outcome == Outcome::Failed && meta.exit_code == Some(0) && !compiled,
-            "it failed with exit code 0",
+            // A worker that ends before it has said that the cell is over has not done it, whatever it exits with.
+            meta.outcome == Outcome::Failed && meta.exit_code == Some(0) && !compiled && !told,
+            "it failed with exit code 0, and nothing says why",
         ),
         (
             meta.outcome == Outcome::Killed && meta.signal.is_none(),
@@ -259,7 +261,7 @@ fn contradictions(meta: &ExecMeta) -> impl Iterator<Item = &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use polyloom_protocol::meta::Enforcement;
+    use polyloom_protocol::meta::{Diagnostic, Enforcement};
 
     use super::*;
 
@@ -349,6 +351,19 @@ mod tests {
             meta.enforcement = vec![row].into();
         });
         assert!(matches!(judge(&full, &whole).0, Verdict::Failed(_)));
+    }
+
+    #[test]
+    fn a_failure_with_a_good_exit_code_has_a_reason() {
+        let early = |told: bool| {
+            let mut meta = ExecMeta::new(Outcome::Failed);
+            meta.exit_code = Some(0);
+            if told {
+                meta.diagnostics.push(Diagnostic::new(Severity::Error, "it left".to_owned()));
+            }
+            contradictions(&meta).any(|wrong| wrong.starts_with("it failed with exit code 0"))
+        };
+        assert!(early(false) && !early(true));
     }
 
     #[test]

@@ -21,7 +21,9 @@ mod types;
 mod when;
 
 pub use call::Call;
-pub use connect::{Coercion, Connection, Mismatch, can_connect, conform, exact_float, value_in_short};
+pub use connect::{
+    Coercion, Connection, Mismatch, can_connect, conform, exact_float, value_in_short,
+};
 pub use digest::{Digest, DigestError};
 pub use each::{each, processors};
 pub use flow::{
