@@ -30,11 +30,11 @@ fn tables_show_their_head() {
     insta::assert_snapshot!(look("table", TYPES), @r#"
     table, 4.7 KiB
     3 rows × 15 columns
-    day         at                          temp  half    n                   big  tags       rain   kind       note                wide                                      raw        pos     none  last
-    date        timestamp<us,UTC>            f64  f16    i8                   u64  list<str>  bool   dict<str>  str                 str                                       bytes      record  null   f32
-    2012-01-01  2012-01-01 12:30:00.123456  12.8  1.5     1  18446744073709551615  …          true   #0         ok                  xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…  <2 bytes>  …       null     1
-    2012-01-02  null                        null  2      -2                     0  …          null   #1         \x1b[2J\u{202e}txt                                            null       …       null     2
-    null        1969-12-31 23:59:59         -0.5  -0.25   3                     1  …          false  #0         null                ü                                         <0 bytes>  …       null     3
+    day         at                           temp  half    n                   big  tags       rain   kind       note                wide                                      raw        pos     none  last
+    date        timestamp<us,UTC>             f64  f16    i8                   u64  list<str>  bool   dict<str>  str                 str                                       bytes      record  null   f32
+    2012-01-01  2012-01-01 12:30:00.123456Z  12.8  1.5     1  18446744073709551615  …          true   sun        ok                  xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…  <2 bytes>  …       null     1
+    2012-01-02  null                         null  2      -2                     0  …          null   rain       \x1b[2J\u{202e}txt                                            null       …       null     2
+    null        1969-12-31 23:59:59Z         -0.5  -0.25   3                     1  …          false  sun        null                ü                                         <0 bytes>  …       null     3
     "#);
     insta::assert_snapshot!(look("table", COMPRESSED), @r#"
     table, 762 B

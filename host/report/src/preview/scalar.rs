@@ -23,9 +23,10 @@ pub(super) enum Kind {
     Date {
         days: bool,
     },
-    /// Parts of a second since 1970.
+    /// Parts of a second since 1970; whether of UTC, which those with a time zone are.
     Timestamp {
         per_second: i64,
+        utc: bool,
     },
     /// An index into a dictionary of so many bytes.
     Index {
@@ -78,14 +79,15 @@ pub(super) fn scalar(kind: Kind, bits: u64) -> String {
             let days = bits.cast_signed().div_euclid(86_400_000);
             units::date(days).unwrap_or_else(|| bits.cast_signed().to_string())
         }
-        Kind::Timestamp { per_second } => {
+        Kind::Timestamp { per_second, utc } => {
             let value = bits.cast_signed();
             let seconds = units::date_time(value.div_euclid(per_second));
+            let zone = if utc { "Z" } else { "" };
             match value.rem_euclid(per_second) {
-                0 => seconds,
+                0 => format!("{seconds}{zone}"),
                 rest => {
                     let digits = per_second.ilog10() as usize;
-                    format!("{seconds}.{rest:0digits$}")
+                    format!("{seconds}.{rest:0digits$}{zone}")
                 }
             }
         }

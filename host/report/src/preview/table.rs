@@ -22,11 +22,19 @@ const MAX_FIELDS: usize = 4096;
 /// Metadata of all batches together; batches may overlap just the same.
 const MAX_ALL_META: u64 = 64 << 20;
 const MAX_CELL: usize = 40;
+/// Values of a dictionary that are looked up; those behind are shown by their place.
+const MAX_LOOKED_UP: u64 = 10_000;
+
+/// Kinds of messages, as `Message.fbs` numbers them.
+const DICTIONARY: u8 = 2;
+const RECORDS: u8 = 3;
 
 struct Column {
     name: String,
     ty: String,
     kind: Kind,
+    /// The number of the dictionary that its values are places in, and how those are read.
+    dictionary: Option<(i64, Kind)>,
     children: Vec<Column>,
 }
 
@@ -63,9 +71,8 @@ fn read(source: &mut dyn Source, options: PreviewOptions) -> io::Result<Option<S
     let (mut known, mut compressed) = (true, false);
     let mut looked = 0;
     for block in &footer.structs::<24>(3) {
-        let meta = u64::from(u32::from_le_bytes([block[8], block[9], block[10], block[11]]));
-        looked += meta;
-        let read = if looked > MAX_ALL_META { None } else { batch(source, block, meta)? };
+        looked += meta_of(block);
+        let read = if looked > MAX_ALL_META { None } else { batch(source, block)? };
         let Some(batch) = read else {
             known = false;
             break;
@@ -77,6 +84,7 @@ fn read(source: &mut dyn Source, options: PreviewOptions) -> io::Result<Option<S
         compressed |= batch.compressed;
         rows = rows.saturating_add(batch.rows);
     }
+    look_up(source, &footer.structs::<24>(2), &columns, &mut head)?;
     let about = if known { "" } else { "at least " };
     let mut out = format!("{about}{rows} rows × {} columns\n", columns.len());
     if compressed {
@@ -129,9 +137,11 @@ fn column(field: &Node<'_>, depth: usize, budget: &mut usize) -> Column {
         let bits = dictionary.table(1).and_then(|int| int.i32(0)).unwrap_or(32);
         let bytes = u64::try_from(bits / 8).unwrap_or(4).clamp(1, 8);
         let ty = format!("dict<{ty}>");
-        return Column { name, ty, kind: Kind::Index { bytes }, children: Vec::new() };
+        let of = children.is_empty().then(|| (dictionary.i64(0).unwrap_or(0), kind));
+        let kind = Kind::Index { bytes };
+        return Column { name, ty, kind, dictionary: of, children: Vec::new() };
     }
-    Column { name, ty, kind, children }
+    Column { name, ty, kind, dictionary: None, children }
 }
 
 /// A column's type in words, and how it is read. The numbers are those of `Schema.fbs`.
@@ -175,7 +185,8 @@ fn kind(field: &Node<'_>, children: &[Column]) -> (String, Kind) {
                 _ => ("ns", 1_000_000_000),
             };
             let zone = ty.and_then(|ty| ty.text(1)).map_or_else(String::new, |z| format!(",{z}"));
-            (format!("timestamp<{unit}{zone}>"), Kind::Timestamp { per_second })
+            let utc = !zone.is_empty();
+            (format!("timestamp<{unit}{zone}>"), Kind::Timestamp { per_second, utc })
         }
         11 => other("interval", 2),
         12 => other(&format!("list<{}>", child(0)), 2),
@@ -192,8 +203,61 @@ fn kind(field: &Node<'_>, children: &[Column]) -> (String, Kind) {
     }
 }
 
+/// Puts the values of dictionaries in the place of their numbers. A dictionary that comes in parts is left as it is.
+fn look_up(
+    source: &mut dyn Source,
+    blocks: &[[u8; 24]],
+    columns: &[Column],
+    head: &mut [Vec<String>],
+) -> io::Result<()> {
+    let place = |text: &str| text.strip_prefix('#').and_then(|text| text.parse::<u64>().ok());
+    for (at, column) in columns.iter().enumerate().take(MAX_COLUMNS) {
+        let Some((id, kind)) = column.dictionary else { continue };
+        let last = head.iter().filter_map(|row| place(row.get(at)?)).max();
+        let Some(last) = last.filter(|last| *last < MAX_LOOKED_UP) else { continue };
+        let mut found = Vec::new();
+        for block in blocks.iter().take(MAX_COLUMNS) {
+            if let Some((_, batch)) = dictionary(source, block)?.filter(|(of, _)| *of == id) {
+                found.push(batch);
+            }
+        }
+        let [batch] = found.as_slice() else { continue };
+        if batch.compressed {
+            continue;
+        }
+        let (name, ty) = (String::new(), String::new());
+        let values = Column { name, ty, kind, dictionary: None, children: Vec::new() };
+        let values = rows_of(source, std::slice::from_ref(&values), batch, last + 1)?;
+        for cell in head.iter_mut().filter_map(|row| row.get_mut(at)) {
+            let value = place(cell).and_then(|at| values.get(usize::try_from(at).ok()?)?.first());
+            if let Some(value) = value {
+                cell.clone_from(value);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The number of a dictionary and its values, from its block in the footer.
+fn dictionary(source: &mut dyn Source, block: &[u8; 24]) -> io::Result<Option<(i64, Batch)>> {
+    message(source, block, DICTIONARY, |header, body| {
+        Some((header.i64(0).unwrap_or(0), batch_of(&header.table(1)?, body)))
+    })
+}
+
 /// The metadata of a record batch, from its block in the footer.
-fn batch(source: &mut dyn Source, block: &[u8; 24], meta: u64) -> io::Result<Option<Batch>> {
+fn batch(source: &mut dyn Source, block: &[u8; 24]) -> io::Result<Option<Batch>> {
+    message(source, block, RECORDS, |header, body| Some(batch_of(header, body)))
+}
+
+/// What is read of the header of a message of a kind, and of the place where its body begins.
+fn message<T>(
+    source: &mut dyn Source,
+    block: &[u8; 24],
+    wanted: u8,
+    read: impl FnOnce(&Node<'_>, u64) -> Option<T>,
+) -> io::Result<Option<T>> {
+    let meta = meta_of(block);
     let at = block[..8].try_into().map(u64::from_le_bytes).unwrap_or_default();
     if meta > MAX_META {
         return Ok(None);
@@ -202,22 +266,28 @@ fn batch(source: &mut dyn Source, block: &[u8; 24], meta: u64) -> io::Result<Opt
     // A continuation mark and the length come first; files of before 0.15 have the length only.
     let skip = if bytes.starts_with(&[0xff; 4]) { 8 } else { 4 };
     let Some(message) = bytes.get(skip..).and_then(Node::root) else { return Ok(None) };
-    let Some(batch) = message.table(2).filter(|_| message.u8(1) == Some(3)) else {
-        return Ok(None);
-    };
-    let Some(body) = at.checked_add(meta) else { return Ok(None) };
+    let header = message.table(2).filter(|_| message.u8(1) == Some(wanted));
+    let body = at.checked_add(meta);
+    Ok(header.zip(body).and_then(|(header, body)| read(&header, body)))
+}
+
+fn meta_of(block: &[u8; 24]) -> u64 {
+    u64::from(u32::from_le_bytes([block[8], block[9], block[10], block[11]]))
+}
+
+fn batch_of(batch: &Node<'_>, body: u64) -> Batch {
     let pair = |bytes: [u8; 16]| {
         let (a, b) = bytes.split_at(8);
         let number = |b: &[u8]| b.try_into().map(i64::from_le_bytes).unwrap_or(0);
         (u64::try_from(number(a)).unwrap_or(0), u64::try_from(number(b)).unwrap_or(0))
     };
     let buffers = batch.structs::<16>(2).into_iter().map(pair);
-    Ok(Some(Batch {
+    Batch {
         rows: u64::try_from(batch.i64(0).unwrap_or(0)).unwrap_or(0),
         buffers: buffers.map(|(from, len)| (body.saturating_add(from), len)).collect(),
         nulls: batch.structs::<16>(1).into_iter().map(|node| pair(node).1 > 0).collect(),
         compressed: batch.table(3).is_some(),
-    }))
+    }
 }
 
 /// The first rows of a batch as texts.
