@@ -18,6 +18,9 @@ use crate::words::chain;
 /// Larger lists of values are refused: they would have to be in memory whole.
 const LARGEST: u64 = 256 << 20;
 
+/// A directory of more files is refused before it is made: it would have to be in memory whole, and no cell could have it.
+const MOST_FILES: usize = 500_000;
+
 /// The media type of stored values.
 const MEDIA: &str = "application/msgpack";
 
@@ -94,6 +97,9 @@ fn dir(store: &Arc<Store>, parts: &[Artifact]) -> Result<Artifact, String> {
     let width = parts.len().saturating_sub(1).to_string().len().max(3);
     let mut entries = Vec::with_capacity(parts.len());
     for (number, part) in parts.iter().enumerate() {
+        if entries.len() > MOST_FILES {
+            return Err(format!("these directories have more than {MOST_FILES} files together"));
+        }
         let name = format!("{number:0width$}");
         if part.ty == Type::Dir {
             let inner = store.listing(&part.digest).map_err(|error| chain(&error))?;

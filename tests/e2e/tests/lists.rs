@@ -191,3 +191,15 @@ fn what_lists_one_that_is_left_out_is_left_out() {
     let run = place.run(&[]).exits(0);
     assert_eq!(run.outcome("c"), "skipped");
 }
+
+#[test]
+fn folders_that_multiply_are_refused_before_they_are_made() {
+    let from = ["\"many.d\""; 120].join(", ");
+    let place = place(&format!(
+        "[cells.many]\nlang = \"sh\"\noutputs = {{ d = \"dir\" }}\ncode = 'mkdir \"$OUT/d\"; cd \"$OUT/d\"; seq 5000 | xargs touch'\n\
+         [cells.c]\nlang = \"sh\"\ninputs = {{ all = {{ from = [{from}] }} }}\ncode = 'ls \"$all\"'\n"
+    ));
+    let run = place.run(&[]).exits(1);
+    let told = run.cell("c")["diagnostics"].to_string();
+    assert!(told.contains("these directories have more than 500000 files together"), "{told}");
+}
