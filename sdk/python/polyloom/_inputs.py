@@ -16,7 +16,11 @@ VALUE_DEPTH = 64
 """How deep a value may nest. Messages are held to less; a document that is data is not."""
 
 
-def read_input(name: str, slot: dict[str, Any]) -> Any:
+MOST_MAPPED = 256
+"""Each array that is mapped keeps a descriptor, of which a cell has no more than its limit."""
+
+
+def read_input(name: str, slot: dict[str, Any], mapped: bool = True) -> Any:
     """The value of the input `name`: a plain value, an array, a table, or else a Path."""
     path: str = slot["path"]
     encoding = slot.get("encoding")
@@ -30,7 +34,7 @@ def read_input(name: str, slot: dict[str, Any]) -> Any:
         if encoding == "npy":
             from polyloom._npy import read
 
-            return read(path)
+            return read(path, mapped)
         if encoding == "arrow":
             return read_table(path)
         if encoding not in ("raw", "dir", None):
@@ -48,10 +52,10 @@ def read_folder(path: str) -> list[Any]:
 
     readers = {".npy": ("npy", "tensor"), ".arrow": ("arrow", "table")}
     found = []
-    for name in sorted(os.listdir(path)):
+    for at, name in enumerate(sorted(os.listdir(path))):
         encoding, kind = readers.get(os.path.splitext(name)[1], ("raw", "file"))
         slot = {"path": os.path.join(path, name), "encoding": encoding, "type": kind}
-        found.append(read_input(name, slot))
+        found.append(read_input(name, slot, at < MOST_MAPPED))
     return found
 
 

@@ -95,12 +95,16 @@ def _literal(text: str) -> dict[str, Any]:
     return fields
 
 
-def read(path: str) -> Any:
-    """The tensor in a file, mapped read-only."""
-    import mmap
-
+def read(path: str, mapped: bool = True) -> Any:
+    """The tensor in a file, mapped read-only; or read, which keeps no descriptor."""
+    data: Any
     with open(path, "rb") as file:
-        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        if mapped:
+            import mmap
+
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        else:
+            data = file.read()
     dtype, shape, start = parse_header(data[: 10 + int.from_bytes(data[8:10], "little")])
     descr, form, size = DTYPES[dtype]
     count = _product(shape)

@@ -86,8 +86,8 @@ class Arrays(Libraries):
     def test_folders_of_arrays_are_lists(self) -> None:
         folder = self.host.cell / "in" / "img"
         folder.mkdir()
-        for at in range(12):
-            write_tensor([[float(at)]], parse("tensor"), "img", str(folder / f"{at:03}.npy"))
+        for at in range(1100):  # more than descriptors
+            write_tensor([[float(at)]], parse("tensor"), "img", str(folder / f"{at:04}.npy"))
         source = NUMPY.replace("img: ", "%simg: ")
         for star, hint in (("*", "NDArray[np.float64]"), ("", "list[NDArray[np.float64]]")):
             body = "return [each * 2 for each in img]"
@@ -100,7 +100,7 @@ class Arrays(Libraries):
             self.assertTrue(done["ok"], self.host.seen)
             written = sorted((self.host.cell / "out" / "result").iterdir())
             found = [self.of_file(path).tolist() for path in written]
-            self.assertEqual(found, [[[at * 2.0]] for at in range(12)])
+            self.assertEqual(found, [[[at * 2.0]] for at in range(1100)])
             for path in written:
                 path.unlink()
             (self.host.cell / "out" / "result").rmdir()
