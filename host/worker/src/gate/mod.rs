@@ -126,7 +126,7 @@ impl Shared {
             // Nobody waits for a cell's own mistakes to be heard.
             let _ = self.refusals.try_send(text);
             if told.len() == TOLD {
-                let last = "it tried more that it was not granted; no more of it is told";
+                let last = "it tried more that it did not reach; no more of it is told";
                 let _ = self.refusals.try_send(last.to_owned());
             }
         }
