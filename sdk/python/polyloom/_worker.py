@@ -372,8 +372,8 @@ def main(of: Callable[[wire.Connection], Worker] = Worker) -> int:
     if line.isdigit():
         from polyloom._zygote import serve
 
-        fd = serve(int(line), worker.prepare, worker.begin)
         worker.is_copy = True
+        fd = serve(int(line), worker)
     else:
         named = os.environ.pop("POLYLOOM_W", "")
         if not named.isdigit():
