@@ -11,6 +11,8 @@ import _socket
 import os
 import sys
 
+from polyloom import _frames as wire
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,11 +44,9 @@ def rehearse(worker: Worker, calls: bool, has_come: Callable[[], bool]) -> None:
 
 def cell(worker: Worker) -> dict[str, Any]:
     """The names that a cell has made, which the worker was asked for as the host does it."""
-    from polyloom import _frames as wire
-
     main, argv, path, was = sys.modules["__main__"], [*sys.argv], [*sys.path], dict(vars(worker))
     ours, theirs = _socket.socketpair()
-    host, own = wire.Connection(theirs), wire.adopt(ours.detach())
+    host, own = wire.Connection(theirs), wire.adopt(ours.detach(), _Yielding())
     try:
         host.send_preamble()
         host.send(wire.HELLO_OK, 0, {"major": 1, "minor": 0, "features": []})
@@ -62,6 +62,18 @@ def cell(worker: Worker) -> dict[str, Any]:
         vars(worker).update(was)
         own.sock.close()
         theirs.close()
+
+
+class _Yielding(wire.Connection):
+    """Gives way at each message: another copy's cell may have begun on this processor."""
+
+    def send_encoded(self, kind: int, exec_id: int, data: bytes) -> None:
+        os.sched_yield()
+        super().send_encoded(kind, exec_id, data)
+
+    def receive(self) -> wire.Frame:
+        os.sched_yield()
+        return super().receive()
 
 
 class _Execution:

@@ -139,7 +139,7 @@ class Host:
             more["source"] = code
         else:
             path.write_bytes(code.encode("utf-8", "surrogateescape"))
-        slots = {}
+        slots: dict[str, dict[str, Any]] = {}
         for name, value in (inputs or {}).items():
             if isinstance(value, Path):
                 form = {".npy": "npy", ".arrow": "arrow"}.get(value.suffix, "raw")

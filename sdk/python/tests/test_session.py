@@ -154,7 +154,7 @@ class Queues(Session):
         types = {"n": "int", "long": "str", "raw": "bytes", "v": "vec2"}
         code = "n, long, raw = a + 1, 'x' * 5000, b'r'"
         given = {"a": 1, "v": [1.0, 2.0]}
-        more = {"session": True, "in_message": True}
+        more: dict[str, Any] = {"session": True, "in_message": True}
         done = self.host.finish(self.host.start(code, types, given, **more))
         self.assertEqual(sorted(done["values"]), ["n", "v"])
         self.assertEqual([self.host.output(name) for name in ("n", "v")], [2, [1.0, 2.0]])

@@ -111,7 +111,9 @@ class Zygotes(unittest.TestCase):
         worker = Worker(_frames.Connection())
         worker.is_copy = True
         was = dict(vars(worker))
-        names = _rehearsal.cell(worker)
+        with mock.patch.object(os, "sched_yield") as yielded:
+            names = _rehearsal.cell(worker)
+        self.assertEqual(yielded.call_count, 5)  # three messages go out, two are waited for
         self.assertEqual(names["x"], 1)
         self.assertEqual(_rehearsal.call(names["f"]), {"result": 1})
         before = _state()
