@@ -10,7 +10,7 @@ use std::ptr::null_mut;
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW, Symbol};
 
-use crate::cell::Start;
+use super::cell::Start;
 
 const VERSION_1_6: i32 = 0x0001_0006;
 /// The stack of `main`: what `java` gives it.

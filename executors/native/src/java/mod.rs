@@ -1,7 +1,7 @@
 //! The program that runs a Java cell in a machine that was started ahead of it: what `java` does, in two halves. It makes the machine, says that it is
 //! ready, and waits on its standard input for its cell. Knows nothing of flows, of the host and of the protocol (executors/README.md, "Ahead of a command").
 //!
-//! The one binary re-executes itself for it (`polyloom __executor java JAVA OPTION… -cp CLASSES`), in the cell's sandbox. [`main`] is the whole interface.
+//! The one binary re-executes itself for it (`polyloom __executor java JAVA OPTION… -cp CLASSES`), in the cell's sandbox. [`main`] is the whole interface; what is a manifest and its tests is in `executors/java`.
 //! Where it can't do what `java` would do, it becomes `java`.
 
 mod cell;
