@@ -324,7 +324,7 @@ impl StepRun {
     }
 
     /// Whether to get its inputs takes no longer than to ask a thread for them that may wait.
-    fn is_light(&self) -> bool {
+    pub(crate) fn is_light(&self) -> bool {
         let light = |it: &Artifact| it.ty.encoding() == Encoding::Msgpack && it.size <= LIGHT;
         let is_light = |port| matches!(self.edges.get(port), Some(Feed::One(it)) if light(it));
         self.cell().inputs.iter().all(|(port, input)| match &input.source {

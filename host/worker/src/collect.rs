@@ -142,16 +142,33 @@ pub fn amount<'o>(outputs: impl Iterator<Item = &'o Output>) -> (u64, u64) {
     })
 }
 
-/// The declared outputs, or everything that is wrong with them. Directories hold at most `most` entries.
+/// The declared outputs, or everything that is wrong with them: those that its worker `told`, and files for all others. Directories hold at most `most` entries.
 pub fn outputs(
     cell: &Sandbox,
     declared: &Ports<Type>,
+    mut told: BTreeMap<String, Vec<u8>>,
     most: u32,
     mask: Option<&Mask>,
     writers: Writers,
 ) -> Result<Gathered, Vec<Problem>> {
-    if declared.is_empty() {
-        return Ok(Gathered::default());
+    let mut outputs = BTreeMap::new();
+    let mut problems = Vec::new();
+    let mut files = Vec::new();
+    for (port, ty) in declared {
+        let Some(bytes) = told.remove(port.as_str()).filter(|_| is_value(ty)) else {
+            files.push((port, ty));
+            continue;
+        };
+        match value(bytes, true, ty, mask) {
+            Ok(value) => {
+                let extension = ".msgpack".to_owned();
+                outputs.insert(port.clone(), Output { extension, ..value });
+            }
+            Err(why) => problems.push(why.of(format_args!("output `{port}`"))),
+        }
+    }
+    if files.is_empty() && problems.is_empty() {
+        return Ok(Gathered { outputs, odd: Vec::new() });
     }
     let collector = cell.collect().map_err(|error| vec![Problem::reading(error).of("outputs")])?;
     let collector = Arc::new(collector);
@@ -159,9 +176,7 @@ pub fn outputs(
     let listing = collector.list("out", caps);
     let listing =
         listing.map_err(|refusal| vec![Problem::from(refusal).of("`out` can't be read")])?;
-    let mut outputs = BTreeMap::new();
-    let mut problems = Vec::new();
-    for (port, ty) in declared {
+    for (port, ty) in files {
         match one(&collector, &listing.entries, port, ty, most, mask, writers) {
             Ok(output) => {
                 outputs.insert(port.clone(), output);
@@ -185,6 +200,29 @@ pub fn outputs(
         Problem::from(refused.refusal).of(format_args!("`{}` was left out", refused.path))
     }));
     Err(problems)
+}
+
+/// Whether what is declared may be told in place of a file.
+pub fn is_value(ty: &Type) -> bool {
+    ty.encoding() == Encoding::Msgpack && *ty != Type::Bytes
+}
+
+/// A value of its declared type, from what it is read of: MessagePack, or its text.
+fn value(bytes: Vec<u8>, encoded: bool, ty: &Type, mask: Option<&Mask>) -> Result<Output, Problem> {
+    secret_free(mask, &bytes)?;
+    let value = formats::read_value(bytes, encoded, ty)?;
+    let bytes = value.to_msgpack();
+    if mask.is_some() {
+        // The value may say what its text had in another form, and its numbers what its bytes don't show.
+        secret_free(mask, &bytes)?;
+        secret_free(mask, value.to_json().as_bytes())?;
+    }
+    Ok(output(ty, Collected::Bytes(bytes), "application/msgpack"))
+}
+
+fn output(ty: &Type, content: Collected, media: &str) -> Output {
+    let (encoding, extension) = (ty.encoding(), String::new());
+    Output { ty: ty.clone(), encoding, content, media: media.to_owned(), extension }
 }
 
 fn one(
@@ -241,18 +279,11 @@ fn content(
     writers: Writers,
 ) -> Result<Output, Problem> {
     let path = format!("out/{}", entry.path);
-    let output = |content, media: &str| Output {
-        ty: ty.clone(),
-        encoding: ty.encoding(),
-        content,
-        media: media.to_owned(),
-        extension: String::new(),
-    };
     if *ty == Type::Dir {
         if entry.kind != Kind::Directory {
             return Err(format!("expected a directory, found {}", what(entry.kind)).into());
         }
-        return Ok(output(Collected::Tree(tree(collector, &path, most, mask, writers)?), ""));
+        return Ok(output(ty, Collected::Tree(tree(collector, &path, most, mask, writers)?), ""));
     }
     let Kind::File { .. } = entry.kind else {
         return Err(format!("expected a file, found {}", what(entry.kind)).into());
@@ -275,14 +306,7 @@ fn content(
             let mut bytes = Vec::new();
             file.take(LARGEST_VALUE).read_to_end(&mut bytes).map_err(read)?;
             let encoded = entry.path.ends_with(".msgpack");
-            let value = formats::read_value(bytes, encoded, ty)?;
-            let bytes = value.to_msgpack();
-            if mask.is_some() {
-                // The value may say what its text had in another form, and its numbers what its bytes don't show.
-                secret_free(mask, &bytes)?;
-                secret_free(mask, value.to_json().as_bytes())?;
-            }
-            Ok(output(Collected::Bytes(bytes), "application/msgpack"))
+            value(bytes, encoded, ty, mask)
         }
         Encoding::Npy | Encoding::Arrow | Encoding::Raw | Encoding::Dir => {
             let mut head = vec![0; usize::try_from(size.min(70_000)).unwrap_or(70_000)];
@@ -309,7 +333,7 @@ fn content(
             };
             let fd = OwnedFd::from(file);
             let hot = if size >= HOT_FROM { collector.keep(&fd) } else { None };
-            Ok(output(Collected::File { fd, size, hot }, media))
+            Ok(output(ty, Collected::File { fd, size, hot }, media))
         }
     }
 }
@@ -457,4 +481,23 @@ pub fn program(cell: &Sandbox) -> Result<Collected, Vec<Problem>> {
         }
     };
     taken().map_err(|problem| vec![problem])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_that_is_told_is_of_its_type_and_holds_no_secret() {
+        let mask = Mask::new([("PIN", &b"hunter2-hunter2"[..])]);
+        let told = |bytes: &[u8], ty: &Type| value(bytes.to_vec(), true, ty, Some(&mask));
+        assert!(told(&[7], &Type::Int).is_ok());
+        for bytes in [&[0xc1][..], &[], &[7, 7], b"\xa3abc"] {
+            assert!(matches!(told(bytes, &Type::Int), Err(Problem::Cell(_))), "{bytes:?}");
+        }
+        let secret = [&[0xaf][..], b"hunter2-hunter2"].concat();
+        assert!(told(&secret, &Type::Str).is_err_and(|it| it.is_secret()));
+        assert!(told(&secret, &Type::Int).is_err_and(|it| it.is_secret()), "nor an error tells it");
+        assert!(is_value(&Type::Int) && !is_value(&Type::Bytes) && !is_value(&Type::Table));
+    }
 }
