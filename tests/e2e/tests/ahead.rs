@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
-use polyloom_test_e2e::{Place, is_root, needs, skip};
+use polyloom_test_e2e::{Call, Place, is_root, needs, skip};
 use serde_json::Value;
 
 /// What the host's log says of each.
@@ -17,7 +19,11 @@ struct Told(BTreeMap<String, Value>, String);
 impl Told {
     fn of(place: &Place) -> Self {
         let args = ["run", "--format", "jsonl", "--no-cache", "-j1", "-k"];
-        let ended = place.call(&args).env("POLYLOOM_LOG", "debug").end();
+        Self::by(place.call(&args))
+    }
+
+    fn by(call: Call) -> Self {
+        let ended = call.env("POLYLOOM_LOG", "debug").end();
         let out = ended.stdout();
         assert!(!out.is_empty(), "{}", ended.stderr());
         let events = out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -372,6 +378,106 @@ fn java_cells_that_need_more_than_is_told_have_a_machine_of_their_own() {
     }
     let told = run.0["d"]["stderr"]["text"].as_str().unwrap();
     assert!(told.starts_with("Usage: java "), "{told}");
+}
+
+/// What no text decides, but what a machine has done before: identity hash codes and what is ordered by them, of `main` and of threads, after work enough for
+/// the compiler. And the program as it sees itself.
+const UNDECIDED: &str = r#"
+import java.util.*;
+import java.util.stream.*;
+class Case {
+  enum Color { RED, GREEN, BLUE, BLACK, WHITE, CYAN }
+  record Pair(Color color, int n) {}
+  MAIN {
+    var all = new HashMap<Color, Integer>();
+    for (Color it : Color.values()) all.put(it, it.ordinal());
+    System.out.println(new Object() + " " + all);
+    System.out.println(new HashSet<Class<?>>(List.of(String.class, Integer.class, Long.class, Case.class, List.class)));
+    System.out.println(Arrays.stream(Color.values()).map(it -> new Pair(it, 1)).collect(Collectors.toSet()));
+    long sum = 0;
+    for (int at = 0; at < 1000000; at++) sum += Integer.toString(at).hashCode();
+    for (int at = 0; at < 4; at++) {
+      var thread = new Thread(() -> System.out.println(new Object() + " " + new HashSet<>(List.of(Color.values()))));
+      thread.start();
+      thread.join();
+      System.out.println(thread.hashCode() + sum);
+    }
+    var own = ProcessHandle.current().info();
+    System.out.println(own.command().get() + Arrays.toString(own.arguments().get()));
+  }
+}
+"#;
+
+#[test]
+fn what_java_leaves_open_is_the_same_however_a_cell_starts() {
+    needs!("java", "javac");
+    let mut flow = String::new();
+    for (at, keys) in
+        ["", "", "stdin = \"x\"\n", "", "env = { A = \"b\" }\n", ""].iter().enumerate()
+    {
+        flow += &java(&format!("c{at}"), keys, UNDECIDED);
+    }
+    let place = Place::flow(&flow);
+    let run = compiled(&place);
+    run.took(3);
+    let first = run.printed("c0");
+    assert!(first.contains("CYAN=5"), "{first}");
+    for run in [run, Told::of(&place), Told::of(&place)] {
+        for at in 0..6 {
+            assert_eq!(run.printed(&format!("c{at}")), first, "c{at}");
+        }
+    }
+}
+
+#[test]
+fn a_java_cell_starts_itself_again_by_what_it_sees_of_itself() {
+    needs!("java", "javac");
+    let code = r#"
+import java.util.*;
+class Case {
+  MAIN {
+    if (System.getenv("AGAIN") != null) { System.out.println("again " + args.length); return; }
+    var own = ProcessHandle.current().info();
+    var words = new ArrayList<>(List.of(own.command().get()));
+    words.addAll(List.of(own.arguments().get()));
+    var again = new ProcessBuilder(words).inheritIO();
+    again.environment().put("AGAIN", "1");
+    System.exit(again.start().waitFor());
+  }
+}
+"#;
+    let flow = java("a", "", code) + &java("b", "", code) + &java("c", "", code);
+    let run = compiled(&Place::flow(&flow));
+    run.took(2);
+    for cell in ["a", "b", "c"] {
+        assert_eq!(run.printed(cell), "again 0\n");
+    }
+}
+
+#[test]
+fn where_no_machine_can_be_made_both_ways_are_the_program_java() {
+    needs!("java", "javac");
+    let code = "class Case { MAIN { System.out.println(ProcessHandle.current().info().command().get() + args[0]); } }";
+    let flow = java("a", "argv = [\"ü 1\"]\n", code) + &java("b", "argv = [\"ü 1\"]\n", code);
+    let place = Place::flow(&flow);
+    for name in ["java", "javac"] {
+        let found = Command::new("sh").args(["-c", &format!("command -v {name}")]).output();
+        let found = String::from_utf8(found.unwrap().stdout).unwrap();
+        let path = format!("jdk/bin/{name}");
+        place.write(&path, format!("#!/bin/sh\nexec {} \"$@\"\n", found.trim()));
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(place.project().join(path), mode).unwrap();
+    }
+    let home = place.project().join("jdk");
+    let args = ["run", "--format", "jsonl", "--no-cache", "-j1", "-k"];
+    for _ in 0..2 {
+        let run = Told::by(place.call(&args).env("JAVA_HOME", &home));
+        run.took(0);
+        for cell in ["a", "b"] {
+            let told = run.printed(cell);
+            assert!(told.ends_with("/bin/javaü 1\n"), "{told}");
+        }
+    }
 }
 
 /// Any program that is told its cell: this one becomes what the cell would have been started as.

@@ -20,6 +20,8 @@ use crate::workplace::Workplace;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// What a worker that was started ahead takes from its `Exec`.
 const OF_ITS_CELL: [&str; 2] = ["POLYLOOM_CELL", "POLYLOOM_SEED"];
+/// What tells a command that it is to wait for its cell: its argv may be the same.
+const WAITS: &str = "POLYLOOM_AHEAD";
 
 /// A kind of program that can be started ahead, and so of cells that can take one.
 pub struct Post {
@@ -55,10 +57,13 @@ impl Post {
             }
         };
         let mut start = Start::plain(attempt, policy, spec, (ahead, argv))?;
-        if matches!(kind, Kind::Worker(_)) {
+        match kind {
             // What all its cells have; their own names it is told.
-            let own = spec.env.iter().filter(|(name, _)| !OF_ITS_CELL.contains(&name.as_str()));
-            start.env = own.cloned().collect();
+            Kind::Worker(_) => {
+                let own = spec.env.iter().filter(|(name, _)| !OF_ITS_CELL.contains(&name.as_str()));
+                start.env = own.cloned().collect();
+            }
+            Kind::Command(_) => start.env.push((WAITS.to_owned(), "1".into())),
         }
         Some(Self { ground: Arc::new(ground), start, view: spec.view.clone() })
     }
