@@ -79,7 +79,7 @@ pub(super) fn end(screen: &Screen, end: &End<'_>) -> String {
         out.push('\n');
     }
     let stopped = matches!(end.outcome, Outcome::Cancelled | Outcome::TimedOut);
-    let next = if stopped { "; the next run goes on from here" } else { "" };
+    let next = if stopped { screen.goes_on() } else { "" };
     let _ = writeln!(out, "{word} in {}: {counts}{next}", units::duration(end.wall_ms));
     let ran = totals.ok + totals.failed + totals.cancelled;
     if ran > 1 {
