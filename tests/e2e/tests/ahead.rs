@@ -6,8 +6,10 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use std::time::Duration;
 
-use polyloom_test_e2e::{Call, Place, is_root, needs, skip};
+use polyloom_test_e2e::{Call, Ended, Place, Running, eventually, is_root, needs, skip};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// What the host's log says of each.
@@ -23,7 +25,11 @@ impl Told {
     }
 
     fn by(call: Call) -> Self {
-        let ended = call.env("POLYLOOM_LOG", "debug").end();
+        Self::ended(&call.env("POLYLOOM_LOG", "debug").end())
+    }
+
+    /// What there is to know of the cells that have ended since the call was last listened to.
+    fn ended(ended: &Ended) -> Self {
         let out = ended.stdout();
         assert!(!out.is_empty(), "{}", ended.stderr());
         let events = out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -32,19 +38,26 @@ impl Told {
         Self(told.collect(), ended.stderr())
     }
 
-    /// How many cells took one, where there can be some.
-    fn took(&self, count: usize) {
+    /// Whether there can be some here.
+    fn can(&self) -> bool {
         let counted = |name: &str| {
             let rows = self.0.values().filter_map(|meta| meta["enforcement"].as_array()).flatten();
             let mut rows = rows.filter(|row| row["mechanism"] == name);
             rows.any(|row| row["detail"].as_str().is_some_and(|it| it.contains("cgroup v")))
         };
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        if !is_root() || !counted("memory") || !counted("cpu_time") || processors < 2 {
+        let can = is_root() && counted("memory") && counted("cpu_time") && processors > 1;
+        if !can {
             skip("workers are started ahead as root, with control groups and a processor to spare");
-            return;
         }
-        assert_eq!(self.1.matches(TAKEN).count(), count, "{}", self.1);
+        can
+    }
+
+    /// How many cells took one, where there can be some.
+    fn took(&self, count: usize) {
+        if self.can() {
+            assert_eq!(self.1.matches(TAKEN).count(), count, "{}", self.1);
+        }
     }
 
     fn printed(&self, cell: &str) -> String {
@@ -515,4 +528,114 @@ fn a_command_of_a_plugin_is_told_its_cell_or_left_alone() {
     // One that ends, and one that says something else.
     as_ever("sys.exit()", 0);
     as_ever("os.write(3, b'log info early\\n')", 0);
+}
+
+/// Cells of a plugin whose program, started ahead of them, does this; each has its argument, and takes what it takes to end.
+fn plugin(how: &str, args: &[&str], seconds: f64) -> Place {
+    let mut flow = String::new();
+    for (at, arg) in args.iter().enumerate() {
+        flow += &format!(
+            "[cells.c{at}]\nlang = \"mine\"\nargv = [\"{arg}\"]\ncode = 'import sys, time; time.sleep({seconds}); print(len(sys.argv[1]))'\n"
+        );
+    }
+    let place = Place::flow(&flow);
+    let manifest = "id = \"mine\"\nversion = \"1\"\nkind = \"command\"\nextensions = [\"mine\"]\n[toolchain.python]\nany = [\"python3\"]\n[run]\nargv = [\"{python}\", \"{code}\", \"{args}\"]\nahead = [\"{python}\", \"{dir}/told.py\"]\n";
+    place.executor("mine", manifest);
+    std::fs::write(place.executors().join("mine/told.py"), TOLD.replace("HOW", how)).unwrap();
+    place
+}
+
+#[test]
+fn who_never_says_that_it_is_ready_is_waited_for_once() {
+    needs!("python3");
+    let run = Told::of(&plugin("import time; time.sleep(60)", &["a"; 4], 0.1));
+    run.took(0);
+    let waited: Vec<f64> = (0..4).map(|at| prepared(&run.0[&format!("c{at}")])).collect();
+    let long = waited.iter().filter(|ms| **ms > 1900.0).count();
+    // Where none can be started ahead, none is waited for.
+    let late = run.1.matches("a worker that is started ahead is late").count();
+    assert_eq!(long, late, "{waited:?}\n{}", run.1);
+    assert!(late <= 1, "{}", run.1);
+    for at in 0..4 {
+        assert_eq!(run.printed(&format!("c{at}")), "1\n");
+    }
+}
+
+fn prepared(meta: &Value) -> f64 {
+    meta["times"]["prepare_ms"].as_f64().unwrap()
+}
+
+#[test]
+fn who_takes_no_cell_is_started_once() {
+    needs!("python3");
+    // It ends when it is waiting, or no longer listens.
+    for how in [
+        "os.write(3, b'ready\\n'); sys.exit()",
+        "os.close(0); os.write(3, b'ready\\n'); import time; time.sleep(60)",
+    ] {
+        let run = Told::of(&plugin(how, &["a"; 4], 0.5));
+        run.took(0);
+        let started = run.1.matches("a worker is started ahead").count();
+        let told = run.1.matches("no other is started in this run").count();
+        assert_eq!(told, started.min(1), "{how}: {}", run.1);
+        assert!(started <= 2, "{how}: {}", run.1);
+        for at in 0..4 {
+            assert_eq!(run.printed(&format!("c{at}")), "1\n", "{how}");
+        }
+    }
+}
+
+#[test]
+fn a_cell_of_which_there_is_too_much_to_tell_starts_by_itself() {
+    needs!("python3");
+    let long = "x".repeat(70_000);
+    let run = Told::of(&plugin("os.write(3, b'ready\\n')", &["a", &long, "b", "c"], 0.0));
+    run.took(2);
+    assert_eq!(run.printed("c1"), "70000\n");
+    assert_eq!(run.printed("c3"), "1\n");
+}
+
+/// Java machines of a run: one that waits for its cell, or else that of a cell.
+fn machine(run: &Running, waits: bool) -> Option<Pid> {
+    let numbers = std::fs::read_dir("/proc").unwrap().flatten();
+    let numbers = numbers.filter_map(|it| it.file_name().to_str()?.parse::<i32>().ok());
+    let read = |pid: i32, file: &str| {
+        String::from_utf8_lossy(&std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default())
+            .into_owned()
+    };
+    let parent =
+        |pid: i32| read(pid, "status").split_once("PPid:\t")?.1.lines().next()?.parse::<i32>().ok();
+    let own = |pid: i32| {
+        let line = std::iter::successors(Some(pid), |pid| parent(*pid).filter(|it| *it > 1));
+        line.into_iter().any(|it| it.unsigned_abs() == run.pid())
+    };
+    let fits = |pid: &i32| {
+        read(*pid, "cmdline").contains("\0__executor\0java\0")
+            && read(*pid, "environ").contains("POLYLOOM_AHEAD=") == waits
+            && own(*pid)
+    };
+    numbers.filter(|it| *it > 1).find(fits).and_then(Pid::from_raw)
+}
+
+#[test]
+fn a_java_machine_that_is_killed_while_it_waits_costs_no_cell() {
+    needs!("java", "javac");
+    let code = "class Case { MAIN { System.out.println(\"up\"); } }";
+    let held = code.replace("; }", "; Thread.sleep(50000); }");
+    let flow = java("a", "", &held) + &java("b", "", code) + &java("c", "", code);
+    let place = Place::flow(&format!("[defaults]\ntimeout = \"60s\"\n{flow}"));
+    let compiled = ["run", "--format", "jsonl", "--no-cache", "-j1", "--until", "b"];
+    let can = Told::by(place.call(&compiled)).can();
+    let args = ["run", "--format", "jsonl", "--no-cache", "-j1", "-k"];
+    let mut run = place.call(&args).env("POLYLOOM_LOG", "debug").start();
+    run.until_printed("a", "up");
+    if can {
+        assert!(eventually(Duration::from_secs(20), || machine(&run, true).is_some()));
+        kill_process(machine(&run, true).unwrap(), Signal::KILL).unwrap();
+    }
+    kill_process(machine(&run, false).unwrap(), Signal::KILL).unwrap();
+    let run = Told::ended(&run.end());
+    assert_eq!(run.0["a"]["outcome"], "killed");
+    assert_eq!((run.printed("b"), run.printed("c")), ("up\n".into(), "up\n".into()));
+    assert_eq!(run.1.matches(TAKEN).count(), 0, "{}", run.1);
 }
