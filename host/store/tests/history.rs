@@ -187,7 +187,7 @@ fn what_steps_have_in_common_is_kept_once_and_read_of_each() {
     let index = rusqlite::Connection::open(history.place().folder().join("index.db")).unwrap();
     let count = |sql: &str| index.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
     assert_eq!(count("SELECT count(*) FROM shared"), 4);
-    assert_eq!(count("SELECT max(length(parts) + length(meta)) FROM steps"), 38);
+    assert_eq!(count("SELECT max(length(parts) + length(meta)) FROM steps"), 37);
     assert_eq!(count("SELECT sum(json_extract(meta, '$.wall_ms')) FROM steps"), 30);
     for run in &runs {
         let steps = history.steps(run).unwrap();
