@@ -5,6 +5,7 @@ import process from "node:process";
 
 import { Channel } from "./channel.mjs";
 import { Kind, ProtocolError } from "./frames.mjs";
+import { printAtOnce } from "./prints.mjs";
 
 /**
  * One run of a cell, as far as the conversation knows it: it sends exactly one Done.
@@ -59,6 +60,7 @@ export class Conversation {
    * @param {Promise<Runner>} runner
    */
   start(about, runner) {
+    printAtOnce();
     process.on("beforeExit", () => this.#exec?.settle());
     process.on("exit", (code) => this.#exec?.exiting(code));
     const failed = (/** @type {unknown} */ error) => this.#uncaught(error);

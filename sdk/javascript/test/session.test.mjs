@@ -53,6 +53,16 @@ test("later cells find, and change, what earlier ones declared", () => cells(asy
   assert.equal(await all.value("x"), "7");
 }));
 
+test("what a cell prints is in the pipe before its Done, however much it is", () => cells(async (all) => {
+  const { ok } = await all.run("for (let i = 0; i < 300; i++) console.log('m'.repeat(9999));");
+  assert.ok(ok);
+  await all.run("console.log('next')");
+  // Had node kept anything back, the event loop would have written it between the cells or after them.
+  assert.equal(await all.value("[process.stdout.writableLength, process.stdout._handle.writeQueueSize]"), "[ 0, 0 ]");
+  while (!all.host.stdout.includes("next")) await new Promise((resolve) => all.host.child.stdout.once("data", resolve));
+  assert.equal(all.host.stdout.length, 3000000 + 5);
+}));
+
 test("a cell that fails leaves what it had", () => cells(async (all) => {
   await all.run("let y = 1, z = 1");
   const { ok } = await all.run("let y = 2;\nthrow new Error('no');\nlet z = 2;");
