@@ -30,10 +30,11 @@ pub mod feature {
     pub const SOURCE: &str = "source";
     pub const INTERRUPT: &str = "interrupt";
     pub const QUEUE: &str = "queue";
+    pub const VALUES: &str = "values";
     /// Of the workers that `[instances]` of a manifest names; all of them have it.
     pub const INSTANCES: &str = "instances";
     /// What `[worker]` of a manifest may name: every name above but the last.
-    pub const ALL: [&str; 15] = [
+    pub const ALL: [&str; 16] = [
         CANCEL_SOFT,
         DISPLAY,
         PROGRESS,
@@ -49,6 +50,7 @@ pub mod feature {
         SOURCE,
         INTERRUPT,
         QUEUE,
+        VALUES,
     ];
 }
 

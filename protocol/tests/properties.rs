@@ -155,7 +155,7 @@ proptest! {
 
     #[test]
     fn extras_survive(extras in btree_map(any::<String>(), value(), 0..4)) {
-        let done = FromWorker::Done(Done { ok: true, session_changed: true, extras, leaves: false });
+        let done = FromWorker::Done(Done { ok: true, session_changed: true, extras, ..Done::default() });
         let frame = done.encode(1).unwrap();
         prop_assert_eq!(FromWorker::decode(8, &frame[16..]), Ok(done));
     }

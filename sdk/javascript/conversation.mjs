@@ -5,6 +5,7 @@ import process from "node:process";
 
 import { Channel } from "./channel.mjs";
 import { Kind, ProtocolError } from "./frames.mjs";
+import { printAtOnce } from "./prints.mjs";
 
 /**
  * One run of a cell, as far as the conversation knows it: it sends exactly one Done.
@@ -28,6 +29,7 @@ import { Kind, ProtocolError } from "./frames.mjs";
  *   load?(path: string): unknown,
  *   catalog?(): unknown,
  *   report?(error: unknown): string,
+ *   late?(error: unknown): string,
  * }} Runner
  */
 
@@ -59,6 +61,7 @@ export class Conversation {
    * @param {Promise<Runner>} runner
    */
   start(about, runner) {
+    printAtOnce();
     process.on("beforeExit", () => this.#exec?.settle());
     process.on("exit", (code) => this.#exec?.exiting(code));
     const failed = (/** @type {unknown} */ error) => this.#uncaught(error);
@@ -82,6 +85,8 @@ export class Conversation {
     process.stderr.write(`${this.#runner?.report?.(error) ?? error}\n`);
     // Who typed it sees it, with the next input, and types on, as at node's own prompt.
     if (this.#exec?.interactive) return undefined;
+    const whose = this.#runner?.late?.(error) ?? "";
+    if (whose !== "") process.stderr.write(`${whose}\n`);
     // After Done nobody listens; what a cell left behind must not look like the next one's.
     process.exit(1);
   }

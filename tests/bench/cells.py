@@ -6,7 +6,6 @@ import os
 import shutil
 import statistics
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -93,7 +92,7 @@ def flow(bench: Common, lang: str, code: str) -> str:
 
 def python(bench: Common) -> None:
     """A Python cell: the least there is to it, and with numpy."""
-    interpreter = str(Path(sys.executable).resolve())
+    interpreter = str(bench.python)
     bare = spawned(bench, [interpreter, "-I", "-S", "-c", "x = 1"])
     bench.row("python", "floor: python -I -S, cold", bare)
     fork = forked(bench, interpreter, "")

@@ -7,6 +7,7 @@ import os
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -133,6 +134,17 @@ class Common:
             "NO_COLOR": "1",
         }
         (folder / "home").mkdir()
+        self.python = self._plain()
+
+    def _plain(self) -> Path:
+        """An interpreter with nothing but its standard library: what the machine's own loads at
+        each of its starts (`.pth` files) says nothing of polyloom. Cells have it as well."""
+        plain = TOOLS.parent.with_name("plain")
+        if not (plain / "bin" / "python").exists():
+            argv = [sys.executable, "-m", "venv", "--without-pip", str(plain)]
+            subprocess.run(argv, check=True, capture_output=True)
+        self.env["VIRTUAL_ENV"] = str(plain)
+        return plain / "bin" / "python"
 
     def note(self, text: str) -> None:
         self.notes.append(text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 import subprocess
-import sys
 from pathlib import Path
 
 from common import Common
@@ -57,7 +56,7 @@ def snapshot(bench: Common) -> None:
         bench.row("snapshot", f"`session snapshot` of {size} MB", statistics.median(taken) * 1e3)
         bench.row("snapshot", f"`session restore` of {size} MB", statistics.median(back) * 1e3)
         bench.row("snapshot", f"both, {size} MB", both, target)
-        interpreter = str(Path(sys.executable).resolve())
+        interpreter = str(bench.python)
         argv = [interpreter, "-c", FORK, "3" if bench.quick else "30", str(size)]
         fork = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
         bench.row("snapshot", f"floor: a fork with {size} MB and its end", float(fork))

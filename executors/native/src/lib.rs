@@ -3,10 +3,12 @@
 //!
 //! The one binary re-executes itself for it (`polyloom __executor native LIBRARY`), in the cell's sandbox. A library is loaded nowhere else, and never
 //! unloaded: what its constructors, its functions and its mistakes do, they do to this process. [`main`] is the whole interface, but for [`serve_library`].
+//! Another such library is a Java machine, whose cells run by [`java`].
 
 mod abi;
 mod catalog;
 mod exec;
+pub mod java;
 mod library;
 
 use std::ffi::OsString;

@@ -62,7 +62,7 @@ fn executor(mut words: Vec<OsString>) -> ExitCode {
         return polyloom_executor_native::main(&words);
     }
     if name == "java" {
-        return polyloom_executor_java::main(&words);
+        return polyloom_executor_native::java::main(&words);
     }
     if name == "c" {
         return polyloom_executor_c::main(&words);

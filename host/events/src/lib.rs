@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 /// The version of this stream's schema; raised when a reader of the old one would go wrong.
 pub const SCHEMA: &str = "polyloom.events/1";
 
+/// What a warning begins with after which not all results of the run are in the store.
+pub const RESULTS_LOST: &str = "results could not be recorded";
+
 /// The id of a run that leaves nothing in the history.
 pub const UNRECORDED: &str = "unrecorded";
 

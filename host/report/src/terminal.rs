@@ -15,7 +15,9 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use polyloom_events::{Action, Event, Phase, Record, Sink, Stage, Stream, UNRECORDED};
+use polyloom_events::{
+    Action, Event, Phase, RESULTS_LOST, Record, Sink, Stage, Stream, UNRECORDED,
+};
 use polyloom_protocol::Value;
 use polyloom_protocol::meta::{ExecMeta, Outcome, Severity};
 
@@ -49,6 +51,8 @@ struct Screen {
     options: Options,
     paint: Paint,
     live: Option<live::Live>,
+    /// How long cells ran by their own account, in milliseconds.
+    walls: HashMap<String, f64>,
     /// Lines ready to be written for good.
     ready: String,
     failed: Option<io::Error>,
@@ -57,6 +61,8 @@ struct Screen {
     /// Those of them that run just now: what is drawn ten times a second is no look at each cell of a large flow.
     running: BTreeSet<String>,
     failures: Vec<Failure>,
+    /// Whether there are results that the next run can't go on from.
+    unrecorded: bool,
     /// Further failures, in a line each: a whole result is held for the ones told in full only.
     more_failures: Vec<String>,
     /// Columns of the longest name of a cell.
@@ -111,11 +117,13 @@ impl Terminal {
             },
             options,
             live,
+            walls: HashMap::new(),
             ready: String::new(),
             failed: None,
             cells: HashMap::new(),
             running: BTreeSet::new(),
             failures: Vec::new(),
+            unrecorded: false,
             more_failures: Vec::new(),
             longest: 0,
             planned: 0,
@@ -191,6 +199,11 @@ impl Sink for Terminal {
 }
 
 impl Screen {
+    /// What is said of the next run, where that is so.
+    fn goes_on(&self) -> &'static str {
+        if self.unrecorded { "" } else { "; the next run goes on from here" }
+    }
+
     fn says(&self, verbosity: Verbosity) -> bool {
         self.options.verbosity >= verbosity
     }
@@ -342,9 +355,13 @@ impl Screen {
                 self.retried(cell, *attempt, *delay_ms, meta);
             }
             Event::StepFinished { cell, lang, reason, attempts, meta } => {
+                if meta.wall_ms > 0.0 {
+                    self.walls.insert(cell.clone(), meta.wall_ms);
+                }
                 self.finished(cell, lang, reason, *attempts, meta);
             }
             Event::Warning { text } => {
+                self.unrecorded |= text.starts_with(RESULTS_LOST);
                 let word = self.paint.text(Style::Warn, "warning:");
                 self.line(&format!("{word} {}", escape_line(text)));
             }

@@ -84,7 +84,7 @@ impl StepRun {
         let report = self.made_of_no_cell(attempt).await?;
         let store = Arc::clone(&self.place.store);
         match (report.meta.outcome, report.program) {
-            (Outcome::Ok, Some(Collected::Tree(files))) => {
+            (Outcome::Ok, Some(Collected::Tree { files, .. })) => {
                 let unix_ms = self.unix_ms;
                 let work = move || {
                     let entries = files.into_iter().map(|file| tree_file(&store, file));

@@ -4,6 +4,7 @@
 
 mod ahead;
 mod carry;
+mod commit;
 mod decide;
 mod failures;
 mod late;
@@ -38,9 +39,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use self::carry::Running;
 pub use self::carry::{Carried, Standing, Word, standing};
+use self::commit::Commits;
 pub use self::failures::Failures;
 use self::late::Late;
 use self::pace::Pace;
+use self::record::explain;
 use self::recorder::Recorder;
 use self::starts::{Span, Starts};
 use self::temporary::Temporary;
@@ -165,6 +168,8 @@ enum Happened {
     /// A step's outputs are on the disk, or the reason why they are not.
     Copied(StepIndex, Option<String>),
     Waited(StepIndex),
+    /// A commit beside the loop is over.
+    Committed,
     /// An attempt goes on without this run.
     Released(StepIndex, Running),
     /// All cells are planned, of which the first run already.
@@ -236,6 +241,7 @@ pub struct Runner {
     rows: Vec<StepRow>,
     kept: Vec<(StepIndex, KeptRow)>,
     results: Vec<ResultRow>,
+    commits: Commits,
     /// When the next commit is due.
     pace: Pace,
     /// Whether every step's result stands.
@@ -311,6 +317,7 @@ impl Runner {
             rows: Vec::new(),
             kept: Vec::new(),
             results: Vec::new(),
+            commits: Commits::default(),
             pace: Pace::default(),
             nothing_runs: false,
             flights: Vec::new(),
@@ -430,7 +437,7 @@ impl Runner {
                 () = std::future::ready(()), if self.said < self.slots.len() => {
                     self.say_planned(self.said + SAID);
                 }
-                () = until(Some(self.pace.due())), if self.stream.held() > 0 => {}
+                () = until(Some(self.pace.due())), if self.stream.held() > 0 && self.commits.under_way.is_none() => {}
                 () = until(deadline), if timer_open => {
                     timer_open = false;
                     let commands = self.schedule.on(Cause::Timeout);
@@ -499,6 +506,8 @@ impl Runner {
             }
             Happened::Ended(step, end) => self.on_ended(step, end),
             Happened::Copied(step, problem) => self.on_copied(step, problem),
+            // That is looked at after all that has happened.
+            Happened::Committed => {}
             Happened::Released(step, running) => self.on_released(step, running),
             Happened::Planned(planned) => self.on_planned(planned),
         }
@@ -613,8 +622,11 @@ impl Runner {
     /// Does what is to be done; commits what ended where that is due, and only then says so.
     fn settle(&mut self) {
         self.obey();
-        if self.outcome.is_some() || self.pace.is_due() {
+        self.look_at_commit();
+        if self.outcome.is_some() {
             self.commit();
+        } else if self.pace.is_due() {
+            self.commit_beside();
         }
         self.grow();
     }
@@ -849,26 +861,6 @@ impl Runner {
         } else {
             self.stream.hold(event);
         }
-    }
-}
-
-/// The sentence about a limit goes with the diagnostics, first: it is what the person has to read.
-/// It points to the line of the flow file that sets the limit.
-fn explain(meta: &mut ExecMeta, explanation: Option<String>, cell: &Cell) {
-    let Some(text) = explanation else { return };
-    let told = meta.diagnostics.iter().any(|diagnostic| diagnostic.message == text);
-    // An exit code is in the result already; beside the error that caused it, it says nothing.
-    if !told && meta.outcome != Outcome::Failed {
-        let mut diagnostic = Diagnostic::new(Severity::Error, text);
-        match meta.limit.as_ref().map(|limit| cell.limit_line(&limit.name)) {
-            Some(0) => diagnostic.message.push_str(" (set by `--limit`)"),
-            Some(line) => {
-                diagnostic.file = Some(cell.lines.path.display().to_string());
-                diagnostic.line = Some(line);
-            }
-            None => {}
-        }
-        meta.diagnostics.insert(0, diagnostic);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The event stream on its way to the sinks: numbers and times records, and hands each to every sink in order.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use polyloom_events::{Event, Record, Sink};
@@ -9,15 +10,20 @@ pub struct Stream {
     sinks: Vec<Box<dyn Sink>>,
     started: Instant,
     seq: u64,
-    /// What may not be said yet, with all that came after it.
-    held: Vec<Event>,
+    /// What may not be said yet, with all that came after it, which only waits for that.
+    held: VecDeque<Held>,
+}
+
+enum Held {
+    Back(Event),
+    Behind(Event),
 }
 
 impl Stream {
     /// A stream whose times count from `started`: when the user asked, so that loading and planning are in them.
     #[must_use]
     pub fn new(sinks: Vec<Box<dyn Sink>>, started: Instant) -> Self {
-        Self { sinks, started, seq: 0, held: Vec::new() }
+        Self { sinks, started, seq: 0, held: VecDeque::new() }
     }
 
     /// Milliseconds since it started.
@@ -35,7 +41,7 @@ impl Stream {
 
     /// Keeps an event until what it tells of is committed; what is said meanwhile comes after it.
     pub fn hold(&mut self, event: Event) {
-        self.held.push(event);
+        self.held.push_back(Held::Back(event));
     }
 
     /// How many events are held.
@@ -46,7 +52,16 @@ impl Stream {
 
     /// Says what was held.
     pub fn release(&mut self) {
-        for mut event in std::mem::take(&mut self.held) {
+        self.release_first(self.held.len());
+    }
+
+    /// Says the first so many of what was held, and what only waited for them.
+    pub fn release_first(&mut self, mut count: usize) {
+        while let Some(held) =
+            self.held.pop_front_if(|held| count > 0 || matches!(held, Held::Behind(_)))
+        {
+            count = count.saturating_sub(1);
+            let (Held::Back(mut event) | Held::Behind(mut event)) = held;
             let now = self.now_ms();
             if let Event::StepFinished { meta, .. } | Event::StepRetried { meta, .. } = &mut event
                 && let Some(times) = &mut meta.times
@@ -60,7 +75,7 @@ impl Stream {
 
     /// Hands an event to every sink, or holds it behind those that are held.
     pub fn say(&mut self, event: Event) {
-        self.hold(event);
+        self.held.push_back(Held::Behind(event));
         if self.held.len() == 1 {
             self.release();
         }
@@ -145,5 +160,14 @@ mod tests {
         stream.release();
         stream.say(warning("d"));
         assert_eq!((said(), stream.held()), ("1 a, 2 b, 3 c, 4 d".to_owned(), 0));
+        for (text, is_held) in [("e", true), ("f", true), ("g", false), ("h", true), ("i", false)] {
+            if is_held { stream.hold(warning(text)) } else { stream.say(warning(text)) }
+        }
+        stream.release_first(1);
+        assert!(said().ends_with("4 d, 5 e"), "{}", said());
+        stream.release_first(1);
+        assert!(said().ends_with("5 e, 6 f, 7 g"), "{}", said());
+        stream.release_first(1);
+        assert!(said().ends_with("8 h, 9 i") && stream.held() == 0, "{}", said());
     }
 }

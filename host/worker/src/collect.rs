@@ -1,7 +1,7 @@
 //! Outputs from a dead cell's files: found by descriptor, searched for secrets, checked against their declared types (SPEC.md,
 //! «Files of a cell»).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -136,22 +136,40 @@ pub fn amount<'o>(outputs: impl Iterator<Item = &'o Output>) -> (u64, u64) {
     outputs.fold((0, 0), |(files, bytes), output| match &output.content {
         Collected::Bytes(content) => (files + 1, bytes + content.len() as u64),
         Collected::File { size, .. } => (files + 1, bytes + size),
-        Collected::Tree(all) => {
-            (files + all.len() as u64, all.iter().fold(bytes, |bytes, file| bytes + file.size))
+        Collected::Tree { files: all, empty } => {
+            let count = (all.len() + empty.len()) as u64;
+            (files + count, all.iter().fold(bytes, |bytes, file| bytes + file.size))
         }
     })
 }
 
-/// The declared outputs, or everything that is wrong with them. Directories hold at most `most` entries.
+/// The declared outputs, or everything that is wrong with them: those that its worker `told`, and files for all others. Directories hold at most `most` entries.
 pub fn outputs(
     cell: &Sandbox,
     declared: &Ports<Type>,
+    mut told: BTreeMap<String, Vec<u8>>,
     most: u32,
     mask: Option<&Mask>,
     writers: Writers,
 ) -> Result<Gathered, Vec<Problem>> {
-    if declared.is_empty() {
-        return Ok(Gathered::default());
+    let mut outputs = BTreeMap::new();
+    let mut problems = Vec::new();
+    let mut files = Vec::new();
+    for (port, ty) in declared {
+        let Some(bytes) = told.remove(port.as_str()).filter(|_| is_value(ty)) else {
+            files.push((port, ty));
+            continue;
+        };
+        match value(bytes, true, ty, mask) {
+            Ok(value) => {
+                let extension = ".msgpack".to_owned();
+                outputs.insert(port.clone(), Output { extension, ..value });
+            }
+            Err(why) => problems.push(why.of(format_args!("output `{port}`"))),
+        }
+    }
+    if files.is_empty() && problems.is_empty() {
+        return Ok(Gathered { outputs, odd: Vec::new() });
     }
     let collector = cell.collect().map_err(|error| vec![Problem::reading(error).of("outputs")])?;
     let collector = Arc::new(collector);
@@ -159,9 +177,7 @@ pub fn outputs(
     let listing = collector.list("out", caps);
     let listing =
         listing.map_err(|refusal| vec![Problem::from(refusal).of("`out` can't be read")])?;
-    let mut outputs = BTreeMap::new();
-    let mut problems = Vec::new();
-    for (port, ty) in declared {
+    for (port, ty) in files {
         match one(&collector, &listing.entries, port, ty, most, mask, writers) {
             Ok(output) => {
                 outputs.insert(port.clone(), output);
@@ -171,8 +187,10 @@ pub fn outputs(
     }
     if problems.is_empty() {
         let odd = outputs.iter().filter_map(|(port, output)| match &output.content {
-            Collected::Tree(files) => {
-                let what = portable::problem(files.iter().map(|file| file.path.as_str()))?;
+            Collected::Tree { files, empty } => {
+                let empty = empty.iter().map(String::as_str);
+                let names = files.iter().map(|file| file.path.as_str()).chain(empty);
+                let what = portable::problem(names)?;
                 Some(format!("output `{port}` has names that are not portable: {what}"))
             }
             Collected::Bytes(_) | Collected::File { .. } => None,
@@ -185,6 +203,29 @@ pub fn outputs(
         Problem::from(refused.refusal).of(format_args!("`{}` was left out", refused.path))
     }));
     Err(problems)
+}
+
+/// Whether what is declared may be told in place of a file.
+pub fn is_value(ty: &Type) -> bool {
+    ty.encoding() == Encoding::Msgpack && *ty != Type::Bytes
+}
+
+/// A value of its declared type, from what it is read of: MessagePack, or its text.
+fn value(bytes: Vec<u8>, encoded: bool, ty: &Type, mask: Option<&Mask>) -> Result<Output, Problem> {
+    secret_free(mask, &bytes)?;
+    let value = formats::read_value(bytes, encoded, ty)?;
+    let bytes = value.to_msgpack();
+    if mask.is_some() {
+        // The value may say what its text had in another form, and its numbers what its bytes don't show.
+        secret_free(mask, &bytes)?;
+        secret_free(mask, value.to_json().as_bytes())?;
+    }
+    Ok(output(ty, Collected::Bytes(bytes), "application/msgpack"))
+}
+
+fn output(ty: &Type, content: Collected, media: &str) -> Output {
+    let (encoding, extension) = (ty.encoding(), String::new());
+    Output { ty: ty.clone(), encoding, content, media: media.to_owned(), extension }
 }
 
 fn one(
@@ -241,18 +282,11 @@ fn content(
     writers: Writers,
 ) -> Result<Output, Problem> {
     let path = format!("out/{}", entry.path);
-    let output = |content, media: &str| Output {
-        ty: ty.clone(),
-        encoding: ty.encoding(),
-        content,
-        media: media.to_owned(),
-        extension: String::new(),
-    };
     if *ty == Type::Dir {
         if entry.kind != Kind::Directory {
             return Err(format!("expected a directory, found {}", what(entry.kind)).into());
         }
-        return Ok(output(Collected::Tree(tree(collector, &path, most, mask, writers)?), ""));
+        return Ok(output(ty, tree(collector, &path, most, mask, writers)?, ""));
     }
     let Kind::File { .. } = entry.kind else {
         return Err(format!("expected a file, found {}", what(entry.kind)).into());
@@ -275,14 +309,7 @@ fn content(
             let mut bytes = Vec::new();
             file.take(LARGEST_VALUE).read_to_end(&mut bytes).map_err(read)?;
             let encoded = entry.path.ends_with(".msgpack");
-            let value = formats::read_value(bytes, encoded, ty)?;
-            let bytes = value.to_msgpack();
-            if mask.is_some() {
-                // The value may say what its text had in another form, and its numbers what its bytes don't show.
-                secret_free(mask, &bytes)?;
-                secret_free(mask, value.to_json().as_bytes())?;
-            }
-            Ok(output(Collected::Bytes(bytes), "application/msgpack"))
+            value(bytes, encoded, ty, mask)
         }
         Encoding::Npy | Encoding::Arrow | Encoding::Raw | Encoding::Dir => {
             let mut head = vec![0; usize::try_from(size.min(70_000)).unwrap_or(70_000)];
@@ -309,7 +336,7 @@ fn content(
             };
             let fd = OwnedFd::from(file);
             let hot = if size >= HOT_FROM { collector.keep(&fd) } else { None };
-            Ok(output(Collected::File { fd, size, hot }, media))
+            Ok(output(ty, Collected::File { fd, size, hot }, media))
         }
     }
 }
@@ -318,7 +345,7 @@ fn extension(name: &str) -> &str {
     name.rfind('.').map_or("", |at| &name[at..])
 }
 
-/// The files below a directory; anything but files and directories is refused, not left out: what a consumer gets is what
+/// What is below a directory; anything but files and directories is refused, not left out: what a consumer gets is what
 /// the cell wrote.
 fn tree(
     collector: &Arc<Collector>,
@@ -326,7 +353,7 @@ fn tree(
     most: u32,
     mask: Option<&Mask>,
     writers: Writers,
-) -> Result<Vec<TreeFile>, Problem> {
+) -> Result<Collected, Problem> {
     let caps = ListingCaps { entries: usize::try_from(most).unwrap_or(ENTRIES), depth: DEPTH };
     let listing = collector.list(path, caps)?;
     if listing.refused.iter().any(|refused| matches!(refused.refusal, Refusal::TooMany)) {
@@ -336,10 +363,19 @@ fn tree(
         let what = format!("`{}` can't be taken", refused.path);
         return Err(Problem::from(refused.refusal).of(what));
     }
-    let mut files = Vec::new();
+    let full: BTreeSet<String> = listing
+        .entries
+        .iter()
+        .filter_map(|entry| Some(entry.path.rsplit_once('/')?.0.to_owned()))
+        .collect();
+    let (mut files, mut empty) = (Vec::new(), Vec::new());
     for entry in listing.entries {
         match entry.kind {
-            Kind::Directory => {}
+            Kind::Directory if full.contains(&entry.path) => {}
+            Kind::Directory => {
+                secret_free(mask, entry.path.as_bytes())?;
+                empty.push(entry.path);
+            }
             Kind::File { .. } => {
                 let at = format!("{path}/{}", entry.path);
                 let named = |problem: Problem| problem.of(format_args!("`{}`", entry.path));
@@ -361,7 +397,7 @@ fn tree(
             }
         }
     }
-    Ok(files)
+    Ok(Collected::Tree { files, empty })
 }
 
 /// Results beyond the declared outputs that a worker named: files that are there, each under a name of its own. What can't
@@ -433,7 +469,7 @@ fn file_of(
 pub fn head(cell: &Sandbox) -> Result<Collected, Vec<Problem>> {
     let taken = || -> Result<Collected, Problem> {
         let collector = Arc::new(cell.collect().map_err(Problem::reading)?);
-        Ok(Collected::Tree(tree(&collector, "out", 100, None, Writers::Gone)?))
+        tree(&collector, "out", 100, None, Writers::Gone)
     };
     taken().map_err(|problem| vec![problem])
 }
@@ -447,9 +483,7 @@ pub fn program(cell: &Sandbox) -> Result<Collected, Vec<Problem>> {
         let entry = listing.entries.iter().find(|entry| entry.path == "program");
         match entry.map(|entry| entry.kind) {
             None => Err("its program ended well and left none".to_owned().into()),
-            Some(Kind::Directory) => {
-                Ok(Collected::Tree(tree(&collector, "out/program", 10_000, None, Writers::Gone)?))
-            }
+            Some(Kind::Directory) => tree(&collector, "out/program", 10_000, None, Writers::Gone),
             Some(Kind::File { size, .. }) => {
                 Ok(Collected::File { fd: collector.open_file("out/program")?, size, hot: None })
             }
@@ -457,4 +491,23 @@ pub fn program(cell: &Sandbox) -> Result<Collected, Vec<Problem>> {
         }
     };
     taken().map_err(|problem| vec![problem])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_that_is_told_is_of_its_type_and_holds_no_secret() {
+        let mask = Mask::new([("PIN", &b"hunter2-hunter2"[..])]);
+        let told = |bytes: &[u8], ty: &Type| value(bytes.to_vec(), true, ty, Some(&mask));
+        assert!(told(&[7], &Type::Int).is_ok());
+        for bytes in [&[0xc1][..], &[], &[7, 7], b"\xa3abc"] {
+            assert!(matches!(told(bytes, &Type::Int), Err(Problem::Cell(_))), "{bytes:?}");
+        }
+        let secret = [&[0xaf][..], b"hunter2-hunter2"].concat();
+        assert!(told(&secret, &Type::Str).is_err_and(|it| it.is_secret()));
+        assert!(told(&secret, &Type::Int).is_err_and(|it| it.is_secret()), "nor an error tells it");
+        assert!(is_value(&Type::Int) && !is_value(&Type::Bytes) && !is_value(&Type::Table));
+    }
 }

@@ -21,6 +21,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 
 use crate::attempt::{Attempt, Live, Report, Stop};
+use crate::collect::is_value;
 use crate::drive::{Bounds, Seat, Watch};
 use crate::inputs::{self, Laid};
 use crate::messages;
@@ -372,9 +373,10 @@ impl Workplace {
                 seat = begin(seat, attempt, &mut used).await?;
             }
         }
-        if seat.queues() && is_plain(queue.back().unwrap_or(attempt)) {
-            for attempt in behind.into_iter().take_while(|attempt| is_plain(attempt)) {
-                let exec = plain_exec(&seat, &attempt);
+        let last = queue.back().unwrap_or(attempt);
+        if !behind.is_empty() && seat.queues() && plain_exec(&seat, last).is_some() {
+            for attempt in behind {
+                let Some(exec) = plain_exec(&seat, &attempt) else { break };
                 seat.run_behind(exec);
                 queue.push_back(attempt);
             }
@@ -415,7 +417,10 @@ async fn begin(
     used: &mut Vec<&'static str>,
 ) -> Result<Seat, AttemptError> {
     let view = seat.cell.view().clone();
-    let laid = inputs::lay(&attempt.inputs, false, &view);
+    let stays = seat.is_at_prompt();
+    // At a prompt those after it may read them, too.
+    let laid =
+        if stays { inputs::lay(&attempt.inputs, false, &view) } else { laid(&seat, attempt) };
     let code = messages::code_path(attempt);
     let bytes: usize = laid.files.iter().map(|file| file.bytes.len()).sum();
     // What is installed is in view already.
@@ -424,8 +429,7 @@ async fn begin(
     let source = source_of(attempt).filter(|_| seat.may(feature::SOURCE));
     let is_file = named && source.is_none();
     used.extend((is_file || attempt.call.is_some()).then_some("code"));
-    let stays = seat.is_at_prompt();
-    used.extend((!attempt.inputs.is_empty() && !stays).then_some("in"));
+    used.extend((!laid.is_nothing() && !stays).then_some("in"));
     let exec = exec_of(attempt, path, laid.exec.clone(), &view);
     let exec = Exec { session: true, source, ..exec };
     let lay = {
@@ -444,21 +448,31 @@ async fn begin(
     Ok(seat)
 }
 
-/// Whether a cell is nothing but code: nothing lies in a folder for it or is expected there, and nothing of it has to be counted for it alone.
-fn is_plain(attempt: &Attempt) -> bool {
-    let bare = attempt.inputs.is_empty() && attempt.outputs.is_empty() && attempt.stdin.is_none();
-    bare && attempt.secrets.is_none()
-        && attempt.limits.cpu_time.is_none()
-        && attempt.code.len() <= MOST_QUEUED
-        && source_of(attempt).is_some()
+/// What is laid for a cell, and what its message has.
+fn laid(seat: &Seat, attempt: &Attempt) -> Laid {
+    let view = seat.cell.view();
+    match seat.may(feature::VALUES) {
+        true => inputs::lay_few(&attempt.inputs, view),
+        false => inputs::lay(&attempt.inputs, false, view),
+    }
 }
 
-/// The message for such a cell.
-fn plain_exec(seat: &Seat, attempt: &Attempt) -> Exec {
+/// The message for a cell all of which is in messages: nothing lies in a folder for it or is expected there, and nothing of it has to be counted for it alone.
+fn plain_exec(seat: &Seat, attempt: &Attempt) -> Option<Exec> {
+    let told = seat.may(feature::VALUES) && attempt.outputs.iter().all(|(_, ty)| is_value(ty));
+    let bare = (told || attempt.outputs.is_empty())
+        && attempt.stdin.is_none()
+        && attempt.secrets.is_none()
+        && attempt.limits.cpu_time.is_none();
+    let source = source_of(attempt).filter(|_| bare)?;
+    let laid = laid(seat, attempt);
+    if !laid.is_nothing() || source.len() + laid.told() > MOST_QUEUED {
+        return None;
+    }
     let view = seat.cell.view();
     let path = view.path(&messages::code_path(attempt));
-    let exec = exec_of(attempt, path, Vec::new(), view);
-    Exec { session: true, source: source_of(attempt), ..exec }
+    let exec = exec_of(attempt, path, laid.exec, view);
+    Some(Exec { session: true, source: Some(source), ..exec })
 }
 
 /// The code of a cell where its message has room for it: nobody has to make a file of it, and to take that away.

@@ -93,6 +93,8 @@ pub struct Talk {
     pub leaves: bool,
     /// The executor's own facts: claims.
     pub extras: BTreeMap<String, Value>,
+    /// Outputs that Done gave in place of their files: claims.
+    pub values: BTreeMap<String, Vec<u8>>,
     /// Results beyond the declared outputs: name and path below the output folder. Claims.
     pub artifacts: Vec<(String, String)>,
     /// Whether the handshake is complete.
@@ -128,6 +130,7 @@ impl Talk {
             session_changed: false,
             leaves: false,
             extras: BTreeMap::new(),
+            values: BTreeMap::new(),
             artifacts: Vec::new(),
             greeted: false,
             saving: false,
@@ -177,7 +180,7 @@ impl Talk {
         self.number = number;
         (self.owed, self.granted, self.metered) = (0, 0, 0);
         (self.done, self.session_changed, self.leaves) = (None, false, false);
-        (self.extras, self.artifacts) = Default::default();
+        (self.extras, self.values, self.artifacts) = Default::default();
     }
 
     /// Sends an exec behind all that were sent, where the worker takes such; gives what is to be sent now.
@@ -437,6 +440,10 @@ impl Talk {
                     self.number = self.last;
                 }
                 self.extras = done.extras;
+                if self.may(feature::VALUES) {
+                    let values = done.values.into_iter();
+                    self.values = values.map(|(port, value)| (port, value.into_vec())).collect();
+                }
                 if !self.stays {
                     let shutdown = FromHost::Shutdown(Shutdown { grace_ms: 2000 });
                     self.say(shutdown, 0, &mut reaction.send);

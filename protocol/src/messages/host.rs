@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
 
 use super::{EncodeError, ErrorMessage, Version, decode, encode, kind, text_enum};
 use crate::Violation;
@@ -67,6 +68,9 @@ pub struct Input {
     /// Media type, where one is known.
     #[serde(default)]
     pub media: Option<String>,
+    /// What is in that file, which need not be there then. Needs the feature `values`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<ByteBuf>,
 }
 
 /// One declared output of an exec.

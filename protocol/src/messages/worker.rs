@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
 
 use super::{EncodeError, ErrorMessage, Version, decode, encode, kind, sorted, text_enum};
 use crate::frame::{Frame, flag};
@@ -106,6 +107,9 @@ pub struct Done {
     /// Whether it leaves something that the host has to take first: no exec that was sent behind it is run. Needs the feature `queue`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub leaves: bool,
+    /// Declared outputs that are values, by port, each in place of its `.msgpack` file. Needs the feature `values`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub values: BTreeMap<String, ByteBuf>,
 }
 
 /// Answer to `Describe`: what an executor with a catalogue offers.

@@ -14,6 +14,7 @@ use polyloom_protocol::messages::worker::{
 };
 use polyloom_protocol::messages::{ErrorMessage, Version};
 use polyloom_protocol::{Diagnostic, FromHost, FromWorker, Severity, Value, Violation};
+use serde_bytes::ByteBuf;
 use serde_json::{Value as Json, json};
 
 use crate::hex;
@@ -89,6 +90,7 @@ pub fn from_worker() -> Vec<Json> {
                     ("list", Value::List(vec![Value::Int(-1), Value::Float(f64::NAN)])),
                 ]),
                 leaves: true,
+                values: [("mean".to_owned(), ByteBuf::from([0x05]))].into(),
             }),
         ),
         (
@@ -141,6 +143,7 @@ pub fn from_host() -> Vec<Json> {
         path: path.into(),
         encoding,
         media: media.map(Into::into),
+        value: None,
     };
     let exec = Exec {
         cell: "load".into(),
@@ -173,7 +176,10 @@ pub fn from_host() -> Vec<Json> {
         source: Some("temps.mean()".into()),
         ..bare.clone()
     };
-    let behind = Exec { session: true, after: 4, ..bare.clone() };
+    let year = input("int", "/cell/in/year.msgpack", Encoding::Msgpack, None);
+    let year = Input { value: Some(ByteBuf::from([0xcd, 0x07, 0xdc])), ..year };
+    let behind =
+        Exec { session: true, after: 4, inputs: [("year".into(), year)].into(), ..bare.clone() };
     let call = Exec {
         code: "/cell/code/filters.py".into(),
         call: Some(Call { module: "filters".into(), object: "gaussian".into() }),

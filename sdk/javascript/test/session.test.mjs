@@ -53,6 +53,16 @@ test("later cells find, and change, what earlier ones declared", () => cells(asy
   assert.equal(await all.value("x"), "7");
 }));
 
+test("what a cell prints is in the pipe before its Done, however much it is", () => cells(async (all) => {
+  const { ok } = await all.run("for (let i = 0; i < 300; i++) console.log('m'.repeat(9999));");
+  assert.ok(ok);
+  await all.run("console.log('next')");
+  // Had node kept anything back, the event loop would have written it between the cells or after them.
+  assert.equal(await all.value("[process.stdout.writableLength, process.stdout._handle.writeQueueSize]"), "[ 0, 0 ]");
+  while (!all.host.stdout.includes("next")) await new Promise((resolve) => all.host.child.stdout.once("data", resolve));
+  assert.equal(all.host.stdout.length, 3000000 + 5);
+}));
+
 test("a cell that fails leaves what it had", () => cells(async (all) => {
   await all.run("let y = 1, z = 1");
   const { ok } = await all.run("let y = 2;\nthrow new Error('no');\nlet z = 2;");
@@ -127,6 +137,16 @@ test("columns of what is typed are its author's", () => cells(async (all) => {
     const { told } = await all.run(source, { interactive: true });
     assert.deepEqual([told[0].message, told[0].col], ["ReferenceError: nope is not defined", col], source);
   }
+}));
+
+test("what comes late names the cell that it is of", () => cells(async (all) => {
+  await all.run("let go; new Promise((resolve) => { go = resolve; }).then(() => { throw new Error('late'); });", { cell: "before" });
+  const { ok, told } = await all.run("go(); await new Promise((resolve) => setTimeout(resolve, 1000));", { cell: "after" });
+  assert.equal(ok, false);
+  assert.match(told.map(({ message }) => message).join("\n"), /late\nthat is of cell `before`, and came while `after` ran/);
+  await all.run("setTimeout(() => { throw new Error('later'); }, 1);", { cell: "last" });
+  await all.host.exited;
+  assert.match(all.host.stderr, /that is of cell `last`, which was over: its session ends/);
 }));
 
 test("what fails after its input was over takes no state at a prompt", () => cells(async (all) => {

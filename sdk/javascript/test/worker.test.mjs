@@ -37,6 +37,11 @@ test("inputs are variables, outputs are variables", withHost(async (host) => {
   assert.deepEqual(result.frames.map(({ name }) => name), ["Hello", "Started", "Done"]);
 }));
 
+test("what is printed before process.exit is whole", withHost(async (host) => {
+  const result = await host.run("for (let i = 0; i < 300; i++) console.log('m'.repeat(9999));\nprocess.exit(0);");
+  assert.deepEqual([result.ok, result.stdout.length], [true, 3000000]);
+}));
+
 test("outputs may be exported, assigned bare, or set on polyloom.outputs", withHost(async (host) => {
   const result = await host.run(
     "export const a = 1;\nb = 2;\npolyloom.outputs.class = 3;\nfunction d() {}\nexport default 9",

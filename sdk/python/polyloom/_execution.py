@@ -46,6 +46,9 @@ class Execution:
         # Nobody can tell what code has changed.
         self.session_changed = self.shared
         self.given: dict[str, Any] = {}
+        # Outputs that the message has which tells of the end, where one may.
+        told = self.shared and not self.interactive and "values" in worker.features
+        self.values: Optional[dict[str, bytes]] = {} if told else None
         self._worker = worker
         self._pid = os.getpid()
 
@@ -171,7 +174,7 @@ class Execution:
             from polyloom._outputs import write_outputs
 
             variables = {**module.__dict__, **self.given}
-            write_outputs(self.outputs, self.out, variables, self.shared)
+            write_outputs(self.outputs, self.out, variables, self.shared, self.values)
 
     def _exit(self, error: SystemExit) -> bool:
         code = error.code

@@ -10,7 +10,7 @@ from polyloom import PortError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Optional
 
 VALUE_DEPTH = 64
 """How deep a value may nest. Messages are held to less; a document that is data is not."""
@@ -28,8 +28,11 @@ def read_input(name: str, slot: dict[str, Any], mapped: bool = True) -> Any:
         if encoding == "msgpack":
             from polyloom._msgpack import decode
 
-            with open(path, "rb") as file:
-                value = decode(file.read(), VALUE_DEPTH)
+            data: Optional[bytes] = slot.get("value")
+            if data is None:
+                with open(path, "rb") as file:
+                    data = file.read()
+            value = decode(data, VALUE_DEPTH)
             return tuple(value) if slot.get("type") == "vec2" else value
         if encoding == "npy":
             from polyloom._npy import read

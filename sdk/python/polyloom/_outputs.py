@@ -20,14 +20,21 @@ if TYPE_CHECKING:
 
 VALUE_DEPTH = 64
 """How deep a value may nest. Messages are held to less; a document that is data is not."""
+MOST_TOLD = 4 << 10
+MOST_TOLD_TOGETHER = 32 << 10
 
 
 def write_outputs(
-    slots: dict[str, dict[str, Any]], out: str, variables: dict[str, Any], goes_on: bool = False
+    slots: dict[str, dict[str, Any]],
+    out: str,
+    variables: dict[str, Any],
+    goes_on: bool = False,
+    told: Optional[dict[str, bytes]] = None,
 ) -> None:
     """Write every declared output into the folder `out`, or raise a `PortError`.
 
     `goes_on`: the process goes on, and with it the files that variables name.
+    `told`: takes small values in place of files.
     """
     folders = [name for name, slot in slots.items() if slot.get("type") == "dir"]
     if folders or (goes_on and any(slot.get("type") == "file" for slot in slots.values())):
@@ -41,19 +48,25 @@ def write_outputs(
     # Folders last: another output may be a file in one, and folders are moved.
     for name in [name for name in slots if name not in folders] + folders:
         if name in variables:  # the cell may have written the file itself
-            write_output(name, slots[name], out, variables[name])
+            write_output(name, slots[name], out, variables[name], told)
     npy = sys.modules.get("polyloom._npy")
     if npy is not None:
         npy.drop_unused()
 
 
-def write_output(name: str, slot: dict[str, Any], out: str, value: Any) -> None:
+def write_output(
+    name: str,
+    slot: dict[str, Any],
+    out: str,
+    value: Any,
+    told: Optional[dict[str, bytes]] = None,
+) -> None:
     """Write one output into the folder `out` as its declared type asks, or raise a `PortError`."""
     present = _present(out, name)
     try:
         written = _own_file(value, out, present)
         if written is None:
-            written = _write(value, parse(slot.get("type") or "any"), name, out)
+            written = _write(value, parse(slot.get("type") or "any"), name, out, told)
     except ValueError as error:
         text = str(error)
         text = text if text.startswith("`") else f"`{name}`: {text}"
@@ -86,7 +99,10 @@ def _own_file(value: Any, out: str, present: list[str]) -> Optional[str]:
     return None
 
 
-def _write(value: Any, wanted: Type, name: str, out: str) -> str:
+def _write(
+    value: Any, wanted: Type, name: str, out: str, told: Optional[dict[str, bytes]]
+) -> Optional[str]:
+    """The file that holds the value now; none where `told` has taken it."""
     base = os.path.join(out, name)
     kind = wanted.name
     if kind == "tensor":
@@ -107,8 +123,15 @@ def _write(value: Any, wanted: Type, name: str, out: str) -> str:
     data = conform(value, wanted, name)
     if kind != "bytes":
         path, data = base + ".msgpack", encode(data, VALUE_DEPTH)
+        if told is not None and _has_room(told, len(data)):
+            told[name] = data
+            return None
     else:
         path = base + ".bin"
     with open(path, "wb") as file:
         file.write(data)
     return path
+
+
+def _has_room(told: dict[str, bytes], size: int) -> bool:
+    return size <= MOST_TOLD and sum(map(len, told.values())) + size <= MOST_TOLD_TOGETHER

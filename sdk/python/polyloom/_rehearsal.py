@@ -11,15 +11,19 @@ import _socket
 import os
 import sys
 
+from polyloom import _frames as wire
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from polyloom._worker import Worker
+
 SOURCE = "import sys\ndef f(a: int, *, b: int = 1) -> int:\n    return [b, a][0]\nx = f(1)"
 
 
-def rehearse(calls: bool, has_come: Callable[[], bool]) -> None:
+def rehearse(worker: Worker, calls: bool, has_come: Callable[[], bool]) -> None:
     """Do what nearly every cell does, and what a call of a function does, where the next is one.
 
     A cell that has come is not kept waiting: it does these things itself.
@@ -31,44 +35,45 @@ def rehearse(calls: bool, has_come: Callable[[], bool]) -> None:
     except ImportError:
         pass
     try:
-        function = cell()["f"]
+        function = cell(worker)["f"]
         if calls and not has_come():
             call(function)
     except Exception:
         pass  # the cell will see
 
 
-def cell() -> dict[str, Any]:
-    """The names that a cell has made, which was asked for as the host does it."""
-    from polyloom import _frames as wire
-    from polyloom._execution import Execution
-
-    main, argv, path = sys.modules["__main__"], list(sys.argv), list(sys.path)
-    ours, theirs = (wire.Connection(end) for end in _socket.socketpair())
+def cell(worker: Worker) -> dict[str, Any]:
+    """The names that a cell has made, which the worker was asked for as the host does it."""
+    main, argv, path, was = sys.modules["__main__"], [*sys.argv], [*sys.path], dict(vars(worker))
+    ours, theirs = _socket.socketpair()
+    host, own = wire.Connection(theirs), wire.adopt(ours.detach(), _Yielding())
     try:
-        worker: Any = _Worker()
-        theirs.send_preamble()
-        ours.send_preamble()
+        host.send_preamble()
+        host.send(wire.HELLO_OK, 0, {"major": 1, "minor": 0, "features": []})
         body: dict[str, Any] = {"cell": "a", "code": __file__, "source": SOURCE, "argv": []}
-        theirs.send(wire.EXEC, 1, body)
-        execution = Execution(worker, ours.receive())
-        ours.begin(1)
-        execution.run()
-        ours.send(wire.DONE, 1, {"extras": {}, "ok": True, "session_changed": False})
+        host.send(wire.EXEC, 1, body)
+        worker.connection = own
+        worker.serve()
         with open(__file__, "rb") as file:
             file.read(1)
         return vars(sys.modules["__main__"])
     finally:
         sys.modules["__main__"], sys.argv[:], sys.path[:] = main, argv, path
-        for end in (ours, theirs):
-            end.sock.close()
+        vars(worker).update(was)
+        own.sock.close()
+        theirs.close()
 
 
-class _Worker:
-    """As much of one as a cell's run looks at."""
+class _Yielding(wire.Connection):
+    """Gives way at each message: another copy's cell may have begun on this processor."""
 
-    def interruptible(self, allowed: bool) -> None:
-        """Whether an interrupt may be raised: none comes."""
+    def send_encoded(self, kind: int, exec_id: int, data: bytes) -> None:
+        os.sched_yield()
+        super().send_encoded(kind, exec_id, data)
+
+    def receive(self) -> wire.Frame:
+        os.sched_yield()
+        return super().receive()
 
 
 class _Execution:

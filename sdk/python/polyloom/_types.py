@@ -134,6 +134,8 @@ class _Parser:
 
 def parse(text: str) -> Type:
     """The type that `text` spells."""
+    if text.isalnum():
+        return Type(text)  # as most are, a name alone
     parser = _Parser(text)
     found = parser.type()
     parser.skip()

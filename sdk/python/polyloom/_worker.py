@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 VERSION = polyloom.__version__
 FEATURES = ["call", "cancel.soft", "display", "progress", "session", "snapshot", "kept"]
-FEATURES += ["complete", "durable", "interactive", "source", "queue"]
+FEATURES += ["complete", "durable", "interactive", "source", "queue", "values"]
 EXIT_PROTOCOL = 3
 _OF_SESSIONS = {wire.RESET, wire.SNAPSHOT, wire.RESTORE, wire.FORGET}
 _OF_SESSIONS |= {wire.COMPLETE, wire.SAVE, wire.LOAD}
@@ -37,6 +37,9 @@ _WENT_WELL = {
     changed: encode({"extras": {}, "ok": True, "session_changed": changed})
     for changed in (False, True)
 }
+# The same with one key more.
+_AND_GAVE = {changed: b"\x84" + body[1:] for changed, body in _WENT_WELL.items()}
+_VALUES = encode("values")
 
 
 class Worker:
@@ -168,10 +171,16 @@ class Worker:
         changed = execution.session_changed
         leaves = self._leaves(frame)
         self._followed = frame.exec_id if ok and not leaves else 0
+        values = execution.values if ok else None
         if ok and not extras and not leaves:
-            self.connection.send_encoded(wire.DONE, frame.exec_id, _WENT_WELL[changed])
+            done = _WENT_WELL[changed]
+            if values:
+                done = _AND_GAVE[changed] + _VALUES + encode(values)
+            self.connection.send_encoded(wire.DONE, frame.exec_id, done)
         else:
-            more = {"leaves": True} if leaves else {}
+            more: dict[str, Any] = {"leaves": True} if leaves else {}
+            if values:
+                more["values"] = values
             self.done(frame.exec_id, ok, extras, session_changed=changed, **more)
         self.exit_code = execution.exit_code
 
@@ -363,8 +372,8 @@ def main(of: Callable[[wire.Connection], Worker] = Worker) -> int:
     if line.isdigit():
         from polyloom._zygote import serve
 
-        fd = serve(int(line), worker.prepare, worker.begin)
         worker.is_copy = True
+        fd = serve(int(line), worker)
     else:
         named = os.environ.pop("POLYLOOM_W", "")
         if not named.isdigit():

@@ -22,10 +22,10 @@ from polyloom._shelf import SHELF
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import NoReturn, Optional
 
     from polyloom._libc import Libc
+    from polyloom._worker import Worker
 
 BEGAN, ENDED, WARM = 1, 2, 3
 FORKS_AHEAD = 1
@@ -33,6 +33,7 @@ MOST_DESCRIPTORS = 32
 MOST_BYTES = 1 << 18
 EXIT_UNABLE = 4
 _STATE_WORDS = 624
+_OF_A_CELL = (b"POLYLOOM_CELL=a", b"POLYLOOM_SEED=1", b"POLYLOOM_DEADLINE_MS=1")
 _HEADER = Struct("<II")
 _TOLD = Struct("<Ii")
 _FIONREAD, _NOTHING = 0x541B, bytes(4)  # of pipe(7) and unix(7): bytes that wait to be read
@@ -41,18 +42,18 @@ _libc: Optional[Libc] = None
 _known: dict[str, int] = {}
 
 
-def serve(fd: int, prepare: Callable[[], None], begin: Callable[[], None]) -> int:
+def serve(fd: int, worker: Worker) -> int:
     """Make cells until the supervisor is gone. Returns W in each of them, never in the zygote.
 
-    What is the same in all copies, `prepare` included, is done before the first of them: each page
-    that a copy writes to is copied for it. What a copy can do before it knows its cell, `begin`
-    included, is done as soon as it is there.
+    What is the same in all copies, the worker's `prepare` included, is done before the first of
+    them: each page that a copy writes to is copied for it. What a copy can do before it knows its
+    cell, its `begin` included, is done as soon as it is there.
     """
     global _libc
     libc = _libc = _load_libc()
     calls = os.environ.pop("POLYLOOM_CALLS", "") == "1"
     _warm(calls)
-    prepare()
+    worker.prepare()
     libc.settle()
     # So that libraries look nothing up any more, which each copy would do anew.
     os.environ.pop("LD_BIND_NOW", None)
@@ -74,10 +75,10 @@ def serve(fd: int, prepare: Callable[[], None], begin: Callable[[], None]) -> in
             pid = os.fork()
             if pid == 0:
                 libc.die_with_parent()
-                begin()
+                worker.begin()
                 _seed_anew()
                 if spare:
-                    rehearse(calls, lambda: _is_there(line))
+                    _rehearse(worker, calls, line, variables)
                 return _become(line, libc, message, variables)
             line.send(_TOLD.pack(BEGAN, pid))
             _, status = os.waitpid(pid, 0)
@@ -88,6 +89,21 @@ def serve(fd: int, prepare: Callable[[], None], begin: Callable[[], None]) -> in
     except ConnectionError:
         pass  # the supervisor is gone
     os._exit(0)
+
+
+def _rehearse(worker: Worker, calls: bool, line: _socket.socket, variables: list[bytes]) -> None:
+    """All of a cell that can be done without one, unless one is there."""
+    if _is_there(line):
+        return
+    cell = [*variables, *_OF_A_CELL]
+    _surround(variables, cell)
+    _surround(cell, variables)
+    rehearse(worker, calls, lambda: _is_there(line))
+    if not _is_there(line):
+        # What a cell ends with.
+        _have_ends()
+        gc.collect()
+        _close()
 
 
 def _is_there(line: _socket.socket) -> bool:
@@ -191,7 +207,7 @@ def leave(code: int) -> None:
     names = getattr(sys.modules.get("__main__"), "__dict__", None)
     if type(names) is dict:  # else the cell put something else there
         _let_go(names, list(names))
-    if any(map(_has_an_end, _kinds(gc.get_objects()))):
+    if _have_ends():
         # To look at all modules copies the pages that they are in.
         for name, module in list(sys.modules.items()):
             names = getattr(module, "__dict__", None)
@@ -221,6 +237,11 @@ def _flush() -> bool:
 def _kinds(there: list[object]) -> list[type]:
     """The types of objects, each once. A cell's may say what it likes of its hash and equality."""
     return list({id(kind): kind for kind in map(type, there)}.values())
+
+
+def _have_ends() -> bool:
+    """Whether anything that has come since the copy was made does something at its end."""
+    return any(map(_has_an_end, _kinds(gc.get_objects())))
 
 
 def _has_an_end(kind: type) -> bool:

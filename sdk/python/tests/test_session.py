@@ -149,6 +149,29 @@ class Queues(Session):
         self.assertEqual(self.value("x"), [1, 2, 3])
         self.assertEqual(self.host.end(), 0)
 
+    def test_small_values_come_and_go_in_messages_and_others_in_files(self) -> None:
+        self.host.greet()
+        types = {"n": "int", "long": "str", "raw": "bytes", "v": "vec2"}
+        code = "n, long, raw = a + 1, 'x' * 5000, b'r'"
+        given = {"a": 1, "v": [1.0, 2.0]}
+        more: dict[str, Any] = {"session": True, "in_message": True}
+        done = self.host.finish(self.host.start(code, types, given, **more))
+        self.assertEqual(sorted(done["values"]), ["n", "v"])
+        self.assertEqual([self.host.output(name) for name in ("n", "v")], [2, [1.0, 2.0]])
+        self.assertEqual(self.host.output("long"), "x" * 5000)
+        self.assertEqual((self.host.cell / "out" / "raw.bin").read_bytes(), b"r")
+        self.assertIs(done["leaves"], True)
+        for name in ("long.msgpack", "raw.bin"):
+            (self.host.cell / "out" / name).unlink()
+        # Many that are small alone are too much together; and what a cell wrote gives way.
+        many = {f"x{at}": "str" for at in range(10)}
+        code = "import os\nopen(os.environ['OUT'] + '/x0.txt', 'w').close()\n"
+        code += "for at in range(10): globals()[f'x{at}'] = 'x' * 4000"
+        done = self.host.finish(self.host.start(code, many, **more))
+        self.assertEqual(sorted(done["values"]), [f"x{at}" for at in range(8)])
+        left = sorted(os.listdir(self.host.cell / "out"))
+        self.assertEqual(left, ["x8.msgpack", "x9.msgpack"])
+
     def test_what_is_behind_a_failed_one_is_not_run(self) -> None:
         ids = self.queue("x = 1", "x = 2; 1 / 0", "x = 3", "x = 4")
         done = [self.host.finish(exec_id)["ok"] for exec_id in ids[:2]]

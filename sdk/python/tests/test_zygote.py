@@ -105,16 +105,23 @@ class Zygotes(unittest.TestCase):
         line = self.start(POLYLOOM_CALLS="1")
         self.assertEqual(self.told(line), (3, 1))
         line.close()
-        from polyloom import _call, _rehearsal
+        from polyloom import _call, _frames, _rehearsal
+        from polyloom._worker import Worker
 
-        names = _rehearsal.cell()
+        worker = Worker(_frames.Connection())
+        worker.is_copy = True
+        was = dict(vars(worker))
+        with mock.patch.object(os, "sched_yield") as yielded:
+            names = _rehearsal.cell(worker)
+        self.assertEqual(yielded.call_count, 5)  # three messages go out, two are waited for
         self.assertEqual(names["x"], 1)
         self.assertEqual(_rehearsal.call(names["f"]), {"result": 1})
         before = _state()
         with mock.patch.object(_call.Call, "bind", side_effect=ValueError):
-            _rehearsal.rehearse(True, lambda: False)
-        _rehearsal.rehearse(True, lambda: False)
+            _rehearsal.rehearse(worker, True, lambda: False)
+        _rehearsal.rehearse(worker, True, lambda: False)
         self.assertEqual(_state(), before)
+        self.assertEqual(vars(worker), was)
 
     def test_variables_are_what_the_cell_s_message_says_in_its_order(self) -> None:
         from polyloom import _zygote
@@ -137,13 +144,16 @@ class Zygotes(unittest.TestCase):
                 self.assertEqual(environ.done, done)
 
     def test_a_cell_that_has_come_is_kept_waiting_by_no_rehearsal(self) -> None:
-        from polyloom import _rehearsal
+        from polyloom import _frames, _rehearsal
+        from polyloom._worker import Worker
 
+        worker = Worker(_frames.Connection())
+        worker.is_copy = True
         said = iter([False, True])
         with mock.patch.object(_rehearsal, "call", side_effect=AssertionError) as called:
-            _rehearsal.rehearse(True, lambda: next(said))
+            _rehearsal.rehearse(worker, True, lambda: next(said))
         with mock.patch.object(_rehearsal, "cell", side_effect=AssertionError) as ran:
-            _rehearsal.rehearse(True, lambda: True)
+            _rehearsal.rehearse(worker, True, lambda: True)
         self.assertEqual((called.call_count, ran.call_count), (0, 0))
 
     def test_numpys_generator_has_a_state_of_each_copys_own(self) -> None:

@@ -262,6 +262,6 @@ fn run(
     if let Some(lost) = lost {
         return Err(lost);
     }
-    let done = Done { ok: result.is_ok(), session_changed, extras, leaves: false };
+    let done = Done { ok: result.is_ok(), session_changed, extras, ..Done::default() };
     connection.send(id, &FromWorker::Done(done))
 }

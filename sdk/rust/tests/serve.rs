@@ -208,7 +208,13 @@ impl Host {
 
     fn exec_with(&mut self, id: u64, cell: &str, folder: &Path, argv: &[&str]) {
         let path = folder.join("n.msgpack").to_string_lossy().into_owned();
-        let input = Input { r#type: "int".into(), path, encoding: Encoding::Msgpack, media: None };
+        let input = Input {
+            r#type: "int".into(),
+            path,
+            encoding: Encoding::Msgpack,
+            media: None,
+            value: None,
+        };
         let exec = Exec {
             cell: cell.into(),
             code: "/cell/code/a.txt".into(),

@@ -4,8 +4,12 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::time::Duration;
 
-use polyloom_test_e2e::{Place, is_root, needs, skip};
+use polyloom_test_e2e::{Call, Ended, Place, Running, eventually, is_root, needs, skip};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// What the host's log says of each.
@@ -17,7 +21,15 @@ struct Told(BTreeMap<String, Value>, String);
 impl Told {
     fn of(place: &Place) -> Self {
         let args = ["run", "--format", "jsonl", "--no-cache", "-j1", "-k"];
-        let ended = place.call(&args).env("POLYLOOM_LOG", "debug").end();
+        Self::by(place.call(&args))
+    }
+
+    fn by(call: Call) -> Self {
+        Self::ended(&call.env("POLYLOOM_LOG", "debug").end())
+    }
+
+    /// What there is to know of the cells that have ended since the call was last listened to.
+    fn ended(ended: &Ended) -> Self {
         let out = ended.stdout();
         assert!(!out.is_empty(), "{}", ended.stderr());
         let events = out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -26,19 +38,26 @@ impl Told {
         Self(told.collect(), ended.stderr())
     }
 
-    /// How many cells took one, where there can be some.
-    fn took(&self, count: usize) {
+    /// Whether there can be some here.
+    fn can(&self) -> bool {
         let counted = |name: &str| {
             let rows = self.0.values().filter_map(|meta| meta["enforcement"].as_array()).flatten();
             let mut rows = rows.filter(|row| row["mechanism"] == name);
             rows.any(|row| row["detail"].as_str().is_some_and(|it| it.contains("cgroup v")))
         };
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        if !is_root() || !counted("memory") || !counted("cpu_time") || processors < 2 {
+        let can = is_root() && counted("memory") && counted("cpu_time") && processors > 1;
+        if !can {
             skip("workers are started ahead as root, with control groups and a processor to spare");
-            return;
         }
-        assert_eq!(self.1.matches(TAKEN).count(), count, "{}", self.1);
+        can
+    }
+
+    /// How many cells took one, where there can be some.
+    fn took(&self, count: usize) {
+        if self.can() {
+            assert_eq!(self.1.matches(TAKEN).count(), count, "{}", self.1);
+        }
     }
 
     fn printed(&self, cell: &str) -> String {
@@ -374,6 +393,106 @@ fn java_cells_that_need_more_than_is_told_have_a_machine_of_their_own() {
     assert!(told.starts_with("Usage: java "), "{told}");
 }
 
+/// What no text decides, but what a machine has done before: identity hash codes and what is ordered by them, of `main` and of threads, after work enough for
+/// the compiler. And the program as it sees itself.
+const UNDECIDED: &str = r#"
+import java.util.*;
+import java.util.stream.*;
+class Case {
+  enum Color { RED, GREEN, BLUE, BLACK, WHITE, CYAN }
+  record Pair(Color color, int n) {}
+  MAIN {
+    var all = new HashMap<Color, Integer>();
+    for (Color it : Color.values()) all.put(it, it.ordinal());
+    System.out.println(new Object() + " " + all);
+    System.out.println(new HashSet<Class<?>>(List.of(String.class, Integer.class, Long.class, Case.class, List.class)));
+    System.out.println(Arrays.stream(Color.values()).map(it -> new Pair(it, 1)).collect(Collectors.toSet()));
+    long sum = 0;
+    for (int at = 0; at < 1000000; at++) sum += Integer.toString(at).hashCode();
+    for (int at = 0; at < 4; at++) {
+      var thread = new Thread(() -> System.out.println(new Object() + " " + new HashSet<>(List.of(Color.values()))));
+      thread.start();
+      thread.join();
+      System.out.println(thread.hashCode() + sum);
+    }
+    var own = ProcessHandle.current().info();
+    System.out.println(own.command().get() + Arrays.toString(own.arguments().get()));
+  }
+}
+"#;
+
+#[test]
+fn what_java_leaves_open_is_the_same_however_a_cell_starts() {
+    needs!("java", "javac");
+    let mut flow = String::new();
+    for (at, keys) in
+        ["", "", "stdin = \"x\"\n", "", "env = { A = \"b\" }\n", ""].iter().enumerate()
+    {
+        flow += &java(&format!("c{at}"), keys, UNDECIDED);
+    }
+    let place = Place::flow(&flow);
+    let run = compiled(&place);
+    run.took(3);
+    let first = run.printed("c0");
+    assert!(first.contains("CYAN=5"), "{first}");
+    for run in [run, Told::of(&place), Told::of(&place)] {
+        for at in 0..6 {
+            assert_eq!(run.printed(&format!("c{at}")), first, "c{at}");
+        }
+    }
+}
+
+#[test]
+fn a_java_cell_starts_itself_again_by_what_it_sees_of_itself() {
+    needs!("java", "javac");
+    let code = r#"
+import java.util.*;
+class Case {
+  MAIN {
+    if (System.getenv("AGAIN") != null) { System.out.println("again " + args.length); return; }
+    var own = ProcessHandle.current().info();
+    var words = new ArrayList<>(List.of(own.command().get()));
+    words.addAll(List.of(own.arguments().get()));
+    var again = new ProcessBuilder(words).inheritIO();
+    again.environment().put("AGAIN", "1");
+    System.exit(again.start().waitFor());
+  }
+}
+"#;
+    let flow = java("a", "", code) + &java("b", "", code) + &java("c", "", code);
+    let run = compiled(&Place::flow(&flow));
+    run.took(2);
+    for cell in ["a", "b", "c"] {
+        assert_eq!(run.printed(cell), "again 0\n");
+    }
+}
+
+#[test]
+fn where_no_machine_can_be_made_both_ways_are_the_program_java() {
+    needs!("java", "javac");
+    let code = "class Case { MAIN { System.out.println(ProcessHandle.current().info().command().get() + args[0]); } }";
+    let flow = java("a", "argv = [\"ü 1\"]\n", code) + &java("b", "argv = [\"ü 1\"]\n", code);
+    let place = Place::flow(&flow);
+    for name in ["java", "javac"] {
+        let found = Command::new("sh").args(["-c", &format!("command -v {name}")]).output();
+        let found = String::from_utf8(found.unwrap().stdout).unwrap();
+        let path = format!("jdk/bin/{name}");
+        place.write(&path, format!("#!/bin/sh\nexec {} \"$@\"\n", found.trim()));
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(place.project().join(path), mode).unwrap();
+    }
+    let home = place.project().join("jdk");
+    let args = ["run", "--format", "jsonl", "--no-cache", "-j1", "-k"];
+    for _ in 0..2 {
+        let run = Told::by(place.call(&args).env("JAVA_HOME", &home));
+        run.took(0);
+        for cell in ["a", "b"] {
+            let told = run.printed(cell);
+            assert!(told.ends_with("/bin/javaü 1\n"), "{told}");
+        }
+    }
+}
+
 /// Any program that is told its cell: this one becomes what the cell would have been started as.
 const TOLD: &str = r#"
 import os, sys
@@ -409,4 +528,114 @@ fn a_command_of_a_plugin_is_told_its_cell_or_left_alone() {
     // One that ends, and one that says something else.
     as_ever("sys.exit()", 0);
     as_ever("os.write(3, b'log info early\\n')", 0);
+}
+
+/// Cells of a plugin whose program, started ahead of them, does this; each has its argument, and takes what it takes to end.
+fn plugin(how: &str, args: &[&str], seconds: f64) -> Place {
+    let mut flow = String::new();
+    for (at, arg) in args.iter().enumerate() {
+        flow += &format!(
+            "[cells.c{at}]\nlang = \"mine\"\nargv = [\"{arg}\"]\ncode = 'import sys, time; time.sleep({seconds}); print(len(sys.argv[1]))'\n"
+        );
+    }
+    let place = Place::flow(&flow);
+    let manifest = "id = \"mine\"\nversion = \"1\"\nkind = \"command\"\nextensions = [\"mine\"]\n[toolchain.python]\nany = [\"python3\"]\n[run]\nargv = [\"{python}\", \"{code}\", \"{args}\"]\nahead = [\"{python}\", \"{dir}/told.py\"]\n";
+    place.executor("mine", manifest);
+    std::fs::write(place.executors().join("mine/told.py"), TOLD.replace("HOW", how)).unwrap();
+    place
+}
+
+#[test]
+fn who_never_says_that_it_is_ready_is_waited_for_once() {
+    needs!("python3");
+    let run = Told::of(&plugin("import time; time.sleep(60)", &["a"; 4], 0.1));
+    run.took(0);
+    let waited: Vec<f64> = (0..4).map(|at| prepared(&run.0[&format!("c{at}")])).collect();
+    let long = waited.iter().filter(|ms| **ms > 1900.0).count();
+    // Where none can be started ahead, none is waited for.
+    let late = run.1.matches("a worker that is started ahead is late").count();
+    assert_eq!(long, late, "{waited:?}\n{}", run.1);
+    assert!(late <= 1, "{}", run.1);
+    for at in 0..4 {
+        assert_eq!(run.printed(&format!("c{at}")), "1\n");
+    }
+}
+
+fn prepared(meta: &Value) -> f64 {
+    meta["times"]["prepare_ms"].as_f64().unwrap()
+}
+
+#[test]
+fn who_takes_no_cell_is_started_once() {
+    needs!("python3");
+    // It ends when it is waiting, or no longer listens.
+    for how in [
+        "os.write(3, b'ready\\n'); sys.exit()",
+        "os.close(0); os.write(3, b'ready\\n'); import time; time.sleep(60)",
+    ] {
+        let run = Told::of(&plugin(how, &["a"; 4], 0.5));
+        run.took(0);
+        let started = run.1.matches("a worker is started ahead").count();
+        let told = run.1.matches("no other is started in this run").count();
+        assert_eq!(told, started.min(1), "{how}: {}", run.1);
+        assert!(started <= 2, "{how}: {}", run.1);
+        for at in 0..4 {
+            assert_eq!(run.printed(&format!("c{at}")), "1\n", "{how}");
+        }
+    }
+}
+
+#[test]
+fn a_cell_of_which_there_is_too_much_to_tell_starts_by_itself() {
+    needs!("python3");
+    let long = "x".repeat(70_000);
+    let run = Told::of(&plugin("os.write(3, b'ready\\n')", &["a", &long, "b", "c"], 0.0));
+    run.took(2);
+    assert_eq!(run.printed("c1"), "70000\n");
+    assert_eq!(run.printed("c3"), "1\n");
+}
+
+/// Java machines of a run: one that waits for its cell, or else that of a cell.
+fn machine(run: &Running, waits: bool) -> Option<Pid> {
+    let numbers = std::fs::read_dir("/proc").unwrap().flatten();
+    let numbers = numbers.filter_map(|it| it.file_name().to_str()?.parse::<i32>().ok());
+    let read = |pid: i32, file: &str| {
+        String::from_utf8_lossy(&std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default())
+            .into_owned()
+    };
+    let parent =
+        |pid: i32| read(pid, "status").split_once("PPid:\t")?.1.lines().next()?.parse::<i32>().ok();
+    let own = |pid: i32| {
+        let line = std::iter::successors(Some(pid), |pid| parent(*pid).filter(|it| *it > 1));
+        line.into_iter().any(|it| it.unsigned_abs() == run.pid())
+    };
+    let fits = |pid: &i32| {
+        read(*pid, "cmdline").contains("\0__executor\0java\0")
+            && read(*pid, "environ").contains("POLYLOOM_AHEAD=") == waits
+            && own(*pid)
+    };
+    numbers.filter(|it| *it > 1).find(fits).and_then(Pid::from_raw)
+}
+
+#[test]
+fn a_java_machine_that_is_killed_while_it_waits_costs_no_cell() {
+    needs!("java", "javac");
+    let code = "class Case { MAIN { System.out.println(\"up\"); } }";
+    let held = code.replace("; }", "; Thread.sleep(50000); }");
+    let flow = java("a", "", &held) + &java("b", "", code) + &java("c", "", code);
+    let place = Place::flow(&format!("[defaults]\ntimeout = \"60s\"\n{flow}"));
+    let compiled = ["run", "--format", "jsonl", "--no-cache", "-j1", "--until", "b"];
+    let can = Told::by(place.call(&compiled)).can();
+    let args = ["run", "--format", "jsonl", "--no-cache", "-j1", "-k"];
+    let mut run = place.call(&args).env("POLYLOOM_LOG", "debug").start();
+    run.until_printed("a", "up");
+    if can {
+        assert!(eventually(Duration::from_secs(20), || machine(&run, true).is_some()));
+        kill_process(machine(&run, true).unwrap(), Signal::KILL).unwrap();
+    }
+    kill_process(machine(&run, false).unwrap(), Signal::KILL).unwrap();
+    let run = Told::ended(&run.end());
+    assert_eq!(run.0["a"]["outcome"], "killed");
+    assert_eq!((run.printed("b"), run.printed("c")), ("up\n".into(), "up\n".into()));
+    assert_eq!(run.1.matches(TAKEN).count(), 0, "{}", run.1);
 }

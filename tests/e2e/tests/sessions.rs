@@ -267,6 +267,61 @@ fn cells_with_results_among_plain_ones_leave_them_whole() {
 }
 
 #[test]
+fn cells_that_take_and_give_values_have_their_own_however_far_ahead_they_are_sent() {
+    needs!("python3");
+    let mut flow = String::new();
+    for at in 0..60 {
+        // What a folder would have is in no folder.
+        let (ty, code) = match at {
+            30 => ("list<int>", "x = list(range(3000))"),
+            31 => ("bytes", "x = bytes([a])"),
+            45 => ("list<str>", "import os\nx = os.listdir('/cell/in') + os.listdir('/cell/out')"),
+            20.. => ("int", "x = a + 100"),
+            _ => ("int", "x = 1000"),
+        };
+        let code = if at < 20 { format!("x = {at}") } else { code.to_owned() };
+        let from = if at == 50 || at == 51 { 22 } else { at - 20 };
+        let input =
+            if at < 20 { String::new() } else { format!("inputs = {{ a = \"c{from}.x\" }}\n") };
+        flow += &format!(
+            "[cells.c{at}]\nlang = \"python\"\nsession = \"s\"\noutputs = {{ x = \"{ty}\" }}\n{input}code = \"\"\"{code}\"\"\"\n"
+        );
+    }
+    let place = Place::flow(&flow);
+    let _ = place.run(&["-F"]).exits(0);
+    for (cell, value) in
+        [("c0", "0"), ("c19", "19"), ("c29", "109"), ("c44", "204"), ("c52", "212")]
+    {
+        assert_eq!(shown(&place, &format!("{cell}.x")), value, "{cell}");
+    }
+    assert_eq!(shown(&place, "c45.x"), "[]");
+    let run = place.run(&["-F"]).exits(0);
+    assert_eq!(run.bytes("c31", "x"), [0xc4, 1, 11]);
+    assert!(run.bytes("c30", "x").ends_with(&2999_u16.to_be_bytes()));
+    assert!(place.run(&[]).exits(0).ran().is_empty(), "all of it is known");
+}
+
+#[test]
+fn a_value_that_a_worker_makes_up_is_checked_as_a_file_is() {
+    needs!("python3");
+    let told = "polyloom._msgpack.encode";
+    for (bytes, why) in [("b'\\xa3abc'", "expected int"), ("b'\\xc1'", "not a value of type int")] {
+        let forge = format!("import polyloom._msgpack\n{told} = lambda *_: {bytes}\nx = 1");
+        let flow = session(&[
+            ("a", "x = \"int\"", "x = 1"),
+            ("b", "x = \"int\"", &forge),
+            ("c", "x = \"int\"", "x = 1"),
+        ]);
+        let run = Place::flow(&flow).run(&[]).exits(1);
+        assert_eq!(
+            ["a", "b", "c"].map(|cell| run.outcome(cell)),
+            ["ok", "output_missing", "skipped"]
+        );
+        assert!(run.messages("b").contains(why), "{}", run.messages("b"));
+    }
+}
+
+#[test]
 fn what_a_process_of_the_session_does_to_a_result_afterwards_is_too_late() {
     needs!("python3");
     let change = "import os, pathlib, threading, time

@@ -89,6 +89,33 @@ fn a_full_store_is_told_can_be_read_and_can_be_emptied() {
 }
 
 #[test]
+fn what_a_full_store_can_not_record_is_told_once_and_how_much_it_was() {
+    needs!("unshare", "mount");
+    if !is_root() {
+        return skip("a file system of its own needs root");
+    }
+    let items: Vec<String> = (0..300).map(|at| at.to_string()).collect();
+    let place = Place::flow(&format!(
+        "[cells.c]\nlang = \"sh\"\nmap = {{ i = [{}] }}\noutputs = {{ x = \"str\" }}\ncode = 'printf \"%04000d\" $i > $OUT/x'\n
+         [cells.bad]\nlang = \"sh\"\ninputs = {{ all = \"c.x\" }}\ncode = 'exit 1'\n",
+        items.join(", ")
+    ));
+    fs::create_dir(place.store()).unwrap();
+    let ended =
+        mounted(&place, &on_a_small_disk("POLYLOOM_STORE", "1500k", "say run \"$@\""), &["run"]);
+    if ended.code() == 77 {
+        return skip("no file system can be mounted");
+    }
+    let out = ended.stdout();
+    let lost = "warning: results could not be recorded";
+    assert_eq!(out.matches(&format!("{lost}, they will be made again")).count(), 1, "{out}");
+    assert_eq!(out.matches(&format!("{lost}: ")).count(), 1, "{out}");
+    assert!(out.contains("of this run, which the next one makes again"), "{out}");
+    assert!(out.contains("failed  c ") && out.contains("hint: it did not begin\n"), "{out}");
+    assert!(!out.contains("the next run goes on from here"), "{out}");
+}
+
+#[test]
 fn an_index_that_has_no_room_is_opened_after_the_oldest_went() {
     needs!("unshare", "mount");
     if !is_root() {

@@ -17,7 +17,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("polyloom-sdk", &["polyloom-protocol"]),
     ("polyloom-executors", &[]),
     ("polyloom-executor-c", &[]),
-    ("polyloom-executor-java", &[]),
     ("polyloom-executor-jupyter", &["polyloom-sdk"]),
     ("polyloom-executor-native", &["polyloom-sdk"]),
     ("say-rust", &["polyloom-sdk"]),
@@ -122,7 +121,6 @@ fn only_the_composition_root_names_the_executors_and_wasmtime() {
     for (name, used) in dependencies() {
         let root = name == "polyloom";
         assert!(root || !used.contains("polyloom-executor-c"), "{name}");
-        assert!(root || !used.contains("polyloom-executor-java"), "{name}");
         assert!(root || !used.contains("polyloom-executor-jupyter"), "{name}");
         assert!(root || !used.contains("polyloom-executor-native"), "{name}");
         assert!(root || !used.contains("polyloom-executor-wasm"), "{name}");
@@ -159,8 +157,7 @@ fn unsafe_stays_in_its_rooms() {
     // The room, and why it needs it.
     let rooms = [
         "sandbox/",          // the kernel's interfaces
-        "executors/java/",   // the interface of a Java machine, which is C
-        "executors/native/", // calling plugins that are shared libraries, in a process of their own
+        "executors/native/", // calling shared libraries, plugins and Java machines, in a process of their own
         "executors/wasm/",   // deserialising its own precompiled modules
         "sdk/rust/",         // taking over the descriptor the host announces
         "tests/fake/",       // misbehaving to order

@@ -424,13 +424,13 @@ impl Failure {
 
     fn next(&self, screen: &Screen) -> String {
         if never_ran(&self.meta) {
-            return "it did not begin; the next run goes on from here".to_owned();
+            return format!("it did not begin{}", screen.goes_on());
         }
         let logs = logs(screen, &escape_line(&self.cell));
         let prompt = screen.options.prompt.as_ref();
         let prompt = prompt.and_then(|prompt| prompt(&self.cell, &self.lang));
         let prompt = prompt.map(|it| format!("; `{it}` opens its sandbox")).unwrap_or_default();
-        format!("`{logs}` shows all it printed{prompt}; the next run goes on from here")
+        format!("`{logs}` shows all it printed{prompt}{}", screen.goes_on())
     }
 }
 

@@ -1,15 +1,14 @@
-//! What a run leaves: results in the store, rows in the history, the last event. Nothing of it is said before it is committed.
+//! What a run leaves: rows for results and the history, the last event.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use polyloom_events::{Event, Timed, Totals};
-use polyloom_model::{Digest, Input, PortName, Source};
+use polyloom_model::{Cell, Digest, Input, PortName, Source};
 use polyloom_plan::{Action, Artifact, Feed, StepIndex};
 use polyloom_protocol::Outcome;
-use polyloom_protocol::meta::{ArtifactMeta, ExecMeta};
+use polyloom_protocol::meta::{ArtifactMeta, Diagnostic, ExecMeta, Severity};
 use polyloom_schedule::{RunOutcome, Span, critical_path};
-use polyloom_store::{Fault, InputRow, KeptRow, Origin, OutputRow, ResultRow, StepRow};
+use polyloom_store::{InputRow, KeptRow, Origin, OutputRow, ResultRow, StepRow};
 
 use super::{Rest, Runner, Summary, unix_ms};
 use crate::step::artifact_meta;
@@ -152,7 +151,7 @@ impl Runner {
     }
 
     /// Adds to rows of what gathers, or lists outputs, where that comes from: of all other inputs the parts of the key say it.
-    fn tell_gathered(&self, kept: &mut [(StepIndex, KeptRow)]) {
+    pub(super) fn tell_gathered(&self, kept: &mut [(StepIndex, KeptRow)]) {
         let listed = |(_, input): &(&PortName, &Input)| matches!(input.source, Source::Ports(_));
         let lists = |step: StepIndex| self.cell(step).inputs.iter().any(|it| listed(&it));
         if !kept.iter().any(|(step, _)| lists(*step)) {
@@ -171,54 +170,6 @@ impl Runner {
                 row.inputs.extend(self.gathered(port, from).map(one));
             }
         }
-    }
-
-    /// Puts what ended into the store and the history, then says it.
-    pub(crate) fn commit(&mut self) {
-        let began = Instant::now();
-        if !self.results.is_empty() {
-            if let Err(error) = self.job.place.store.commit(&self.results) {
-                let text = format!(
-                    "results could not be recorded, they will be made again: {}",
-                    chain(&error)
-                );
-                self.stream.say(Event::Warning { text });
-                self.environment = true;
-            }
-            self.results.clear();
-        }
-        // What is not said yet is not committed either.
-        if self.late.ends.is_empty() {
-            self.flights.clear();
-        }
-        if let Err(error) = self.write_history() {
-            let text = format!("the run's history could not be written: {}", chain(&error));
-            self.stream.say(Event::Warning { text });
-        }
-        self.kept.clear();
-        if self.temporary.is_much() {
-            self.drop_temporary();
-        }
-        self.stream.release();
-        self.pace.took(began.elapsed());
-    }
-
-    fn write_history(&mut self) -> Result<(), Fault> {
-        let Some(recorder) = &mut self.recorder else { return Ok(()) };
-        recorder.record(std::mem::take(&mut self.rows), self.outcome.is_some())?;
-        if self.kept.is_empty() {
-            return Ok(());
-        }
-        let mut kept = std::mem::take(&mut self.kept);
-        self.tell_gathered(&mut kept);
-        let (steps, rows): (Vec<_>, Vec<_>) = kept.into_iter().unzip();
-        let parts = |at: usize| {
-            let step: StepIndex = steps[at];
-            serde_json::to_string(&*self.job.prepared.plan.steps[step.at()].parts)
-                .unwrap_or_default()
-        };
-        let Some(recorder) = &self.recorder else { return Ok(()) };
-        recorder.writer().record_kept(&rows, &parts)
     }
 
     fn tell_declined(&mut self) {
@@ -240,6 +191,7 @@ impl Runner {
         self.let_go();
         self.job.place.hot.clear();
         self.drop_temporary();
+        self.tell_unrecorded();
         if let Err(error) = self.job.place.store.carry_log_over() {
             tracing::warn!(error = %chain(&error), "the log of the store's index could not be carried over");
         }
@@ -311,6 +263,26 @@ impl Runner {
         let Self { job, slots, schedule, .. } = self;
         let rest = Rest::new(job.prepared, slots, schedule);
         Summary { outcome, totals, wall_ms, environment, moved, unwritten, carried, rest }
+    }
+}
+
+/// The sentence about a limit goes with the diagnostics, first: it is what the person has to read.
+/// It points to the line of the flow file that sets the limit.
+pub(super) fn explain(meta: &mut ExecMeta, explanation: Option<String>, cell: &Cell) {
+    let Some(text) = explanation else { return };
+    let told = meta.diagnostics.iter().any(|diagnostic| diagnostic.message == text);
+    // An exit code is in the result already; beside the error that caused it, it says nothing.
+    if !told && meta.outcome != Outcome::Failed {
+        let mut diagnostic = Diagnostic::new(Severity::Error, text);
+        match meta.limit.as_ref().map(|limit| cell.limit_line(&limit.name)) {
+            Some(0) => diagnostic.message.push_str(" (set by `--limit`)"),
+            Some(line) => {
+                diagnostic.file = Some(cell.lines.path.display().to_string());
+                diagnostic.line = Some(line);
+            }
+            None => {}
+        }
+        meta.diagnostics.insert(0, diagnostic);
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
-use polyloom_model::{Cell, Limits, Origin, SessionName};
+use polyloom_model::{Cell, Encoding, Limits, Origin, SessionName};
 use polyloom_plan::{Action, Check, StepIndex};
 use polyloom_schedule::State;
 use polyloom_worker::attempt::Origins;
@@ -59,10 +59,11 @@ impl Runner {
         }
         let all = std::iter::successors(Some(step), |last| self.step_behind(*last)).skip(1);
         let wanted = all.take(wanted.end).skip(wanted.start);
-        wanted.map(|step| StepRun { turn: self.bare_turn(step), ..self.step_run(step) }).collect()
+        let run = |step| StepRun { turn: self.bare_turn(step), ..self.step_run(step) };
+        wanted.map(run).take_while(StepRun::is_light).collect()
     }
 
-    /// The next step of a session, where nothing but what becomes of the one before it decides whether it runs, and it is given nothing.
+    /// The next step of a session, where nothing but what becomes of the one before it decides whether it runs, and all that it is given is there: small values.
     fn step_behind(&self, step: StepIndex) -> Option<StepIndex> {
         let cell = self.cell(step);
         let steps = &self.job.prepared.plan.steps;
@@ -77,12 +78,12 @@ impl Runner {
         let own = self.cell(next);
         let sure = planned.action == Action::Run
             && planned.check == Check::Nothing
-            && planned.needs == [step]
+            && planned.needs.contains(&step)
+            && planned.needs.iter().all(|it| *it == step || self.slots[it.at()].outputs.is_some())
             && self.schedule.state(next) == Some(State::Waiting);
         let bare = own.is_program()
             && own.call.is_none()
-            && own.inputs.is_empty()
-            && own.outputs.is_empty()
+            && own.outputs.iter().all(|(_, ty)| ty.encoding() == Encoding::Msgpack)
             && own.stdin.is_none()
             && own.asks.is_empty()
             && own.secrets.is_empty();

@@ -330,6 +330,8 @@ impl Rest<'_> {
                 Some(talk) => std::mem::take(&mut talk.artifacts),
                 None => std::mem::take(&mut self.words.artifacts),
             };
+            let talk = self.talk.as_mut();
+            let told = talk.map(|talk| std::mem::take(&mut talk.values)).unwrap_or_default();
             let sealed = Arc::clone(&cell);
             // A few values are no reason to go to another thread.
             let is_value = |ty: &Type| ty.encoding() == Encoding::Msgpack;
@@ -343,7 +345,7 @@ impl Rest<'_> {
                 Phase::Run { .. } => {
                     let mask = attempt.mask().map(Arc::as_ref);
                     let gathered =
-                        collect::outputs(&sealed, &attempt.outputs, most, mask, writers)?;
+                        collect::outputs(&sealed, &attempt.outputs, told, most, mask, writers)?;
                     let (more, mut left) =
                         collect::extra(&sealed, &claims, &attempt.outputs, mask, writers)
                             .map_err(|it| vec![it])?;

@@ -20,6 +20,8 @@ use crate::workplace::Workplace;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// What a worker that was started ahead takes from its `Exec`.
 const OF_ITS_CELL: [&str; 2] = ["POLYLOOM_CELL", "POLYLOOM_SEED"];
+/// What tells a command that it is to wait for its cell: its argv may be the same.
+const WAITS: &str = "POLYLOOM_AHEAD";
 
 /// A kind of program that can be started ahead, and so of cells that can take one.
 pub struct Post {
@@ -55,10 +57,13 @@ impl Post {
             }
         };
         let mut start = Start::plain(attempt, policy, spec, (ahead, argv))?;
-        if matches!(kind, Kind::Worker(_)) {
+        match kind {
             // What all its cells have; their own names it is told.
-            let own = spec.env.iter().filter(|(name, _)| !OF_ITS_CELL.contains(&name.as_str()));
-            start.env = own.cloned().collect();
+            Kind::Worker(_) => {
+                let own = spec.env.iter().filter(|(name, _)| !OF_ITS_CELL.contains(&name.as_str()));
+                start.env = own.cloned().collect();
+            }
+            Kind::Command(_) => start.env.push((WAITS.to_owned(), "1".into())),
         }
         Some(Self { ground: Arc::new(ground), start, view: spec.view.clone() })
     }
@@ -132,6 +137,26 @@ impl Waiting {
         drop(tokio::task::spawn_blocking(move || drop(cell)));
         None
     }
+
+    /// Gives it its cell, of which it is told `text` where it has a pipe for that.
+    fn give(
+        mut self,
+        spawner: &sandbox::Spawner,
+        (policy, spec): (&sandbox::Policy, &sandbox::Spec),
+        text: &[u8],
+    ) -> Result<Berth, Vain> {
+        let cell = &mut self.berth.cell;
+        if cell.poll_exit().is_some() {
+            return Err(Vain::Gone("it has ended".to_owned()));
+        }
+        spawner.fill(cell, policy, spec).map_err(|error| match error {
+            sandbox::SpawnError::TooLarge => Vain::Large,
+            error => Vain::Gone(error.to_string()),
+        })?;
+        let told = self.pipe.map_or(Ok(()), |pipe| told::tell(pipe, text));
+        told.map_err(|error| Vain::Gone(error.to_string()))?;
+        Ok(self.berth)
+    }
 }
 
 /// Those of one kind.
@@ -140,8 +165,18 @@ struct Kept {
     there: Vec<Waiting>,
     /// How many are being started.
     starting: usize,
-    /// One did not come up: no other is tried.
+    /// One was waited for in vain: none is any more.
+    late: bool,
+    /// One did not come up, or took no cell: no other is tried.
     failed: bool,
+}
+
+/// Why one that waited took no cell.
+enum Vain {
+    /// The cell's files are more than can be laid so.
+    Large,
+    /// It has ended or does not listen.
+    Gone(String),
 }
 
 /// All that were started ahead.
@@ -164,37 +199,51 @@ impl Ahead {
         policy: &sandbox::Policy,
         spec: &sandbox::Spec,
     ) -> Option<Berth> {
+        let executor = &post.ground.executor.manifest.id;
+        let is_told = matches!(post.ground.executor.manifest.kind, Kind::Command(_));
+        let text = if is_told { told::text(spec)? } else { Vec::new() };
+        let waiting = self.wait_for(post)?;
+        let why = match waiting.give(spawner, (policy, spec), &text) {
+            Ok(berth) => {
+                tracing::debug!(%executor, "a worker that was started ahead has its cell");
+                return Some(berth);
+            }
+            Err(Vain::Large) => "the cell has too many files".to_owned(),
+            Err(Vain::Gone(why)) => {
+                let mut kinds = self.kinds();
+                if let Some(kept) = kinds.iter_mut().find(|kept| kept.post.is_like(post)) {
+                    kept.failed = true;
+                }
+                format!("{why}; no other is started in this run")
+            }
+        };
+        tracing::info!(%executor, why, "a worker that was started ahead took no cell");
+        None
+    }
+
+    /// One of them, as soon as it is there.
+    fn wait_for(&self, post: &Post) -> Option<Waiting> {
         let deadline = Instant::now() + PATIENCE;
         let mut kinds = self.kinds();
-        let Waiting { mut berth, pipe } = loop {
+        loop {
             let kept = kinds.iter_mut().find(|kept| kept.post.is_like(post))?;
             if let Some(waiting) = kept.there.pop() {
-                break waiting;
+                return Some(waiting);
+            }
+            if kept.starting == 0 || kept.late {
+                return None;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            if kept.starting == 0 || left.is_zero() {
+            if left.is_zero() {
+                kept.late = true;
+                let executor = &post.ground.executor.manifest.id;
+                let why = "cells of this run no longer wait for one";
+                tracing::info!(%executor, why, "a worker that is started ahead is late");
                 return None;
             }
             let waited = self.changed.wait_timeout(kinds, left);
             (kinds, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        };
-        drop(kinds);
-        let executor = &post.ground.executor.manifest.id;
-        if berth.cell.poll_exit().is_some() {
-            tracing::info!(%executor, "a worker that was started ahead has ended");
-            return None;
         }
-        let filled = spawner.fill(&mut berth.cell, policy, spec).map_err(|it| it.to_string());
-        let told = filled.and_then(|()| match pipe {
-            Some(pipe) => told::tell(pipe, spec).map_err(|error| error.to_string()),
-            None => Ok(()),
-        });
-        if let Err(error) = told {
-            tracing::info!(%executor, error, "a worker that was started ahead took no cell");
-            return None;
-        }
-        tracing::debug!(%executor, "a worker that was started ahead has its cell");
-        Some(berth)
     }
 
     /// Whether one is to be started, where `coming` cells may take it; it counts as being started from now on.
@@ -203,7 +252,7 @@ impl Ahead {
         let at = kinds.iter().position(|kept| kept.post.is_like(post));
         let at = at.unwrap_or_else(|| {
             let post = Arc::clone(post);
-            kinds.push(Kept { post, there: Vec::new(), starting: 0, failed: false });
+            kinds.push(Kept { post, there: Vec::new(), starting: 0, late: false, failed: false });
             kinds.len() - 1
         });
         let kept = &mut kinds[at];

@@ -14,6 +14,8 @@ use crate::pipes::{asynchronous, never_wait};
 
 /// What it says on the pipe for its words before it has a cell.
 const READY: &[u8] = b"ready\n";
+/// What a pipe holds.
+const MOST: usize = 64 << 10;
 
 /// The two ends of what it is told on: its own, and the host's, which never waits for it.
 pub fn pipe() -> std::io::Result<(OwnedFd, OwnedFd)> {
@@ -44,8 +46,8 @@ async fn said(cell: &sandbox::Sandbox, words: &[u8]) -> Option<()> {
     Some(())
 }
 
-/// Tells it its cell. An error where it does not take all of it at once.
-pub fn tell(pipe: OwnedFd, spec: &sandbox::Spec) -> std::io::Result<()> {
+/// What it is told of its cell; nothing where that is more than a pipe holds.
+pub fn text(spec: &sandbox::Spec) -> Option<Vec<u8>> {
     let say = OsString::from(sandbox::WORKER_FD.to_string());
     let own = [("POLYLOOM_SAY".to_owned(), say)];
     let mut text = spec.argv.len().to_string().into_bytes();
@@ -57,5 +59,10 @@ pub fn tell(pipe: OwnedFd, spec: &sandbox::Spec) -> std::io::Result<()> {
     for (name, value) in spec.env.iter().chain(&own) {
         text.extend([name.as_bytes(), b"=", value.as_bytes(), b"\0"].concat());
     }
-    std::fs::File::from(pipe).write_all(&text)
+    (text.len() <= MOST).then_some(text)
+}
+
+/// Tells it that. An error where it does not take all of it at once.
+pub fn tell(pipe: OwnedFd, text: &[u8]) -> std::io::Result<()> {
+    std::fs::File::from(pipe).write_all(text)
 }

@@ -10,7 +10,7 @@ use std::ptr::null_mut;
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW, Symbol};
 
-use crate::cell::Start;
+use super::cell::Start;
 
 const VERSION_1_6: i32 = 0x0001_0006;
 /// The stack of `main`: what `java` gives it.
@@ -38,33 +38,6 @@ mod place {
     pub const DESTROY: usize = 3;
     pub const DETACH: usize = 5;
 }
-
-/// What a cell is likely to need, beside what a machine has loaded by itself: the launcher's helper, files, lambdas, texts put together. Nothing here looks
-/// at the environment, which is the cell's (`java.lang.ProcessEnvironment`), and what a machine does not have is left out.
-const WARM: [&CStr; 22] = [
-    c"sun/launcher/LauncherHelper",
-    c"jdk/internal/loader/URLClassPath$FileLoader",
-    c"jdk/internal/loader/Resource",
-    c"java/nio/file/Files",
-    c"java/nio/file/Path",
-    c"java/nio/file/StandardOpenOption",
-    c"sun/nio/fs/UnixChannelFactory",
-    c"sun/nio/ch/FileChannelImpl",
-    c"sun/nio/ch/ChannelOutputStream",
-    c"java/nio/channels/Channels",
-    c"java/lang/invoke/StringConcatFactory",
-    c"java/lang/invoke/LambdaMetafactory",
-    c"java/lang/invoke/InnerClassLambdaMetafactory",
-    c"java/util/ArrayList",
-    c"java/util/LinkedHashMap",
-    c"java/util/TreeMap",
-    c"java/util/Arrays",
-    c"java/util/stream/IntStream",
-    c"java/util/stream/ReferencePipeline",
-    c"java/util/regex/Pattern",
-    c"java/util/Formatter",
-    c"java/lang/Throwable$WrappedPrintStream",
-];
 
 /// Why there is no machine.
 #[derive(Debug, thiserror::Error)]
@@ -116,14 +89,15 @@ unsafe fn function<F: Copy>(table: Table, place: usize) -> F {
 
 #[expect(unsafe_code, reason = "an interface of C")]
 impl Machine {
-    /// Makes one. It is the only one of this process, and stays until that ends.
-    pub fn make(library: &Path, classes: &CStr, options: &[CString]) -> Result<Self, Refused> {
+    /// Makes one. It is the only one of this process, and stays until that ends. Its class path is the folder `nowhere`, in which nothing ever is: where its
+    /// classes are it is told when it runs them, since there may be none yet.
+    pub fn make(library: &Path, nowhere: &CStr, options: &[CString]) -> Result<Self, Refused> {
         type Create = unsafe extern "C" fn(*mut Table, *mut Table, *mut Options) -> i32;
         // SAFETY: it is the library of the JDK whose `java` would load it into its own process.
         let library = unsafe { Library::open(Some(library), RTLD_NOW | RTLD_GLOBAL) }?;
         // SAFETY: the type is that of jni.h.
         let create: Symbol<Create> = unsafe { library.get(b"JNI_CreateJavaVM\0") }?;
-        let path = [b"-Djava.class.path=", classes.to_bytes()].concat();
+        let path = [b"-Djava.class.path=", nowhere.to_bytes()].concat();
         let own = [path, b"-Dsun.java.launcher=SUN_STANDARD".to_vec()];
         let own = own.map(|text| CString::new(text).unwrap_or_default());
         let setting =
@@ -141,15 +115,6 @@ impl Machine {
         // Its threads run until the process ends.
         std::mem::forget(library);
         if code == 0 { Ok(Self { machine, env }) } else { Err(Refused::Create(code)) }
-    }
-
-    /// Has it load what a cell is likely to need.
-    pub fn warm(&self) {
-        for name in WARM {
-            if self.class(name).is_none() {
-                self.forget_exception();
-            }
-        }
     }
 
     /// Ends the process: there is no cell.
@@ -205,7 +170,7 @@ impl Machine {
                 set(self.env, args, at, text);
             }
         }
-        self.set_command(helper, start)?;
+        self.set_properties(helper, classes, start)?;
         // Since version 21 `main` may be of an instance and take nothing.
         let is_static = self.flag(helper, c"isStaticMain").unwrap_or(true);
         let takes = !self.flag(helper, c"noArgMain").unwrap_or(false);
@@ -221,20 +186,23 @@ impl Machine {
         self.call_void(place::CALL_VOID, instance, main, &args)
     }
 
-    /// What `java` would say that it runs.
-    fn set_command(&self, helper: Object, start: &Start) -> Option<()> {
+    /// What `java` would say that it runs, and where it finds that.
+    fn set_properties(&self, helper: Object, classes: &CStr, start: &Start) -> Option<()> {
         let system = self.class(c"java/lang/System")?;
         let signature = c"(Ljava/lang/String;Ljava/lang/String;)Ljava/lang/String;";
         let set = self.static_method(system, c"setProperty", signature)?;
         let words = std::iter::once(&start.class).chain(&start.args);
         let words = words.cloned().collect::<Vec<_>>().join(&b' ');
-        let name = self.plain_string(c"sun.java.command")?;
-        let value = self.string(helper, &words)?;
-        self.call_object(system, set, &[name as u64, value as u64]).map(drop)
+        for (name, value) in
+            [(c"java.class.path", classes.to_bytes()), (c"sun.java.command", words.as_slice())]
+        {
+            let (name, value) = (self.plain_string(name)?, self.string(helper, value)?);
+            self.call_object(system, set, &[name as u64, value as u64])?;
+        }
+        Some(())
     }
 
-    /// Has the loader of the class path look for classes where they are now: when the machine was made there were none, and the loader took the folder
-    /// for an archive that is missing. What it does for agents, it does for us.
+    /// Has the loader of the class path look for classes there, too: what it does for agents, it does for us.
     fn add_classes(&self, classes: &CStr) -> Option<()> {
         let loaders = self.class(c"java/lang/ClassLoader")?;
         let signature = c"()Ljava/lang/ClassLoader;";
