@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use polyloom_model::{Calls, Kind, Limits, Policy, Preset, Type, Value, processors};
 use polyloom_protocol::achieved::Achieved;
+use polyloom_protocol::handshake::feature;
 use polyloom_protocol::messages::host::{
     Call as ExecCall, Exec, Input as ExecInput, Output as ExecOutput,
 };
@@ -456,10 +457,17 @@ impl Workplace {
         let plain = executor.manifest.kind.is_plain();
         let compile = attempt.phase.compiles();
         let code = messages::code_path(attempt);
-        let laid = if compile {
-            inputs::Laid::default()
-        } else {
-            inputs::lay(&attempt.inputs, plain, &view)
+        // A function sees its arguments and no files of them.
+        let told = match &executor.manifest.kind {
+            Kind::Worker(worker) => {
+                attempt.call.is_some() && worker.features.iter().any(|it| it == feature::VALUES)
+            }
+            _ => false,
+        };
+        let laid = match compile {
+            true => inputs::Laid::default(),
+            false if told => inputs::lay_few(&attempt.inputs, &view),
+            false => inputs::lay(&attempt.inputs, plain, &view),
         };
         let mut spec = sandbox::Spec {
             env: Self::base_env(executor, &view, &attempt.limits),
