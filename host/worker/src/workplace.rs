@@ -209,17 +209,22 @@ impl Workplace {
         if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
             let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
         }
-        // What a host that was killed left behind goes first; it is known by its dead owner.
-        sandbox::sweep();
-        sandbox::sweep_folders(&self.scratch);
+        let daemon = self.daemon.client();
+        if daemon.is_none() {
+            self.sweep();
+        }
         // With a daemon it may be that nothing is to be started here.
-        let later = self
-            .daemon
-            .client()
+        let later = daemon
             .and_then(|client| sandbox::Spawner::start_later(&self.binary, client.prepared()));
         let started = later.map_or_else(|| sandbox::Spawner::start(&self.binary), Ok)?;
         let started = started.with_scratch(&self.scratch);
         Ok(self.spawner.get_or_init(|| started))
+    }
+
+    /// Removes what hosts that were killed left behind; it is known by its dead owner. A daemon does so whenever a run has gone, its runs do not.
+    pub(crate) fn sweep(&self) {
+        sandbox::sweep();
+        sandbox::sweep_folders(&self.scratch);
     }
 
     /// Has the spawner get ready, where that was left for later.
