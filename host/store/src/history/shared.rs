@@ -134,17 +134,15 @@ impl Whole {
 fn pieces(text: &str) -> Vec<(usize, usize)> {
     let bytes = text.as_bytes();
     let mut found: Vec<(usize, usize)> = Vec::new();
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    let (mut depth, mut at) = (0_usize, 0);
     // Where the present member began, if it is one of them.
     let mut began = None;
-    for (at, byte) in bytes.iter().enumerate() {
-        if in_string {
-            in_string = escaped || *byte != b'"';
-            escaped = !escaped && *byte == b'\\';
-            continue;
-        }
+    while let Some(byte) = bytes.get(at) {
         match byte {
-            b'"' => in_string = true,
+            b'"' => {
+                at = behind_string(text, at);
+                continue;
+            }
             b'{' | b'[' => depth += 1,
             b'}' | b']' | b',' if depth == 1 => {
                 if let Some(start) = began.take().filter(|start| at - start >= WORTH) {
@@ -162,9 +160,24 @@ fn pieces(text: &str) -> Vec<(usize, usize)> {
             b'}' | b']' => depth = depth.saturating_sub(1),
             _ => {}
         }
+        at += 1;
     }
     found.truncate(MOST_OF_ONE / 2);
     found
+}
+
+/// The place behind the string that begins at `at`. Most of a text is in strings, which are gone through many bytes at a time.
+fn behind_string(text: &str, at: usize) -> usize {
+    let mut end = at + 1;
+    while let Some(quote) = text[end..].find('"') {
+        let escapes = text.as_bytes()[end..end + quote].iter().rev();
+        let escapes = escapes.take_while(|byte| **byte == b'\\').count();
+        end += quote + 1;
+        if escapes % 2 == 0 {
+            return end;
+        }
+    }
+    text.len()
 }
 
 #[cfg(test)]
