@@ -36,9 +36,8 @@ use crate::words::chain;
 
 mod program;
 
-pub(crate) use program::compiling;
-
 use program::Made;
+pub(crate) use program::compiling;
 
 /// Larger values are refused as inputs: they would have to be in memory whole.
 const LARGEST_VALUE: u64 = 256 << 20;
@@ -470,6 +469,7 @@ impl StepRun {
             coming: self.coming,
             spare: self.spare,
             learnt: Vec::new(),
+            then: None,
         }
     }
 
