@@ -29,6 +29,7 @@ import { printAtOnce } from "./prints.mjs";
  *   load?(path: string): unknown,
  *   catalog?(): unknown,
  *   report?(error: unknown): string,
+ *   late?(error: unknown): string,
  * }} Runner
  */
 
@@ -84,6 +85,8 @@ export class Conversation {
     process.stderr.write(`${this.#runner?.report?.(error) ?? error}\n`);
     // Who typed it sees it, with the next input, and types on, as at node's own prompt.
     if (this.#exec?.interactive) return undefined;
+    const whose = this.#runner?.late?.(error) ?? "";
+    if (whose !== "") process.stderr.write(`${whose}\n`);
     // After Done nobody listens; what a cell left behind must not look like the next one's.
     process.exit(1);
   }

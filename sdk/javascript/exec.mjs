@@ -172,7 +172,8 @@ export class Exec {
     if (this.#done) return;
     // Whoever did that knows.
     if (/** @type {any} */ (thrown)?.code === "ERR_SCRIPT_EXECUTION_INTERRUPTED") return this.#finish(false);
-    const { code } = this.body;
+    const { body } = this;
+    const { code } = body;
     const own = { source: this.#source, moved: this.#cell?.moved ?? null };
     place ??= placeOf(thrown, new Map([...(this.session?.codes ?? []), [code, own]]));
     if (place === null && this.body.call && code !== "") place = placeBeside(thrown, code);
@@ -186,6 +187,9 @@ export class Exec {
       const there = this.session?.codes.get(place?.file ?? "")?.cell ?? this.body.cell;
       const text = there === this.body.cell ? "it was called here" : `cell \`${this.body.cell}\` called it here; it is of cell \`${there}\``;
       this.channel.show(Kind.Diagnostic, this.id, diagnostic(text, called, "info", "caller"));
+    } else if (place !== null && place.file !== code) {
+      const there = this.session?.codes.get(place.file)?.cell ?? body.cell;
+      if (there !== body.cell) this.channel.show(Kind.Diagnostic, this.id, diagnostic(`that is of cell \`${there}\`, and came while \`${body.cell}\` ran`, null, "info"));
     }
     const at = place === null || isOurs ? "" : `${place.file}:${place.line}\n`;
     // At a prompt the host shows the place.

@@ -6,6 +6,7 @@
 import process from "node:process";
 import vm from "node:vm";
 
+import { placeOf } from "./errors.mjs";
 import { tokensOf } from "./tokens.mjs";
 
 /** The name under which a module hands out its variables. */
@@ -57,6 +58,15 @@ export class Session {
   names = new Set();
   /** @type {import("./errors.mjs").Codes} what ran in it, the latest of each file: later cells may fail in there */
   codes = new Map();
+
+  /**
+   * What is said of something that was thrown between cells: whose it is.
+   * @param {unknown} thrown
+   */
+  late(thrown) {
+    const cell = this.codes.get(placeOf(thrown, this.codes)?.file ?? "")?.cell;
+    return cell === undefined ? "" : `that is of cell \`${cell}\`, which was over: its session ends`;
+  }
   #globals = Object.getOwnPropertyDescriptors(globalThis);
   #folder = process.cwd();
   #env = { ...process.env };

@@ -16,6 +16,7 @@ const runner = Promise.all([import("./exec.mjs"), import("./session.mjs")]).then
     begin: (/** @type {ConstructorParameters<typeof Exec>} */ channel, id, body, features) => new Exec(channel, id, body, features, session),
     complete: (/** @type {string} */ code, /** @type {number | null} */ cursor) => session.complete(code, cursor),
     reset: () => session.reset(),
+    late: (/** @type {unknown} */ error) => session.late(error),
     report,
   };
 });

@@ -24,6 +24,9 @@ use crate::there::{self, There, index};
 /// The version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// The variable that says where the store is.
+const STORE: &str = "POLYLOOM_STORE";
+
 /// What helps a damaged index.
 const DAMAGED: &str =
     "`polyloom cache verify --fix` moves a damaged index away; what it knew is made again";
@@ -350,6 +353,10 @@ impl World {
                 }
                 OpenError::Unreadable { .. } => failure.hint(DAMAGED),
                 OpenError::Fault(fault) if fault.is_damaged() => failure.hint(DAMAGED),
+                OpenError::Fault(_) if std::env::var_os(STORE).is_some_and(|it| !it.is_empty()) => {
+                    failure
+                        .hint(format!("`{STORE}` says that the store is there: a folder of yours"))
+                }
                 OpenError::Fault(_) | OpenError::Newer { .. } => failure,
             }
         })?;

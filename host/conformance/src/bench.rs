@@ -346,7 +346,7 @@ fn keep(collected: Collected, path: &Path) -> io::Result<()> {
             io::copy(&mut File::from(fd), &mut File::create(path)?)?;
             std::fs::set_permissions(path, PermissionsExt::from_mode(0o755))?;
         }
-        Collected::Tree(files) => {
+        Collected::Tree { files, .. } => {
             std::fs::create_dir_all(path)?;
             for file in files {
                 let to = path.join(&file.path);

@@ -72,7 +72,7 @@ pub fn once(bench: &Bench<'_>) -> Check {
     let seen = bench.make(Arc::new(maker))?;
     ended_well(&seen)?;
     match &seen.report.program {
-        Some(Collected::Tree(files)) if !files.is_empty() => Ok(()),
+        Some(Collected::Tree { files, .. }) if !files.is_empty() => Ok(()),
         _ => Err(seen.got("it ended well and left nothing in `{out}`")),
     }
 }

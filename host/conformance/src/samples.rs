@@ -176,7 +176,9 @@ fn table(found: &[u8]) -> Result<(), String> {
 }
 
 fn tree(found: &Collected) -> Result<(), String> {
-    let Collected::Tree(files) = found else { return Err("came back as no folder".to_owned()) };
+    let Collected::Tree { files, .. } = found else {
+        return Err("came back as no folder".to_owned());
+    };
     let mut all = Vec::new();
     for file in files {
         let bytes = content(file).map_err(|error| error.to_string())?;
@@ -203,7 +205,7 @@ pub fn bytes(content: &Collected) -> Result<Vec<u8>, String> {
             };
             read().map_err(|error| error.to_string())
         }
-        Collected::Tree(_) => Err("came back as a folder".to_owned()),
+        Collected::Tree { .. } => Err("came back as a folder".to_owned()),
     }
 }
 

@@ -51,6 +51,8 @@ struct Screen {
     options: Options,
     paint: Paint,
     live: Option<live::Live>,
+    /// How long cells ran by their own account, in milliseconds.
+    walls: HashMap<String, f64>,
     /// Lines ready to be written for good.
     ready: String,
     failed: Option<io::Error>,
@@ -115,6 +117,7 @@ impl Terminal {
             },
             options,
             live,
+            walls: HashMap::new(),
             ready: String::new(),
             failed: None,
             cells: HashMap::new(),
@@ -352,6 +355,9 @@ impl Screen {
                 self.retried(cell, *attempt, *delay_ms, meta);
             }
             Event::StepFinished { cell, lang, reason, attempts, meta } => {
+                if meta.wall_ms > 0.0 {
+                    self.walls.insert(cell.clone(), meta.wall_ms);
+                }
                 self.finished(cell, lang, reason, *attempts, meta);
             }
             Event::Warning { text } => {

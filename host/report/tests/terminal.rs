@@ -511,3 +511,15 @@ fn a_kernel_that_ended_is_told_as_that() {
     let shown = plain(&story);
     assert!(shown.contains("cell `a` (jupyter:python3): failed, its kernel ended\n"), "{shown}");
 }
+
+#[test]
+fn time_of_the_critical_path_that_is_no_cells_own_is_told() {
+    let mut story = Story::default();
+    story.start(&[("load", "python"), ("stats", "cpp")]);
+    story.at(100.0).done("load", "python", meta(Outcome::Ok, 20.0));
+    story.at(500.0).done("stats", "cpp", meta(Outcome::Ok, 30.0));
+    story.at(531.0).end(Outcome::Ok, Totals { ok: 2, ..Totals::default() });
+    let text = screen(&story, Options::default());
+    let last = "critical path: load 123ms → stats 400ms, 523ms of 531ms, 473ms of it before and after the cells' own time\n";
+    assert!(text.ends_with(last), "{text}");
+}

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use polyloom_model::{Cell, Encoding, PortName, Type};
+use polyloom_model::{Cell, CellId, Encoding, PortName, Type};
 use polyloom_plan::{Artifact, Feed};
 use polyloom_protocol::Outcome;
 use polyloom_protocol::meta::{ExecMeta, Times};
@@ -49,14 +49,32 @@ pub(crate) fn gather(place: &Place, cell: &Cell, feeds: &BTreeMap<PortName, Feed
 }
 
 /// What an input gets that lists outputs: a list of their values, or a directory of their files.
-pub(crate) fn together(place: &Place, parts: &[Artifact]) -> Result<Artifact, String> {
+pub(crate) fn together(
+    place: &Place,
+    sources: &[(CellId, PortName)],
+    parts: &[Artifact],
+) -> Result<Artifact, String> {
     let mut types = parts.iter().map(|part| &part.ty);
     let ty = match types.next() {
         Some(first) if types.all(|ty| ty == first) => first.gathered(),
         Some(first) if first.encoding() != Encoding::Msgpack => Type::Dir,
         Some(_) | None => Type::Any.gathered(),
     };
-    one(place, &ty, parts)
+    one(place, &ty, parts).map_err(|why| match largest(sources, parts) {
+        Some((cell, port)) if too_large(parts).is_some() => {
+            format!("{why}; the largest is `{cell}.{port}`")
+        }
+        _ => why,
+    })
+}
+
+fn largest<'s>(
+    sources: &'s [(CellId, PortName)],
+    parts: &[Artifact],
+) -> Option<&'s (CellId, PortName)> {
+    let sizes = sources.iter().zip(parts).map(|(source, part)| (part.size, source));
+    // Of equal ones it is the first.
+    sizes.reduce(|most, next| if next.0 > most.0 { next } else { most }).map(|(_, source)| source)
 }
 
 fn one(place: &Place, ty: &Type, parts: &[Artifact]) -> Result<Artifact, String> {
@@ -68,12 +86,21 @@ fn one(place: &Place, ty: &Type, parts: &[Artifact]) -> Result<Artifact, String>
     }
 }
 
+/// How many bytes values are that are too large for a list.
+fn too_large(parts: &[Artifact]) -> Option<u64> {
+    let all = parts.iter().fold(0, |sum: u64, part| sum.saturating_add(part.size));
+    (all > LARGEST).then_some(all)
+}
+
 /// What is stored of values is canonical MessagePack, and so is a list of it behind its length.
 fn list(store: &Arc<Store>, ty: &Type, parts: &[Artifact]) -> Result<Artifact, String> {
+    if let Some(all) = too_large(parts) {
+        let (all, most) = (all.div_ceil(1 << 20), LARGEST >> 20);
+        return Err(format!("these values are {all} MiB together, a list may be {most} MiB"));
+    }
     let mut bytes = header(parts.len())?;
     for part in parts {
-        let left = LARGEST.saturating_sub(bytes.len() as u64);
-        let part = store.read(&part.digest, left).map_err(|error| chain(&error))?;
+        let part = store.read(&part.digest, part.size).map_err(|error| chain(&error))?;
         bytes.extend_from_slice(&part);
     }
     let digest = store.put_bytes(&bytes).map_err(|error| chain(&error))?;

@@ -209,7 +209,7 @@ impl StepRun {
         let began = SystemTime::now();
         let report = self.made_of_no_cell(attempt).await?;
         match (report.meta.outcome, report.program) {
-            (Outcome::Ok, Some(Collected::Tree(files))) => {
+            (Outcome::Ok, Some(Collected::Tree { files, .. })) => {
                 let work = blocking(move || self.keep_head(&key, &text, files, began)).await;
                 work.map_err(|trouble| trouble.text)?
             }

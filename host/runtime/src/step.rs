@@ -546,9 +546,9 @@ impl StepRun {
                     return Err(Trouble::host(text));
                 }
             },
-            Source::Ports(_) => match self.edges.get(port) {
+            Source::Ports(sources) => match self.edges.get(port) {
                 Some(Feed::Several(parts)) => {
-                    gather::together(&self.place, parts).map_err(Trouble::input)?
+                    gather::together(&self.place, sources, parts).map_err(Trouble::input)?
                 }
                 Some(Feed::One(_)) | None => {
                     let text = format!("the results that `{port}` lists are not there");
@@ -690,8 +690,9 @@ fn keep_output(
         Collected::File { fd, size, hot: None } => {
             store.put_file(&File::from(fd), size).map_err(|e| host(&e))?
         }
-        Collected::Tree(files) => {
-            let mut entries = Vec::with_capacity(files.len());
+        Collected::Tree { files, empty } => {
+            let folder = |path| TreeEntry { path, file: None };
+            let mut entries: Vec<TreeEntry> = empty.into_iter().map(folder).collect();
             for file in files {
                 entries.push(tree_file(store, file)?);
             }

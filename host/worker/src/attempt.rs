@@ -191,8 +191,13 @@ pub enum Collected {
         /// The same file, to be given to other cells, where it is large and in memory.
         hot: Option<HotFile>,
     },
-    /// A directory tree: files by relative path.
-    Tree(Vec<TreeFile>),
+    /// A directory tree.
+    Tree {
+        /// Its files, by relative path.
+        files: Vec<TreeFile>,
+        /// Relative paths of the folders in it that have nothing.
+        empty: Vec<String>,
+    },
 }
 
 /// One file of a collected directory; opened only when it is read, since a directory may have more files than a process may

@@ -1,7 +1,7 @@
 //! Outputs from a dead cell's files: found by descriptor, searched for secrets, checked against their declared types (SPEC.md,
 //! «Files of a cell»).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -136,8 +136,9 @@ pub fn amount<'o>(outputs: impl Iterator<Item = &'o Output>) -> (u64, u64) {
     outputs.fold((0, 0), |(files, bytes), output| match &output.content {
         Collected::Bytes(content) => (files + 1, bytes + content.len() as u64),
         Collected::File { size, .. } => (files + 1, bytes + size),
-        Collected::Tree(all) => {
-            (files + all.len() as u64, all.iter().fold(bytes, |bytes, file| bytes + file.size))
+        Collected::Tree { files: all, empty } => {
+            let count = (all.len() + empty.len()) as u64;
+            (files + count, all.iter().fold(bytes, |bytes, file| bytes + file.size))
         }
     })
 }
@@ -186,8 +187,10 @@ pub fn outputs(
     }
     if problems.is_empty() {
         let odd = outputs.iter().filter_map(|(port, output)| match &output.content {
-            Collected::Tree(files) => {
-                let what = portable::problem(files.iter().map(|file| file.path.as_str()))?;
+            Collected::Tree { files, empty } => {
+                let empty = empty.iter().map(String::as_str);
+                let names = files.iter().map(|file| file.path.as_str()).chain(empty);
+                let what = portable::problem(names)?;
                 Some(format!("output `{port}` has names that are not portable: {what}"))
             }
             Collected::Bytes(_) | Collected::File { .. } => None,
@@ -283,7 +286,7 @@ fn content(
         if entry.kind != Kind::Directory {
             return Err(format!("expected a directory, found {}", what(entry.kind)).into());
         }
-        return Ok(output(ty, Collected::Tree(tree(collector, &path, most, mask, writers)?), ""));
+        return Ok(output(ty, tree(collector, &path, most, mask, writers)?, ""));
     }
     let Kind::File { .. } = entry.kind else {
         return Err(format!("expected a file, found {}", what(entry.kind)).into());
@@ -342,7 +345,7 @@ fn extension(name: &str) -> &str {
     name.rfind('.').map_or("", |at| &name[at..])
 }
 
-/// The files below a directory; anything but files and directories is refused, not left out: what a consumer gets is what
+/// What is below a directory; anything but files and directories is refused, not left out: what a consumer gets is what
 /// the cell wrote.
 fn tree(
     collector: &Arc<Collector>,
@@ -350,7 +353,7 @@ fn tree(
     most: u32,
     mask: Option<&Mask>,
     writers: Writers,
-) -> Result<Vec<TreeFile>, Problem> {
+) -> Result<Collected, Problem> {
     let caps = ListingCaps { entries: usize::try_from(most).unwrap_or(ENTRIES), depth: DEPTH };
     let listing = collector.list(path, caps)?;
     if listing.refused.iter().any(|refused| matches!(refused.refusal, Refusal::TooMany)) {
@@ -360,10 +363,19 @@ fn tree(
         let what = format!("`{}` can't be taken", refused.path);
         return Err(Problem::from(refused.refusal).of(what));
     }
-    let mut files = Vec::new();
+    let full: BTreeSet<String> = listing
+        .entries
+        .iter()
+        .filter_map(|entry| Some(entry.path.rsplit_once('/')?.0.to_owned()))
+        .collect();
+    let (mut files, mut empty) = (Vec::new(), Vec::new());
     for entry in listing.entries {
         match entry.kind {
-            Kind::Directory => {}
+            Kind::Directory if full.contains(&entry.path) => {}
+            Kind::Directory => {
+                secret_free(mask, entry.path.as_bytes())?;
+                empty.push(entry.path);
+            }
             Kind::File { .. } => {
                 let at = format!("{path}/{}", entry.path);
                 let named = |problem: Problem| problem.of(format_args!("`{}`", entry.path));
@@ -385,7 +397,7 @@ fn tree(
             }
         }
     }
-    Ok(files)
+    Ok(Collected::Tree { files, empty })
 }
 
 /// Results beyond the declared outputs that a worker named: files that are there, each under a name of its own. What can't
@@ -457,7 +469,7 @@ fn file_of(
 pub fn head(cell: &Sandbox) -> Result<Collected, Vec<Problem>> {
     let taken = || -> Result<Collected, Problem> {
         let collector = Arc::new(cell.collect().map_err(Problem::reading)?);
-        Ok(Collected::Tree(tree(&collector, "out", 100, None, Writers::Gone)?))
+        tree(&collector, "out", 100, None, Writers::Gone)
     };
     taken().map_err(|problem| vec![problem])
 }
@@ -471,9 +483,7 @@ pub fn program(cell: &Sandbox) -> Result<Collected, Vec<Problem>> {
         let entry = listing.entries.iter().find(|entry| entry.path == "program");
         match entry.map(|entry| entry.kind) {
             None => Err("its program ended well and left none".to_owned().into()),
-            Some(Kind::Directory) => {
-                Ok(Collected::Tree(tree(&collector, "out/program", 10_000, None, Writers::Gone)?))
-            }
+            Some(Kind::Directory) => tree(&collector, "out/program", 10_000, None, Writers::Gone),
             Some(Kind::File { size, .. }) => {
                 Ok(Collected::File { fd: collector.open_file("out/program")?, size, hot: None })
             }

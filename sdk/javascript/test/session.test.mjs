@@ -139,6 +139,16 @@ test("columns of what is typed are its author's", () => cells(async (all) => {
   }
 }));
 
+test("what comes late names the cell that it is of", () => cells(async (all) => {
+  await all.run("let go; new Promise((resolve) => { go = resolve; }).then(() => { throw new Error('late'); });", { cell: "before" });
+  const { ok, told } = await all.run("go(); await new Promise((resolve) => setTimeout(resolve, 1000));", { cell: "after" });
+  assert.equal(ok, false);
+  assert.match(told.map(({ message }) => message).join("\n"), /late\nthat is of cell `before`, and came while `after` ran/);
+  await all.run("setTimeout(() => { throw new Error('later'); }, 1);", { cell: "last" });
+  await all.host.exited;
+  assert.match(all.host.stderr, /that is of cell `last`, which was over: its session ends/);
+}));
+
 test("what fails after its input was over takes no state at a prompt", () => cells(async (all) => {
   await all.value("let kept = 7; setTimeout(() => { throw new Error('late'); }, 10); 0");
   while (!all.host.stderr.includes("late")) await new Promise((resolve) => all.host.child.stderr.once("data", resolve));

@@ -24,6 +24,8 @@ _RESERVED_AT_ONCE = 256 << 10
 """What is reserved at once is what a page of tmpfs can be as large as (Linux 6.14), and a page is
 what a fault fills. Not 2 MiB: pages of that size are what virtual machines give back to their
 host, and having one again is slow."""
+_LOOKED_AT = 4 << 20
+"""Elements of an array up to which it is looked at what a conversion would lose."""
 _born: list[tuple[Any, str, int]] = []
 """Tensors of `empty`: the map of the file, its path, and where the data starts."""
 
@@ -258,11 +260,24 @@ def _from_numpy(value: Any, wanted: Type, name: str) -> tuple[str, list[int], me
     dtype = wanted.dtype or found
     target = numpy.dtype("<" + DTYPES[dtype][0])
     if not numpy.can_cast(value.dtype, target, "safe"):
-        fix = f"which `.astype({str(target)!r})` would convert"
-        raise Mismatch(name, wanted.text, f"an array of {found}, {fix}")
+        fix = f", which `.astype({str(target)!r})` would convert" if _is_kept(value, target) else ""
+        raise Mismatch(name, wanted.text, f"an array of {found}{fix}")
     shape = [int(size) for size in value.shape]
     array = numpy.ascontiguousarray(value, target)
     return dtype, shape, memoryview(array.reshape(-1).view(numpy.uint8))
+
+
+def _is_kept(value: Any, target: Any) -> bool:
+    """Whether all that an array has is in `target`, too. Of a large one that is not looked at."""
+    import warnings
+
+    import numpy
+
+    if value.size > _LOOKED_AT:
+        return False
+    with warnings.catch_warnings(), numpy.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        return bool(numpy.array_equal(value.astype(target), value))
 
 
 def _from_plain(value: Any, wanted: Type, name: str) -> tuple[str, list[int], memoryview]:

@@ -127,6 +127,10 @@ class Tensors(Files):
         self.assertEqual(self.trip(numpy.zeros((0, 3)), "tensor<f64,[n,3]>").shape, (0, 3))
         fix = "found an array of f64, which `.astype('float32')` would convert"
         self.refuses(numpy.zeros(2), "tensor<f32,[n]>", fix)
+        for lossy in ([1.5], [float("nan")], [300.0], [-1.0]):
+            with self.subTest(lossy), self.assertRaises(PortError) as caught:
+                self.write(numpy.array(lossy), "tensor<u8,[n]>")
+            self.assertNotIn("astype", str(caught.exception))
 
     def test_arrays_of_other_libraries(self) -> None:
         pandas, polars = library("pandas"), library("polars")

@@ -600,6 +600,22 @@ raw = bytes(range(20))
 }
 
 #[test]
+fn a_project_that_is_not_there_is_told_alike_by_all_that_read_what_was() {
+    let place = Place::flow(FLOW);
+    for command in ["runs", "grants", "logs", "show", "lineage", "replay"] {
+        let mut words = vec![command, "-C", "missing"];
+        words.extend((command == "lineage").then_some("a.x"));
+        let told = place.polyloom(&words).exits(2).stderr();
+        assert!(
+            told.contains("can't read `missing`: there is no such file or folder"),
+            "{command}: {told}"
+        );
+    }
+    let told = place.polyloom(&["runs", "-C", "/dev/null"]).exits(2).stderr();
+    assert!(told.contains("it is neither a file nor a folder"), "{told}");
+}
+
+#[test]
 fn runs_are_listed_newest_first() {
     let place = Place::flow(FLOW);
     insta::assert_snapshot!(place.polyloom(&["runs"]).exits(0).screen(), @"

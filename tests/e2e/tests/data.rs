@@ -407,3 +407,27 @@ fn doctor_tells_how_much_memory_outputs_may_be_held_in() {
     let refused = told("much", "text").stderr();
     assert!(!refused.contains("panicked"), "{refused}");
 }
+
+#[test]
+fn a_directory_keeps_its_empty_folders_and_is_written_as_a_new_one() {
+    let place = Place::flow(
+        "[cells.a]\nlang = \"sh\"\noutputs = { d = \"dir\" }\n\
+         code = 'mkdir -p \"$OUT/d/e/000\" \"$OUT/d/h\"; printf x > \"$OUT/d/f\"; printf y > \"$OUT/d/h/run\"; chmod +x \"$OUT/d/h/run\"'\n\
+         [cells.b]\nlang = \"sh\"\ninputs = { d = \"a.d\" }\ncode = 'cd \"$d\"; find . | sort'\n",
+    );
+    let _ = place.run(&[]).exits(0);
+    let found = place.polyloom(&["logs", "b"]).exits(0).stdout();
+    assert_eq!(found, ".\n./e\n./e/000\n./f\n./h\n./h/run\n");
+    let _ = place.polyloom(&["show", "a.d", "-o", "new"]).exits(0);
+    let new = place.project().join("new");
+    assert_eq!(std::fs::read_to_string(new.join("f")).unwrap(), "x");
+    assert!(new.join("e/000").is_dir());
+    let mode = std::os::unix::fs::MetadataExt::mode(&new.join("h/run").metadata().unwrap());
+    assert_eq!(mode & 0o100, 0o100);
+    let told = place.polyloom(&["show", "a.d", "-o", "new"]).exits(2).stderr();
+    assert!(told.contains("a directory is written as a new one"), "{told}");
+    std::os::unix::fs::symlink("/tmp", place.project().join("link")).unwrap();
+    let _ = place.polyloom(&["show", "a.d", "-o", "link"]).exits(2);
+    let told = place.polyloom(&["show", "a.d", "-o", "-"]).exits(2).stderr();
+    assert!(told.contains("standard output has no form for"), "{told}");
+}

@@ -193,6 +193,23 @@ fn what_lists_one_that_is_left_out_is_left_out() {
 }
 
 #[test]
+fn a_list_that_is_too_large_is_refused_before_it_is_read_and_names_its_largest() {
+    let from = ["\"large.s\""; 40].join(", ");
+    let place = place(&format!(
+        "[cells.large]\nlang = \"sh\"\noutputs = {{ s = \"str\" }}\ncode = 'head -c 7000000 /dev/zero | tr \"\\0\" a > \"$OUT/s\"'\n\
+         [cells.c]\nlang = \"sh\"\ninputs = {{ all = {{ from = [\"a.n\", {from}] }} }}\ncode = 'true'\n"
+    ));
+    let run = place.run(&[]).exits(1);
+    let told = run.cell("c")["diagnostics"].to_string();
+    assert!(
+        told.contains(
+            "these values are 268 MiB together, a list may be 256 MiB; the largest is `large.s`"
+        ),
+        "{told}"
+    );
+}
+
+#[test]
 fn folders_that_multiply_are_refused_before_they_are_made() {
     let from = ["\"many.d\""; 120].join(", ");
     let place = place(&format!(

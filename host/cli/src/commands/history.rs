@@ -19,8 +19,24 @@ use crate::world::World;
 const NO_RUN: &str = "polyloom run; another project is named with -C FOLDER";
 
 /// The project that was named, or the folder we are in.
-pub fn project_of(project: Option<PathBuf>) -> PathBuf {
+pub fn project_of(project: Option<PathBuf>) -> Result<PathBuf, Failure> {
     let mut project = project.unwrap_or_else(|| PathBuf::from("."));
+    let unreadable = |why: &str| {
+        let message = format!("can't read `{}`: {why}", escape_line(&project.to_string_lossy()));
+        Err(Failure::new(Exit::Usage, message)
+            .hint("-C names a project's folder, or its flow file"))
+    };
+    match std::fs::metadata(&project) {
+        // As of a flow that is named.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return unreadable("there is no such file or folder");
+        }
+        Err(error) => return unreadable(&error.to_string()),
+        Ok(found) if !found.is_file() && !found.is_dir() => {
+            return unreadable("it is neither a file nor a folder");
+        }
+        Ok(_) => {}
+    }
     // A flow file stands for its folder.
     if project.is_file() {
         project = project.parent().unwrap_or(Path::new("")).to_owned();
@@ -28,12 +44,12 @@ pub fn project_of(project: Option<PathBuf>) -> PathBuf {
     if project.as_os_str().is_empty() {
         project = PathBuf::from(".");
     }
-    project
+    Ok(project)
 }
 
 /// The folder of a project's history, where there is one.
 pub fn folder(world: &World, project: Option<&Path>) -> Result<Option<PathBuf>, Failure> {
-    let project = project_of(project.map(Path::to_owned));
+    let project = project_of(project.map(Path::to_owned))?;
     let store = world.store()?;
     if !History::is_there(&project, &store) {
         return Ok(None);
@@ -43,7 +59,7 @@ pub fn folder(world: &World, project: Option<&Path>) -> Result<Option<PathBuf>, 
 
 /// The history of the project that was named, or of the folder we are in.
 pub fn open(world: &World, project: Option<PathBuf>) -> Result<Arc<History>, Failure> {
-    let project = project_of(project);
+    let project = project_of(project)?;
     let store = world.store()?;
     if !History::is_there(&project, &store) {
         return Err(Failure::of(Exit::Nothing, &FindError::None).hint(NO_RUN));
@@ -117,7 +133,7 @@ pub fn locate(world: &World, at: &At) -> Result<Found, Failure> {
             project = Some(PathBuf::from(words.remove(0)));
         }
     }
-    let project = project_of(project);
+    let project = project_of(project)?;
     let history = open(world, Some(project.clone()))?;
     let mut words = words.into_iter();
     let (first, second) = (words.next(), words.next());

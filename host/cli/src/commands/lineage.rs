@@ -37,7 +37,7 @@ struct Place {
 /// The command.
 pub fn lineage(world: &World, args: &LineageArgs) -> Outcome {
     let history = history::open(world, args.project.clone())?;
-    let project = history::project_of(args.project.clone());
+    let project = history::project_of(args.project.clone())?;
     let artifact = find(world, &project, &history, &args.words)?;
     let mut lineage = Lineage::new(&history);
     let environment = |error| Failure::of(Exit::Environment, &error);

@@ -1,6 +1,7 @@
 //! `polyloom show RUN [CELL[.PORT]]`: a run, a cell's result, or an output with a preview.
 
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use polyloom_events::Event;
@@ -149,6 +150,10 @@ pub fn show(world: &World, args: ShowArgs) -> Outcome {
         let ty: Option<Type> = artifact.r#type.parse().ok();
         return match ty.map(|ty| ty.encoding()) {
             Some(Encoding::Msgpack) => write_value(&path, &target),
+            Some(Encoding::Dir) => {
+                let digest = artifact.digest.parse().map_err(|_| gone())?;
+                write_folder(&store, &digest, &target)
+            }
             _ => write_to(&path, &target),
         };
     }
@@ -201,7 +206,8 @@ fn folder(world: &World, store: &Store, digest: &Digest, path: &Path) -> Result<
         let size = file.as_ref().map_or_else(|| "folder".to_owned(), |file| size(file.size));
         table.row([&size, name]);
     }
-    let mut text = format!("dir, {} entries, {}\n", listing.len(), path.display());
+    let noun = if listing.len() == 1 { "entry" } else { "entries" };
+    let mut text = format!("dir, {} {noun}, {}\n", listing.len(), path.display());
     text.push_str(&table.render(world.screen.out, world.screen.columns));
     if listing.len() > SHOWN {
         text.push_str(&format!("… {} more\n", listing.len() - SHOWN));
@@ -234,10 +240,6 @@ fn unwritten(target: &Path, error: &std::io::Error) -> Failure {
 
 fn write_to(source: &Path, target: &Path) -> Outcome {
     let failed = |error: std::io::Error| unwritten(target, &error);
-    if source.is_dir() {
-        let message = "the output is a directory; its path is in `--format json`";
-        return Err(Failure::new(Exit::Usage, message));
-    }
     let mut file = std::fs::File::open(source).map_err(failed)?;
     if target.as_os_str() == "-" {
         let mut out = std::io::stdout().lock();
@@ -246,6 +248,37 @@ fn write_to(source: &Path, target: &Path) -> Outcome {
     } else {
         let mut out = std::fs::File::create(target).map_err(failed)?;
         std::io::copy(&mut file, &mut out).map_err(failed)?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// Writes a directory as a new one, by what the store says of it: names of its listing, which lead nowhere else, and bytes by their digests.
+fn write_folder(store: &Store, digest: &Digest, target: &Path) -> Outcome {
+    let failed = |error: std::io::Error| unwritten(target, &error);
+    let store_failed = |error| Failure::of(Exit::Environment, &error);
+    if target.as_os_str() == "-" {
+        let message = "the output is a directory, which standard output has no form for";
+        return Err(Failure::new(Exit::Usage, message).hint("-o FOLDER makes a new one"));
+    }
+    let listing = store.listing(digest).map_err(store_failed)?;
+    std::fs::create_dir(target).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            failed(error).hint("a directory is written as a new one: name one that is not there")
+        }
+        _ => failed(error),
+    })?;
+    for (name, file) in &listing {
+        let path = target.join(name);
+        let Some(file) = file else {
+            std::fs::create_dir_all(&path).map_err(failed)?;
+            continue;
+        };
+        std::fs::create_dir_all(path.parent().unwrap_or(target)).map_err(failed)?;
+        let mut from = store.open_blob(&file.digest).map_err(store_failed)?;
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create_new(true).mode(if file.exec { 0o777 } else { 0o666 });
+        let mut to = options.open(&path).map_err(failed)?;
+        std::io::copy(&mut from, &mut to).map_err(failed)?;
     }
     Ok(Exit::Ok)
 }

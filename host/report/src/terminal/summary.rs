@@ -10,6 +10,9 @@ use crate::escape::escape_line;
 use crate::paint::Style;
 use crate::units;
 
+/// Less beside the cells' own time is not told.
+const OUTSIDE_MS: f64 = 100.0;
+
 /// What the last event says.
 pub(super) struct End<'e> {
     pub(super) outcome: Outcome,
@@ -87,7 +90,7 @@ pub(super) fn end(screen: &Screen, end: &End<'_>) -> String {
         if end.critical_path.len() > 1 {
             let chain: f64 = end.critical_path.iter().map(|timed| timed.wall_ms).sum();
             let (chain, wall) = (units::duration(chain), units::duration(end.wall_ms));
-            let in_all = format!(", {chain} of {wall}");
+            let in_all = format!(", {chain} of {wall}{}", outside(screen, end.critical_path));
             times(&mut out, screen, "critical path", " → ", end.critical_path, &in_all);
         }
         // With few cells the lines above show it.
@@ -96,6 +99,19 @@ pub(super) fn end(screen: &Screen, end: &End<'_>) -> String {
         }
     }
     out
+}
+
+/// Where much of the critical path was not the cells' own: they waited for workers, were begun, and their results were taken.
+fn outside(screen: &Screen, path: &[Timed]) -> String {
+    let chain: f64 = path.iter().map(|timed| timed.wall_ms).sum();
+    let own = |timed: &Timed| {
+        screen.walls.get(&timed.cell).map_or(timed.wall_ms, |own| own.min(timed.wall_ms))
+    };
+    let rest = chain - path.iter().map(own).sum::<f64>();
+    match rest >= OUTSIDE_MS && rest >= chain / 4.0 {
+        true => format!(", {} of it before and after the cells' own time", units::duration(rest)),
+        false => String::new(),
+    }
 }
 
 /// What made a run begin: `; load.py changed`.

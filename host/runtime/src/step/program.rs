@@ -150,7 +150,7 @@ impl StepRun {
             Collected::File { fd, size, .. } => {
                 vec![tree_entry(store, SINGLE.to_owned(), File::from(fd), size, true)?]
             }
-            Collected::Tree(files) => {
+            Collected::Tree { files, .. } => {
                 let mut entries = Vec::with_capacity(files.len());
                 for file in files {
                     entries.push(tree_file(store, file)?);

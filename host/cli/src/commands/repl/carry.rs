@@ -56,7 +56,7 @@ pub fn input(store: &Store, port: PortName, output: Output) -> Result<InputFile,
             let (digest, _) = store.put_file(&File::from(fd), size).map_err(|e| broken(&e))?;
             Content::File(store.path(&digest).map_err(|e| broken(&e))?)
         }
-        Collected::Tree(_) => {
+        Collected::Tree { .. } => {
             let text =
                 format!("`{}` is a folder, which can't be carried", escape_line(port.as_str()));
             return Err(Failure::new(Exit::Usage, text));
