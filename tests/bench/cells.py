@@ -101,7 +101,7 @@ def python(bench: Common) -> None:
     if beside is not None:
         bench.row("python", "Python under bwrap", beside)
     wall, whole = walls(bench, bench.project("python", flow(bench, "python", "x = NUMBER")))
-    bench.row("python", "a Python cell, to its end", wall, 17.0)
+    bench.row("python", "a Python cell, to its end", wall, 2.5)
     bench.row("python", "a Python cell, in all", whole)
     bench.ratio("python", "to its end / cold floor", wall / bare)
     venv = bench.venv("numpy")
@@ -114,7 +114,7 @@ def python(bench: Common) -> None:
     bench.row("numpy", "floor: a fork of one that has numpy", fork)
     code = "import numpy as np\nx = float(np.arange(NUMBER + 1).sum())"
     wall, _ = walls(bench, bench.project("numpy", flow(bench, "python", code)), venv=venv)
-    bench.row("numpy", "a Python cell that imports numpy, to its end", wall, 4.0)
+    bench.row("numpy", "a Python cell that imports numpy, to its end", wall, 3.5)
     bench.ratio("numpy", "to its end / import", wall / load)
 
 

@@ -31,6 +31,13 @@ impl Place {
         }
     }
 
+    /// Looks at the bytes of what was made once for an executor, so that nobody has to wait for that later in this process.
+    pub(crate) fn look_at_once(&self, executor: &Executor, identity: &Digest) {
+        if executor.once().is_some() && self.workplace.once(executor).is_none() {
+            let _ = self.find_once(&key(identity));
+        }
+    }
+
     /// The directory, all of whose bytes were looked at; and whether it can't be made.
     fn find_once(&self, key: &Digest) -> (Option<PathBuf>, bool) {
         let digest = self.store.program(key).ok().flatten();

@@ -234,6 +234,12 @@ fn unplanned<'m>(
 }
 
 impl Prepared {
+    /// Whether it is one step, and never becomes more.
+    #[must_use]
+    pub fn is_one(&self) -> bool {
+        self.open.is_empty() && self.plan.all().take(2).count() < 2
+    }
+
     /// The plan, if no cell of it that may run is of an executor whose programs are missing.
     fn with_tools(self, missing: BTreeMap<ExecutorId, ToolError>) -> Result<Self, PrepareError> {
         let mut needed = Vec::new();

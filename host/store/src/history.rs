@@ -12,6 +12,7 @@ mod maker;
 mod open;
 mod prune;
 mod run;
+mod shared;
 mod steps;
 mod stood;
 mod tar;
@@ -35,7 +36,7 @@ pub use run::{RunReader, RunWriter};
 pub use stood::Stood;
 
 /// The version of the history's index.
-pub const HISTORY_VERSION: i64 = 4;
+pub const HISTORY_VERSION: i64 = 5;
 
 /// Why a history could not be used.
 #[derive(Debug, Error)]

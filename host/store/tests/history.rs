@@ -163,6 +163,46 @@ fn old_runs_are_pruned_and_the_reasons_stay() {
 }
 
 #[test]
+fn what_steps_have_in_common_is_kept_once_and_read_of_each() {
+    let root = tempfile::tempdir().unwrap();
+    let history = open(root.path());
+    let long = "x".repeat(1000);
+    let parts = |at: usize| format!("{{\"code\":{at},\"toolchain\":\"{long}\"}}");
+    let meta =
+        |at: usize| format!("{{\"wall_ms\":{at},\"enforcement\":[\"{long}\"],\"policy\":null}}");
+    let rows = |from: usize| (from..from + 3).map(move |at| (at, format!("c{at}")));
+    let mut runs = Vec::new();
+    for started in 0..2 {
+        let run = history.begin(&new(START + 1000 * started)).unwrap();
+        for from in [0, 3, 1] {
+            let step = |(at, cell): (usize, String)| StepRow {
+                meta: meta(at),
+                ..step(&cell, Outcome::Ok, &parts(at))
+            };
+            run.record_steps(&rows(from).map(step).collect::<Vec<_>>()).unwrap();
+        }
+        runs.push(run.id().to_owned());
+        run.finish(&end()).unwrap();
+    }
+    let index = rusqlite::Connection::open(history.place().folder().join("index.db")).unwrap();
+    let count = |sql: &str| index.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(count("SELECT count(*) FROM shared"), 4);
+    assert_eq!(count("SELECT max(length(parts) + length(meta)) FROM steps"), 37);
+    assert_eq!(count("SELECT sum(json_extract(meta, '$.wall_ms')) FROM steps"), 30);
+    for run in &runs {
+        let steps = history.steps(run).unwrap();
+        assert_eq!(steps.len(), 6);
+        for (at, step) in steps.iter().enumerate() {
+            assert_eq!((&step.parts, &step.meta), (&parts(at), &meta(at)));
+            assert_eq!(history.step(run, &step.cell).unwrap().as_ref(), Some(step));
+        }
+    }
+    assert_eq!(history.prune(&keep(1)).unwrap(), 1);
+    assert_eq!(count("SELECT count(*) FROM shared"), 2);
+    assert_eq!(history.previous("polyloom.toml", "c5").unwrap().unwrap().parts, parts(5));
+}
+
+#[test]
 fn a_project_that_cant_be_written_to_has_its_history_in_the_store() {
     let root = tempfile::tempdir().unwrap();
     let project = root.path().join("project");

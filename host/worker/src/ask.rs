@@ -93,7 +93,11 @@ impl Workplace {
         match answer.end {
             End::Silent => return Err(format!("it gave no answer in {} s", ASKING.as_secs())),
             End::Waits => self.normalisers().keep(normaliser),
-            End::Ended | End::Broken => {}
+            End::Ended => {
+                let before = self.normalisers().leave(normaliser);
+                drop(before);
+            }
+            End::Broken => {}
         }
         Ok(answer.forms)
     }

@@ -37,7 +37,7 @@ pub struct Asked {
 pub enum End {
     /// All is answered, and the program waits for more.
     Waits,
-    /// The program has ended.
+    /// The program has ended, or has said all and been told that nothing more comes.
     Ended,
     /// It was killed, or did not begin.
     Broken,
@@ -63,14 +63,18 @@ pub struct Normaliser {
 
 /// Programs that wait for the next question.
 #[derive(Default)]
-pub struct Normalisers(Vec<Normaliser>);
+pub struct Normalisers {
+    waiting: Vec<Normaliser>,
+    /// One that has said all. Its end takes longer than its answer: nobody waits for it who has something to do.
+    ending: Option<Normaliser>,
+}
 
 impl Normalisers {
     /// The one of an executor, if it is the same still.
     pub fn take(&mut self, executor: &Executor) -> Option<Normaliser> {
         let found =
-            self.0.iter().position(|kept| kept.executor.manifest.id == executor.manifest.id);
-        let kept = found.map(|at| self.0.swap_remove(at))?;
+            self.waiting.iter().position(|kept| kept.executor.manifest.id == executor.manifest.id);
+        let kept = found.map(|at| self.waiting.swap_remove(at))?;
         let same = kept.executor.tools == executor.tools
             && kept.executor.manifest.normalise == executor.manifest.normalise;
         same.then_some(kept)
@@ -78,7 +82,13 @@ impl Normalisers {
 
     /// Keeps one.
     pub fn keep(&mut self, normaliser: Normaliser) {
-        self.0.push(normaliser);
+        self.waiting.push(normaliser);
+    }
+
+    /// Ends one without waiting for it: what is left of it goes when these are dropped. Gives the one that was left before, which is over by now.
+    pub fn leave(&mut self, normaliser: Normaliser) -> Option<Normaliser> {
+        normaliser.cell.kill();
+        self.ending.replace(normaliser)
     }
 }
 
@@ -104,8 +114,8 @@ impl Normaliser {
                 // Whatever it has not said by then it says before it ends.
                 self.to = None;
             }
-            if self.to.is_some() && sent == question.len() && read_all(&heard, codes).1 {
-                break End::Waits;
+            if sent == question.len() && read_all(&heard, codes).1 {
+                break if self.to.is_some() { End::Waits } else { End::Ended };
             }
             if let Some(fact) = self.cell.poll_exit() {
                 self.listen(&mut heard);

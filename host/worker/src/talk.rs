@@ -404,6 +404,13 @@ impl Talk {
                         return Err(self.hidden(text));
                     }
                 }
+                let tells = |exec: &Exec| exec.inputs.values().any(|it| it.value.is_some());
+                if !self.may(feature::VALUES) && self.exec.as_ref().is_some_and(tells) {
+                    return Err(
+                        "the worker's greeting was refused: its manifest declares the feature `values`, and it has not"
+                            .to_owned(),
+                    );
+                }
                 self.greeted = true;
                 reaction.live.extend(self.other_version(&hello.version));
                 self.say_exec(&mut reaction.send);
@@ -522,6 +529,7 @@ mod tests {
     use super::*;
     use polyloom_model::Kind;
     use polyloom_protocol::messages::ErrorMessage;
+    use polyloom_protocol::messages::host::{Encoding, Input};
     use polyloom_protocol::messages::worker::{
         Artifact, Display, Done, Hello, Log, LogLevel, Progress,
     };
@@ -636,6 +644,32 @@ mod tests {
         let bytes = "[105, 116, 32, 105, 115, 32, 42, 42, 42, 33]";
         assert_eq!(told.matches(bytes).count(), 2, "{told}");
         assert_eq!(told.matches("it is ***!").count(), 11, "{told}");
+    }
+
+    #[test]
+    fn who_was_promised_to_take_values_in_messages_has_to() {
+        let mut manifest = manifest();
+        let Kind::Worker(spec) = &mut manifest.kind else { unreachable!() };
+        spec.features = vec![feature::VALUES.to_owned()];
+        let Kind::Worker(spec) = &manifest.kind else { unreachable!() };
+        for (features, value, is_refused) in
+            [(&["values"][..], true, false), (&[], true, true), (&[], false, false)]
+        {
+            let input = Input {
+                r#type: "int".to_owned(),
+                path: String::new(),
+                encoding: Encoding::Msgpack,
+                media: None,
+                value: value.then(|| vec![1].into()),
+            };
+            let exec = Exec { inputs: [("a".to_owned(), input)].into(), ..Exec::default() };
+            let exec = Some(exec);
+            let mut talk = Talk { exec, number: 1, ..Talk::new(&manifest, spec, None) };
+            let (_, hello) = hello("x", features);
+            let bytes = [&PREAMBLE[..], &hello.encode(0).unwrap()].concat();
+            let said = talk.on_bytes(&bytes);
+            assert_eq!(said.is_err(), is_refused, "{features:?} {value}");
+        }
     }
 
     /// A talk with a worker that was sent so many execs.

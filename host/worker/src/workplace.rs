@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use polyloom_model::{Calls, Kind, Limits, Policy, Preset, Type, Value, processors};
 use polyloom_protocol::achieved::Achieved;
+use polyloom_protocol::handshake::feature;
 use polyloom_protocol::messages::host::{
     Call as ExecCall, Exec, Input as ExecInput, Output as ExecOutput,
 };
@@ -208,17 +209,22 @@ impl Workplace {
         if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
             let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
         }
-        // What a host that was killed left behind goes first; it is known by its dead owner.
-        sandbox::sweep();
-        sandbox::sweep_folders(&self.scratch);
+        let daemon = self.daemon.client();
+        if daemon.is_none() {
+            self.sweep();
+        }
         // With a daemon it may be that nothing is to be started here.
-        let later = self
-            .daemon
-            .client()
+        let later = daemon
             .and_then(|client| sandbox::Spawner::start_later(&self.binary, client.prepared()));
         let started = later.map_or_else(|| sandbox::Spawner::start(&self.binary), Ok)?;
         let started = started.with_scratch(&self.scratch);
         Ok(self.spawner.get_or_init(|| started))
+    }
+
+    /// Removes what hosts that were killed left behind; it is known by its dead owner. A daemon does so whenever a run has gone, its runs do not.
+    pub(crate) fn sweep(&self) {
+        sandbox::sweep();
+        sandbox::sweep_folders(&self.scratch);
     }
 
     /// Has the spawner get ready, where that was left for later.
@@ -451,10 +457,17 @@ impl Workplace {
         let plain = executor.manifest.kind.is_plain();
         let compile = attempt.phase.compiles();
         let code = messages::code_path(attempt);
-        let laid = if compile {
-            inputs::Laid::default()
-        } else {
-            inputs::lay(&attempt.inputs, plain, &view)
+        // A function sees its arguments and no files of them.
+        let told = match &executor.manifest.kind {
+            Kind::Worker(worker) => {
+                attempt.call.is_some() && worker.features.iter().any(|it| it == feature::VALUES)
+            }
+            _ => false,
+        };
+        let laid = match compile {
+            true => inputs::Laid::default(),
+            false if told => inputs::lay_few(&attempt.inputs, &view),
+            false => inputs::lay(&attempt.inputs, plain, &view),
         };
         let mut spec = sandbox::Spec {
             env: Self::base_env(executor, &view, &attempt.limits),

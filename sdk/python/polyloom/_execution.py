@@ -47,7 +47,7 @@ class Execution:
         self.session_changed = self.shared
         self.given: dict[str, Any] = {}
         # Outputs that the message has which tells of the end, where one may.
-        told = self.shared and not self.interactive and "values" in worker.features
+        told = not self.interactive and "values" in worker.features
         self.values: Optional[dict[str, bytes]] = {} if told else None
         self._worker = worker
         self._pid = os.getpid()

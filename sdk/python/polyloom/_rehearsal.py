@@ -49,7 +49,8 @@ def cell(worker: Worker) -> dict[str, Any]:
     host, own = wire.Connection(theirs), wire.adopt(ours.detach(), _Yielding())
     try:
         host.send_preamble()
-        host.send(wire.HELLO_OK, 0, {"major": 1, "minor": 0, "features": []})
+        agreed = worker.about()["features"]
+        host.send(wire.HELLO_OK, 0, {"major": 1, "minor": 0, "features": agreed})
         body: dict[str, Any] = {"cell": "a", "code": __file__, "source": SOURCE, "argv": []}
         host.send(wire.EXEC, 1, body)
         worker.connection = own
@@ -82,8 +83,8 @@ class _Execution:
     cell = code = ""
     seed = None
 
-    def __init__(self, path: str) -> None:
-        slot = {"type": "int", "path": path, "encoding": "msgpack"}
+    def __init__(self, value: bytes) -> None:
+        slot = {"type": "int", "path": "", "encoding": "msgpack", "value": value}
         self.inputs = {"a": slot, "b": slot}
         self.outputs = {"result": {"type": "int"}}
         self._pid = os.getpid()
@@ -97,13 +98,8 @@ def call(function: Any) -> dict[str, Any]:
     from polyloom._types import parse
     from polyloom._values import conform
 
-    given = os.memfd_create("a")
-    try:
-        os.write(given, encode(1))
-        execution: Any = _Execution(f"/proc/self/fd/{given}")
-        outputs = Call(execution, function, "f", Guard("", "f")).run()
-    finally:
-        os.close(given)
+    execution: Any = _Execution(encode(1))
+    outputs = Call(execution, function, "f", Guard("", "f")).run()
     for value in outputs.values():
         encode(conform(value, parse("int"), "result"))
     return outputs

@@ -7,7 +7,7 @@ import unittest
 
 from conversation import Conversation
 
-from polyloom._msgpack import MsgpackError, decode
+from polyloom._msgpack import MsgpackError, decode, encode
 
 
 class Cells(Conversation):
@@ -19,7 +19,10 @@ class Cells(Conversation):
 
     def test_inputs_are_variables_and_variables_are_outputs(self) -> None:
         done = self.run_cell("total = sum(xs) * k\n", {"total": "float"}, {"xs": [1, 2], "k": 2})
-        self.assertEqual(done, {"ok": True, "session_changed": False, "extras": {}})
+        values = {"total": encode(6.0)}
+        self.assertEqual(
+            done, {"ok": True, "session_changed": False, "extras": {}, "values": values}
+        )
         self.assertEqual(self.host.output("total"), 6.0)
         self.assertEqual([kind for kind, _ in self.host.seen], ["Started", "Done"])
         self.assertEqual(self.host.end(), 0)

@@ -318,6 +318,23 @@ fn any_executor_can_give_a_normal_form() {
     assert_eq!(place.run(&[]).exits(0).ran(), ["a"]);
 }
 
+/// What one does once it has answered is waited for by nobody.
+#[test]
+fn a_normaliser_that_has_answered_is_ended() {
+    needs!("sha256sum");
+    let place = Place::flow(SHELL);
+    lines(
+        &place,
+        "while read name length; do echo $name $(head -c $length | sed 's/ *#.*//' | sha256sum | cut -c 1-64); done; sleep 600",
+    );
+    let began = std::time::Instant::now();
+    assert_eq!(place.run(&[]).exits(0).ran(), ["a", "b"]);
+    place.edit("polyloom.toml", "echo one > $OUT/x", "echo one > $OUT/x # once");
+    assert_eq!(place.run(&[]).exits(0).ran(), [""; 0]);
+    // A run that waited for it would give up after 20 s, each of the two.
+    assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
+}
+
 /// Whatever a normaliser does wrong, the bytes count, and no cell gets the result of another.
 #[test]
 fn a_normaliser_that_fails_leaves_the_bytes() {

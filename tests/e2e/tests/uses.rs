@@ -551,3 +551,27 @@ fn calls_and_code_share_a_session() {
     assert_eq!(place.run(&[]).exits(0).ran(), ["end", "one", "two"]);
     assert_eq!(shown(&place, "end.m"), "24");
 }
+
+#[test]
+fn small_arguments_and_results_are_in_messages_and_large_ones_in_files() {
+    needs!("python3");
+    let large = "x".repeat(5000);
+    let place = Place::flow(&format!(
+        "[cells.a]\nuses = \"python:./f.py:take\"\nparams = {{ small = 7, large = \"{large}\" }}\n\
+         [cells.b]\nuses = \"python:./f.py:take\"\ninputs = {{ small = \"a.n\", large = \"a.text\" }}\n\
+         [cells.code]\nlang = \"python\"\ninputs = {{ n = \"a.n\" }}\noutputs = {{ files = \"list<str>\" }}\n\
+         code = 'import os; files = os.listdir(os.environ[\"IN\"])'\n"
+    ));
+    place.write(
+        "f.py",
+        "import os\nfrom typing import NamedTuple\n\nclass Out(NamedTuple):\n    n: int\n    text: str\n    size: int\n    files: list[str]\n\n\
+         def take(small: int, large: str) -> Out:\n    return Out(small, large, len(large), os.listdir('/cell/in'))\n",
+    );
+    let _ = place.run(&[]).exits(0);
+    for (port, wanted) in [("a.files", "[\"large.msgpack\"]"), ("b.files", "[\"large.msgpack\"]")] {
+        assert_eq!(shown(&place, port), wanted, "{port}");
+    }
+    assert_eq!((shown(&place, "b.n"), shown(&place, "b.size")), ("7".into(), "5000".into()));
+    // Code is promised files.
+    assert_eq!(shown(&place, "code.files"), "[\"n.msgpack\"]");
+}

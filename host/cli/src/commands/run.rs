@@ -86,12 +86,13 @@ fn go(world: &World, args: RunArgs) -> Outcome {
         able(&place, &ready.prepared, &ready.policy)?;
     }
     let fresh = if done { asked.fresh(world, &place, &ready) } else { None };
+    let one = ready.prepared.is_one();
     let begun = asked.begin(world, ready, &place, Before::default(), world.started)?;
     let Begun { runner, terminal, watched, after } = begun;
     let (summary, runtime) = if done {
         (runner.run_cached(), None)
     } else {
-        let runtime = live::runtime()?;
+        let runtime = if one { live::runtime_of_one()? } else { live::runtime()? };
         let (sender, words) = mpsc::channel(4);
         let (stops, asked_for) = mpsc::channel(1);
         let summary = runtime.block_on(async {

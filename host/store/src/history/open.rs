@@ -21,7 +21,7 @@ use crate::results::outcome;
 use crate::store::Store;
 
 /// See the store's own index: what leads from each version to the next.
-const STEPS: &[&str] = &[FIRST, SECOND, THIRD, FOURTH];
+const STEPS: &[&str] = &[FIRST, SECOND, THIRD, FOURTH, FIFTH];
 
 const FIRST: &str = "
 CREATE TABLE runs (
@@ -74,6 +74,12 @@ CREATE INDEX kept_in_by_sum ON kept_in (sum) WHERE sum IS NOT NULL;
 /// What is gathered of a map comes from steps that no part of its key names.
 const FOURTH: &str = "
 ALTER TABLE kept ADD COLUMN inputs TEXT NOT NULL DEFAULT '[]';
+";
+
+/// What the steps of a run have in common, each once; see `shared`.
+const FIFTH: &str = "
+CREATE TABLE shared (run TEXT NOT NULL, id INTEGER NOT NULL, text TEXT NOT NULL, PRIMARY KEY (run, id)) WITHOUT ROWID;
+ALTER TABLE steps ADD COLUMN shared BLOB;
 ";
 
 /// Where a project's history is kept.

@@ -55,6 +55,7 @@ impl History {
                 for (table, column) in [
                     ("runs", "id"),
                     ("steps", "run"),
+                    ("shared", "run"),
                     ("inputs", "run"),
                     ("outputs", "run"),
                     ("kept_in", "run"),

@@ -7,11 +7,12 @@ use polyloom_protocol::meta::Outcome;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 
 use super::open::History;
+use super::shared::{Pieces, Whole};
 use super::{InputRow, KeptRow, Origin, OutputRow, StepRow};
 use crate::fault::Fault;
 use crate::results::outcome;
 
-const COLUMNS: &str = "cell, key, parts, outcome, reason, wall, meta, content";
+const COLUMNS: &str = "cell, key, parts, outcome, reason, wall, meta, content, shared";
 
 /// Adds steps of a run with what came in and out. `OR REPLACE` would note before each row how every page was that it touches.
 pub(super) fn insert_steps(
@@ -20,9 +21,10 @@ pub(super) fn insert_steps(
     steps: &[StepRow],
 ) -> Result<(), rusqlite::Error> {
     let mut step = index.prepare_cached(
-        "INSERT INTO steps (run, cell, key, parts, outcome, reason, wall, meta, content)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-         ON CONFLICT (run, cell) DO UPDATE SET key = ?3, parts = ?4, outcome = ?5, reason = ?6, wall = ?7, meta = ?8, content = ?9",
+        "INSERT INTO steps (run, cell, key, parts, outcome, reason, wall, meta, content, shared)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+         ON CONFLICT (run, cell) DO UPDATE SET key = ?3, parts = ?4, outcome = ?5, reason = ?6, wall = ?7, meta = ?8, content = ?9,
+            shared = ?10",
     )?;
     let mut input = index.prepare_cached(
         "INSERT INTO inputs (run, cell, port, source, digest) VALUES (?1, ?2, ?3, ?4, ?5)
@@ -33,18 +35,21 @@ pub(super) fn insert_steps(
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
          ON CONFLICT (run, cell, port) DO UPDATE SET digest = ?4, type = ?5, size = ?6, made = ?7",
     )?;
+    let mut pieces = Pieces::of(index, run)?;
     for row in steps {
         let outcome = row.outcome.as_str();
+        let cut = pieces.cut(&row.parts, &row.meta)?;
         step.execute((
             run,
             &row.cell,
             &row.key,
-            &row.parts,
+            &cut.parts,
             outcome,
             &row.reason,
             row.wall_ms,
-            &row.meta,
+            &cut.meta,
             &row.content,
+            &cut.shared,
         ))?;
         for i in &row.inputs {
             input.execute((run, &row.cell, &i.port, &i.source, &i.digest))?;
@@ -168,18 +173,19 @@ fn read_kept(row: &Row<'_>) -> Result<KeptRow, rusqlite::Error> {
 }
 
 /// A row whose outcome this program may not know.
-fn read_step(row: &Row<'_>) -> Result<Option<StepRow>, rusqlite::Error> {
+fn read_step(row: &Row<'_>, whole: &Whole) -> Result<Option<StepRow>, rusqlite::Error> {
     let name: String = row.get(3)?;
     let Some(outcome) = outcome(&name) else { return Ok(None) };
+    let (parts, meta) = whole.texts(row, (row.get(2)?, row.get(6)?), 8)?;
     Ok(Some(StepRow {
         cell: row.get(0)?,
         key: row.get(1)?,
         content: row.get(7)?,
-        parts: row.get(2)?,
+        parts,
         outcome,
         reason: row.get(4)?,
         wall_ms: row.get(5)?,
-        meta: row.get(6)?,
+        meta,
         origin: Origin::Made,
         inputs: Vec::new(),
         outputs: Vec::new(),
@@ -227,7 +233,8 @@ impl History {
             let snapshot = index.unchecked_transaction()?;
             let sql = format!("SELECT {COLUMNS} FROM steps WHERE run = ?1 ORDER BY rowid");
             let mut statement = snapshot.prepare_cached(&sql)?;
-            let rows = statement.query_map([run], read_step)?;
+            let whole = Whole::of(&snapshot, run)?;
+            let rows = statement.query_map([run], |row| read_step(row, &whole))?;
             let mut steps: Vec<StepRow> =
                 rows.filter_map(Result::transpose).collect::<Result<_, _>>()?;
             let places: HashMap<String, usize> =
@@ -257,7 +264,9 @@ impl History {
         self.query(|index| {
             let sql = format!("SELECT {COLUMNS} FROM steps WHERE run = ?1 AND cell = ?2");
             let mut statement = index.prepare_cached(&sql)?;
-            let found = statement.query_row([run, cell], read_step).optional()?.flatten();
+            let whole = Whole::of(index, run)?;
+            let read = |row: &Row<'_>| read_step(row, &whole);
+            let found = statement.query_row([run, cell], read).optional()?.flatten();
             let Some(mut step) = found else { return Ok(None) };
             let sql = format!("{OUTPUTS} WHERE run = ?1 AND cell = ?2");
             for row in index.prepare_cached(&sql)?.query_map([run, cell], read_output)? {

@@ -523,7 +523,7 @@ impl Keeper {
         }
     }
 
-    /// Makes what is lacking, whenever a run has ended.
+    /// Makes what is lacking, whenever a run has ended, and then tidies up.
     fn fill(&self) {
         loop {
             let mut pool = self.pool();
@@ -540,7 +540,11 @@ impl Keeper {
             }
             drop(pool);
             drop(given_up);
-            let Some(wanted) = lacking else { continue };
+            let Some(wanted) = lacking else {
+                // The run may have been killed: nobody but a daemon is there to see it at once.
+                self.place.sweep();
+                continue;
+            };
             let made = self.make(&wanted.order);
             let mut pool = self.pool();
             match made {

@@ -16,13 +16,22 @@ use crate::commands::socket::Watched;
 use crate::failure::{Exit, Failure};
 use crate::screen::Screen;
 
-/// Threads of the async runtime itself.
+/// Threads of the async runtime itself, beside the one that waits for it.
 const WORKERS: usize = 2;
 /// A thread for what waits for the disk is kept this long when there is nothing to do: another might not be had later.
 const KEPT: Duration = Duration::from_secs(3600);
 
 /// The async runtime and a first thread for what waits for the disk, where the machine has threads to give.
 pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    runtime_of(WORKERS)
+}
+
+/// The same for one cell, which has no use for as many threads.
+pub fn runtime_of_one() -> Result<tokio::runtime::Runtime, Failure> {
+    runtime_of(1)
+}
+
+fn runtime_of(workers: usize) -> Result<tokio::runtime::Runtime, Failure> {
     let held = Mutex::new(());
     let tried = std::thread::scope(|scope| {
         let _hold = held.lock();
@@ -30,7 +39,7 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
             let waits = || drop(held.lock());
             std::thread::Builder::new().spawn_scoped(scope, waits).map(drop)
         };
-        (0..=WORKERS).try_for_each(|_| thread())
+        (0..=workers).try_for_each(|_| thread())
     });
     let none = |error: io::Error| {
         Failure::new(Exit::Environment, format!("no thread could be started: {error}"))
@@ -41,7 +50,7 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     // it has begun by then can't be ended, only left.
     let build = || -> io::Result<_> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(WORKERS)
+            .worker_threads(workers)
             .thread_keep_alive(KEPT)
             .enable_all()
             .build()
