@@ -101,7 +101,7 @@ class _Items:
 
 
 def _element(hint: Any) -> Optional[Type]:
-    """What the items of a list or generator are by its annotation: tensors, of a dtype where it says one, or tables."""
+    """What the items of a list or generator are by its annotation: tensors or tables."""
     while hasattr(hint, "__metadata__"):
         hint = hint.__origin__
     item = (getattr(hint, "__args__", None) or (None,))[0]
@@ -117,8 +117,8 @@ def _element(hint: Any) -> Optional[Type]:
         from polyloom._npy import name_of
 
         # Those that have subclasses are of many dtypes.
-        one = isinstance(scalar, type) and issubclass(scalar, numpy.generic)
-        dtype = name_of(scalar) if one and not scalar.__subclasses__() else ""
+        concrete = isinstance(scalar, type) and not scalar.__subclasses__()
+        dtype = name_of(scalar) if concrete and issubclass(scalar, numpy.generic) else ""
         return parse(f"tensor<{dtype}>" if dtype else "tensor<any>")
     return parse("table") if library in _FRAMES and cls.__name__ == "DataFrame" else None
 
@@ -129,8 +129,8 @@ def _put(item: Any, wanted: Optional[Type], folder: str, port: str, at: int) -> 
 
     base, name = f"{folder}/{at:05}", f"{port}[{at}]"
     library = type(item).__module__.partition(".")[0]
-    found = "tensor" if library == "numpy" else "table" if library in _FRAMES else ""
-    if wanted is not None and wanted.name != found:
+    kind = "tensor" if library == "numpy" else "table" if library in _FRAMES else ""
+    if wanted is not None and wanted.name != kind:
         raise Mismatch(name, wanted.text, describe(item))
     if hasattr(item, "__fspath__") or isinstance(item, (str, bytes)):
         _media.write_file(item, name, base)
