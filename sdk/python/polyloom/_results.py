@@ -117,8 +117,9 @@ def _element(hint: Any) -> Optional[Type]:
         from polyloom._npy import name_of
 
         # Those that have subclasses are of many dtypes.
-        concrete = isinstance(scalar, type) and not scalar.__subclasses__()
-        dtype = name_of(scalar) if concrete and issubclass(scalar, numpy.generic) else ""
+        dtype = ""
+        if isinstance(scalar, type) and issubclass(scalar, numpy.generic):
+            dtype = "" if scalar.__subclasses__() else name_of(scalar)
         return parse(f"tensor<{dtype}>" if dtype else "tensor<any>")
     return parse("table") if library in _FRAMES and cls.__name__ == "DataFrame" else None
 
