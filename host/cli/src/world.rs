@@ -404,6 +404,7 @@ impl World {
         }
         let place = Arc::new(Place {
             heads: Arc::default(),
+            looks: Arc::default(),
             sessions: Arc::default(),
             hot: polyloom_runtime::Hot::with_most(hot_most(|name| std::env::var(name).ok())?),
             store,

@@ -244,6 +244,7 @@ impl<'a> Bench<'a> {
             coming: 0,
             spare: true,
             learnt: Vec::new(),
+            then: None,
         })
     }
 

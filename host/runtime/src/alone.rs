@@ -69,6 +69,7 @@ pub async fn alone(
     };
     let files = cell.inputs.iter().filter(|(_, input)| matches!(input.source, Source::File(_)));
     let run = StepRun {
+        stop: None,
         place: Arc::clone(place),
         flow: Arc::clone(flow),
         cell: at,

@@ -2,7 +2,8 @@
 //! has a part in it. Where there is none yet they start without, and it is made beside them, for the next run.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 
 use polyloom_model::Digest;
 use polyloom_protocol::Outcome;
@@ -18,6 +19,24 @@ const REFUSED: &str = "refused";
 /// The name of the cell that makes it.
 const NAME: &str = "once";
 
+/// What is being looked at before somebody wants it.
+#[derive(Debug, Default)]
+pub struct Looks(Mutex<Vec<JoinHandle<()>>>);
+
+impl Looks {
+    fn threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until all was looked at. Whoever comes second waits, too.
+    fn settle(&self) {
+        for thread in self.threads().drain(..) {
+            // One that panicked has seen nothing, which is looked at again.
+            let _ = thread.join();
+        }
+    }
+}
+
 impl Place {
     /// Has what an earlier run made once for an executor in view of all that is started for it from now on. `identity` is
     /// [`polyloom_plan::ExecutorFacts::together`].
@@ -31,15 +50,25 @@ impl Place {
         }
     }
 
-    /// Looks at the bytes of what was made once for an executor, so that nobody has to wait for that later in this process.
+    /// Begins to look at the bytes of what was made once for an executor, which somebody will want soon.
     pub(crate) fn look_at_once(&self, executor: &Executor, identity: &Digest) {
-        if executor.once().is_some() && self.workplace.once(executor).is_none() {
-            let _ = self.find_once(&key(identity));
+        if executor.once().is_none() || self.workplace.once(executor).is_some() {
+            return;
+        }
+        let (store, key) = (Arc::clone(&self.store), key(identity));
+        // The store remembers what it has seen: it is found at once then. Without a thread it is looked at when it is wanted.
+        let look = move || {
+            let digest = store.program(&key).ok().flatten();
+            let _ = digest.map(|digest| store.tree_path(&digest));
+        };
+        if let Ok(thread) = std::thread::Builder::new().spawn(look) {
+            self.looks.threads().push(thread);
         }
     }
 
     /// The directory, all of whose bytes were looked at; and whether it can't be made.
     fn find_once(&self, key: &Digest) -> (Option<PathBuf>, bool) {
+        self.looks.settle();
         let digest = self.store.program(key).ok().flatten();
         let found = digest.and_then(|digest| self.store.tree_path(&digest).ok());
         let refused = || self.store.tool(&place(key)).is_ok_and(|text| text.is_some());

@@ -8,8 +8,9 @@ use polyloom_plan::{Artifact, Feed};
 use polyloom_protocol::Outcome;
 use polyloom_protocol::meta::{ExecMeta, Times};
 use polyloom_store::{ListingEntry, Store, TreeEntry};
-use polyloom_worker::attempt::Start;
+use polyloom_worker::attempt::{Start, Stop};
 use polyloom_worker::extension_of;
+use tokio::sync::watch;
 
 use crate::place::Place;
 use crate::step::{StepEnd, artifact_meta};
@@ -21,11 +22,20 @@ const LARGEST: u64 = 256 << 20;
 /// A directory of more files is refused before it is made: it would have to be in memory whole, and no cell could have it.
 const MOST_FILES: usize = 500_000;
 
+/// What nobody reads: the step has ended by then.
+const UNWANTED: &str = "it is not wanted any more";
+
 /// The media type of stored values.
 const MEDIA: &str = "application/msgpack";
 
 /// Makes the outputs of a cell that gathers.
-pub(crate) fn gather(place: &Place, cell: &Cell, feeds: &BTreeMap<PortName, Feed>) -> StepEnd {
+pub(crate) fn gather(
+    place: &Place,
+    cell: &Cell,
+    feeds: &BTreeMap<PortName, Feed>,
+    stop: &watch::Receiver<Stop>,
+) -> StepEnd {
+    let is_wanted = || *stop.borrow() == Stop::No;
     let began = std::time::Instant::now();
     let mut meta = ExecMeta::new(Outcome::Ok);
     let mut outputs = BTreeMap::new();
@@ -35,11 +45,12 @@ pub(crate) fn gather(place: &Place, cell: &Cell, feeds: &BTreeMap<PortName, Feed
             Some(Feed::One(part)) => std::slice::from_ref(part),
             None => &[],
         };
-        match one(place, ty, parts) {
+        match one(place, ty, parts, &is_wanted) {
             Ok(artifact) => {
                 meta.artifacts.insert(port.to_string(), artifact_meta(&artifact));
                 outputs.insert(port.clone(), artifact);
             }
+            Err(_) if !is_wanted() => return StepEnd::stopped(),
             Err(why) => return StepEnd::not_begun(format!("output `{port}`: {why}")),
         }
     }
@@ -53,6 +64,7 @@ pub(crate) fn together(
     place: &Place,
     sources: &[(CellId, PortName)],
     parts: &[Artifact],
+    is_wanted: &dyn Fn() -> bool,
 ) -> Result<Artifact, String> {
     let mut types = parts.iter().map(|part| &part.ty);
     let ty = match types.next() {
@@ -60,7 +72,7 @@ pub(crate) fn together(
         Some(first) if first.encoding() != Encoding::Msgpack => Type::Dir,
         Some(_) | None => Type::Any.gathered(),
     };
-    one(place, &ty, parts).map_err(|why| match largest(sources, parts) {
+    one(place, &ty, parts, is_wanted).map_err(|why| match largest(sources, parts) {
         Some((cell, port)) if too_large(parts).is_some() => {
             format!("{why}; the largest is `{cell}.{port}`")
         }
@@ -77,12 +89,17 @@ fn largest<'s>(
     sizes.reduce(|most, next| if next.0 > most.0 { next } else { most }).map(|(_, source)| source)
 }
 
-fn one(place: &Place, ty: &Type, parts: &[Artifact]) -> Result<Artifact, String> {
+fn one(
+    place: &Place,
+    ty: &Type,
+    parts: &[Artifact],
+    is_wanted: &dyn Fn() -> bool,
+) -> Result<Artifact, String> {
     // What is on its way to the disk is waited for: a directory is made of files there.
     parts.iter().for_each(|part| place.hot.wait(&part.digest));
     match ty.encoding() {
-        Encoding::Dir => dir(&place.store, parts),
-        _ => list(&place.store, ty, parts),
+        Encoding::Dir => dir(&place.store, parts, is_wanted),
+        _ => list(&place.store, ty, parts, is_wanted),
     }
 }
 
@@ -93,13 +110,21 @@ fn too_large(parts: &[Artifact]) -> Option<u64> {
 }
 
 /// What is stored of values is canonical MessagePack, and so is a list of it behind its length.
-fn list(store: &Arc<Store>, ty: &Type, parts: &[Artifact]) -> Result<Artifact, String> {
+fn list(
+    store: &Arc<Store>,
+    ty: &Type,
+    parts: &[Artifact],
+    is_wanted: &dyn Fn() -> bool,
+) -> Result<Artifact, String> {
     if let Some(all) = too_large(parts) {
         let (all, most) = (all.div_ceil(1 << 20), LARGEST >> 20);
         return Err(format!("these values are {all} MiB together, a list may be {most} MiB"));
     }
     let mut bytes = header(parts.len())?;
     for part in parts {
+        if !is_wanted() {
+            return Err(UNWANTED.to_owned());
+        }
         let part = store.read(&part.digest, part.size).map_err(|error| chain(&error))?;
         bytes.extend_from_slice(&part);
     }
@@ -120,10 +145,17 @@ fn header(count: usize) -> Result<Vec<u8>, String> {
 }
 
 /// Files and directories by their numbers, in the order of the steps.
-fn dir(store: &Arc<Store>, parts: &[Artifact]) -> Result<Artifact, String> {
+fn dir(
+    store: &Arc<Store>,
+    parts: &[Artifact],
+    is_wanted: &dyn Fn() -> bool,
+) -> Result<Artifact, String> {
     let width = parts.len().saturating_sub(1).to_string().len().max(3);
     let mut entries = Vec::with_capacity(parts.len());
     for (number, part) in parts.iter().enumerate() {
+        if !is_wanted() {
+            return Err(UNWANTED.to_owned());
+        }
         if entries.len() > MOST_FILES {
             return Err(format!("these directories have more than {MOST_FILES} files together"));
         }
@@ -146,6 +178,9 @@ fn dir(store: &Arc<Store>, parts: &[Artifact]) -> Result<Artifact, String> {
         };
         let file = ListingEntry { digest: part.digest, exec: false, size: part.size };
         entries.push(TreeEntry { path: format!("{name}{extension}"), file: Some(file) });
+    }
+    if !is_wanted() {
+        return Err(UNWANTED.to_owned());
     }
     let (digest, size) = store.put_tree(entries).map_err(|error| chain(&error))?;
     Ok(Artifact { digest, ty: Type::Dir, size, media: None })

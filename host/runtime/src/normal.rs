@@ -54,12 +54,9 @@ pub(crate) fn digests<'e>(
         if !unknown.is_empty() {
             // Before there are threads.
             let _ = place.workplace.spawner();
-            std::thread::scope(|scope| {
-                // Whoever is asked takes a while, in which what the cells of these codes will want is looked at.
-                let look = || place.look_at_once(executor, &facts.together());
-                let _ = std::thread::Builder::new().spawn_scoped(scope, look);
-                ask(place, executor, &unknown, &mut known);
-            });
+            // Whoever is asked takes a while, in which what the cells of these codes will want is looked at.
+            place.look_at_once(executor, &facts.together());
+            ask(place, executor, &unknown, &mut known);
         }
         if known.len() > before {
             if known.len() > REMEMBERED {

@@ -11,6 +11,7 @@ use polyloom_worker::executor::Executor;
 use polyloom_worker::tools::{self, Surroundings, ToolCache, ToolError};
 use polyloom_worker::{Asker, Workplace};
 
+use crate::bytecode::Looks;
 use crate::heads::Heads;
 use crate::hot::Hot;
 use crate::programs;
@@ -31,6 +32,8 @@ pub struct Place {
     pub hot: Hot,
     /// Heads of codes that are being compiled.
     pub heads: Arc<Heads>,
+    /// What was made once for executors and is being looked at.
+    pub looks: Arc<Looks>,
     /// Sessions that are alive.
     pub sessions: Arc<Sessions>,
     /// Where programs are searched.
@@ -79,6 +82,7 @@ impl Place {
             workplace: Arc::clone(&self.workplace),
             hot: Hot::default(),
             heads: Arc::clone(&self.heads),
+            looks: Arc::clone(&self.looks),
             sessions: Arc::clone(&self.sessions),
             around: self.around.clone(),
             sdk: self.sdk,

@@ -745,6 +745,7 @@ impl Runner {
             unreachable!("the executor of a step that runs is there");
         };
         StepRun {
+            stop: None,
             place: Arc::clone(&self.job.place),
             flow: Arc::clone(&prepared.flow),
             cell: planned.index.at(),
@@ -782,11 +783,13 @@ impl Runner {
         }
         let now = self.stream.now_ms();
         self.slots[step.at()].started_ms.get_or_insert(now);
+        let (stop, stopped) = watch::channel(Stop::No);
+        self.slots[step.at()].stop = Some(stop);
         let place = Arc::clone(&self.job.place);
         let (cell, feeds) = (self.cell(step).clone(), self.edges(step));
         let sender = self.sender.clone();
         tokio::spawn(async move {
-            let work = tokio::task::spawn_blocking(move || gather(&place, &cell, &feeds));
+            let work = tokio::task::spawn_blocking(move || gather(&place, &cell, &feeds, &stopped));
             let end = work.await.unwrap_or_else(|error| StepEnd::broken(&error));
             let _ = sender.send(Happened::Ended(step, Box::new(end))).await;
         });

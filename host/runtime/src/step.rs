@@ -36,9 +36,8 @@ use crate::words::chain;
 
 mod program;
 
-pub(crate) use program::compiling;
-
 use program::Made;
+pub(crate) use program::compiling;
 
 /// Larger values are refused as inputs: they would have to be in memory whole.
 const LARGEST_VALUE: u64 = 256 << 20;
@@ -80,6 +79,8 @@ pub struct StepRun {
     pub turn: Option<Turn>,
     /// The time, milliseconds since 1970.
     pub unix_ms: u64,
+    /// Tells that it is to end, once it runs.
+    pub stop: Option<watch::Receiver<Stop>>,
 }
 
 /// How a step ended.
@@ -183,6 +184,11 @@ impl StepEnd {
         Trouble { outcome: Outcome::WorkerError, ..Trouble::input(text) }.end()
     }
 
+    /// The end of a step that was to end before it began.
+    pub fn stopped() -> Self {
+        Trouble::stopped().end()
+    }
+
     /// The end of a step whose task did not come to one.
     pub fn broken(error: &dyn std::fmt::Display) -> Self {
         Trouble::internal(error).end()
@@ -218,7 +224,8 @@ impl StepRun {
     }
 
     /// Runs it. `seen` hears what goes on; `stop` may end it.
-    pub async fn run(self, seen: mpsc::Sender<Live>, stop: watch::Receiver<Stop>) -> StepEnd {
+    pub async fn run(mut self, seen: mpsc::Sender<Live>, stop: watch::Receiver<Stop>) -> StepEnd {
+        self.stop = Some(stop.clone());
         let began = Instant::now();
         let mut laps = Laps { last: began, times: Times::default() };
         let mut end = match Arc::new(self).go(seen, stop, &mut laps).await {
@@ -470,6 +477,7 @@ impl StepRun {
             coming: self.coming,
             spare: self.spare,
             learnt: Vec::new(),
+            then: None,
         }
     }
 
@@ -481,6 +489,11 @@ impl StepRun {
         known.and_then(Result::ok).unwrap_or_default()
     }
 
+    /// Whether it is to end: what takes long to get for it is not wanted any more.
+    fn is_stopped(&self) -> bool {
+        self.stop.as_ref().is_some_and(|stop| *stop.borrow() != Stop::No)
+    }
+
     /// The whole attempt of the run phase.
     pub(crate) fn attempt(&self, program: Option<PathBuf>) -> Result<Attempt, Trouble> {
         let cell = self.cell();
@@ -490,6 +503,9 @@ impl StepRun {
             let hot = |file: &&InputFile| matches!(file.content, Content::Hot(_));
             let in_memory = attempt.inputs.iter().filter(hot).count();
             let file = self.input(port, &input.source, &input.ty, in_memory);
+            if self.is_stopped() {
+                return Err(Trouble::stopped());
+            }
             attempt.inputs.push(file.map_err(|trouble| Trouble {
                 text: format!("input `{port}`: {}", trouble.text),
                 ..trouble
@@ -548,7 +564,9 @@ impl StepRun {
             },
             Source::Ports(sources) => match self.edges.get(port) {
                 Some(Feed::Several(parts)) => {
-                    gather::together(&self.place, sources, parts).map_err(Trouble::input)?
+                    let is_wanted = || !self.is_stopped();
+                    gather::together(&self.place, sources, parts, &is_wanted)
+                        .map_err(Trouble::input)?
                 }
                 Some(Feed::One(_)) | None => {
                     let text = format!("the results that `{port}` lists are not there");
@@ -589,7 +607,9 @@ impl StepRun {
                 }
             }
             (Encoding::Dir, _) | (_, Encoding::Dir) => {
-                Content::Dir(store.tree_path(&artifact.digest).map_err(|e| host(&e))?)
+                let is_wanted = || !self.is_stopped();
+                let path = store.tree_path_while(&artifact.digest, &is_wanted);
+                Content::Dir(path.map_err(|e| host(&e))?)
             }
             _ => {
                 // Files of the flow's are on disk; so is what is looked into before a cell sees it.

@@ -35,6 +35,9 @@ pub enum PutError {
 /// Why a blob could not be had.
 #[derive(Debug, Error)]
 pub enum ReadError {
+    /// It takes long, and is not wanted any more.
+    #[error("it is not wanted any more")]
+    Unwanted,
     /// It is not in the store, or was evicted.
     #[error("`{digest}` is not in the store")]
     Missing {

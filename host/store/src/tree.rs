@@ -207,17 +207,31 @@ impl Store {
     /// A directory artifact laid out as a directory, made on first use. Its files are hard links to blobs where they
     /// can be: it is for reading only.
     pub fn tree_path(&self, digest: &Digest) -> Result<PathBuf, ReadError> {
+        self.tree_path_while(digest, &|| true)
+    }
+
+    /// The same, as long as it is wanted: of hundreds of thousands of files that takes a minute.
+    pub fn tree_path_while(
+        &self,
+        digest: &Digest,
+        is_wanted: &dyn Fn() -> bool,
+    ) -> Result<PathBuf, ReadError> {
         let name = layout::tree(digest);
         // One that does not stand was written to by somebody, or a blob was that it shares bytes with.
-        if self.dir.is_dir(&name) && self.make_sure_of_tree(digest) {
+        if self.dir.is_dir(&name) && self.is_whole(digest, is_wanted) {
             return Ok(self.root.join(name));
+        }
+        if !is_wanted() {
+            return Err(ReadError::Unwanted);
         }
         let listing = self.listing(digest)?;
         let temporary = self.temporary();
         // No disk is waited for: every process looks at all its bytes before it uses it, and lays it out again where a power cut took some.
-        let made =
-            self.lay_out(&temporary, &listing).and_then(|()| Ok(self.settle(&temporary, &name)?));
-        if made.is_err() {
+        let made = self
+            .lay_out(&temporary, &listing, is_wanted)
+            .and_then(|()| Ok(self.settle(&temporary, &name)?));
+        // To remove it would take as long: it goes with what killed processes left.
+        if made.is_err() && is_wanted() {
             let _ = self.dir.remove_dir_all(&temporary);
         }
         made.map(|()| {
@@ -236,18 +250,22 @@ impl Store {
     /// Whether a directory that was laid out before is whole. One that is not is removed.
     #[must_use]
     pub fn make_sure_of_tree(&self, digest: &Digest) -> bool {
+        self.is_whole(digest, &|| true)
+    }
+
+    fn is_whole(&self, digest: &Digest, is_wanted: &dyn Fn() -> bool) -> bool {
         let name = layout::tree(digest);
-        let stands = self.seen.knows_tree(digest) || self.tree_stands(digest, &name);
+        let stands = self.seen.knows_tree(digest) || self.tree_stands(digest, &name, is_wanted);
         if stands {
             self.seen.note_tree(*digest);
-        } else {
+        } else if is_wanted() {
             let _ = self.dir.remove_dir_all(&name);
         }
         stands
     }
 
     /// Whether a directory laid out before holds what its digest says and nothing else.
-    fn tree_stands(&self, digest: &Digest, name: &str) -> bool {
+    fn tree_stands(&self, digest: &Digest, name: &str, is_wanted: &dyn Fn() -> bool) -> bool {
         // Not `open_dir`, by whose descriptor nothing can be listed.
         let mut options = OpenOptions::new();
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW;
@@ -255,6 +273,9 @@ impl Store {
         let Ok(dir) = self.dir.open_with(name, &options) else { return false };
         let limits = TreeLimits { bytes: u64::MAX, entries: u64::MAX, left_out: &[] };
         let walked = walk(dir.as_fd(), limits, &mut |path, file, _| {
+            if !is_wanted() {
+                return Err(ImportError::Changing { path: path.into() });
+            }
             let read = |error| self.io("read", path, error);
             let size = file.metadata().map_err(read)?.len();
             Ok((self.digest_of(file).map_err(read)?, size))
@@ -263,10 +284,18 @@ impl Store {
         encoded.is_some_and(|bytes| Digest::of(&bytes) == *digest)
     }
 
-    fn lay_out(&self, temporary: &str, listing: &Listing) -> Result<(), ReadError> {
+    fn lay_out(
+        &self,
+        temporary: &str,
+        listing: &Listing,
+        is_wanted: &dyn Fn() -> bool,
+    ) -> Result<(), ReadError> {
         let dir = self.make_folder(temporary)?;
         let mut last_folder = "";
         for (path, entry) in listing {
+            if !is_wanted() {
+                return Err(ReadError::Unwanted);
+            }
             let fault = |error| self.io("write", &format!("{temporary}/{path}"), error);
             let Some(entry) = entry else {
                 make_parents(&dir, path).map_err(fault)?;

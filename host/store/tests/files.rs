@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use polyloom_model::Digest;
 use polyloom_store::{
-    ImportError, ListingEntry, Root, StatKey, Store, TreeEntry, TreeError, TreeLimits,
+    ImportError, ListingEntry, ReadError, Root, StatKey, Store, TreeEntry, TreeError, TreeLimits,
 };
 
 const LIMITS: TreeLimits = TreeLimits { bytes: 1 << 20, entries: 100, left_out: &["left"] };
@@ -196,4 +196,26 @@ fn an_imported_file_is_a_snapshot() {
         store.import_file(&at(root.path()), Path::new("data.bin"), 10, now()),
         Err(ImportError::Put(_))
     ));
+}
+
+#[test]
+fn a_directory_that_is_not_wanted_any_more_is_not_laid_out_to_its_end() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(root.path());
+    let source = sample(root.path());
+    let (digest, _) = store.put_dir(File::open(&source).unwrap().as_fd(), LIMITS).unwrap();
+    for most in 0..4 {
+        let asked = std::cell::Cell::new(0);
+        let is_wanted = || asked.replace(asked.get() + 1) < most;
+        let error = store.tree_path_while(&digest, &is_wanted).unwrap_err();
+        assert!(matches!(error, ReadError::Unwanted), "{most}: {error}");
+        assert!(store.tree_there(&digest).is_none());
+    }
+    let tree = store.tree_path(&digest).unwrap();
+    assert_eq!(fs::read(tree.join("small.txt")).unwrap(), b"small");
+    // One that is there is not taken for damaged because nobody waited until it was looked at.
+    drop(store);
+    let store = open(root.path());
+    assert!(store.tree_path_while(&digest, &|| false).is_err());
+    assert!(store.tree_there(&digest).is_some());
 }

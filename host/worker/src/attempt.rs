@@ -62,6 +62,8 @@ pub struct Attempt {
     pub spare: bool,
     /// What its worker said last time that it has loaded: a claim.
     pub learnt: Vec<String>,
+    /// What follows it at once where all goes well, if that may have a program that was started ahead of it.
+    pub then: Option<Arc<Attempt>>,
 }
 
 /// Where codes stand for their authors, by their names in `/cell/code`.

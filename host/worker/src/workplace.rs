@@ -353,7 +353,13 @@ impl Workplace {
                 return Ok((berth, exec, started, false, None));
             }
             let post = || Post::of(&place.grounds, spawner, &wanted, &policy, &spec);
-            let next = (wanted.coming > 0).then(post).flatten();
+            let next = match &wanted.then {
+                Some(then) => {
+                    let (spec, policy, _) = place.prepare(then, spawner.view()?);
+                    Post::of(&place.grounds, spawner, then, &policy, &spec)
+                }
+                None => (wanted.coming > 0).then(post).flatten(),
+            };
             let worker = || place.grounds.worker(spawner, &wanted, &policy, &spec, &mut started);
             if let Some(berth) = may_share.then(worker).flatten() {
                 return Ok((berth, exec, started, true, next));
@@ -395,7 +401,8 @@ impl Workplace {
             Err(error) => return Err(AttemptError::Watch(std::io::Error::other(error))),
         };
         if let Some(post) = next.filter(|_| self.has_a_spare_processor()) {
-            self.grounds.start_ahead(self, post, attempt.coming);
+            let coming = attempt.coming + usize::from(attempt.then.is_some());
+            self.grounds.start_ahead(self, post, coming);
         }
         let seat = Seat::open(attempt, berth).map_err(AttemptError::Watch)?;
         let report = Watch::new(attempt, seat, exec, live, stop, started).run().await;

@@ -82,9 +82,13 @@ class Call:
 
         args, keywords = self.bind()
         kept = {name: frozen(value) for name, value in self.arguments.items()}
+        hint: Any = None
         try:
             with self.guard:
-                result = _results.settle(self.function(*args, **keywords), self.execution)
+                result = self.function(*args, **keywords)
+                if hasattr(result, "__next__") or hasattr(result, "__aiter__"):
+                    hint = self.scope.resolve(self.hints.get("return"), "return")
+                result = _results.settle(result, hint, self.execution)
         except SystemExit as error:
             if error.code is None or error.code == 0:
                 message = f"`{self.name}` ended the program before it returned"

@@ -17,25 +17,26 @@ from polyloom._values import Mismatch, describe
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any
+    from typing import Any, Optional
 
     from polyloom._execution import Execution
 
+_FRAMES = ("pandas", "polars", "pyarrow")
 _ALWAYS_TOLD, _PAUSE = 100, 0.02
 
 
-def settle(result: Any, execution: Execution) -> Any:
+def settle(result: Any, hint: Any, execution: Execution) -> Any:
     """The result of a coroutine, and the items of a generator."""
     if hasattr(result, "__aiter__"):
         import asyncio
 
-        return asyncio.run(_gather(result, _Items(execution)))
+        return asyncio.run(_gather(result, _Items(hint, execution)))
     if hasattr(result, "__await__"):
         import asyncio
 
-        return settle(asyncio.run(_awaited(result)), execution)
+        return settle(asyncio.run(_awaited(result)), hint, execution)
     if hasattr(result, "__next__") and not hasattr(result, "fileno"):
-        items = _Items(execution)
+        items = _Items(hint, execution)
         for item in result:
             items.add(item)
         return items.taken()
@@ -62,8 +63,9 @@ class Folder:
 class _Items:
     """The items that a generator yields, each told as it comes."""
 
-    def __init__(self, execution: Execution) -> None:
+    def __init__(self, hint: Any, execution: Execution) -> None:
         self.values: list[Any] = []
+        self.wanted = _element(hint)
         self.count = 0
         self.folder = self.port = ""
         self.next = 0.0
@@ -79,7 +81,10 @@ class _Items:
         from time import monotonic
 
         if self.folder:
-            _put(item, self.folder, self.port, self.count)
+            try:
+                _put(item, self.wanted, self.folder, self.port, self.count)
+            except Mismatch as error:
+                raise PortError(self.port, f"output {error}") from error
         else:
             self.values.append(item)
         self.count += 1
@@ -95,19 +100,46 @@ class _Items:
         return Folder(self.folder) if self.folder else self.values
 
 
-def _put(item: Any, folder: str, port: str, at: int) -> None:
+def _element(hint: Any) -> Optional[Type]:
+    """What the items of a list or generator are by its annotation: tensors or tables."""
+    while hasattr(hint, "__metadata__"):
+        hint = hint.__origin__
+    item = (getattr(hint, "__args__", None) or (None,))[0]
+    cls = getattr(item, "__origin__", item)
+    if not isinstance(cls, type):
+        return None
+    library = cls.__module__.partition(".")[0]
+    if library == "numpy" and cls.__name__ == "ndarray":
+        dtypes = getattr(item, "__args__", ())  # `NDArray[T]` is `ndarray[shape, dtype[T]]`
+        scalar = (getattr(dtypes[-1], "__args__", None) or (None,))[0] if dtypes else None
+        import numpy
+
+        from polyloom._npy import name_of
+
+        # Those that have subclasses are of many dtypes.
+        dtype = ""
+        if isinstance(scalar, type) and issubclass(scalar, numpy.generic):
+            dtype = "" if scalar.__subclasses__() else name_of(scalar)
+        return parse(f"tensor<{dtype}>" if dtype else "tensor<any>")
+    return parse("table") if library in _FRAMES and cls.__name__ == "DataFrame" else None
+
+
+def _put(item: Any, wanted: Optional[Type], folder: str, port: str, at: int) -> None:
     """Write an item of a folder as the file that it is best as."""
     from polyloom import _media
 
     base, name = f"{folder}/{at:05}", f"{port}[{at}]"
     library = type(item).__module__.partition(".")[0]
+    kind = "tensor" if library == "numpy" else "table" if library in _FRAMES else ""
+    if wanted is not None and wanted.name != kind:
+        raise Mismatch(name, wanted.text, describe(item))
     if hasattr(item, "__fspath__") or isinstance(item, (str, bytes)):
         _media.write_file(item, name, base)
     elif library == "numpy":
         from polyloom._npy import write_tensor
 
-        write_tensor(item, parse("tensor"), name, base + ".npy")
-    elif library in ("pandas", "polars", "pyarrow") or type(item).__name__ == "Table":
+        write_tensor(item, wanted or parse("tensor"), name, base + ".npy")
+    elif library in _FRAMES or type(item).__name__ == "Table":
         from polyloom._table import write_table
 
         write_table(item, name, base + ".arrow")
@@ -121,13 +153,13 @@ def _put(item: Any, folder: str, port: str, at: int) -> None:
             file.write(found[1])
 
 
-def _listed(values: Sequence[Any], out: str, port: str) -> Folder:
+def _listed(values: Sequence[Any], wanted: Optional[Type], out: str, port: str) -> Folder:
     import os
 
     folder = os.path.join(out, port)
     os.makedirs(folder)
     for at, item in enumerate(values):
-        _put(item, folder, port, at)
+        _put(item, wanted, folder, port, at)
     return Folder(folder)
 
 
@@ -140,7 +172,8 @@ def outputs_of(result: Any, hint: Any, execution: Execution, function: str) -> d
         declared = parse(slots[name].get("type") or "any")
         try:
             if declared.name == "dir" and isinstance(value, (list, tuple)):
-                value = _listed(value, execution.out, name)
+                wanted = _element(hint) if len(found) == 1 and value is result else None
+                value = _listed(value, wanted, execution.out, name)
             checked[name] = _value(value, declared, name)
         except Mismatch as error:
             raise PortError(name, f"output {error}") from error

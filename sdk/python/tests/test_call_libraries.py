@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import unittest
 from collections.abc import Callable
 from pathlib import Path
@@ -111,6 +112,29 @@ class Arrays(Libraries):
             types={"img": "dir"},
         )
         self.assertIn("argument `img[0]`: expected tensor<u8>", error["message"])
+
+    def test_items_of_a_result_are_what_its_annotation_says(self) -> None:
+        array = "NDArray[np.float64]"
+        for hint, body, message in (
+            (f"list[{array}]", "return [img, img.astype('i2')]", ""),
+            ("list[NDArray[Any]]", "return [img, img > 0]", ""),
+            ("list[NDArray[np.floating[Any]]]", "return [img.astype('f4')]", ""),
+            (f"list[{array}]", "return [img, img + 1j]", "`result[1]`: expected tensor<f64>"),
+            ("list[NDArray[np.uint8]]", "return [img / 3]", "`result[0]`: expected tensor<u8>"),
+            (f"list[{array}]", "return [img, 'x']", "`result[1]`: expected tensor<f64>"),
+            ("Iterator[NDArray[np.uint8]]", "yield img / 3", "`result[0]`: expected tensor<u8>"),
+        ):
+            with self.subTest(hint, body=body):
+                source = "from collections.abc import Iterator\n" + NUMPY.replace(
+                    "\nfrom __future__ import annotations", ""
+                ) % (array, hint, body)
+                shutil.rmtree(self.host.cell / "out" / "result", ignore_errors=True)
+                if message:
+                    error = self.fails(source, self.img, {"result": "dir"}, types=self.types)
+                    self.assertIn(message, error["message"])
+                else:
+                    done = self.call(source, self.img, {"result": "dir"}, types=self.types)
+                    self.assertTrue(done["ok"], self.host.seen)
 
     def of_file(self, path: Path) -> Any:
         from polyloom._inputs import read_input

@@ -493,6 +493,31 @@ fn where_no_machine_can_be_made_both_ways_are_the_program_java() {
     }
 }
 
+#[test]
+fn a_java_cell_that_is_compiled_has_a_machine_that_was_started_meanwhile() {
+    needs!("java", "javac");
+    let code = "class Case { MAIN { System.out.println(System.in.read()); } }";
+    let place = Place::flow(&java("a", "", &format!("{code}//once")));
+    // Beside the first, the archive of the compiler is made: no processor is free.
+    drop(Told::of(&place));
+    place.write("polyloom.toml", java("a", "", code));
+    let run = Told::of(&place);
+    run.took(1);
+    assert_eq!(run.printed("a"), "-1\n");
+    let run = Told::of(&place);
+    run.took(0);
+    assert_eq!(run.printed("a"), "-1\n");
+    // One that takes none is not given one, and none is started for what does not compile but by those after it.
+    place.write("polyloom.toml", java("a", "stdin = \"x\"\n", &format!("{code}//")));
+    let run = Told::of(&place);
+    assert_eq!(run.printed("a"), "120\n");
+    assert!(!run.1.contains("is started ahead"), "{}", run.1);
+    place.write("polyloom.toml", java("a", "", "class Case {"));
+    let run = Told::of(&place);
+    run.took(0);
+    assert_eq!(run.0["a"]["outcome"], "failed");
+}
+
 /// Any program that is told its cell: this one becomes what the cell would have been started as.
 const TOLD: &str = r#"
 import os, sys
@@ -620,18 +645,22 @@ fn machine(run: &Running, waits: bool) -> Option<Pid> {
 #[test]
 fn a_java_machine_that_is_killed_while_it_waits_costs_no_cell() {
     needs!("java", "javac");
-    let code = "class Case { MAIN { System.out.println(\"up\"); } }";
-    let held = code.replace("; }", "; Thread.sleep(50000); }");
-    let flow = java("a", "", &held) + &java("b", "", code) + &java("c", "", code);
-    let place = Place::flow(&format!("[defaults]\ntimeout = \"60s\"\n{flow}"));
-    let compiled = ["run", "--format", "jsonl", "--no-cache", "-j1", "--until", "b"];
-    let can = Told::by(place.call(&compiled)).can();
+    let code = "class Case { MAIN { System.out.println(\"up\"); if (args.length > 0) Thread.sleep(50000); } }";
+    let flow = |keys| {
+        let cells = java("a", keys, code) + &java("b", "", code) + &java("c", "", code);
+        format!("[defaults]\ntimeout = \"60s\"\n{cells}")
+    };
+    let place = Place::flow(&flow(""));
+    let can = Told::of(&place).can();
+    place.write("polyloom.toml", flow("argv = [\"held\"]\n"));
     let args = ["run", "--format", "jsonl", "--no-cache", "-j1", "-k"];
     let mut run = place.call(&args).env("POLYLOOM_LOG", "debug").start();
     run.until_printed("a", "up");
     if can {
         assert!(eventually(Duration::from_secs(20), || machine(&run, true).is_some()));
         kill_process(machine(&run, true).unwrap(), Signal::KILL).unwrap();
+        // One that is still ending may be given a cell.
+        assert!(eventually(Duration::from_secs(20), || machine(&run, true).is_none()));
     }
     kill_process(machine(&run, false).unwrap(), Signal::KILL).unwrap();
     let run = Told::ended(&run.end());

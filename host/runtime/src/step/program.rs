@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use polyloom_model::{Digest, Kind, Limits, Value};
 use polyloom_protocol::{Diagnostic, Outcome, Severity};
-use polyloom_worker::attempt::{Collected, Live, Phase, Report, Start, Stop};
+use polyloom_worker::attempt::{Attempt, Collected, Live, Phase, Report, Start, Stop};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -62,6 +62,7 @@ impl StepRun {
             attempt.limits = compiling(&self.limits);
             // Its files are what the code includes.
             attempt.call = self.cell().call.clone();
+            attempt.then = self.then().map(Arc::new);
             let report = self.attempt_once(attempt, seen, stop).await;
             let whole = match whole {
                 Some(whole) => whole.await.map_err(|error| Trouble::internal(&error))?,
@@ -96,6 +97,20 @@ impl StepRun {
         let kept = tokio::task::spawn_blocking(move || step.keep_program(&key, &digest));
         let ms = began.elapsed().as_secs_f64() * 1e3;
         Ok(Ok((path, Some(Made { ms, head: lines, warnings, kept }))))
+    }
+
+    /// The attempt that runs the program, as far as what is started ahead of it has to know; nothing where it takes none. Inputs are in its way: they are not
+    /// looked up yet, and what is laid of them makes it another kind of cell.
+    fn then(&self) -> Option<Attempt> {
+        let cell = self.cell();
+        let takes = self.executor.manifest.kind.ahead().is_some()
+            && self.turn.is_none()
+            && cell.inputs.is_empty()
+            && cell.env.is_empty()
+            && cell.asks.is_empty()
+            && cell.secrets.is_empty()
+            && cell.stdin.is_none();
+        takes.then(|| self.bare(Phase::Run { program: None }))
     }
 
     fn program_key(&self) -> Digest {

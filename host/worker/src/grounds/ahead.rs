@@ -81,7 +81,7 @@ impl Post {
         spawner: &sandbox::Spawner,
     ) -> Option<(sandbox::Sandbox, Option<OwnedFd>)> {
         let executor = &self.ground.executor.manifest.id;
-        let parked = match grounds.look_for(&self.ground, false) {
+        let parked = match grounds.look_for(&self.ground, true) {
             Found::Waiting(parked) => Ok(*parked),
             Found::Wanted => {
                 let order = self.ground.order(&self.start.policy);

@@ -162,6 +162,7 @@ pub fn blank(world: &World, place: &Place, manifest: &Arc<Manifest>) -> Result<A
         coming: 0,
         spare: true,
         learnt: Vec::new(),
+        then: None,
     })
 }
 
