@@ -306,6 +306,11 @@ impl Seat {
         self.talk.as_ref().is_some_and(|talk| talk.may(feature))
     }
 
+    /// The same, by its manifest before it has greeted.
+    pub fn takes(&self, feature: &str) -> bool {
+        self.talk.as_ref().is_some_and(|talk| talk.takes(feature))
+    }
+
     /// Whether its first process is there.
     pub fn is_there(&mut self) -> bool {
         self.worker.is_some() && self.cell.poll_exit().is_none()

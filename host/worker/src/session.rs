@@ -426,7 +426,7 @@ async fn begin(
     // What is installed is in view already.
     let named = attempt.call.is_none() || !attempt.code_name.is_empty();
     let path = if named { view.path(&code) } else { String::new() };
-    let source = source_of(attempt).filter(|_| seat.may(feature::SOURCE));
+    let source = source_of(attempt).filter(|_| seat.takes(feature::SOURCE));
     let is_file = named && source.is_none();
     used.extend((is_file || attempt.call.is_some()).then_some("code"));
     used.extend((!laid.is_nothing() && !stays).then_some("in"));
@@ -451,7 +451,7 @@ async fn begin(
 /// What is laid for a cell, and what its message has.
 fn laid(seat: &Seat, attempt: &Attempt) -> Laid {
     let view = seat.cell.view();
-    match seat.may(feature::VALUES) {
+    match seat.takes(feature::VALUES) {
         true => inputs::lay_few(&attempt.inputs, view),
         false => inputs::lay(&attempt.inputs, false, view),
     }

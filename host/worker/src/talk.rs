@@ -220,6 +220,12 @@ impl Talk {
         self.agreed.iter().any(|it| it == feature)
     }
 
+    /// The same, and before it has greeted whether its manifest declares the feature: who lacks it then is refused.
+    pub fn takes(&self, feature: &str) -> bool {
+        let by = if self.greeted { &self.agreed } else { &self.declared };
+        by.iter().any(|it| it == feature)
+    }
+
     /// A message to a worker that has greeted and runs no cell; what answers it will be in `answer`.
     pub fn say_between(&mut self, message: FromHost) -> Vec<u8> {
         let mut out = Vec::new();
@@ -404,12 +410,11 @@ impl Talk {
                         return Err(self.hidden(text));
                     }
                 }
-                let tells = |exec: &Exec| exec.inputs.values().any(|it| it.value.is_some());
-                if !self.may(feature::VALUES) && self.exec.as_ref().is_some_and(tells) {
-                    return Err(
-                        "the worker's greeting was refused: its manifest declares the feature `values`, and it has not"
-                            .to_owned(),
-                    );
+                let lacks = self.exec.iter().flat_map(rests_on).find(|it| !self.may(it));
+                if let Some(lacks) = lacks {
+                    return Err(format!(
+                        "the worker's greeting was refused: its manifest declares the feature `{lacks}`, and it has not"
+                    ));
                 }
                 self.greeted = true;
                 reaction.live.extend(self.other_version(&hello.version));
@@ -522,6 +527,13 @@ fn hide(mask: &Mask, message: &mut FromWorker) {
         | FromWorker::Pong(_)
         | FromWorker::Unknown { .. } => {}
     }
+}
+
+/// The features without which an exec can't be understood.
+fn rests_on(exec: &Exec) -> impl Iterator<Item = &'static str> {
+    let told = exec.inputs.values().any(|input| input.value.is_some());
+    let features = [(told, feature::VALUES), (exec.source.is_some(), feature::SOURCE)];
+    features.into_iter().filter_map(|(is_so, feature)| is_so.then_some(feature))
 }
 
 #[cfg(test)]
@@ -647,14 +659,20 @@ mod tests {
     }
 
     #[test]
-    fn who_was_promised_to_take_values_in_messages_has_to() {
+    fn who_was_promised_to_take_what_is_in_messages_has_to() {
         let mut manifest = manifest();
         let Kind::Worker(spec) = &mut manifest.kind else { unreachable!() };
-        spec.features = vec![feature::VALUES.to_owned()];
+        let both = [feature::VALUES, feature::SOURCE];
+        spec.features = both.map(str::to_owned).into();
         let Kind::Worker(spec) = &manifest.kind else { unreachable!() };
-        for (features, value, is_refused) in
-            [(&["values"][..], true, false), (&[], true, true), (&[], false, false)]
-        {
+        let cases: [(&[&str], bool, bool, bool); 5] = [
+            (&both, true, true, false),
+            (&[feature::SOURCE], true, false, true),
+            (&[feature::VALUES], false, true, true),
+            (&[feature::SOURCE], false, true, false),
+            (&[], false, false, false),
+        ];
+        for (features, value, source, is_refused) in cases {
             let input = Input {
                 r#type: "int".to_owned(),
                 path: String::new(),
@@ -662,13 +680,15 @@ mod tests {
                 media: None,
                 value: value.then(|| vec![1].into()),
             };
-            let exec = Exec { inputs: [("a".to_owned(), input)].into(), ..Exec::default() };
+            let source = source.then(|| "x".to_owned());
+            let exec = Exec { inputs: [("a".to_owned(), input)].into(), source, ..Exec::default() };
             let exec = Some(exec);
             let mut talk = Talk { exec, number: 1, ..Talk::new(&manifest, spec, None) };
+            assert!(both.iter().all(|it| talk.takes(it)), "it has said nothing yet");
             let (_, hello) = hello("x", features);
             let bytes = [&PREAMBLE[..], &hello.encode(0).unwrap()].concat();
-            let said = talk.on_bytes(&bytes);
-            assert_eq!(said.is_err(), is_refused, "{features:?} {value}");
+            assert_eq!(talk.on_bytes(&bytes).is_err(), is_refused, "{features:?}");
+            assert!(is_refused || both.iter().all(|it| talk.takes(it) == features.contains(it)));
         }
     }
 

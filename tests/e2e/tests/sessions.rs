@@ -302,6 +302,24 @@ fn cells_that_take_and_give_values_have_their_own_however_far_ahead_they_are_sen
 }
 
 #[test]
+fn the_first_cell_of_a_session_has_what_later_ones_have() {
+    needs!("python3");
+    let mut flow =
+        "[cells.n]\nlang = \"python\"\noutputs = { x = \"int\" }\ncode = 'x = 7'\n".to_owned();
+    for cell in ["a", "b"] {
+        flow += &format!(
+            "[cells.{cell}]\nlang = \"python\"\nsession = \"s\"\ninputs = {{ n = \"n.x\" }}\noutputs = {{ y = \"list<str>\" }}\n\
+             code = \"\"\"import os; y = os.listdir('/cell/in') + [str(n), str(os.path.exists(__file__))]\"\"\"\n"
+        );
+    }
+    let place = Place::flow(&flow);
+    let _ = place.run(&[]).exits(0);
+    for cell in ["a.y", "b.y"] {
+        assert_eq!(shown(&place, cell), r#"["7", "False"]"#, "{cell}");
+    }
+}
+
+#[test]
 fn a_value_that_a_worker_makes_up_is_checked_as_a_file_is() {
     needs!("python3");
     let told = "polyloom._msgpack.encode";
