@@ -98,7 +98,8 @@ fn a_worker_speaks_what_is_spoken_here() {
        ·                                  ───────
        ╰────
       help: valid: `cancel.soft`, `display`, `progress`, `session`, `snapshot`, `catalog`, `prepare`,
-            `call`, `kept`, `complete`, `durable`, `interactive`, `source`, `interrupt`, `queue`
+            `call`, `kept`, `complete`, `durable`, `interactive`, `source`, `interrupt`, `queue`,
+            `values`
     ");
 }
 

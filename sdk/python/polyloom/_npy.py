@@ -203,6 +203,9 @@ def write_tensor(value: Any, wanted: Type, name: str, path: str) -> str:
             import numpy
 
             value = numpy.asarray(value)  # pandas, torch, polars, jax
+    if hasattr(value, "fill_value") and value.mask.any():
+        found = f"a masked array of {value.size} of which {int(value.mask.sum())} are masked"
+        raise Mismatch(name, wanted.text, f"{found}, for which `.filled(…)` has a value")
     if hasattr(value, "dtype") and hasattr(value, "tobytes") and hasattr(value, "shape"):
         dtype, shape, data = _from_numpy(value, wanted, name)
     else:

@@ -213,6 +213,8 @@ def _array(name: str, column: Column) -> Any:
 def write_table(value: Any, name: str, path: str) -> str:
     """Write anything that is a table; the path written."""
     library = type(value).__module__.partition(".")[0]
+    if library in ("pandas", "polars") and type(value).__name__ == "Series":
+        value = value.to_frame(value.name or "value")
     if library == "polars" and hasattr(value, "collect"):
         value = value.collect()
     if library == "polars" and hasattr(value, "write_ipc"):

@@ -69,6 +69,20 @@ class Arrays(Libraries):
         self.assertEqual(error["message"], text)
         return error
 
+    def test_what_is_masked_is_no_data(self) -> None:
+        masked = "return np.ma.masked_greater(img, 2.5)"
+        self.fails_with(
+            "output `result`: expected tensor<f64,[h,w]>, found a masked array of 4 of which 2 are"
+            " masked, for which `.filled(…)` has a value",
+            "NDArray[np.float64]",
+            "NDArray[np.float64]",
+            masked,
+        )
+        source = NUMPY % ("NDArray[np.float64]", "NDArray[np.float64]", masked + ".filled(0)")
+        done = self.call(source, self.img, {"result": "tensor<f64,[h,w]>"}, types=self.types)
+        self.assertTrue(done["ok"], self.host.seen)
+        self.assertEqual(self.read().tolist(), [[1.0, 2.0], [0.0, 0.0]])
+
     def test_arrays_come_and_go(self) -> None:
         for hint in (
             "NDArray[np.float64]",
@@ -256,6 +270,19 @@ class Frames(Libraries):
         self.assertEqual(
             error["message"], "argument `s`: expected a table of one column, found one of 2"
         )
+
+    @needs("pandas", "polars")
+    def test_columns_are_tables_of_one(self) -> None:
+        for made, column in (
+            ("pandas.Series([1, 2], name='n')", "n"),
+            ("pandas.Series([1, 2])", "value"),
+            ("polars.Series('n', [1, 2])", "n"),
+        ):
+            with self.subTest(made):
+                library = made.partition(".")[0]
+                source = f"import {library}\ndef f() -> {library}.Series:\n    return {made}"
+                self.assertTrue(self.call(source, {}, {"result": "table"})["ok"], self.host.seen)
+                self.assertEqual(self.read().to_pydict(), {column: [1, 2]})
 
 
 class Pictures(Libraries):

@@ -206,8 +206,8 @@ fn listen(keeper: Arc<Keeper>) -> std::io::Result<()> {
 
 fn stop(world: &World) -> Outcome {
     let at = place(world)?;
-    let lent = Client::connect(&at, Patience::Run).ok().and_then(|client| client.status());
-    let lent = lent.map_or(0, |status| status.lent);
+    let status = Client::connect(&at, Patience::Run).ok().and_then(|client| client.status());
+    let (lent, sessions) = status.map_or((0, 0), |status| (status.lent, status.sessions));
     // Whatever build it is of.
     let pid = match daemon::end(&at) {
         Ok(pid) => pid,
@@ -228,6 +228,12 @@ fn stop(world: &World) -> Outcome {
             "the daemon (process {pid}) ends once the runs that have something of it have\n"
         ),
     });
+    if sessions > 0 {
+        let kept = if sessions == 1 { "the session" } else { "the sessions" };
+        world.screen.note(&format!(
+            "{kept} that it kept ({sessions}), with their snapshots, go with it; `polyloom session save` keeps one in a file\n"
+        ));
+    }
     Ok(Exit::Ok)
 }
 
