@@ -13,6 +13,8 @@ const LOG: u64 = 8 << 20;
 pub const TAIL: usize = 16 << 10;
 /// Kept of the end of a compiler's messages, which are read as a whole.
 pub const COMPILER: usize = 1 << 20;
+/// Kept of the end of what a program says whose messages are read: an exception of Java's has 1,024 lines.
+pub const READ: usize = 128 << 10;
 /// A line longer than this is passed on in pieces.
 const LINE: usize = 64 << 10;
 
@@ -109,6 +111,13 @@ impl Capture {
     }
 }
 
+/// What the result keeps of an end of which more was read.
+pub fn shorten(tail: &mut Tail) {
+    let from = tail.text.ceil_char_boundary(tail.text.len().saturating_sub(TAIL));
+    tail.truncated += from as u64;
+    tail.text.drain(..from);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,5 +157,18 @@ mod tests {
         let tail = capture.tail();
         assert_eq!((tail.text.len(), tail.truncated), (TAIL, capture.bytes - TAIL as u64));
         assert!(capture.tail.len() <= 3 * TAIL);
+    }
+
+    #[test]
+    fn of_what_was_read_the_end_is_kept() {
+        let mut capture = Capture::new(READ, None);
+        capture.push("é".repeat(READ).as_bytes());
+        let mut tail = capture.tail();
+        assert_eq!(tail.text.len(), READ);
+        shorten(&mut tail);
+        assert_eq!((tail.text.len(), tail.truncated), (TAIL, 2 * READ as u64 - TAIL as u64));
+        let mut short = Tail { text: "ab".to_owned(), bytes: 2, truncated: 0 };
+        shorten(&mut short);
+        assert_eq!((short.text.as_str(), short.truncated), ("ab", 0));
     }
 }

@@ -22,7 +22,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
 
 use crate::attempt::{Attempt, Live, Report, Stage, Stop};
-use crate::capture::{COMPILER, Capture, TAIL};
+use crate::capture::{COMPILER, Capture, READ, TAIL};
 use crate::gate::{self, Gate};
 use crate::messages;
 use crate::outcome::Evidence;
@@ -404,7 +404,11 @@ impl<'a> Watch<'a> {
         let Seat { say, gate, refusals, cpu, unsent, share, buffer, .. } = seat;
         // One that waited has greeted before.
         let greeted = talk.as_ref().is_none_or(|talk| talk.greeted).then_some(spawned);
-        let keep = if attempt.phase.compiles() { COMPILER } else { TAIL };
+        let keep = match attempt.executor.manifest.diagnostics {
+            _ if attempt.phase.compiles() => COMPILER,
+            Some(_) => READ,
+            None => TAIL,
+        };
         Self {
             control,
             stdout,

@@ -339,3 +339,17 @@ fn one_warm_python_cell() {
     }
     println!("one warm Python cell, from command to exit: {:?}", best.unwrap());
 }
+
+#[test]
+fn an_endless_recursion_in_java_is_told_at_its_line() {
+    needs!("java", "javac");
+    let place = Place::flow(
+        "[cells.a]\nlang = \"java\"\ncode = '''\nclass A {\n  static int deep(int n) { return deep(n + 1) + 1; }\n\
+         public static void main(String[] args) { System.out.println(deep(0)); }\n}\n'''\n",
+    );
+    let run = place.run(&[]).exits(1);
+    let told = run.messages("a");
+    assert!(told.starts_with("java.lang.StackOverflowError"), "{told}");
+    let told = place.call(&["show", "a"]).end().stdout();
+    assert!(told.contains("polyloom.toml:5"), "{told}");
+}

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::{DRAIN, KILL, Seat, Share, Watch, millis};
 use crate::attempt::{Attempt, Collected, Live, Output, Phase, Report, Start};
-use crate::capture::Capture;
+use crate::capture::{Capture, shorten};
 use crate::collect::{self, Problem, Writers};
 use crate::gate::Gate;
 use crate::messages;
@@ -315,12 +315,16 @@ impl Rest<'_> {
         let mut meta = ExecMeta::new(Outcome::Ok);
         let mut outputs = Default::default();
         let mut program = None;
-        let (stdout, mut stderr) = (self.out.tail(), self.err.tail());
+        let (mut stdout, mut stderr) = (self.out.tail(), self.err.tail());
         let told = messages::of_tools(attempt, cell.view(), &stdout.text, &stderr.text);
         if self.hidden {
             stderr.text = messages::in_place_of(&stderr.text, &told);
         }
         self.diagnostics.extend(told);
+        if !attempt.phase.compiles() {
+            shorten(&mut stdout);
+            shorten(&mut stderr);
+        }
         let mut extra = Default::default();
         if outcome == Outcome::Ok {
             let limits = &attempt.limits;
