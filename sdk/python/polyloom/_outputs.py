@@ -46,12 +46,23 @@ def write_outputs(
         nor = ", nor was ".join(["", *(f"`{name}`" for name in unset[1:])])
         raise PortError(unset[0], f"output `{unset[0]}` was not set{nor}")
     # Folders last: another output may be a file in one, and folders are moved.
+    wrong: list[PortError] = []
     for name in [name for name in slots if name not in folders] + folders:
-        if name in variables:  # the cell may have written the file itself
-            write_output(name, slots[name], out, variables[name], told)
+        try:
+            if name in variables:  # the cell may have written the file itself
+                write_output(name, slots[name], out, variables[name], told)
+        except PortError as error:
+            wrong.append(error)
+    if wrong:
+        raise together(wrong)
     npy = sys.modules.get("polyloom._npy")
     if npy is not None:
         npy.drop_unused()
+
+
+def together(wrong: list[PortError]) -> PortError:
+    """All that is wrong, as one error."""
+    return wrong[0] if len(wrong) == 1 else PortError(wrong[0].port, "\n".join(map(str, wrong)))
 
 
 def write_output(

@@ -167,7 +167,8 @@ def outputs_of(result: Any, hint: Any, execution: Execution, function: str) -> d
     """The value of each declared output; lists of what files hold lie in the output folder then."""
     slots = execution.outputs
     found = _split(result, hint, slots, function)
-    checked = {}
+    checked: dict[str, Any] = {}
+    wrong: list[PortError] = []
     for name, value in found.items():
         declared = parse(slots[name].get("type") or "any")
         try:
@@ -176,7 +177,11 @@ def outputs_of(result: Any, hint: Any, execution: Execution, function: str) -> d
                 value = _listed(value, wanted, execution.out, name)
             checked[name] = _value(value, declared, name)
         except Mismatch as error:
-            raise PortError(name, f"output {error}") from error
+            wrong.append(PortError(name, f"output {error}"))
+    if wrong:
+        from polyloom._outputs import together
+
+        raise together(wrong)
     return checked
 
 

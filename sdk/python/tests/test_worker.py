@@ -137,6 +137,15 @@ class Failures(Conversation):
         error = self.fails("y = 1\n", {"x": "int"})
         self.assertEqual(error["message"], "output `x` was not set")
 
+    def test_all_that_is_wrong_is_told_at_once(self) -> None:
+        wrong = {"a": "int", "b": "str", "c": "list<int>"}
+        error = self.fails("a, b, c = 'x', 'y', [1, 'z']\n", wrong)
+        told = [
+            'output `a`: expected int, found str "x"',
+            'output `c[1]`: expected int, found str "z"',
+        ]
+        self.assertEqual(error["message"].splitlines(), told)
+
     def test_wrong_type_names_the_place_in_the_value_and_the_line(self) -> None:
         code = "days = [{'temp': 1.5}] * 3\ndays = days + [{'temp': 'x'}]\n"
         error = self.fails(code, {"days": "list<record{temp: float}>"})
