@@ -355,7 +355,7 @@ impl World {
                 OpenError::Fault(fault) if fault.is_damaged() => failure.hint(DAMAGED),
                 OpenError::Fault(_) if std::env::var_os(STORE).is_some_and(|it| !it.is_empty()) => {
                     failure
-                        .hint(format!("`{STORE}` says that the store is there: a folder of yours"))
+                        .hint(format!("`{STORE}` names this place for the store: set it to a folder that you may write to"))
                 }
                 OpenError::Fault(_) | OpenError::Newer { .. } => failure,
             }

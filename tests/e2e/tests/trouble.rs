@@ -71,6 +71,7 @@ fn a_store_that_cannot_be_written_is_an_environment_problem() {
     --- stderr
     error: can't make the folder `[ROOT]/store/blobs`
     caused by: Permission denied (os error 13)
+    hint: `POLYLOOM_STORE` names this place for the store: set it to a folder that you may write to
     --- exit 3
     ");
     let _ = as_nobody(&place, &["check"]).exits(0);
@@ -102,7 +103,7 @@ fn a_history_of_a_newer_version_is_left_alone() {
     let ended = place.polyloom(&["run"]).exits(0);
     insta::assert_snapshot!(ended.screen(), @"
     --- stderr
-    error: the history `./.polyloom` has version 999, this program reads versions up to 4: update polyloom
+    error: the history `./.polyloom` has version 999, this program reads versions up to 5: update polyloom
     warning: this run will not be recorded
     not recorded: project (./polyloom.toml), 2 cells, [N] at once
     cached  a  sh       -  up to date
