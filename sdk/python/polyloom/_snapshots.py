@@ -221,7 +221,12 @@ class _Keeper:
                             set_signal(number, SIG_DFL if before is None else before)
                         return woken
                 elif self.kept.get(name) is line:
-                    self._hear(name, line.recv(_MOST))
+                    try:
+                        # It may have been heard since, by who waited for an answer.
+                        message = line.recv(_MOST, _socket.MSG_DONTWAIT)
+                    except BlockingIOError:
+                        continue
+                    self._hear(name, message)
 
     def _heed(self, line: _socket.socket) -> Optional[tuple[_socket.socket, bytes]]:
         """Do what the living process asks."""

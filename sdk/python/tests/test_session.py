@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from socket import socket
 from typing import Any
 from unittest import TestCase
 
@@ -488,3 +489,39 @@ class Durable(Session):
         told = self.through("Load", "path")
         self.assertEqual((told["saved"], told["unsaved"][0]["name"]), ([], "state.msgpack"))
         self.assertEqual(self.value("x"), 1)
+
+
+class Keeper(TestCase):
+    def test_what_was_heard_while_an_answer_was_waited_for_is_not_waited_for_again(self) -> None:
+        (asks, asked), (speaks, kept) = _snapshots._pair(), _snapshots._pair()
+        pid = os.fork()
+        if pid == 0:
+            asks.close()
+            speaks.close()
+            time.sleep(0.1)  # both have something to say when it first looks
+            keeper = _snapshots._Keeper(_snapshots.Snapshots(), asked, 0)
+            keeper.kept[b"x"] = kept
+            try:
+                keeper.keep()
+            finally:
+                os._exit(3)
+        self.addCleanup(os.waitpid, pid, 0)
+        self.addCleanup(os.kill, pid, signal.SIGKILL)
+        asked.close()
+        kept.close()
+        # A process that was gone back to before has ended, and the next one is there.
+        speaks.send(_snapshots._ENDED + _snapshots._PAIR.pack(98, 0))
+        speaks.send(_snapshots._DONE + _snapshots._PAIR.pack(99, 0))
+        rest = _snapshots._laid(b"")
+        _snapshots._send(asks, _snapshots._WAKE + _snapshots._PAIR.pack(0, 0) + b"x", [rest])
+        os.close(rest)
+        asks.settimeout(TIMEOUT)
+        self.assertEqual(asks.recv(16), _snapshots._DONE)
+        speaks.settimeout(TIMEOUT)
+        message, (line, rest) = _snapshots._receive(speaks)
+        self.assertEqual(message, _snapshots._WAKE)
+        os.close(rest)
+        with socket(fileno=line) as living:
+            living.settimeout(TIMEOUT)
+            living.send(_snapshots._DROP + _snapshots._PAIR.pack(0, 0) + b"none")
+            self.assertEqual(living.recv(16), _snapshots._DONE)
