@@ -1,9 +1,11 @@
 //! The oracle that every attack shares, whether it is a cell, a worker or a manifest.
 //!
-//!     let stage = oracle::stage();                       // home, store, project in a fresh folder; canaries armed
-//!     stage.write("project/polyloom.toml", flow)?;
-//!     let ended = oracle::run(&stage, &["-k"]);          // panics with all that is to be said against the host
-//!     let (verdict, seen) = polyloom_attack::judge(&case, &ended.records);
+//! ```ignore
+//! let stage = oracle::stage();                       // home, store, project in a fresh folder; canaries armed
+//! stage.write("project/polyloom.toml", flow)?;
+//! let ended = oracle::run(&stage, &["-k"]);          // panics with all that is to be said against the host
+//! let (verdict, seen) = polyloom_attack::judge(&case, &ended.records);
+//! ```
 //!
 //! Held against every run: it ended by itself, without a panic, with an exit code it may have; there is one result for each step and its facts
 //! agree; no process, control group, mount, temporary file or shared memory is left; the canaries are untouched and unread.
