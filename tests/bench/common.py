@@ -142,7 +142,9 @@ class Common:
         plain = TOOLS.parent.with_name("plain")
         if not (plain / "bin" / "python").exists():
             argv = [sys.executable, "-m", "venv", "--without-pip", str(plain)]
-            subprocess.run(argv, check=True, capture_output=True)
+            if subprocess.run(argv, check=False, capture_output=True).returncode != 0:
+                self.note("no `venv`: cells have this machine's Python, with what that loads itself")
+                return Path(sys.executable).resolve()
         self.env["VIRTUAL_ENV"] = str(plain)
         return plain / "bin" / "python"
 
