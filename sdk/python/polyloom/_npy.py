@@ -7,6 +7,7 @@ same shape. Writing takes numpy arrays, anything with a buffer, and nested lists
 from __future__ import annotations
 
 import os
+import sys
 
 from polyloom._types import DTYPES, Type
 from polyloom._values import Mismatch, describe
@@ -197,15 +198,17 @@ def drop_unused() -> None:
 
 def write_tensor(value: Any, wanted: Type, name: str, path: str) -> str:
     """Write `value` as the tensor that is `wanted`; the path written."""
+    masked = sys.modules.get("numpy.ma")  # else there is none that it has made
+    if masked is not None and isinstance(value, masked.MaskedArray) and masked.is_masked(value):
+        count = int(masked.count_masked(value))
+        found = f"a masked array of {value.size} of which {count} are masked"
+        raise Mismatch(name, wanted.text, f"{found}, for which `.filled(…)` has a value")
     kind = type(value)
     if kind.__module__.partition(".")[0] != "numpy" and not isinstance(value, (list, tuple, range)):
         if hasattr(value, "__array__") and not isinstance(value, memoryview):
             import numpy
 
             value = numpy.asarray(value)  # pandas, torch, polars, jax
-    if hasattr(value, "fill_value") and value.mask.any():
-        found = f"a masked array of {value.size} of which {int(value.mask.sum())} are masked"
-        raise Mismatch(name, wanted.text, f"{found}, for which `.filled(…)` has a value")
     if hasattr(value, "dtype") and hasattr(value, "tobytes") and hasattr(value, "shape"):
         dtype, shape, data = _from_numpy(value, wanted, name)
     else:

@@ -78,6 +78,13 @@ class Arrays(Libraries):
             "NDArray[np.float64]",
             masked,
         )
+        # One of a class of its own, and what only looks like one.
+        body = "return type('Own', (np.ma.MaskedArray,), {'__module__': 'own'})(img, img > 2.5)"
+        error = self.fails(NUMPY % ("Any", "Any", body), self.img, {"result": "tensor"})
+        self.assertIn("of which 2 are masked", error["message"])
+        body = "return type('Like', (), {'fill_value': 0, '__array__': lambda *_, **__: img + 0})()"
+        done = self.call(NUMPY % ("Any", "Any", body), self.img, {"result": "tensor"})
+        self.assertTrue(done["ok"], self.host.seen)
         source = NUMPY % ("NDArray[np.float64]", "NDArray[np.float64]", masked + ".filled(0)")
         done = self.call(source, self.img, {"result": "tensor<f64,[h,w]>"}, types=self.types)
         self.assertTrue(done["ok"], self.host.seen)
